@@ -1,0 +1,79 @@
+"""Errors in one grammar: which argument, what was required, what arrived, what to do."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+
+class SaddleryError(Exception):
+    """Base of every error saddlery raises on purpose; the message is one sentence with its remedy."""
+
+
+class InputError(SaddleryError, ValueError):
+    """An argument, a file or a table entry is not what was asked for."""
+
+
+class NumericalError(SaddleryError, ArithmeticError):
+    """A computation failed although its input was well formed (for example a diverging run)."""
+
+
+class StorageError(SaddleryError, OSError):
+    """A file or folder could not be read or written."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
+def require(condition: bool, argument: str, needed: str, given: object, remedy: str = "") -> None:
+    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition` holds."""
+    if not condition:
+        tail = f"; {remedy}" if remedy else ""
+        raise InputError(f"{argument} must be {needed}, got {given!r}{tail}")
+
+
+def positive(value: float, argument: str, remedy: str = "") -> float:
+    """Return `value` if it is a finite number above zero."""
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
+    require(ok, argument, "a finite number above zero", value, remedy)
+    return float(value)
+
+
+def whole(value: int, argument: str, least: int = 1, remedy: str = "") -> int:
+    """Return `value` if it is an integer of at least `least`."""
+    ok = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
+    require(ok, argument, f"a whole number of at least {least}", value, remedy)
+    return int(value)
+
+
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """The valid name closest to a misspelt one, or an empty string."""
+    hits = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
+    return hits[0] if hits else ""
+
+
+def known(name: str, valid: Iterable[str], argument: str) -> str:
+    """Return `name` if it is one of `valid`; the error names the nearest valid one."""
+    names = sorted(valid)
+    if name in names:
+        return name
+    guess = nearest(name, names)
+    hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
+    raise InputError(f"{argument} {name!r} is not known; {hint}")
+
+
+def finite(array: np.ndarray, argument: str) -> np.ndarray:
+    """Return `array` if it holds at least one number and every number is finite."""
+    values = np.asarray(array)
+    require(values.size > 0, argument, "a non-empty array", f"shape {values.shape}")
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        where = tuple(int(k) for k in bad[0])
+        raise InputError(
+            f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} such entries in all;"
+            " remove or impute them before training"
+        )
+    return values
