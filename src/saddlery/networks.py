@@ -1,0 +1,228 @@
+"""Networks: stacks of layers, each a sum of units of one kind.
+
+Parameters are a tuple with one dict a layer. A layer that *mixes* owns both sides of its units, {"u": (H, ...),
+"v": (H, *mixed, O)}, and returns sum_i phi(z; u_i) v_i. A layer that *passes on* owns {"u"} only and returns its H
+features as the channels of the next layer, whose incoming weights are then the outgoing weights v_i of its units: that
+is how a fully connected network W3 sigma(W2 sigma(W1 x)) is two layers of units.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .checks import InputError, known, require, whole
+from .units import Unit
+
+Params = tuple[dict[str, Any], ...]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """H units of one kind.
+
+    width: H. mixes: whether the layer has outgoing weights of its own; the last layer always does. outputs: the
+    dimension O of what it returns, None for the task's (last layer) or the input's (residual). residual: add the
+    layer's input to its output (needs mixes and O equal to the input's dimension).
+    """
+
+    unit: Unit
+    width: int
+    mixes: bool = True
+    outputs: int | None = None
+    residual: bool = False
+
+    def __post_init__(self) -> None:
+        whole(self.width, "width of a layer", remedy="a layer needs at least one unit")
+        require(self.mixes or not self.residual, "a residual layer", "one that mixes", "mixes = false",
+                "remove residual or set mixes = true")
+
+
+@dataclass(frozen=True)
+class Network:
+    """f(x): layers of units, an optional linear read-out, and which token is read.
+
+    layers: first to last. readout: a matrix of its own after the last layer, which then needs `outputs` or residual.
+    reads: "all" of the output, or the "last" token of a sequence.
+
+    Example
+    -------
+    >>> from saddlery.networks import Layer, Network
+    >>> from saddlery.units import dense
+    >>> Network((Layer(dense("relu"), 50),)).widths
+    (50,)
+    """
+
+    layers: tuple[Layer, ...]
+    readout: bool = False
+    reads: Literal["all", "last"] = "all"
+
+    def __post_init__(self) -> None:
+        require(len(self.layers) > 0, "layers", "at least one layer", "none")
+        known(self.reads, ("all", "last"), "reads")
+        last = self.layers[-1]
+        require(last.mixes, "the last layer", "one that mixes, since nothing follows it", "mixes = false")
+        require(not self.readout or last.residual or last.outputs is not None, "the last layer",
+                "residual or given `outputs` when a read-out follows", "neither")
+        for layer in self.layers[:-1]:
+            require(not layer.mixes or layer.residual or layer.outputs is not None, "an inner layer that mixes",
+                    "residual or given `outputs`", "neither", "set outputs, or mixes = false to pass units on")
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return tuple(layer.width for layer in self.layers)
+
+    @property
+    def architecture(self) -> str:
+        """A short description, for example "relu 50" or "linear 20 > linear 20"."""
+        tags = [f"{layer.unit.name} {layer.width}{' +skip' if layer.residual else ''}" for layer in self.layers]
+        return " > ".join(tags) + (" > readout" if self.readout else "")
+
+    def with_widths(self, widths: Sequence[int]) -> Network:
+        """The same network with other widths."""
+        layers = tuple(replace(layer, width=int(h)) for layer, h in zip(self.layers, widths, strict=True))
+        return replace(self, layers=layers)
+
+    def with_unit(self, index: int, unit: Unit) -> Network:
+        """The same network with another kind of unit in one layer."""
+        layers = list(self.layers)
+        layers[index] = replace(layers[index], unit=unit)
+        return replace(self, layers=tuple(layers))
+
+    # ------------------------------------------------------------------ shapes
+    def shapes(self, inputs: Shape, outputs: int) -> Params:
+        """The shapes of all parameters for samples of shape `inputs` and `outputs` numbers each."""
+        shape, result = tuple(inputs), []
+        for k, layer in enumerate(self.layers):
+            entry = {"u": (layer.width, *layer.unit.shape(shape))}
+            features = feature_shape(layer.unit, shape, entry["u"])
+            if layer.mixes:
+                entry["v"] = (layer.width, *mixed_shape(layer.unit, features), self._dimension(k, shape, outputs))
+                shape = (*features[: len(features) - layer.unit.mixed], entry["v"][-1])
+            else:
+                shape = (layer.width, *features)
+            result.append(entry)
+        if self.readout:
+            result[-1]["readout"] = (shape[-1], outputs)
+        return tuple(result)
+
+    def _dimension(self, k: int, shape: Shape, outputs: int) -> int:
+        layer = self.layers[k]
+        if layer.residual:
+            require(layer.outputs in (None, shape[-1]), f"outputs of residual layer {k}",
+                    f"the dimension {shape[-1]} of its input", layer.outputs)
+            return shape[-1]
+        if k == len(self.layers) - 1 and not self.readout:
+            require(layer.outputs in (None, outputs), "outputs of the last layer", f"the task's {outputs}",
+                    layer.outputs, "leave it out")
+            return outputs
+        assert layer.outputs is not None  # established in __post_init__
+        return layer.outputs
+
+    def zeros(self, inputs: Shape, outputs: int) -> Params:
+        """All parameters at zero, in JAX's current default precision."""
+        return jax.tree.map(jnp.zeros, self.shapes(inputs, outputs), is_leaf=_is_shape)
+
+    # ------------------------------------------------------------------- maps
+    def apply(self, params: Params, z: Float[Array, "..."]) -> Float[Array, "..."]:
+        """f(z) for one sample; `vmap` it over samples."""
+        for layer, p in zip(self.layers, params, strict=True):
+            features = layer.unit.features(z, p["u"])
+            if not layer.mixes:
+                z = features
+                continue
+            mixed = mix(features, p["v"], layer.unit.mixed)
+            z = z + mixed if layer.residual else mixed
+        if self.readout:
+            z = z @ params[-1]["readout"]
+        return z[-1] if self.reads == "last" else z
+
+    def outputs(self, params: Params, inputs: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
+        """f of every sample, leading axis N."""
+        return jax.vmap(lambda z: self.apply(params, z))(inputs)
+
+    # ------------------------------------------------- the two sides of units
+    def incoming(self, params: Params, index: int) -> Float[Array, "H U"]:
+        """u_i of every unit of a layer, flattened."""
+        return params[index]["u"].reshape(self.layers[index].width, -1)
+
+    def outgoing(self, params: Params, index: int) -> Float[Array, "H V"]:
+        """v_i of every unit of a layer, flattened; read from the next layer where the layer passes its units on."""
+        width = self.layers[index].width
+        if self.layers[index].mixes:
+            return params[index]["v"].reshape(width, -1)
+        channels, _ = self._channels(params, index)
+        return jnp.moveaxis(channels, 1, 0).reshape(width, -1)
+
+    def with_sides(self, params: Params, index: int, u: Array, v: Array) -> tuple[Network, Params]:
+        """Replace both sides of one layer's units, u (H', U) and v (H', V); the width may change."""
+        width = u.shape[0]
+        new = [dict(p) for p in params]
+        new[index]["u"] = u.reshape(width, *params[index]["u"].shape[1:])
+        if self.layers[index].mixes:
+            new[index]["v"] = v.reshape(width, *params[index]["v"].shape[1:])
+        else:
+            new[index + 1]["u"] = self._from_channels(params, index, v)
+        widths = list(self.widths)
+        widths[index] = width
+        return self.with_widths(widths), tuple(new)
+
+    def _channels(self, params: Params, index: int) -> tuple[Array, Array]:
+        """The next layer's weights as (H', H, entries a channel), and its entries tied to no channel."""
+        after = params[index + 1]["u"]
+        flat = after.reshape(after.shape[0], -1)
+        tied = flat.shape[1] - self.layers[index + 1].unit.extra
+        return flat[:, :tied].reshape(flat.shape[0], self.layers[index].width, -1), flat[:, tied:]
+
+    def _from_channels(self, params: Params, index: int, v: Array) -> Array:
+        channels, rest = self._channels(params, index)
+        moved = jnp.moveaxis(v.reshape(v.shape[0], *channels.shape[::2]), 0, 1)  # (H', H new, entries)
+        flat = jnp.concatenate([moved.reshape(moved.shape[0], -1), rest], axis=1)
+        shape = params[index + 1]["u"].shape
+        return flat if len(shape) == 2 else flat.reshape(shape[0], v.shape[0], *shape[2:])
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(k, int) for k in value)
+
+
+def feature_shape(unit: Unit, z: Shape, u: Shape) -> Shape:
+    """The shape of phi for one sample of shape z and units of stacked shape u."""
+    spec = jax.eval_shape(unit.phi, jax.ShapeDtypeStruct(z, jnp.float32), jax.ShapeDtypeStruct(u[1:], jnp.float32))
+    return spec.shape
+
+
+def mixed_shape(unit: Unit, features: Shape) -> Shape:
+    return features[len(features) - unit.mixed :]
+
+
+def mix(features: Float[Array, "H ..."], v: Float[Array, "H ... O"], mixed: int) -> Float[Array, "... O"]:
+    """sum_i phi_i v_i: contract the unit axis and the last `mixed` axes of the features."""
+    axes = [0, *range(features.ndim - mixed, features.ndim)]
+    return jnp.tensordot(features, v, axes=(axes, list(range(mixed + 1))))
+
+
+# ---------------------------------------------------------------- flat vectors
+def flatten(params: Params) -> Float[np.ndarray, " P"]:
+    """All parameters as one float64 NumPy vector: layer by layer, "readout", "u", "v" within a layer."""
+    return np.concatenate([np.asarray(leaf, dtype=float).ravel() for leaf in jax.tree.leaves(params)])
+
+
+def unflatten(network: Network, vector: Array, inputs: Shape, outputs: int) -> Params:
+    """The inverse of `flatten`; keeps the vector's precision."""
+    shapes = jax.tree.leaves(network.shapes(inputs, outputs), is_leaf=_is_shape)
+    sizes = [math.prod(s) for s in shapes]
+    if vector.shape != (sum(sizes),):
+        raise InputError(f"the state must have {sum(sizes)} parameters for this network, got shape {vector.shape}")
+    offsets = np.cumsum([0, *sizes])
+    leaves = [vector[a:b].reshape(s) for a, b, s in zip(offsets[:-1], offsets[1:], shapes, strict=True)]
+    structure = jax.tree.structure(network.shapes(inputs, outputs), is_leaf=_is_shape)
+    return jax.tree.unflatten(structure, leaves)

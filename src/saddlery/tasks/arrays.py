@@ -1,0 +1,134 @@
+"""One's own data from .npz, .npy or CSV files; never unpickled."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from ..checks import InputError, finite, known, require
+from ..losses import loss_named
+from ..objectives import Data
+from .base import Task
+
+
+@dataclass(frozen=True)
+class Arrays(Task):
+    """One's own samples: inputs (N, ...) and targets (N, O) or (N,) from files.
+
+    inputs: an .npz with arrays "inputs" and "targets", or an .npy or CSV file of inputs, with `targets` naming the
+    file of targets. A CSV holds numbers only, with or without one header line; with `columns` = k and no `targets`
+    file, its last k columns are the targets. shape: reshape each input. loss: "squared" or "cross_entropy".
+    """
+
+    kind: ClassVar[str] = "arrays"
+    inputs: str = ""
+    targets: str = ""
+    columns: int = 0
+    shape: tuple[int, ...] = ()
+    loss: str = "squared"
+
+    def data(self, seed: int) -> Data:
+        require(bool(self.inputs), "inputs", "the path of a file", self.inputs)
+        x, y = self._read()
+        finite(x, f"{self.inputs}: inputs")
+        finite(y, f"{self.targets or self.inputs}: targets")
+        require(x.ndim >= 2, f"{self.inputs}: inputs", "an array of at least two axes, samples first", x.shape)
+        y = y[:, None] if y.ndim == 1 else y
+        require(len(x) == len(y), "inputs and targets", "equally many", f"{len(x)} and {len(y)}")
+        if self.shape:
+            size = int(np.prod(x.shape[1:]))
+            require(int(np.prod(self.shape)) == size, "shape", f"of {size} entries", self.shape)
+            x = x.reshape(len(x), *self.shape)
+        return Data(tuple(x.shape[1:]), y.shape[-1], x, y, loss=loss_named(self.loss))
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray]:
+        if self.inputs.endswith(".npz"):
+            arrays = read_npz(self.inputs)
+            for name in ("inputs", "targets"):
+                known(name, arrays, f"{self.inputs}: array")
+            return arrays["inputs"], arrays["targets"]
+        x = read_array(self.inputs)
+        if self.targets:
+            return x, read_array(self.targets)
+        require(0 < self.columns < x.shape[-1], "columns", f"between 1 and {x.shape[-1] - 1} of the {x.shape[-1]} columns",
+                self.columns, "or name a file of targets")
+        return x[:, : -self.columns], x[:, -self.columns :]
+
+
+def read_array(path: str) -> np.ndarray:
+    """One array from an .npy or .csv file."""
+    suffix = Path(path).suffix.lower()
+    if suffix == ".npy":
+        return _numbers(_load(path), path)
+    if suffix == ".csv":
+        return read_csv(path)
+    raise InputError(f"{path}: the file must end in .npz, .npy or .csv; convert it")
+
+
+def read_npz(path: str) -> dict[str, np.ndarray]:
+    archive = _load(path)
+    try:
+        return {name: _numbers(archive[name], f"{path}: {name}") for name in archive.files}
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from None
+
+
+def _load(path: str):
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; check the path") from None
+    except OSError as error:
+        raise InputError(f"{path}: the file cannot be read ({error.strerror or error})") from None
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str, error: Exception) -> InputError:
+    if "allow_pickle" in str(error) or "pickle" in str(error).lower():
+        return InputError(f"{path}: the file holds Python objects, which are never loaded because that can run code;"
+                          " save plain numeric arrays")
+    return InputError(f"{path}: the file is damaged or not a NumPy file ({error}); save it again")
+
+
+def _numbers(array: np.ndarray, what: str) -> np.ndarray:
+    require(array.dtype.kind in "fiub", what, "an array of real numbers", f"dtype {array.dtype}")
+    return np.asarray(array, dtype=float)
+
+
+def read_csv(path: str) -> np.ndarray:
+    """Numbers (rows, columns) of a CSV file with at most one header line; errors name the row and the column."""
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as handle:
+            rows = [row for row in csv.reader(handle) if row]
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file; check the path") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: the file cannot be read as CSV text ({error})") from None
+    header = bool(rows) and all(not _is_number(cell) for cell in rows[0])
+    body = rows[1:] if header else rows
+    require(bool(body), path, "a CSV file with at least one row of numbers", "none")
+    first = 2 if header else 1
+    return np.array([_csv_row(row, k + first, len(body[0]), path) for k, row in enumerate(body)])
+
+
+def _csv_row(row: list[str], number: int, width: int, path: str) -> list[float]:
+    require(len(row) == width, f"{path}: row {number}", f"of {width} cells like the first", len(row))
+    for column, cell in enumerate(row, start=1):
+        if not _is_number(cell):
+            raise InputError(f"{path}: row {number}, column {column} must be a number, got {cell!r};"
+                             " correct the cell or remove the row")
+    return [float(cell) for cell in row]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,80 @@
+"""A task: a frozen description that makes data (samples, exact moments, or both) from a seed."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ..checks import InputError, known
+from ..objectives import Data
+
+TASKS: dict[str, type[Task]] = {}
+
+
+class Task(ABC):
+    """Base of all tasks. A concrete task is a frozen dataclass with a class variable `kind` and a method `data`.
+
+    Subclasses register themselves under `kind`; the first line of their docstring is what `saddlery list tasks` shows.
+
+    Example
+    -------
+    >>> from saddlery.tasks import LinearTeacher
+    >>> LinearTeacher(singular_values=(1.0, 0.4)).data(seed=0).outputs
+    2
+    """
+
+    kind: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.kind:
+            TASKS[cls.kind] = cls
+
+    @abstractmethod
+    def data(self, seed: int) -> Data:
+        """The data; the same seed gives the same data. Raises InputError for impossible settings."""
+
+    def options(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        changed = {f.name: values[f.name] for f in dataclasses.fields(self)  # type: ignore[arg-type]
+                   if f.default is dataclasses.MISSING or values[f.name] != f.default}
+        return {"kind": self.kind, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}
+
+
+def make(kind: str, **options: Any) -> Task:
+    """The task called `kind`; lists become tuples. Raises InputError for an unknown kind or option."""
+    cls = TASKS[known(kind, TASKS, "task")]
+    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in options:
+        known(name, fields, f"option of task {kind!r}")
+    try:
+        return cls(**{k: _tuples(v) for k, v in options.items()})
+    except TypeError as error:
+        raise InputError(f"task {kind!r} could not be made from {sorted(options)}: {error}") from None
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def generator(seed: int, label: str) -> np.random.Generator:
+    """A random generator of a task's own, so that data and initial weights never share random numbers."""
+    return np.random.default_rng([seed, *label.encode()])
+
+
+def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
+    """Random orthonormal columns, shape (rows, columns) with columns <= rows."""
+    return np.linalg.qr(rng.standard_normal((rows, rows)))[0][:, :columns]
+
+
+def whitened(rng: np.random.Generator, samples: int, dimension: int) -> np.ndarray:
+    """Samples (N, D) with zero mean where N > D, and mean z z' = identity exactly; N = D gives sqrt(D) times a rotation."""
+    z = rng.standard_normal((samples, dimension))
+    if samples > dimension:
+        z -= z.mean(axis=0)
+    u, _, vt = np.linalg.svd(z, full_matrices=False)
+    return np.sqrt(samples) * u @ vt

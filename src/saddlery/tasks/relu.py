@@ -1,0 +1,64 @@
+"""Orthogonal inputs for ReLU networks: fully connected and convolutional."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ..checks import require, whole
+from ..objectives import Data
+from .base import Task, generator, orthogonal
+
+
+@dataclass(frozen=True)
+class OrthogonalReLU(Task):
+    """Orthogonal inputs x_n of equal length with scalar targets of both signs.
+
+    N = len(targets) inputs in D = `inputs` >= N dimensions, x_n . x_m = N delta_nm (so that the mean x x' has unit
+    eigenvalues). From small weights neurons align with D+ = mean_{y>0} y x or D- and the cluster of the larger norm is
+    fitted first; the saddle's loss is 1/(2N) sum of y^2 over the other sign.
+    Source: Boursier, Pillaud-Vivien & Flammarion (2022).
+    """
+
+    kind: ClassVar[str] = "orthogonal_relu"
+    targets: tuple[float, ...] = (1.0, -0.6)
+    inputs: int = 0
+
+    def data(self, seed: int) -> Data:
+        n = len(self.targets)
+        y = np.array(self.targets, dtype=float)
+        require(n > 0 and bool(np.all(np.isfinite(y) & (y != 0))), "targets", "finite non-zero numbers", self.targets)
+        d = whole(self.inputs or n, "inputs", n, remedy="orthogonal inputs need at least as many dimensions")
+        x = np.sqrt(n) * orthogonal(generator(seed, self.kind), d, n).T
+        return Data((d,), 1, x, y[:, None])
+
+
+@dataclass(frozen=True)
+class OrthogonalPatches(Task):
+    """Inputs with one patch each, patches orthogonal, for ReLU convolutional networks with scalar output.
+
+    Sample (a, p) shows patch a (orthonormal, of length `kernel`) at position p and nothing elsewhere; its target is
+    amplitudes[a] where p = a and 0 elsewhere, times the number of samples' square root so that the mean x x' is
+    white. Each learned kernel fits one patch. Use kernels of length `kernel` and stride = kernel.
+    """
+
+    kind: ClassVar[str] = "orthogonal_patches"
+    amplitudes: tuple[float, ...] = (1.0, -0.6)
+    kernel: int = 0
+
+    def data(self, seed: int) -> Data:
+        k = len(self.amplitudes)
+        amplitudes = np.array(self.amplitudes, dtype=float)
+        require(k > 0 and bool(np.all(np.isfinite(amplitudes) & (amplitudes != 0))), "amplitudes",
+                "finite non-zero numbers", self.amplitudes)
+        length = whole(self.kernel or k, "kernel", k, remedy="orthogonal patches need at least as many entries")
+        patches = orthogonal(generator(seed, self.kind), length, k).T
+        x = np.zeros((k, k, k, length))  # patch, position shown, position, entry
+        for a in range(k):
+            x[a, np.arange(k), np.arange(k)] = patches[a]
+        n = k * k
+        inputs = np.sqrt(n) * x.reshape(n, 1, k * length)
+        targets = np.sqrt(n) * np.diag(amplitudes).reshape(n, 1)
+        return Data((1, k * length), 1, inputs, targets)

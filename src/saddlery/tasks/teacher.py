@@ -1,0 +1,77 @@
+"""Teacher networks of every architecture: a few units draw the targets, more units learn them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import units
+from ..checks import require, whole
+from ..networks import Layer, Network
+from ..objectives import Data
+from .base import Task, generator, whitened
+
+
+@dataclass(frozen=True)
+class Teacher(Task):
+    """Targets drawn from a network of `count` units of the named kind, on Gaussian inputs of any shape.
+
+    y = sum_{i <= count} phi(x; u_i*) v_i*, u_i* random with norm 1 (orthogonal to each other where the dimension
+    allows), v_i* of norm strengths[i] (default 1, 1/2, 1/4, ...; negative ones flip the sign of a scalar output).
+    inputs: the shape of x. outputs: numbers a sample. samples: N; flat inputs are whitened exactly. options: of the
+    unit, for example {"kernel": [2]} or {"rank": 1}. Attention heads read tokens (N, D) and predict at the last one.
+    """
+
+    kind: ClassVar[str] = "teacher"
+    unit: str = "relu"
+    count: int = 2
+    inputs: tuple[int, ...] = (4,)
+    outputs: int = 1
+    samples: int = 200
+    strengths: tuple[float, ...] = ()
+    options_of_unit: Mapping[str, Any] = field(default_factory=dict)
+
+    def network(self) -> Network:
+        """The teacher's architecture."""
+        unit = units.make(self.unit, **dict(self.options_of_unit))
+        reads = "last" if unit.mixed == 1 and self.unit.startswith("attention") else "all"
+        return Network((Layer(unit, whole(self.count, "count")),), reads=reads)
+
+    def weights(self, seed: int) -> dict[str, np.ndarray]:
+        """u* (count, ...) and v* (count, ..., O)."""
+        rng = generator(seed, self.kind + " weights")
+        network = self.network()
+        (shapes,) = network.shapes(self.inputs, self.outputs)
+        strengths = np.array(self.strengths or [2.0**-k for k in range(self.count)])
+        require(len(strengths) == self.count, "strengths", f"{self.count} numbers, one a unit", self.strengths)
+        u = _spread(rng, self.count, math.prod(shapes["u"][1:]))
+        v = rng.standard_normal((self.count, math.prod(shapes["v"][1:])))
+        if v.shape[1] == 1:
+            v = np.ones_like(v)
+        v *= (strengths / np.linalg.norm(v, axis=1))[:, None]
+        return {"u": u.reshape(shapes["u"]), "v": v.reshape(shapes["v"])}
+
+    def data(self, seed: int) -> Data:
+        whole(self.samples, "samples")
+        for size in self.inputs:
+            whole(size, "inputs")
+        rng = generator(seed, self.kind + " inputs")
+        d = math.prod(self.inputs)
+        x = whitened(rng, self.samples, d) if self.samples >= d else rng.standard_normal((self.samples, d))
+        x = x.reshape(self.samples, *self.inputs)
+        with jax.enable_x64(True):
+            params = (jax.tree.map(jnp.asarray, self.weights(seed)),)
+            y = np.asarray(self.network().outputs(params, jnp.asarray(x)))
+        return Data(self.inputs, self.outputs, x, y)
+
+
+def _spread(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
+    """Unit vectors, orthogonal to each other in groups of `dimension`."""
+    groups = [np.linalg.qr(rng.standard_normal((dimension, dimension)))[0] for _ in range(-(-count // dimension))]
+    return np.concatenate(groups)[:count]

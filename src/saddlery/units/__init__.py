@@ -1,0 +1,62 @@
+"""Units: neurons, kernels and heads, and the registry through which experiments name them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..checks import InputError, known
+from .attention import attention, in_context
+from .base import Lift, Symmetry, Unit, check_symmetry, debug, leading_form
+from .convolution import convolution
+from .dense import ACTIVATIONS, dense
+
+__all__ = ["Lift", "Symmetry", "Unit", "attention", "check_symmetry", "convolution", "debug", "dense", "in_context",
+           "leading_form", "make", "names", "register"]
+
+Maker = Callable[..., Unit]
+
+
+def _dense_maker(activation: str) -> Maker:
+    return lambda bias=False: dense(activation, bool(bias))
+
+
+def _convolution_maker(activation: str) -> Maker:
+    return lambda kernel=(2,), stride=1: convolution(activation, tuple(kernel), stride)
+
+
+def _attention_maker(factory: Callable[[str, int], Unit], kind: str) -> Maker:
+    return (lambda: factory(kind, 1)) if kind == "merged" else (lambda rank=1: factory(kind, rank))
+
+
+_REGISTRY: dict[str, Maker] = {
+    **{name: _dense_maker(name) for name in ACTIVATIONS},
+    **{f"conv_{name}": _convolution_maker(name) for name in ("linear", "relu")},
+    **{f"attention_{kind}": _attention_maker(attention, kind) for kind in ("merged", "linear", "softmax")},
+    **{f"in_context_{kind}": _attention_maker(in_context, kind) for kind in ("merged", "linear", "softmax")},
+}
+
+
+def names() -> list[str]:
+    """The names an experiment may use for its units."""
+    return sorted(_REGISTRY)
+
+
+def register(unit: Unit) -> Unit:
+    """Make a unit of one's own available by name (in this process); returns it."""
+    if unit.name in _REGISTRY:
+        raise InputError(f"a unit named {unit.name!r} exists already; give yours another name")
+    _REGISTRY[unit.name] = lambda: unit
+    return unit
+
+
+def make(name: str, **options: Any) -> Unit:
+    """The unit called `name`, for example make("conv_relu", kernel=(3,), stride=2).
+
+    Raises InputError for an unknown name (with the nearest valid one) or an option the unit does not have.
+    """
+    known(name, _REGISTRY, "unit")
+    try:
+        return _REGISTRY[name](**options)
+    except TypeError as error:
+        raise InputError(f"unit {name!r} does not take the options {sorted(options)}: {error}") from None

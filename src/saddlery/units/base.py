@@ -1,0 +1,208 @@
+"""A unit: one neuron, kernel or head, phi(z; u) v, with its declared symmetry."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ..checks import InputError, require
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """What phi(z; u) is declared to satisfy; each field is verified by `check_symmetry`.
+
+    silent: phi(z; 0) = 0 for every z, so that u = 0 is a silent point u_zero.
+    homogeneous: "real" if phi(z; a u) = a phi(z; u) for every real a, "positive" if only for a >= 0, else None.
+    linear: phi(z; u) is linear in u.
+    degree: the lowest order p at which phi(z; eps u) does not vanish as eps -> 0; None without a silent point.
+
+    Source: Zhang, Saxe & Latham (2026), Theorem 1, conditions (ii)-(iv), and Section 5.
+    """
+
+    silent: bool = False
+    homogeneous: Literal["real", "positive"] | None = None
+    linear: bool = False
+    degree: int | None = None
+
+
+@dataclass(frozen=True)
+class Lift:
+    """phi(z; u) = <coefficients(u), features(z)> for a scalar unit that is polynomial in z.
+
+    `name` says which feature the unit needs, so that a task can state its moments without samples.
+    """
+
+    name: str
+    features: Callable[[Array], Array]
+    coefficients: Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One unit of a layer f = g_out(sum_i phi(g_in(x); u_i) v_i); Zhang, Saxe & Latham (2026), eq 1.
+
+    name: how experiments refer to it, together with `options`.
+    phi: (z, u) -> features of shape (*positions, *mixed), for one sample z and one unit u.
+    shape: shape of z -> shape of u.
+    symmetry: the declarations, see `Symmetry`.
+    mixed: how many trailing axes of phi the outgoing weight v contracts.
+    extra: trailing entries of u that belong to no input channel (1 for a bias).
+    linear_in_input: phi is linear in z as well, so second moments of z are all that training needs.
+    lift: for a scalar unit polynomial in z, its feature map; None otherwise.
+    smooth: twice differentiable in u; False for ReLU-like units.
+    example: a shape of z on which the declarations are checked.
+
+    Example
+    -------
+    >>> import jax.numpy as jnp
+    >>> from saddlery.units import Symmetry, Unit
+    >>> sine = Unit("sine", lambda z, u: jnp.sin(z @ u), lambda shape: shape, Symmetry(silent=True, degree=1))
+    """
+
+    name: str
+    phi: Callable[[Array, Array], Array]
+    shape: Callable[[Shape], Shape]
+    symmetry: Symmetry = Symmetry()
+    mixed: int = 0
+    extra: int = 0
+    linear_in_input: bool = False
+    lift: Lift | None = None
+    smooth: bool = True
+    example: Shape = (3,)
+    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if debugging():
+            check_symmetry(self)
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
+        return f"{self.name}({options})"
+
+    def features(self, z: Float[Array, "..."], u: Float[Array, "H ..."]) -> Float[Array, "H ..."]:
+        """phi(z; u_i) of every unit of a layer, leading axis H."""
+        return jax.vmap(self.phi, in_axes=(None, 0))(z, u)
+
+    def lifted(self) -> Unit:
+        """The same unit as a function of its lifted features, phi = <coefficients(u), l>."""
+        if self.lift is None:
+            raise InputError(f"unit {self.name!r} is not polynomial in its input; train it on samples instead")
+        coefficients = self.lift.coefficients
+        return replace(self, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, example=())
+
+
+_DEBUG = False
+
+
+def debugging() -> bool:
+    """True inside `debug()` or when the environment sets SADDLERY_DEBUG=1."""
+    return _DEBUG or os.environ.get("SADDLERY_DEBUG", "") == "1"
+
+
+@contextlib.contextmanager
+def debug() -> Iterator[None]:
+    """Inside this context every unit is checked against its declarations when it is constructed."""
+    global _DEBUG
+    before, _DEBUG = _DEBUG, True
+    try:
+        yield
+    finally:
+        _DEBUG = before
+
+
+def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
+    """Verify every declaration of `unit` on random inputs and weights in float64.
+
+    Raises InputError naming the declaration that fails, with the size of the violation relative to phi.
+    Cost: a few dozen evaluations of phi.
+    """
+    if unit.example == ():
+        return
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(seed)
+        for _ in range(trials):
+            _check_once(unit, rng)
+
+
+def _check_once(unit: Unit, rng: np.random.Generator) -> None:
+    shape = unit.shape(unit.example)
+    z, u, w = (jnp.asarray(rng.standard_normal(s)) for s in (unit.example, shape, shape))
+    a, b = float(rng.uniform(0.3, 3)), float(rng.uniform(0.3, 3))
+    phi = unit.phi
+    size = float(jnp.max(jnp.abs(phi(z, u)))) + float(jnp.max(jnp.abs(phi(z, w)))) + 1e-3
+    symmetry = unit.symmetry
+
+    def demand(claim: str, error: Array) -> None:
+        worst = float(jnp.max(jnp.abs(error))) / size
+        require(worst < 1e-9, f"unit {unit.name!r}", claim, f"a relative violation of {worst:.1e}",
+                "correct the declared symmetry or phi")
+
+    if symmetry.silent:
+        demand("silent at u = 0, phi(z; 0) = 0", phi(z, 0 * u))
+    if symmetry.homogeneous:
+        demand("homogeneous, phi(z; a u) = a phi(z; u) for a >= 0", phi(z, a * u) - a * phi(z, u))
+    if symmetry.homogeneous == "real":
+        demand("homogeneous over the reals, phi(z; -a u) = -a phi(z; u)", phi(z, -a * u) + a * phi(z, u))
+    if symmetry.linear:
+        demand("linear in u", phi(z, a * u - b * w) - a * phi(z, u) + b * phi(z, w))
+    if unit.linear_in_input:
+        y = jnp.asarray(rng.standard_normal(unit.example))
+        demand("linear in z", phi(a * z - b * y, u) - a * phi(z, u) + b * phi(y, u))
+    if unit.lift is not None:
+        demand("polynomial, phi(z; u) = <coefficients(u), features(z)>",
+               phi(z, u) - unit.lift.coefficients(u) @ unit.lift.features(z))
+    if symmetry.degree is not None:
+        _check_degree(unit, z, u)
+    _check_consistent(unit)
+
+
+def _check_degree(unit: Unit, z: Array, u: Array) -> None:
+    degree = unit.symmetry.degree
+    small = [float(jnp.linalg.norm(unit.phi(z, eps * u))) for eps in (1e-3, 1e-4)]
+    if small[0] == 0.0 and not unit.smooth:
+        return  # an inactive side of a ReLU
+    slope = np.log10(small[0] / small[1])
+    require(abs(slope - float(degree or 0)) < 0.02, f"unit {unit.name!r}", f"of leading degree {degree} in u",
+            f"a measured order of {slope:.3f}", "correct the declared degree")
+
+
+def _check_consistent(unit: Unit) -> None:
+    symmetry = unit.symmetry
+    if symmetry.linear:
+        require(symmetry.homogeneous == "real" and symmetry.degree == 1, f"unit {unit.name!r}",
+                'declared homogeneous="real" and degree=1, since it is linear', symmetry)
+    if symmetry.homogeneous or symmetry.degree is not None:
+        require(symmetry.silent, f"unit {unit.name!r}", "declared silent, since it is homogeneous or has a degree",
+                symmetry)
+
+
+def leading_form(unit: Unit, z: Array, u: Array) -> Array:
+    """The lowest-order form of phi at the silent point, lim phi(z; eps u) / eps^p with p the declared degree.
+
+    phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u) at eps = 0. Cost: 2^p evaluations.
+    """
+    if unit.symmetry.homogeneous:
+        return unit.phi(z, u)
+    degree = unit.symmetry.degree
+    if degree is None:
+        raise InputError(f"unit {unit.name!r} has no silent point, so it has no leading form")
+    form: Callable[[Array], Array] = lambda eps: unit.phi(z, eps * u)  # noqa: E731 - rebound below
+    for order in range(1, degree + 1):
+        form = _derivative(form, order)
+    return form(jnp.zeros((), u.dtype))
+
+
+def _derivative(function: Callable[[Array], Array], divisor: int) -> Callable[[Array], Array]:
+    return lambda eps: jax.jvp(function, (eps,), (jnp.ones_like(eps),))[1] / divisor
