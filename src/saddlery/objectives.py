@@ -9,8 +9,8 @@ longer depends on the number of samples, and every other routine sees ordinary s
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ from jaxtyping import Array, Float
 from .checks import InputError, finite, require
 from .losses import LOSSES, Loss
 from .networks import Network, Params, Shape, unflatten
+
+Samples = tuple[Array, Array, Array]  # inputs (N, ...), targets (N, ...), constant
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,67 +62,95 @@ class Data:
                     f"{len(self.inputs)} and {len(self.targets)}")
 
 
-@dataclass(frozen=True, eq=False)
-class Objective:
-    """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers.
+@dataclass(frozen=True)
+class MeanLoss:
+    """loss(theta, (inputs, targets, constant)) = mean_n loss(y_n, f(x_n; theta)) + constant.
 
-    network: the network that is trained. reading: the same network as it reads `inputs` (its unit lifted when the data
-    are moments of a feature). exact: "samples", or the name of the feature whose moments replace the samples.
+    Hashed by value: two objectives of the same architecture share every program compiled from it. `reading` is
+    `network` as it reads the given inputs.
     """
 
     network: Network
     reading: Network
-    inputs: Float[np.ndarray, "N ..."]
-    targets: Float[np.ndarray, "N ..."]
-    loss_kind: Loss
+    loss: Loss
     shape: Shape
     outputs: int
+
+    def predict(self, theta: Array, inputs: Array) -> Array:
+        params = unflatten(self.network, theta, self.shape, self.outputs)
+        return self.reading.outputs(params, inputs)
+
+    def __call__(self, theta: Array, samples: Samples) -> Array:
+        inputs, targets, constant = samples
+        return jnp.mean(jax.vmap(self.loss.function)(targets, self.predict(theta, inputs))) + constant
+
+
+def draw_batch(samples: Samples, key: Array, size: int) -> Samples:
+    """`size` samples drawn with replacement."""
+    inputs, targets, constant = samples
+    chosen = jax.random.randint(key, (size,), 0, len(inputs))
+    return inputs[chosen], targets[chosen], constant
+
+
+_loss = jax.jit(lambda f, theta, samples: f(theta, samples), static_argnums=0)
+_gradient = jax.jit(lambda f, theta, samples: jax.grad(f)(theta, samples), static_argnums=0)
+_hessian_vector = jax.jit(
+    lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1], static_argnums=0)
+_predictions = jax.jit(lambda f, theta, inputs: f.predict(theta, inputs), static_argnums=0)
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers, with its derivatives.
+
+    function: the loss as a function of weights and samples. inputs (N, ...), targets (N, ...): samples, or equivalent
+    samples. exact: "samples", or the name of the feature whose moments replace them. All methods are compiled once an
+    architecture and return JAX arrays in the precision of the context they are called in.
+    """
+
+    function: MeanLoss
+    inputs: Float[np.ndarray, "N ..."]
+    targets: Float[np.ndarray, "N ..."]
     constant: float = 0.0
     exact: str = "samples"
 
+    @property
+    def network(self) -> Network:
+        return self.function.network
+
     @functools.cached_property
     def size(self) -> int:
-        shapes = self.network.shapes(self.shape, self.outputs)
-        return sum(int(np.prod(s)) for p in shapes for s in p.values())
+        """P."""
+        shapes = self.network.shapes(self.function.shape, self.function.outputs)
+        return sum(math.prod(s) for p in shapes for s in p.values())
+
+    @property
+    def samples(self) -> Samples:
+        return jnp.asarray(self.inputs), jnp.asarray(self.targets), jnp.asarray(self.constant)
 
     def params(self, theta: Array) -> Params:
         """The flat vector as the network's parameters."""
-        return unflatten(self.network, theta, self.shape, self.outputs)
+        return unflatten(self.network, theta, self.function.shape, self.function.outputs)
+
+    def loss(self, theta: Float[Array, " P"]) -> Float[Array, ""]:
+        """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
+        return _loss(self.function, jnp.asarray(theta), self.samples)
+
+    def gradient(self, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+        return _gradient(self.function, jnp.asarray(theta), self.samples)
+
+    def hessian_vector(self, theta: Float[Array, " P"], d: Float[Array, " P"]) -> Float[Array, " P"]:
+        """(d^2 L / d theta^2) d without forming the Hessian; cost: about two gradients."""
+        return _hessian_vector(self.function, jnp.asarray(theta), jnp.asarray(d), self.samples)
 
     def predictions(self, theta: Float[Array, " P"]) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
-        return self.reading.outputs(self.params(theta), jnp.asarray(self.inputs))
-
-    def loss_on(self, theta: Array, inputs: Array, targets: Array) -> Array:
-        """The mean loss of given samples plus the constant."""
-        f = self.reading.outputs(self.params(theta), inputs)
-        return jnp.mean(jax.vmap(self.loss_kind.function)(targets, f)) + self.constant
-
-    def loss(self, theta: Float[Array, " P"]) -> Float[Array, ""]:
-        """The loss; cost: one pass over the (equivalent) samples."""
-        return self.loss_on(theta, jnp.asarray(self.inputs), jnp.asarray(self.targets))
+        return _predictions(self.function, jnp.asarray(theta), jnp.asarray(self.inputs))
 
     def with_network(self, network: Network) -> Objective:
-        """The same data read by a network of other widths (its units must be of the same kinds)."""
-        return Objective(network, _reading(network, self.exact), self.inputs, self.targets, self.loss_kind, self.shape,
-                         self.outputs, self.constant, self.exact)
-
-    # Compiled forms, made once an objective. They must be called in the precision they were first used in.
-    @functools.cached_property
-    def compiled_loss(self) -> Callable[[Array], Array]:
-        return jax.jit(self.loss)
-
-    @functools.cached_property
-    def compiled_gradient(self) -> Callable[[Array], Array]:
-        return jax.jit(jax.grad(self.loss))
-
-    @functools.cached_property
-    def compiled_hessian_vector(self) -> Callable[[Array, Array], Array]:
-        return jax.jit(lambda theta, d: jax.jvp(jax.grad(self.loss), (theta,), (d,))[1])
-
-    @functools.cached_property
-    def compiled_predictions(self) -> Callable[[Array], Array]:
-        return jax.jit(self.predictions)
+        """The same data read by a network of other widths, its units of the same kinds."""
+        f = self.function
+        return replace(self, function=replace(f, network=network, reading=_reading(network, self.exact)))
 
     @property
     def target_scale(self) -> float:
@@ -212,8 +242,8 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
     inputs, targets, constant = equivalent_samples(moments)
     if moments.feature == "input":
         inputs = inputs.reshape(len(inputs), *data.shape)
-    return Objective(network, _reading(network, moments.feature), inputs, targets, data.loss, data.shape, data.outputs,
-                     constant, moments.feature)
+    function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
+    return Objective(function, inputs, targets, constant, moments.feature)
 
 
 def _from_samples(network: Network, data: Data) -> Objective:
@@ -225,6 +255,6 @@ def _from_samples(network: Network, data: Data) -> Objective:
                           jax.ShapeDtypeStruct(data.shape, jnp.float32))
     require(spec.shape == data.targets.shape[1:], "the output of the network",
             f"of the targets' shape {data.targets.shape[1:]}", spec.shape, "check `outputs`, `reads` and `readout`")
-    return Objective(network, network, np.asarray(data.inputs, float), np.asarray(data.targets, float), data.loss,
-                     data.shape, data.outputs)
+    function = MeanLoss(network, network, data.loss, data.shape, data.outputs)
+    return Objective(function, np.asarray(data.inputs, float), np.asarray(data.targets, float))
 

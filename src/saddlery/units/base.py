@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -99,8 +100,15 @@ class Unit:
         """The same unit as a function of its lifted features, phi = <coefficients(u), l>."""
         if self.lift is None:
             raise InputError(f"unit {self.name!r} is not polynomial in its input; train it on samples instead")
-        coefficients = self.lift.coefficients
-        return replace(self, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, example=())
+        return _lifted(self)
+
+
+@functools.cache
+def _lifted(unit: Unit) -> Unit:
+    """One lifted unit for each unit, so that networks of lifted units compare equal."""
+    assert unit.lift is not None
+    coefficients = unit.lift.coefficients
+    return replace(unit, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, example=())
 
 
 _DEBUG = False

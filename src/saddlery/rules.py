@@ -1,0 +1,203 @@
+"""Learning rules: gradient flow by an adaptive explicit solver, and gradient descent, momentum and Adam through optax.
+
+A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient function.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import diffrax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Bool, Float
+
+from .checks import InputError, known, positive, require, whole
+
+Gradient = Callable[[Array, Array], Array]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
+RULES: dict[str, type[Rule]] = {}
+
+
+class Walker(NamedTuple):
+    """Where a run stands. gradient: the latest one the rule computed, at theta (flow) or one step before (descent)."""
+
+    theta: Float[Array, " P"]
+    time: Float[Array, ""]
+    gradient: Float[Array, " P"]
+    inner: Any
+
+
+class Rule(ABC):
+    """Base of all rules. A concrete rule is a frozen dataclass with a `kind`, a `start` and an `advance`.
+
+    batch: samples drawn for one step (with replacement), 0 for all of them.
+    """
+
+    kind: ClassVar[str] = ""
+    batch: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.kind:
+            RULES[cls.kind] = cls
+
+    @abstractmethod
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        """The walker before the first step."""
+
+    @abstractmethod
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
+        """One attempted step, never past flow time `horizon`; False where it was rejected (the walker then waits)."""
+
+    def options(self) -> dict[str, Any]:
+        """The kind and every field, as in an experiment file."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class GradientFlow(Rule):
+    """theta' = -dL/dtheta by an embedded explicit Runge-Kutta pair with step-size control.
+
+    relative_tolerance: error of one step relative to each weight. absolute_tolerance: of a weight near zero, as a
+    fraction of the root-mean-square initial weight times the relative tolerance; 1 keeps small initial weights, which
+    decide when a saddle is left, as accurate as large ones. solver: tsit5 (order 5) or dopri8 (order 8, for tight
+    tolerances). Measured: relative tolerance 1e-6 follows a 10-50-5 linear network to 4e-7.
+    """
+
+    kind: ClassVar[str] = "flow"
+    relative_tolerance: float = 1e-6
+    absolute_tolerance: float = 1.0
+    solver: str = "tsit5"
+
+    def __post_init__(self) -> None:
+        positive(self.relative_tolerance, "relative_tolerance")
+        positive(self.absolute_tolerance, "absolute_tolerance")
+        known(self.solver, ("tsit5", "dopri8"), "solver")
+
+    def _parts(self, floor: Array) -> tuple[diffrax.AbstractSolver, diffrax.PIDController]:
+        solver = diffrax.Tsit5() if self.solver == "tsit5" else diffrax.Dopri8()
+        return solver, diffrax.PIDController(self.relative_tolerance, floor, pcoeff=0.2, icoeff=0.5)
+
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        size = jnp.sqrt(jnp.mean(theta**2))
+        floor = self.relative_tolerance * self.absolute_tolerance * jnp.where(size > 0, size, 1e-3)
+        solver, controller = self._parts(floor)
+        term = _descent_field(gradient, key)
+        zero = jnp.zeros((), theta.dtype)
+        end, state = controller.init(term, zero, zero + jnp.inf, theta, None, None, solver.func,
+                                     solver.error_order(term))
+        inner = {"floor": floor, "end": end, "controller": state,
+                 "solver": solver.init(term, zero, end, theta, None)}
+        return Walker(theta, zero, gradient(theta, key), inner)
+
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
+        solver, controller = self._parts(walker.inner["floor"])
+        term = _descent_field(gradient, key)
+        begin, end = walker.time, jnp.minimum(walker.inner["end"], horizon)
+        new, error, _, solver_state, _ = solver.step(term, begin, end, walker.theta, None, walker.inner["solver"], False)
+        keep, begin, end, _, state, _ = controller.adapt_step_size(
+            begin, end, walker.theta, new, None, error, solver.error_order(term), walker.inner["controller"])
+        keep = keep & jnp.all(jnp.isfinite(new))
+        chosen = lambda a, b: jnp.where(keep, a, b)  # noqa: E731
+        inner = {"floor": walker.inner["floor"], "end": end, "controller": state,
+                 "solver": _tree_where(keep, solver_state, walker.inner["solver"])}
+        slope = -_last_slope(inner["solver"], walker, term, new, keep)
+        return Walker(chosen(new, walker.theta), begin, slope, inner), keep
+
+
+def _descent_field(gradient: Gradient, key: Array) -> diffrax.ODETerm:
+    return diffrax.ODETerm(lambda _, theta, __: -gradient(theta, key))
+
+
+def _tree_where(condition: Array, yes: Any, no: Any) -> Any:
+    import jax
+
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
+
+
+def _last_slope(state: Any, walker: Walker, term: diffrax.ODETerm, new: Array, keep: Array) -> Array:
+    """theta' at the walker's place: remembered by first-same-as-last solvers, else evaluated again."""
+    if isinstance(state, tuple) and len(state) == 2:
+        return jnp.where(keep, state[1], -walker.gradient)
+    return term.vf(walker.time, jnp.where(keep, new, walker.theta), None)
+
+
+@dataclass(frozen=True)
+class _Descent(Rule):
+    """theta <- theta - update; flow time advances by the learning rate a step."""
+
+    learning_rate: float = 1e-2
+    batch: int = 0
+
+    def __post_init__(self) -> None:
+        positive(self.learning_rate, "learning_rate")
+        whole(self.batch, "batch", 0, "0 takes all samples")
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.sgd(self.learning_rate)
+
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        return Walker(theta, jnp.zeros((), theta.dtype), jnp.zeros_like(theta), self.transformation().init(theta))
+
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
+        slope = gradient(walker.theta, key)
+        update, inner = self.transformation().update(slope, walker.inner, walker.theta)
+        moved = optax.apply_updates(walker.theta, update)
+        return Walker(moved, walker.time + self.learning_rate, slope, inner), jnp.array(True)
+
+
+@dataclass(frozen=True)
+class GradientDescent(_Descent):
+    """Full-batch gradient descent, or stochastic gradient descent where `batch` is given; one step is `learning_rate`
+    of flow time."""
+
+    kind: ClassVar[str] = "descent"
+
+
+@dataclass(frozen=True)
+class Momentum(_Descent):
+    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd); flow time counts eta a step."""
+
+    kind: ClassVar[str] = "momentum"
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.sgd(self.learning_rate, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class Adam(_Descent):
+    """Adam (Kingma & Ba 2015) with optax's defaults for epsilon; flow time counts the learning rate a step."""
+
+    kind: ClassVar[str] = "adam"
+    learning_rate: float = 1e-3
+    first: float = 0.9
+    second: float = 0.999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("first", self.first), ("second", self.second)):
+            require(0 <= value < 1, name, "a decay of at least 0 and below 1", value)
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.adam(self.learning_rate, self.first, self.second)
+
+
+def make(kind: str, **options: Any) -> Rule:
+    """The rule called `kind`: flow, descent, momentum or adam."""
+    cls = RULES[known(kind, RULES, "rule")]
+    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in options:
+        known(name, fields, f"option of rule {kind!r}")
+    try:
+        return cls(**options)
+    except TypeError as error:
+        raise InputError(f"rule {kind!r} could not be made from {sorted(options)}: {error}") from None
