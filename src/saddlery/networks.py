@@ -41,7 +41,7 @@ class Layer:
     residual: bool = False
 
     def __post_init__(self) -> None:
-        whole(self.width, "width of a layer", remedy="a layer needs at least one unit")
+        whole(self.width, "width of a layer", 0)  # zero units: what a reduction may leave
         require(self.mixes or not self.residual, "a residual layer", "one that mixes", "mixes = false",
                 "remove residual or set mixes = true")
 

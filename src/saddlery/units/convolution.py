@@ -32,7 +32,8 @@ def patch_index(size: Shape, kernel: Shape, stride: int) -> np.ndarray:
     places = itertools.product(*(range(n) for n in positions(size, kernel, stride)))
     offsets = list(itertools.product(*(range(k) for k in kernel)))
     corners = [tuple(stride * p for p in place) for place in places]
-    return np.array([[np.ravel_multi_index(np.add(c, o), size) for o in offsets] for c in corners])
+    rows = [[np.ravel_multi_index(np.add(c, o), size) for o in offsets] for c in corners]
+    return np.array(rows, dtype=np.int32)
 
 
 @functools.cache

@@ -1,0 +1,9 @@
+"""What symmetry makes: embedded fixed points, their reduction, effective units, and silent units that wait to be born."""
+
+from .effective import EffectiveUnits, effective_units
+from .embedding import CONSTRUCTIONS, applies, duplicate, embed, embed_near, ray, silent, span
+from .reduction import Reduction, reduce
+from .silent import Utility, best_silent_unit
+
+__all__ = ["CONSTRUCTIONS", "EffectiveUnits", "Reduction", "Utility", "applies", "best_silent_unit", "duplicate",
+           "effective_units", "embed", "embed_near", "ray", "reduce", "silent", "span"]

@@ -1,0 +1,65 @@
+"""Effective units: how many active units, rays and directions a layer has, and how few would do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..objectives import Objective
+from ..precision import in_float64
+from ..units import Unit
+from .embedding import Side, _normalised
+from .reduction import Reduction, reduce, sides
+
+
+@dataclass(frozen=True)
+class EffectiveUnits:
+    """Counts for one layer at one state.
+
+    active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units with proportional u
+    (by a positive factor, or any real one for units homogeneous over the reals) within an angle of 0.1 rad. rank: of the
+    matrix of incoming weights of the active units, singular values above `tolerance` of the largest. minimal: units of
+    the smallest network that reproduces the map (see `reduce`).
+    """
+
+    active: int
+    rays: int
+    rank: int
+    minimal: int
+
+
+@in_float64
+def effective_units(
+    objective: Objective, theta: np.ndarray, *, tolerance: float = 0.02, reduction: Reduction | None = None
+) -> tuple[EffectiveUnits, ...]:
+    """Effective units of every layer; `tolerance` as in `reduce` for minimal, relative to the largest unit for the rest.
+
+    Pass a `reduction` of the same state to save computing it again. Cost: that of `reduce`.
+    """
+    found = reduction or reduce(objective, theta, tolerance=tolerance)
+    network, params = objective.network, objective.params(np.asarray(theta, float))
+    return tuple(count_units(*sides(network, params, k), layer.unit, found.widths[k], tolerance)
+                 for k, layer in enumerate(network.layers))
+
+
+def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) -> EffectiveUnits:
+    """The counts of one layer from its two sides."""
+    size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+    if minimal == 0 or size.max(initial=0.0) == 0.0:
+        return EffectiveUnits(0, 0, 0, minimal)
+    active = size > tolerance * size.max()
+    singular = np.linalg.svd(u[active], compute_uv=False)
+    return EffectiveUnits(int(active.sum()), count_rays(u[active], both=unit.symmetry.homogeneous == "real"),
+                          int(np.sum(singular > tolerance * singular[0])), minimal)
+
+
+def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
+    """Classes of rows within `angle` radians of each other (of each other's line when `both`), greedily from the longest."""
+    left = _normalised(u[np.argsort(-np.linalg.norm(u, axis=1))])
+    count = 0
+    while len(left):
+        cosine = left @ left[0]
+        left = left[(np.abs(cosine) if both else cosine) < np.cos(angle)]
+        count += 1
+    return count

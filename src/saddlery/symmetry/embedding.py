@@ -1,0 +1,185 @@
+"""Embedded fixed points: the four constructions of Theorem 1, one at a time and to any width.
+
+The raw constructions act on the two sides of one layer's units, u (H, U) and v (H, V), and check nothing: they are the
+formulas. `embed` applies them to a network, only where the unit has the property that the construction needs.
+Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i), (ii): Fukumizu & Amari (2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+
+from ..checks import InputError, known, require
+from ..networks import Network, Params
+from ..units import Unit
+
+Side = Float[np.ndarray, "H K"]
+Sides = tuple[Side, Side]
+CONSTRUCTIONS = ("i", "ii", "iii", "iv")
+
+
+def duplicate(u: Side, v: Side, unit: int, share: float) -> Sides:
+    """(i) u_H = u_i, v_H = g v_i, v_i <- (1 - g) v_i; needs nothing, any real g."""
+    return ray(u, v, unit, 1.0, share)
+
+
+def silent(u: Side, v: Side) -> Sides:
+    """(ii) u_H = 0, v_H = 0; needs phi(z; 0) = 0."""
+    return np.vstack([u, np.zeros_like(u[:1])]), np.vstack([v, np.zeros_like(v[:1])])
+
+
+def ray(u: Side, v: Side, unit: int, incoming: float, outgoing: float) -> Sides:
+    """(iii) u_H = g_u u_i, v_H = g_v v_i, v_i <- (1 - g_u g_v) v_i; needs degree-1 homogeneity (g_u >= 0 if positive)."""
+    rest = v.copy()
+    rest[unit] *= 1.0 - incoming * outgoing
+    return np.vstack([u, incoming * u[unit]]), np.vstack([rest, outgoing * v[unit]])
+
+
+def span(u: Side, v: Side, incoming: Float[np.ndarray, " H"], outgoing: Float[np.ndarray, " H"]) -> Sides:
+    """(iv) u_H = sum_i a_i u_i, v_H = sum_i b_i v_i, v_i <- v_i - a_i v_H; needs phi linear in u."""
+    new = outgoing @ v
+    return np.vstack([u, incoming @ u]), np.vstack([v - np.outer(incoming, new), new])
+
+
+def applies(unit: Unit, construction: str) -> bool:
+    """Whether the unit's declared symmetry allows a construction."""
+    symmetry = unit.symmetry
+    return {"i": True, "ii": symmetry.silent, "iii": symmetry.homogeneous is not None,
+            "iv": symmetry.linear}[known(construction, CONSTRUCTIONS, "construction")]
+
+
+def richest(unit: Unit) -> str:
+    """The construction that describes this unit's saddles: iv if linear, iii if homogeneous, ii if silent, else i."""
+    return next(c for c in ("iv", "iii", "ii", "i") if applies(unit, c))
+
+
+def embed_sides(u: Side, v: Side, construction: str, width: int, rng: np.random.Generator, positive: bool) -> Sides:
+    """Apply one construction with random coefficients until there are `width` units."""
+    step: dict[str, Callable[[Side, Side], Sides]] = {
+        "i": lambda u, v: duplicate(u, v, int(rng.integers(len(u))), rng.normal()),
+        "ii": silent,
+        "iii": lambda u, v: ray(u, v, int(rng.integers(len(u))), _coefficient(rng, positive), rng.normal()),
+        "iv": lambda u, v: span(u, v, rng.normal(size=len(u)), rng.normal(size=len(u))),
+    }
+    while len(u) < width:
+        u, v = step[construction](u, v)
+    return u, v
+
+
+def _coefficient(rng: np.random.Generator, positive: bool) -> float:
+    value = rng.normal()
+    return abs(value) if positive else value
+
+
+def embed(
+    network: Network, params: Params, widths: int | tuple[int, ...], *, construction: str | None = None, seed: int = 0
+) -> tuple[Network, Params]:
+    """A wide network at a fixed point, from a narrow one at a fixed point, computing the same map.
+
+    widths: of the wide network, one number for all layers or one a layer, none below the narrow one's.
+    construction: "i", "ii", "iii" or "iv"; by default the richest that every widened layer's unit allows. The
+    coefficients are standard normal (their magnitude for g_u of positively homogeneous units), drawn from `seed`.
+
+    Returns the wide network and its parameters (NumPy, float64). The wide gradient is a combination of the narrow one's,
+    so it is zero as far as the narrow one is. Raises InputError where a unit lacks the property. Cost: O(H^2).
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.networks import Layer, Network
+    >>> from saddlery.symmetry import embed
+    >>> from saddlery.units import dense
+    >>> narrow = ({"u": np.array([[1.0, 2.0]]), "v": np.array([[3.0]])},)
+    >>> wide, params = embed(Network((Layer(dense("relu"), 1),)), narrow, 4, construction="iii")
+    >>> wide.widths, bool(np.isclose(sum(np.linalg.norm(u) * v for u, v in zip(params[0]["u"], params[0]["v"].ravel())),
+    ...                              3 * 5**0.5))
+    ((4,), True)
+    """
+    targets = (widths,) * len(network.layers) if isinstance(widths, int) else tuple(widths)
+    require(len(targets) == len(network.layers), "widths", f"one number or {len(network.layers)}", widths)
+    rng = np.random.default_rng(seed)
+    for index, target in enumerate(targets):
+        layer = network.layers[index]
+        require(target >= layer.width, f"width of layer {index}", f"at least the narrow network's {layer.width}", target)
+        chosen = construction or richest(layer.unit)
+        if target > layer.width and not applies(layer.unit, chosen):
+            raise InputError(f"construction ({chosen}) needs a property that unit {layer.unit.name!r} does not declare"
+                             f" ({layer.unit.symmetry}); use ({richest(layer.unit)})")
+        if layer.width == 0:
+            chosen = "ii"
+        u, v = (np.asarray(side, float) for side in (network.incoming(params, index), network.outgoing(params, index)))
+        u, v = embed_sides(u, v, chosen, target, rng, layer.unit.symmetry.homogeneous == "positive")
+        network, params = network.with_sides(params, index, u, v)
+    return network, _numpy(params)
+
+
+def _numpy(params: Params) -> Params:
+    return tuple({k: np.asarray(a, float) for k, a in p.items()} for p in params)
+
+
+# --------------------------------------------- the embedding nearest to a state
+def embed_near(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
+    """The embedding of a narrow layer that lies near a wide one: coefficients read off the wide layer, then corrected.
+
+    Linear units: U = A U*, V = B V* with B' A = 1 (all compositions of (iv)); homogeneous units: each wide unit joins the
+    ray it lies on, or is silent; other units: each narrow unit is shared by the wide units equal to it, all others are
+    silent (or, without a silent point, share the nearest). The map is exactly that of the narrow layer.
+    """
+    (un, vn), (uw, vw) = narrow, wide
+    if len(un) == 0:
+        return np.zeros_like(uw), np.zeros_like(vw)
+    if unit.symmetry.linear:
+        return _span_near(un, vn, uw, vw)
+    member = assign(un, uw, vw, unit)
+    return _shares_near(un, vn, uw, vw, member, homogeneous=unit.symmetry.homogeneous is not None)
+
+
+def _span_near(un: Side, vn: Side, uw: Side, vw: Side) -> Sides:
+    a = uw @ np.linalg.pinv(un)
+    b = vw @ np.linalg.pinv(vn)
+    overlap = b.T @ a
+    if np.linalg.matrix_rank(overlap, tol=1e-8 * max(np.abs(overlap).max(), 1e-300)) < len(un):
+        a = b = np.linalg.qr(a + 1e-12 * np.eye(*a.shape))[0]
+        overlap = b.T @ a
+    return a @ un, (b @ np.linalg.inv(overlap).T) @ vn
+
+
+def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> np.ndarray:
+    """Which narrow unit each wide one realises, -1 for none (a silent unit)."""
+    size = np.linalg.norm(uw, axis=1) * np.linalg.norm(vw, axis=1)
+    direction, reference = _normalised(uw), _normalised(un)
+    cosine = direction @ reference.T
+    if unit.symmetry.homogeneous == "real":
+        cosine = np.abs(cosine)
+    if unit.symmetry.homogeneous is None:
+        distance = np.linalg.norm(uw[:, None] - un[None], axis=2)
+        cosine = 1.0 - distance / np.maximum(np.linalg.norm(un, axis=1), 1e-300)
+    best = cosine.argmax(axis=1)
+    close = cosine[np.arange(len(uw)), best] > 0.9
+    member = np.where(close & (size > 1e-3 * size.max(initial=0.0)), best, -1)
+    for k in range(len(un)):  # every narrow unit must be realised somewhere
+        if not np.any(member == k):
+            member[int(np.argmax(np.where(member == -1, cosine[:, k], -np.inf)))] = k
+    return member
+
+
+def _normalised(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
+
+
+def _shares_near(un: Side, vn: Side, uw: Side, vw: Side, member: np.ndarray, *, homogeneous: bool) -> Sides:
+    u, v = np.zeros_like(uw), np.zeros_like(vw)
+    for k in range(len(un)):
+        group = np.flatnonzero(member == k)
+        size_u, size_v = un[k] @ un[k], max(vn[k] @ vn[k], 1e-300)
+        incoming = uw[group] @ un[k] / size_u if homogeneous else np.ones(len(group))
+        outgoing = vw[group] @ vn[k] / size_v
+        total = incoming @ outgoing
+        if not np.isfinite(total) or abs(total) < 1e-8:
+            incoming, outgoing, total = np.ones(len(group)), np.ones(len(group)), float(len(group))
+        u[group] = np.outer(incoming, un[k])
+        v[group] = np.outer(outgoing / total, vn[k])
+    return u, v

@@ -1,0 +1,127 @@
+"""The utility of a silent unit: whether a new unit, born at its silent point, lowers the loss, and at which order.
+
+For a unit whose phi starts at degree p in u, a silent unit (u, v) changes the loss by -U(u, v) + higher orders, with
+    U(u, v) = mean <phi_p(.; u) v, residual> = v . G(u),   residual = -d loss / d output,  G(u) = -dL/dv of a unit at v = 0
+homogeneous of degree p + 1. For p >= 2 the Hessian on silent units is zero, so only U tells a saddle from a minimum:
+max U > 0 on the unit sphere proves a descent direction of order p + 1, max U <= 0 that there is none of that order.
+Source: the utility of Kunin et al. (2025), eq 3; derived for saddle-to-saddle networks in the project's theory notes.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..checks import InputError
+from ..networks import Network, unflatten
+from ..objectives import MeanLoss, Objective
+from ..precision import in_float64
+
+
+@dataclass(frozen=True)
+class Utility:
+    """The best silent unit of one layer.
+
+    value: max U over |u|^2 + |v|^2 = 1. order: p + 1, the order in the size of the unit at which the loss falls. rate:
+    for p = 1 the exponential rate 2 U at which the unit grows from its silent point; None for higher p (it grows like a
+    power). u, v: the maximiser, flattened. layer: which. spread: relative difference between the best two of the
+    starts that found it, a measure of how well the maximum was located.
+    """
+
+    value: float
+    order: int
+    rate: float | None
+    u: np.ndarray
+    v: np.ndarray
+    layer: int
+    spread: float
+
+
+@in_float64
+def best_silent_unit(objective: Objective, theta: np.ndarray, layer: int = 0, *, starts: int = 32, steps: int = 200,
+                     seed: int = 0) -> Utility:
+    """max U over silent units of one layer at a state, from many starts of a shifted power iteration on the sphere.
+
+    The maximum over v is closed: v is along G(u), and |u|^2 = p/(p+1) is the best split, so
+    max U = (p/(p+1))^(p/2) (p+1)^(-1/2) max_{|u|=1} |G(u)|. The search over u is a local method from `starts` random and
+    data-free starts: the value is a proven lower bound of the maximum (a positive value proves descent).
+
+    Raises InputError for a unit without a silent point. Cost: steps passes over the samples with `starts` extra units.
+    """
+    unit = objective.network.layers[layer].unit
+    degree = unit.symmetry.degree
+    if degree is None:
+        raise InputError(f"unit {unit.name!r} declares no leading degree, so silent units have no utility")
+    shape = objective.params(jnp.asarray(theta))[layer]["u"].shape[1:]
+    rng = np.random.default_rng(seed)
+    u = jnp.asarray(rng.standard_normal((starts, *shape)))
+    wide = objective.network.with_widths(
+        [w + starts * (k == layer) for k, w in enumerate(objective.network.widths)])
+    function = objective.with_network(wide).function
+    u, gain = _ascend(function, objective.network, layer, degree, steps, u, jnp.asarray(theta), objective.samples)
+    return _record(np.asarray(u), np.asarray(gain), degree, layer)
+
+
+def _record(u: np.ndarray, gain: np.ndarray, degree: int, layer: int) -> Utility:
+    sizes = np.linalg.norm(gain.reshape(len(gain), -1), axis=1)
+    order = np.argsort(-sizes)
+    best, size = order[0], float(sizes[order[0]])
+    a, b = np.sqrt(degree / (degree + 1)), np.sqrt(1 / (degree + 1))
+    value = float(a**degree * b * size)
+    spread = float((size - sizes[order[1]]) / size) if size > 0 and len(order) > 1 else 0.0
+    direction = gain[best].ravel() / size if size > 0 else gain[best].ravel()
+    return Utility(value, degree + 1, 2 * value if degree == 1 else None, a * u[best].ravel(), b * direction, layer, spread)
+
+
+def gain(function: MeanLoss, network: Network, layer: int, u: jax.Array, theta: jax.Array, samples) -> jax.Array:
+    """G(u_k) = -dL/dv_k of extra units k with incoming weights u_k and v_k = 0, shape (K, V)."""
+    narrow = unflatten(network, theta, function.shape, function.outputs)
+
+    def loss(v: jax.Array) -> jax.Array:
+        own = network.incoming(narrow, layer), network.outgoing(narrow, layer)
+        both = (jnp.concatenate([own[0], u.reshape(len(u), -1)]), jnp.concatenate([own[1], v]))
+        _, params = network.with_sides(narrow, layer, *both)
+        flat = jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)])
+        return function(flat, samples)
+
+    size = network.outgoing(narrow, layer).shape[1]
+    return -jax.grad(loss)(jnp.zeros((len(u), size), theta.dtype))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _ascend(function: MeanLoss, network: Network, layer: int, degree: int, steps: int, u, theta, samples):
+    homogeneous = network.layers[layer].unit.symmetry.homogeneous is not None
+
+    def leading(u: jax.Array) -> jax.Array:
+        """The degree-p form of G at u, by the p-th derivative along the ray through u."""
+        form = lambda eps: gain(function, network, layer, eps * u, theta, samples)  # noqa: E731
+        if homogeneous:
+            return form(1.0)
+        for order in range(1, degree + 1):
+            form = functools.partial(_derivative, form, order)
+        return form(jnp.zeros((), u.dtype))
+
+    def total(u: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.sqrt(jnp.sum(leading(u).reshape(len(u), -1) ** 2, axis=1) + 1e-60))
+
+    def step(u: jax.Array, _: None) -> tuple[jax.Array, None]:
+        size, slope = jax.value_and_grad(lambda w: total(w))(u)
+        norms = jnp.linalg.norm(slope.reshape(len(u), -1), axis=1)
+        slope = slope / jnp.maximum(norms, 1e-300).reshape(-1, *[1] * (u.ndim - 1))
+        return _on_sphere(u + slope), None
+
+    u, _ = jax.lax.scan(step, _on_sphere(u), None, length=steps)
+    return u, leading(u)
+
+
+def _derivative(form, divisor: int, eps):
+    return jax.jvp(form, (eps,), (jnp.ones_like(eps),))[1] / divisor
+
+
+def _on_sphere(u: jax.Array) -> jax.Array:
+    norms = jnp.linalg.norm(u.reshape(len(u), -1), axis=1)
+    return u / jnp.maximum(norms, 1e-300).reshape(-1, *[1] * (u.ndim - 1))
