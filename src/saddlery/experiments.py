@@ -1,0 +1,215 @@
+"""An experiment: network, task, initialization, rule, stop and seed; immutable, and the same thing as its TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from . import initializations, rules, tasks, units
+from .checks import InputError, known, require, whole
+from .driver import Stop
+from .initializations import Initialization
+from .networks import Layer, Network
+from .objectives import Objective, objective
+from .rules import GradientFlow, Rule
+from .tasks import Task
+
+SECTIONS = ("name", "description", "seed", "precision", "moments", "task", "network", "initialization", "rule", "stop")
+REQUIRED = ("task", "network", "stop")
+LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that determines a run.
+
+    moments: None to use exact data moments where they apply and save work, True to demand, False to forbid them.
+    precision: "float64", or "float32" for training only (certificates are always made in float64).
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> Experiment.named("relu").network.architecture
+    'relu 50'
+    """
+
+    task: Task
+    network: Network
+    stop: Stop
+    initialization: Initialization = field(default_factory=Initialization)
+    rule: Rule = field(default_factory=GradientFlow)
+    seed: int = 0
+    name: str = "experiment"
+    description: str = ""
+    precision: str = "float64"
+    moments: bool | None = None
+
+    def __post_init__(self) -> None:
+        whole(self.seed, "seed", 0)
+        known(self.precision, ("float64", "float32"), "precision")
+        for layer in self.network.layers:
+            whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
+        require(not (self.rule.batch and self.moments), "moments", "false for a rule with a batch size", self.moments)
+
+    # ------------------------------------------------------------ what it means
+    def objective(self) -> Objective:
+        """The loss this experiment trains, on its task's data."""
+        return objective(self.network, self.task.data(self.seed), moments=False if self.rule.batch else self.moments)
+
+    def initial_state(self) -> np.ndarray:
+        """The initial flat parameters (P,)."""
+        data = self.task.data(self.seed)
+        return self.initialization.draw(self.network, data.shape, data.outputs, self.seed)
+
+    @property
+    def identity(self) -> str:
+        """A short hash of everything that determines the run; name and description do not."""
+        table = {k: v for k, v in self.table().items() if k not in ("name", "description")}
+        return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+
+    def replace(self, **changes: Any) -> Experiment:
+        """A copy with other fields; unknown ones raise InputError."""
+        for name in changes:
+            known(name, [f.name for f in dataclasses.fields(self)], "field of an experiment")
+        return dataclasses.replace(self, **changes)
+
+    # ------------------------------------------------------------------- TOML
+    def table(self) -> dict[str, Any]:
+        """The experiment as nested dicts of plain values, without what is absent."""
+        layers = [_layer_table(layer) for layer in self.network.layers]
+        network = {"layers": layers, **({"readout": True} if self.network.readout else {}),
+                   **({"reads": self.network.reads} if self.network.reads != "all" else {})}
+        stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
+        options = {"moments": self.moments} if self.moments is not None else {}
+        return {"name": self.name, "description": self.description, "seed": self.seed, "precision": self.precision,
+                **options, "task": _plain(self.task.options()), "network": network,
+                "initialization": dataclasses.asdict(self.initialization), "rule": self.rule.options(), "stop": stop}
+
+    def to_toml(self) -> str:
+        """The experiment as TOML text; `from_toml` gives it back."""
+        return tomli_w.dumps(self.table())
+
+    @staticmethod
+    def from_toml(text: str, source: str = "experiment") -> Experiment:
+        """The experiment a TOML text describes. Raises InputError naming the file, the line or the key."""
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{source}: not valid TOML, {error}") from None
+        try:
+            return from_table(table)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+
+    @staticmethod
+    def load(path: str | Path) -> Experiment:
+        """From a TOML file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
+            raise InputError(f"{path}: there is no such file{guess}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: the file cannot be read ({error})") from None
+        return Experiment.from_toml(text, str(path))
+
+    @staticmethod
+    def named(name: str) -> Experiment:
+        """One of the experiments that ship with saddlery."""
+        known(name, catalog(), "experiment")
+        return Experiment.from_toml((resources.files(__package__) / "catalog" / f"{name}.toml").read_text(), name)
+
+    def __repr__(self) -> str:
+        rule = self.rule.kind
+        return (f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
+                f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}")
+
+
+def catalog() -> list[str]:
+    """The names of the shipped experiments."""
+    return sorted(f.name.removesuffix(".toml") for f in (resources.files(__package__) / "catalog").iterdir()
+                  if f.name.endswith(".toml"))
+
+
+def _is_named(path: str | Path) -> bool:
+    return Path(path).stem in catalog()
+
+
+def find(reference: str | Path) -> Experiment:
+    """An experiment by the path of its TOML file or by its shipped name."""
+    text = str(reference)
+    return Experiment.load(text) if text.endswith(".toml") or "/" in text else Experiment.named(text)
+
+
+def from_table(table: Mapping[str, Any]) -> Experiment:
+    """An experiment from nested dicts; each error names the key."""
+    for key in table:
+        known(key, SECTIONS, "key")
+    for key in REQUIRED:
+        require(key in table, f"[{key}]", "given", "nothing", "see `saddlery list experiments` for examples")
+    made = {
+        "task": _section(table, "task", lambda kind, **options: tasks.make(kind, **options)),
+        "network": _section(table, "network", _network),
+        "stop": _section(table, "stop", _stop),
+        "initialization": _section(table, "initialization", initializations.make),
+        "rule": _section({"rule": {"kind": "flow", **dict(table.get("rule", {}))}}, "rule", rules.make),
+    }
+    simple = {k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table}
+    for key, kind in (("name", str), ("description", str), ("moments", bool)):
+        require(isinstance(simple.get(key, kind()), kind), key, f"a {kind.__name__}", simple.get(key))
+    return Experiment(**made, **simple)
+
+
+def _section(table: Mapping[str, Any], name: str, maker: Any) -> Any:
+    section = table.get(name, {})
+    require(isinstance(section, Mapping), f"[{name}]", "a table", section)
+    if maker is not initializations.make and name in ("task", "rule"):
+        require("kind" in section, f"[{name}] kind", "given", "nothing", f"see `saddlery list {name}s`")
+    try:
+        return maker(**section)
+    except InputError as error:
+        raise InputError(f"[{name}] {error}") from None
+    except TypeError as error:
+        raise InputError(f"[{name}] has a value of the wrong kind: {error}") from None
+
+
+def _network(layers: Any = None, readout: bool = False, reads: str = "all", **rest: Any) -> Network:
+    for key in rest:
+        known(key, ("layers", "readout", "reads"), "key")
+    require(isinstance(layers, list) and len(layers) > 0, "layers", "a list of tables, [[network.layers]]", layers)
+    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers)), bool(readout), reads)  # type: ignore[arg-type]
+
+
+def _layer(index: int, entry: dict[str, Any]) -> Layer:
+    for key in ("unit", "width"):
+        require(key in entry, f"layer {index}: {key}", "given", "nothing")
+    whole(entry["width"], f"layer {index}: width", remedy="a layer needs at least one unit")
+    own = {k: entry.pop(k) for k in LAYER_KEYS if k in entry}
+    return Layer(units.make(own.pop("unit"), **entry), **own)
+
+
+def _stop(**options: Any) -> Stop:
+    for key in options:
+        known(key, [f.name for f in dataclasses.fields(Stop)], "key")
+    return Stop(**options)
+
+
+def _layer_table(layer: Layer) -> dict[str, Any]:
+    optional = {"outputs": layer.outputs} if layer.outputs is not None else {}
+    flags = {k: v for k, v, default in (("mixes", layer.mixes, True), ("residual", layer.residual, False)) if v != default}
+    return {"unit": layer.unit.name, "width": layer.width, **flags, **optional, **_plain(dict(layer.unit.options))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
