@@ -22,7 +22,8 @@ WINDOW = 0.10  # plateau speed is averaged over this share of the smaller neighb
 SETTLED = 0.01  # the tail is converged while within this share of the last drop from its final loss
 HIDDEN = 1.0  # noise up to this multiple of the local step makes no rises
 BORDER = 1e-3  # a first (last) drop below this share of its neighbour belongs to the initial (end) plateau
-KNOTS = 2000  # the taut string runs through at most so many samples
+RISES = 1e-9  # rises of the loss above this share of its range are noise to be reckoned with
+KNOTS = 5000  # the taut string runs through at most so many samples
 BAND = 1.0  # added to the band's sqrt(2 log n) quantile
 
 
@@ -93,7 +94,7 @@ def _road(time, loss):
     calm = isotonic_regression(loss, increasing=False).x
     rejected = loss - calm
     low = high = calm
-    if np.abs(rejected).max() > RESOLUTION:
+    if np.abs(rejected).max() > RISES:
         low, high = _band(loss, calm, rejected)
         calm = _thread(time, low, high, *_ends(loss, low, high, rejected))
     share = (time - time[0]) / (time[-1] - time[0])
@@ -110,7 +111,7 @@ def _noise(loss, rejected):
     seen = _mean(rejected**2, size) / np.maximum(_mean(rejected != 0, size), 1 / size)
     scale = np.sqrt(maximum_filter1d(seen, size, mode="nearest"))
     hidden = HIDDEN * _mean(-np.gradient(loss - rejected), 9)
-    scale = np.maximum(scale, np.minimum(scale.max(), hidden))
+    scale = np.maximum(scale, np.minimum(3 * scale.max(), hidden))
     white = np.divide(rejected, scale, out=np.zeros_like(rejected), where=scale > 0)
     length, power = 1.0, float(white @ white)
     for lag in range(1, size):
@@ -305,14 +306,17 @@ def _interval(road, values, kind, low, high, strength):
     last = int(np.searchsorted(road.time, end, side="right")) - 1
     if last < first:
         first = last = int(np.argmin(np.abs(road.time - 0.5 * (start + end))))
-    quietest = _quietest(road, first, last)
+    quietest = last if kind == "end" else _quietest(road, first, last)
     return Plateau(kind, start, end, float(values[quietest]), float(strength), quietest, first, last)
 
 
 def _quietest(road, first, last):
-    """Sample of least speed, measured over 2e-11 of the loss range or the two adjacent segments."""
+    """Sample in the middle of the slowest window of 1e-9 of the loss range (or of two steps, where those are larger)."""
     centre = road.fallen[first : last + 1]
-    low, high = np.maximum(centre - 1e-11, road.fallen[0]), np.minimum(centre + 1e-11, road.fallen[-1])
-    speed = (high - low) / np.maximum(road.when(high) - road.when(low), 1e-300)
-    best = np.flatnonzero(speed <= speed.min() * (1 + 1e-9))
-    return first + int(best[len(best) // 2])
+    low, high = np.maximum(centre - 5e-10, road.fallen[0]), np.minimum(centre + 5e-10, road.fallen[-1])
+    begin, finish = road.when(low), road.when(high)
+    speed = (high - low) / np.maximum(finish - begin, np.finfo(float).tiny)
+    slow = np.flatnonzero(speed <= speed.min() * (1 + 1e-6))
+    best = slow[len(slow) // 2]
+    middle = 0.5 * (begin[best] + finish[best])
+    return first + int(np.argmin(np.abs(road.time[first : last + 1] - middle)))

@@ -1,0 +1,153 @@
+"""Runs on disk: a folder that is written whole or not at all, and never holds anything that could run code.
+
+Layout of a run folder, schema version 1:
+    experiment.toml    the experiment (see `experiments`)
+    record.json        {"schema": "saddlery-run", "version": 1, "experiment", "identity", "data", "status", "reason",
+                        "rejected", "wall_seconds", "warnings", "versions"}
+    trajectory.npz     flow_time, step, loss, gradient_norm (T,); states (T, P); observable.NAME (T, ...)
+    stages.json        added by `saddlery certify`: the stages and certificates, as in a tour's summary
+Numbers are float64 (float32 runs: float32). Loss is the mean over samples, squared loss with the half.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .checks import InputError, StorageError
+from .driver import Trajectory
+from .experiments import Experiment
+from .records import plain
+from .runs import Run
+
+SCHEMA, VERSION = "saddlery-run", 1
+ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
+
+
+def save_run(run: Run, folder: str | Path) -> Path:
+    """Write a run to a new folder; all of it or nothing. Raises StorageError if the folder exists or cannot be written."""
+    target = Path(folder)
+    refuse_existing(target)
+    with storage_errors(target), _staging(target) as staging:
+        (staging / "experiment.toml").write_text(run.experiment.to_toml(), encoding="utf-8")
+        t = run.trajectory
+        record = {"schema": SCHEMA, "version": VERSION, "experiment": run.experiment.name,
+                  "identity": run.experiment.identity, "data": run.data, "status": t.status, "reason": t.reason,
+                  "rejected": t.rejected, "wall_seconds": run.wall_seconds, "warnings": list(run.warnings),
+                  "versions": dict(run.versions)}
+        (staging / "record.json").write_text(json.dumps(plain(record), indent=1), encoding="utf-8")
+        arrays = {name: getattr(t, name) for name in ARRAYS}
+        np.savez_compressed(staging / "trajectory.npz", **arrays, **{f"observable.{k}": v for k, v in t.observables.items()})
+        os.replace(staging, target)
+    return target
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise StorageError unless nothing is at `target` (an empty folder is fine)."""
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise StorageError(f"{target} exists already and finished results are never overwritten;"
+                           " choose another --out or remove it")
+
+
+@contextlib.contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A temporary folder beside the target, removed whatever happens; moved into place by the caller when complete."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    os.chmod(staging, 0o755)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def storage_errors(target: Path) -> Iterator[None]:
+    """Turn the system's errors into one sentence."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except OSError as error:
+        remedy = {28: "free some space", 13: "choose a folder you may write to", 30: "choose a folder you may write to"}
+        raise StorageError(f"{target} cannot be written: {error.strerror or error}; nothing was left half-written,"
+                           f" {remedy.get(error.errno or 0, 'choose another --out')}") from None
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a file whole or not at all, replacing an older one."""
+    target = Path(path)
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.chmod(name, 0o644)
+            os.replace(name, target)
+        finally:
+            Path(name).unlink(missing_ok=True)
+    return target
+
+
+def load_run(folder: str | Path) -> Run:
+    """Read a run folder. Raises InputError, naming the file, where it is damaged or of another version."""
+    source = Path(folder)
+    if not source.is_dir():
+        raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
+    record = _read_record(source / "record.json")
+    experiment = Experiment.load(source / "experiment.toml")
+    arrays = _read_arrays(source / "trajectory.npz")
+    observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
+    trajectory = Trajectory(**{name: arrays[name] for name in ARRAYS}, observables=observables, status=record["status"],
+                            reason=record["reason"], rejected=record["rejected"])
+    return Run(experiment, trajectory, record["data"], record["versions"], record["wall_seconds"],
+               tuple(record["warnings"]))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing, so {path.parent} is not a complete run folder; train it again") from None
+    except (OSError, ValueError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise InputError(f"{path}: not the record of a saddlery run; give a folder written by `saddlery train`")
+    if record.get("version") != VERSION:
+        raise InputError(f"{path}: written in version {record.get('version')!r} of the run format, this saddlery reads"
+                         f" version {VERSION}; train it again or install the matching saddlery")
+    missing = {"status", "reason", "rejected", "data", "versions", "wall_seconds", "warnings"} - set(record)
+    if missing:
+        raise _damaged(path, f"without {sorted(missing)}")
+    return record
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing, so {path.parent} is not a complete run folder; train it again") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+        raise _damaged(path, error) from None
+    missing = set(ARRAYS) - set(arrays)
+    lengths = {len(arrays[name]) for name in ARRAYS if name in arrays and arrays[name].ndim}
+    if missing or len(lengths) != 1 or 0 in lengths:
+        raise _damaged(path, f"without {sorted(missing)}" if missing else "arrays of different lengths")
+    return arrays
+
+
+def _damaged(path: Path, error: object) -> InputError:
+    return InputError(f"{path}: damaged ({error}); train the experiment again, experiment.toml repeats it exactly")
