@@ -152,15 +152,14 @@ class Network:
     # ------------------------------------------------- the two sides of units
     def incoming(self, params: Params, index: int) -> Float[Array, "H U"]:
         """u_i of every unit of a layer, flattened."""
-        return params[index]["u"].reshape(self.layers[index].width, -1)
+        return as_rows(params[index]["u"])
 
     def outgoing(self, params: Params, index: int) -> Float[Array, "H V"]:
         """v_i of every unit of a layer, flattened; read from the next layer where the layer passes its units on."""
-        width = self.layers[index].width
         if self.layers[index].mixes:
-            return params[index]["v"].reshape(width, -1)
+            return as_rows(params[index]["v"])
         channels, _ = self._channels(params, index)
-        return jnp.moveaxis(channels, 1, 0).reshape(width, -1)
+        return as_rows(jnp.moveaxis(channels, 1, 0))
 
     def with_sides(self, params: Params, index: int, u: Array, v: Array) -> tuple[Network, Params]:
         """Replace both sides of one layer's units, u (H', U) and v (H', V); the width may change."""
@@ -178,15 +177,16 @@ class Network:
     def _channels(self, params: Params, index: int) -> tuple[Array, Array]:
         """The next layer's weights as (H', H, entries a channel), and its entries tied to no channel."""
         after = params[index + 1]["u"]
-        flat = after.reshape(after.shape[0], -1)
-        tied = flat.shape[1] - self.layers[index + 1].unit.extra
-        return flat[:, :tied].reshape(flat.shape[0], self.layers[index].width, -1), flat[:, tied:]
+        flat = as_rows(after)
+        tied, width = flat.shape[1] - self.layers[index + 1].unit.extra, self.layers[index].width
+        entries = tied // width if width else math.prod(after.shape[2:])
+        return flat[:, :tied].reshape(flat.shape[0], width, entries), flat[:, tied:]
 
     def _from_channels(self, params: Params, index: int, v: Array) -> Array:
-        channels, rest = self._channels(params, index)
-        moved = jnp.moveaxis(v.reshape(v.shape[0], *channels.shape[::2]), 0, 1)  # (H', H new, entries)
-        flat = jnp.concatenate([moved.reshape(moved.shape[0], -1), rest], axis=1)
+        _, rest = self._channels(params, index)
         shape = params[index + 1]["u"].shape
+        moved = jnp.moveaxis(v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1)), 0, 1)  # (H', H, entries)
+        flat = jnp.concatenate([as_rows(moved), rest], axis=1)
         return flat if len(shape) == 2 else flat.reshape(shape[0], v.shape[0], *shape[2:])
 
 
@@ -198,6 +198,11 @@ def feature_shape(unit: Unit, z: Shape, u: Shape) -> Shape:
     """The shape of phi for one sample of shape z and units of stacked shape u."""
     spec = jax.eval_shape(unit.phi, jax.ShapeDtypeStruct(z, jnp.float32), jax.ShapeDtypeStruct(u[1:], jnp.float32))
     return spec.shape
+
+
+def as_rows(array: Array) -> Array:
+    """All axes but the first flattened, also where there are no rows."""
+    return array.reshape(array.shape[0], math.prod(array.shape[1:]))
 
 
 def mixed_shape(unit: Unit, features: Shape) -> Shape:

@@ -1,7 +1,19 @@
-"""Plateaus of a loss curve, where a saddle-to-saddle run dwells, found without a threshold on the loss.
+"""Plateaus of a loss curve: where a saddle-to-saddle run dwells, found without a threshold on the loss.
 
-The loss is read as a road: `fallen` = loss lost so far, never decreasing, and flow time as a function of it.
-A plateau is a stretch where a little loss costs much time compared with both neighbouring drops.
+The curve is read as a road: `fallen` is the loss lost so far (it never decreases), flow time a function of it.
+A plateau is a stretch of road where a little loss costs much time compared with both neighbouring drops.
+
+1. *Noise.* Loss cannot rise along a flow, so whatever isotonic regression rejects is noise. Past means bound a falling
+   loss from above and future means from below, at every dyadic length: a confidence band. The taut string through
+   the band is the curve in it whose speed has the fewest peaks and valleys: a valley it keeps is in the data.
+2. *Dwell.* Valleys of log speed are merged, weakest first, until each is `prominence` deep when speed is averaged
+   over loss: over half a drop for a drop, over a tenth of the smaller neighbouring drop for the plateau.
+
+All is relative to the curve's own drops, so rescaling loss or flow time, or shifting the loss, changes nothing.
+
+Sources: P. L. Davies and A. Kovac, Ann. Statist. 29 (2001) 1 (taut string); L. Duembgen, J. Nonparametr. Stat. 15
+(2003) 83 (multiscale bands for monotone curves); H. Edelsbrunner, D. Letscher and A. Zomorodian, Discrete Comput.
+Geom. 28 (2002) 511 (persistence).
 """
 
 from __future__ import annotations
@@ -11,24 +23,34 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.ndimage import maximum_filter1d, uniform_filter1d
+from scipy.ndimage import maximum_filter1d, median_filter, uniform_filter1d
 from scipy.optimize import isotonic_regression
 
 from .checks import finite, positive, require
 
-RESOLUTION = 1e-6  # drops below this share of the whole loss range are never drops: ten roundings of a float32 loss
-EDGE = 0.05  # an interval ends where the loss is this share of the neighbouring drop away from the plateau
-WINDOW = 0.10  # plateau speed is averaged over this share of the smaller neighbouring drop (half of it at a border)
-SETTLED = 0.01  # the tail is converged while within this share of the last drop from its final loss
-HIDDEN = 1.0  # noise up to this multiple of the local step makes no rises
+TINY = float(np.finfo(float).tiny)
+WINDOW = 0.10  # plateau speed: average over this share of the smaller neighbouring drop (of the drop, if initial)
+EDGE = 0.05  # an interval ends where the loss is about this share of the neighbouring drop away from the plateau
+SETTLED = 0.01  # the tail is at rest while the loss is within this share of the last drop of its final value
 BORDER = 1e-3  # a first (last) drop below this share of its neighbour belongs to the initial (end) plateau
-RISES = 1e-9  # rises of the loss above this share of its range are noise to be reckoned with
-KNOTS = 5000  # the taut string runs through at most so many samples
-BAND = 1.0  # added to the band's sqrt(2 log n) quantile
+RESOLUTION = 1e-6  # a drop is at least this share of the loss range: ten roundings of a float32 loss
+RISES = 1e-9  # rises above this share of the loss range are noise to reckon with, below it rounding
+BAND = 1.0  # added to the normal quantile sqrt(2 log(e n / length)) of the band; calibrated, see find_plateaus
+KNOTS = 5000  # the taut string passes through at most about so many samples
 
 
 @dataclass(frozen=True)
 class Plateau:
+    """One plateau. Times are in the units of `flow_time`, losses in those of `loss`.
+
+    kind:     "initial" (slow, then the first drop), "intermediate" (between two drops) or "end" (at rest)
+    start, end: flow time between which the loss is at the plateau, within about 5 % of the neighbouring drops
+    loss:     loss at the quietest point (of the denoised curve, if there is noise)
+    strength: nats; log of (speed in the slower neighbouring drop / speed on the plateau), see find_plateaus
+    quietest: index of the sample of least speed, nearest to rest; of an end plateau, the last sample
+    first, last: indices of the first and last sample within [start, end]
+    """
+
     kind: str
     start: float
     end: float
@@ -39,41 +61,54 @@ class Plateau:
     last: int
 
 
-@dataclass(frozen=True)
-class _Road:
-    """Monotone curve: `fallen` (T), strictly rising with `time` (T), and the noise `width` (T) of fallen."""
-
-    time: np.ndarray
-    fallen: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-    def sure(self, before: float, after: float) -> bool:
-        """Whether the band proves that loss was lost between these two points of the road."""
-        a, b = np.searchsorted(self.fallen, (before, after))
-        return bool(self.low[a] > self.high[min(b, len(self.high) - 1)])
-
-    def when(self, fallen):
-        return np.interp(fallen, self.fallen, self.time)
-
-    def spans(self, low: float, high: float, size: float) -> np.ndarray:
-        """Times taken by all windows of `size` within [low, high] that begin or end on a sample, or at a bound."""
-        a, b = np.searchsorted(self.fallen, (low, high))
-        knots = self.fallen[a:b]
-        begin = np.concatenate([knots, knots - size, [low, high - size]])
-        begin = np.clip(begin, low, max(low, high - size))
-        return self.when(begin + size) - self.when(begin)
-
-
 def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau, ...]:
+    """Plateaus of a loss curve in order of flow time.
+
+    Equation: with drops A, B before and after a plateau and <v>_h the loss lost per time while the loss falls by h,
+
+        strength = log( min(max <v>_{A/2}, max <v>_{B/2}) / min <v>_{min(A, B)/10} )          (intermediate)
+        strength = log( max <v>_{B/2} / <v>_{B/10}, from the start on )                       (initial)
+        strength = log( max <v>_{A/2} / <v> over the last A/100 )                             (end)
+
+    so e^strength says how much slower the plateau is than the slower of its drops. An end plateau must also have stayed
+    within A/100 of its final loss (within the noise, if that is larger, and then for longer) at least as long
+    as the middle 80 % of the last drop took: an exponential decay converges after seven time constants.
+    An interval extends to where the loss is 0.05 sqrt(A min(A, B)) above and 0.05 sqrt(B min(A, B)) below the plateau.
+
+    Arguments: `flow_time` (T), strictly increasing, any spacing; `loss` (T), any scale and offset, noise allowed;
+    `prominence` > 0, the least strength reported.
+
+    The default 1.25 (3.5 times slower) lies in the gap between what has no dwell and what a person calls one: ripples
+    whose speed varies by a factor 4 reach 1.2, a drop that starts at rest like a cosine 1.1, a Gaussian 1.0, any
+    convex curve 0 or less; the weakest plateau of a diagonal linear network with s = 2, 1, .5, .25, .125
+    and u0 = 1e-6 has 1.36, with dwells twice as long as a drop 2 and more. Measured at the default: staircases of 1 to 5
+    drops within a factor 10, dwells of 2 to 20 drop widths, 2000 to 8000 samples, Gaussian noise of 0, 1, 3, 10
+    and 30 % of the *smallest* drop: intermediate plateaus missed 0, 0, 0, 1 and 19 % of 202, none invented. Curves
+    without plateau (exponentials, power laws, stretched exponentials, ramps; 30 to 8000 samples; noise 1e-5
+    to 30 % of the range, white, correlated over 20 or 100 samples, or proportional to the loss): 6 false of 5500.
+
+    Raises InputError: non-finite values, unequal shapes, not one-dimensional, times not increasing, no sample.
+    Cost: O(T log T); 10,000 samples take about 15 ms with noise, 2 ms without.
+
+    Example:
+        >>> t = np.linspace(0, 20, 2001)
+        >>> found = find_plateaus(t, 3 - np.tanh(t - 5) - np.tanh(t - 14))
+        >>> [p.kind for p in found], round(found[1].loss, 3)
+        (['initial', 'intermediate', 'end'], 3.0)
+
+    Warning: drops below 1e-6 of the range are ignored, and a ripple that all but stops the run at every turn is,
+    by this definition, a staircase. The last plateau of a run that is cut short cannot be told from its end.
+    """
     time, values = _checked(flow_time, loss)
     positive(prominence, "prominence")
-    reach = float(values.max() - values.min())
-    if len(values) < 2 or reach <= 8 * np.finfo(float).eps * float(np.abs(values).max()):
-        return (_constant(time, values),)
-    road = _road(time, values / reach)
-    stations = _stations(road, prominence)
-    return _describe(road, stations, values, prominence)
+    size = float(np.abs(values).max()) or 1.0
+    unit = _despiked(values / size)
+    reach = float(np.ptp(unit))
+    if reach <= 8 * np.finfo(float).eps:
+        last = len(time) - 1
+        return (Plateau("end", float(time[0]), float(time[-1]), float(values[-1]), math.inf, last, 0, last),)
+    road = _road(time, unit / reach)
+    return tuple(_describe(road, _stations(road, prominence), size * reach, prominence))
 
 
 def _checked(flow_time, loss):
@@ -81,108 +116,134 @@ def _checked(flow_time, loss):
     values = finite(np.asarray(loss, dtype=float), "loss")
     require(time.ndim == 1, "flow_time", "one-dimensional", time.shape)
     require(values.shape == time.shape, "loss", f"of the shape of flow_time, {time.shape}", values.shape)
-    require(bool(np.all(np.diff(time) > 0)), "flow_time", "strictly increasing", "a step that is not positive")
+    back = np.flatnonzero(np.diff(time) <= 0)
+    require(len(back) == 0, "flow_time", "strictly increasing", f"no increase after index {back[:1].tolist()}")
     return time, values
 
 
-def _constant(time, values):
-    return Plateau("end", float(time[0]), float(time[-1]), float(values[-1]), math.inf, len(time) - 1, 0, len(time) - 1)
+def _despiked(loss):
+    """Loss (T) with isolated spikes of one or two samples replaced by the median of five; monotone curves stay as is."""
+    calm = median_filter(loss, 5, mode="nearest")
+    gap = np.abs(loss - calm)
+    usual = median_filter(gap, 21, mode="nearest")
+    return np.where(gap > 10 * usual, calm, loss)
 
 
-# ---------------------------------------------------------------- noise
+# ---------------------------------------------------------------- the road: a monotone curve free of noise
+@dataclass(frozen=True)
+class _Road:
+    """`time` (T), `fallen` (T) rising with it, `level` (T) the denoised loss in units of its range, band `low`, `high`."""
+
+    time: np.ndarray
+    fallen: np.ndarray
+    level: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def when(self, fallen):
+        return np.interp(fallen, self.fallen, self.time)
+
+    def spans(self, begin: float, finish: float, size: float) -> np.ndarray:
+        """Times of all windows of `size` in [begin, finish] with a sample, or a bound, at one end (extremes are there)."""
+        a, b = np.searchsorted(self.fallen, (begin, finish))
+        knots = self.fallen[a:b]
+        left = np.concatenate([knots, knots - size, [begin, finish - size]])
+        left = np.clip(left, begin, max(begin, finish - size))
+        return self.when(left + size) - self.when(left)
+
+    def sure(self, before: float, after: float) -> bool:
+        """Whether the band proves that loss was lost between two points of the road."""
+        a, b = np.searchsorted(self.fallen, (before, after))
+        return bool(self.low[a] > self.high[b])
+
+
 def _road(time, loss):
-    calm = isotonic_regression(loss, increasing=False).x
-    rejected = loss - calm
-    low = high = calm
+    level = isotonic_regression(loss, increasing=False).x
+    rejected = loss - level
+    low = high = level
     if np.abs(rejected).max() > RISES:
-        low, high = _band(loss, calm, rejected)
-        calm = _thread(time, low, high, *_ends(loss, low, high, rejected))
+        scale, length = _noise(level, rejected)
+        low, high = _band(loss, level, scale, length)
+        ends = _opening_mean(loss, scale, length), _opening_mean(loss[::-1], scale[::-1], length)
+        level = _thread(time, low, high, *ends)
     share = (time - time[0]) / (time[-1] - time[0])
-    return _Road(time, np.maximum.accumulate(calm[0] - calm) + 1e-12 * share, low, high)
+    return _Road(time, np.maximum.accumulate(level[0] - level) + 1e-12 * share, level, low, high)
 
 
-def _mean(values, size):
-    return np.maximum(uniform_filter1d(np.asarray(values, dtype=float), size, mode="nearest"), 0.0)
+def _noise(level, rejected):
+    """Local standard deviation (T) and correlation length (samples) of what isotonic regression rejects.
 
-
-def _noise(loss, rejected):
-    """Local standard deviation (T) and correlation length in samples of what isotonic regression rejects."""
+    Where the loss falls fast, noise up to about one step per sample makes no rises: there it may hide.
+    """
     size = max(3, min(65, len(rejected) // 8))
     seen = _mean(rejected**2, size) / np.maximum(_mean(rejected != 0, size), 1 / size)
     scale = np.sqrt(maximum_filter1d(seen, size, mode="nearest"))
-    hidden = HIDDEN * _mean(-np.gradient(loss - rejected), 9)
-    scale = np.maximum(scale, np.minimum(3 * scale.max(), hidden))
+    scale = np.maximum(scale, np.minimum(3 * scale.max(), _mean(-np.gradient(level), 9)))
     white = np.divide(rejected, scale, out=np.zeros_like(rejected), where=scale > 0)
-    length, power = 1.0, float(white @ white)
+    length = 1.0
     for lag in range(1, size):
-        share = float(white[lag:] @ white[:-lag]) / power
+        share = float(white[lag:] @ white[:-lag]) / float(white @ white)
         if share < 0.05:
             break
         length += 2 * share
     return scale, length
 
 
-def _band(loss, calm, rejected):
-    """Confidence band of a falling loss: past means bound it above, future means below, at every dyadic length."""
-    scale, length = _noise(loss, rejected)
-    n = len(loss)
+def _mean(values, size):
+    return np.maximum(uniform_filter1d(np.asarray(values, dtype=float), size, mode="nearest"), 0.0)
+
+
+def _band(loss, level, scale, length):
+    """Band (T), (T) of a falling loss: below every past mean plus its error, above every future mean less its error."""
+    n, size = len(loss), 1
     total = np.concatenate([[0.0], np.cumsum(loss)])
-    square = np.concatenate([[0.0], np.cumsum(scale**2)])
+    power = np.concatenate([[0.0], np.cumsum(scale**2)])
     high, low = np.full(n, np.inf), np.full(n, -np.inf)
-    size = 1
     while size <= max(1, n // 2):
         mean = (total[size:] - total[:-size]) / size
-        spread = np.sqrt((square[size:] - square[:-size]) / size * min(1.0, length / size))
-        spread = spread * (BAND + math.sqrt(2 * math.log(math.e * n / max(size, min(length, n)))))
-        high[size - 1 :] = np.minimum(high[size - 1 :], mean + spread)
-        low[: n - size + 1] = np.maximum(low[: n - size + 1], mean - spread)
+        error = np.sqrt((power[size:] - power[:-size]) / size * min(1.0, length / size))
+        error *= BAND + math.sqrt(2 * math.log(math.e * n / min(max(size, length), n)))
+        high[size - 1 :] = np.minimum(high[size - 1 :], mean + error)
+        low[: n - size + 1] = np.maximum(low[: n - size + 1], mean - error)
         size *= 2
     high, low = np.minimum.accumulate(high), np.maximum.accumulate(low[::-1])[::-1]
-    return np.minimum(low, calm), np.maximum(high, calm)
+    return np.minimum(low, level), np.maximum(high, level)
 
 
-def _ends(loss, low, high, rejected):
-    scale, length = _noise(loss, rejected)
-    first = _level(loss, scale[0], length)
-    last = _level(loss[::-1], scale[-1], length)
-    return float(np.clip(first, low[0], high[0])), float(np.clip(last, low[-1], high[-1]))
-
-
-def _level(loss, scale, length):
-    """Mean of the longest opening stretch (dyadic) whose two halves agree within the noise."""
+def _opening_mean(loss, scale, length):
+    """Mean of the longest opening stretch (of dyadic length) that agrees with the next one within the noise."""
     size = 1
     while 4 * size <= len(loss):
         gap = abs(loss[:size].mean() - loss[size : 2 * size].mean())
-        if gap > 2 * scale * math.sqrt(min(1.0, length / size) * 2):
+        if gap > 2 * scale[0] * math.sqrt(2 * min(1.0, length / size)):
             break
         size *= 2
-    return loss[:size].mean()
+    return float(loss[:size].mean())
 
 
 def _thread(time, low, high, first, last):
-    """Taut string through the band: of all curves in it, the one whose speed has the fewest peaks and valleys."""
+    """Taut string through the band (T), on every few samples if there are very many."""
     step = -(-len(time) // KNOTS)
     pick = np.unique(np.append(np.arange(0, len(time), step), len(time) - 1))
-    floor, ceiling = low[pick].copy(), high[pick].copy()
-    floor[0] = ceiling[0] = first
-    floor[-1] = ceiling[-1] = last
-    x, y = _funnel(time[pick].tolist(), floor.tolist(), ceiling.tolist())
-    return np.interp(time, x, y)
+    floor, ceiling = low[pick], high[pick]
+    floor[0] = ceiling[0] = min(max(first, low[0]), high[0])
+    floor[-1] = ceiling[-1] = min(max(last, low[-1]), high[-1])
+    return np.interp(time, *_funnel(time[pick].tolist(), floor.tolist(), ceiling.tolist()))
 
 
 def _funnel(x, floor, ceiling):
-    """Shortest path from the first to the last gate (x_k, [floor_k, ceiling_k]); both end gates are points."""
+    """Corners of the shortest path through the gates (x_k, floor_k to ceiling_k); the end gates are points. O(n)."""
     path = [(x[0], floor[0])]
-    up, down = [path[0]], [path[0]]  # taut chains along the ceiling (convex) and the floor (concave)
+    above, below = [path[0]], [path[0]]
     for k in range(1, len(x)):
-        _stretch(path, up, down, (x[k], ceiling[k]), 1)
-        _stretch(path, down, up, (x[k], floor[k]), -1)
-    path.extend(down[1:])
+        _stretch(path, above, below, (x[k], ceiling[k]), 1)
+        _stretch(path, below, above, (x[k], floor[k]), -1)
+    path.extend(below[1:])
     return [p[0] for p in path], [p[1] for p in path]
 
 
 def _stretch(path, chain, other, point, sign):
-    """Append a point to a chain, keep it taut, and move the apex where the chains would cross."""
+    """Append a corner to one chain of the funnel, keep it taut, and move the apex on if the chains would cross."""
     while len(chain) > 1 and sign * (_slope(chain[-1], point) - _slope(chain[-2], chain[-1])) <= 0:
         chain.pop()
     while len(chain) == 1 and len(other) > 1 and sign * (_slope(chain[0], point) - _slope(other[0], other[1])) < 0:
@@ -196,57 +257,48 @@ def _slope(a, b):
     return (b[1] - a[1]) / (b[0] - a[0])
 
 
-# ---------------------------------------------------------------- stations
+# ---------------------------------------------------------------- stations: points of rest along the road
 def _stations(road, prominence):
-    """Fallen loss at the start, at every plateau that stands out by `prominence`, and at the end."""
-    inner = _valleys(road, prominence)
-    stations = [float(road.fallen[0]), *inner, float(road.fallen[-1])]
-    depth = lru_cache(maxsize=None)(lambda a, b, c: _depth(road, a, b, c))
+    """Fallen loss at the start, at each plateau between two drops, and at the end; weak ones are merged away."""
+    stations = [float(road.fallen[0]), *_valleys(road, prominence), float(road.fallen[-1])]
+    strength = lru_cache(maxsize=None)(lambda *three: _strength(road, *three))
     while len(stations) > 2:
-        depths = [depth(*stations[k - 1 : k + 2]) for k in range(1, len(stations) - 1)]
-        weakest = int(np.argmin(depths))
-        if depths[weakest] >= prominence:
+        found = [strength(*three) for three in zip(stations, stations[1:], stations[2:], strict=False)]
+        if min(found) >= prominence:
             break
-        del stations[weakest + 1]
+        del stations[1 + int(np.argmin(found))]
     return stations
 
 
 def _valleys(road, prominence):
-    """Middles of the segments where log speed has a minimum of at least `prominence`, one per resolved level."""
+    """Fallen loss at the minima of log speed that stand out by `prominence` (a necessary condition), one per level."""
     speed = np.diff(road.fallen) / np.diff(road.time)
-    log = np.log(np.maximum(speed, np.finfo(float).tiny))
-    keep = _persistent(log, prominence)
-    if not keep:
-        return []
-    keep = np.array(keep)
+    log = np.log(np.maximum(speed, TINY))
+    keep = np.array(_persistent(log, prominence), dtype=int)
     middle = 0.5 * (road.fallen[keep] + road.fallen[keep + 1])
     order = np.lexsort((log[keep], np.floor(middle / RESOLUTION)))
     _, lead = np.unique(np.floor(middle / RESOLUTION)[order], return_index=True)
-    return sorted(set(middle[order][lead].tolist()))
+    return middle[order][lead].tolist()
 
 
 def _persistent(log, prominence):
-    """Indices of the interior minima left when every rise below `prominence` is ignored."""
-    turn = np.flatnonzero(np.diff(np.sign(np.diff(log))) != 0) + 1
-    found, top, best, rising = [], log[0], 0, False
-    peak = log[0]
-    best = None
-    for k in [*turn.tolist(), len(log) - 1]:
-        value = log[k]
+    """Indices of the interior minima that remain when every rise or fall below `prominence` is ignored."""
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(log)))) + 1
+    found, peak, best = [], log[0], None
+    for k in [*turns.tolist(), len(log) - 1]:
         if best is None:
-            if value > peak:
-                peak = value
-            elif value <= peak - prominence:
-                best = k
-        elif value < log[best]:
+            peak = max(peak, log[k])
+            best = k if log[k] <= peak - prominence else None
+        elif log[k] < log[best]:
             best = k
-        elif value >= log[best] + prominence:
+        elif log[k] >= log[best] + prominence:
             found.append(best)
-            best, peak = None, value
+            peak, best = log[k], None
     return found
 
 
-def _depth(road, before, here, after):
+def _strength(road, before, here, after):
+    """Strength of an intermediate plateau, or -inf if a drop beside it is below the resolution or the noise."""
     left, right = here - before, after - here
     faint = before == road.fallen[0] and left < BORDER * right or after == road.fallen[-1] and right < BORDER * left
     if faint or min(left, right) <= RESOLUTION or not (road.sure(before, here) and road.sure(here, after)):
@@ -259,64 +311,59 @@ def _depth(road, before, here, after):
 def _pace(road, begin, finish):
     """Time per loss over the fastest half of a drop."""
     half = 0.5 * (finish - begin)
-    return max(float(road.spans(begin, finish, half).min()), 1e-300) / half
+    return max(float(road.spans(begin, finish, half).min()), TINY) / half
 
 
-# ---------------------------------------------------------------- report
-def _describe(road, stations, values, prominence):
-    drops = np.diff(stations)
-    found = []
-    strength = _opening(road, stations[0], stations[1])
-    if strength >= prominence:
-        found.append(_interval(road, values, "initial", road.fallen[0], stations[0] + EDGE * drops[0], strength))
-    for k in range(1, len(stations) - 1):
-        least = min(drops[k - 1], drops[k])
-        low = stations[k] - EDGE * math.sqrt(drops[k - 1] * least)
-        high = stations[k] + EDGE * math.sqrt(drops[k] * least)
-        strength = _depth(road, *stations[k - 1 : k + 2])
-        found.append(_interval(road, values, "intermediate", low, high, strength))
-    strength = _closing(road, stations[-2], stations[-1])
-    if strength >= prominence:
-        low = stations[-1] - EDGE * drops[-1]
-        found.append(_interval(road, values, "end", low, road.fallen[-1], strength))
-    return tuple(found)
-
-
-def _opening(road, begin, finish):
+def _initial_strength(road, begin, finish):
     size = WINDOW * (finish - begin)
-    slow = (road.when(begin + size) - road.time[0]) / size
-    return math.log(max(slow, 1e-300) / _pace(road, begin, finish))
+    slow = float(road.when(begin + size)) - float(road.time[0])
+    return math.log(max(slow, TINY) / size / _pace(road, begin, finish))
 
 
-def _closing(road, begin, finish):
+def _end_strength(road, begin, finish):
+    """Strength of the tail, or -inf if it is not at rest. Noise hides the last of an exponential: allow for that time."""
     drop = finish - begin
     size = max(SETTLED * drop, min(float(road.high[-1] - road.low[-1]), 0.5 * drop))
-    rest = road.time[-1] - road.when(finish - size)
-    middle = road.when(finish - 0.1 * drop) - road.when(begin + 0.1 * drop)
-    unseen = math.log(size / (SETTLED * drop)) / math.log(9)
-    if rest < middle * (1 + unseen):
+    rest = float(road.time[-1] - road.when(finish - size))
+    middle = float(road.when(finish - 0.1 * drop) - road.when(begin + 0.1 * drop))
+    if rest <= 0 or rest < middle * (1 + math.log(size / (SETTLED * drop)) / math.log(9)):
         return -math.inf
     return math.log(rest / size / _pace(road, begin, finish))
 
 
-def _interval(road, values, kind, low, high, strength):
-    start = float(road.time[0] if kind == "initial" else road.when(low))
-    end = float(road.time[-1] if kind == "end" else road.when(high))
+# ---------------------------------------------------------------- report
+def _describe(road, stations, scale, prominence):
+    drops = np.diff(stations)
+    strength = _initial_strength(road, *stations[:2])
+    if strength >= prominence:
+        end = float(road.when(stations[0] + EDGE * drops[0]))
+        yield _plateau(road, scale, "initial", float(road.time[0]), end, strength)
+    for here, left, right in zip(stations[1:-1], drops, drops[1:], strict=False):
+        small = min(left, right)
+        bounds = here - EDGE * math.sqrt(left * small), here + EDGE * math.sqrt(right * small)
+        strength = _strength(road, here - left, here, here + right)
+        yield _plateau(road, scale, "intermediate", *road.when(bounds).tolist(), strength)
+    strength = _end_strength(road, *stations[-2:])
+    if strength >= prominence:
+        start = float(road.when(stations[-1] - EDGE * drops[-1]))
+        yield _plateau(road, scale, "end", start, float(road.time[-1]), strength)
+
+
+def _plateau(road, scale, kind, start, end, strength):
     first = int(np.searchsorted(road.time, start))
     last = int(np.searchsorted(road.time, end, side="right")) - 1
-    if last < first:
+    if last < first:  # no sample within
         first = last = int(np.argmin(np.abs(road.time - 0.5 * (start + end))))
     quietest = last if kind == "end" else _quietest(road, first, last)
-    return Plateau(kind, start, end, float(values[quietest]), float(strength), quietest, first, last)
+    return Plateau(kind, start, end, float(scale * road.level[quietest]), float(strength), quietest, first, last)
 
 
 def _quietest(road, first, last):
-    """Sample in the middle of the slowest window of 1e-9 of the loss range (or of two steps, where those are larger)."""
+    """Sample amid the slowest window of 1e-9 of the loss range (or of its two steps, where those are larger)."""
     centre = road.fallen[first : last + 1]
     low, high = np.maximum(centre - 5e-10, road.fallen[0]), np.minimum(centre + 5e-10, road.fallen[-1])
     begin, finish = road.when(low), road.when(high)
-    speed = (high - low) / np.maximum(finish - begin, np.finfo(float).tiny)
+    speed = (high - low) / np.maximum(finish - begin, TINY)
     slow = np.flatnonzero(speed <= speed.min() * (1 + 1e-6))
     best = slow[len(slow) // 2]
-    middle = 0.5 * (begin[best] + finish[best])
-    return first + int(np.argmin(np.abs(road.time[first : last + 1] - middle)))
+    return first + int(np.argmin(np.abs(road.time[first : last + 1] - 0.5 * (begin[best] + finish[best]))))

@@ -39,14 +39,16 @@ class OrthogonalReLU(Task):
 class OrthogonalPatches(Task):
     """Inputs with one patch each, patches orthogonal, for ReLU convolutional networks with scalar output.
 
-    Sample (a, p) shows patch a (orthonormal, of length `kernel`) at position p and nothing elsewhere; its target is
-    amplitudes[a] where p = a and 0 elsewhere, times the number of samples' square root so that the mean x x' is
-    white. Each learned kernel fits one patch. Use kernels of length `kernel` and stride = kernel.
+    Sample (a, p) shows patch a (orthonormal, of length `kernel`) at position p and nothing elsewhere. Its target is
+    amplitudes[a] at every position, scaled so that E[x x'] is white and kernel a has singular value |amplitudes[a]|:
+    inputs are sqrt(n) times the patch and targets sqrt(n / positions) times the amplitude, n the number of samples. Each
+    learned kernel fits the patches of one sign. Use kernels of length `kernel` and stride = kernel.
     """
 
     kind: ClassVar[str] = "orthogonal_patches"
     amplitudes: tuple[float, ...] = (1.0, -0.6)
     kernel: int = 0
+    positions: int = 2
 
     def data(self, seed: int) -> Data:
         k = len(self.amplitudes)
@@ -54,11 +56,10 @@ class OrthogonalPatches(Task):
         require(k > 0 and bool(np.all(np.isfinite(amplitudes) & (amplitudes != 0))), "amplitudes",
                 "finite non-zero numbers", self.amplitudes)
         length = whole(self.kernel or k, "kernel", k, remedy="orthogonal patches need at least as many entries")
+        places = whole(self.positions, "positions")
         patches = orthogonal(generator(seed, self.kind), length, k).T
-        x = np.zeros((k, k, k, length))  # patch, position shown, position, entry
-        for a in range(k):
-            x[a, np.arange(k), np.arange(k)] = patches[a]
-        n = k * k
-        inputs = np.sqrt(n) * x.reshape(n, 1, k * length)
-        targets = np.sqrt(n) * np.diag(amplitudes).reshape(n, 1)
-        return Data((1, k * length), 1, inputs, targets)
+        x = np.einsum("ak,pq->apqk", patches, np.eye(places))  # patch, position shown, position, entry
+        n = k * places
+        inputs = np.sqrt(n) * x.reshape(n, 1, places * length)
+        targets = np.sqrt(n / places) * np.repeat(amplitudes, places)[:, None]
+        return Data((1, places * length), 1, inputs, targets)

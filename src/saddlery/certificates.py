@@ -1,0 +1,392 @@
+"""Certificates: the fixed point behind a state, to machine precision, of which kind it is and which network it embeds.
+
+Two routes. *Reduce*: reduce the state to its narrow network, refine that to a fixed point, embed it back beside the
+state (Theorem 1). *Direct*: refine the wide state itself. The first is the default where the reduction leaves fewer
+units, because the narrow problem is small and keeps only the symmetry of its own units; the second is tried when the
+first does not end at a fixed point near the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .checks import InputError, finite, known
+from .curvature import hessian
+from .networks import flatten
+from .objectives import Objective
+from .precision import in_float64
+from .records import html_table, number, text_table
+from .refinement import Refinement, refine
+from .spectra import Spectrum, dense_spectrum, lanczos_spectrum
+from .symmetry import Reduction, Utility, best_silent_unit, embed_near, reduce
+from .symmetry.reduction import sides
+
+VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "not a fixed point")
+TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
+DENSE = 2000  # parameters up to which the Hessian is formed
+BASIN = 1.0  # a fixed point farther from the state than this multiple of its own norm is not the one behind it
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What is behind a plateau, with the evidence.
+
+    verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
+        second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
+        saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2), or "not a fixed point".
+    reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
+        tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
+    distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm of the state.
+    index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero being called zero;
+        None beyond what Lanczos established. explained: zero modes by cause (see `explain_zero_modes`).
+    lowest_eigenvalue, escape_rate, escape_direction: the rate of exponential escape, -lambda_min or that of a p = 1
+        silent unit, and its unit direction (P,); None where the escape is not exponential or there is none.
+    utility: the best silent unit's, None where no unit is silent. construction, narrow_units: how Theorem 1 embeds the
+        narrow network (one number of units a layer); narrow: its flat parameters. route: "reduce" or "direct".
+    """
+
+    verdict: str
+    reason: str
+    loss: float
+    gradient_norm: float
+    tolerance: float
+    gradient_scale: float
+    distance: float
+    relative_distance: float
+    index: int | None
+    zero_modes: int | None
+    zero_tolerance: float | None
+    explained: Mapping[str, int]
+    lowest_eigenvalue: float | None
+    escape_rate: float | None
+    escape_direction: np.ndarray | None
+    utility: Utility | None
+    construction: str | None
+    narrow_units: tuple[int, ...]
+    narrow: np.ndarray | None
+    state: np.ndarray | None
+    eigenvalues: np.ndarray | None
+    route: str
+    steps: int
+    method: str = ""
+    precision: str = "float64"
+
+    @property
+    def certified(self) -> bool:
+        """Whether a fixed point was found at all."""
+        return self.verdict != "not a fixed point"
+
+    def record(self) -> dict[str, object]:
+        """The stable JSON form; a value that does not exist is None and `reason` says why."""
+        width = self.narrow_units[0] if len(self.narrow_units) == 1 else list(self.narrow_units)
+        return {
+            "verdict": self.verdict, "loss": self.loss, "gradient_norm": self.gradient_norm, "distance": self.distance,
+            "index": self.index, "zero_modes": self.zero_modes,
+            "utility": None if self.utility is None else self.utility.value,
+            "construction": self.construction, "narrow_units": width, "reason": self.reason,
+            "tolerance": self.tolerance, "gradient_scale": self.gradient_scale, "precision": self.precision,
+            "relative_distance": self.relative_distance, "lowest_eigenvalue": self.lowest_eigenvalue,
+            "zero_tolerance": self.zero_tolerance, "zero_modes_explained": dict(self.explained),
+            "escape_rate": self.escape_rate, "escape_order": _order(self), "route": self.route, "steps": self.steps,
+            "spectrum": self.method,
+        }
+
+    def rows(self) -> list[tuple[str, object]]:
+        zero = ", ".join(f"{v} {k}" for k, v in self.explained.items() if v)
+        utility = "-" if self.utility is None else f"{number(self.utility.value)} (order {self.utility.order})"
+        return [("verdict", self.verdict), ("reason", self.reason), ("loss", number(self.loss, 12)),
+                ("gradient norm", f"{self.gradient_norm:.1e} (tolerance {self.tolerance:.1e}, float64)"),
+                ("distance", f"{number(self.distance)} ({number(self.relative_distance)} of the state)"),
+                ("index", self.index), ("zero modes", f"{number(self.zero_modes)}{f' ({zero})' if zero else ''}"),
+                ("lowest eigenvalue", number(self.lowest_eigenvalue, 10)), ("utility", utility),
+                ("escape rate", self.escape_rate), ("construction", self.construction),
+                ("narrow units", ", ".join(map(str, self.narrow_units)) or "-"), ("route", self.route)]
+
+    def __repr__(self) -> str:
+        return text_table(("certificate", ""), self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(("certificate", ""), self.rows())
+
+
+def _order(certificate: Certificate) -> int | None:
+    if certificate.verdict == "degenerate saddle" and certificate.utility is not None:
+        return certificate.utility.order
+    return 2 if certificate.verdict == "strict saddle" else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A fixed point of the wide network and how it was reached."""
+
+    state: np.ndarray
+    reduction: Reduction | None
+    narrow: np.ndarray | None
+    refinement: Refinement
+    route: str
+
+
+@in_float64
+def certify_state(
+    objective: Objective, theta: np.ndarray, *, gradient_scale: float | None = None, tolerance: float = 0.02,
+    route: str = "auto", reduction: Reduction | None = None, seed: int = 0,
+) -> Certificate:
+    """The certificate of the fixed point behind one state.
+
+    gradient_scale: of the task; by default the gradient norm of the state plus that of the zero state's targets is not
+        known, so the norm at a state of unit weights is taken. tolerance: of the reduction (see `reduce`). route:
+        "auto", "reduce" or "direct". reduction: of this state, if known.
+
+    Raises InputError for a state that is not finite or of the wrong size. Cost: a few Newton steps on the narrow
+    network, one Hessian of the wide one and its eigenvalues: under 1 s at 750 parameters.
+    """
+    known(route, ("auto", "reduce", "direct"), "route")
+    theta = finite(np.asarray(theta, dtype=float), "the state")
+    if theta.shape != (objective.size,):
+        raise InputError(f"the state must have shape ({objective.size},) for this network, got {theta.shape}")
+    scale = gradient_scale if gradient_scale is not None else default_scale(objective)
+    found = _find(objective, theta, scale, tolerance, route, reduction)
+    if not found.refinement.converged:
+        return _refusal(objective, theta, found, scale)
+    return _judge(objective, theta, found, scale, seed)
+
+
+def default_scale(objective: Objective) -> float:
+    """A gradient scale without a run: the gradient norm at weights drawn from N(0, 1/sqrt(H)), seed 0."""
+    rng = np.random.default_rng(0)
+    theta = rng.standard_normal(objective.size) / np.sqrt(max(objective.network.widths))
+    return float(np.linalg.norm(np.asarray(objective.gradient(theta)))) or 1.0
+
+
+# ------------------------------------------------------------------- finding
+def _find(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, route: str,
+          reduction: Reduction | None) -> _Found:
+    if route == "direct":
+        return _direct(objective, theta, scale)
+    reduction = reduction or reduce(objective, theta, tolerance=tolerance)
+    first = _through_narrow(objective, theta, reduction, scale)
+    if first.refinement.converged or route == "reduce" or objective.size > DENSE:
+        return first
+    second = _direct(objective, theta, scale)
+    return second if second.refinement.converged else first
+
+
+def refined(objective: Objective, start: np.ndarray, scale: float) -> Refinement:
+    dense = objective.size <= DENSE
+    basin = BASIN * max(float(np.linalg.norm(start)), 1e-3)
+    return refine(
+        lambda t: np.asarray(objective.gradient(t)), start, tolerance=TOLERANCE, scale=scale, basin=basin,
+        hessian=(lambda t: hessian(objective, t)) if dense else None,
+        hessian_vector=None if dense else (lambda t, d: np.asarray(objective.hessian_vector(t, d))),
+        loss=lambda t: float(objective.loss(t)))
+
+
+def _direct(objective: Objective, theta: np.ndarray, scale: float) -> _Found:
+    refinement = refined(objective, theta, scale)
+    reduction = reduce(objective, refinement.point) if refinement.converged else None
+    return _Found(refinement.point, reduction, None, refinement, "direct")
+
+
+def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> _Found:
+    small = objective.with_network(reduction.network)
+    if small.size == 0 or all(w == 0 for w in reduction.widths):
+        refinement = _trivial(small, reduction.theta)
+    else:
+        refinement = refined(small, reduction.theta, scale)
+    state = embed_state_near(objective, small, refinement.point, theta)
+    return _Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
+
+
+def _trivial(small: Objective, theta: np.ndarray) -> Refinement:
+    """No units left: the zero map is where it stands."""
+    loss = float(small.loss(theta))
+    return Refinement(point=theta, loss=loss, gradient_norm=0.0, relative_gradient=0.0, distance=0.0, steps=0,
+                      status="converged", reason="no units are left, the map is zero", history=(0.0,))
+
+
+def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinement, scale: float) -> Refinement:
+    """The same refinement, called converged only if the wide gradient at the embedded point is zero as well."""
+    norm = float(np.linalg.norm(np.asarray(objective.gradient(state))))
+    if refinement.converged and norm > TOLERANCE * scale:
+        return replace(refinement, status="stalled", gradient_norm=norm, relative_gradient=norm / scale,
+                       reason=f"the narrow fixed point converged, but embedded in the wide network its gradient norm is"
+                              f" {norm:.1e}, above the tolerance {TOLERANCE * scale:.1e}")
+    return replace(refinement, gradient_norm=norm, relative_gradient=norm / scale) if refinement.converged else refinement
+
+
+def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """The narrow network embedded in the wide one by Theorem 1, as near to a wide state as its coefficients allow."""
+    network, params = small.network, small.params(jnp.asarray(narrow))
+    wide_params = objective.params(jnp.asarray(theta))
+    for index, layer in enumerate(objective.network.layers):
+        if layer.width == network.layers[index].width and layer.width > 0 and not layer.unit.symmetry.linear:
+            continue
+        near = sides(network, params, index), _wide_sides(objective, wide_params, index, network, params)
+        network, params = network.with_sides(params, index, *embed_near(*near, layer.unit))
+    return flatten(params)
+
+
+def _wide_sides(objective: Objective, wide_params, index: int, network, params):
+    """The wide layer's sides, its outgoing weights projected on the units its successor has so far."""
+    u, v = sides(objective.network, wide_params, index)
+    now_u, now_v = sides(network, params, index)
+    if u.shape[1] != now_u.shape[1] or v.shape[1] != now_v.shape[1]:
+        return _fit(u, now_u.shape[1]), _fit(v, now_v.shape[1])
+    return u, v
+
+
+def _fit(side: np.ndarray, columns: int) -> np.ndarray:
+    """Leading principal coordinates of a side whose neighbouring layer has another width at this moment."""
+    q, s, _ = np.linalg.svd(side, full_matrices=False)
+    kept = (q * s)[:, :columns]
+    return np.pad(kept, ((0, 0), (0, columns - kept.shape[1])))
+
+
+# ------------------------------------------------------------------- judging
+def _refusal(objective: Objective, theta: np.ndarray, found: _Found, scale: float) -> Certificate:
+    refinement, reduction = found.refinement, found.reduction
+    return Certificate(
+        verdict="not a fixed point", reason=f"{refinement.status}: {refinement.reason}", loss=float("nan"),
+        gradient_norm=float(np.linalg.norm(np.asarray(objective.gradient(theta)))), tolerance=TOLERANCE * scale,
+        gradient_scale=scale, distance=float("nan"), relative_distance=float("nan"), index=None, zero_modes=None,
+        zero_tolerance=None, explained={}, lowest_eigenvalue=None, escape_rate=None, escape_direction=None, utility=None,
+        construction=None, narrow_units=reduction.widths if reduction else (), narrow=None, state=None, eigenvalues=None,
+        route=found.route, steps=refinement.steps)
+
+
+def _judge(objective: Objective, theta: np.ndarray, found: _Found, scale: float, seed: int) -> Certificate:
+    state = found.state
+    spectrum = spectrum_at(objective, state, seed=seed)
+    utility = _best_utility(objective, state, seed)
+    verdict, reason, rate, direction = _verdict(objective, state, spectrum, utility)
+    distance = float(np.linalg.norm(state - theta))
+    lowest = float(spectrum.eigenvalues[0])
+    return Certificate(
+        verdict=verdict, reason=reason, loss=float(objective.loss(state)), gradient_norm=found.refinement.gradient_norm,
+        tolerance=TOLERANCE * scale, gradient_scale=scale, distance=distance,
+        relative_distance=distance / max(float(np.linalg.norm(theta)), 1e-300), index=spectrum.index,
+        zero_modes=spectrum.zero_modes, zero_tolerance=spectrum.tolerance,
+        explained=explain_zero_modes(objective, state, spectrum.kernel, seed=seed), lowest_eigenvalue=lowest,
+        escape_rate=rate, escape_direction=direction, utility=utility,
+        construction=found.reduction.construction if found.reduction else None,
+        narrow_units=found.reduction.widths if found.reduction else (), narrow=found.narrow, state=state,
+        eigenvalues=spectrum.eigenvalues, route=found.route, steps=found.refinement.steps, method=spectrum.method)
+
+
+def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0) -> Spectrum:
+    """The Hessian's spectrum at a state: dense up to 2,000 parameters, its lower and upper end by Lanczos beyond."""
+    if objective.size <= DENSE:
+        return dense_spectrum(hessian(objective, state))
+    return lanczos_spectrum(lambda d: np.asarray(objective.hessian_vector(state, d)), objective.size, seed=seed)
+
+
+def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
+    """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,)."""
+    u, v = sides(objective.network, objective.params(jnp.asarray(state)), index)
+    return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
+
+
+def _best_utility(objective: Objective, state: np.ndarray, seed: int) -> Utility | None:
+    best = None
+    for index, layer in enumerate(objective.network.layers):
+        if layer.unit.symmetry.degree is None or not silent_units(objective, state, index).any():
+            continue
+        found = best_silent_unit(objective, state, index, seed=seed)
+        best = found if best is None or found.value > best.value else best
+    return best
+
+
+def _verdict(objective: Objective, state: np.ndarray, spectrum: Spectrum, utility: Utility | None):
+    """(verdict, reason, escape rate, escape direction)."""
+    lowest = float(spectrum.eigenvalues[0])
+    if lowest < -spectrum.tolerance:
+        count = "some" if spectrum.index is None else spectrum.index
+        reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
+        return "strict saddle", reason, -lowest, spectrum.lowest_vector
+    if utility is not None and utility.value > _zero_utility(objective, utility):
+        direction = silent_direction(objective, state, utility)
+        words = (f"no negative Hessian eigenvalue, but a silent unit of utility {utility.value:.6g} > 0 lowers the loss at"
+                 f" order {utility.order}")
+        verdict = "strict saddle" if utility.order == 2 else "degenerate saddle"
+        return verdict, words, utility.rate, direction
+    ending = "no unit is silent" if utility is None else f"silent units have utility {utility.value:.1e}, zero to rounding"
+    return "minimum", f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}, and {ending}", None, None
+
+
+def _zero_utility(objective: Objective, utility: Utility) -> float:
+    """Utilities below this are zero: 1e-9 of the utility where nothing has been learned, theta = 0."""
+    reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
+    return 1e-9 * reference.value
+
+
+def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
+    """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
+    params = objective.params(jnp.zeros(objective.size))
+    first = int(np.flatnonzero(silent_units(objective, state, utility.layer))[0])
+    u, v = (np.array(side) for side in sides(objective.network, params, utility.layer))
+    u[first], v[first] = utility.u, utility.v
+    _, moved = objective.network.with_sides(params, utility.layer, u, v)
+    return flatten(moved)
+
+
+# ---------------------------------------------------------------- zero modes
+def explain_zero_modes(objective: Objective, state: np.ndarray, kernel: np.ndarray | None, *, seed: int = 0) -> dict[str, int]:
+    """Count zero modes by cause; the counts add up to the columns of `kernel` (P, k).
+
+    symmetry: directions that leave the map unchanged to first order on *any* input (tangents of rescalings, of mixtures
+    of linear units, of shares within a ray). silent: directions within units at their silent point. data: directions
+    that change the map, but not on the training inputs. unexplained: the rest. {} where no kernel is known.
+
+    Method: ranks of the network's Jacobian, restricted to the kernel, on random Gaussian inputs and on the data.
+    """
+    if kernel is None:
+        return {}
+    if kernel.shape[1] == 0:
+        return {"symmetry": 0, "silent": 0, "data": 0, "unexplained": 0}
+    inputs = np.asarray(objective.inputs)
+    outputs = max(1, int(np.prod(objective.targets.shape[1:])))
+    count = -(-(kernel.shape[1] + 8) // outputs)
+    random = np.random.default_rng(seed).standard_normal((count, *inputs.shape[1:]))
+    function = objective.function
+    free = kernel @ _null(np.asarray(_pushed(function, jnp.asarray(state), jnp.asarray(random), jnp.asarray(kernel))))
+    unseen = _null(np.asarray(_pushed(function, jnp.asarray(state), jnp.asarray(inputs), jnp.asarray(kernel)))).shape[1]
+    outside = ~silent_coordinates(objective, state)
+    silent = _null(free[outside]).shape[1] if free.shape[1] else 0
+    total, symmetry = kernel.shape[1], free.shape[1] - silent
+    data = max(0, unseen - free.shape[1])
+    return {"symmetry": symmetry, "silent": silent, "data": data, "unexplained": total - symmetry - silent - data}
+
+
+def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
+    """Booleans (P,): which parameters belong to units at their silent point."""
+    network, params = objective.network, objective.params(jnp.zeros(objective.size))
+    for index in range(len(network.layers)):
+        mask = silent_units(objective, state, index)
+        u, v = (np.array(side) for side in sides(network, params, index))
+        u[mask], v[mask] = 1.0, 1.0
+        _, params = network.with_sides(params, index, u, v)
+    return flatten(params) > 0
+
+
+def _pushed(function, theta, inputs, directions):
+    """The first-order change of the predictions along each column of `directions`, (N O, k)."""
+    predict = lambda t: function.predict(t, inputs).ravel()  # noqa: E731
+    return jax.vmap(lambda d: jax.jvp(predict, (theta,), (d,))[1], in_axes=1, out_axes=1)(directions)
+
+
+_pushed = jax.jit(_pushed, static_argnums=0)
+
+
+def _null(matrix: np.ndarray, tolerance: float = 1e-7) -> np.ndarray:
+    """An orthonormal basis (k, m) of the right null space, singular values within `tolerance` of zero relative to
+    max(1, largest)."""
+    columns = matrix.shape[1]
+    if matrix.shape[0] == 0 or columns == 0:
+        return np.eye(columns)
+    values, vectors = np.linalg.eigh(matrix.T @ matrix)
+    return vectors[:, values <= (tolerance * max(1.0, np.sqrt(max(values[-1], 0.0)))) ** 2]

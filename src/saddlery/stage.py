@@ -1,0 +1,175 @@
+"""Stages of a run: its plateaus, the effective units on each, and, when certified, the fixed point behind each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .certificates import Certificate, certify_state
+from .objectives import Objective
+from .plateaus import Plateau, find_plateaus
+from .precision import in_float64
+from .records import html_table, plain, text_table
+from .runs import Run
+from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
+
+SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One plateau of a run.
+
+    kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to rest. strength: of the
+    plateau (see `find_plateaus`). index: the saved point nearest to rest. effective: effective units of each layer.
+    reduction: the narrow network that reproduces the map within `tolerance` (relative to the targets), which is
+    derived from the neighbouring drops of the loss. certificate: None until `certify`.
+    """
+
+    kind: str
+    start: float
+    end: float
+    loss: float
+    strength: float
+    index: int
+    effective: tuple[EffectiveUnits, ...]
+    reduction: Reduction
+    tolerance: float
+    certificate: Certificate | None = None
+
+    @property
+    def effective_units(self) -> int | tuple[int, ...]:
+        """Units of the smallest network with this map: one number for one layer, else one a layer."""
+        counts = tuple(layer.minimal for layer in self.effective)
+        return counts[0] if len(counts) == 1 else counts
+
+    def record(self) -> dict[str, object]:
+        """The stable JSON form."""
+        return {
+            "kind": self.kind, "start": self.start, "end": self.end, "loss": self.loss, "strength": self.strength,
+            "effective_units": plain(self.effective_units),
+            "effective": [{"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal} for e in self.effective],
+            "certificate": None if self.certificate is None else plain(self.certificate.record()),
+            **({"reason": "not certified yet"} if self.certificate is None else {}),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Stages:
+    """The stages of one run, in order; prints as a table."""
+
+    run: Run
+    stages: tuple[Stage, ...]
+
+    def __len__(self) -> int:
+        return len(self.stages)
+
+    def __getitem__(self, k: int) -> Stage:
+        return self.stages[k]
+
+    def record(self) -> dict[str, object]:
+        """One entry of a tour's `runs`, the stable JSON form."""
+        e = self.run.experiment
+        return {"experiment": e.name, "architecture": e.network.architecture, "seed": e.seed,
+                "final_loss": plain(self.run.final_loss), "identity": e.identity, "status": self.run.trajectory.status,
+                "warnings": list(self.run.warnings), "stages": [stage.record() for stage in self.stages]}
+
+    def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
+        """Columns and rows of the printed table."""
+        columns = ["stage", "flow time", "loss", "units"]
+        certified = any(stage.certificate for stage in self.stages)
+        columns += ["verdict", "fixed-point loss", "|gradient|", "distance", "index", "zero", "utility", "case"] if certified else []
+        return tuple(columns), [_row(stage, certified) for stage in self.stages]
+
+    def __repr__(self) -> str:
+        columns, rows = self.table()
+        name = self.run.experiment.name
+        return f"{name}: {self.run.experiment.network.architecture}\n{text_table(columns, rows)}" if rows else f"{name}: no plateau found"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.table(), caption=repr(self.run.experiment))
+
+
+def _row(stage: Stage, certified: bool) -> list[object]:
+    units = stage.effective_units
+    row: list[object] = [stage.kind, f"{stage.start:.4g} - {stage.end:.4g}", stage.loss,
+                         units if isinstance(units, int) else " > ".join(map(str, units))]
+    c = stage.certificate
+    if not certified:
+        return row
+    if c is None:
+        return row + [None] * 8
+    return [*row, c.verdict, c.loss, f"{c.gradient_norm:.1e}", c.distance, c.index, c.zero_modes,
+            None if c.utility is None else c.utility.value, c.construction]
+
+
+@in_float64
+def stages(run: Run) -> Stages:
+    """Find the plateaus of a run and the effective units on each.
+
+    Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the reduction on each is
+    derived from the neighbouring drops: a drop dL means a change of the map of about sqrt(2 dL), and a fifth of the
+    smaller one is tolerated. Cost: a few passes over the samples a plateau.
+
+    Example
+    -------
+    >>> from saddlery import stages, train
+    >>> [stage.effective_units for stage in stages(train("linear")).stages]
+    [0, 1, 2]
+    """
+    found = find_plateaus(run.trajectory.flow_time, run.trajectory.loss)
+    objective = run.objective()
+    return Stages(run, tuple(_stage(run, objective, found, k) for k in range(len(found))))
+
+
+def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> Stage:
+    plateau = found[k]
+    tolerance = map_tolerance(run, objective, [p.loss for p in found], k)
+    state = np.asarray(run.trajectory.states[plateau.quietest], float)
+    reduction = reduce(objective, state, tolerance=tolerance)
+    effective = effective_units(objective, state, reduction=reduction)
+    return Stage(plateau.kind, plateau.start, plateau.end, plateau.loss, plateau.strength, plateau.quietest, effective,
+                 reduction, tolerance)
+
+
+def map_tolerance(run: Run, objective: Objective, losses: list[float], k: int) -> float:
+    """SHARE sqrt(2 min dL) / sqrt(mean |y|^2), dL the drops to the neighbouring plateaus (or to the run's ends)."""
+    loss = run.trajectory.loss
+    before = losses[k - 1] if k > 0 else float(loss[0])
+    after = losses[k + 1] if k + 1 < len(losses) else float(loss[-1])
+    total = float(loss.max() - loss.min())
+    drops = [drop for drop in (before - losses[k], losses[k] - after) if drop > 1e-3 * total]
+    smaller = min(drops, default=total if total > 0 else 1.0)
+    return SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
+
+
+@in_float64
+def certify(
+    subject: Run | Stages, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
+) -> Stages:
+    """Certify the fixed point behind every stage of a run.
+
+    subject: a run, or its stages. route: "auto", "reduce" or "direct" (see `certificates`). progress: called with
+    (fraction done, stage kind). A stage without a fixed point nearby gets a certificate that says so.
+
+    A float32 run is certified from its weights in float64; no verdict ever rests on float32 arithmetic.
+
+    Example
+    -------
+    >>> from saddlery import certify, train
+    >>> [stage.certificate.verdict for stage in certify(train("linear")).stages]
+    ['strict saddle', 'strict saddle', 'minimum']
+    """
+    found = subject if isinstance(subject, Stages) else stages(subject)
+    run, objective = found.run, found.run.objective()
+    certified = []
+    for k, stage in enumerate(found.stages):
+        state = np.asarray(run.trajectory.states[stage.index], float)
+        certificate = certify_state(objective, state, gradient_scale=run.gradient_scale, tolerance=stage.tolerance,
+                                    reduction=stage.reduction, route=route)
+        certified.append(replace(stage, certificate=certificate))
+        if progress is not None:
+            progress((k + 1) / len(found), stage.kind)
+    return replace(found, stages=tuple(certified))
