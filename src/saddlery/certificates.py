@@ -23,7 +23,16 @@ from .precision import in_float64
 from .records import html_table, number, text_table
 from .refinement import Refinement, refine
 from .spectra import Spectrum, dense_spectrum, lanczos_spectrum
-from .symmetry import Reduction, Utility, best_silent_unit, embed_near, reduce
+from .symmetry import (
+    Reduction,
+    Utility,
+    best_silent_unit,
+    embed_near,
+    reduce,
+    silent_coordinates,
+    silent_direction,
+    silent_units,
+)
 from .symmetry.reduction import sides
 
 VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "not a fixed point")
@@ -285,12 +294,6 @@ def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0) -> Sp
     return lanczos_spectrum(lambda d: np.asarray(objective.hessian_vector(state, d)), objective.size, seed=seed)
 
 
-def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
-    """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,)."""
-    u, v = sides(objective.network, objective.params(jnp.asarray(state)), index)
-    return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
-
-
 def _best_utility(objective: Objective, state: np.ndarray, seed: int) -> Utility | None:
     best = None
     for index, layer in enumerate(objective.network.layers):
@@ -324,16 +327,6 @@ def _zero_utility(objective: Objective, utility: Utility) -> float:
     return 1e-9 * reference.value
 
 
-def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
-    """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
-    params = objective.params(jnp.zeros(objective.size))
-    first = int(np.flatnonzero(silent_units(objective, state, utility.layer))[0])
-    u, v = (np.array(side) for side in sides(objective.network, params, utility.layer))
-    u[first], v[first] = utility.u, utility.v
-    _, moved = objective.network.with_sides(params, utility.layer, u, v)
-    return flatten(moved)
-
-
 # ---------------------------------------------------------------- zero modes
 def explain_zero_modes(objective: Objective, state: np.ndarray, kernel: np.ndarray | None, *, seed: int = 0) -> dict[str, int]:
     """Count zero modes by cause; the counts add up to the columns of `kernel` (P, k).
@@ -360,17 +353,6 @@ def explain_zero_modes(objective: Objective, state: np.ndarray, kernel: np.ndarr
     total, symmetry = kernel.shape[1], free.shape[1] - silent
     data = max(0, unseen - free.shape[1])
     return {"symmetry": symmetry, "silent": silent, "data": data, "unexplained": total - symmetry - silent - data}
-
-
-def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
-    """Booleans (P,): which parameters belong to units at their silent point."""
-    network, params = objective.network, objective.params(jnp.zeros(objective.size))
-    for index in range(len(network.layers)):
-        mask = silent_units(objective, state, index)
-        u, v = (np.array(side) for side in sides(network, params, index))
-        u[mask], v[mask] = 1.0, 1.0
-        _, params = network.with_sides(params, index, u, v)
-    return flatten(params) > 0
 
 
 def _pushed(function, theta, inputs, directions):

@@ -3,7 +3,8 @@
 from .effective import EffectiveUnits, effective_units
 from .embedding import CONSTRUCTIONS, applies, duplicate, embed, embed_near, ray, silent, span
 from .reduction import Reduction, reduce
-from .silent import Utility, best_silent_unit
+from .utility import Utility, best_silent_unit, silent_coordinates, silent_direction, silent_units
 
 __all__ = ["CONSTRUCTIONS", "EffectiveUnits", "Reduction", "Utility", "applies", "best_silent_unit", "duplicate",
-           "effective_units", "embed", "embed_near", "ray", "reduce", "silent", "span"]
+           "effective_units", "embed", "embed_near", "ray", "reduce", "silent",
+           "silent_coordinates", "silent_direction", "silent_units", "span"]

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..checks import InputError
-from ..networks import Network, unflatten
+from ..networks import Network, flatten, unflatten
 from ..objectives import MeanLoss, Objective
 from ..precision import in_float64
+from .reduction import sides
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,33 @@ def best_silent_unit(objective: Objective, theta: np.ndarray, layer: int = 0, *,
     function = objective.with_network(wide).function
     u, gain = _ascend(function, objective.network, layer, degree, steps, u, jnp.asarray(theta), objective.samples)
     return _record(np.asarray(u), np.asarray(gain), degree, layer)
+
+
+def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
+    """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,)."""
+    u, v = sides(objective.network, objective.params(jnp.asarray(state)), index)
+    return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
+
+
+def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
+    """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
+    params = objective.params(jnp.zeros(objective.size))
+    first = int(np.flatnonzero(silent_units(objective, state, utility.layer))[0])
+    u, v = (np.array(side) for side in sides(objective.network, params, utility.layer))
+    u[first], v[first] = utility.u, utility.v
+    _, moved = objective.network.with_sides(params, utility.layer, u, v)
+    return flatten(moved)
+
+
+def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
+    """Booleans (P,): which parameters belong to units at their silent point."""
+    network, params = objective.network, objective.params(jnp.zeros(objective.size))
+    for index in range(len(network.layers)):
+        mask = silent_units(objective, state, index)
+        u, v = (np.array(side) for side in sides(network, params, index))
+        u[mask], v[mask] = 1.0, 1.0
+        _, params = network.with_sides(params, index, u, v)
+    return flatten(params) > 0
 
 
 def _record(u: np.ndarray, gain: np.ndarray, degree: int, layer: int) -> Utility:
