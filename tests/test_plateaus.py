@@ -307,6 +307,15 @@ def test_mini_batch_noise_leaves_the_plateaus(sd, memory):
             same(find_plateaus(t, clean), find_plateaus(t, clean + sd * noise(rng, n)), ends=0.2, strength=4.0)
 
 
+def test_random_noisy_staircases():
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        *made, last = random_staircase(rng, count := int(rng.integers(1, 6)), ratio=10.0)
+        t = np.linspace(0, last, int(rng.integers(3000, 8000)))
+        found = find_plateaus(t, staircase(t, *made) + 0.01 * made[0].min() * noise(rng, t.size))
+        assert kinds(found) == steps(count)
+
+
 def test_proportional_noise_leaves_the_plateaus():
     loss = (staircase(GRID, *THREE) + 0.1) * (1 + 0.02 * np.random.default_rng(1).normal(size=GRID.size))
     assert kinds(find_plateaus(GRID, loss)) == steps(3)
