@@ -15,6 +15,9 @@ from .runs import Run
 from .symmetry import reduce
 
 
+STARTS = 16  # states of the run from which the narrow fixed point is sought
+
+
 @dataclass(frozen=True, eq=False)
 class Visit:
     """Whether a run passed close to a fixed point of given effective widths.
@@ -45,8 +48,8 @@ class Visit:
 def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
-    From states along the run (at most 40, evenly spread over the saved points) the state is reduced to `widths`, refined
-    and embedded back near the state; the closest approach of the whole trajectory to these embeddings decides.
+    From at most 16 states along the run the state is reduced to `widths`, refined, and embedded back near the trajectory; the
+    closest approach decides. Fixed points that need fewer units than asked (the origin, for one) do not count.
     within: relative distance below which the point counts as visited (10%: a judgement; the distance is reported).
 
     Raises InputError where the widths do not fit the network.
@@ -58,13 +61,16 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     objective = run.objective()
     t = run.trajectory
     best, reasons = None, []
-    for k in np.unique(np.linspace(0, len(t.loss) - 1, 40).astype(int)):
+    for k in np.unique(np.linspace(0, len(t.loss) - 1, STARTS).astype(int)):
         state = np.asarray(t.states[k], float)
         reduction = reduce(objective, state, widths=chosen)
         small = objective.with_network(reduction.network)
         refinement = refined(small, reduction.theta, run.gradient_scale)
         if not refinement.converged:
             reasons.append(f"{refinement.status}: {refinement.reason}")
+            continue
+        if reduce(small, refinement.point).widths != chosen:
+            reasons.append("the fixed points found need fewer units")
             continue
         for j, near in _nearest(objective, small, refinement.point, t.states):
             distance = float(np.linalg.norm(near - t.states[j]))

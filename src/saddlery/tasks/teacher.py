@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import units
-from ..checks import require, whole
+from ..checks import known, positive, require, whole
 from ..networks import Layer, Network
 from ..objectives import Data
 from .base import Task, generator, whitened
@@ -20,11 +20,13 @@ from .base import Task, generator, whitened
 
 @dataclass(frozen=True)
 class Teacher(Task):
-    """Targets drawn from a network of `count` units of the named kind, on Gaussian inputs of any shape.
+    """Targets drawn from a network of `count` units of the named kind, on random inputs of any shape.
 
-    y = sum_{i <= count} phi(x; u_i*) v_i*, u_i* random with norm 1 (orthogonal to each other where the dimension
+    y = sum_{i <= count} phi(x; u_i*) v_i*, u_i* random with norm `norm` (orthogonal to each other where the dimension
     allows), v_i* of norm strengths[i] (default 1, 1/2, 1/4, ...; negative ones flip the sign of a scalar output).
-    inputs: the shape of x. outputs: numbers a sample. samples: N; flat inputs are whitened exactly. options: of the
+    inputs: the shape of x. outputs: numbers a sample. samples: N. design: "gaussian" inputs, whitened exactly, or "axes":
+    each sample lies along one teacher direction u_i*, so that units see separate data and every narrower teacher is a
+    fixed point of its own width. options: of the
     unit, for example {"kernel": [2]} or {"rank": 1}. Attention heads read tokens (N, D) and predict at the last one.
     """
 
@@ -35,6 +37,8 @@ class Teacher(Task):
     outputs: int = 1
     samples: int = 200
     strengths: tuple[float, ...] = ()
+    norm: float = 1.0
+    design: str = "gaussian"
     options_of_unit: Mapping[str, Any] = field(default_factory=dict)
 
     def network(self) -> Network:
@@ -50,7 +54,7 @@ class Teacher(Task):
         (shapes,) = network.shapes(self.inputs, self.outputs)
         strengths = np.array(self.strengths or [2.0**-k for k in range(self.count)])
         require(len(strengths) == self.count, "strengths", f"{self.count} numbers, one a unit", self.strengths)
-        u = _spread(rng, self.count, math.prod(shapes["u"][1:]))
+        u = positive(self.norm, "norm") * _spread(rng, self.count, math.prod(shapes["u"][1:]))
         v = rng.standard_normal((self.count, math.prod(shapes["v"][1:])))
         if v.shape[1] == 1:
             v = np.ones_like(v)
@@ -61,14 +65,24 @@ class Teacher(Task):
         whole(self.samples, "samples")
         for size in self.inputs:
             whole(size, "inputs")
-        rng = generator(seed, self.kind + " inputs")
-        d = math.prod(self.inputs)
-        x = whitened(rng, self.samples, d) if self.samples >= d else rng.standard_normal((self.samples, d))
-        x = x.reshape(self.samples, *self.inputs)
+        x = self._draw(seed).reshape(self.samples, *self.inputs)
         with jax.enable_x64(True):
             params = (jax.tree.map(jnp.asarray, self.weights(seed)),)
             y = np.asarray(self.network().outputs(params, jnp.asarray(x)))
         return Data(self.inputs, self.outputs, x, y)
+
+    def _draw(self, seed: int) -> np.ndarray:
+        """Inputs (N, D), flat."""
+        rng = generator(seed, self.kind + " inputs")
+        d = math.prod(self.inputs)
+        if known(self.design, ("gaussian", "axes"), "design") == "gaussian":
+            return whitened(rng, self.samples, d) if self.samples >= d else rng.standard_normal((self.samples, d))
+        directions = self.weights(seed)["u"].reshape(self.count, -1)
+        require(directions.shape[1] == d, 'design "axes"', f"used with units of {d} weights, one an input",
+                directions.shape[1])
+        directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
+        amplitudes = np.sqrt(self.count) * whitened(rng, self.samples, 1)
+        return amplitudes * directions[np.arange(self.samples) % self.count]
 
 
 def _spread(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
