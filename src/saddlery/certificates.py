@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import minimize
 
 from .checks import InputError, finite, known
 from .curvature import hessian
@@ -207,8 +208,29 @@ def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reductio
         refinement = _trivial(small, reduction.theta)
     else:
         refinement = refined(small, reduction.theta, scale)
+        if not refinement.converged:
+            refinement = _settled(small, reduction.theta, scale, refinement)
     state = embed_state_near(objective, small, refinement.point, theta)
     return _Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
+
+
+def _settled(small: Objective, start: np.ndarray, scale: float, before: Refinement) -> Refinement:
+    """Let the narrow network settle in its own minimum first, as the flow on the invariant manifold would, then refine.
+
+    Newton's method alone can miss when the run leaves the saddle before it has come near. Minimised by a trust-region
+    Newton method (scipy), whose only role is a better start; what counts is the refinement after it.
+    """
+    if small.size > DENSE:
+        return before
+    found = minimize(lambda t: float(small.loss(t)), start, jac=lambda t: np.asarray(small.gradient(t)),
+                     hess=lambda t: hessian(small, t), method="trust-exact", options={"gtol": 1e-9 * scale, "maxiter": 200})
+    again = refined(small, found.x, scale)
+    basin = BASIN * max(float(np.linalg.norm(start)), 1e-3)
+    distance = float(np.linalg.norm(again.point - start))
+    if again.converged and distance > basin:
+        return replace(again, status="left the basin", distance=distance, reason=f"the narrow network settles {distance:.3g}"
+                       f" away from its reduction, farther than the allowed {basin:.3g}")
+    return replace(again, distance=distance) if again.converged else before
 
 
 def _trivial(small: Objective, theta: np.ndarray) -> Refinement:

@@ -32,7 +32,8 @@ class Stop:
     """When a run ends: whichever comes first. None means never for that reason.
 
     flow_time: for descent, learning rate times steps. steps: accepted ones. loss: at or below. gradient_norm: 2-norm of
-    the full gradient at or below.
+    the full gradient at or below; saddles have small gradients too, so
+    a run may stop on a plateau.
     """
 
     flow_time: float | None = None
@@ -100,6 +101,7 @@ def run(
     start, advance = _compiled(loss, rule, observables or _nothing, batch if rule.batch else None)
     limits = _limits(stop)
     carry, parts = start(jnp.asarray(theta), samples, key), []
+    _refuse_met(carry, stop)
     attempts = saved = 0
     status, reason = "", ""
     try:
@@ -121,6 +123,15 @@ def run(
 
 def _nothing(theta: Array) -> dict[str, Array]:
     return {}
+
+
+def _refuse_met(carry: dict, stop: Stop) -> None:
+    """A criterion that the start meets would end the run before it begins: every start near zero has a small gradient."""
+    for name in ("loss", "gradient_norm"):
+        limit, value = getattr(stop, name), float(carry[name])
+        if limit is not None and value <= limit:
+            raise InputError(f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
+                             " lower it or stop on flow_time")
 
 
 def _limits(stop: Stop) -> dict[str, Array]:
