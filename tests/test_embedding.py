@@ -63,15 +63,13 @@ def test_negative_factor_is_wrong_for_positive_homogeneity():
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "tanh", "conv_relu", "attention_linear"])
-@pytest.mark.parametrize("width", [3, 7])
+@pytest.mark.parametrize("width", [3, 50])
 def test_embed_to_any_width(name, width):
     """Oracle (b): Theorem 1 applied repeatedly."""
     network, subject, theta = narrow(name, 5)
     wide, params = embed(network, subject.params(jnp.asarray(theta)), width, seed=2)
     assert wide.widths == (width,)
-    # repeated random coefficients amplify rounding, by the size of the weights they produce
-    state = flatten(params)
-    assert gradient_norm(subject.with_network(wide), state) <= 1e-12 * max(1.0, np.abs(state).max() ** 2)
+    assert gradient_norm(subject.with_network(wide), flatten(params)) <= 1e-12
 
 
 DEEP = {

@@ -186,18 +186,39 @@ def _find(objective: Objective, theta: np.ndarray, scale: float, tolerance: floa
     return second if second.refinement.converged else first
 
 
-def refined(objective: Objective, start: np.ndarray, scale: float) -> Refinement:
+def refined(objective: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
+    """Newton refinement of a state; `basin` is relative to the norm of the start."""
     dense = objective.size <= DENSE
-    basin = BASIN * max(float(np.linalg.norm(start)), 1e-3)
     return refine(
-        lambda t: np.asarray(objective.gradient(t)), start, tolerance=TOLERANCE, scale=scale, basin=basin,
+        lambda t: np.asarray(objective.gradient(t)), start, tolerance=TOLERANCE, scale=scale,
+        basin=None if basin is None else basin * max(float(np.linalg.norm(start)), 1e-3),
         hessian=(lambda t: hessian(objective, t)) if dense else None,
         hessian_vector=None if dense else (lambda t, d: np.asarray(objective.hessian_vector(t, d))),
         loss=lambda t: float(objective.loss(t)))
 
 
+def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
+    """The fixed point of a narrow network near a state: Newton refinement, from where it settles if need be.
+
+    Newton's method alone can miss when the run leaves the saddle before it has come near. The narrow network then settles
+    in its own minimum first, as the flow on the invariant manifold would (trust-region minimisation by scipy, whose only
+    role is a better start; what counts is the refinement after it).
+    """
+    first = refined(small, start, scale, basin)
+    if first.converged or small.size > DENSE:
+        return first
+    found = minimize(lambda t: float(small.loss(t)), start, jac=lambda t: np.asarray(small.gradient(t)),
+                     hess=lambda t: hessian(small, t), method="trust-exact", options={"gtol": 1e-9 * scale, "maxiter": 200})
+    again = refined(small, found.x, scale, None)
+    distance, allowed = float(np.linalg.norm(again.point - start)), max(float(np.linalg.norm(start)), 1e-3)
+    if again.converged and basin is not None and distance > basin * allowed:
+        return replace(again, status="left the basin", distance=distance, reason=f"the narrow network settles {distance:.3g}"
+                       f" away from its reduction, farther than the allowed {basin * allowed:.3g}")
+    return replace(again, distance=distance) if again.converged else first
+
+
 def _direct(objective: Objective, theta: np.ndarray, scale: float) -> _Found:
-    refinement = refined(objective, theta, scale)
+    refinement = refined(objective, theta, scale, BASIN)
     reduction = reduce(objective, refinement.point) if refinement.converged else None
     return _Found(refinement.point, reduction, None, refinement, "direct")
 
@@ -207,30 +228,9 @@ def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reductio
     if small.size == 0 or all(w == 0 for w in reduction.widths):
         refinement = _trivial(small, reduction.theta)
     else:
-        refinement = refined(small, reduction.theta, scale)
-        if not refinement.converged:
-            refinement = _settled(small, reduction.theta, scale, refinement)
+        refinement = fixed_point(small, reduction.theta, scale, BASIN)
     state = embed_state_near(objective, small, refinement.point, theta)
     return _Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
-
-
-def _settled(small: Objective, start: np.ndarray, scale: float, before: Refinement) -> Refinement:
-    """Let the narrow network settle in its own minimum first, as the flow on the invariant manifold would, then refine.
-
-    Newton's method alone can miss when the run leaves the saddle before it has come near. Minimised by a trust-region
-    Newton method (scipy), whose only role is a better start; what counts is the refinement after it.
-    """
-    if small.size > DENSE:
-        return before
-    found = minimize(lambda t: float(small.loss(t)), start, jac=lambda t: np.asarray(small.gradient(t)),
-                     hess=lambda t: hessian(small, t), method="trust-exact", options={"gtol": 1e-9 * scale, "maxiter": 200})
-    again = refined(small, found.x, scale)
-    basin = BASIN * max(float(np.linalg.norm(start)), 1e-3)
-    distance = float(np.linalg.norm(again.point - start))
-    if again.converged and distance > basin:
-        return replace(again, status="left the basin", distance=distance, reason=f"the narrow network settles {distance:.3g}"
-                       f" away from its reduction, farther than the allowed {basin:.3g}")
-    return replace(again, distance=distance) if again.converged else before
 
 
 def _trivial(small: Objective, theta: np.ndarray) -> Refinement:

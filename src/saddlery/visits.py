@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .certificates import embed_state_near, refined
+from .certificates import embed_state_near, fixed_point
 from .checks import InputError, positive
 from .objectives import Objective
 from .precision import in_float64
@@ -65,7 +65,7 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
         state = np.asarray(t.states[k], float)
         reduction = reduce(objective, state, widths=chosen)
         small = objective.with_network(reduction.network)
-        refinement = refined(small, reduction.theta, run.gradient_scale)
+        refinement = fixed_point(small, reduction.theta, run.gradient_scale, None)
         if not refinement.converged:
             reasons.append(f"{refinement.status}: {refinement.reason}")
             continue

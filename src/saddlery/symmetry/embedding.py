@@ -7,8 +7,6 @@ Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i), (
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from jaxtyping import Float
 
@@ -57,21 +55,26 @@ def richest(unit: Unit) -> str:
 
 
 def embed_sides(u: Side, v: Side, construction: str, width: int, rng: np.random.Generator, positive: bool) -> Sides:
-    """Apply one construction with random coefficients until there are `width` units."""
-    step: dict[str, Callable[[Side, Side], Sides]] = {
-        "i": lambda u, v: duplicate(u, v, int(rng.integers(len(u))), rng.normal()),
-        "ii": silent,
-        "iii": lambda u, v: ray(u, v, int(rng.integers(len(u))), _coefficient(rng, positive), rng.normal()),
-        "iv": lambda u, v: span(u, v, rng.normal(size=len(u)), rng.normal(size=len(u))),
-    }
-    while len(u) < width:
-        u, v = step[construction](u, v)
+    """Apply one construction until there are `width` units, each new one made from the units there were at first.
+
+    Coefficients are normal with variance n^(-1/2), n the number of new units, so that all n together change the old
+    units by order one whatever the width.
+    """
+    first, new = len(u), width - len(u)
+    draw = lambda *size: rng.standard_normal(size) * max(new, 1) ** -0.25  # noqa: E731
+    for _ in range(new):
+        unit = int(rng.integers(first)) if first else 0
+        incoming = float(np.abs(draw()) if positive else draw())
+        if construction == "ii":
+            u, v = silent(u, v)
+        elif construction == "i":
+            u, v = duplicate(u, v, unit, float(draw()))
+        elif construction == "iii":
+            u, v = ray(u, v, unit, incoming, float(draw()))
+        else:
+            pad = np.zeros(len(u) - first)
+            u, v = span(u, v, np.concatenate([draw(first), pad]), np.concatenate([draw(first), pad]))
     return u, v
-
-
-def _coefficient(rng: np.random.Generator, positive: bool) -> float:
-    value = rng.normal()
-    return abs(value) if positive else value
 
 
 def embed(
@@ -81,7 +84,7 @@ def embed(
 
     widths: of the wide network, one number for all layers or one a layer, none below the narrow one's.
     construction: "i", "ii", "iii" or "iv"; by default the richest that every widened layer's unit allows. The
-    coefficients are standard normal (their magnitude for g_u of positively homogeneous units), drawn from `seed`.
+    coefficients are random, drawn from `seed` and scaled so that weights stay of the narrow network's size.
 
     Returns the wide network and its parameters (NumPy, float64). The wide gradient is a combination of the narrow one's,
     so it is zero as far as the narrow one is. Raises InputError where a unit lacks the property. Cost: O(H^2).
