@@ -1,0 +1,49 @@
+"""Timing shared by the benchmarks: medians of repeats, one JSON line a method, a table, and ratios that must hold."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from saddlery.records import text_table
+
+
+@dataclass
+class Bench:
+    """Collects measurements of one script."""
+
+    name: str
+    rows: list[tuple] = field(default_factory=list)
+    missed: list[str] = field(default_factory=list)
+
+    def measure(self, method: str, call: Callable[[], object], *, repeats: int = 5, **facts: object) -> float:
+        """Median seconds of a call after one that compiles; prints one JSON line."""
+        begin = time.perf_counter()
+        call()
+        first = time.perf_counter() - begin
+        seconds = []
+        for _ in range(repeats):
+            begin = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - begin)
+        median = statistics.median(seconds)
+        print(json.dumps({"benchmark": self.name, "method": method, "seconds": median, "best": min(seconds),
+                          "first_call": first, "repeats": repeats, **facts}), flush=True)
+        self.rows.append((method, f"{1e3 * median:.2f} ms", f"{first:.2f} s", *[f"{k}={v}" for k, v in facts.items()]))
+        return median
+
+    def demand(self, claim: str, holds: bool) -> None:
+        """A stated ratio or bound; a missed one makes the script exit non-zero."""
+        print(f"{'holds ' if holds else 'MISSED'}  {claim}")
+        if not holds:
+            self.missed.append(claim)
+
+    def finish(self) -> None:
+        width = max(len(row) for row in self.rows)
+        print(text_table(("method", "median", "first call", *[""] * (width - 3)),
+                         [(*row, *[""] * (width - len(row))) for row in self.rows]))
+        sys.exit(1 if self.missed else 0)
