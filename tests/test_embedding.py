@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixed_points import gradient_norm, random_fixed_point
 
+from fixed_points import gradient_norm, random_fixed_point
 from saddlery import units
 from saddlery.checks import InputError
 from saddlery.networks import Layer, Network, flatten

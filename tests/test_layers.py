@@ -15,7 +15,7 @@ ROOT = Path(saddlery.__file__).parent
 LAYERS = {
     0: ["checks", "precision", "records"],
     1: ["units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
-    2: ["rules", "driver", "refinement", "spectra", "plateaus"],
+    2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
     3: ["symmetry"],
     4: ["experiments", "runs", "stage", "certificates", "visits", "store"],
     5: ["plots", "report", "tour"],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from fixed_points import random_fixed_point
-from test_embedding import DEEP, narrow
 
+from fixed_points import random_fixed_point
 from saddlery import units
 from saddlery.networks import flatten
 from saddlery.symmetry import effective_units, embed, reduce
 from saddlery.symmetry.effective import count_rays
+from test_embedding import DEEP, narrow
 
 CASES = [("linear", "iv"), ("relu", "iii"), ("leaky_relu", "iii"), ("quadratic", "ii"), ("tanh", "i"), ("tanh", "ii"),
          ("cubic", "ii"), ("conv_linear", "iv"), ("conv_relu", "iii"), ("in_context_linear", "ii"),

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from .runs import train as train
     from .stage import certify as certify
     from .stage import stages as stages
-    from .visits import visit as visit
     from .store import load_run as load_run
     from .store import save_run as save_run
     from .symmetry import effective_units as effective_units
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from .symmetry import reduce as reduce
     from .units import Symmetry as Symmetry
     from .units import Unit as Unit
+    from .visits import visit as visit
 
 _HOMES = {
     "Experiment": "experiments", "Initialization": "initializations", "Layer": "networks", "Network": "networks",

@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 
 from .checks import InputError, finite, known
 from .curvature import hessian
+from .descent import Descent, find_descent
 from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
@@ -48,14 +49,16 @@ class Certificate:
 
     verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
         second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
-        saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2), or "not a fixed point".
+        saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2, or units of several
+        layers that lower the loss together), or "not a fixed point".
     reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
         tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
     distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm of the state.
     index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero being called zero;
         None beyond what Lanczos established. explained: zero modes by cause (see `explain_zero_modes`).
-    lowest_eigenvalue, escape_rate, escape_direction: the rate of exponential escape, -lambda_min or that of a p = 1
-        silent unit, and its unit direction (P,); None where the escape is not exponential or there is none.
+    lowest_eigenvalue; escape_order: the order in distance at which the loss falls (2 for strict saddles, None without
+        descent); escape_rate: of exponential escape, -lambda_min or that of a p = 1 silent unit, None where the escape is
+        not exponential; escape_direction: the unit direction (P,).
     utility: the best silent unit's, None where no unit is silent. construction, narrow_units: how Theorem 1 embeds the
         narrow network (one number of units a layer); narrow: its flat parameters. route: "reduce" or "direct".
     """
@@ -73,6 +76,7 @@ class Certificate:
     zero_tolerance: float | None
     explained: Mapping[str, int]
     lowest_eigenvalue: float | None
+    escape_order: int | None
     escape_rate: float | None
     escape_direction: np.ndarray | None
     utility: Utility | None
@@ -102,7 +106,7 @@ class Certificate:
             "tolerance": self.tolerance, "gradient_scale": self.gradient_scale, "precision": self.precision,
             "relative_distance": self.relative_distance, "lowest_eigenvalue": self.lowest_eigenvalue,
             "zero_tolerance": self.zero_tolerance, "zero_modes_explained": dict(self.explained),
-            "escape_rate": self.escape_rate, "escape_order": _order(self), "route": self.route, "steps": self.steps,
+            "escape_rate": self.escape_rate, "escape_order": self.escape_order, "route": self.route, "steps": self.steps,
             "spectrum": self.method,
         }
 
@@ -114,7 +118,7 @@ class Certificate:
                 ("distance", f"{number(self.distance)} ({number(self.relative_distance)} of the state)"),
                 ("index", self.index), ("zero modes", f"{number(self.zero_modes)}{f' ({zero})' if zero else ''}"),
                 ("lowest eigenvalue", number(self.lowest_eigenvalue, 10)), ("utility", utility),
-                ("escape rate", self.escape_rate), ("construction", self.construction),
+                ("escape order", self.escape_order), ("escape rate", self.escape_rate), ("construction", self.construction),
                 ("narrow units", ", ".join(map(str, self.narrow_units)) or "-"), ("route", self.route)]
 
     def __repr__(self) -> str:
@@ -122,12 +126,6 @@ class Certificate:
 
     def _repr_html_(self) -> str:
         return html_table(("certificate", ""), self.rows())
-
-
-def _order(certificate: Certificate) -> int | None:
-    if certificate.verdict == "degenerate saddle" and certificate.utility is not None:
-        return certificate.utility.order
-    return 2 if certificate.verdict == "strict saddle" else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,20 +222,22 @@ def _direct(objective: Objective, theta: np.ndarray, scale: float) -> _Found:
 
 
 def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> _Found:
+    if not any(reduction.widths):
+        return _origin(objective, theta, reduction, scale)
     small = objective.with_network(reduction.network)
-    if small.size == 0 or all(w == 0 for w in reduction.widths):
-        refinement = _trivial(small, reduction.theta)
-    else:
-        refinement = fixed_point(small, reduction.theta, scale, BASIN)
-    state = embed_state_near(objective, small, refinement.point, theta)
+    refinement = fixed_point(small, reduction.theta, scale, BASIN)
+    state = embed_state_near(objective, small, refinement.point, reduction)
     return _Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
 
 
-def _trivial(small: Objective, theta: np.ndarray) -> Refinement:
-    """No units left: the zero map is where it stands."""
-    loss = float(small.loss(theta))
-    return Refinement(point=theta, loss=loss, gradient_norm=0.0, relative_gradient=0.0, distance=0.0, steps=0,
-                      status="converged", reason="no units are left, the map is zero", history=(0.0,))
+def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> _Found:
+    """No units are left: all of them silent, which is a fixed point if every layer's units have a silent point."""
+    state = np.zeros_like(theta)
+    norm = float(np.linalg.norm(np.asarray(objective.gradient(state))))
+    status = "converged" if norm <= TOLERANCE * scale else "stalled"
+    refinement = Refinement(state, float(objective.loss(state)), norm, norm / scale, float(np.linalg.norm(theta)), 0,
+                            status, f"all units silent; gradient norm {norm:.1e}", (norm,))
+    return _Found(state, reduction, reduction.theta, refinement, "reduce")
 
 
 def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinement, scale: float) -> Refinement:
@@ -250,32 +250,18 @@ def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinemen
     return replace(refinement, gradient_norm=norm, relative_gradient=norm / scale) if refinement.converged else refinement
 
 
-def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    """The narrow network embedded in the wide one by Theorem 1, as near to a wide state as its coefficients allow."""
+def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray, reduction: Reduction) -> np.ndarray:
+    """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its coefficients allow.
+
+    Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced.
+    """
     network, params = small.network, small.params(jnp.asarray(narrow))
-    wide_params = objective.params(jnp.asarray(theta))
-    for index, layer in enumerate(objective.network.layers):
-        if layer.width == network.layers[index].width and layer.width > 0 and not layer.unit.symmetry.linear:
-            continue
-        near = sides(network, params, index), _wide_sides(objective, wide_params, index, network, params)
-        network, params = network.with_sides(params, index, *embed_near(*near, layer.unit))
+    for index in reversed(range(len(network.layers))):
+        unit, before = network.layers[index].unit, reduction.before[index]
+        if len(before[0]) > network.layers[index].width:
+            near = embed_near(sides(network, params, index), before, unit)
+            network, params = network.with_sides(params, index, *near)
     return flatten(params)
-
-
-def _wide_sides(objective: Objective, wide_params, index: int, network, params):
-    """The wide layer's sides, its outgoing weights projected on the units its successor has so far."""
-    u, v = sides(objective.network, wide_params, index)
-    now_u, now_v = sides(network, params, index)
-    if u.shape[1] != now_u.shape[1] or v.shape[1] != now_v.shape[1]:
-        return _fit(u, now_u.shape[1]), _fit(v, now_v.shape[1])
-    return u, v
-
-
-def _fit(side: np.ndarray, columns: int) -> np.ndarray:
-    """Leading principal coordinates of a side whose neighbouring layer has another width at this moment."""
-    q, s, _ = np.linalg.svd(side, full_matrices=False)
-    kept = (q * s)[:, :columns]
-    return np.pad(kept, ((0, 0), (0, columns - kept.shape[1])))
 
 
 # ------------------------------------------------------------------- judging
@@ -285,7 +271,8 @@ def _refusal(objective: Objective, theta: np.ndarray, found: _Found, scale: floa
         verdict="not a fixed point", reason=f"{refinement.status}: {refinement.reason}", loss=float("nan"),
         gradient_norm=float(np.linalg.norm(np.asarray(objective.gradient(theta)))), tolerance=TOLERANCE * scale,
         gradient_scale=scale, distance=float("nan"), relative_distance=float("nan"), index=None, zero_modes=None,
-        zero_tolerance=None, explained={}, lowest_eigenvalue=None, escape_rate=None, escape_direction=None, utility=None,
+        zero_tolerance=None, explained={}, lowest_eigenvalue=None, escape_order=None, escape_rate=None,
+        escape_direction=None, utility=None,
         construction=None, narrow_units=reduction.widths if reduction else (), narrow=None, state=None, eigenvalues=None,
         route=found.route, steps=refinement.steps)
 
@@ -294,16 +281,16 @@ def _judge(objective: Objective, theta: np.ndarray, found: _Found, scale: float,
     state = found.state
     spectrum = spectrum_at(objective, state, seed=seed)
     utility = _best_utility(objective, state, seed)
-    verdict, reason, rate, direction = _verdict(objective, state, spectrum, utility)
+    escape = _escape(objective, state, spectrum, utility, seed)
     distance = float(np.linalg.norm(state - theta))
     lowest = float(spectrum.eigenvalues[0])
     return Certificate(
-        verdict=verdict, reason=reason, loss=float(objective.loss(state)), gradient_norm=found.refinement.gradient_norm,
+        verdict=escape.verdict, reason=escape.reason, loss=float(objective.loss(state)), gradient_norm=found.refinement.gradient_norm,
         tolerance=TOLERANCE * scale, gradient_scale=scale, distance=distance,
         relative_distance=distance / max(float(np.linalg.norm(theta)), 1e-300), index=spectrum.index,
         zero_modes=spectrum.zero_modes, zero_tolerance=spectrum.tolerance,
         explained=explain_zero_modes(objective, state, spectrum.kernel, seed=seed), lowest_eigenvalue=lowest,
-        escape_rate=rate, escape_direction=direction, utility=utility,
+        escape_order=escape.order, escape_rate=escape.rate, escape_direction=escape.direction, utility=utility,
         construction=found.reduction.construction if found.reduction else None,
         narrow_units=found.reduction.widths if found.reduction else (), narrow=found.narrow, state=state,
         eigenvalues=spectrum.eigenvalues, route=found.route, steps=found.refinement.steps, method=spectrum.method)
@@ -326,21 +313,47 @@ def _best_utility(objective: Objective, state: np.ndarray, seed: int) -> Utility
     return best
 
 
-def _verdict(objective: Objective, state: np.ndarray, spectrum: Spectrum, utility: Utility | None):
-    """(verdict, reason, escape rate, escape direction)."""
+@dataclass(frozen=True, eq=False)
+class _Escape:
+    """The kind of fixed point and the way down from it, if there is one."""
+
+    verdict: str
+    reason: str
+    order: int | None = None
+    rate: float | None = None
+    direction: np.ndarray | None = None
+
+
+def _escape(objective: Objective, state: np.ndarray, spectrum: Spectrum, utility: Utility | None, seed: int) -> _Escape:
+    """Second order first, then one silent unit, then (deep networks) several layers at once."""
     lowest = float(spectrum.eigenvalues[0])
     if lowest < -spectrum.tolerance:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
-        return "strict saddle", reason, -lowest, spectrum.lowest_vector
+        return _Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
     if utility is not None and utility.value > _zero_utility(objective, utility):
-        direction = silent_direction(objective, state, utility)
         words = (f"no negative Hessian eigenvalue, but a silent unit of utility {utility.value:.6g} > 0 lowers the loss at"
                  f" order {utility.order}")
         verdict = "strict saddle" if utility.order == 2 else "degenerate saddle"
-        return verdict, words, utility.rate, direction
+        return _Escape(verdict, words, utility.order, utility.rate, silent_direction(objective, state, utility))
     ending = "no unit is silent" if utility is None else f"silent units have utility {utility.value:.1e}, zero to rounding"
-    return "minimum", f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}, and {ending}", None, None
+    joint = _joint_descent(objective, state, spectrum, seed)
+    if joint is not None:
+        words = (f"no negative Hessian eigenvalue, but units of several layers together lower the loss at order {joint.order}"
+                 f" (measured {joint.measured_order:.2f}, by {joint.fall:.1e} at radius {joint.radius:.2g})")
+        return _Escape("degenerate saddle", words, joint.order, None, joint.direction)
+    return _Escape("minimum", f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}, and {ending}")
+
+
+def _joint_descent(objective: Objective, state: np.ndarray, spectrum: Spectrum, seed: int) -> Descent | None:
+    """In a deep network silent units of one layer can need those of another: search the Hessian's kernel for a descent."""
+    network = objective.network
+    alone = len(network.layers) == 1 and not network.readout
+    if alone or spectrum.kernel is None or float(objective.loss(state)) - objective.constant < 1e-14:
+        return None
+    radius = 0.05 * max(1.0, float(np.linalg.norm(state)) / np.sqrt(max(network.widths)))
+    return find_descent(lambda t: float(objective.loss(t)), lambda t: np.asarray(objective.gradient(t)), state,
+                        spectrum.kernel, radius=radius, seed=seed)
 
 
 def _zero_utility(objective: Objective, utility: Utility) -> float:
@@ -379,7 +392,7 @@ def explain_zero_modes(objective: Objective, state: np.ndarray, kernel: np.ndarr
 
 def _pushed(function, theta, inputs, directions):
     """The first-order change of the predictions along each column of `directions`, (N O, k)."""
-    predict = lambda t: function.predict(t, inputs).ravel()  # noqa: E731
+    predict = lambda t: function.predict(t, inputs).ravel()
     return jax.vmap(lambda d: jax.jvp(predict, (theta,), (d,))[1], in_axes=1, out_axes=1)(directions)
 
 

@@ -57,8 +57,8 @@ def is_structured(function: MeanLoss) -> bool:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _general(function: MeanLoss, theta: Array, samples: Samples) -> Array:
-    slope = lambda t: jax.grad(function)(t, samples)  # noqa: E731
-    column = lambda d: jax.jvp(slope, (theta,), (d,))[1]  # noqa: E731
+    slope = lambda t: jax.grad(function)(t, samples)
+    column = lambda d: jax.jvp(slope, (theta,), (d,))[1]
     return jax.lax.map(column, jnp.eye(theta.size, dtype=theta.dtype), batch_size=CHUNK)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .checks import InputError, known, positive, require, whole
-from .networks import Network, Params, Shape, flatten
+from .networks import Network, Shape, flatten
 
 KINDS = ("isotropic", "balanced", "low_rank")
 

@@ -132,7 +132,7 @@ class Network:
         return jax.tree.map(jnp.zeros, self.shapes(inputs, outputs), is_leaf=_is_shape)
 
     # ------------------------------------------------------------------- maps
-    def apply(self, params: Params, z: Float[Array, "..."]) -> Float[Array, "..."]:
+    def apply(self, params: Params, z: Float[Array, ...]) -> Float[Array, ...]:
         """f(z) for one sample; `vmap` it over samples."""
         for layer, p in zip(self.layers, params, strict=True):
             features = layer.unit.features(z, p["u"])

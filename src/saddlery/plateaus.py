@@ -303,7 +303,7 @@ def _persistent(log, prominence):
 def _strength(road, before, here, after):
     """Strength of an intermediate plateau, or -inf if a drop beside it is below the resolution or the noise."""
     left, right = here - before, after - here
-    faint = before == road.fallen[0] and left < BORDER * right or after == road.fallen[-1] and right < BORDER * left
+    faint = (before == road.fallen[0] and left < BORDER * right) or (after == road.fallen[-1] and right < BORDER * left)
     if faint or min(left, right) <= RESOLUTION or not (road.sure(before, here) and road.sure(here, after)):
         return -math.inf
     size = WINDOW * min(left, right)

@@ -5,13 +5,16 @@ Eigen-filtered Newton in a trust region. With H = Q diag(l) Q', g = grad L and c
     d = - sum_k q_k l_k c_k / (l_k^2 + m)      over |l_k| > cutoff max|l|,
 
 where m = 0 if that step fits in the radius and otherwise |d| = radius: the minimizer of |g + H d| there. At m = 0 it is
-the Newton step in the pseudo-inverse sense, attracted by saddles as much as by minima; the eigenvalues left out are the
-flat directions that every network has from its symmetry. As m grows it turns into the Levenberg-Marquardt step and then
-into steepest descent on |g|^2/2. Where the gradient lies along eigenvalues under the cutoff (a degenerate saddle,
-approached linearly) the cutoff of that step is lowered. Without a dense Hessian the same step is taken in the Krylov
-space of (H, g), which holds the minimum-norm solution (MINRES with a filtered, damped small problem).
+the Newton step in the pseudo-inverse sense, attracted by saddles as much as by minima; as m grows it turns into the
+Levenberg-Marquardt step and then into steepest descent on |g|^2/2. Left out are the flat directions that every network
+has from its symmetry: their eigenvalues are zero only at the fixed point and of order |g| nearby, so the cutoff is never
+under |g| / first radius. Where most of the gradient lies in what was left out (a degenerate saddle, approached linearly)
+the cutoff of that step is lowered. A step that does not clearly lower |g| gets chord steps -H^+ g(x + d), which lead back
+to the floor of a curved valley of |g|. Without a dense Hessian the same steps are taken in the Krylov space of (H, g),
+which holds the minimum-norm solution (MINRES with a filtered, damped small problem).
 
-Source: More (1978), "The Levenberg-Marquardt algorithm", for the radius; Paige and Saunders (1975) for MINRES.
+Sources: More (1978), "The Levenberg-Marquardt algorithm", for the radius; Paige and Saunders (1975) for MINRES; Yamashita
+and Fukushima (2001) for regularizing by |g| where zeros are not isolated.
 """
 
 from __future__ import annotations
@@ -31,9 +34,10 @@ Matrix = Float[np.ndarray, "P P"]
 
 POLISH = 8  # most steps taken below the tolerance, as long as each at least halves |g|
 SHRINK = 10  # times the radius is quartered before a step is given up
-HOPS = 3  # steps taken although |g| grows, once nothing lowers it (kinks, minima of |g| that are no fixed points)
-STEADY = 0.85  # Newton steps that keep this much of their length from one point to the next do not converge
-RELATIVE = 1e-3  # and are called a flight to infinity if they are outward and longer than this fraction of |x|
+CLEAR, CHORDS = 0.9, 4  # a badly predicted step that leaves more than this of |g| gets up to this many chord steps
+STEADY, WINDOW = 0.95, 8  # Newton steps that keep this much of their length from one point to the next do not converge
+RELATIVE = 1e-3  # and, if outward and longer than this fraction of |x|, they are a flight to infinity
+FAR = 1e8  # as is a point this many times larger than the start
 KRYLOV, FORCING = 400, 1e-6  # matrix-free: most products a step, and the residual of |g + H d| that ends them early
 REMEDY = "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"
 
@@ -42,8 +46,8 @@ REMEDY = "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use 
 class Refinement:
     """How a refinement ended.
 
-    point (P,): where |g| was least. loss: there, if a loss was given. gradient_norm: absolute 2-norm;
-    relative_gradient: that over `scale`. distance: |point - start|. steps: steps taken, hops that led nowhere included.
+    point (P,): where |g| is least, read-only. loss: there, if a loss was given. gradient_norm: absolute 2-norm;
+    relative_gradient: that over `scale`. distance: |point - start|. steps: steps taken.
     status: "converged"; "diverged" (the iterates run off to infinity); "left the basin" (converged, but farther away than
     allowed); "stalled" (nothing lowers |g| further, or the steps are used up); "not finite". reason: a sentence with the
     numbers. history: gradient norms, the start's first.
@@ -90,15 +94,17 @@ def refine(
     start beyond which a fixed point is not the one looked for. cutoff: eigenvalues under this fraction of the largest
     are flat; it is lowered for a step whose gradient lies mostly along them.
 
-    A point that meets the tolerance while the Newton steps still carry it outwards at constant or growing length is
-    "diverged", not "converged": its fixed point lies at infinity.
+    A point that meets the tolerance (or runs out of steps) while the Newton steps still carry it outwards at constant or
+    growing length is "diverged", not "converged": its fixed point lies at infinity.
 
     Raises InputError for float32 or non-finite starts, a gradient or Hessian of another shape or dtype, an asymmetric
     Hessian, or not exactly one of hessian and hessian_vector. Cost a step: one eigendecomposition, about 10 P^3, or at
     most 400 Hessian-vector products; one or two gradients. Regular fixed points take 3-8 steps from nearby, degenerate
     ones about 30 (|g| falls by 2.2-4 times a step).
 
-    Warning: nothing ties the result to the start but the radius and `basin`; read `distance`.
+    Warning: nothing ties the result to the start but the radius and `basin`; read `distance`. Every accepted step lowers
+    |g|, which from afar may have minima that are no zeros ("stalled"), or fall for ever along a valley that leads away:
+    start near the fixed point. On piecewise smooth gradients (ReLU) a zero that lies on a kink is not reached.
 
     Example
     -------
@@ -117,9 +123,11 @@ def refine(
     if basin is not None:
         reach = min(reach, positive(basin, "basin"))
     model = _Dense(hessian) if hessian is not None else _Free(hessian_vector)
-    search = _Search(gradient, model, target, positive(cutoff, "cutoff"), whole(max_steps, "max_steps"))
-    best, trail = search.run(_Place(x, _checked_gradient(gradient, x), reach, np.nan))
-    status, reason = _verdict(best, trail, target, basin)
+    search = _Search(gradient, model, target, positive(cutoff, "cutoff"), reach, whole(max_steps, "max_steps"))
+    with np.errstate(over="ignore", invalid="ignore"):  # trial points may be wild; they are not accepted
+        trail, ended = search.run(_Place(x, _checked_gradient(gradient, x), reach, np.nan))
+    best = trail[-1]
+    status, reason = _verdict(trail, ended, target, basin)
     best.x.flags.writeable = False
     return Refinement(best.x, None if loss is None else float(loss(best.x)), best.norm, best.norm / scale,
                       float(np.linalg.norm(best.x - x)), len(trail) - 1, status, reason, tuple(p.norm for p in trail))
@@ -161,21 +169,30 @@ class _Linear(NamedTuple):
     def amounts(self, damping: float) -> np.ndarray:
         return -self.values * self.coefficients / (self.values**2 + damping)
 
-    def within(self, radius: float) -> np.ndarray:
-        """The amounts of the step that minimizes |g + H d| over |d| <= radius."""
-        free = -self.coefficients / self.values
-        if not np.linalg.norm(free) > radius:
-            return free
-        top = float(np.linalg.norm(self.values * self.coefficients)) / radius
-        excess = lambda m: 1.0 / radius - 1.0 / max(float(np.linalg.norm(self.amounts(m))), 1e-300)  # noqa: E731
-        inside = excess(1e-30 * top) > 0 > excess(top)
-        amounts = self.amounts(brentq(excess, 1e-30 * top, top, xtol=1e-30 * top, rtol=1e-3) if inside else top)
-        return amounts * min(1.0, radius / max(float(np.linalg.norm(amounts)), 1e-300))
-
-    def residual(self, amounts: np.ndarray) -> float:
-        """|g|^2 - |g + H d|^2, the predicted fall."""
+    def fall(self, amounts: np.ndarray) -> float:
+        """|g|^2 - |g + H d|^2, as the model predicts it."""
         moved = self.values * amounts
         return float(-moved @ (2 * self.coefficients + moved))
+
+    def newton(self) -> np.ndarray:
+        return -self.coefficients / self.values
+
+    def within(self, radius: float) -> np.ndarray:
+        """The amounts of the step that minimizes |g + H d| over |d| <= radius."""
+        free = self.newton()
+        length = float(np.linalg.norm(free))
+        if not length > radius:
+            return free
+        top = np.log(max(float(np.linalg.norm(self.values * self.coefficients)) / radius, 1e-300))
+        bottom = top - 70.0  # e-30 of the damping at which steepest descent fits in the radius
+        if self._excess(bottom, radius) <= 0:
+            return free * (radius / length)
+        amounts = self.amounts(np.exp(brentq(self._excess, bottom, top, args=(radius,), xtol=1e-4)))
+        return amounts * min(1.0, radius / float(np.linalg.norm(amounts)))
+
+    def _excess(self, log_damping: float, radius: float) -> float:
+        """Falls through zero where the damped step is `radius` long; nearly linear in the damping (More 1978)."""
+        return 1.0 - radius / max(float(np.linalg.norm(self.amounts(np.exp(log_damping)))), 1e-300)
 
 
 class _Dense:
@@ -253,79 +270,104 @@ class _Search(NamedTuple):
     model: _Dense | _Free
     target: float
     cutoff: float
+    reach: float  # the first radius, the length scale of the problem
     max_steps: int
 
-    def run(self, place: _Place) -> tuple[_Place, list[_Place]]:
-        """(the place of least |g|, all places from the start on)."""
-        trail, best, hops, below, reach = [place], place, 0, 0, place.radius
-        while len(trail) <= self.max_steps and np.isfinite(place.norm) and place.norm > 0 and below <= POLISH:
+    def run(self, place: _Place) -> tuple[list[_Place], str]:
+        """(all places from the start on, |g| falling from each to the next; why no more)."""
+        trail, below = [place], 0
+        while 0 < place.norm < np.inf and below <= POLISH:
+            if len(trail) > self.max_steps:
+                return trail, "the steps are used up"
             linear = self.model(place.x, place.g)
             if linear is None:
-                break
-            linear = linear.filtered(self.cutoff if place.norm > self.target else max(self.cutoff, 1e-9))
+                return trail, "the Hessian is not finite"
             new = self._lower(place, linear)
-            if new is None and best.norm > self.target and hops < HOPS:
-                new, hops = self._move(place, linear, reach / 4 ** (HOPS - 1 - hops)), hops + 1
-            if new is None or not np.isfinite(new.norm):
+            if new is None:
+                return trail, "no step lowers it"
+            slow = place.norm <= self.target and new.norm > 0.5 * place.norm
+            trail, place, below = [*trail, new], new, below + (new.norm <= self.target)
+            if slow or np.linalg.norm(place.x) > FAR * (1 + np.linalg.norm(trail[0].x)):
                 break
-            trail.append(new)
-            below += new.norm <= self.target
-            slow = best.norm <= self.target and new.norm > 0.5 * best.norm
-            place, best = new, (new if new.norm < best.norm else best)
-            if slow or np.linalg.norm(place.x) > 1e8 * (1 + np.linalg.norm(trail[0].x)):
-                break
-        return best, trail
+        return trail, "" if np.isfinite(place.norm) else "the gradient is not finite"
 
     def _lower(self, place: _Place, linear: _Linear) -> _Place | None:
-        """The next place: the step in the largest radius that lowers |g|, or None."""
-        radius = place.radius
+        """The next place: the step in the largest radius that lowers |g|, corrected if need be; or None."""
+        filtered, radius = linear.filtered(self._blurred(linear, place.norm, self.reach)), place.radius
         for _ in range(SHRINK if place.norm > self.target else 2):
-            new = self._move(place, linear, radius)
-            if new is None:
-                return None
+            new = self._tried(place, filtered, radius) if radius > 1e-16 * np.linalg.norm(place.x) else None
+            predicted = new is not None and new.norm < place.norm and new.radius >= radius
+            if new is None or predicted or new.norm < CLEAR * place.norm:
+                return new
+            if place.norm > self.target:
+                new = self._corrected(place, new, linear, radius)
             if new.norm < place.norm:
                 return new
-            radius = 0.25 * min(radius, float(np.linalg.norm(new.x - place.x)))
+            radius *= 0.25
         return None
 
-    def _move(self, place: _Place, linear: _Linear, radius: float) -> _Place | None:
+    def _tried(self, place: _Place, linear: _Linear, radius: float) -> _Place | None:
         """The place one step away, its radius adapted to how well the fall of |g|^2 was predicted."""
         amounts = linear.within(radius)
         length = float(np.linalg.norm(amounts))
-        if not np.isfinite(length) or length <= 1e-17 * float(np.linalg.norm(place.x)):
+        if not np.isfinite(length) or length == 0:
             return None
         x = place.x + linear.basis @ amounts
         g = np.asarray(self.gradient(x))
-        fall = (place.norm**2 - float(g @ g)) / max(linear.residual(amounts), 1e-300)
+        fall = (place.norm**2 - float(g @ g)) / max(linear.fall(amounts), 1e-300)
         factor = 0.5 if not fall > 0.25 else 4.0 if fall > 0.75 and length > 0.9 * radius else 1.0
-        newton = float(np.linalg.norm(linear.coefficients / linear.values))
-        return _Place(x, g, factor * radius, newton)
+        return _Place(x, g, factor * radius, float(np.linalg.norm(linear.newton())))
+
+    def _corrected(self, place: _Place, new: _Place, linear: _Linear, radius: float) -> _Place:
+        """The best of a trial and its chord steps, in the directions stiff enough not to undo it."""
+        x, g, best = new.x, new.g, new
+        for _ in range(CHORDS):
+            size = float(np.linalg.norm(g))
+            if not np.isfinite(size):
+                break
+            here = linear._replace(coefficients=linear.basis.T @ g)
+            stiff = here.filtered(self._blurred(linear, size, 0.5 * radius), share=1.0)
+            x = x + stiff.basis @ stiff.within(radius)
+            g = np.asarray(self.gradient(x))
+            if np.linalg.norm(g) < best.norm:
+                factor = 2.0 if np.linalg.norm(g) < CLEAR * place.norm else 1.0
+                best = new._replace(x=x, g=g, radius=factor * radius)
+        return best
+
+    def _blurred(self, linear: _Linear, norm: float, length: float) -> float:
+        """The cutoff under which an eigenvalue is no larger than the gradient makes it: |l| < |g| / length."""
+        largest = float(np.max(np.abs(linear.values), initial=1e-300))
+        return min(max(self.cutoff, norm / (length * largest)), 0.5)
 
 
 # ------------------------------------------------------------------- the verdict
-def _verdict(best: _Place, trail: list[_Place], target: float, basin: float | None) -> tuple[str, str]:
-    start, norm, steps = trail[0].x, best.norm, len(trail) - 1
-    size, before, distance = (float(np.linalg.norm(v)) for v in (best.x, start, best.x - start))
-    if not np.isfinite(norm):
-        return "not finite", f"the gradient is not finite where the refinement stood after {steps} steps"
-    if _runs_away(trail):
-        return "diverged", (f"the point grew from norm {before:.3g} to {size:.3g} in {steps} steps and the last Newton step is"
-                            f" {trail[-1].newton:.2g} long, at gradient norm {norm:.1e}: the fixed point lies at infinity")
+def _verdict(trail: list[_Place], ended: str, target: float, basin: float | None) -> tuple[str, str]:
+    best, start, steps = trail[-1], trail[0].x, len(trail) - 1
+    norm, size, distance = best.norm, float(np.linalg.norm(best.x)), float(np.linalg.norm(best.x - start))
+    if not norm <= target and ended.endswith("not finite"):
+        return "not finite", f"{ended} after {steps} steps, {distance:.3g} from the start; the gradient norm is {norm:.1e}"
+    if _runs_away(trail, target):
+        return "diverged", (f"the point grew from norm {np.linalg.norm(start):.3g} to {size:.3g} in {steps} steps and the"
+                            f" last Newton step is {best.newton:.2g} long, at gradient norm {norm:.1e}: the fixed point"
+                            " lies at infinity")
     if norm > target:
-        return "stalled", f"the gradient norm stays at {norm:.1e} after {steps} steps, above the tolerance {target:.1e}"
+        return "stalled", (f"the gradient norm is {norm:.1e} after {steps} steps, above the tolerance {target:.1e}, and"
+                           f" {ended}; {distance:.3g} from the start")
     if basin is not None and distance > basin:
         return "left the basin", (f"the fixed point found (gradient norm {norm:.1e}, {steps} steps) is {distance:.3g} from"
                                   f" the start, farther than the allowed {basin:.3g}")
     return "converged", f"gradient norm {norm:.1e} after {steps} steps, {distance:.3g} from the start"
 
 
-def _runs_away(trail: list[_Place]) -> bool:
-    """Whether the last steps lead outwards and the Newton steps behind them do not get shorter."""
-    if len(trail) < 4:
-        return False
+def _runs_away(trail: list[_Place], target: float) -> bool:
+    """Whether the last steps lead outwards while the Newton steps behind them do not get shorter."""
+    done = trail[-1].norm <= target
+    window = 3 if done else WINDOW
     sizes = np.array([np.linalg.norm(p.x) for p in trail])
-    if sizes[-1] > 1e8 * (1 + sizes[0]):
-        return True
-    newton = np.array([p.newton for p in trail[-3:]])
-    steady = np.all(newton[1:] > STEADY * newton[:-1]) and newton[-1] > RELATIVE * sizes[-1]
-    return bool(steady and np.all(np.diff(sizes[-4:]) > 0) and sizes[-1] > 1.2 * sizes[0])
+    if len(trail) <= window or sizes[-1] > FAR * (1 + sizes[0]):
+        return bool(sizes[-1] > FAR * (1 + sizes[0]))
+    newton = np.array([p.newton for p in trail[-window:]])
+    steady = np.all(newton[1:] > STEADY * newton[:-1]) and (done or newton[-1] >= newton[0])
+    outwards = np.all(np.diff(sizes[-1 - window:]) > 0) and sizes[-1] > 1.2 * sizes[0]
+    falls = trail[-1].norm < 0.95 * trail[-1 - window].norm
+    return bool(steady and outwards and falls and newton[-1] > RELATIVE * sizes[-1])

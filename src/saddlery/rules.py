@@ -102,7 +102,7 @@ class GradientFlow(Rule):
         keep, begin, end, _, state, _ = controller.adapt_step_size(
             begin, end, walker.theta, new, None, error, solver.error_order(term), walker.inner["controller"])
         keep = keep & jnp.all(jnp.isfinite(new))
-        chosen = lambda a, b: jnp.where(keep, a, b)  # noqa: E731
+        chosen = lambda a, b: jnp.where(keep, a, b)
         inner = {"floor": walker.inner["floor"], "end": end, "controller": state,
                  "solver": _tree_where(keep, solver_state, walker.inner["solver"])}
         slope = -_last_slope(inner["solver"], walker, term, new, keep)

@@ -12,10 +12,9 @@ from .objectives import Objective
 from .precision import in_float64
 from .records import text_table
 from .runs import Run
-from .symmetry import reduce
+from .symmetry import Reduction, reduce
 
-
-STARTS = 16  # states of the run from which the narrow fixed point is sought
+SCAN, STARTS = 64, 16  # states compared with the fixed points; and those of them from which these are sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +47,8 @@ class Visit:
 def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
-    From at most 16 states along the run the state is reduced to `widths`, refined, and embedded back near the trajectory; the
-    closest approach decides. Fixed points that need fewer units than asked (the origin, for one) do not count.
+    States along the run are reduced to `widths` and refined; the fixed points found are embedded back beside 64 states of
+    the run and the closest approach decides. Fixed points that need fewer units than asked (the origin, for one) do not count.
     within: relative distance below which the point counts as visited (10%: a judgement; the distance is reported).
 
     Raises InputError where the widths do not fit the network.
@@ -58,35 +57,38 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     chosen = (widths,) * len(run.experiment.network.layers) if isinstance(widths, int) else tuple(widths)
     if any(w < 1 for w in chosen):
         raise InputError(f"widths must be at least one unit a layer, got {chosen}; the origin is the initial plateau")
-    objective = run.objective()
-    t = run.trajectory
-    best, reasons = None, []
-    for k in np.unique(np.linspace(0, len(t.loss) - 1, STARTS).astype(int)):
-        state = np.asarray(t.states[k], float)
-        reduction = reduce(objective, state, widths=chosen)
-        small = objective.with_network(reduction.network)
-        refinement = fixed_point(small, reduction.theta, run.gradient_scale, None)
-        if not refinement.converged:
-            reasons.append(f"{refinement.status}: {refinement.reason}")
-            continue
-        if reduce(small, refinement.point).widths != chosen:
-            reasons.append("the fixed points found need fewer units")
-            continue
-        for j, near in _nearest(objective, small, refinement.point, t.states):
-            distance = float(np.linalg.norm(near - t.states[j]))
-            if best is None or distance < best[0]:
-                best = (distance, j, near)
-    if best is None:
+    objective, t = run.objective(), run.trajectory
+    scan = {int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen) for k in _spread(len(t.loss), SCAN)}
+    points, refusal = _narrow_points(objective, [scan[k] for k in list(scan)[:: SCAN // STARTS]], run.gradient_scale)
+    if not points:
         nan = float("nan")
-        return Visit(chosen, "no fixed point", reasons[-1], nan, nan, nan, nan, nan, None)
-    distance, j, near = best
-    relative = distance / max(float(np.linalg.norm(near)), 1e-300)
-    words = f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) at flow time {t.flow_time[j]:.4g}"
+        return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
+    near = [(k, embed_state_near(objective, small, point, reduction)) for small, point in points
+            for k, reduction in scan.items()]
+    k, state = min(near, key=lambda pair: float(np.linalg.norm(pair[1] - t.states[pair[0]])))
+    distance = float(np.linalg.norm(state - t.states[k]))
+    relative = distance / max(float(np.linalg.norm(state)), 1e-300)
+    words = f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) at flow time {t.flow_time[k]:.4g}"
     return Visit(chosen, "visited" if relative <= within else "not visited", words, distance, relative,
-                 float(t.flow_time[j]), float(objective.loss(near)), float(t.loss[j]), near)
+                 float(t.flow_time[k]), float(objective.loss(state)), float(t.loss[k]), state)
 
 
-def _nearest(objective: Objective, small: Objective, narrow: np.ndarray, states: np.ndarray):
-    """(saved point, embedding near it) for a coarse scan of the trajectory."""
-    for j in np.unique(np.linspace(0, len(states) - 1, 60).astype(int)):
-        yield int(j), embed_state_near(objective, small, narrow, np.asarray(states[j], float))
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most `most` indices spread evenly over `count`, the last included."""
+    return np.unique(np.linspace(0, count - 1, most).astype(int))
+
+
+def _narrow_points(objective: Objective, reductions: list[Reduction], scale: float) -> tuple[list[tuple[Objective, np.ndarray]], str]:
+    """The different fixed points of full width that the reductions lead to (by loss), and why the last failed."""
+    found: dict[float, tuple[Objective, np.ndarray]] = {}
+    refusal = "no state to start from"
+    for reduction in reductions:
+        small = objective.with_network(reduction.network)
+        refinement = fixed_point(small, reduction.theta, scale, None)
+        if not refinement.converged:
+            refusal = f"{refinement.status}: {refinement.reason}"
+        elif reduce(small, refinement.point).widths != reduction.widths:
+            refusal = "the fixed points found need fewer units"
+        else:
+            found.setdefault(float(f"{float(small.loss(refinement.point)):.9e}"), (small, refinement.point))
+    return list(found.values()), refusal

@@ -61,7 +61,7 @@ def embed_sides(u: Side, v: Side, construction: str, width: int, rng: np.random.
     units by order one whatever the width.
     """
     first, new = len(u), width - len(u)
-    draw = lambda *size: rng.standard_normal(size) * max(new, 1) ** -0.25  # noqa: E731
+    draw = lambda *size: rng.standard_normal(size) * max(new, 1) ** -0.25
     for _ in range(new):
         unit = int(rng.integers(first)) if first else 0
         incoming = float(np.abs(draw()) if positive else draw())

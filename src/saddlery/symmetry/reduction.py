@@ -14,13 +14,14 @@ from ..units import Unit
 from .embedding import Side, Sides, _normalised, embed_near, richest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reduction:
     """The narrow network found in a wide state.
 
     network, theta: the narrow network and its flat parameters. widths: units kept a layer. constructions: by which case
     of Theorem 1 each layer of the wide state embeds it ("none" where nothing was removed). error: sqrt(mean |f - g|^2)
-    of the two maps over sqrt(mean |y|^2). tolerance: what was allowed.
+    of the two maps over sqrt(mean |y|^2). tolerance: what was allowed. before: both sides of each layer just before it
+    was reduced (the layers before it already narrow), which is what an embedding back beside the wide state needs.
     """
 
     network: Network
@@ -29,6 +30,7 @@ class Reduction:
     constructions: tuple[str, ...]
     error: float
     tolerance: float
+    before: tuple[Sides, ...]
 
     @property
     def construction(self) -> str:
@@ -63,14 +65,15 @@ def reduce(
     if widths is not None:
         require(len(widths) == len(network.layers), "widths", f"{len(network.layers)} numbers, one a layer", widths)
     target = np.asarray(objective.predictions(theta))
-    constructions, current = [], objective
+    constructions, before, current = [], [], objective
     for index in range(len(network.layers)):
+        before.append(sides(current.network, params, index))
         current, params, construction = _reduce_layer(current, params, index, target, tolerance,
                                                       None if widths is None else widths[index])
         constructions.append(construction)
     state = flatten(params)
     error = objective.map_error(np.asarray(current.predictions(state)), target)
-    return Reduction(current.network, state, current.network.widths, tuple(constructions), error, tolerance)
+    return Reduction(current.network, state, current.network.widths, tuple(constructions), error, tolerance, tuple(before))
 
 
 def _reduce_layer(current: Objective, params: Params, index: int, target: np.ndarray, tolerance: float,

@@ -126,7 +126,7 @@ def _ascend(function: MeanLoss, network: Network, layer: int, degree: int, steps
 
     def leading(u: jax.Array) -> jax.Array:
         """The degree-p form of G at u, by the p-th derivative along the ray through u."""
-        form = lambda eps: gain(function, network, layer, eps * u, theta, samples)  # noqa: E731
+        form = lambda eps: gain(function, network, layer, eps * u, theta, samples)
         if homogeneous:
             return form(1.0)
         for order in range(1, degree + 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -48,7 +49,7 @@ class Arrays(Task):
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
         if self.inputs.endswith(".npz"):
-            arrays = read_npz(self.inputs)
+            arrays = _load(self.inputs)
             for name in ("inputs", "targets"):
                 known(name, arrays, f"{self.inputs}: array")
             return arrays["inputs"], arrays["targets"]
@@ -64,29 +65,25 @@ def read_array(path: str) -> np.ndarray:
     """One array from an .npy or .csv file."""
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
-        return _numbers(_load(path), path)
+        return _load(path)[""]
     if suffix == ".csv":
         return read_csv(path)
     raise InputError(f"{path}: the file must end in .npz, .npy or .csv; convert it")
 
 
-def read_npz(path: str) -> dict[str, np.ndarray]:
-    archive = _load(path)
+def _load(path: str) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file by name, or that of an .npy file under the empty name; never unpickles."""
     try:
-        return {name: _numbers(archive[name], f"{path}: {name}") for name in archive.files}
-    except (ValueError, zipfile.BadZipFile) as error:
-        raise _unreadable(path, error) from None
-
-
-def _load(path: str):
-    try:
-        return np.load(path, allow_pickle=False)
+        with open(path, "rb") as handle:
+            content = np.load(handle, allow_pickle=False)
+            named = {"": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
         raise InputError(f"{path}: the file cannot be read ({error.strerror or error})") from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise _unreadable(path, error) from None
+    return {name: _numbers(array, f"{path}: {name}".removesuffix(": ")) for name, array in named.items()}
 
 
 def _unreadable(path: str, error: Exception) -> InputError:

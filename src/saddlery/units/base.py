@@ -92,7 +92,7 @@ class Unit:
         options = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
         return f"{self.name}({options})"
 
-    def features(self, z: Float[Array, "..."], u: Float[Array, "H ..."]) -> Float[Array, "H ..."]:
+    def features(self, z: Float[Array, ...], u: Float[Array, "H ..."]) -> Float[Array, "H ..."]:
         """phi(z; u_i) of every unit of a layer, leading axis H."""
         return jax.vmap(self.phi, in_axes=(None, 0))(z, u)
 
@@ -206,7 +206,7 @@ def leading_form(unit: Unit, z: Array, u: Array) -> Array:
     degree = unit.symmetry.degree
     if degree is None:
         raise InputError(f"unit {unit.name!r} has no silent point, so it has no leading form")
-    form: Callable[[Array], Array] = lambda eps: unit.phi(z, eps * u)  # noqa: E731 - rebound below
+    form: Callable[[Array], Array] = lambda eps: unit.phi(z, eps * u)
     for order in range(1, degree + 1):
         form = _derivative(form, order)
     return form(jnp.zeros((), u.dtype))
