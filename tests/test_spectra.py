@@ -2,12 +2,11 @@
 
 Seen to fail (mutations tried by hand, each turned at least one test red): `index` counting below +tolerance; the lowest
 eigenvector's sign not fixed; no deflation of found eigenvalues (copies of multiple ones are missed); no second start after
-a non-negative eigenvalue; the top eigenvalue without its shift; the default zero without its factor P.
+a non-negative eigenvalue; the top eigenvalue without its shift; the default zero below
+rounding; the kernel's rows for its columns; no cap.
 """
 
 from __future__ import annotations
-
-import time
 
 import numpy as np
 import pytest
@@ -119,16 +118,6 @@ def test_results_are_read_only_and_print_themselves():
 def test_misuse_is_refused(matrix, message):
     with pytest.raises(InputError, match=message):
         dense_spectrum(matrix)
-
-
-def test_dense_is_fast_enough():
-    matrix = rotated(np.linspace(-1, 1, 750))
-    seconds = []
-    for _ in range(3):
-        began = time.perf_counter()
-        dense_spectrum(matrix)
-        seconds.append(time.perf_counter() - began)
-    assert min(seconds) < 1.5  # 0.1 s on one free core; generous because cores are shared
 
 
 # ------------------------------------------------------------------- Lanczos
