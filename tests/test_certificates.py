@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fixed_points import gradient_norm, random_fixed_point
-from saddlery import Experiment, Initialization, certificates, certify, train, visit
-from saddlery.certificates import certify_state, explain_zero_modes, spectrum_at
+from planted import gradient_norm, random_fixed_point
+from saddlery import Experiment, Initialization, certificates, certify, fixed_points, train, visit
+from saddlery.certificates import certify_state, spectrum_at
 from saddlery.checks import InputError
 from saddlery.curvature import hessian
 from saddlery.driver import Stop
@@ -21,6 +21,7 @@ from saddlery.spectra import dense_spectrum
 from saddlery.symmetry import embed
 from saddlery.tasks import Digits, LinearTeacher
 from saddlery.units import dense, make
+from saddlery.zero_modes import explain_zero_modes
 
 
 @functools.lru_cache(maxsize=8)
@@ -36,8 +37,9 @@ def test_every_number_again_by_another_route(name):
     for stage in found.stages:
         c = stage.certificate
         predictions = np.asarray(subject.predictions(c.state))
-        assert c.loss == pytest.approx(0.5 * np.sum((predictions - subject.targets) ** 2) / len(predictions)
-                                       + subject.constant, abs=1e-14)
+        assert c.loss == pytest.approx(
+            0.5 * np.sum((predictions - subject.targets) ** 2) / len(predictions) + subject.constant, abs=1e-14
+        )
         assert c.distance == pytest.approx(np.linalg.norm(c.state - found.run.trajectory.states[stage.index]))
         assert c.gradient_norm == pytest.approx(gradient_norm(subject, c.state), abs=1e-15)
         rng = np.random.default_rng(0)
@@ -52,8 +54,10 @@ def test_every_number_again_by_another_route(name):
 def test_index_by_finite_differences(name):
     found = certified(name)
     subject, c = found.run.objective(), found[1].certificate
-    columns = [(np.asarray(subject.gradient(c.state + 1e-5 * e)) - np.asarray(subject.gradient(c.state - 1e-5 * e))) / 2e-5
-               for e in np.eye(subject.size)]
+    columns = [
+        (np.asarray(subject.gradient(c.state + 1e-5 * e)) - np.asarray(subject.gradient(c.state - 1e-5 * e))) / 2e-5
+        for e in np.eye(subject.size)
+    ]
     values = np.linalg.eigvalsh(0.5 * (np.array(columns) + np.array(columns).T))
     assert int(np.sum(values < -1e-6)) == c.index
     assert values[0] == pytest.approx(c.lowest_eigenvalue, abs=1e-6)
@@ -64,7 +68,7 @@ def test_lanczos_agrees_with_dense(monkeypatch):
     found = certified("linear")
     subject, exact = found.run.objective(), found[1].certificate
     state = np.asarray(found.run.trajectory.states[found[1].index])
-    monkeypatch.setattr(certificates, "DENSE", 10)
+    monkeypatch.setattr(fixed_points, "DENSE", 10)
     c = certify_state(subject, state, gradient_scale=found.run.gradient_scale, tolerance=found[1].tolerance)
     assert c.method == "lanczos"
     assert c.verdict == exact.verdict
@@ -157,9 +161,14 @@ def test_a_minimum_with_silent_units_that_help_is_no_minimum():
     assert wrong.verdict == "minimum"  # what the code would say with the check broken: the test above does see it
 
 
-@pytest.mark.parametrize(("state", "message"), [
-    (np.zeros(3), "must have shape"), (np.full(200, np.nan), "finite"), (np.full(200, np.inf), "finite"),
-])
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (np.zeros(3), "must have shape"),
+        (np.full(200, np.nan), "finite"),
+        (np.full(200, np.inf), "finite"),
+    ],
+)
 def test_bad_states(state, message):
     with pytest.raises(InputError, match=message):
         certify_state(Experiment.named("linear").objective(), state)

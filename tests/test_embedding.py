@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fixed_points import gradient_norm, random_fixed_point
+from planted import gradient_norm, random_fixed_point
 from saddlery import units
 from saddlery.checks import InputError
 from saddlery.networks import Layer, Network, flatten
@@ -74,11 +74,19 @@ def test_embed_to_any_width(name, width):
 
 DEEP = {
     "linear": Network((Layer(units.make("linear"), 2, mixes=False), Layer(units.make("linear"), 3))),
-    "relu with bias": Network((Layer(units.make("relu", bias=True), 2, mixes=False), Layer(units.make("relu", bias=True), 2))),
+    "relu with bias": Network(
+        (Layer(units.make("relu", bias=True), 2, mixes=False), Layer(units.make("relu", bias=True), 2))
+    ),
     "conv to dense": Network((Layer(units.make("conv_relu"), 2, mixes=False), Layer(units.make("tanh", bias=True), 2))),
     "residual": Network((Layer(units.make("x_tanh_x"), 2, residual=True), Layer(units.make("relu"), 2))),
-    "transformer": Network((Layer(units.make("attention_linear"), 2, residual=True),
-                            Layer(units.make("attention_merged"), 2, residual=True)), readout=True, reads="last"),
+    "transformer": Network(
+        (
+            Layer(units.make("attention_linear"), 2, residual=True),
+            Layer(units.make("attention_merged"), 2, residual=True),
+        ),
+        readout=True,
+        reads="last",
+    ),
 }
 
 

@@ -39,13 +39,26 @@ def test_shipped_experiments_round_trip(name):
     assert name in repr(e)
 
 
-@given(seed=st.integers(0, 2**31), scale=st.floats(1e-12, 1.0), width=st.integers(1, 9),
-       rule=st.sampled_from([GradientFlow(1e-5), GradientDescent(0.1), GradientDescent(0.1, batch=4), Momentum(0.2), Adam()]),
-       values=st.lists(st.floats(0.01, 10), min_size=1, max_size=4), moments=st.sampled_from([None, False]))
+@given(
+    seed=st.integers(0, 2**31),
+    scale=st.floats(1e-12, 1.0),
+    width=st.integers(1, 9),
+    rule=st.sampled_from(
+        [GradientFlow(1e-5), GradientDescent(0.1), GradientDescent(0.1, batch=4), Momentum(0.2), Adam()]
+    ),
+    values=st.lists(st.floats(0.01, 10), min_size=1, max_size=4),
+    moments=st.sampled_from([None, False]),
+)
 def test_round_trip(seed, scale, width, rule, values, moments):
     base = Experiment.from_toml(MINIMAL)
-    e = base.replace(seed=seed, initialization=Initialization(scale=scale), rule=rule, moments=moments,
-                     network=base.network.with_widths([width]), task=LinearTeacher(tuple(values)))
+    e = base.replace(
+        seed=seed,
+        initialization=Initialization(scale=scale),
+        rule=rule,
+        moments=moments,
+        network=base.network.with_widths([width]),
+        task=LinearTeacher(tuple(values)),
+    )
     assert Experiment.from_toml(e.to_toml()) == e
 
 
@@ -63,30 +76,41 @@ def test_defaults_are_filled_in():
     assert np.array_equal(e.initial_state(), e.initial_state())
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ('unit = "linear"', 'unit = "lineer"', r"layer|unit 'lineer' is not known; did you mean 'linear'"),
-    ("width = 5", "width = 0", "width must be a whole number of at least 1, got 0"),
-    ("width = 5", "width = 2.5", "width must be a whole number"),
-    ("width = 5", "widht = 5", "layer 0: width must be given"),
-    ("width = 5", 'width = 5\nbais = true', "does not take the options"),
-    ('kind = "linear_teacher"', 'kind = "linear_techer"', "task 'linear_techer' is not known; did you mean 'linear_teacher'"),
-    ("singular_values", "singular_value", "did you mean 'singular_values'"),
-    ("[1.0, 0.4]", "[1.0, -0.4]", None),
-    ("[1.0, 0.4]", "[]", None),
-    ("flow_time = 10.0", "flowtime = 10.0", "did you mean 'flow_time'"),
-    ("flow_time = 10.0", "flow_time = -1.0", "flow_time must be a finite number above zero"),
-    ("flow_time = 10.0", "", "stop must be given a flow_time or steps"),
-    ("[stop]", "[stopp]", "key 'stopp' is not known; did you mean 'stop'"),
-    ("[stop]", "[initialization]\nscale = 0.0\n[stop]", r"\[initialization\] scale of the initialization must be a finite"),
-    ("[stop]", "[initialization]\nscale = -1e-3\n[stop]", r"\[initialization\] scale"),
-    ("[stop]", "[rule]\nkind = 'flwo'\n[stop]", "rule 'flwo' is not known; did you mean 'flow'"),
-    ("[stop]", "[rule]\nkind = 'descent'\nlearning_rate = 0\n[stop]", "learning_rate must be"),
-    ("[task]", "seed = -1\n[task]", "seed must be a whole number"),
-    ("[task]", "precision = 'float16'\n[task]", "precision 'float16' is not known"),
-    ("[task]", "moments = 3\n[task]", "moments must be a bool"),
-    ("[task]\nkind", "[task]\nkidn", "kind must be given"),
-    ("[network]", "[[network]]", "must be a table"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('unit = "linear"', 'unit = "lineer"', r"layer|unit 'lineer' is not known; did you mean 'linear'"),
+        ("width = 5", "width = 0", "width must be a whole number of at least 1, got 0"),
+        ("width = 5", "width = 2.5", "width must be a whole number"),
+        ("width = 5", "widht = 5", "layer 0: width must be given"),
+        ("width = 5", "width = 5\nbais = true", "does not take the options"),
+        (
+            'kind = "linear_teacher"',
+            'kind = "linear_techer"',
+            "task 'linear_techer' is not known; did you mean 'linear_teacher'",
+        ),
+        ("singular_values", "singular_value", "did you mean 'singular_values'"),
+        ("[1.0, 0.4]", "[1.0, -0.4]", None),
+        ("[1.0, 0.4]", "[]", None),
+        ("flow_time = 10.0", "flowtime = 10.0", "did you mean 'flow_time'"),
+        ("flow_time = 10.0", "flow_time = -1.0", "flow_time must be a finite number above zero"),
+        ("flow_time = 10.0", "", "stop must be given a flow_time or steps"),
+        ("[stop]", "[stopp]", "key 'stopp' is not known; did you mean 'stop'"),
+        (
+            "[stop]",
+            "[initialization]\nscale = 0.0\n[stop]",
+            r"\[initialization\] scale of the initialization must be a finite",
+        ),
+        ("[stop]", "[initialization]\nscale = -1e-3\n[stop]", r"\[initialization\] scale"),
+        ("[stop]", "[rule]\nkind = 'flwo'\n[stop]", "rule 'flwo' is not known; did you mean 'flow'"),
+        ("[stop]", "[rule]\nkind = 'descent'\nlearning_rate = 0\n[stop]", "learning_rate must be"),
+        ("[task]", "seed = -1\n[task]", "seed must be a whole number"),
+        ("[task]", "precision = 'float16'\n[task]", "precision 'float16' is not known"),
+        ("[task]", "moments = 3\n[task]", "moments must be a bool"),
+        ("[task]\nkind", "[task]\nkidn", "kind must be given"),
+        ("[network]", "[[network]]", "must be a table"),
+    ],
+)
 def test_mistakes_are_named(old, new, message):
     text = MINIMAL.replace(old, new, 1)
     with pytest.raises(InputError, match=message) as caught:

@@ -16,7 +16,7 @@ LAYERS = {
     0: ["checks", "precision", "records"],
     1: ["units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
     2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
-    3: ["symmetry"],
+    3: ["symmetry", "fixed_points", "zero_modes"],
     4: ["experiments", "runs", "stage", "certificates", "visits", "store"],
     5: ["plots", "report", "tour"],
     6: ["cli", "__main__"],
@@ -77,8 +77,10 @@ def test_no_print_no_pickle_no_global_switch(path):
 
 
 def test_importing_changes_no_global_state_and_is_lazy():
-    code = ("import sys, saddlery; assert 'jax' not in sys.modules; saddlery.Experiment; import jax;"
-            "assert not jax.config.jax_enable_x64; import jax.numpy as jnp; assert jnp.ones(1).dtype == 'float32'")
+    code = (
+        "import sys, saddlery; assert 'jax' not in sys.modules; saddlery.Experiment; import jax;"
+        "assert not jax.config.jax_enable_x64; import jax.numpy as jnp; assert jnp.ones(1).dtype == 'float32'"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -15,7 +15,14 @@ from saddlery.driver import Stop
 from saddlery.networks import flatten
 from saddlery.tasks import Digits, InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Teacher
 
-SIX = {"linear": "iv", "linear_conv": "iv", "relu": "iii", "relu_conv": "iii", "linear_attention": "ii", "quadratic": "ii"}
+SIX = {
+    "linear": "iv",
+    "linear_conv": "iv",
+    "relu": "iii",
+    "relu_conv": "iii",
+    "linear_attention": "ii",
+    "quadratic": "ii",
+}
 
 
 @functools.lru_cache(maxsize=64)
@@ -35,8 +42,11 @@ def linear(spectrum, **options) -> Experiment:
 
 
 RANDOM = tuple(np.sort(np.random.default_rng(7).uniform(0.2, 1.5, 4))[::-1])
-SPECTRA = {"two": ((1.0, 0.4), {}), "five": ((2.0, 1.0, 0.5, 0.25, 0.125), {"stop": Stop(flow_time=800.0), "inputs": 10}),
-           "random": (RANDOM, {"stop": Stop(flow_time=400.0), "inputs": 6})}
+SPECTRA = {
+    "two": ((1.0, 0.4), {}),
+    "five": ((2.0, 1.0, 0.5, 0.25, 0.125), {"stop": Stop(flow_time=800.0), "inputs": 10}),
+    "random": (RANDOM, {"stop": Stop(flow_time=400.0), "inputs": 6}),
+}
 
 
 @pytest.mark.parametrize("kind", SPECTRA)
@@ -96,8 +106,12 @@ def check_staircase(found, construction: str) -> None:
     assert end.loss < middle.loss < found[0].certificate.loss
     run, objective = found.run, found.run.objective()
     narrow = objective.with_network(run.experiment.network.with_widths([1]))
-    wide, params = embed(narrow.network, narrow.params(jnp.asarray(middle.narrow)), run.experiment.network.widths,
-                         construction=construction)
+    wide, params = embed(
+        narrow.network,
+        narrow.params(jnp.asarray(middle.narrow)),
+        run.experiment.network.widths,
+        construction=construction,
+    )
     assert wide == run.experiment.network
     state = flatten(params)
     norm = np.linalg.norm(np.asarray(objective.gradient(state)))
@@ -177,7 +191,9 @@ def test_tanh_does_not_visit_the_width_1_fixed_point_and_x_tanh_x_does():
 
 
 # --------------------------------------------------------- 6. linear attention
-@pytest.mark.parametrize(("eigenvalues", "length"), [((0.4, 0.3, 0.2, 0.1), 31), ((0.7, 0.3), 10), ((1.0, 0.5, 0.25), 63)])
+@pytest.mark.parametrize(
+    ("eigenvalues", "length"), [((0.4, 0.3, 0.2, 0.1), 31), ((0.7, 0.3), 10), ((1.0, 0.5, 0.25), 63)]
+)
 def test_saddle_losses_of_linear_attention(eigenvalues, length):
     """Oracle (a): Zhang et al. (2025), eq 19, with our half, at every nested saddle m = 0 ... D."""
     lam = np.array(eigenvalues)
@@ -200,8 +216,11 @@ def test_saddle_losses_of_linear_attention(eigenvalues, length):
 def test_reference_numbers_of_linear_attention():
     """Published levels for eigenvalues .4 .3 .2 .1 and N = 31 (without the half)."""
     e = Experiment.named("linear_attention").replace(
-        task=InContextRegression((0.4, 0.3, 0.2, 0.1)), initialization=Initialization(scale=1e-2),
-        stop=Stop(flow_time=60000.0), seed=1)
+        task=InContextRegression((0.4, 0.3, 0.2, 0.1)),
+        initialization=Initialization(scale=1e-2),
+        stop=Stop(flow_time=60000.0),
+        seed=1,
+    )
     losses = [2 * stage.certificate.loss for stage in certified(e).stages]
     published = [1.0, 0.64057971, 0.37737216, 0.20980460, 0.13599507]
     assert losses[0] == pytest.approx(1.0, abs=1e-12)

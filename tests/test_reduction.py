@@ -6,16 +6,30 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from fixed_points import random_fixed_point
+from planted import random_fixed_point
 from saddlery import units
 from saddlery.networks import flatten
 from saddlery.symmetry import effective_units, embed, reduce
 from saddlery.symmetry.effective import count_rays
 from test_embedding import DEEP, narrow
 
-CASES = [("linear", "iv"), ("relu", "iii"), ("leaky_relu", "iii"), ("quadratic", "ii"), ("tanh", "i"), ("tanh", "ii"),
-         ("cubic", "ii"), ("conv_linear", "iv"), ("conv_relu", "iii"), ("in_context_linear", "ii"),
-         ("in_context_merged", "iv"), ("attention_linear", "ii"), ("gelu", "i"), ("relu", "ii"), ("sigmoid", "i")]
+CASES = [
+    ("linear", "iv"),
+    ("relu", "iii"),
+    ("leaky_relu", "iii"),
+    ("quadratic", "ii"),
+    ("tanh", "i"),
+    ("tanh", "ii"),
+    ("cubic", "ii"),
+    ("conv_linear", "iv"),
+    ("conv_relu", "iii"),
+    ("in_context_linear", "ii"),
+    ("in_context_merged", "iv"),
+    ("attention_linear", "ii"),
+    ("gelu", "i"),
+    ("relu", "ii"),
+    ("sigmoid", "i"),
+]
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
@@ -39,15 +53,16 @@ def test_reduce_every_layer(kind):
     shape = (1, 5) if kind == "conv to dense" else (3,)
     subject, theta = random_fixed_point(network, shape, 2, seed=3, samples=80)
     case = None if kind != "conv to dense" else "ii"
-    wide, params = embed(network, subject.params(jnp.asarray(theta)), tuple(w + 2 for w in network.widths), seed=1,
-                         construction=case)
+    wide, params = embed(
+        network, subject.params(jnp.asarray(theta)), tuple(w + 2 for w in network.widths), seed=1, construction=case
+    )
     found = reduce(subject.with_network(wide), flatten(params), tolerance=1e-6)
     assert all(a <= b for a, b in zip(found.widths, network.widths, strict=True))
     assert found.error <= 1e-6
 
 
 def test_zero_state_has_no_units():
-    network, subject, theta = narrow("relu")
+    _network, subject, theta = narrow("relu")
     found = reduce(subject, 0 * theta)
     assert found.widths == (0,)
     assert effective_units(subject, 0 * theta)[0].active == 0
@@ -55,7 +70,7 @@ def test_zero_state_has_no_units():
 
 def test_effective_units_of_a_planted_state():
     """Oracle (a): three rays, one of them shared by two units, one silent unit; rank 2 in the plane."""
-    network, subject, _ = narrow("relu", width=5)
+    _network, subject, _ = narrow("relu", width=5)
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 4))
     u = np.array([a, 2 * a, -a, b, 0 * a])
@@ -72,7 +87,7 @@ def test_rays_of_both_signs():
 
 def test_reduction_tolerance_is_respected():
     """More tolerance never needs more units, and the reported error is below it."""
-    network, subject, _ = narrow("linear", width=4)
+    _network, subject, _ = narrow("linear", width=4)
     theta = np.random.default_rng(2).standard_normal(subject.size)
     widths = []
     for tolerance in (1e-9, 0.05, 0.3, 2.0):
@@ -85,7 +100,7 @@ def test_reduction_tolerance_is_respected():
 @pytest.mark.parametrize("name", units.names())
 def test_permuting_units_changes_nothing(name):
     """Oracle (c): permutation symmetry."""
-    network, subject, theta = narrow(name, width=3)
+    _network, subject, theta = narrow(name, width=3)
     (params,) = subject.params(jnp.asarray(theta))
     shuffled = flatten(({k: np.asarray(a)[[2, 0, 1]] for k, a in params.items()},))
     first, second = reduce(subject, theta, tolerance=0.1), reduce(subject, shuffled, tolerance=0.1)

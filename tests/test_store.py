@@ -85,19 +85,26 @@ def stored(values) -> bytes:
     return buffer.getvalue()
 
 
-@pytest.mark.parametrize(("name", "content", "message"), [
-    ("record.json", b"{", "record.json: damaged"),
-    ("record.json", b"[]", "not the record of a saddlery run"),
-    ("record.json", b'{"schema": "saddlery-run", "version": 99}', "version 99 of the run format, this saddlery reads version 1"),
-    ("record.json", b'{"schema": "saddlery-run", "version": 1}', "damaged"),
-    ("record.json", None, "not a complete run folder"),
-    ("trajectory.npz", None, "not a complete run folder"),
-    ("trajectory.npz", b"PK\x03\x04 nonsense", "trajectory.npz: damaged"),
-    ("trajectory.npz", b"", "damaged"),
-    ("trajectory.npz", stored({"loss": np.ones(3)}), "without"),
-    ("trajectory.npz", stored({"states": np.array([{1: 2}], dtype=object)}), "damaged"),
-    ("experiment.toml", b"seed = ", "not valid TOML"),
-])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("record.json", b"{", "record.json: damaged"),
+        ("record.json", b"[]", "not the record of a saddlery run"),
+        (
+            "record.json",
+            b'{"schema": "saddlery-run", "version": 99}',
+            "version 99 of the run format, this saddlery reads version 1",
+        ),
+        ("record.json", b'{"schema": "saddlery-run", "version": 1}', "damaged"),
+        ("record.json", None, "not a complete run folder"),
+        ("trajectory.npz", None, "not a complete run folder"),
+        ("trajectory.npz", b"PK\x03\x04 nonsense", "trajectory.npz: damaged"),
+        ("trajectory.npz", b"", "damaged"),
+        ("trajectory.npz", stored({"loss": np.ones(3)}), "without"),
+        ("trajectory.npz", stored({"states": np.array([{1: 2}], dtype=object)}), "damaged"),
+        ("experiment.toml", b"seed = ", "not valid TOML"),
+    ],
+)
 def test_damage_is_named(tmp_path, name, content, message):
     folder = save_run(small(), tmp_path / "run")
     (folder / name).unlink()

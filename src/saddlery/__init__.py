@@ -33,10 +33,22 @@ if TYPE_CHECKING:
     from .visits import visit as visit
 
 _HOMES = {
-    "Experiment": "experiments", "Initialization": "initializations", "Layer": "networks", "Network": "networks",
-    "Symmetry": "units", "Unit": "units", "certify": "stage", "certify_state": "certificates",
-    "effective_units": "symmetry", "embed": "symmetry", "load_run": "store", "reduce": "symmetry", "save_run": "store",
-    "stages": "stage", "train": "runs", "visit": "visits",
+    "Experiment": "experiments",
+    "Initialization": "initializations",
+    "Layer": "networks",
+    "Network": "networks",
+    "Symmetry": "units",
+    "Unit": "units",
+    "certify": "stage",
+    "certify_state": "certificates",
+    "effective_units": "symmetry",
+    "embed": "symmetry",
+    "load_run": "store",
+    "reduce": "symmetry",
+    "save_run": "store",
+    "stages": "stage",
+    "train": "runs",
+    "visit": "visits",
 }
 __all__ = sorted(_HOMES)
 

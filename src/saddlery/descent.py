@@ -32,8 +32,15 @@ class Descent:
 
 
 def find_descent(
-    loss: Callable[[Vector], float], gradient: Callable[[Vector], Vector], point: Vector, basis: Float[np.ndarray, "P k"],
-    *, radius: float, starts: int = 8, steps: int = 60, seed: int = 0,
+    loss: Callable[[Vector], float],
+    gradient: Callable[[Vector], Vector],
+    point: Vector,
+    basis: Float[np.ndarray, "P k"],
+    *,
+    radius: float,
+    starts: int = 8,
+    steps: int = 60,
+    seed: int = 0,
 ) -> Descent | None:
     """The steepest fall of the loss found on a sphere around `point` within the span of `basis`, or None.
 

@@ -86,13 +86,25 @@ class Experiment:
     def table(self) -> dict[str, Any]:
         """The experiment as nested dicts of plain values, without what is absent."""
         layers = [_layer_table(layer) for layer in self.network.layers]
-        network = {"layers": layers, **({"readout": True} if self.network.readout else {}),
-                   **({"reads": self.network.reads} if self.network.reads != "all" else {})}
+        network = {
+            "layers": layers,
+            **({"readout": True} if self.network.readout else {}),
+            **({"reads": self.network.reads} if self.network.reads != "all" else {}),
+        }
         stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
         options = {"moments": self.moments} if self.moments is not None else {}
-        return {"name": self.name, "description": self.description, "seed": self.seed, "precision": self.precision,
-                **options, "task": _plain(self.task.options()), "network": network,
-                "initialization": dataclasses.asdict(self.initialization), "rule": self.rule.options(), "stop": stop}
+        return {
+            "name": self.name,
+            "description": self.description,
+            "seed": self.seed,
+            "precision": self.precision,
+            **options,
+            "task": _plain(self.task.options()),
+            "network": network,
+            "initialization": dataclasses.asdict(self.initialization),
+            "rule": self.rule.options(),
+            "stop": stop,
+        }
 
     def to_toml(self) -> str:
         """The experiment as TOML text; `from_toml` gives it back."""
@@ -130,14 +142,19 @@ class Experiment:
 
     def __repr__(self) -> str:
         rule = self.rule.kind
-        return (f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
-                f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}")
+        return (
+            f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
+            f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
+        )
 
 
 def catalog() -> list[str]:
     """The names of the shipped experiments."""
-    return sorted(f.name.removesuffix(".toml") for f in (resources.files(__package__) / "catalog").iterdir()
-                  if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml")
+        for f in (resources.files(__package__) / "catalog").iterdir()
+        if f.name.endswith(".toml")
+    )
 
 
 def _is_named(path: str | Path) -> bool:
@@ -205,7 +222,9 @@ def _stop(**options: Any) -> Stop:
 
 def _layer_table(layer: Layer) -> dict[str, Any]:
     optional = {"outputs": layer.outputs} if layer.outputs is not None else {}
-    flags = {k: v for k, v, default in (("mixes", layer.mixes, True), ("residual", layer.residual, False)) if v != default}
+    flags = {
+        k: v for k, v, default in (("mixes", layer.mixes, True), ("residual", layer.residual, False)) if v != default
+    }
     return {"unit": layer.unit.name, "width": layer.width, **flags, **optional, **_plain(dict(layer.unit.options))}
 
 

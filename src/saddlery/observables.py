@@ -32,7 +32,9 @@ class UnitObservables:
             u, v = self.network.incoming(params, k), self.network.outgoing(params, k)
             found[f"unit_norms_{k}"] = jnp.linalg.norm(u, axis=1) * jnp.linalg.norm(v, axis=1)
             spread = _singular_values(u) ** 2
-            found[f"alignment_{k}"] = spread[0] / jnp.maximum(jnp.sum(spread), 1e-300 if u.dtype == jnp.float64 else 1e-37)
+            found[f"alignment_{k}"] = spread[0] / jnp.maximum(
+                jnp.sum(spread), 1e-300 if u.dtype == jnp.float64 else 1e-37
+            )
             found[f"singular_values_{k}"] = _singular_values(jnp.concatenate([u, v], axis=1))[:SHOWN]
             if layer.unit.symmetry.linear:
                 found[f"product_singular_values_{k}"] = jnp.linalg.svd(v.T @ u, compute_uv=False)[:SHOWN]

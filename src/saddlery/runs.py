@@ -54,11 +54,21 @@ class Run:
 
     def rows(self) -> list[tuple[str, object]]:
         e, t = self.experiment, self.trajectory
-        return [("experiment", e.name), ("architecture", e.network.architecture), ("task", e.task.kind),
-                ("data", self.data), ("rule", e.rule.kind), ("seed", e.seed), ("status", f"{t.status}: {t.reason}"),
-                ("flow time", number(t.flow_time[-1])), ("steps", int(t.step[-1])), ("saved points", len(t.loss)),
-                ("loss", f"{number(t.loss[0])} to {number(t.loss[-1])}"), ("wall seconds", round(self.wall_seconds, 2)),
-                *[("warning", w) for w in self.warnings]]
+        return [
+            ("experiment", e.name),
+            ("architecture", e.network.architecture),
+            ("task", e.task.kind),
+            ("data", self.data),
+            ("rule", e.rule.kind),
+            ("seed", e.seed),
+            ("status", f"{t.status}: {t.reason}"),
+            ("flow time", number(t.flow_time[-1])),
+            ("steps", int(t.step[-1])),
+            ("saved points", len(t.loss)),
+            ("loss", f"{number(t.loss[0])} to {number(t.loss[-1])}"),
+            ("wall seconds", round(self.wall_seconds, 2)),
+            *[("warning", w) for w in self.warnings],
+        ]
 
     def __repr__(self) -> str:
         return text_table(("run", ""), self.rows())
@@ -80,7 +90,10 @@ def versions() -> dict[str, str]:
 
 
 def train(
-    experiment: Experiment | str, *, seed: int | None = None, progress: Callable[[float, float], None] | None = None,
+    experiment: Experiment | str,
+    *,
+    seed: int | None = None,
+    progress: Callable[[float, float], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
     """Train an experiment (or the one of that shipped name or TOML path) and return its record.
@@ -105,9 +118,16 @@ def train(
         objective = chosen.objective()
         function = objective.function
         trajectory = driver.run(
-            function, objective.samples, chosen.initial_state(), chosen.rule, chosen.stop, batch=draw_batch,
-            observables=UnitObservables(function.network, function.shape, function.outputs), seed=chosen.seed,
-            progress=progress)
+            function,
+            objective.samples,
+            chosen.initial_state(),
+            chosen.rule,
+            chosen.stop,
+            batch=draw_batch,
+            observables=UnitObservables(function.network, function.shape, function.outputs),
+            seed=chosen.seed,
+            progress=progress,
+        )
     if trajectory.status in FAILED and not keep_failed:
         raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
     warnings = (SHORT,) if chosen.precision == "float32" else ()

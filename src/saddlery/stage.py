@@ -48,9 +48,15 @@ class Stage:
     def record(self) -> dict[str, object]:
         """The stable JSON form."""
         return {
-            "kind": self.kind, "start": self.start, "end": self.end, "loss": self.loss, "strength": self.strength,
+            "kind": self.kind,
+            "start": self.start,
+            "end": self.end,
+            "loss": self.loss,
+            "strength": self.strength,
             "effective_units": plain(self.effective_units),
-            "effective": [{"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal} for e in self.effective],
+            "effective": [
+                {"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal} for e in self.effective
+            ],
             "certificate": None if self.certificate is None else plain(self.certificate.record()),
             **({"reason": "not certified yet"} if self.certificate is None else {}),
         }
@@ -72,21 +78,36 @@ class Stages:
     def record(self) -> dict[str, object]:
         """One entry of a tour's `runs`, the stable JSON form."""
         e = self.run.experiment
-        return {"experiment": e.name, "architecture": e.network.architecture, "seed": e.seed,
-                "final_loss": plain(self.run.final_loss), "identity": e.identity, "status": self.run.trajectory.status,
-                "warnings": list(self.run.warnings), "stages": [stage.record() for stage in self.stages]}
+        return {
+            "experiment": e.name,
+            "architecture": e.network.architecture,
+            "seed": e.seed,
+            "final_loss": plain(self.run.final_loss),
+            "identity": e.identity,
+            "status": self.run.trajectory.status,
+            "warnings": list(self.run.warnings),
+            "stages": [stage.record() for stage in self.stages],
+        }
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
         columns = ["stage", "flow time", "loss", "units"]
         certified = any(stage.certificate for stage in self.stages)
-        columns += ["verdict", "fixed-point loss", "|gradient|", "distance", "index", "zero", "utility", "case"] if certified else []
+        columns += (
+            ["verdict", "fixed-point loss", "|gradient|", "distance", "index", "zero", "utility", "case"]
+            if certified
+            else []
+        )
         return tuple(columns), [_row(stage, certified) for stage in self.stages]
 
     def __repr__(self) -> str:
         columns, rows = self.table()
         name = self.run.experiment.name
-        return f"{name}: {self.run.experiment.network.architecture}\n{text_table(columns, rows)}" if rows else f"{name}: no plateau found"
+        return (
+            f"{name}: {self.run.experiment.network.architecture}\n{text_table(columns, rows)}"
+            if rows
+            else f"{name}: no plateau found"
+        )
 
     def _repr_html_(self) -> str:
         return html_table(*self.table(), caption=repr(self.run.experiment))
@@ -94,15 +115,28 @@ class Stages:
 
 def _row(stage: Stage, certified: bool) -> list[object]:
     units = stage.effective_units
-    row: list[object] = [stage.kind, f"{stage.start:.4g} - {stage.end:.4g}", stage.loss,
-                         units if isinstance(units, int) else " > ".join(map(str, units))]
+    row: list[object] = [
+        stage.kind,
+        f"{stage.start:.4g} - {stage.end:.4g}",
+        stage.loss,
+        units if isinstance(units, int) else " > ".join(map(str, units)),
+    ]
     c = stage.certificate
     if not certified:
         return row
     if c is None:
         return row + [None] * 8
-    return [*row, c.verdict, c.loss, f"{c.gradient_norm:.1e}", c.distance, c.index, c.zero_modes,
-            None if c.utility is None else c.utility.value, c.construction]
+    return [
+        *row,
+        c.verdict,
+        c.loss,
+        f"{c.gradient_norm:.1e}",
+        c.distance,
+        c.index,
+        c.zero_modes,
+        None if c.utility is None else c.utility.value,
+        c.construction,
+    ]
 
 
 @in_float64
@@ -130,8 +164,17 @@ def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -
     state = np.asarray(run.trajectory.states[plateau.quietest], float)
     reduction = reduce(objective, state, tolerance=tolerance)
     effective = effective_units(objective, state, reduction=reduction)
-    return Stage(plateau.kind, plateau.start, plateau.end, plateau.loss, plateau.strength, plateau.quietest, effective,
-                 reduction, tolerance)
+    return Stage(
+        plateau.kind,
+        plateau.start,
+        plateau.end,
+        plateau.loss,
+        plateau.strength,
+        plateau.quietest,
+        effective,
+        reduction,
+        tolerance,
+    )
 
 
 def map_tolerance(run: Run, objective: Objective, losses: list[float], k: int) -> float:
@@ -167,8 +210,14 @@ def certify(
     certified = []
     for k, stage in enumerate(found.stages):
         state = np.asarray(run.trajectory.states[stage.index], float)
-        certificate = certify_state(objective, state, gradient_scale=run.gradient_scale, tolerance=stage.tolerance,
-                                    reduction=stage.reduction, route=route)
+        certificate = certify_state(
+            objective,
+            state,
+            gradient_scale=run.gradient_scale,
+            tolerance=stage.tolerance,
+            reduction=stage.reduction,
+            route=route,
+        )
         certified.append(replace(stage, certificate=certificate))
         if progress is not None:
             progress((k + 1) / len(found), stage.kind)

@@ -41,13 +41,24 @@ def save_run(run: Run, folder: str | Path) -> Path:
     with storage_errors(target), _staging(target) as staging:
         (staging / "experiment.toml").write_text(run.experiment.to_toml(), encoding="utf-8")
         t = run.trajectory
-        record = {"schema": SCHEMA, "version": VERSION, "experiment": run.experiment.name,
-                  "identity": run.experiment.identity, "data": run.data, "status": t.status, "reason": t.reason,
-                  "rejected": t.rejected, "wall_seconds": run.wall_seconds, "warnings": list(run.warnings),
-                  "versions": dict(run.versions)}
+        record = {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "experiment": run.experiment.name,
+            "identity": run.experiment.identity,
+            "data": run.data,
+            "status": t.status,
+            "reason": t.reason,
+            "rejected": t.rejected,
+            "wall_seconds": run.wall_seconds,
+            "warnings": list(run.warnings),
+            "versions": dict(run.versions),
+        }
         (staging / "record.json").write_text(json.dumps(plain(record), indent=1), encoding="utf-8")
         arrays = {name: getattr(t, name) for name in ARRAYS}
-        np.savez_compressed(staging / "trajectory.npz", **arrays, **{f"observable.{k}": v for k, v in t.observables.items()})
+        np.savez_compressed(
+            staging / "trajectory.npz", **arrays, **{f"observable.{k}": v for k, v in t.observables.items()}
+        )
         os.replace(staging, target)
     return target
 
@@ -55,8 +66,9 @@ def save_run(run: Run, folder: str | Path) -> Path:
 def refuse_existing(target: Path) -> None:
     """Raise StorageError unless nothing is at `target` (an empty folder is fine)."""
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise StorageError(f"{target} exists already and finished results are never overwritten;"
-                           " choose another --out or remove it")
+        raise StorageError(
+            f"{target} exists already and finished results are never overwritten; choose another --out or remove it"
+        )
 
 
 @contextlib.contextmanager
@@ -80,8 +92,10 @@ def storage_errors(target: Path) -> Iterator[None]:
         raise
     except OSError as error:
         remedy = {28: "free some space", 13: "choose a folder you may write to", 30: "choose a folder you may write to"}
-        raise StorageError(f"{target} cannot be written: {error.strerror or error}; nothing was left half-written,"
-                           f" {remedy.get(error.errno or 0, 'choose another --out')}") from None
+        raise StorageError(
+            f"{target} cannot be written: {error.strerror or error}; nothing was left half-written,"
+            f" {remedy.get(error.errno or 0, 'choose another --out')}"
+        ) from None
 
 
 def write_text(path: str | Path, text: str) -> Path:
@@ -111,10 +125,16 @@ def load_run(folder: str | Path) -> Run:
     experiment = Experiment.load(source / "experiment.toml")
     arrays = _read_arrays(source / "trajectory.npz")
     observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
-    trajectory = Trajectory(**{name: arrays[name] for name in ARRAYS}, observables=observables, status=record["status"],
-                            reason=record["reason"], rejected=record["rejected"])
-    return Run(experiment, trajectory, record["data"], record["versions"], record["wall_seconds"],
-               tuple(record["warnings"]))
+    trajectory = Trajectory(
+        **{name: arrays[name] for name in ARRAYS},
+        observables=observables,
+        status=record["status"],
+        reason=record["reason"],
+        rejected=record["rejected"],
+    )
+    return Run(
+        experiment, trajectory, record["data"], record["versions"], record["wall_seconds"], tuple(record["warnings"])
+    )
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -127,8 +147,10 @@ def _read_record(path: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery run; give a folder written by `saddlery train`")
     if record.get("version") != VERSION:
-        raise InputError(f"{path}: written in version {record.get('version')!r} of the run format, this saddlery reads"
-                         f" version {VERSION}; train it again or install the matching saddlery")
+        raise InputError(
+            f"{path}: written in version {record.get('version')!r} of the run format, this saddlery reads"
+            f" version {VERSION}; train it again or install the matching saddlery"
+        )
     missing = {"status", "reason", "rejected", "data", "versions", "wall_seconds", "warnings"} - set(record)
     if missing:
         raise _damaged(path, f"without {sorted(missing)}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .certificates import embed_state_near, fixed_point
 from .checks import InputError, positive
+from .fixed_points import embed_state_near, fixed_point
 from .objectives import Objective
 from .precision import in_float64
 from .records import text_table
@@ -37,10 +37,19 @@ class Visit:
     state: np.ndarray | None
 
     def __repr__(self) -> str:
-        return text_table(("visit", ""), [("widths", ", ".join(map(str, self.widths))), ("verdict", self.verdict),
-                                          ("reason", self.reason), ("distance", self.distance),
-                                          ("relative distance", self.relative), ("flow time", self.flow_time),
-                                          ("loss of the fixed point", self.loss), ("loss of the run", self.run_loss)])
+        return text_table(
+            ("visit", ""),
+            [
+                ("widths", ", ".join(map(str, self.widths))),
+                ("verdict", self.verdict),
+                ("reason", self.reason),
+                ("distance", self.distance),
+                ("relative distance", self.relative),
+                ("flow time", self.flow_time),
+                ("loss of the fixed point", self.loss),
+                ("loss of the run", self.run_loss),
+            ],
+        )
 
 
 @in_float64
@@ -58,19 +67,36 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     if any(w < 1 for w in chosen):
         raise InputError(f"widths must be at least one unit a layer, got {chosen}; the origin is the initial plateau")
     objective, t = run.objective(), run.trajectory
-    scan = {int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen) for k in _spread(len(t.loss), SCAN)}
+    scan = {
+        int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen) for k in _spread(len(t.loss), SCAN)
+    }
     points, refusal = _narrow_points(objective, [scan[k] for k in list(scan)[:: SCAN // STARTS]], run.gradient_scale)
     if not points:
         nan = float("nan")
         return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
-    near = [(k, embed_state_near(objective, small, point, reduction)) for small, point in points
-            for k, reduction in scan.items()]
+    near = [
+        (k, embed_state_near(objective, small, point, reduction))
+        for small, point in points
+        for k, reduction in scan.items()
+    ]
     k, state = min(near, key=lambda pair: float(np.linalg.norm(pair[1] - t.states[pair[0]])))
     distance = float(np.linalg.norm(state - t.states[k]))
     relative = distance / max(float(np.linalg.norm(state)), 1e-300)
-    words = f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) at flow time {t.flow_time[k]:.4g}"
-    return Visit(chosen, "visited" if relative <= within else "not visited", words, distance, relative,
-                 float(t.flow_time[k]), float(objective.loss(state)), float(t.loss[k]), state)
+    words = (
+        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) at flow time"
+        f" {t.flow_time[k]:.4g}"
+    )
+    return Visit(
+        chosen,
+        "visited" if relative <= within else "not visited",
+        words,
+        distance,
+        relative,
+        float(t.flow_time[k]),
+        float(objective.loss(state)),
+        float(t.loss[k]),
+        state,
+    )
 
 
 def _spread(count: int, most: int) -> np.ndarray:
@@ -78,7 +104,9 @@ def _spread(count: int, most: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, most).astype(int))
 
 
-def _narrow_points(objective: Objective, reductions: list[Reduction], scale: float) -> tuple[list[tuple[Objective, np.ndarray]], str]:
+def _narrow_points(
+    objective: Objective, reductions: list[Reduction], scale: float
+) -> tuple[list[tuple[Objective, np.ndarray]], str]:
     """The different fixed points of full width that the reductions lead to (by loss), and why the last failed."""
     found: dict[float, tuple[Objective, np.ndarray]] = {}
     refusal = "no state to start from"

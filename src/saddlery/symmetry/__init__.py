@@ -5,6 +5,22 @@ from .embedding import CONSTRUCTIONS, applies, duplicate, embed, embed_near, ray
 from .reduction import Reduction, reduce
 from .utility import Utility, best_silent_unit, silent_coordinates, silent_direction, silent_units
 
-__all__ = ["CONSTRUCTIONS", "EffectiveUnits", "Reduction", "Utility", "applies", "best_silent_unit", "duplicate",
-           "effective_units", "embed", "embed_near", "ray", "reduce", "silent",
-           "silent_coordinates", "silent_direction", "silent_units", "span"]
+__all__ = [
+    "CONSTRUCTIONS",
+    "EffectiveUnits",
+    "Reduction",
+    "Utility",
+    "applies",
+    "best_silent_unit",
+    "duplicate",
+    "effective_units",
+    "embed",
+    "embed_near",
+    "ray",
+    "reduce",
+    "silent",
+    "silent_coordinates",
+    "silent_direction",
+    "silent_units",
+    "span",
+]

@@ -39,8 +39,10 @@ def effective_units(
     """
     found = reduction or reduce(objective, theta, tolerance=tolerance)
     network, params = objective.network, objective.params(np.asarray(theta, float))
-    return tuple(count_units(*sides(network, params, k), layer.unit, found.widths[k], tolerance)
-                 for k, layer in enumerate(network.layers))
+    return tuple(
+        count_units(*sides(network, params, k), layer.unit, found.widths[k], tolerance)
+        for k, layer in enumerate(network.layers)
+    )
 
 
 def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) -> EffectiveUnits:
@@ -50,8 +52,12 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
         return EffectiveUnits(0, 0, 0, minimal)
     active = size > tolerance * size.max()
     singular = np.linalg.svd(u[active], compute_uv=False)
-    return EffectiveUnits(int(active.sum()), count_rays(u[active], both=unit.symmetry.homogeneous == "real"),
-                          int(np.sum(singular > tolerance * singular[0])), minimal)
+    return EffectiveUnits(
+        int(active.sum()),
+        count_rays(u[active], both=unit.symmetry.homogeneous == "real"),
+        int(np.sum(singular > tolerance * singular[0])),
+        minimal,
+    )
 
 
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:

@@ -45,8 +45,9 @@ def span(u: Side, v: Side, incoming: Float[np.ndarray, " H"], outgoing: Float[np
 def applies(unit: Unit, construction: str) -> bool:
     """Whether the unit's declared symmetry allows a construction."""
     symmetry = unit.symmetry
-    return {"i": True, "ii": symmetry.silent, "iii": symmetry.homogeneous is not None,
-            "iv": symmetry.linear}[known(construction, CONSTRUCTIONS, "construction")]
+    return {"i": True, "ii": symmetry.silent, "iii": symmetry.homogeneous is not None, "iv": symmetry.linear}[
+        known(construction, CONSTRUCTIONS, "construction")
+    ]
 
 
 def richest(unit: Unit) -> str:
@@ -106,11 +107,15 @@ def embed(
     rng = np.random.default_rng(seed)
     for index, target in enumerate(targets):
         layer = network.layers[index]
-        require(target >= layer.width, f"width of layer {index}", f"at least the narrow network's {layer.width}", target)
+        require(
+            target >= layer.width, f"width of layer {index}", f"at least the narrow network's {layer.width}", target
+        )
         chosen = construction or richest(layer.unit)
         if target > layer.width and not applies(layer.unit, chosen):
-            raise InputError(f"construction ({chosen}) needs a property that unit {layer.unit.name!r} does not declare"
-                             f" ({layer.unit.symmetry}); use ({richest(layer.unit)})")
+            raise InputError(
+                f"construction ({chosen}) needs a property that unit {layer.unit.name!r} does not declare"
+                f" ({layer.unit.symmetry}); use ({richest(layer.unit)})"
+            )
         if layer.width == 0:
             chosen = "ii"
         u, v = (np.asarray(side, float) for side in (network.incoming(params, index), network.outgoing(params, index)))

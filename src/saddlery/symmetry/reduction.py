@@ -68,16 +68,20 @@ def reduce(
     constructions, before, current = [], [], objective
     for index in range(len(network.layers)):
         before.append(sides(current.network, params, index))
-        current, params, construction = _reduce_layer(current, params, index, target, tolerance,
-                                                      None if widths is None else widths[index])
+        current, params, construction = _reduce_layer(
+            current, params, index, target, tolerance, None if widths is None else widths[index]
+        )
         constructions.append(construction)
     state = flatten(params)
     error = objective.map_error(np.asarray(current.predictions(state)), target)
-    return Reduction(current.network, state, current.network.widths, tuple(constructions), error, tolerance, tuple(before))
+    return Reduction(
+        current.network, state, current.network.widths, tuple(constructions), error, tolerance, tuple(before)
+    )
 
 
-def _reduce_layer(current: Objective, params: Params, index: int, target: np.ndarray, tolerance: float,
-                  width: int | None) -> tuple[Objective, Params, str]:
+def _reduce_layer(
+    current: Objective, params: Params, index: int, target: np.ndarray, tolerance: float, width: int | None
+) -> tuple[Objective, Params, str]:
     network = current.network
     wide = sides(network, params, index)
     unit = network.layers[index].unit

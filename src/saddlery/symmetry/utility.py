@@ -43,8 +43,9 @@ class Utility:
 
 
 @in_float64
-def best_silent_unit(objective: Objective, theta: np.ndarray, layer: int = 0, *, starts: int = 32, steps: int = 200,
-                     seed: int = 0) -> Utility:
+def best_silent_unit(
+    objective: Objective, theta: np.ndarray, layer: int = 0, *, starts: int = 32, steps: int = 200, seed: int = 0
+) -> Utility:
     """max U over silent units of one layer at a state, from many starts of a shifted power iteration on the sphere.
 
     The maximum over v is closed: v is along G(u), and |u|^2 = p/(p+1) is the best split, so
@@ -60,8 +61,7 @@ def best_silent_unit(objective: Objective, theta: np.ndarray, layer: int = 0, *,
     shape = objective.params(jnp.asarray(theta))[layer]["u"].shape[1:]
     rng = np.random.default_rng(seed)
     u = jnp.asarray(rng.standard_normal((starts, *shape)))
-    wide = objective.network.with_widths(
-        [w + starts * (k == layer) for k, w in enumerate(objective.network.widths)])
+    wide = objective.network.with_widths([w + starts * (k == layer) for k, w in enumerate(objective.network.widths)])
     function = objective.with_network(wide).function
     u, gain = _ascend(function, objective.network, layer, degree, steps, u, jnp.asarray(theta), objective.samples)
     return _record(np.asarray(u), np.asarray(gain), degree, layer)
@@ -102,7 +102,9 @@ def _record(u: np.ndarray, gain: np.ndarray, degree: int, layer: int) -> Utility
     value = float(a**degree * b * size)
     spread = float((size - sizes[order[1]]) / size) if size > 0 and len(order) > 1 else 0.0
     direction = gain[best].ravel() / size if size > 0 else gain[best].ravel()
-    return Utility(value, degree + 1, 2 * value if degree == 1 else None, a * u[best].ravel(), b * direction, layer, spread)
+    return Utility(
+        value, degree + 1, 2 * value if degree == 1 else None, a * u[best].ravel(), b * direction, layer, spread
+    )
 
 
 def gain(function: MeanLoss, network: Network, layer: int, u: jax.Array, theta: jax.Array, samples) -> jax.Array:
@@ -137,7 +139,7 @@ def _ascend(function: MeanLoss, network: Network, layer: int, degree: int, steps
         return jnp.sum(jnp.sqrt(jnp.sum(leading(u).reshape(len(u), -1) ** 2, axis=1) + 1e-60))
 
     def step(u: jax.Array, _: None) -> tuple[jax.Array, None]:
-        size, slope = jax.value_and_grad(lambda w: total(w))(u)
+        _size, slope = jax.value_and_grad(lambda w: total(w))(u)
         norms = jnp.linalg.norm(slope.reshape(len(u), -1), axis=1)
         slope = slope / jnp.maximum(norms, 1e-300).reshape(-1, *[1] * (u.ndim - 1))
         return _on_sphere(u + slope), None

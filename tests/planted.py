@@ -14,15 +14,16 @@ from saddlery.networks import Network, flatten
 from saddlery.objectives import Data, Objective, objective
 
 
-def random_fixed_point(network: Network, shape: tuple[int, ...], outputs: int, seed: int = 0,
-                       samples: int = 60, size: float = 1.0) -> tuple[Objective, np.ndarray]:
+def random_fixed_point(
+    network: Network, shape: tuple[int, ...], outputs: int, seed: int = 0, samples: int = 60, size: float = 1.0
+) -> tuple[Objective, np.ndarray]:
     """(objective, theta): random weights and data on which their gradient vanishes to rounding."""
     rng = np.random.default_rng(seed)
     theta = size * rng.standard_normal(len(flatten(network.zeros(shape, outputs))))
     x = rng.standard_normal((samples, *shape))
     output = jax.eval_shape(network.apply, network.zeros(shape, outputs), jax.ShapeDtypeStruct(shape, float)).shape
     draft = objective(network, Data(shape, outputs, x, np.zeros((samples, *output))), moments=False)
-    predict = lambda t: draft.function.predict(t, jnp.asarray(x)).ravel()  # noqa: E731
+    predict = lambda t: draft.function.predict(t, jnp.asarray(x)).ravel()
     jacobian = np.asarray(jax.jacfwd(predict)(jnp.asarray(theta)))
     basis = np.linalg.svd(jacobian, full_matrices=True)
     rank = int(np.sum(basis[1] > 1e-10 * basis[1][0]))

@@ -1,0 +1,58 @@
+"""Zero modes: why the Hessian of a fixed point is flat in so many directions."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .objectives import Objective
+from .symmetry import silent_coordinates
+
+
+def explain_zero_modes(
+    objective: Objective, state: np.ndarray, kernel: np.ndarray | None, *, seed: int = 0
+) -> dict[str, int]:
+    """Count zero modes by cause; the counts add up to the columns of `kernel` (P, k).
+
+    symmetry: directions that leave the map unchanged to first order on *any* input (tangents of rescalings, of mixtures
+    of linear units, of shares within a ray). silent: directions within units at their silent point. data: directions
+    that change the map, but not on the training inputs. unexplained: the rest. {} where no kernel is known.
+
+    Method: ranks of the network's Jacobian, restricted to the kernel, on random Gaussian inputs and on the data.
+    """
+    if kernel is None:
+        return {}
+    if kernel.shape[1] == 0:
+        return {"symmetry": 0, "silent": 0, "data": 0, "unexplained": 0}
+    inputs = np.asarray(objective.inputs)
+    outputs = max(1, int(np.prod(objective.targets.shape[1:])))
+    count = -(-(kernel.shape[1] + 8) // outputs)
+    random = np.random.default_rng(seed).standard_normal((count, *inputs.shape[1:]))
+    function = objective.function
+    free = kernel @ _null(np.asarray(_pushed(function, jnp.asarray(state), jnp.asarray(random), jnp.asarray(kernel))))
+    unseen = _null(np.asarray(_pushed(function, jnp.asarray(state), jnp.asarray(inputs), jnp.asarray(kernel)))).shape[1]
+    outside = ~silent_coordinates(objective, state)
+    silent = _null(free[outside]).shape[1] if free.shape[1] else 0
+    total, symmetry = kernel.shape[1], free.shape[1] - silent
+    data = max(0, unseen - free.shape[1])
+    return {"symmetry": symmetry, "silent": silent, "data": data, "unexplained": total - symmetry - silent - data}
+
+
+def _pushed(function, theta, inputs, directions):
+    """The first-order change of the predictions along each column of `directions`, (N O, k)."""
+    predict = lambda t: function.predict(t, inputs).ravel()
+    return jax.vmap(lambda d: jax.jvp(predict, (theta,), (d,))[1], in_axes=1, out_axes=1)(directions)
+
+
+_pushed = jax.jit(_pushed, static_argnums=0)
+
+
+def _null(matrix: np.ndarray, tolerance: float = 1e-7) -> np.ndarray:
+    """An orthonormal basis (k, m) of the right null space, singular values within `tolerance` of zero relative to
+    max(1, largest)."""
+    columns = matrix.shape[1]
+    if matrix.shape[0] == 0 or columns == 0:
+        return np.eye(columns)
+    values, vectors = np.linalg.eigh(matrix.T @ matrix)
+    return vectors[:, values <= (tolerance * max(1.0, np.sqrt(max(values[-1], 0.0)))) ** 2]
