@@ -31,8 +31,20 @@ class Bench:
             call()
             seconds.append(time.perf_counter() - begin)
         median = statistics.median(seconds)
-        print(json.dumps({"benchmark": self.name, "method": method, "seconds": median, "best": min(seconds),
-                          "first_call": first, "repeats": repeats, **facts}), flush=True)
+        print(
+            json.dumps(
+                {
+                    "benchmark": self.name,
+                    "method": method,
+                    "seconds": median,
+                    "best": min(seconds),
+                    "first_call": first,
+                    "repeats": repeats,
+                    **facts,
+                }
+            ),
+            flush=True,
+        )
         self.rows.append((method, f"{1e3 * median:.2f} ms", f"{first:.2f} s", *[f"{k}={v}" for k, v in facts.items()]))
         return median
 
@@ -44,6 +56,10 @@ class Bench:
 
     def finish(self) -> None:
         width = max(len(row) for row in self.rows)
-        print(text_table(("method", "median", "first call", *[""] * (width - 3)),
-                         [(*row, *[""] * (width - len(row))) for row in self.rows]))
+        print(
+            text_table(
+                ("method", "median", "first call", *[""] * (width - 3)),
+                [(*row, *[""] * (width - len(row))) for row in self.rows],
+            )
+        )
         sys.exit(1 if self.missed else 0)

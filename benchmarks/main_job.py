@@ -30,23 +30,33 @@ def hessians(bench: Bench, name: str) -> None:
     plain = jax.jit(lambda t: jax.hessian(subject.function)(t, subject.samples))
     theirs = bench.measure(f"{name}: jax.hessian", lambda: plain(theta).block_until_ready())
     columns = np.eye(750)
-    loop = bench.measure(f"{name}: loop of Hessian-vector products",
-                         lambda: [np.asarray(subject.hessian_vector(theta, d)) for d in columns], repeats=1)
+    loop = bench.measure(
+        f"{name}: loop of Hessian-vector products",
+        lambda: [np.asarray(subject.hessian_vector(theta, d)) for d in columns],
+        repeats=1,
+    )
     error = np.abs(np.asarray(plain(theta)) - hessian(subject, theta)).max()
     bench.demand(f"{name}: dense Hessian of 750 parameters under 50 ms ({1e3 * ours:.1f} ms)", ours < 0.05)
-    bench.demand(f"{name}: faster than jax.hessian ({theirs / ours:.1f} times) and the loop ({loop / ours:.0f} times)",
-                 ours < min(theirs, loop))
+    bench.demand(
+        f"{name}: faster than jax.hessian ({theirs / ours:.1f} times) and the loop ({loop / ours:.0f} times)",
+        ours < min(theirs, loop),
+    )
     bench.demand(f"{name}: the same matrix (largest difference {error:.1e})", error < 1e-12)
 
 
 def certificate(bench: Bench) -> None:
     task = LinearTeacher((2.0, 1.0, 0.5, 0.25, 0.125), inputs=10)
-    e = Experiment.named("linear").replace(task=task, initialization=Initialization(scale=1e-9), stop=Stop(flow_time=800.0))
+    e = Experiment.named("linear").replace(
+        task=task, initialization=Initialization(scale=1e-9), stop=Stop(flow_time=800.0)
+    )
     found = certify(train(e))
     subject, stage = e.objective(), found[2]
     state = np.asarray(found.run.trajectory.states[stage.index])
-    seconds = bench.measure("certificate, 750 parameters", lambda: certify_state(
-        subject, state, gradient_scale=found.run.gradient_scale, tolerance=stage.tolerance), repeats=3)
+    seconds = bench.measure(
+        "certificate, 750 parameters",
+        lambda: certify_state(subject, state, gradient_scale=found.run.gradient_scale, tolerance=stage.tolerance),
+        repeats=3,
+    )
     bench.demand(f"a certificate under 1 s ({seconds:.2f} s)", seconds < 1.0)
 
 
@@ -62,10 +72,16 @@ def flows(bench: Bench) -> None:
     exact = GradientFlow(relative_tolerance=1e-12, solver="dopri8")
     trajectory, truth = final(GradientFlow(relative_tolerance=1e-7)), final(exact).states[-1]
     # along the whole path: every fifth saved point against a tight solve that ends exactly there
-    error = max(float(np.abs(trajectory.states[k] - final(exact, float(trajectory.flow_time[k])).states[-1]).max())
-                for k in range(5, len(trajectory.loss), 5))
-    ours = bench.measure("adaptive flow to T = 50", lambda: final(GradientFlow(relative_tolerance=1e-7)),
-                         steps=int(trajectory.step[-1]), error=f"{error:.1e}")
+    error = max(
+        float(np.abs(trajectory.states[k] - final(exact, float(trajectory.flow_time[k])).states[-1]).max())
+        for k in range(5, len(trajectory.loss), 5)
+    )
+    ours = bench.measure(
+        "adaptive flow to T = 50",
+        lambda: final(GradientFlow(relative_tolerance=1e-7)),
+        steps=int(trajectory.step[-1]),
+        error=f"{error:.1e}",
+    )
     steps = 10_000
     gradient = jax.grad(subject.function)
     step = jax.jit(lambda t: t - 50.0 / steps * gradient(t, subject.samples))
@@ -79,12 +95,19 @@ def flows(bench: Bench) -> None:
         return t.block_until_ready()
 
     plain = bench.measure("gradient descent, Python loop", loop, repeats=1, steps=steps, error=f"{off:.1e}")
-    compiled = bench.measure("gradient descent, compiled scan", lambda: scan(jnp.asarray(theta)).block_until_ready(),
-                             repeats=3, steps=steps, error=f"{off:.1e}")
+    compiled = bench.measure(
+        "gradient descent, compiled scan",
+        lambda: scan(jnp.asarray(theta)).block_until_ready(),
+        repeats=3,
+        steps=steps,
+        error=f"{off:.1e}",
+    )
     bench.demand(f"trajectory error below 1e-6 ({error:.1e}; gradient descent {off:.1e})", error < 1e-6)
     bench.demand(f"flow to T = 50 in under 0.1 s ({ours:.3f} s)", ours < 0.1)
-    bench.demand(f"faster than the compiled scan ({compiled / ours:.1f} times) and the Python loop ({plain / ours:.0f} times)",
-                 ours < compiled < plain)
+    bench.demand(
+        f"faster than the compiled scan ({compiled / ours:.1f} times) and the Python loop ({plain / ours:.0f} times)",
+        ours < compiled < plain,
+    )
 
 
 if __name__ == "__main__":
