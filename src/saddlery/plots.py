@@ -47,13 +47,28 @@ def loss_curve(found: Run | Stages, axes: Axes | None = None, *, log: bool = Fal
         axes.set_yscale("log")
     for stage in stages:
         middle = 0.5 * (max(stage.start, 0) + min(stage.end, end))
-        axes.annotate(str(stage.effective_units), (middle, 0.97), xycoords=("data", "axes fraction"), ha="center",
-                      va="top", fontsize=8, color=GREY)
+        axes.annotate(
+            label(stage),
+            (middle, 0.5),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="center",
+            fontsize=8,
+            rotation=90,
+        )
     axes.set(xlabel="flow time", ylabel="loss (mean over samples)")
     return axes
 
 
-def unit_weights(run: Run, state: np.ndarray, axes: Axes | None = None, *, layer: int = 0, limit: float | None = None) -> Axes:
+def label(stage: Stage) -> str:
+    """The effective units of a stage in words."""
+    units = stage.effective_units
+    return f"{units} unit{'' if units == 1 else 's'}" if isinstance(units, int) else " > ".join(map(str, units))
+
+
+def unit_weights(
+    run: Run, state: np.ndarray, axes: Axes | None = None, *, layer: int = 0, limit: float | None = None
+) -> Axes:
     """The incoming weights of a layer's units at one state, as in the saddle-to-saddle paper.
 
     Points in the plane of two weights; of the first two principal axes where u has more; kinks -b/w on the input axis for
@@ -74,13 +89,16 @@ def unit_weights(run: Run, state: np.ndarray, axes: Axes | None = None, *, layer
         return axes
     names = ("u[0]", "u[1]")
     if u.shape[1] > 2:
-        final = np.asarray(network.incoming(run.objective().params(np.asarray(run.trajectory.states[-1], float)), layer))
+        final = np.asarray(
+            network.incoming(run.objective().params(np.asarray(run.trajectory.states[-1], float)), layer)
+        )
         u, names = u @ np.linalg.svd(final, full_matrices=False)[2][:2].T, ("principal axis 1", "principal axis 2")
     second = u[:, 1] if u.shape[1] > 1 else np.zeros(len(u))
     axes.scatter(u[:, 0], second, s=10, color="black", alpha=0.7, linewidth=0)
     reach = limit or 1.15 * max(float(np.abs(u).max()), 1e-12)
     axes.axhline(0, color=GREY, linewidth=0.5)
     axes.axvline(0, color=GREY, linewidth=0.5)
+    axes.locator_params(nbins=3)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel=names[0], ylabel=names[1], aspect="equal")
     return axes
 
@@ -94,9 +112,14 @@ def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
         return axes
     values, zero = certificate.eigenvalues, certificate.zero_tolerance or 0.0
     place = np.arange(1, len(values) + 1)
-    for colour, chosen, label in ((ORANGE, values < -zero, "negative"), (GREY, np.abs(values) <= zero, "zero"),
-                                  (BLUE, values > zero, "positive")):
-        axes.scatter(place[chosen], values[chosen], s=5, color=colour, linewidth=0, label=f"{int(chosen.sum())} {label}")
+    for colour, chosen, label in (
+        (ORANGE, values < -zero, "negative"),
+        (GREY, np.abs(values) <= zero, "zero"),
+        (BLUE, values > zero, "positive"),
+    ):
+        axes.scatter(
+            place[chosen], values[chosen], s=5, color=colour, linewidth=0, label=f"{int(chosen.sum())} {label}"
+        )
     axes.legend(fontsize=6, frameon=False, loc="upper left")
     axes.set(xlabel="eigenvalue, in order", ylabel="Hessian eigenvalue")
     return axes

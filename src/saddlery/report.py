@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import plots
-from .records import html_table, number
+from .records import html_table
 from .stage import Stages
 from .store import write_text
 
@@ -53,28 +53,43 @@ def _summary(found: Stages) -> list[list[object]]:
     rows = []
     for stage in found.stages:
         c = stage.certificate
-        numbers = [None] * 5 if c is None else [c.verdict, f"{c.gradient_norm:.1e}", c.distance, c.index, c.construction]
+        numbers = (
+            [None] * 5 if c is None else [c.verdict, f"{c.gradient_norm:.1e}", c.distance, c.index, c.construction]
+        )
         e = found.run.experiment
         rows.append([e.name, e.network.architecture, stage.kind, stage.loss, str(stage.effective_units), *numbers])
     return rows
 
 
 def _page(title: str, body: str) -> str:
-    head = f"<meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'><title>{html.escape(title)}</title>"
+    head = "<meta charset=utf-8><meta name=viewport content='width=device-width,initial-scale=1'>"
+    head += f"<title>{html.escape(title)}</title>"
     return f"<!doctype html><html lang=en><head>{head}<style>{STYLE}</style></head><body><main>{body}</main></body></html>\n"
 
 
 def _section(found: Stages, anchor: str) -> str:
     run, e = found.run, found.run.experiment
-    parts = [f"<section id={anchor}><h2>{html.escape(e.name)}</h2><p>{html.escape(e.description)}</p>",
-             html_table(("run", ""), run.rows()), _loss(found, anchor)]
+    parts = [
+        f"<section id={anchor}><h2>{html.escape(e.name)}</h2><p>{html.escape(e.description)}</p>",
+        html_table(("run", ""), run.rows()),
+        _loss(found, anchor),
+    ]
     if found.stages:
-        parts += [_weights(found, anchor), _spectra(found, anchor), f"<div class=scroll>{html_table(*found.table())}</div>"]
-        parts += [html_table((f"{s.kind}, {s.effective_units} units", ""), s.certificate.rows()) for s in found.stages
-                  if s.certificate is not None]
+        parts += [
+            _weights(found, anchor),
+            _spectra(found, anchor),
+            f"<div class=scroll>{html_table(*found.table())}</div>",
+        ]
+        parts += [
+            html_table((f"{s.kind}, {plots.label(s)}", ""), s.certificate.rows())
+            for s in found.stages
+            if s.certificate is not None
+        ]
     toml = html.escape(e.to_toml())
     versions = ", ".join(f"{k} {v}" for k, v in run.versions.items())
-    parts.append(f"<details><summary>experiment.toml</summary><pre>{toml}</pre></details><p><small>{html.escape(versions)}</small></p></section>")
+    parts.append(
+        f"<details><summary>experiment.toml</summary><pre>{toml}</pre></details><p><small>{html.escape(versions)}</small></p></section>"
+    )
     return "".join(parts)
 
 
@@ -83,8 +98,12 @@ def _loss(found: Stages, anchor: str) -> str:
     plots.loss_curve(found, axes[0][0])
     plots.observable(found.run, "singular_values_0", axes[0][1])
     axes[0][1].set_xlim(axes[0][0].get_xlim())
-    return _figure(figure, f"{anchor}-loss", "Loss with its plateaus, labelled by effective units (dashed: loss of the certified"
-                   " fixed point), and the singular values of the stacked weights.")
+    return _figure(
+        figure,
+        f"{anchor}-loss",
+        "Loss with its plateaus, labelled by effective units (dashed: loss of the certified"
+        " fixed point), and the singular values of the stacked weights.",
+    )
 
 
 def _weights(found: Stages, anchor: str) -> str:
@@ -93,7 +112,7 @@ def _weights(found: Stages, anchor: str) -> str:
     for k, stage in enumerate(found.stages):
         for layer in range(layers):
             plots.unit_weights(found.run, plots.stage_state(found.run, stage), axes[layer][k], layer=layer)
-        axes[0][k].set_title(f"{stage.kind}: {stage.effective_units}", fontsize=9)
+        axes[0][k].set_title(f"{stage.kind}: {plots.label(stage)}", fontsize=9)
     return _figure(figure, f"{anchor}-weights", "The units of each layer at each stage.")
 
 
@@ -120,5 +139,3 @@ def _figure(figure, name: str, caption: str) -> str:
     svg = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{name}-", svg)
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{html.escape(caption)}" ', 1)
     return f"<figure>{svg}<figcaption>{html.escape(caption)}</figcaption></figure>"
-
-

@@ -27,8 +27,13 @@ def prepare(folder: str | Path) -> Path:
     return target
 
 
-def tour(folder: str | Path, *, seed: int | None = None, names: tuple[str, ...] = NAMES,
-         progress: Callable[[float, str], None] | None = None) -> list[Stages]:
+def tour(
+    folder: str | Path,
+    *,
+    seed: int | None = None,
+    names: tuple[str, ...] = NAMES,
+    progress: Callable[[float, str], None] | None = None,
+) -> list[Stages]:
     """Train and certify the named experiments; write index.html, summary.json and one folder a run.
 
     After each run the page and the summary are written anew, so that an interrupted tour is readable. progress: called
@@ -37,8 +42,10 @@ def tour(folder: str | Path, *, seed: int | None = None, names: tuple[str, ...] 
     target, done = prepare(folder), []
     report = progress or (lambda fraction, words: None)
     for k, name in enumerate(names):
-        part = lambda share, words, k=k: report((k + share) / len(names), words)  # noqa: E731
-        run = train(name, seed=seed, progress=lambda fraction, _, part=part, name=name: part(0.7 * fraction, f"train {name}"))
+        part = lambda share, words, k=k: report((k + share) / len(names), words)
+        run = train(
+            name, seed=seed, progress=lambda fraction, _, part=part, name=name: part(0.7 * fraction, f"train {name}")
+        )
         part(0.7, f"certify {name}")
         done.append(certify(run))
         place = target / "runs" / f"{name}-{run.experiment.identity}"
@@ -61,7 +68,17 @@ def table(runs: list[Stages]) -> str:
     for found in runs:
         for stage in found.stages:
             c = stage.certificate
-            numbers = [None] * 5 if c is None else [c.verdict, f"{c.gradient_norm:.1e}", c.distance, c.index, c.construction]
-            rows.append([found.run.experiment.name, stage.kind, f"{stage.start:.4g} - {stage.end:.4g}", stage.loss,
-                         str(stage.effective_units), *numbers])
+            numbers = (
+                [None] * 5 if c is None else [c.verdict, f"{c.gradient_norm:.1e}", c.distance, c.index, c.construction]
+            )
+            rows.append(
+                [
+                    found.run.experiment.name,
+                    stage.kind,
+                    f"{stage.start:.4g} - {stage.end:.4g}",
+                    stage.loss,
+                    str(stage.effective_units),
+                    *numbers,
+                ]
+            )
     return text_table(COLUMNS, rows)

@@ -41,9 +41,18 @@ def train(options: Namespace) -> int:
     run = _trained(experiment)
     save_run(run, out)
     _say(f"saved in {out}")
-    record = {"experiment": experiment.name, "identity": experiment.identity, "seed": experiment.seed, "folder": str(out),
-              "status": run.trajectory.status, "reason": run.trajectory.reason, "final_loss": run.final_loss,
-              "steps": int(run.trajectory.step[-1]), "wall_seconds": run.wall_seconds, "warnings": list(run.warnings)}
+    record = {
+        "experiment": experiment.name,
+        "identity": experiment.identity,
+        "seed": experiment.seed,
+        "folder": str(out),
+        "status": run.trajectory.status,
+        "reason": run.trajectory.reason,
+        "final_loss": run.final_loss,
+        "steps": int(run.trajectory.step[-1]),
+        "wall_seconds": run.wall_seconds,
+        "warnings": list(run.warnings),
+    }
     _show(options, record, repr(run))
     return INTERRUPTED if run.trajectory.status == "interrupted" else 0
 
@@ -82,6 +91,8 @@ def changed(table: dict[str, Any], changes: list[str]) -> dict[str, Any]:
             place = _entry(place, key, path)
         if isinstance(place, list):
             raise InputError(f"--set {path}: entry {last!r} of a list cannot be replaced whole; name a key in it")
+        if last == "kind" and place.get(last) != value:
+            place.clear()  # the options of the old kind do not fit the new one
         place[last] = value
     return table
 
@@ -90,7 +101,13 @@ def _entry(place: Any, key: str, path: str) -> Any:
     try:
         return place[int(key)] if isinstance(place, list) else place[key]
     except (KeyError, ValueError, IndexError, TypeError):
-        have = ", ".join(place) if isinstance(place, dict) else f"0 to {len(place) - 1}" if isinstance(place, list) else "nothing"
+        have = (
+            ", ".join(place)
+            if isinstance(place, dict)
+            else f"0 to {len(place) - 1}"
+            if isinstance(place, list)
+            else "nothing"
+        )
         raise InputError(f"--set {path}: there is no {key!r} here; choose one of {have}") from None
 
 
@@ -103,8 +120,10 @@ def _run_of(options: Namespace) -> Any:
     if Path(options.run).is_dir():
         run = load_run(options.run)
         if options.seed not in (None, run.experiment.seed):
-            raise InputError(f"{options.run} was trained with seed {run.experiment.seed}, got --seed {options.seed};"
-                             " leave it out, or name an experiment to train")
+            raise InputError(
+                f"{options.run} was trained with seed {run.experiment.seed}, got --seed {options.seed};"
+                " leave it out, or name an experiment to train"
+            )
         return run
     try:
         experiment = find(options.run)
@@ -151,7 +170,9 @@ def report(options: Namespace) -> int:
     from ..report import write_report
 
     folder = Path(options.run)
-    target = Path(options.out) if options.out else folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    target = (
+        Path(options.out) if options.out else folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    )
     _writable(target)
     found = _certified(_run_of(options))
     write_report(found, target)
@@ -193,8 +214,10 @@ def _units() -> list[tuple[str, str]]:
 
 def _properties(unit: Any) -> str:
     s = unit.symmetry
-    words = ["linear in u" if s.linear else f"homogeneous ({s.homogeneous})" if s.homogeneous else "",
-             f"degree {s.degree}" if s.degree else "no silent point"]
+    words = [
+        "linear in u" if s.linear else f"homogeneous ({s.homogeneous})" if s.homogeneous else "",
+        f"degree {s.degree}" if s.degree else "no silent point",
+    ]
     return ", ".join(w for w in words if w)
 
 
@@ -221,6 +244,16 @@ def _experiments() -> list[tuple[str, str]]:
 
 
 LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
-    "units": _units, "tasks": _tasks, "rules": _rules, "experiments": _experiments}
+    "units": _units,
+    "tasks": _tasks,
+    "rules": _rules,
+    "experiments": _experiments,
+}
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
-    "tour": tour, "train": train, "stages": stages, "certify": certify, "report": report, "list": listing}
+    "tour": tour,
+    "train": train,
+    "stages": stages,
+    "certify": certify,
+    "report": report,
+    "list": listing,
+}

@@ -10,19 +10,26 @@ from typing import NoReturn
 CODES = "exit codes: 0 done, 1 numerical failure, 2 bad input, 3 storage, 4 unexpected, 130 interrupted"
 KINDS = ("units", "tasks", "rules", "experiments")
 HELP = {
-    "tour": ("train and certify the six networks of the paper and one on real data; writes index.html and summary.json",
-             "saddlery tour --out tour"),
-    "train": ("train an experiment (a shipped name or a TOML file) and save its run folder",
-              "saddlery train relu --seed 3 --set network.layers.0.width=20 --out runs/relu"),
+    "tour": (
+        "train and certify the six networks of the paper and one on real data; writes index.html and summary.json",
+        "saddlery tour --out tour",
+    ),
+    "train": (
+        "train an experiment (a shipped name or a TOML file) and save its run folder",
+        "saddlery train relu --seed 3 --set network.layers.0.width=20 --out runs/relu",
+    ),
     "stages": ("find the plateaus of a run and the effective units on each", "saddlery stages runs/relu"),
     "certify": ("certify the fixed point behind every plateau of a run", "saddlery certify runs/relu --json"),
     "report": ("write one self-contained HTML page about a run", "saddlery report runs/relu --out relu.html"),
     "list": ("list what experiments are made of", "saddlery list units"),
 }
 OUTS = {
-    "tour": "folder of the tour (default: tour)", "train": "run folder (default: runs/NAME-seedSEED-ID)",
-    "stages": "also write the JSON record to this file", "certify": "write the JSON record to this file (default: RUN/stages.json)",
-    "report": "the HTML file (default: RUN/report.html)", "list": "write the list to this file",
+    "tour": "folder of the tour (default: tour)",
+    "train": "run folder (default: runs/NAME-seedSEED-ID)",
+    "stages": "also write the JSON record to this file",
+    "certify": "file of the JSON record (default: RUN/stages.json)",
+    "report": "the HTML file (default: RUN/report.html)",
+    "list": "write the list to this file",
 }
 
 
@@ -43,13 +50,22 @@ class Parser(argparse.ArgumentParser):
 
 def build() -> Parser:
     """The whole parser."""
-    top = Parser(prog="saddlery", description="Train, find the plateaus, certify the saddles, name the smaller network.",
-                 epilog=f"example: saddlery tour\n{CODES}", formatter_class=argparse.RawDescriptionHelpFormatter)
+    top = Parser(
+        prog="saddlery",
+        description="Train, find the plateaus, certify the saddles, name the smaller network.",
+        epilog=f"example: saddlery tour\n{CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for name, (words, example) in HELP.items():
-        sub = commands.add_parser(name, help=words, description=words, epilog=f"example: {example}\n{CODES}",
-                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        sub = commands.add_parser(
+            name,
+            help=words,
+            description=words,
+            epilog=f"example: {example}\n{CODES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         _subject(sub, name)
         sub.add_argument("--json", action="store_true", help="print the record as JSON on stdout")
         sub.add_argument("--out", metavar="PATH", help=OUTS[name])
@@ -59,9 +75,17 @@ def build() -> Parser:
 
 def _subject(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "train":
-        sub.add_argument("experiment", metavar="EXPERIMENT", help="a shipped name (saddlery list experiments) or a TOML file")
-        sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="changes",
-                         help="change one entry, a dotted path and a TOML value; may be given more than once")
+        sub.add_argument(
+            "experiment", metavar="EXPERIMENT", help="a shipped name (saddlery list experiments) or a TOML file"
+        )
+        sub.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            dest="changes",
+            help="change one entry, a dotted path and a TOML value; may be given more than once",
+        )
     elif name == "list":
         sub.add_argument("kind", choices=KINDS, metavar="{" + ",".join(KINDS) + "}", help="what to list")
     elif name != "tour":

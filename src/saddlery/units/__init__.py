@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature as _signature
 from typing import Any
 
-from ..checks import InputError, known
+from ..checks import InputError, known, require
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_symmetry, debug, leading_form
 from .convolution import convolution
@@ -42,6 +43,14 @@ def names() -> list[str]:
     return sorted(_REGISTRY)
 
 
+ELSEWHERE = ("width", "mixes", "outputs", "residual")  # options of a layer, that a misspelling may have meant
+
+
+def parameters(maker: Maker) -> list[str]:
+    """The options a unit takes."""
+    return list(_signature(maker).parameters)
+
+
 def register(unit: Unit) -> Unit:
     """Make a unit of one's own available by name (in this process); returns it."""
     if unit.name in _REGISTRY:
@@ -56,7 +65,12 @@ def make(name: str, **options: Any) -> Unit:
     Raises InputError for an unknown name (with the nearest valid one) or an option the unit does not have.
     """
     known(name, _REGISTRY, "unit")
+    for option in options:
+        known(option, [*parameters(_REGISTRY[name]), *ELSEWHERE], f"option of unit {name!r}")
+        require(option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}")
     try:
         return _REGISTRY[name](**options)
-    except TypeError as error:
-        raise InputError(f"unit {name!r} does not take the options {sorted(options)}: {error}") from None
+    except (TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"unit {name!r} could not be made from {options}: {error}") from None
