@@ -138,7 +138,7 @@ class Experiment:
     def named(name: str) -> Experiment:
         """One of the experiments that ship with saddlery."""
         known(name, catalog(), "experiment")
-        return Experiment.from_toml((resources.files(__package__) / "catalog" / f"{name}.toml").read_text(), name)
+        return Experiment.from_toml((resources.files("saddlery") / "catalog" / f"{name}.toml").read_text(), name)
 
     def __repr__(self) -> str:
         rule = self.rule.kind
@@ -152,7 +152,7 @@ def catalog() -> list[str]:
     """The names of the shipped experiments."""
     return sorted(
         f.name.removesuffix(".toml")
-        for f in (resources.files(__package__) / "catalog").iterdir()
+        for f in (resources.files("saddlery") / "catalog").iterdir()
         if f.name.endswith(".toml")
     )
 

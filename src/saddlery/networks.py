@@ -76,6 +76,11 @@ class Network:
             require(not layer.mixes or layer.residual or layer.outputs is not None, "an inner layer that mixes",
                     "residual or given `outputs`", "neither", "set outputs, or mixes = false to pass units on")
 
+        for layer, after in zip(self.layers, self.layers[1:], strict=False):
+            require(layer.mixes or after.unit.channels, "a layer that passes its units on",
+                    "followed by units with a weight for each of them (channels)", after.unit,
+                    "set mixes = true and outputs")
+
     @property
     def widths(self) -> tuple[int, ...]:
         return tuple(layer.width for layer in self.layers)
@@ -161,7 +166,7 @@ class Network:
         channels, _ = self._channels(params, index)
         return as_rows(jnp.moveaxis(channels, 1, 0))
 
-    def with_sides(self, params: Params, index: int, u: Array, v: Array) -> tuple[Network, Params]:
+    def with_sides(self, params: Params, index: int, u: Array | np.ndarray, v: Array | np.ndarray) -> tuple[Network, Params]:
         """Replace both sides of one layer's units, u (H', U) and v (H', V); the width may change."""
         width = u.shape[0]
         new = [dict(p) for p in params]
@@ -182,7 +187,7 @@ class Network:
         entries = tied // width if width else math.prod(after.shape[2:])
         return flat[:, :tied].reshape(flat.shape[0], width, entries), flat[:, tied:]
 
-    def _from_channels(self, params: Params, index: int, v: Array) -> Array:
+    def _from_channels(self, params: Params, index: int, v: Array | np.ndarray) -> Array:
         _, rest = self._channels(params, index)
         shape = params[index + 1]["u"].shape
         moved = jnp.moveaxis(v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1)), 0, 1)  # (H', H, entries)
@@ -200,7 +205,7 @@ def feature_shape(unit: Unit, z: Shape, u: Shape) -> Shape:
     return spec.shape
 
 
-def as_rows(array: Array) -> Array:
+def as_rows(array: Any) -> Any:
     """All axes but the first flattened, also where there are no rows."""
     return array.reshape(array.shape[0], math.prod(array.shape[1:]))
 

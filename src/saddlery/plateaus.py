@@ -346,7 +346,8 @@ def _describe(road, stations, scale, prominence):
         small = min(left, right)
         bounds = here - EDGE * math.sqrt(left * small), here + EDGE * math.sqrt(right * small)
         strength = _strength(road, *stations[k - 1 : k + 2])
-        yield _plateau(road, scale, "intermediate", *road.when(bounds).tolist(), strength)
+        begin, end = (float(road.when(bound)) for bound in bounds)
+        yield _plateau(road, scale, "intermediate", begin, end, strength)
     strength = _end_strength(road, *stations[-2:])
     if strength >= prominence:
         start = float(road.when(stations[-1] - EDGE * drops[-1]))

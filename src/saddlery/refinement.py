@@ -187,7 +187,8 @@ class _Linear(NamedTuple):
         bottom = top - 70.0  # e-30 of the damping at which steepest descent fits in the radius
         if self._excess(bottom, radius) <= 0:
             return free * (radius / length)
-        amounts = self.amounts(np.exp(brentq(self._excess, bottom, top, args=(radius,), xtol=1e-4)))
+        damping = np.exp(float(brentq(self._excess, bottom, top, args=(radius,), xtol=1e-4)))  # pyright: ignore (stubs)
+        amounts = self.amounts(damping)
         return amounts * min(1.0, radius / float(np.linalg.norm(amounts)))
 
     def _excess(self, log_damping: float, radius: float) -> float:

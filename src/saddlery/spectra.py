@@ -203,7 +203,7 @@ class _Lanczos:
         for room in (max(2 * count + 1, 40), 4 * count + 80, 60, 120):
             start = self.rng.standard_normal(self.size)
             try:
-                values, vectors = eigsh(self._operator(which == "SA"), k=count, which=which, v0=start, tol=accuracy,
+                values, vectors = eigsh(self._operator(which == "SA"), k=count, which=which, v0=start, tol=accuracy,  # pyright: ignore (a float, whatever the stubs say)
                                         ncv=min(self.size, room), maxiter=3000)
                 order = np.argsort(values)
                 return values[order], vectors[:, order]
@@ -218,7 +218,8 @@ class _Lanczos:
             d = d.ravel()
             return self.product(d) + self.shift * d + 4 * self.shift * (v @ (v.T @ d))
 
-        return LinearOperator((self.size, self.size), matvec=apply, dtype=float)
+        # the stubs of LinearOperator know only its subclasses' signature
+        return LinearOperator((self.size, self.size), matvec=apply, dtype=float)  # pyright: ignore
 
 
 # ------------------------------------------------------------------- checks and assembly

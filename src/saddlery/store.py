@@ -55,10 +55,9 @@ def save_run(run: Run, folder: str | Path) -> Path:
             "versions": dict(run.versions),
         }
         (staging / "record.json").write_text(json.dumps(plain(record), indent=1), encoding="utf-8")
-        arrays = {name: getattr(t, name) for name in ARRAYS}
-        np.savez_compressed(
-            staging / "trajectory.npz", **arrays, **{f"observable.{k}": v for k, v in t.observables.items()}
-        )
+        arrays: dict[str, Any] = {name: getattr(t, name) for name in ARRAYS}
+        arrays |= {f"observable.{k}": v for k, v in t.observables.items()}
+        np.savez_compressed(staging / "trajectory.npz", **arrays)
         os.replace(staging, target)
     return target
 

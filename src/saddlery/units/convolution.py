@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import operator
 from types import MappingProxyType
 
 import numpy as np
@@ -67,7 +68,7 @@ def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stri
         channels, *size = channels_first(z.shape, dimensions)
         index = patch_index(tuple(size), kernel, stride)
         patches = z.reshape(channels, -1)[:, index]  # (C, positions, entries)
-        response = sum(patches[c] @ u[c].ravel() for c in range(channels))
+        response = functools.reduce(operator.add, (patches[c] @ u[c].ravel() for c in range(channels)))
         return sigma(response).reshape(positions(tuple(size), kernel, stride))
 
     return Unit(
@@ -78,6 +79,7 @@ def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stri
         mixed=dimensions,
         linear_in_input=activation == "linear",
         smooth=activation in SMOOTH,
+        channels=True,
         example=(2, *(2 * k + 1 for k in kernel)),
         options=MappingProxyType({"kernel": list(kernel), "stride": stride}),
     )
