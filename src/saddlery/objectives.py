@@ -20,7 +20,10 @@ from jaxtyping import Array, Float
 from .checks import InputError, finite, require
 from .losses import LOSSES, Loss
 from .networks import Network, Params, Shape, unflatten
+from .precision import in_float64
 
+CHECK = "check `outputs`, `reads` and `readout`"
+Vector = Float[Array, " P"] | Float[np.ndarray, " P"]
 Samples = tuple[Array, Array, Array]  # inputs (N, ...), targets (N, ...), constant
 
 
@@ -60,6 +63,11 @@ class Data:
             finite(self.targets, "targets")
             require(len(self.inputs) == len(self.targets), "inputs and targets", "equally many",
                     f"{len(self.inputs)} and {len(self.targets)}")
+            if self.loss.name == "cross_entropy":
+                sums = np.sum(self.targets, axis=-1)
+                require(bool(np.all(self.targets >= 0) and np.allclose(sums, 1)), "targets",
+                        "probabilities of the classes, rows that sum to one", f"sums from {sums.min():g} to {sums.max():g}",
+                        "encode class labels as one-hot rows for loss = cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -128,22 +136,22 @@ class Objective:
     def samples(self) -> Samples:
         return jnp.asarray(self.inputs), jnp.asarray(self.targets), jnp.asarray(self.constant)
 
-    def params(self, theta: Array) -> Params:
+    def params(self, theta: Vector) -> Params:
         """The flat vector as the network's parameters."""
-        return unflatten(self.network, theta, self.function.shape, self.function.outputs)
+        return unflatten(self.network, jnp.asarray(theta), self.function.shape, self.function.outputs)
 
-    def loss(self, theta: Float[Array, " P"]) -> Float[Array, ""]:
+    def loss(self, theta: Vector) -> Float[Array, ""]:
         """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
         return _loss(self.function, jnp.asarray(theta), self.samples)
 
-    def gradient(self, theta: Float[Array, " P"]) -> Float[Array, " P"]:
+    def gradient(self, theta: Vector) -> Float[Array, " P"]:
         return _gradient(self.function, jnp.asarray(theta), self.samples)
 
-    def hessian_vector(self, theta: Float[Array, " P"], d: Float[Array, " P"]) -> Float[Array, " P"]:
+    def hessian_vector(self, theta: Vector, d: Vector) -> Float[Array, " P"]:
         """(d^2 L / d theta^2) d without forming the Hessian; cost: about two gradients."""
         return _hessian_vector(self.function, jnp.asarray(theta), jnp.asarray(d), self.samples)
 
-    def predictions(self, theta: Float[Array, " P"]) -> Float[Array, "N ..."]:
+    def predictions(self, theta: Vector) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
         return _predictions(self.function, jnp.asarray(theta), jnp.asarray(self.inputs))
 
@@ -197,15 +205,16 @@ def feature_needed(network: Network) -> str | None:
 
 def feature_count(network: Network, shape: Shape) -> int:
     lift = network.layers[0].unit.lift
-    if lift is None:
+    if lift is None or feature_needed(network) == "input":
         return int(np.prod(shape))
     return int(np.prod(jax.eval_shape(lift.features, jax.ShapeDtypeStruct(shape, jnp.float32)).shape))
 
 
+@in_float64
 def sample_moments(network: Network, data: Data, feature: str) -> Moments:
-    """The sample moments of the feature a network needs; cost N M^2."""
+    """The sample moments of the feature a network needs, in float64; cost N M^2."""
     assert data.inputs is not None and data.targets is not None
-    lift = network.layers[0].unit.lift
+    lift = None if feature == "input" else network.layers[0].unit.lift
     flat = data.inputs.reshape(len(data.inputs), -1)
     rows = flat if lift is None else np.asarray(jax.vmap(lift.features)(jnp.asarray(data.inputs)))
     y = data.targets.reshape(len(rows), -1)
@@ -242,6 +251,10 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
     inputs, targets, constant = equivalent_samples(moments)
     if moments.feature == "input":
         inputs = inputs.reshape(len(inputs), *data.shape)
+    output = _output_shape(network, data)
+    require(math.prod(output) == targets.shape[1], "the output of the network",
+            f"of {targets.shape[1]} numbers, as the task's targets", f"shape {output}", CHECK)
+    targets = targets.reshape(len(targets), *output)
     function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
     return Objective(function, inputs, targets, constant, moments.feature)
 
@@ -250,11 +263,14 @@ def _from_samples(network: Network, data: Data) -> Objective:
     if data.inputs is None or data.targets is None:
         have = data.moments.feature if data.moments else "nothing"
         raise InputError(f"this task states moments of the feature {have!r} only, which this network does not live on;"
-                         " sample the task instead (population = false)")
-    spec = jax.eval_shape(lambda p, z: network.apply(p, z), network.zeros(data.shape, data.outputs),
-                          jax.ShapeDtypeStruct(data.shape, jnp.float32))
-    require(spec.shape == data.targets.shape[1:], "the output of the network",
-            f"of the targets' shape {data.targets.shape[1:]}", spec.shape, "check `outputs`, `reads` and `readout`")
+                         " give it samples (sequences > 0 for in-context regression, noise = 0 for a linear teacher)")
+    output = _output_shape(network, data)
+    require(output == data.targets.shape[1:], "the output of the network",
+            f"of the targets' shape {data.targets.shape[1:]}", output, CHECK)
     function = MeanLoss(network, network, data.loss, data.shape, data.outputs)
     return Objective(function, np.asarray(data.inputs, float), np.asarray(data.targets, float))
 
+
+def _output_shape(network: Network, data: Data) -> Shape:
+    return jax.eval_shape(network.apply, network.zeros(data.shape, data.outputs),
+                          jax.ShapeDtypeStruct(data.shape, jnp.float32)).shape
