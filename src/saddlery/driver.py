@@ -32,8 +32,8 @@ class Stop:
     """When a run ends: whichever comes first. None means never for that reason.
 
     flow_time: for descent, learning rate times steps. steps: accepted ones. loss: at or below. gradient_norm: 2-norm of
-    the full gradient at or below; saddles have small gradients too, so
-    a run may stop on a plateau.
+    the full gradient at or below; saddles have small gradients too, so a run may stop on a plateau. The last two are
+    looked at where states are saved.
     """
 
     flow_time: float | None = None
@@ -49,6 +49,10 @@ class Stop:
             positive(self.flow_time, "flow_time")
         if self.steps is not None:
             whole(self.steps, "steps")
+        for name in ("loss", "gradient_norm"):
+            value = getattr(self, name)
+            require(value is None or (isinstance(value, (int, float)) and math.isfinite(value)), f"stop: {name}",
+                    "a finite number", value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +106,7 @@ def run(
     limits = _limits(stop)
     carry, parts = start(jnp.asarray(theta), samples, key), []
     _refuse_met(carry, stop)
-    attempts = saved = 0
+    saved = 0
     status, reason = "", ""
     try:
         while not status:
@@ -110,7 +114,6 @@ def run(
             parts.append(jax.tree.map(lambda a, n=int(count): np.asarray(a)[:n], record))
             saved += int(count)
             resolution *= 1.0 if saved < limit else 2.0
-            attempts = int(carry["attempts"])
             status, reason = _verdict(carry, stop)
             if progress is not None:
                 progress(_fraction(carry, stop), float(carry["loss"]))
@@ -118,7 +121,7 @@ def run(
         status, reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
     if not parts:
         raise KeyboardInterrupt
-    return _trajectory(parts, status, reason, attempts - int(carry["steps"]))
+    return _trajectory(parts, status, reason, int(carry["attempts"]) - int(carry["steps"]))
 
 
 def _nothing(theta: Array) -> dict[str, Array]:

@@ -128,7 +128,7 @@ def _last_slope(state: Any, walker: Walker, term: diffrax.ODETerm, new: Array, k
 
 @dataclass(frozen=True)
 class _Descent(Rule):
-    """theta <- theta - update; flow time advances by the learning rate a step."""
+    """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon."""
 
     learning_rate: float = 1e-2
     batch: int = 0
@@ -141,13 +141,18 @@ class _Descent(Rule):
         return optax.sgd(self.learning_rate)
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
-        return Walker(theta, jnp.zeros((), theta.dtype), jnp.zeros_like(theta), self.transformation().init(theta))
+        return Walker(theta, jnp.zeros((), theta.dtype), jnp.zeros_like(theta),
+                      {"steps": jnp.zeros((), jnp.int32), "optimizer": self.transformation().init(theta)})
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
         slope = gradient(walker.theta, key)
-        update, inner = self.transformation().update(slope, walker.inner, walker.theta)
+        update, optimizer = self.transformation().update(slope, walker.inner["optimizer"], walker.theta)
         moved = optax.apply_updates(walker.theta, update)
-        return Walker(moved, walker.time + self.learning_rate, slope, inner), jnp.array(True)
+        steps = walker.inner["steps"] + 1
+        time = (steps * self.learning_rate).astype(walker.time.dtype)  # a running sum would drift by rounding
+        close = jnp.abs(time - horizon) <= 8 * jnp.finfo(time.dtype).eps * time
+        inner = {"steps": steps, "optimizer": optimizer}
+        return Walker(moved, jnp.where(close, horizon, time), slope, inner), jnp.array(True)
 
 
 @dataclass(frozen=True)
