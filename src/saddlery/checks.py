@@ -42,11 +42,28 @@ def positive(value: float, argument: str, remedy: str = "") -> float:
     return float(value)
 
 
+def real(value: float, argument: str) -> float:
+    """Return `value` if it is a finite number."""
+    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    require(ok, argument, "a finite number", value)
+    return float(value)
+
+
 def whole(value: int, argument: str, least: int = 1, remedy: str = "") -> int:
     """Return `value` if it is an integer of at least `least`."""
     ok = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
     require(ok, argument, f"a whole number of at least {least}", value, remedy)
     return int(value)
+
+
+def numbers(values: object, argument: str) -> np.ndarray:
+    """Return a list of numbers (from an experiment file, say) as a one-dimensional float array."""
+    try:
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        array = np.zeros(())
+    require(array.ndim == 1 and not isinstance(values, str), argument, "a list of numbers", values)
+    return array
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
@@ -69,6 +86,7 @@ def finite(array: np.ndarray, argument: str) -> np.ndarray:
     """Return `array` if it holds at least one number and every number is finite."""
     values = np.asarray(array)
     require(values.size > 0, argument, "a non-empty array", f"shape {values.shape}")
+    require(values.dtype.kind in "fiub", argument, "an array of real numbers", f"dtype {values.dtype}")
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         where = tuple(int(k) for k in bad[0])

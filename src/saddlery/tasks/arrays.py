@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import InputError, finite, known, require
+from ..checks import InputError, finite, known, require, whole
 from ..losses import loss_named
 from ..objectives import Data
 from .base import Task
@@ -39,8 +39,11 @@ class Arrays(Task):
         finite(x, f"{self.inputs}: inputs")
         finite(y, f"{self.targets or self.inputs}: targets")
         require(x.ndim >= 2, f"{self.inputs}: inputs", "an array of at least two axes, samples first", x.shape)
+        require(y.ndim >= 1, f"{self.targets or self.inputs}: targets", "an array with one row a sample", y.shape)
         y = y[:, None] if y.ndim == 1 else y
         require(len(x) == len(y), "inputs and targets", "equally many", f"{len(x)} and {len(y)}")
+        for entries in self.shape:
+            whole(entries, "shape")
         if self.shape:
             size = int(np.prod(x.shape[1:]))
             require(int(np.prod(self.shape)) == size, "shape", f"of {size} entries", self.shape)
@@ -48,7 +51,10 @@ class Arrays(Task):
         return Data(tuple(x.shape[1:]), y.shape[-1], x, y, loss=loss_named(self.loss))
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
-        if self.inputs.endswith(".npz"):
+        require(not (self.targets and self.columns), "columns", "left out when a file of targets is named", self.columns)
+        if Path(self.inputs).suffix.lower() == ".npz":
+            require(not (self.targets or self.columns), "targets and columns", "left out for an .npz file, which holds both",
+                    (self.targets, self.columns))
             arrays = _load(self.inputs)
             for name in ("inputs", "targets"):
                 known(name, arrays, f"{self.inputs}: array")
@@ -56,6 +62,7 @@ class Arrays(Task):
         x = read_array(self.inputs)
         if self.targets:
             return x, read_array(self.targets)
+        require(x.ndim == 2, f"{self.inputs}: the array", "a table when no file of targets is named", x.shape)
         require(0 < self.columns < x.shape[-1], "columns", f"between 1 and {x.shape[-1] - 1} of the {x.shape[-1]} columns",
                 self.columns, "or name a file of targets")
         return x[:, : -self.columns], x[:, -self.columns :]
@@ -65,7 +72,9 @@ def read_array(path: str) -> np.ndarray:
     """One array from an .npy or .csv file."""
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
-        return _load(path)[""]
+        arrays = _load(path)
+        require("" in arrays, path, "a single array, as numpy.save writes it", "an archive", "give it the ending .npz")
+        return arrays[""]
     if suffix == ".csv":
         return read_csv(path)
     raise InputError(f"{path}: the file must end in .npz, .npy or .csv; convert it")
@@ -87,7 +96,10 @@ def _load(path: str) -> dict[str, np.ndarray]:
 
 
 def _unreadable(path: str, error: Exception) -> InputError:
-    if "allow_pickle" in str(error) or "pickle" in str(error).lower():
+    """NumPy takes every file it does not know for a pickle; only a pickle's first byte makes it one."""
+    with open(path, "rb") as handle:
+        pickled = handle.read(1) == b"\x80"
+    if "Object arrays" in str(error) or pickled:
         return InputError(f"{path}: the file holds Python objects, which are never loaded because that can run code;"
                           " save plain numeric arrays")
     return InputError(f"{path}: the file is damaged or not a NumPy file ({error}); save it again")
@@ -102,16 +114,16 @@ def read_csv(path: str) -> np.ndarray:
     """Numbers (rows, columns) of a CSV file with at most one header line; errors name the row and the column."""
     try:
         with open(path, newline="", encoding="utf-8-sig") as handle:
-            rows = [row for row in csv.reader(handle) if row]
+            reader = csv.reader(handle)
+            rows = [(reader.line_num, row) for row in reader if row]
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: the file cannot be read as CSV text ({error})") from None
-    header = bool(rows) and all(not _is_number(cell) for cell in rows[0])
+    header = bool(rows) and all(not _is_number(cell) for cell in rows[0][1])
     body = rows[1:] if header else rows
     require(bool(body), path, "a CSV file with at least one row of numbers", "none")
-    first = 2 if header else 1
-    return np.array([_csv_row(row, k + first, len(body[0]), path) for k, row in enumerate(body)])
+    return np.array([_csv_row(row, number, len(body[0][1]), path) for number, row in body])
 
 
 def _csv_row(row: list[str], number: int, width: int, path: str) -> list[float]:
@@ -128,4 +140,4 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # Python reads 1_000, no other program does

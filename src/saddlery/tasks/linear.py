@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import require, whole
+from ..checks import numbers, real, require, whole
 from ..objectives import Data, Moments
 from .base import Task, generator, orthogonal
 
@@ -36,11 +36,12 @@ class LinearTeacher(Task):
         """s_k, in the order given."""
         if self.singular_values:
             require(self.count == 0, "count", "left out when singular_values are given", self.count)
-            values = np.array(self.singular_values, dtype=float)
+            values = numbers(self.singular_values, "singular_values")
             require(bool(np.all(np.isfinite(values) & (values > 0))), "singular_values", "finite numbers above zero",
                     self.singular_values)
             return values
         whole(self.count, "count", remedy="or give singular_values")
+        real(self.exponent, "exponent")
         values = np.arange(1, self.count + 1) ** -float(self.exponent)
         return values / values.sum()
 
@@ -57,10 +58,11 @@ class LinearTeacher(Task):
     def data(self, seed: int) -> Data:
         w = self.teacher(seed)
         o, d = w.shape
-        require(len(self.covariance) in (0, d), "covariance", f"{d} variances, one an input", self.covariance)
-        variances = np.array(self.covariance or (1.0,) * d, dtype=float)
-        require(bool(np.all(variances > 0)), "covariance", "variances above zero", self.covariance)
-        require(np.isfinite(self.noise) and self.noise >= 0, "noise", "a variance of at least zero", self.noise)
+        variances = numbers(self.covariance, "covariance") if self.covariance else np.ones(d)
+        require(len(variances) == d, "covariance", f"{d} variances, one an input", self.covariance)
+        require(bool(np.all(np.isfinite(variances) & (variances > 0))), "covariance", "finite variances above zero",
+                self.covariance)
+        require(real(self.noise, "noise") >= 0, "noise", "a variance of at least zero", self.noise)
         cross = w * variances
         moments = Moments("input", np.diag(variances), cross, float(np.sum(cross * w)) + self.noise * o)
         root = np.sqrt(d) * np.diag(np.sqrt(variances))  # d equivalent samples, for units that are not linear
@@ -83,7 +85,7 @@ class ConvolutionalLinearTeacher(Task):
     positions: int = 2
 
     def data(self, seed: int) -> Data:
-        least = len(self.singular_values)
+        least = len(numbers(self.singular_values, "singular_values"))
         whole(self.kernel, "kernel", least, remedy=f"the teacher has rank {least}")
         whole(self.positions, "positions", least, remedy=f"the teacher has rank {least}")
         w = LinearTeacher(self.singular_values, inputs=self.kernel, outputs=self.positions).teacher(seed)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import require, whole
+from ..checks import numbers, require, whole
 from ..objectives import Data, Moments
 from .base import Task, generator, orthogonal
 
@@ -31,7 +31,7 @@ class InContextRegression(Task):
 
     def covariance(self, seed: int) -> np.ndarray:
         """Lambda (D, D)."""
-        values = np.array(self.eigenvalues, dtype=float)
+        values = numbers(self.eigenvalues, "eigenvalues")
         require(len(values) > 0 and bool(np.all(np.isfinite(values) & (values > 0))), "eigenvalues",
                 "finite numbers above zero", self.eigenvalues)
         q = orthogonal(generator(seed, self.kind), len(values), len(values)) if self.rotate else np.eye(len(values))

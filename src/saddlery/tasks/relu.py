@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import require, whole
+from ..checks import numbers, require, whole
 from ..objectives import Data
 from .base import Task, generator, orthogonal
 
@@ -27,8 +27,8 @@ class OrthogonalReLU(Task):
     inputs: int = 0
 
     def data(self, seed: int) -> Data:
-        n = len(self.targets)
-        y = np.array(self.targets, dtype=float)
+        y = numbers(self.targets, "targets")
+        n = len(y)
         require(n > 0 and bool(np.all(np.isfinite(y) & (y != 0))), "targets", "finite non-zero numbers", self.targets)
         d = whole(self.inputs or n, "inputs", n, remedy="orthogonal inputs need at least as many dimensions")
         x = np.sqrt(n) * orthogonal(generator(seed, self.kind), d, n).T
@@ -51,8 +51,8 @@ class OrthogonalPatches(Task):
     positions: int = 2
 
     def data(self, seed: int) -> Data:
-        k = len(self.amplitudes)
-        amplitudes = np.array(self.amplitudes, dtype=float)
+        amplitudes = numbers(self.amplitudes, "amplitudes")
+        k = len(amplitudes)
         require(k > 0 and bool(np.all(np.isfinite(amplitudes) & (amplitudes != 0))), "amplitudes",
                 "finite non-zero numbers", self.amplitudes)
         length = whole(self.kernel or k, "kernel", k, remedy="orthogonal patches need at least as many entries")

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import units
-from ..checks import known, positive, require, whole
+from ..checks import finite, known, numbers, positive, require, whole
 from ..networks import Layer, Network
 from ..objectives import Data
 from .base import Task, generator, whitened
@@ -52,7 +52,7 @@ class Teacher(Task):
         rng = generator(seed, self.kind + " weights")
         network = self.network()
         (shapes,) = network.shapes(self.inputs, self.outputs)
-        strengths = np.array(self.strengths or [2.0**-k for k in range(self.count)])
+        strengths = finite(numbers(self.strengths or [2.0**-k for k in range(self.count)], "strengths"), "strengths")
         require(len(strengths) == self.count, "strengths", f"{self.count} numbers, one a unit", self.strengths)
         u = positive(self.norm, "norm") * _spread(rng, self.count, math.prod(shapes["u"][1:]))
         v = rng.standard_normal((self.count, math.prod(shapes["v"][1:])))
@@ -63,6 +63,9 @@ class Teacher(Task):
 
     def data(self, seed: int) -> Data:
         whole(self.samples, "samples")
+        whole(self.outputs, "outputs")
+        require(isinstance(self.inputs, tuple) and len(self.inputs) > 0, "inputs", "the shape of a sample, like (4,)",
+                self.inputs)
         for size in self.inputs:
             whole(size, "inputs")
         x = self._draw(seed).reshape(self.samples, *self.inputs)
