@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .networks import unflatten
+from .networks import feature_shape, unflatten
 from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
 
@@ -42,6 +42,8 @@ def hessian(objective: Objective, theta: Float[np.ndarray, " P"]) -> Float[np.nd
     >>> hessian(experiment.objective(), experiment.initial_state()).shape
     (200, 200)
     """
+    if objective.size == 0:  # a network without units
+        return np.zeros((0, 0))
     compute = _structured if is_structured(objective.function) else _general
     matrix = np.asarray(compute(objective.function, jnp.asarray(theta, float), objective.samples))
     return 0.5 * (matrix + matrix.T)
@@ -52,7 +54,10 @@ def is_structured(function: MeanLoss) -> bool:
     network = function.network
     layer = network.layers[0]
     plain = len(network.layers) == 1 and not network.readout and not layer.residual
-    return plain and function.loss.quadratic and network.reads == "all" and not layer.unit.name.startswith("attention")
+    if not (plain and function.loss.quadratic and network.reads == "all" and layer.width):
+        return False
+    features = feature_shape(layer.unit, function.shape, (1, *layer.unit.shape(function.shape)))
+    return len(features) == layer.unit.mixed
 
 
 @functools.partial(jax.jit, static_argnums=0)

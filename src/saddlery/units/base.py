@@ -37,6 +37,11 @@ class Symmetry:
     linear: bool = False
     degree: int | None = None
 
+    def __post_init__(self) -> None:
+        require(self.homogeneous in (None, "real", "positive"), "homogeneous", '"real", "positive" or None',
+                self.homogeneous)
+        require(self.degree is None or self.degree >= 1, "degree", "a whole number of at least 1, or None", self.degree)
+
 
 @dataclass(frozen=True)
 class Lift:
@@ -63,6 +68,8 @@ class Unit:
     linear_in_input: phi is linear in z as well, so second moments of z are all that training needs.
     lift: for a scalar unit polynomial in z, its feature map; None otherwise.
     smooth: twice differentiable in u; False for ReLU-like units.
+    channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading axis, so that the unit
+        may follow a layer that passes its units on.
     example: a shape of z on which the declarations are checked.
 
     Example
@@ -81,6 +88,7 @@ class Unit:
     linear_in_input: bool = False
     lift: Lift | None = None
     smooth: bool = True
+    channels: bool = False
     example: Shape = (3,)
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -108,7 +116,8 @@ def _lifted(unit: Unit) -> Unit:
     """One lifted unit for each unit, so that networks of lifted units compare equal."""
     assert unit.lift is not None
     coefficients = unit.lift.coefficients
-    return replace(unit, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, example=())
+    return replace(unit, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, channels=False,
+                   example=())
 
 
 _DEBUG = False
@@ -168,6 +177,10 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
     if unit.linear_in_input:
         y = jnp.asarray(rng.standard_normal(unit.example))
         demand("linear in z", phi(a * z - b * y, u) - a * phi(z, u) + b * phi(y, u))
+    if unit.channels:
+        scale = jnp.asarray(rng.uniform(0.3, 3, unit.example[0]))
+        scaled = scale.reshape(-1, *[1] * (z.ndim - 1)) * z
+        demand("weighted by channel, through products z_c u_c", phi(scaled, u) - phi(z, _scale_channels(unit, scale, u)))
     if unit.lift is not None:
         demand("polynomial, phi(z; u) = <coefficients(u), features(z)>",
                phi(z, u) - unit.lift.coefficients(u) @ unit.lift.features(z))
@@ -176,11 +189,22 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
     _check_consistent(unit)
 
 
+def _scale_channels(unit: Unit, scale: Array, u: Array) -> Array:
+    """u with its block of weights for channel c multiplied by scale[c]."""
+    tied = u.size - unit.extra
+    require(tied % len(scale) == 0, f"unit {unit.name!r}", "weighted by channel, with as many weights for each",
+            f"{tied} weights for {len(scale)} channels", "leave out channels=True")
+    factors = jnp.concatenate([jnp.repeat(scale, tied // len(scale)), jnp.ones(unit.extra)])
+    return (factors * u.ravel()).reshape(u.shape)
+
+
 def _check_degree(unit: Unit, z: Array, u: Array) -> None:
     degree = unit.symmetry.degree
     small = [float(jnp.linalg.norm(unit.phi(z, eps * u))) for eps in (1e-3, 1e-4)]
     if small[0] == 0.0 and not unit.smooth:
         return  # an inactive side of a ReLU
+    require(min(small) > 0, f"unit {unit.name!r}", f"of leading degree {degree} in u",
+            "a phi that vanishes for small u", "correct the declared degree or phi")
     slope = np.log10(small[0] / small[1])
     require(abs(slope - float(degree or 0)) < 0.02, f"unit {unit.name!r}", f"of leading degree {degree} in u",
             f"a measured order of {slope:.3f}", "correct the declared degree")

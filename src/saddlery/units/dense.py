@@ -75,5 +75,6 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
         linear_in_input=activation == "linear" and not bias,
         lift=lift,
         smooth=activation in SMOOTH,
+        channels=True,
         options=MappingProxyType({"bias": True} if bias else {}),
     )
