@@ -18,8 +18,8 @@ from saddlery.driver import Stop
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
 from saddlery.spectra import dense_spectrum
-from saddlery.symmetry import embed
-from saddlery.tasks import Digits, LinearTeacher
+from saddlery.symmetry import embed, reduce
+from saddlery.tasks import Digits, LinearTeacher, Teacher
 from saddlery.units import dense, make
 from saddlery.zero_modes import explain_zero_modes
 
@@ -202,3 +202,33 @@ def test_deep_networks_are_certified_layer_by_layer():
     assert inner[0].certificate.loss == pytest.approx(0.5 * 0.25, abs=1e-12)
     assert found[len(found) - 1].certificate.loss == pytest.approx(0.0, abs=1e-12)
     assert found[0].certificate.verdict != "minimum"  # the origin of three layers: descent at third order only
+
+
+def test_zero_utility_in_a_deep_network_is_no_descent():
+    """At theta = 0 of a deep network every utility vanishes: rounding above that zero must not make a minimum a saddle."""
+    network = Network((Layer(dense("relu", True), 8, mixes=False), Layer(dense("relu", True), 8)))
+    e = Experiment(Teacher("relu", 2, (3,)), network, Stop(flow_time=200.0), Initialization(scale=1e-2))
+    found = certify(train(e))
+    end = found[len(found) - 1].certificate
+    assert end.utility is None or abs(end.utility.value) < 1e-12
+    assert end.verdict in ("minimum", "not a fixed point")
+
+
+def test_large_low_rank_start_and_the_tolerance_of_the_end():
+    """A huge first drop must not loosen the tolerance of later stages: the end keeps its three units."""
+    start = Initialization("low_rank", scale=1e-6, rank=1, size=0.5)
+    network = Network((Layer(dense("linear"), 10),))
+    e = Experiment(LinearTeacher((1.0, 0.5, 0.25)), network, Stop(flow_time=100.0), start)
+    found = certify(train(e))
+    assert "initial" not in [stage.kind for stage in found.stages]
+    assert found[len(found) - 1].effective_units == 3
+    assert found[len(found) - 1].certificate.verdict == "minimum"
+
+
+def test_reductions_and_embeddings_print_themselves():
+    network = Network((Layer(make("relu"), 2),))
+    subject, theta = random_fixed_point(network, (4,), 2)
+    wide = embed(network, subject.params(jnp.asarray(theta)), 5)
+    assert "relu 5" in repr(wide) and "iii" in wide._repr_html_()
+    small = reduce(subject.with_network(wide.network), flatten(wide.params), tolerance=1e-6)
+    assert "units kept    2" in repr(small) and "<table>" in small._repr_html_()

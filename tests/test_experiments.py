@@ -83,7 +83,7 @@ def test_defaults_are_filled_in():
         ("width = 5", "width = 0", "width must be a whole number of at least 1, got 0"),
         ("width = 5", "width = 2.5", "width must be a whole number"),
         ("width = 5", "widht = 5", "layer 0: width must be given"),
-        ("width = 5", "width = 5\nbais = true", "does not take the options"),
+        ("width = 5", "width = 5\nbais = true", "option of unit 'linear' 'bais' is not known; did you mean 'bias'"),
         (
             'kind = "linear_teacher"',
             'kind = "linear_techer"',

@@ -202,7 +202,7 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
     state = found.state
     spectrum = spectrum_at(objective, state, seed=seed)
     utility = _best_utility(objective, state, seed)
-    escape = _escape(objective, state, spectrum, utility, seed)
+    escape = _escape(objective, state, spectrum, utility, scale, seed)
     distance = float(np.linalg.norm(state - theta))
     lowest = float(spectrum.eigenvalues[0])
     return Certificate(
@@ -262,14 +262,16 @@ class _Escape:
     direction: np.ndarray | None = None
 
 
-def _escape(objective: Objective, state: np.ndarray, spectrum: Spectrum, utility: Utility | None, seed: int) -> _Escape:
+def _escape(
+    objective: Objective, state: np.ndarray, spectrum: Spectrum, utility: Utility | None, scale: float, seed: int
+) -> _Escape:
     """Second order first, then one silent unit, then (deep networks) several layers at once."""
     lowest = float(spectrum.eigenvalues[0])
     if lowest < -spectrum.tolerance:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return _Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
-    if utility is not None and utility.value > _zero_utility(objective, utility):
+    if utility is not None and utility.value > _zero_utility(objective, utility, scale):
         words = (
             f"no negative Hessian eigenvalue, but a silent unit of utility {utility.value:.6g} > 0 lowers the loss at"
             f" order {utility.order}"
@@ -306,7 +308,8 @@ def _joint_descent(objective: Objective, state: np.ndarray, spectrum: Spectrum, 
     )
 
 
-def _zero_utility(objective: Objective, utility: Utility) -> float:
-    """Utilities below this are zero: 1e-9 of the utility where nothing has been learned, theta = 0."""
+def _zero_utility(objective: Objective, utility: Utility, scale: float) -> float:
+    """Utilities below this are zero: 1e-9 of the utility where nothing has been learned, theta = 0 (which vanishes in deep
+    networks), and 1e-12 of the gradient scale."""
     reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
-    return 1e-9 * reference.value
+    return max(1e-9 * reference.value, TOLERANCE * scale)

@@ -160,7 +160,7 @@ def stages(run: Run) -> Stages:
 
 def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> Stage:
     plateau = found[k]
-    tolerance = map_tolerance(run, objective, [p.loss for p in found], k)
+    tolerance = map_tolerance(run, objective, found, k)
     state = np.asarray(run.trajectory.states[plateau.quietest], float)
     reduction = reduce(objective, state, tolerance=tolerance)
     effective = effective_units(objective, state, reduction=reduction)
@@ -177,14 +177,18 @@ def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -
     )
 
 
-def map_tolerance(run: Run, objective: Objective, losses: list[float], k: int) -> float:
-    """SHARE sqrt(2 min dL) / sqrt(mean |y|^2), dL the drops to the neighbouring plateaus (or to the run's ends)."""
-    loss = run.trajectory.loss
-    before = losses[k - 1] if k > 0 else float(loss[0])
-    after = losses[k + 1] if k + 1 < len(losses) else float(loss[-1])
-    total = float(loss.max() - loss.min())
-    drops = [drop for drop in (before - losses[k], losses[k] - after) if drop > 1e-3 * total]
-    smaller = min(drops, default=total if total > 0 else 1.0)
+def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> float:
+    """SHARE sqrt(2 min dL) / sqrt(mean |y|^2), dL the drops of the loss before and after plateau k.
+
+    To the neighbouring plateaus, or to the run's first or last loss where there is none. Nothing drops before an initial
+    plateau or after the end.
+    """
+    loss, here = run.trajectory.loss, found[k]
+    before = found[k - 1].loss if k > 0 else float(loss[0])
+    after = found[k + 1].loss if k + 1 < len(found) else float(loss[-1])
+    drops = [before - here.loss] * (here.kind != "initial") + [here.loss - after] * (here.kind != "end")
+    total = float(loss.max() - loss.min()) or 1.0
+    smaller = min((drop for drop in drops if drop > 1e-9 * total), default=total)
     return SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
 
 

@@ -1,13 +1,14 @@
 """What symmetry makes: embedded fixed points, their reduction, effective units, and silent units that wait to be born."""
 
 from .effective import EffectiveUnits, effective_units
-from .embedding import CONSTRUCTIONS, applies, duplicate, embed, embed_near, ray, silent, span
+from .embedding import CONSTRUCTIONS, Embedding, applies, duplicate, embed, embed_near, ray, silent, span
 from .reduction import Reduction, reduce
 from .utility import Utility, best_silent_unit, silent_coordinates, silent_direction, silent_units
 
 __all__ = [
     "CONSTRUCTIONS",
     "EffectiveUnits",
+    "Embedding",
     "Reduction",
     "Utility",
     "applies",

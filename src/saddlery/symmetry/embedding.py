@@ -7,11 +7,16 @@ Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i), (
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float
 
 from ..checks import InputError, known, require
 from ..networks import Network, Params
+from ..records import html_table, text_table
 from ..units import Unit
 
 Side = Float[np.ndarray, "H K"]
@@ -78,16 +83,47 @@ def embed_sides(u: Side, v: Side, construction: str, width: int, rng: np.random.
     return u, v
 
 
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A wide network at an embedded point; unpacks as (network, params).
+
+    constructions: the case of Theorem 1 used in each layer, "none" where no unit was added.
+    """
+
+    network: Network
+    params: Params
+    constructions: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.network, self.params))
+
+    def rows(self) -> list[tuple[str, object]]:
+        """What one reads first."""
+        largest = max(float(np.abs(a).max(initial=0.0)) for p in self.params for a in p.values())
+        return [
+            ("network", self.network.architecture),
+            ("construction", ", ".join(self.constructions)),
+            ("parameters", sum(a.size for p in self.params for a in p.values())),
+            ("largest weight", largest),
+        ]
+
+    def __repr__(self) -> str:
+        return text_table(("embedding", ""), self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(("embedding", ""), self.rows())
+
+
 def embed(
     network: Network, params: Params, widths: int | tuple[int, ...], *, construction: str | None = None, seed: int = 0
-) -> tuple[Network, Params]:
+) -> Embedding:
     """A wide network at a fixed point, from a narrow one at a fixed point, computing the same map.
 
     widths: of the wide network, one number for all layers or one a layer, none below the narrow one's.
     construction: "i", "ii", "iii" or "iv"; by default the richest that every widened layer's unit allows. The
     coefficients are random, drawn from `seed` and scaled so that weights stay of the narrow network's size.
 
-    Returns the wide network and its parameters (NumPy, float64). The wide gradient is a combination of the narrow one's,
+    The result unpacks as (network, parameters), the latter NumPy float64. The wide gradient is a combination of the narrow one's,
     so it is zero as far as the narrow one is. Raises InputError where a unit lacks the property. Cost: O(H^2).
 
     Example
@@ -104,7 +140,7 @@ def embed(
     """
     targets = (widths,) * len(network.layers) if isinstance(widths, int) else tuple(widths)
     require(len(targets) == len(network.layers), "widths", f"one number or {len(network.layers)}", widths)
-    rng = np.random.default_rng(seed)
+    rng, used = np.random.default_rng(seed), []
     for index, target in enumerate(targets):
         layer = network.layers[index]
         require(
@@ -118,10 +154,11 @@ def embed(
             )
         if layer.width == 0:
             chosen = "ii"
+        used.append(chosen if target > layer.width else "none")
         u, v = (np.asarray(side, float) for side in (network.incoming(params, index), network.outgoing(params, index)))
         u, v = embed_sides(u, v, chosen, target, rng, layer.unit.symmetry.homogeneous == "positive")
         network, params = network.with_sides(params, index, u, v)
-    return network, _numpy(params)
+    return Embedding(network, _numpy(params), tuple(used))
 
 
 def _numpy(params: Params) -> Params:

@@ -10,6 +10,7 @@ from ..checks import positive, require
 from ..networks import Network, Params, flatten
 from ..objectives import Objective
 from ..precision import in_float64
+from ..records import html_table, text_table
 from ..units import Unit
 from .embedding import Side, Sides, _normalised, embed_near, richest
 
@@ -31,6 +32,22 @@ class Reduction:
     error: float
     tolerance: float
     before: tuple[Sides, ...]
+
+    def rows(self) -> list[tuple[str, object]]:
+        """What one reads first."""
+        widths = ", ".join(map(str, self.widths))
+        return [
+            ("units kept", widths),
+            ("construction", self.construction),
+            ("network", self.network.architecture),
+            ("map error", f"{self.error:.2e} of the targets (tolerance {self.tolerance:.2e})"),
+        ]
+
+    def __repr__(self) -> str:
+        return text_table(("reduction", ""), self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(("reduction", ""), self.rows())
 
     @property
     def construction(self) -> str:
