@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 import operator
 from types import MappingProxyType
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -67,8 +69,9 @@ def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stri
     def phi(z: Array, u: Array) -> Array:
         channels, *size = channels_first(z.shape, dimensions)
         index = patch_index(tuple(size), kernel, stride)
-        patches = z.reshape(channels, -1)[:, index]  # (C, positions, entries)
-        response = functools.reduce(operator.add, (patches[c] @ u[c].ravel() for c in range(channels)))
+        patches = z.reshape(channels, math.prod(size))[:, index]  # (C, positions, entries)
+        silence = jnp.zeros(len(index), z.dtype)  # what no channels at all give
+        response = functools.reduce(operator.add, (patches[c] @ u[c].ravel() for c in range(channels)), silence)
         return sigma(response).reshape(positions(tuple(size), kernel, stride))
 
     return Unit(
