@@ -13,6 +13,7 @@ from saddlery import Experiment, Initialization, certify, embed, stages, train, 
 from saddlery.certificates import certify_state
 from saddlery.driver import Stop
 from saddlery.networks import flatten
+from saddlery.rules import GradientDescent
 from saddlery.tasks import Digits, InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Teacher
 
 SIX = {
@@ -227,6 +228,20 @@ def test_reference_numbers_of_linear_attention():
     assert losses[-1] == pytest.approx(published[-1], abs=1e-8)
     for value in losses:
         assert min(abs(value - level) for level in published) < 1e-8
+
+
+def test_training_from_statistics_is_training_on_the_sequences():
+    """Oracle (d): gradient descent on 300 sampled prompts and on their moments, the same weights step for step."""
+    e = Experiment.named("linear_attention").replace(
+        task=InContextRegression((0.7, 0.3), length=12, sequences=300), initialization=Initialization(scale=0.3),
+        rule=GradientDescent(0.05), stop=Stop(steps=400))
+    sampled, statistics = train(e.replace(moments=False)), train(e.replace(moments=True))
+    assert (sampled.data, statistics.data) == ("samples", "in-context")
+    for k in (1, 10, 100, 400):
+        a, b = (train(e.replace(moments=m, stop=Stop(steps=k))).trajectory.states[-1] for m in (False, True))
+        assert np.abs(a - b).max() < 1e-10
+    assert sampled.final_loss == pytest.approx(statistics.final_loss, abs=1e-10)
+    assert sampled.final_loss < 0.5 * sampled.trajectory.loss[0]
 
 
 # ------------------------------------------------------------------ 7. digits

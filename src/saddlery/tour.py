@@ -46,6 +46,8 @@ def tour(
         run = train(
             name, seed=seed, progress=lambda fraction, _, part=part, name=name: part(0.7 * fraction, f"train {name}")
         )
+        if run.trajectory.status == "interrupted":
+            raise KeyboardInterrupt
         part(0.7, f"certify {name}")
         done.append(certify(run))
         place = target / "runs" / f"{name}-{run.experiment.identity}"

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     except StorageError as error:
         return _fail(error, "storage")
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was finished yet", "interrupted")
+        return _fail("interrupted; what was finished before is saved and readable", "interrupted")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

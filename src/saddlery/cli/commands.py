@@ -129,7 +129,10 @@ def _run_of(options: Namespace) -> Any:
         experiment = find(options.run)
     except InputError as error:
         raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
-    return _trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
+    run = _trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
+    if run.trajectory.status == "interrupted":
+        raise KeyboardInterrupt
+    return run
 
 
 def _certified(run: Any) -> Any:
