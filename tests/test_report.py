@@ -9,12 +9,10 @@ from html.parser import HTMLParser
 import pytest
 
 from saddlery import Experiment, certify, plots, stages, train
-from saddlery.checks import InputError
 from saddlery.driver import Stop
 from saddlery.networks import Layer, Network
 from saddlery.report import run_page, tour_page, write_report
 from saddlery.tasks import OrthogonalReLU
-from saddlery.tour import prepare, summary, tour
 from saddlery.units import dense
 
 
@@ -55,12 +53,12 @@ def test_a_page_is_complete_and_self_contained(name):
     found = certified(name)
     page = run_page(found)
     checker = parsed(page)
-    assert checker.tags.count("svg") == 3 and "title" in checker.tags and "details" in checker.tags
+    assert checker.tags.count("svg") >= 3 + 2 * len(found) and "title" in checker.tags and "details" in checker.tags
     assert all(link.startswith("#") for link in checker.links)
     assert not re.search(r"url\((?!#)", page)
     for stage in found.stages:
         assert stage.certificate.verdict in page and stage.kind in page
-    assert page.count("aria-label") == 3
+    assert page.count("aria-label") >= checker.tags.count("svg")
 
 
 def test_ids_are_unique_on_a_tour_page():
@@ -82,7 +80,7 @@ def test_the_same_page_twice(tmp_path):
 
 def test_pages_without_certificates_or_fixed_points():
     run = certified("linear").run
-    assert "not certified" not in run_page(stages(run))
+    assert "not certified" in run_page(stages(run))
     page = run_page(certified("digits_relu"))
     assert "not a fixed point" in page
 
@@ -95,8 +93,9 @@ def test_axes_are_labelled(name):
         plots.loss_curve(found),
         plots.loss_curve(run, log=True),
         plots.spectrum(stage.certificate),
-        plots.unit_weights(run, plots.stage_state(run, stage)),
-        plots.observable(run, "unit_norms_0"),
+        plots.unit_weights(run, stage),
+        plots.unit_norms(run),
+        plots.singular_values(run),
     ]
     for axes in drawn:
         assert axes.get_xlabel() and axes.get_ylabel()
@@ -106,23 +105,3 @@ def test_kinks_of_units_with_one_input_and_a_bias():
     network = Network((Layer(dense("relu", bias=True), 6),))
     run = train(Experiment(OrthogonalReLU((1.0,)), network, Stop(flow_time=1.0)))
     assert "kink" in plots.unit_weights(run, run.trajectory.states[-1]).get_xlabel()
-
-
-def test_unknown_observable():
-    with pytest.raises(InputError, match="choose one of"):
-        plots.observable(certified("linear").run, "nothing")
-
-
-def test_a_tour_can_be_repeated_and_refuses_other_folders(tmp_path):
-    from saddlery.checks import StorageError
-
-    for _ in range(2):
-        runs = tour(tmp_path / "tour", names=("linear",))
-    assert {p.name for p in (tmp_path / "tour").iterdir()} == {"index.html", "summary.json", "runs"}
-    assert summary(runs)["runs"][0]["experiment"] == "linear"
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "thesis.tex").write_text("")
-    with pytest.raises(StorageError, match="is not a tour"):
-        prepare(tmp_path / "other")
-    with pytest.raises(StorageError, match="is a file"):
-        prepare(tmp_path / "other" / "thesis.tex")
