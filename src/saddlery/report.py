@@ -93,6 +93,7 @@ tbody th{font-weight:500} .tour{font-size:.82rem}
 .fields th:first-child{position:sticky;left:0;background:var(--soft);min-width:7.5rem;color:var(--muted)}
 .fields td{min-width:11rem;max-width:20rem}
 th small{display:block;font-weight:400;color:var(--muted)}
+.legend{font-size:.9rem;margin:.6rem 0}.legend dt{margin-top:.6rem;font-weight:600;color:var(--ink)}
 .mark{white-space:nowrap;font-weight:600}.mark i{font-style:normal;margin-right:.3em}
 .minimum{color:var(--blue)}.strict{color:var(--vermilion)}.degenerate{color:var(--purple)}.none{color:var(--muted)}
 @media not all and (prefers-color-scheme:dark){.strict{color:#b34700}.degenerate{color:#a3447c}}
@@ -109,10 +110,10 @@ Flow time is learning rate × steps; the loss is a mean over samples, and square
 <dt>Effective units</dt><dd>The units of the smallest network that computes the same map: the names above the shaded bands.</dd>
 <dt>Certificate</dt><dd>The fixed point found behind a plateau (dashed: its loss), with its gradient norm in float64 and its
 distance in weights from the run. Index: negative Hessian eigenvalues. Zero modes: eigenvalues that are zero to rounding.</dd>
-<dt>Verdict</dt><dd><span class="mark strict"><i>▲</i>strict saddle</span>: descent at second order.
-<span class="mark degenerate"><i>◆</i>degenerate saddle</span>: descent only at higher order.
-<span class="mark minimum"><i>●</i>minimum</span>: no descent found.
-<span class="mark none"><i>○</i>not a fixed point</span>: none was found near the plateau, and the reason says why.</dd>
+<dt>Verdict</dt><dd><span class="mark strict"><i aria-hidden="true">▲</i>strict saddle</span>: descent at second order.
+<span class="mark degenerate"><i aria-hidden="true">◆</i>degenerate saddle</span>: descent only at higher order.
+<span class="mark minimum"><i aria-hidden="true">●</i>minimum</span>: no descent found.
+<span class="mark none"><i aria-hidden="true">○</i>not a fixed point</span>: none was found near the plateau, and the reason says why.</dd>
 <dt>Construction</dt><dd>How Theorem 1 of Zhang, Saxe &amp; Latham (2026) embeds the narrow network in the wide one:
 (i) copies of a unit, (ii) silent units, (iii) proportional units, (iv) linear combinations of units.</dd>
 </dl></details>"""
@@ -358,7 +359,9 @@ def _cards(found: Stages, anchor: str) -> str:
     layers = range(len(found.run.experiment.network.layers))
     views = [plots.view(found.run, found.stages, layer=k) for k in layers]
     cards = "".join(_card(found, j, views, f"{anchor}-stage-{j}") for j in range(len(found)))
-    return f"<h3>Stages: the units of the run, and the Hessian at the fixed point</h3><div class=cards>{cards}</div>"
+    hessian = any(s.certificate is not None for s in found.stages)
+    title = "Stages: the units of the run" + (", and the Hessian at the fixed point" if hessian else "")
+    return f"<h3>{title}</h3><div class=cards>{cards}</div>"
 
 
 def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> str:

@@ -99,9 +99,11 @@ class GradientFlow(Rule):
         term = _descent_field(gradient, key)
         begin, end = walker.time, jnp.minimum(walker.inner["end"], horizon)
         new, error, _, solver_state, _ = solver.step(term, begin, end, walker.theta, None, walker.inner["solver"], False)
+        order = solver.error_order(term)
+        assert order is not None  # both solvers have one
         keep, begin, end, _, state, _ = controller.adapt_step_size(
-            begin, end, walker.theta, new, None, error, solver.error_order(term), walker.inner["controller"])
-        keep = keep & jnp.all(jnp.isfinite(new))
+            begin, end, walker.theta, new, None, error, order, walker.inner["controller"])
+        keep, begin = jnp.asarray(keep) & jnp.all(jnp.isfinite(new)), jnp.asarray(begin)
         chosen = lambda a, b: jnp.where(keep, a, b)
         inner = {"floor": walker.inner["floor"], "end": end, "controller": state,
                  "solver": _tree_where(keep, solver_state, walker.inner["solver"])}
@@ -147,7 +149,7 @@ class _Descent(Rule):
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
         slope = gradient(walker.theta, key)
         update, optimizer = self.transformation().update(slope, walker.inner["optimizer"], walker.theta)
-        moved = optax.apply_updates(walker.theta, update)
+        moved = jnp.asarray(optax.apply_updates(walker.theta, update))
         steps = walker.inner["steps"] + 1
         time = (steps * self.learning_rate).astype(walker.time.dtype)  # a running sum would drift by rounding
         close = jnp.abs(time - horizon) <= 8 * jnp.finfo(time.dtype).eps * time

@@ -57,6 +57,13 @@ def train(options: Namespace) -> int:
     return INTERRUPTED if run.trajectory.status == "interrupted" else 0
 
 
+def _can_draw() -> None:
+    """Find out before training, not after it, whether matplotlib is installed."""
+    from ..plots import new_axes
+
+    new_axes()
+
+
 def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
@@ -177,6 +184,7 @@ def report(options: Namespace) -> int:
         Path(options.out) if options.out else folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
     )
     _writable(target)
+    _can_draw()
     found = _certified(_run_of(options))
     write_report(found, target)
     _show(options, {"report": str(target)}, str(target))
@@ -189,6 +197,7 @@ def tour(options: Namespace) -> int:
 
     out = tours.prepare(options.out or "tour")
     _writable(out)
+    _can_draw()
     with progress("tour") as show:
         runs = tours.tour(out, seed=options.seed, progress=show)
     _say(f"page in {out / 'index.html'}, record in {out / 'summary.json'}")

@@ -1,0 +1,61 @@
+"""Every example of the README and of the docstrings runs, and its output is what it says."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import saddlery
+from saddlery import Experiment, units
+from saddlery.experiments import catalog
+from saddlery.tasks import TASKS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+MODULES = sorted(m.name for m in pkgutil.walk_packages(saddlery.__path__, "saddlery.") if not m.name.endswith("__main__"))
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_python_of_the_readme_runs(capsys):
+    scope: dict = {}
+    for block in blocks(README, "python"):
+        exec(compile(block, "README.md", "exec"), scope)
+    out = capsys.readouterr().out
+    assert "(1,) iv" in out and "visited" in out and "strict saddle" in out
+    assert units.make("softened").symmetry.degree == 2
+
+
+def test_the_experiments_of_the_readme_and_the_guide_are_valid():
+    for text in blocks(README, "toml"):
+        assert Experiment.from_toml(text).objective().size > 0
+    for text in blocks((ROOT / "docs" / "guide.md").read_text(), "toml"):
+        assert tomllib.loads(text)["network"]["layers"]
+
+
+def test_what_the_guide_lists_exists_and_all_of_it():
+    guide = (ROOT / "docs" / "guide.md").read_text()
+    for name in [*units.names(), *TASKS]:
+        if name != "softened":
+            assert f"`{name}`" in guide, f"{name} is missing from the guide"
+    assert {"linear", "linear_conv", "relu", "relu_conv", "linear_attention", "quadratic", "digits"} <= set(catalog())
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_docstring_examples(name):
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_public_names_have_docstrings_with_an_example():
+    for name in ("train", "stages", "certify", "embed", "reduce", "Experiment", "Unit", "Network", "Initialization"):
+        assert ">>>" in (getattr(saddlery, name).__doc__ or ""), f"{name} has no example"
