@@ -1,0 +1,361 @@
+"""Pictures show the numbers they were given, say what their axes are, and leave everything else alone."""
+
+# ruff: noqa: RUF001 (labels as printed)
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from saddlery import Experiment, plots, stages, train
+from saddlery.checks import InputError
+from saddlery.stage import certify
+from saddlery.stage import stages as find_stages
+from saddlery.units import attention, convolution, dense, in_context
+
+DRAWN = ("loss_curve", "singular_values", "unit_norms")
+
+
+@pytest.fixture(scope="module")
+def linear():
+    return certify(train("linear"))
+
+
+@pytest.fixture(scope="module")
+def kinks(tmp_path_factory):
+    """One input, a bias, and a target with kinks at -1 and 0.5."""
+    x = np.linspace(-2, 2, 21)[:, None]
+    path = tmp_path_factory.mktemp("kinks") / "data.npz"
+    np.savez(path, inputs=x, targets=np.maximum(x - 0.5, 0) - 0.7 * np.maximum(-x - 1, 0))
+    return find_stages(
+        train(experiment("arrays", f'inputs = "{path}"', ['unit = "relu"\nwidth = 12\nbias = true'], 200.0))
+    )
+
+
+@pytest.fixture(scope="module")
+def deep():
+    layers = ['unit = "linear"\nwidth = 5\nmixes = false', 'unit = "linear"\nwidth = 4']
+    return find_stages(train(experiment("linear_teacher", "singular_values = [1.0, 0.4]", layers, 60.0, scale=3e-2)))
+
+
+def experiment(task: str, options: str, layers: list[str], flow_time: float, scale: float = 1e-4) -> Experiment:
+    tables = "\n".join(f"[[network.layers]]\n{layer}" for layer in layers)
+    text = f'[task]\nkind = "{task}"\n{options}\n{tables}\n[initialization]\nscale = {scale}\n[stop]\nflow_time = {flow_time}\n'
+    return Experiment.from_toml(text)
+
+
+def fake(flow_time, loss, spans=(), last="end"):
+    """A run and stages of which only the times and losses matter."""
+    run = find_stages(fake.run).run  # any run: its trajectory is replaced
+    trajectory = replace(run.trajectory, flow_time=np.asarray(flow_time, float), loss=np.asarray(loss, float))
+    run = replace(run, trajectory=trajectory)
+    kinds = ["initial", *["intermediate"] * (len(spans) - 2), last][: len(spans)]
+    stage = find_stages(fake.run).stages[0]
+    made = tuple(replace(stage, kind=k, start=float(a), end=float(b)) for k, (a, b) in zip(kinds, spans, strict=True))
+    return plots.Stages(run, made)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def a_run(linear):
+    fake.run = linear.run
+
+
+def lines(axes, colour):
+    return [line for line in axes.get_lines() if line.get_color() == colour]
+
+
+def labels(axes) -> list[str]:
+    return [text.get_text() for text in axes.texts]
+
+
+# ---------------------------------------------------------------- loss curves
+def test_the_loss_curve_draws_the_recorded_loss_and_the_certified_ones(linear):
+    axes = plots.loss_curve(linear)
+    (curve,) = lines(axes, plots.INK)
+    np.testing.assert_array_equal(
+        curve.get_xydata(), np.column_stack([linear.run.trajectory.flow_time, linear.run.trajectory.loss])
+    )
+    dashed = [line.get_ydata()[0] for line in lines(axes, plots.VERMILION)]
+    np.testing.assert_allclose(dashed, [0.58, 0.08, 0.0], atol=1e-12)  # closed form: what is left of 1^2/2 + 0.4^2/2
+    assert labels(axes) == ["0 units", "1 unit", "2 units"]
+    assert [patch.get_x() for patch in axes.patches] == [stage.start for stage in linear.stages]
+
+
+def test_labels_name_quantity_and_unit(linear):
+    axes = plots.loss_curve(linear)
+    assert axes.get_ylabel() == "loss (½ mean |y − f|²)"
+    assert axes.get_xlabel().startswith("flow time (learning rate × steps)\ncropped at ")
+    assert axes.get_xlabel().endswith(" of 80")
+
+
+def test_uncertified_stages_and_bare_runs_are_drawn(linear):
+    assert not lines(plots.loss_curve(stages(linear.run)), plots.VERMILION)
+    assert not plots.loss_curve(linear.run).patches
+
+
+def test_the_last_drop_is_shown_and_the_tail_cropped(linear):
+    end = plots.loss_curve(linear).get_xlim()[1]
+    assert linear.stages[-1].start < end < 0.5 * linear.run.trajectory.flow_time[-1]
+
+
+def test_a_run_that_still_moves_is_not_cropped():
+    t = np.linspace(0, 10, 50)
+    assert plots.window(fake(t, 1 - t / 20).run).end == 10
+
+
+@pytest.mark.parametrize(
+    "loss", [np.ones(9), np.zeros(9), np.full(9, np.nan), [1, 2, 4, 8, 1e3, 1e6, np.inf, np.nan, np.nan]]
+)
+@pytest.mark.parametrize("log", [False, True])
+def test_constant_and_broken_losses_still_make_a_picture(loss, log):
+    axes = plots.loss_curve(fake(np.arange(9.0), loss).run, log=log)
+    assert axes.get_xlim() == (0, 8)
+    axes.figure.canvas.draw()
+
+
+def test_a_single_saved_point_still_makes_a_picture():
+    plots.loss_curve(fake([0.0], [1.0]).run).figure.canvas.draw()
+
+
+def test_time_is_logarithmic_only_where_stages_crowd():
+    t = np.geomspace(0.1, 4000, 400)
+    crowded = fake(t, np.exp(-t / 300), [(0, 83), (92, 97), (108, 112), (126, 154), (949, 4000)])
+    spread = fake(t, np.exp(-t / 300), [(0, 1500), (1508, 2700), (2730, 4000)])
+    assert plots.window(crowded).log and plots.loss_curve(crowded).get_xscale() == "log"
+    assert not plots.window(spread).log and plots.loss_curve(spread).get_xscale() == "linear"
+
+
+def test_crowded_names_shrink_to_numbers_and_keep_their_order():
+    t = np.linspace(0, 100, 400)
+    axes = plots.loss_curve(fake(t, 1 - t / 100, [(0, 40), (49, 50), (52, 53), (60, 100)]))
+    assert labels(axes) == ["0 units", "0", "0", "0 units"]
+
+
+def test_a_log_loss_axis_leaves_out_what_rounding_made_negative():
+    axes = plots.loss_curve(fake(np.arange(4.0), [1, 1e-3, -1e-16, 1e-9]).run, log=True)
+    assert np.isnan(lines(axes, plots.INK)[0].get_ydata()[2])
+
+
+# ---------------------------------------------------------------- observables
+def test_singular_values_are_those_recorded(linear):
+    record = linear.run.trajectory.observables
+    for product, name in (
+        (None, "product_singular_values_0"),
+        (True, "product_singular_values_0"),
+        (False, "singular_values_0"),
+    ):
+        axes = plots.singular_values(linear, product=product)
+        np.testing.assert_array_equal(np.column_stack([line.get_ydata() for line in axes.get_lines()]), record[name])
+    assert labels(plots.singular_values(linear)) == ["s₁", "s₂"]
+
+
+def test_unit_norms_are_those_recorded_and_counted(linear):
+    axes = plots.unit_norms(linear)
+    assert len(axes.get_lines()) == 50 and "(50 units)" in axes.get_ylabel()
+
+
+@pytest.mark.parametrize("name", ["singular_values", "unit_norms"])
+def test_a_missing_layer_is_named(linear, name):
+    with pytest.raises(InputError, match=r"observable '.*_3' is not known"):
+        getattr(plots, name)(linear, layer=3)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_layers_are_told_apart_where_there_are_several(deep, name):
+    if name != "loss_curve":
+        assert getattr(plots, name)(deep, layer=1).get_ylabel().endswith(", layer 2")
+
+
+# ---------------------------------------------------------------------- units
+def test_two_incoming_weights_are_the_plane(linear):
+    stage = linear.stages[-1]
+    axes = plots.unit_weights(linear, stage)
+    state = linear.run.trajectory.states[stage.index]
+    u = np.asarray(linear.run.objective().params(state)[0]["u"])  # read apart from `layer_sides`
+    np.testing.assert_allclose(axes.collections[0].get_offsets(), u)
+    assert axes.get_xlabel() == "incoming weight u₁"
+    np.testing.assert_allclose(plots.unit_weights(linear.run, state).collections[0].get_offsets(), u)
+
+
+def test_limits_are_common_to_the_stages(linear):
+    shared = plots.view(linear.run, linear.stages)
+    limits = {plots.unit_weights(linear, stage, shared=shared).get_xlim() for stage in linear.stages}
+    assert len(limits) == 1
+    largest = max(np.abs(plots.layer_sides(linear.run, stage)[0]).max() for stage in linear.stages)
+    assert limits.pop()[1] > largest
+
+
+def test_more_weights_are_shown_on_principal_axes_and_say_so():
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal((40, 1)) * np.array([[3.0, 0, 0, 4.0, 0]]) + 0.01 * rng.standard_normal((40, 5))
+    basis, names = plots._plane(dense("relu"), u)
+    np.testing.assert_allclose(basis[0], [0.6, 0, 0, 0.8, 0], atol=0.01)  # the direction the points were made along
+    np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-12)
+    assert names[0] == "principal axis 1 of 5 (100%)"
+
+
+def test_kinks_are_where_the_target_bends(kinks):
+    axes = plots.unit_weights(kinks, kinks.stages[-1])
+    place, change = axes.collections[-1].get_offsets().T
+    for x, slope in ((-1.0, -0.7), (0.5, 1.0)):  # closed form: the target's own kinks
+        near = np.abs(place - x) < 0.3
+        assert near.any() and np.sign(change[near].sum()) == np.sign(slope)
+    assert axes.get_xlabel() == "kink −b/w (input)"
+    assert axes.get_xlim()[0] < -2 and axes.get_xlim()[1] > 2
+
+
+def test_kinks_outside_the_inputs_are_counted():
+    u, v = np.array([[1.0, 0.0], [1.0, -9.0]]), np.ones((2, 1))
+    shared = plots.View(np.eye(2), ("w", "b"), 1.0, 1.0)
+    assert labels(plots.draw_units(dense("relu", True), u, v, shared)) == ["1 outside"]
+
+
+def test_heads_are_bars_of_their_strengths():
+    u, v = np.zeros((4, 2, 3, 1)), np.array([[1.0], [5.0], [2.0], [0.0]])
+    u[:, 0, 0, 0] = [3.0, 1.0, 0.0, 7.0]
+    unit, rows = in_context("linear"), u.reshape(4, -1)
+    shared = plots.View(np.eye(2, 3), ("", ""), 1.0, 5.0)
+    axes = plots.draw_units(unit, rows, v, shared)
+    assert [bar.get_height() for bar in axes.patches] == [5.0, 3.0, 0.0, 0.0]  # by hand
+    points = plots._points(unit, rows, v)
+    np.testing.assert_array_equal(points[:4, 0], [3.0, 1.0, 0.0, 7.0])  # keys first
+    assert not points[4:].any()
+
+
+def test_keys_and_queries_of_any_rank_are_their_columns():
+    rng = np.random.default_rng(1)
+    u = rng.standard_normal((3, 2, 4, 2))
+    points = plots._points(attention("linear", 2), u.reshape(3, -1), np.ones((3, 1)))
+    keys = {tuple(u[h, 0, :, r]) for h in range(3) for r in range(2)}
+    assert {tuple(p) for p in points[:6]} == keys and len(points) == 12
+
+
+def test_one_incoming_weight_is_drawn_against_the_outgoing_one():
+    u, v = np.array([[0.5], [-2.0]]), np.array([[1.0], [3.0]])
+    shared = plots.View(np.eye(2), ("", ""), 4.0, 1.0)
+    axes = plots.draw_units(dense("linear"), u, v, shared)
+    np.testing.assert_array_equal(axes.collections[0].get_offsets(), np.hstack([u, v]))
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("incoming weight u", "outgoing weight v")
+
+
+@pytest.mark.parametrize(
+    ("unit", "size"),
+    [(dense("tanh"), 1), (dense("tanh"), 2), (dense("tanh"), 7), (dense("tanh", True), 2), (dense("relu", True), 2),
+     (convolution("relu", (2, 2)), 4), (attention("merged"), 9), (attention("softmax"), 6), (in_context("linear"), 2)],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("count", [1, 5])
+@pytest.mark.parametrize("scale", [0.0, 1.0])
+def test_every_kind_of_unit_is_drawn_even_one_and_even_silent(unit, size, count, scale):
+    rng = np.random.default_rng(size)
+    u, v = scale * rng.standard_normal((count, size)), scale * rng.standard_normal((count, 2))
+    basis, names = plots._plane(unit, plots._points(unit, u, v))
+    axes = plots.draw_units(unit, u, v, plots.View(basis, names, 1.0, 1.0))
+    axes.figure.canvas.draw()
+    assert axes.get_xlabel() and axes.get_ylabel()
+
+
+def test_inner_layers_are_drawn(deep):
+    assert plots.unit_weights(deep, deep.stages[0], layer=1).get_xlabel().startswith("principal axis 1 of 5")
+
+
+@pytest.mark.parametrize("name", ["relu_conv", "quadratic", "linear_attention", "digits_relu"])
+def test_shipped_experiments_have_labelled_pictures(name):
+    found = find_stages(train(name))
+    shared = plots.view(found.run, found.stages)
+    drawn = [getattr(plots, picture)(found) for picture in DRAWN]
+    drawn += [plots.unit_weights(found, stage, shared=shared) for stage in found.stages]
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in drawn)
+    assert labels(drawn[0]) and len(labels(drawn[0])) == len(found)
+
+
+def test_bad_input_is_named(linear):
+    with pytest.raises(InputError, match="layer must be one of the 1, counted from 0, got 1"):
+        plots.unit_weights(linear, linear.stages[0], layer=1)
+    with pytest.raises(InputError, match="state must be of shape"):
+        plots.unit_weights(linear, np.zeros(3))
+    with pytest.raises(InputError, match="states must be at least one"):
+        plots.view(linear.run, [])
+    with pytest.raises(InputError, match="heads with separate keys and queries"):
+        plots.head_directions(linear, linear.stages[0])
+    with pytest.raises(InputError, match="a Run or its Stages"):
+        plots.loss_curve("linear")
+
+
+# -------------------------------------------------------------------- spectra
+def certificate(values, zero=1e-9, size=None, index=0, zero_modes=0, certified=True):
+    state = None if values is None else np.zeros(size or len(values))
+    values = None if values is None else np.asarray(values, float)
+    return SimpleNamespace(
+        eigenvalues=values, zero_tolerance=zero, state=state, index=index, zero_modes=zero_modes, certified=certified
+    )
+
+
+def legend(axes) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_spectrum_tells_negative_zero_and_positive_apart(linear):
+    axes = plots.spectrum(linear.stages[1].certificate)
+    assert legend(axes) == ["49 negative (index)", "99 zero modes", "52 positive"]  # (2-1)(50-1); 200 in all
+    drawn = [np.asarray(c.get_offsets())[:, 1] for c in axes.collections[:3]]
+    assert drawn[0].max() < -0.3 and np.abs(drawn[1]).max() < 1e-9 and drawn[2].min() > 0.3
+    assert len({tuple(c.get_facecolor()[0]) for c in axes.collections[:3]}) == 3
+
+
+def test_no_fixed_point_has_no_spectrum():
+    axes = plots.spectrum(certificate(None, certified=False))
+    assert labels(axes) == ["not a fixed point:\nno spectrum"] and axes.get_ylabel() == "Hessian eigenvalue"
+
+
+def test_a_partial_spectrum_promises_only_what_is_known():
+    axes = plots.spectrum(certificate([-2.0, -1.0, 5.0], size=5000, index=2, zero_modes=None))
+    assert legend(axes) == ["2 negative (index)", "≥ 0 zero modes", "≥ 1 positive"]
+    assert axes.get_xlabel() == "eigenvalue, the 3 known, ascending"
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [([0, 0, 0], "linear"), ([-1, 0, 2], "linear"), ([1e-6, 1, 30], "symlog"), ([-1e-5, 0, 0], "linear"),
+                          ([-3, -1e-5, 1e-5, 1e2], "symlog"), ([5], "linear"), ([-1e8, -1], "symlog")],
+)  # fmt: skip
+def test_wide_spectra_get_a_symmetric_logarithm(values, scale):
+    axes = plots.spectrum(certificate(values))
+    assert axes.get_yscale() == scale
+    axes.figure.canvas.draw()
+    low, high = axes.get_ylim()
+    assert low < min(values) or (low <= 0 == min(values))
+    assert high > max(values)
+
+
+def test_thinning_drops_only_what_would_be_hidden():
+    values = np.concatenate([np.zeros(1500), np.linspace(0, 1, 500)])
+    kept = plots._thinned(np.arange(1, 2001), values, 2000)
+    assert len(kept) < 1000 and kept[0] == 0
+    assert np.diff([*kept, 2000]).max() <= 10  # 2000 points in a picture 200 points wide
+
+
+# ---------------------------------------------------------------------- style
+def test_given_axes_are_used_and_no_global_style_is_touched(linear):
+    before = dict(matplotlib.rcParams)
+    axes = Figure().add_subplot()
+    assert plots.loss_curve(linear, axes) is axes
+    assert dict(matplotlib.rcParams) == before
+    assert plots.new_axes().figure is not plots.new_axes().figure
+
+
+def test_missing_matplotlib_is_said_with_the_remedy(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(InputError, match=r'pip install "saddlery\[plots\]"'):
+        plots.new_axes()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(25.83, "25.83"), (8420.0, "8,420"), (15000, "15,000"), (0, "0"), (2e7, "2e+07")]
+)
+def test_times_are_written_for_people(value, words):
+    assert plots.readable(value) == words
