@@ -142,12 +142,20 @@ def certify_state(
 ) -> Certificate:
     """The certificate of the fixed point behind one state.
 
-    gradient_scale: of the task; by default the gradient norm of the state plus that of the zero state's targets is not
-        known, so the norm at a state of unit weights is taken. tolerance: of the reduction (see `reduce`). route:
-        "auto", "reduce" or "direct". reduction: of this state, if known.
+    theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a gradient counts as zero;
+    for a run the largest gradient norm along it, by default that at random weights of variance 1/H. tolerance: of the
+    reduction (see `reduce`; 2% of the targets by default). route: "auto", "reduce" or "direct". reduction: of this state,
+    if known.
 
     Raises InputError for a state that is not finite or of the wrong size. Cost: a few Newton steps on the narrow
-    network, one Hessian of the wide one and its eigenvalues: under 1 s at 750 parameters.
+    network, one Hessian of the wide one and its eigenvalues: about 0.1 s at 750 parameters once compiled.
+
+    Example
+    -------
+    >>> from saddlery import Experiment, certify_state
+    >>> experiment = Experiment.named("linear")
+    >>> certify_state(experiment.objective(), 0 * experiment.initial_state()).index
+    100
     """
     known(route, ("auto", "reduce", "direct"), "route")
     theta = finite(np.asarray(theta, dtype=float), "the state")
