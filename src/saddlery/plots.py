@@ -530,7 +530,7 @@ def _eigenvalue_axis(axes: Axes, values: np.ndarray) -> None:
     least, most = float(np.abs(values).min()), float(np.abs(values).max())
     if most <= 300 * least:
         span = high - low
-        axes.set_ylim(low - 0.08 * span, high + (0.08 if low < -0.3 * span else 0.3) * span)
+        axes.set_ylim(low - 0.08 * span, high + 0.3 * span)
         axes.locator_params(axis="y", nbins=5)
         return
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator

@@ -469,7 +469,7 @@ def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
 def _svg(figure: Figure, name: str) -> str:
     """The figure's SVG, small and safe to inline: no header, no metadata, unused ids dropped and the others prefixed."""
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    figure.savefig(buffer, format="svg")
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
