@@ -231,7 +231,7 @@ def _verdict(carry: dict, stop: Stop) -> tuple[str, str]:
         return "", ""
     loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
     if not (math.isfinite(loss) and bool(jnp.all(jnp.isfinite(carry["walker"].theta)))):
-        return "not finite", f"the weights stopped being finite at flow time {time:.6g}; lower the learning rate"
+        return "not finite", f"the loss or the weights stopped being finite at flow time {time:.6g}; lower the learning rate"
     if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
         return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; lower the learning rate"
     if int(carry["failing"]) > 60:

@@ -100,10 +100,14 @@ class GradientFlow(Rule):
         begin, end = walker.time, jnp.minimum(walker.inner["end"], horizon)
         new, error, _, solver_state, _ = solver.step(term, begin, end, walker.theta, None, walker.inner["solver"], False)
         order = solver.error_order(term)
-        assert order is not None  # both solvers have one
+        assert order is not None and error is not None  # both solvers have them
+        long = (end - begin > 8 * jnp.finfo(begin.dtype).eps * begin) | (end >= horizon)  # else time stands still
+        sound = long & jnp.all(jnp.isfinite(new)) & jnp.all(jnp.isfinite(error))
+        refused = (walker.time, begin + 0.2 * (end - begin), walker.inner["controller"])
         keep, begin, end, _, state, _ = controller.adapt_step_size(
             begin, end, walker.theta, new, None, error, order, walker.inner["controller"])
-        keep, begin = jnp.asarray(keep) & jnp.all(jnp.isfinite(new)), jnp.asarray(begin)
+        keep = jnp.asarray(keep) & sound
+        begin, end, state = _tree_where(sound, (begin, end, state), refused)  # else the next step would not be a number
         chosen = lambda a, b: jnp.where(keep, a, b)
         inner = {"floor": walker.inner["floor"], "end": end, "controller": state,
                  "solver": _tree_where(keep, solver_state, walker.inner["solver"])}
