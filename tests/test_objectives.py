@@ -247,7 +247,7 @@ def gaussian(shape, outputs, loss="squared", targets=None):
 ], ids=["relu", "bias", "cross-entropy", "deep quadratic", "readout"])
 def test_moments_demanded_where_impossible(network, loss):
     data = gaussian((3,), 3, loss)
-    with pytest.raises(InputError, match="moments were asked for.*train it on samples"):
+    with pytest.raises(InputError, match=r"moments were asked for.*train it on samples"):
         objective(network, data, moments=True)
     assert objective(network, data).exact == "samples"
 
