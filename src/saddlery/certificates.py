@@ -19,6 +19,7 @@ from .spectra import Spectrum, dense_spectrum, lanczos_spectrum
 from .symmetry import Reduction, Utility, best_silent_unit, silent_direction, silent_units
 from .zero_modes import explain_zero_modes
 
+FAR = 0.3  # of the norm of the state: a fixed point farther away is called far from the plateau
 VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "not a fixed point")
 
 
@@ -208,14 +209,14 @@ def _refusal(objective: Objective, theta: np.ndarray, found: Found, scale: float
 
 def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, seed: int) -> Certificate:
     state = found.state
-    spectrum = spectrum_at(objective, state, seed=seed)
+    spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
     utility = _best_utility(objective, state, seed)
     escape = _escape(objective, state, spectrum, utility, scale, seed)
     distance = float(np.linalg.norm(state - theta))
     lowest = float(spectrum.eigenvalues[0])
     return Certificate(
         verdict=escape.verdict,
-        reason=escape.reason,
+        reason=escape.reason + _far(distance, theta, found),
         loss=float(objective.loss(state)),
         gradient_norm=found.refinement.gradient_norm,
         tolerance=TOLERANCE * scale,
@@ -242,10 +243,25 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
     )
 
 
-def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0) -> Spectrum:
-    """The Hessian's spectrum at a state: dense up to 2,000 parameters, its lower and upper end by Lanczos beyond."""
+def _far(distance: float, theta: np.ndarray, found: Found) -> str:
+    """A warning where the fixed point is not close to the plateau; the origin is as far as the state is large."""
+    size = float(np.linalg.norm(theta))
+    away = found.reduction is not None and any(found.reduction.widths) and distance > FAR * size
+    return f"; far from the plateau, {distance:.3g} away at a state of norm {size:.3g}" if away else ""
+
+
+def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradient_norm: float = 0.0) -> Spectrum:
+    """The Hessian's spectrum at a state: dense up to 2,000 parameters, its lower and upper end by Lanczos beyond.
+
+    The state is a fixed point only up to its gradient g. Where the Hessian is flat, an error d of the state leaves
+    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / |theta|) cannot be told from zero; the zero tolerance
+    is that, or the rounding of the decomposition where it is larger.
+    """
     if objective.size <= fixed_points.DENSE:
-        return dense_spectrum(hessian(objective, state))
+        found = dense_spectrum(hessian(objective, state))
+        largest, size = float(np.abs(found.eigenvalues).max(initial=0.0)), float(np.linalg.norm(state))
+        blurred = float(np.sqrt(gradient_norm * largest / size)) if size > 0 else 0.0
+        return found if blurred <= found.tolerance else dense_spectrum(hessian(objective, state), tolerance=blurred)
     return lanczos_spectrum(lambda d: np.asarray(objective.hessian_vector(state, d)), objective.size, seed=seed)
 
 

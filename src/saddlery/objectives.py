@@ -240,7 +240,9 @@ def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]
     values, vectors = values[keep], vectors[:, keep]
     best = moments.cross @ (vectors / values) @ vectors.T
     root = np.sqrt(len(values)) * np.sqrt(values)[:, None] * vectors.T
-    return root, root @ best.T, 0.5 * (moments.target - float(np.sum(best * moments.cross)))
+    left = moments.target - float(np.sum(best * moments.cross))
+    rounding = 64 * np.finfo(float).eps * moments.target
+    return root, root @ best.T, 0.5 * left if abs(left) > rounding else 0.0
 
 
 def _reading(network: Network, exact: str) -> Network:

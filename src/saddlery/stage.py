@@ -163,7 +163,7 @@ def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -
     tolerance = map_tolerance(run, objective, found, k)
     state = np.asarray(run.trajectory.states[plateau.quietest], float)
     reduction = reduce(objective, state, tolerance=tolerance)
-    effective = effective_units(objective, state, reduction=reduction)
+    effective = effective_units(objective, state, tolerance=tolerance, reduction=reduction)
     return Stage(
         plateau.kind,
         plateau.start,
