@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -9,12 +10,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from saddlery import cli, store, units
-from saddlery.cli.commands import changed
+from saddlery.checks import InputError
+from saddlery.cli.changes import changed
+from saddlery.cli.codes import CODES
+from saddlery.cli.listing import first_sentence
 from saddlery.experiments import catalog
 from saddlery.rules import RULES
 from saddlery.tasks import TASKS
@@ -91,15 +96,36 @@ def test_lists_are_complete(kind, names, capsys, tmp_path):
     listed = json.loads(out)
     assert code == 0 and [entry["name"] for entry in listed] == sorted(names)
     assert all(entry["description"] for entry in listed)
-    assert (tmp_path / "list.txt").exists()
+    assert json.loads((tmp_path / "list.txt").read_text()) == listed
+    assert run(capsys, "list", kind, "--out", tmp_path / "list.txt")[1] == (tmp_path / "list.txt").read_text()
+
+
+def test_a_list_names_the_keys_of_an_experiment_file(capsys):
+    """Each listed key is taken by the maker it belongs to."""
+    for entry in json.loads(run(capsys, "list", "units", "--json")[1]):
+        units.make(entry["name"], **entry["options"])
+    rules = {entry["name"]: entry["options"] for entry in json.loads(run(capsys, "list", "rules", "--json")[1])}
+    for name, options in rules.items():
+        assert RULES[name]().options() == {"kind": name, **options}
+    tasks = {entry["name"]: entry["options"] for entry in json.loads(run(capsys, "list", "tasks", "--json")[1])}
+    assert {"inputs", "targets"} <= set(tasks["arrays"]) and tasks["digits"]["loss"] == "squared"
+
+
+def test_first_sentence():
+    assert first_sentence("One w . x and (N, ...) of it.\n    More. ") == "One w . x and (N, ...) of it."
+    assert first_sentence("Two\n    lines, no stop\n\n    more") == "Two lines, no stop"
 
 
 @pytest.mark.parametrize("command", ["tour", "train", "stages", "certify", "report", "list"])
 def test_help_has_an_example_and_the_codes(command, capsys):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
-    for needed in ("example: saddlery", "exit codes", "--json", "--out", "--seed"):
+    for needed in ("example: saddlery", "exit codes", "--json", "--out", "--seed", *CODES.values()):
         assert needed in out
+
+
+def test_the_version(capsys):
+    assert run(capsys, "--version")[1].startswith("saddlery ")
 
 
 @pytest.mark.parametrize(
@@ -107,15 +133,41 @@ def test_help_has_an_example_and_the_codes(command, capsys):
     [
         ([], 2, "a command is needed"),
         (["trian", "linear"], 2, "did you mean 'train'?"),
-        (["train"], 2, "required: EXPERIMENT"),
+        (["train"], 2, "EXPERIMENT is missing, a shipped name"),
+        (["list"], 2, "KIND is missing, what to list: units, tasks"),
+        (["--seed", "3"], 2, "the command comes first"),
+        (["train", "linear", "--sede", "3"], 2, "option '--sede' is not known; did you mean '--seed'?"),
+        (["stages", "linear", "--set", "a=1"], 2, "option '--set' is not known"),
+        (["train", "linear", "relu"], 2, "'relu' is one word too many"),
+        (["train", "linear", "--out", ""], 2, "must not be empty"),
+        (["stages", ""], 2, "must not be empty"),
+        (["train", "/"], 2, "got the folder /; to repeat a run give /experiment.toml"),
+        (["train", "/etc/hostname"], 2, "its name must end in .toml"),
+        (["certify", "/etc/hostname"], 2, "got the file /etc/hostname; give its folder"),
+        (["train", "linear.toml"], 2, "leave out the ending: linear"),
         (["train", "linaer"], 2, "did you mean 'linear'?"),
         (["train", "nothing.toml"], 2, "there is no such file"),
-        (["train", "linear", "--seed", "x"], 2, "invalid int value"),
-        (["train", "linear", "--seed", "-1"], 2, "seed must be a whole number"),
+        (["train", "linear", "--seed", "x"], 2, "must be a whole number from 0 to 2^63 - 1, got 'x'"),
+        (["train", "linear", "--seed", "-1"], 2, "must be a whole number"),
+        (["train", "linear", "--seed", "9" * 30], 2, "from 0 to 2^63 - 1"),
         (["train", "linear", "--set", "network.layers.0.width=0"], 2, "at least 1, got 0"),
         (["train", "linear", "--set", "network.layers.0.widht=4"], 2, "did you mean 'width'?"),
-        (["train", "linear", "--set", "network.layers.7.width=4"], 2, "there is no '7' here; choose one of 0 to 0"),
-        (["train", "linear", "--set", "nettwork.width=4"], 2, "there is no 'nettwork' here"),
+        (["train", "linear", "--set", "network.layers.7.width=4"], 2, "there is no '7' here; there is only 0"),
+        (["train", "linear", "--set", "nettwork.width=4"], 2, "no 'nettwork' here; did you mean 'network'?"),
+        (["train", "linear", "--set", "seed.x=3"], 2, "what stands here is the value 0"),
+        (["train", "linear", "--set", "network=3"], 2, "'network' is a table; name a key in it: layers"),
+        (["train", "linear", "--set", "network.layers.0=3"], 2, "'0' is a table"),
+        (["train", "linear", "--set", "seed=1", "--seed", "2"], 2, "the seed is given twice"),
+        (["train", "linear", "--set", "seed=1", "--set", "seed=2"], 2, "given 2 times"),
+        (["train", "linear", "--set", "task.singular_values=[1.0,"], 2, "not a TOML value"),
+        (["train", "linear", "--set", "task.singular_values=[1.0, nan]"], 2, "singular_values must be finite"),
+        (
+            ["train", "linear", "--set", "stop.flow_time=soon"],
+            2,
+            "flow_time must be a finite number above zero, got 'soon'",
+        ),
+        (["train", "linear", "--set", "initialization.scale=-1"], 2, "must be a finite number above zero, got -1"),
+        (["train", "linear", "--set", "task.kind=lineer"], 2, "did you mean 'linear_teacher'?"),
         (["train", "linear", "--set", "initialization.scale=0"], 2, "must be a finite number above zero"),
         (["train", "linear", "--set", "initialization.scale"], 2, "--set needs KEY=VALUE"),
         (["train", "linear", "--set", "rule.kind=desent"], 2, "did you mean 'descent'?"),
@@ -126,13 +178,18 @@ def test_help_has_an_example_and_the_codes(command, capsys):
         (["report", "linear", "--out", "/proc/nothing/x.html"], 3, "cannot be written"),
         (["train", "linear", "--out", "/proc/nothing"], 3, "cannot be written"),
         (["tour", "--out", "/"], 3, "is not a tour"),
+        (["tour", "--out", "/etc/hostname"], 3, "is a file"),
+        (["train", "linear", "--out", "/etc/hostname"], 3, "exists already"),
+        (["train", "linear", "--out", "/etc/hostname/run"], 3, "/etc/hostname is a file; choose another --out"),
+        (["certify", "linear", "--out", "/etc"], 3, "/etc is a folder, and a file is written here"),
+        (["list", "rules", "--out", "/proc/nothing"], 3, "cannot be written"),
     ],
 )
 def test_mistakes(arguments, code, message, capsys):
     got, out, err = run(capsys, *arguments)
     assert got == code
     assert message in err
-    assert out == "" and err.count("\n") == 1
+    assert out == "" and err.count("\n") == 1 and err.startswith("saddlery: ")
 
 
 def test_the_seed_of_a_finished_run(trained, capsys):
@@ -144,6 +201,61 @@ def test_the_seed_of_a_finished_run(trained, capsys):
 def test_an_existing_folder_is_refused_before_training(trained, capsys):
     code, _, err = run(capsys, "train", "linear", "--out", trained)
     assert code == 3 and "exists already" in err
+
+
+@pytest.mark.parametrize("command", ["stages", "certify", "report"])
+def test_the_files_of_a_run_are_never_rewritten(command, trained, capsys):
+    before = (trained / "record.json").read_bytes()
+    code, _, err = run(capsys, command, trained, "--out", trained / "record.json")
+    assert code == 3 and "never rewritten" in err
+    assert (trained / "record.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        (
+            "bad.toml",
+            "[task\nkind = 1",
+            "bad.toml: not valid TOML, Expected ']' at the end of a table declaration (at line 1",
+        ),
+        ("key.toml", "nmae = 'x'", "key.toml: key 'nmae' is not known; did you mean 'name'?"),
+        ("empty.toml", "", "empty.toml: [task] must be given"),
+    ],
+)
+def test_a_malformed_file(file, text, message, tmp_path, capsys):
+    (tmp_path / file).write_text(text)
+    code, _, err = run(capsys, "train", tmp_path / file)
+    assert code == 2 and message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [("1,2\n3,x\n", "'x'"), ("", "data.csv"), ("1,2\n3\n", "data.csv"), ("1,2\nnan,3\n", "nan")],
+)
+def test_bad_data(cells, message, tmp_path, capsys):
+    data, file = tmp_path / "data.csv", tmp_path / "mine.toml"
+    data.write_text(cells)
+    layer = "[[network.layers]]\nunit = 'linear'\nwidth = 3\n"
+    file.write_text(f"[task]\nkind = 'arrays'\ninputs = '{data}'\ncolumns = 1\n{layer}[stop]\nflow_time = 1.0\n")
+    code, out, err = run(capsys, "train", file, "--out", tmp_path / "run")
+    assert code == 2 and message in err and err.count("\n") == 1 and "unexpected" not in err
+    assert out == "" and not (tmp_path / "run").exists()
+
+
+def test_a_run_of_another_version(trained, capsys):
+    record = json.loads((trained / "record.json").read_text())
+    (trained / "record.json").write_text(json.dumps({**record, "version": 99}))
+    code, _, err = run(capsys, "certify", trained)
+    assert code == 2 and "version 99" in err and "reads version 1" in err
+
+
+def test_a_run_that_ended_early_says_so(trained, capsys):
+    record = json.loads((trained / "record.json").read_text())
+    (trained / "record.json").write_text(json.dumps({**record, "status": "interrupted", "reason": "by the keyboard"}))
+    code, out, err = run(capsys, "stages", trained, "--json")
+    assert code == 0 and "ended early (by the keyboard)" in err
+    assert json.loads(out)["runs"][0]["status"] == "interrupted"
 
 
 def test_a_damaged_run(trained, capsys):
@@ -167,7 +279,7 @@ def test_a_diverging_run(tmp_path, capsys):
         tmp_path / "x",
     )
     assert code == 1 and "lower the learning rate" in err
-    assert not (tmp_path / "x").exists()
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_full_disk(tmp_path, capsys, monkeypatch):
@@ -191,44 +303,204 @@ def test_an_unexpected_error_is_one_sentence(capsys, monkeypatch):
     assert code == 4 and "unexpected RuntimeError: odd" in err and "SADDLERY_TRACEBACK" in err
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (MemoryError(), 4, "out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), 3, "No space left on device"),
+        (KeyboardInterrupt(), 130, "nothing was saved"),
+    ],
+)
+def test_other_errors(error, code, message, capsys, monkeypatch):
+    from saddlery.cli import commands
+
+    def broken(options):
+        raise error
+
+    monkeypatch.setattr(cli, "_discard_stdout", lambda: None)
+    monkeypatch.setitem(commands.COMMANDS, "list", broken)
+    got, _, err = run(capsys, "list", "units")
+    assert got == code and message in err and err.count("\n") == 1
+
+
+def test_the_traceback_on_demand(capsys, monkeypatch):
+    monkeypatch.setenv("SADDLERY_TRACEBACK", "1")
+    code, _, err = run(capsys, "train", "linaer")
+    assert code == 2 and "Traceback" in err and err.endswith("did you mean 'linear'?\n")
+
+
 def test_changing_a_kind_drops_the_old_options():
     table = {"rule": {"kind": "flow", "solver": "tsit5"}}
     assert changed(table, ["rule.kind=adam"]) == {"rule": {"kind": "adam"}}
 
 
+def test_the_order_of_changes_does_not_matter():
+    for changes in (["rule.batch=4", "rule.kind=adam"], ["rule.kind=adam", "rule.batch=4"]):
+        assert changed({"rule": {"kind": "flow"}}, changes) == {"rule": {"kind": "adam", "batch": 4}}
+
+
+def test_changing_a_unit_drops_the_options_of_the_old_one():
+    table = {"layers": [{"unit": "conv_relu", "width": 3, "kernel": [2]}]}
+    assert changed(table, ["layers.0.unit=relu"]) == {"layers": [{"unit": "relu", "width": 3}]}
+
+
+def test_values_of_changes():
+    table = {"a": [1.0, 2.0], "b": "x"}
+    assert changed(table, ["a.1=0.5", "b=1e-3", "c=[1, 2]", "d = adam"]) == {
+        "a": [1.0, 0.5],
+        "b": 1e-3,
+        "c": [1, 2],
+        "d": "adam",
+    }
+    with pytest.raises(InputError, match="choose one of 0 to 1"):
+        changed({"a": [1.0, 2.0]}, ["a.2=3"])
+
+
+def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, monkeypatch):
+    from saddlery import stage
+
+    original, calls = stage.certify, []
+
+    def certify(found, **options):
+        calls.append(found)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return original(found, **options)
+
+    monkeypatch.setattr(stage, "certify", certify)
+    code, out, err = run(capsys, "certify", trained, "--json")
+    stages = json.loads(out)["runs"][0]["stages"]
+    assert code == 130 and "2 of 3 stages are certified" in err
+    assert [s["certificate"] is not None for s in stages] == [True, True, False] and stages[2]["reason"]
+    assert json.loads((trained / "stages.json").read_text()) == json.loads(out)
+    assert run(capsys, "report", trained)[0] == 130 and not (trained / "report.html").exists()
+
+
+def test_an_interrupted_analysis_of_an_experiment_keeps_the_training(tmp_path, capsys, monkeypatch):
+    from saddlery import stage
+
+    def stages(run):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(stage, "stages", stages)
+    code, out, err = run(capsys, "stages", "linear")
+    (folder,) = (tmp_path / "runs").iterdir()
+    assert code == 130 and out == "" and f"saved in runs/{folder.name}" in err
+    assert store.load_run(folder).trajectory.status == "stopped"
+
+
+def test_a_swallowed_ctrl_c_is_not_lost(tmp_path, capsys, monkeypatch):
+    """JAX's garbage collection callback may print and forget it; the next progress report raises it again."""
+    from saddlery import driver
+
+    original, pressed = driver._fraction, []
+
+    def fraction(carry, stop):
+        if not pressed:
+            pressed.append(True)
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        return original(carry, stop)
+
+    monkeypatch.setattr(driver, "_fraction", fraction)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code, _, err = run(capsys, "train", "linear", "--out", tmp_path / "run")
+    assert code == 130 and "what was finished is saved" in err
+    assert store.load_run(tmp_path / "run").trajectory.status == "interrupted"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 # ------------------------------------------------------------- real processes
+# a test run in the background of a shell has SIGINT ignored, and its children would inherit that
+START = """import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from saddlery.cli import main
+sys.exit(main())"""
+
+
 def saddlery(*arguments: object, **options) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "saddlery", *map(str, arguments)],
-        stdout=subprocess.PIPE,
+        [sys.executable, "-c", START, *map(str, arguments)],
+        stdout=options.pop("stdout", subprocess.PIPE),
         stderr=subprocess.PIPE,
         text=True,
         **options,
     )
 
 
-def test_help_imports_nothing_heavy():
+@pytest.mark.parametrize(
+    ("arguments", "heavy"),
+    [(["--help"], ["jax", "numpy", "rich"]), (["train", "--help"], ["jax", "numpy", "rich"]),
+     (["list", "experiments"], ["jax", "scipy", "rich"])],
+)  # fmt: skip
+def test_quick_answers_import_nothing_heavy(arguments, heavy):
     code = (
-        "import sys\nfrom saddlery.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
-        "assert not {'jax', 'numpy', 'matplotlib'} & set(sys.modules)"
+        f"import sys\nfrom saddlery.cli import main\ntry: main({arguments})\nexcept SystemExit: pass\n"
+        f"assert not set({[*heavy, 'matplotlib']}) & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
+def test_help_answers_at_once():
+    """Held to the time of an empty interpreter in the same minute, so that a busy machine does not fail it."""
+
+    def seconds(code: str) -> float:
+        def once() -> float:
+            begin = time.perf_counter()
+            subprocess.run([sys.executable, "-c", code, "--help"], stdout=subprocess.DEVNULL)
+            return time.perf_counter() - begin
+
+        return min(once() for _ in range(5))
+
+    assert seconds(START) < 0.3 + seconds("pass")
+
+
+def test_the_module_runs():
+    done = subprocess.run([sys.executable, "-m", "saddlery", "trian"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and "did you mean 'train'?" in done.stderr
+
+
 def test_ctrl_c_leaves_a_readable_record(tmp_path):
     process = saddlery("train", "quadratic", "--set", "stop.flow_time=1e9", "--out", tmp_path / "run")
-    assert "train" in process.stderr.readline()  # the first line of progress, ten seconds into the run
+    assert "train" in process.stderr.readline()  # the first line of progress, when something is finished
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    process.send_signal(signal.SIGINT)  # impatience costs nothing
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
     run = store.load_run(tmp_path / "run")
     assert run.trajectory.status == "interrupted" and len(run.trajectory.loss) > 10
+    assert os.listdir(tmp_path) == ["run"]
 
 
 def test_a_broken_pipe_is_no_error():
     process = saddlery("list", "units", "--json")
     process.stdout.close()
-    assert process.wait(timeout=60) in (0, 120)
+    assert process.wait(timeout=60) == 0
     err = process.stderr.read()
     process.stderr.close()
-    assert "Traceback" not in err
+    assert err == ""
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout():
+    with open("/dev/full", "w") as full:
+        process = saddlery("list", "experiments", stdout=full)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3 and "No space left on device" in err and "Traceback" not in err
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    if shutil.which("mount") is None or os.system(f"mount -t tmpfs -o size=16k tmpfs {place} 2>/dev/null"):
+        pytest.skip("no small file system can be mounted here")
+    yield place
+    os.system(f"umount {place}")
+
+
+def test_a_really_full_disk(small_disk, capsys):
+    code, _, err = run(capsys, "train", "linear", *SMALL, "--out", small_disk / "run")
+    assert code == 3 and "free some space" in err and err.count("\n") == 1
+    assert os.listdir(small_disk) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -11,7 +12,17 @@ from saddlery import tour as tours
 from saddlery.checks import StorageError
 from saddlery.tour import prepare, summary, table, tour
 
-FIELDS = {"verdict", "loss", "gradient_norm", "distance", "index", "zero_modes", "utility", "construction", "narrow_units"}
+FIELDS = {
+    "verdict",
+    "loss",
+    "gradient_norm",
+    "distance",
+    "index",
+    "zero_modes",
+    "utility",
+    "construction",
+    "narrow_units",
+}
 
 
 def test_a_tour_can_be_repeated_and_refuses_other_folders(tmp_path):
@@ -25,11 +36,27 @@ def test_a_tour_can_be_repeated_and_refuses_other_folders(tmp_path):
         prepare(tmp_path / "other")
     with pytest.raises(StorageError, match="is a file"):
         prepare(tmp_path / "other" / "thesis.tex")
+    for foreign in ("{}", "[]", "nonsense", '{"runs": [3]}'):
+        (tmp_path / "other" / "summary.json").write_text(foreign)
+        with pytest.raises(StorageError, match="is not a tour"):
+            prepare(tmp_path / "other")
+
+
+def test_a_new_tour_replaces_the_old_runs_and_nothing_else(tmp_path):
+    tour(tmp_path, names=("linear", "linear_conv"))
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "runs" / "mine").mkdir()
+    tour(tmp_path, names=("linear",), seed=5)
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"linear", "mine"}
+    assert load_run(tmp_path / "runs" / "linear").experiment.seed == 5
 
 
 def test_the_summary_has_the_documented_form(tmp_path):
     seen = []
-    runs = tour(tmp_path / "tour", names=("linear", "quadratic"), seed=1, progress=lambda f, words: seen.append((f, words)))
+    runs = tour(
+        tmp_path / "tour", names=("linear", "quadratic"), seed=1, progress=lambda f, words: seen.append((f, words))
+    )
     record = json.loads((tmp_path / "tour" / "summary.json").read_text())
     assert [run["experiment"] for run in record["runs"]] == ["linear", "quadratic"]
     for run in record["runs"]:
@@ -46,17 +73,45 @@ def test_the_summary_has_the_documented_form(tmp_path):
         assert load_run(folder).trajectory.status == "stopped"
 
 
+def interrupted_in_training(name, original):
+    """Ctrl-C as the driver reports it: a record of what was finished."""
+    run = original(name)
+    return dataclasses.replace(run, trajectory=dataclasses.replace(run.trajectory, status="interrupted"))
+
+
 def test_an_interrupted_tour_keeps_what_was_finished(tmp_path, monkeypatch):
     original = tours.train
-
-    def interrupted(name, **options):
-        if name == "relu":
-            raise KeyboardInterrupt
-        return original(name, **options)
-
-    monkeypatch.setattr(tours, "train", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(
+        tours,
+        "train",
+        lambda name, **o: original(name) if name == "linear" else interrupted_in_training(name, original),
+    )
+    with pytest.raises(KeyboardInterrupt, match="finished before: linear, readable in"):
         tour(tmp_path / "tour", names=("linear", "relu"))
     record = json.loads((tmp_path / "tour" / "summary.json").read_text())
     assert [run["experiment"] for run in record["runs"]] == ["linear"]
     assert (tmp_path / "tour" / "index.html").read_text().startswith("<!doctype html>")
+    assert load_run(tmp_path / "tour" / "runs" / "relu").trajectory.status == "interrupted"
+
+
+def test_a_tour_interrupted_in_its_first_run_can_be_repeated(tmp_path, monkeypatch):
+    original = tours.train
+    with monkeypatch.context() as patch:
+        patch.setattr(tours, "train", lambda name, **o: interrupted_in_training(name, original))
+        with pytest.raises(KeyboardInterrupt, match="no run of the tour was finished"):
+            tour(tmp_path / "tour", names=("linear",))
+    assert json.loads((tmp_path / "tour" / "summary.json").read_text()) == {"runs": []}
+    assert len(tour(tmp_path / "tour", names=("linear",))) == 1
+
+
+def test_an_interrupt_before_the_first_run_leaves_the_old_tour(tmp_path, monkeypatch):
+    tour(tmp_path / "tour", names=("linear",))
+    before = {p: p.read_bytes() for p in (tmp_path / "tour").rglob("*") if p.is_file()}
+
+    def stop(name, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tours, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        tour(tmp_path / "tour", names=("linear",))
+    assert {p: p.read_bytes() for p in (tmp_path / "tour").rglob("*") if p.is_file()} == before

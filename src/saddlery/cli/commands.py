@@ -1,50 +1,77 @@
-"""The commands. Each parses nothing, holds no mathematics, and returns an exit code."""
+"""The commands. Each takes parsed options, holds no mathematics, and returns an exit code."""
 
 from __future__ import annotations
 
 import json
-import sys
-import tomllib
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..checks import InputError
-from ..records import plain, text_table
+from ..records import plain
+from .codes import DONE, INTERRUPTED
+from .interrupts import uninterrupted
+from .listing import listing
+from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
-
-INTERRUPTED = 130
-
-
-def _say(words: str) -> None:
-    sys.stderr.write(words + "\n")
-
-
-def _show(options: Namespace, record: Any, text: str) -> None:
-    sys.stdout.write((json.dumps(plain(record), indent=1) if options.json else text) + "\n")
 
 
 # -------------------------------------------------------------------- train
 def train(options: Namespace) -> int:
-    from ..experiments import find, from_table
+    """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
     from ..store import refuse_existing, save_run
 
+    experiment = _experiment(options)
+    out = Path(options.out) if options.out else _default_folder(experiment)
+    refuse_existing(out)
+    place_to_write(out)
+    run = _trained(experiment)
+    interrupted = run.trajectory.status == "interrupted"
+    with uninterrupted():
+        save_run(run, out)
+        say(f"interrupted; what was finished is saved in {out}" if interrupted else f"saved in {out}")
+        show(options, _run_record(run, out), repr(run))
+    return INTERRUPTED if interrupted else DONE
+
+
+def _experiment(options: Namespace) -> Any:
+    from ..experiments import find, from_table
+    from .changes import changed
+
+    given = Path(options.experiment)
+    if given.is_dir() or (given.is_file() and given.suffix != ".toml"):
+        kind, remedy = (
+            ("folder", f"to repeat a run give {given / 'experiment.toml'}")
+            if given.is_dir()
+            else ("file", "its name must end in .toml")
+        )
+        raise InputError(f"EXPERIMENT must be a shipped name or a TOML file, got the {kind} {given}; {remedy}")
     experiment = find(options.experiment)
     if options.changes:
+        if options.seed is not None and any(change.partition("=")[0].strip() == "seed" for change in options.changes):
+            raise InputError("the seed is given twice, by --seed and by --set seed; give it once")
         experiment = from_table(changed(experiment.table(), options.changes))
-    if options.seed is not None:
-        experiment = experiment.replace(seed=options.seed)
-    out = Path(options.out or f"runs/{experiment.name}-seed{experiment.seed}-{experiment.identity}")
-    refuse_existing(out)
-    _writable(out)
-    run = _trained(experiment)
-    save_run(run, out)
-    _say(f"saved in {out}")
-    record = {
-        "experiment": experiment.name,
-        "identity": experiment.identity,
-        "seed": experiment.seed,
+    return experiment if options.seed is None else experiment.replace(seed=options.seed)
+
+
+def _default_folder(experiment: Any) -> Path:
+    return Path("runs") / f"{experiment.name}-seed{experiment.seed}-{experiment.identity}".replace("/", "-")
+
+
+def _trained(experiment: Any) -> Any:
+    from ..runs import train as run_experiment
+
+    with progress(f"train {experiment.name}") as report:
+        return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"))
+
+
+def _run_record(run: Any, out: Path) -> dict[str, Any]:
+    return {
+        "experiment": run.experiment.name,
+        "identity": run.experiment.identity,
+        "seed": run.experiment.seed,
         "folder": str(out),
         "status": run.trajectory.status,
         "reason": run.trajectory.reason,
@@ -53,74 +80,11 @@ def train(options: Namespace) -> int:
         "wall_seconds": run.wall_seconds,
         "warnings": list(run.warnings),
     }
-    _show(options, record, repr(run))
-    return INTERRUPTED if run.trajectory.status == "interrupted" else 0
-
-
-def _can_draw() -> None:
-    """Find out before training, not after it, whether matplotlib is installed."""
-    from ..plots import new_axes
-
-    new_axes()
-
-
-def _trained(experiment: Any) -> Any:
-    from ..runs import train as run_experiment
-
-    with progress(f"train {experiment.name}") as report:
-        return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"train, loss {loss:.3g}"))
-
-
-def _writable(out: Path) -> None:
-    """Find out before a long run, not after it."""
-    from ..store import storage_errors
-
-    with storage_errors(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.parent / f".{out.name}-probe"
-        probe.write_text("")
-        probe.unlink()
-
-
-def changed(table: dict[str, Any], changes: list[str]) -> dict[str, Any]:
-    """The table with dotted entries replaced: "network.layers.0.width=20"."""
-    for change in changes:
-        path, equals, text = change.partition("=")
-        if not equals:
-            raise InputError(f"--set needs KEY=VALUE, for example --set initialization.scale=1e-5, got {change!r}")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        *parents, last = path.strip().split(".")
-        place: Any = table
-        for key in parents:
-            place = _entry(place, key, path)
-        if isinstance(place, list):
-            raise InputError(f"--set {path}: entry {last!r} of a list cannot be replaced whole; name a key in it")
-        if last == "kind" and place.get(last) != value:
-            place.clear()  # the options of the old kind do not fit the new one
-        place[last] = value
-    return table
-
-
-def _entry(place: Any, key: str, path: str) -> Any:
-    try:
-        return place[int(key)] if isinstance(place, list) else place[key]
-    except (KeyError, ValueError, IndexError, TypeError):
-        have = (
-            ", ".join(place)
-            if isinstance(place, dict)
-            else f"0 to {len(place) - 1}"
-            if isinstance(place, list)
-            else "nothing"
-        )
-        raise InputError(f"--set {path}: there is no {key!r} here; choose one of {have}") from None
 
 
 # ---------------------------------------------------------- stages, certify, report
-def _run_of(options: Namespace) -> Any:
-    """A stored run, or an experiment trained now."""
+def _run_of(options: Namespace) -> tuple[Any, bool]:
+    """(a run, whether it was trained only now): a stored one, or that of an experiment."""
     from ..experiments import find
     from ..store import load_run
 
@@ -131,136 +95,134 @@ def _run_of(options: Namespace) -> Any:
                 f"{options.run} was trained with seed {run.experiment.seed}, got --seed {options.seed};"
                 " leave it out, or name an experiment to train"
             )
-        return run
+        if run.trajectory.status != "stopped":
+            say(f"note: this run ended early ({run.trajectory.reason}), so its last plateau may not be its end")
+        return run, False
+    if Path(options.run).is_file() and not options.run.endswith(".toml"):
+        raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
         experiment = find(options.run)
     except InputError as error:
         raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
     run = _trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
     if run.trajectory.status == "interrupted":
-        raise KeyboardInterrupt
-    return run
+        _stop(run, True)
+    return run, True
 
 
-def _certified(run: Any) -> Any:
-    from ..stage import certify as certify_run
+def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
+    """End by Ctrl-C; a run that is nowhere on disk yet is saved first."""
+    from ..store import save_run
 
-    with progress(f"certify {run.experiment.name}") as report:
-        return certify_run(run, progress=lambda fraction, kind: report(fraction, f"certify, {kind}"))
+    kept = words or "the run folder is as it was"
+    if fresh:
+        out = _default_folder(run.experiment)
+        if out.exists():
+            kept = f"{out} exists already, so this run was not saved"
+        else:
+            with uninterrupted():
+                save_run(run, out)
+            kept = f"the training done so far is saved in {out}" + (f", {words}" if words else "")
+    raise KeyboardInterrupt(f"interrupted; {kept}")
 
 
-def _write_record(options: Namespace, found: Any, default: Path | None) -> None:
+def _stages(run: Any, fresh: bool) -> Any:
+    from ..stage import stages as find_stages
+
+    try:
+        return find_stages(run)
+    except KeyboardInterrupt:
+        _stop(run, fresh)
+
+
+def _certified(run: Any, fresh: bool) -> tuple[Any, bool]:
+    """(the stages, whether all are certified): stage by stage, so that Ctrl-C keeps those that are done."""
+    from ..stage import certify as certify_stages
+
+    found, done = _stages(run, fresh), []
+    try:
+        with progress(f"certify {run.experiment.name}") as report:
+            for k, stage in enumerate(found.stages):
+                report(k / len(found), f"{stage.kind} stage")
+                done += certify_stages(replace(found, stages=(stage,))).stages
+    except KeyboardInterrupt:
+        return replace(found, stages=(*done, *found.stages[len(done) :])), False
+    return replace(found, stages=tuple(done)), True
+
+
+def _record(found: Any) -> dict[str, Any]:
+    return {"runs": [found.record()]}
+
+
+def _write_record(found: Any, target: Path | None) -> None:
     from ..store import write_text
 
-    target = Path(options.out) if options.out else default
     if target is not None:
-        write_text(target, json.dumps(plain({"runs": [found.record()]}), indent=1))
-        _say(f"record in {target}")
+        write_text(target, json.dumps(plain(_record(found)), indent=1))
+        say(f"record in {target}")
 
 
 def stages(options: Namespace) -> int:
-    from ..stage import stages as find_stages
-
-    found = find_stages(_run_of(options))
-    _write_record(options, found, None)
-    _show(options, {"runs": [found.record()]}, repr(found))
-    return 0
+    """Find the plateaus and the effective units on each."""
+    target = file_to_write(Path(options.out)) if options.out else None
+    found = _stages(*_run_of(options))
+    _write_record(found, target)
+    show(options, _record(found), repr(found))
+    return DONE
 
 
 def certify(options: Namespace) -> int:
-    found = _certified(_run_of(options))
+    """Certify the fixed point behind every plateau; the record also goes into the run folder."""
     folder = Path(options.run)
-    _write_record(options, found, folder / "stages.json" if folder.is_dir() else None)
-    reasons = "\n".join(f"{s.kind}: {s.certificate.reason}" for s in found.stages)
-    _show(options, {"runs": [found.record()]}, f"{found!r}\n\n{reasons}")
-    return 0
+    target = Path(options.out) if options.out else folder / "stages.json" if folder.is_dir() else None
+    if target is not None:
+        file_to_write(target)
+    run, fresh = _run_of(options)
+    found, complete = _certified(run, fresh)
+    if not complete and not any(stage.certificate for stage in found.stages):
+        _stop(run, fresh)
+    with uninterrupted():
+        if complete or (target is not None and not target.exists()):
+            _write_record(found, target)
+        done = [stage for stage in found.stages if stage.certificate]
+        reasons = "\n".join(f"{stage.kind}: {stage.certificate.reason}" for stage in done)
+        show(options, _record(found), f"{found!r}\n\n{reasons}".rstrip())
+        if not complete:
+            _stop(run, fresh, f"{len(done)} of {len(found)} stages are certified")
+    return DONE
 
 
 def report(options: Namespace) -> int:
+    """Write the page of a run."""
     from ..report import write_report
 
     folder = Path(options.run)
-    target = (
-        Path(options.out) if options.out else folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
-    )
-    _writable(target)
-    _can_draw()
-    found = _certified(_run_of(options))
+    default = folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    target = file_to_write(Path(options.out) if options.out else default)
+    run, fresh = _run_of(options)
+    found, complete = _certified(run, fresh)
+    if not complete:
+        _stop(run, fresh, "no page was written")
     write_report(found, target)
-    _show(options, {"report": str(target)}, str(target))
-    return 0
+    say(f"page in {target}")
+    show(options, {"report": str(target)}, str(target))
+    return DONE
 
 
-# --------------------------------------------------------------- tour, list
+# --------------------------------------------------------------------- tour
 def tour(options: Namespace) -> int:
+    """The six networks of the paper and one on real data."""
     from .. import tour as tours
 
     out = tours.prepare(options.out or "tour")
-    _writable(out)
-    _can_draw()
-    with progress("tour") as show:
-        runs = tours.tour(out, seed=options.seed, progress=show)
-    _say(f"page in {out / 'index.html'}, record in {out / 'summary.json'}")
-    _show(options, tours.summary(runs), tours.table(runs))
-    return 0
+    place_to_write(out / "index.html")
+    with progress("tour") as show_progress:
+        runs = tours.tour(out, seed=options.seed, progress=show_progress)
+    say(f"page in {out / 'index.html'}, record in {out / 'summary.json'}")
+    show(options, tours.summary(runs), tours.table(runs))
+    return DONE
 
 
-def listing(options: Namespace) -> int:
-    if options.seed is not None:
-        raise InputError("--seed has no meaning for list; leave it out")
-    rows = LISTS[options.kind]()
-    text = text_table((options.kind.removesuffix("s"), ""), rows)
-    if options.out:
-        from ..store import write_text
-
-        write_text(options.out, text + "\n")
-    _show(options, [{"name": name, "description": words} for name, words in rows], text)
-    return 0
-
-
-def _units() -> list[tuple[str, str]]:
-    from .. import units
-
-    return [(name, _properties(units.make(name))) for name in units.names()]
-
-
-def _properties(unit: Any) -> str:
-    s = unit.symmetry
-    words = [
-        "linear in u" if s.linear else f"homogeneous ({s.homogeneous})" if s.homogeneous else "",
-        f"degree {s.degree}" if s.degree else "no silent point",
-    ]
-    return ", ".join(w for w in words if w)
-
-
-def _first_lines(classes: dict[str, type]) -> list[tuple[str, str]]:
-    return [(name, (cls.__doc__ or "").strip().splitlines()[0]) for name, cls in sorted(classes.items())]
-
-
-def _tasks() -> list[tuple[str, str]]:
-    from ..tasks import TASKS
-
-    return _first_lines(TASKS)
-
-
-def _rules() -> list[tuple[str, str]]:
-    from ..rules import RULES
-
-    return _first_lines(RULES)
-
-
-def _experiments() -> list[tuple[str, str]]:
-    folder = Path(__file__).parent.parent / "catalog"
-    tables = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))]
-    return [(table["name"], table["description"]) for table in tables]
-
-
-LISTS: dict[str, Callable[[], list[tuple[str, str]]]] = {
-    "units": _units,
-    "tasks": _tasks,
-    "rules": _rules,
-    "experiments": _experiments,
-}
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "tour": tour,
     "train": train,

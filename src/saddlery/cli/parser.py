@@ -7,11 +7,13 @@ import difflib
 import sys
 from typing import NoReturn
 
-CODES = "exit codes: 0 done, 1 numerical failure, 2 bad input, 3 storage, 4 unexpected, 130 interrupted"
+from .codes import INPUT, table
+
 KINDS = ("units", "tasks", "rules", "experiments")
+LARGEST_SEED = 2**63 - 1
 HELP = {
     "tour": (
-        "train and certify the six networks of the paper and one on real data; writes index.html and summary.json",
+        "train and certify the six networks of the paper and one on real data; writes index.html, summary.json and runs/",
         "saddlery tour --out tour",
     ),
     "train": (
@@ -24,12 +26,21 @@ HELP = {
     "list": ("list what experiments are made of", "saddlery list units"),
 }
 OUTS = {
-    "tour": "folder of the tour (default: tour)",
-    "train": "run folder (default: runs/NAME-seedSEED-ID)",
+    "tour": "folder of the tour (default: tour); an earlier tour there is replaced, anything else refused",
+    "train": "run folder (default: runs/NAME-seedSEED-ID); must not exist",
     "stages": "also write the JSON record to this file",
-    "certify": "file of the JSON record (default: RUN/stages.json)",
-    "report": "the HTML file (default: RUN/report.html)",
-    "list": "write the list to this file",
+    "certify": "file of the JSON record (default: RUN/stages.json if RUN is a folder)",
+    "report": "the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
+    "list": "also write the list to this file (as JSON with --json)",
+}
+OF_RUN = "train RUN, an experiment, with this seed; a finished run folder has its own"
+SEEDS = {
+    "tour": "seed of every experiment (default: each one's own)",
+    "train": "seed of the data, the initial weights and the batches (default: the experiment's own)",
+    "stages": OF_RUN,
+    "certify": OF_RUN,
+    "report": OF_RUN,
+    "list": "refused, since a list is not random",
 }
 
 
@@ -37,46 +48,78 @@ class Parser(argparse.ArgumentParser):
     """Errors in one sentence on stderr, exit code 2, with the nearest valid word."""
 
     def error(self, message: str) -> NoReturn:
-        sys.stderr.write(f"saddlery: {message}; see {self.prog} --help\n")
-        sys.exit(2)
+        _, _, names = message.partition("arguments are required: ")
+        if names:
+            help_of = {str(a.metavar): a.help for a in self._actions}
+            message = f"{names} is missing, {help_of[names]}"
+        more = "" if message.endswith("?") else f"; see {self.prog} --help"
+        sys.stderr.write(f"saddlery: {message}{more}\n")
+        sys.exit(INPUT)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            words = [str(c) for c in action.choices]
-            close = difflib.get_close_matches(str(value), words, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(words)}"
-            raise argparse.ArgumentError(None, f"{value!r} is not known; {hint}")
+            noun = "command" if action.dest == "command" else str(action.dest)
+            raise argparse.ArgumentError(None, f"{noun} {value!r} is not known; {hint(str(value), action.choices)}")
 
 
-def build() -> Parser:
-    """The whole parser."""
+def hint(word: str, words: object) -> str:
+    """The nearest valid word, or all of them."""
+    valid = [str(w) for w in words]  # type: ignore[attr-defined]
+    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.4)
+    return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(valid)}"
+
+
+def _seed(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^63 - 1, got {text!r}")
+    return value
+
+
+def _given(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must not be empty; is a variable of the shell unset?")
+    return text
+
+
+def build() -> tuple[Parser, dict[str, Parser]]:
+    """The whole parser, and the parser of each command."""
     top = Parser(
         prog="saddlery",
         description="Train, find the plateaus, certify the saddles, name the smaller network.",
-        epilog=f"example: saddlery tour\n{CODES}",
+        epilog=f"example: saddlery tour\n\n{table()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    parsers: dict[str, Parser] = {}
     for name, (words, example) in HELP.items():
-        sub = commands.add_parser(
+        sub = parsers[name] = commands.add_parser(
             name,
             help=words,
-            description=words,
-            epilog=f"example: {example}\n{CODES}",
+            description=f"{words[0].upper()}{words[1:]}.",
+            epilog=f"example: {example}\n\n{table()}",
             formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
         _subject(sub, name)
         sub.add_argument("--json", action="store_true", help="print the record as JSON on stdout")
-        sub.add_argument("--out", metavar="PATH", help=OUTS[name])
-        sub.add_argument("--seed", type=int, metavar="N", help="replace the experiment's seed")
-    return top
+        sub.add_argument("--out", metavar="PATH", type=_given, help=OUTS[name])
+        sub.add_argument("--seed", type=_seed, metavar="N", help=SEEDS[name])
+    return top, parsers
 
 
 def _subject(sub: argparse.ArgumentParser, name: str) -> None:
     if name == "train":
         sub.add_argument(
-            "experiment", metavar="EXPERIMENT", help="a shipped name (saddlery list experiments) or a TOML file"
+            "experiment",
+            metavar="EXPERIMENT",
+            type=_given,
+            help="a shipped name (saddlery list experiments) or a TOML file",
         )
         sub.add_argument(
             "--set",
@@ -84,18 +127,20 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             default=[],
             metavar="KEY=VALUE",
             dest="changes",
-            help="change one entry, a dotted path and a TOML value; may be given more than once",
+            help="change one entry, a dotted path and a TOML value, for example initialization.scale=1e-5; may be repeated",
         )
     elif name == "list":
-        sub.add_argument("kind", choices=KINDS, metavar="{" + ",".join(KINDS) + "}", help="what to list")
+        sub.add_argument("kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS))
     elif name != "tour":
-        sub.add_argument("run", metavar="RUN", help="a run folder, or an experiment to train first")
+        sub.add_argument("run", metavar="RUN", type=_given, help="a run folder, or an experiment to train first")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options; prints help or the version and exits where asked, exits 2 on misuse."""
-    parser = build()
-    options = parser.parse_args(arguments)
+    parser, parsers = build()
+    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
+        parser.error(f"the command comes first, then {arguments[0]!r}: saddlery COMMAND [options]")
+    options, rest = parser.parse_known_args(arguments)
     if options.version:
         from importlib import metadata
 
@@ -103,4 +148,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         sys.exit(0)
     if options.command is None:
         parser.error("a command is needed: " + ", ".join(HELP))
+    if rest:
+        _refuse(parsers[options.command], rest[0])
     return options
+
+
+def _refuse(sub: Parser, word: str) -> NoReturn:
+    """Something is left that no argument took."""
+    if not word.startswith("-"):
+        sub.error(f"{word!r} is one word too many; run the command once for each, and quote a path with spaces")
+    valid = [option for option in sub._option_string_actions if option.startswith("--")]
+    sub.error(f"option {word.partition('=')[0]!r} is not known; {hint(word.partition('=')[0], valid)}")

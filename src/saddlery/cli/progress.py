@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-EVERY = 10.0  # seconds between lines where there is no terminal
+from .interrupts import check
+
+FIRST, EVERY = 2.0, 10.0  # seconds to the first line and between lines where there is no terminal
 
 
 class Report(Protocol):
@@ -29,23 +31,29 @@ def _bar(title: str) -> Iterator[Report]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<36}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(title, total=1.0)
-        yield lambda fraction, words: bar.update(task, completed=fraction, description=words)
+
+        def report(fraction: float, words: str) -> None:
+            check()
+            bar.update(task, completed=fraction, description=f"{title}: {words}")
+
+        yield report
 
 
 def _lines(title: str) -> Iterator[Report]:
-    last = time.monotonic()
+    due = time.monotonic() + FIRST
 
     def report(fraction: float, words: str) -> None:
-        nonlocal last
-        if time.monotonic() - last > EVERY:
-            last = time.monotonic()
+        nonlocal due
+        check()
+        if fraction < 1 and time.monotonic() > due:
+            due = time.monotonic() + EVERY
             sys.stderr.write(f"{title}: {100 * fraction:.0f}% ({words})\n")
 
     yield report

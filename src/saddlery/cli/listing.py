@@ -1,0 +1,110 @@
+"""`saddlery list`: what experiments are made of, read from the registries themselves."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+import tomllib
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..checks import InputError
+from ..records import plain, text_table
+from .codes import DONE
+from .outputs import file_to_write, say, show
+
+Entry = tuple[str, str, Mapping[str, Any]]  # name, description, options with their defaults
+REQUIRED = "required"
+
+
+def listing(options: Namespace) -> int:
+    """List units, tasks, rules or experiments."""
+    if options.seed is not None:
+        raise InputError("--seed has no meaning for list, which is not random; leave it out")
+    target = file_to_write(Path(options.out)) if options.out else None
+    entries = LISTS[options.kind]()
+    record = [{"name": name, "description": words, "options": keys} for name, words, keys in entries]
+    text = _text(options.kind, entries)
+    if target is not None:
+        from ..store import write_text
+
+        write_text(target, (json.dumps(plain(record), indent=1) if options.json else text) + "\n")
+        say(f"list in {target}")
+    show(options, record, text)
+    return DONE
+
+
+def _text(kind: str, entries: list[Entry]) -> str:
+    columns, rows = (kind.removesuffix("s"), "what it is"), [[name, words] for name, words, _ in entries]
+    if any(keys for _, _, keys in entries):
+        columns = (columns[0], "keys", columns[1])
+        rows = [[name, ", ".join(keys) or "-", words] for name, words, keys in entries]
+    return text_table(columns, rows)
+
+
+def _units() -> list[Entry]:
+    from .. import units
+
+    makers = {name: units._REGISTRY[name] for name in units.names()}
+    return [(name, _properties(maker().symmetry), _parameters(maker)) for name, maker in makers.items()]
+
+
+def _parameters(maker: Callable[..., Any]) -> dict[str, Any]:
+    return {key: p.default for key, p in inspect.signature(maker).parameters.items()}
+
+
+def _properties(s: Any) -> str:
+    kind = "linear in its weights" if s.linear else f"homogeneous ({s.homogeneous})" if s.homogeneous else ""
+    silent = f"leading degree {s.degree}" if s.degree else "no silent point"
+    return ", ".join(words for words in (kind, silent) if words)
+
+
+def _classes(classes: Mapping[str, type]) -> list[Entry]:
+    return [(name, first_sentence(cls.__doc__ or ""), _keys(cls)) for name, cls in sorted(classes.items())]
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop that ends a word."""
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    found = re.match(r".*?[^\s.]\.(?=\s|$)", paragraph)
+    return found.group() if found else paragraph
+
+
+def _keys(cls: Any) -> dict[str, Any]:
+    return {f.name: _default(f) for f in dataclasses.fields(cls)}
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return REQUIRED if field.default is dataclasses.MISSING else field.default
+
+
+def _tasks() -> list[Entry]:
+    from ..tasks import TASKS
+
+    return _classes(TASKS)
+
+
+def _rules() -> list[Entry]:
+    from ..rules import RULES
+
+    return _classes(RULES)
+
+
+def _experiments() -> list[Entry]:
+    folder = Path(__file__).parent.parent / "catalog"
+    tables = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))]
+    return [(table["name"], table["description"], {}) for table in tables]
+
+
+LISTS: dict[str, Callable[[], list[Entry]]] = {
+    "units": _units,
+    "tasks": _tasks,
+    "rules": _rules,
+    "experiments": _experiments,
+}
