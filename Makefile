@@ -1,13 +1,15 @@
-# Everything happens in .venv, made from the first Python >= 3.11 found; nothing else is needed.
+# Everything happens in .venv, made from PYTHON (3.11 or newer) by pip alone.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # One thread a process: small networks gain nothing from a second one, and the tests run two processes.
 ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=cpu \
        XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 PYTEST := $(ONE) $(BIN)/python -m pytest
 
 .PHONY: tour test test-all lint bench clean
+.NOTPARALLEL: # two installs into one environment would spoil it
 
 tour: $(VENV)/.all
 	$(BIN)/saddlery tour --out tour
@@ -30,12 +32,21 @@ clean:
 
 # A stamp a set of extras: made only when the install succeeded, remade when pyproject.toml changes.
 $(VENV)/.all $(VENV)/.test $(VENV)/.dev: $(VENV)/.%: $(VENV)/.made pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[$*]"
+	@echo "installing saddlery[$*] into $(VENV): a minute or two the first time"
+	@$(PIP) install --editable ".[$*]"
 	@touch $@
 
+# .made holds the folder it was made in: environments cannot be moved, and a copied or half-made one is made again.
+# One without .made that has a working pip was made by hand, and is used as it is.
+MADE := $(shell test "$$(cat $(VENV)/.made 2>/dev/null)" = "$(CURDIR)" && $(BIN)/python -c "" 2>/dev/null && echo yes)
+ifneq ($(MADE),yes)
+.PHONY: $(VENV)/.made
+endif
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 $(VENV)/.made:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "saddlery needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1); run make PYTHON=python3.11" >&2; exit 1; }
-	@rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	@touch $@
+	@if ! test -e $@ && $(BIN)/python -c '$(NEW_ENOUGH)' 2>/dev/null && $(PIP) install --no-index pip 2>/dev/null; then :; else \
+	  $(PYTHON) -c '$(NEW_ENOUGH)' 2>/dev/null || { \
+	    echo "saddlery needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1). Run make PYTHON=python3.11" >&2; exit 1; }; \
+	  rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); \
+	fi
+	@echo "$(CURDIR)" > $@

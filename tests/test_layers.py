@@ -5,13 +5,19 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import saddlery
 
 ROOT = Path(saddlery.__file__).parent
+CHECKOUT = Path(__file__).parent.parent
+UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # may run code on load
+HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 LAYERS = {
     0: ["checks", "precision", "records"],
     1: ["units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
@@ -38,10 +44,12 @@ def imported(path: Path) -> set[str]:
             base = package[: len(package) - node.level + 1] if node.level else []
             full = ".".join([*base, *([node.module] if node.module else [])])
             names = [f"{full}.{alias.name}" for alias in node.names] if full == "saddlery" else [full]
-            found |= {name.split(".")[1] for name in names if name.startswith("saddlery.")}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("saddlery.")}
-    return found & set(LAYER)
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found |= {name.partition(".")[2].partition(".")[0] for name in names if name.split(".")[0] == "saddlery"}
+    return found
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -49,9 +57,15 @@ def test_imports_point_down(path):
     own = top(path)
     assert own in LAYER, f"{own} is in no layer: add it to the table"
     for other in imported(path) - {own}:
+        assert other in LAYER, f"{own} imports saddlery.{other}, which is no module: import it from its home"
         assert LAYER[other] <= LAYER[own], f"{own} (layer {LAYER[own]}) imports {other} (layer {LAYER[other]})"
         if LAYER[own] == 2:
             assert LAYER[other] != 1, f"the solver {own} knows the model {other}"
+
+
+def test_the_table_is_the_package():
+    assert sum(map(len, LAYERS.values())) == len(LAYER), "a module stands in two layers"
+    assert set(LAYER) == {top(path) for path in MODULES}
 
 
 def test_the_graph_has_no_cycle():
@@ -68,12 +82,19 @@ def test_the_graph_has_no_cycle():
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_print_no_pickle_no_global_switch(path):
     source = path.read_text()
-    tree = ast.parse(source)
-    calls = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    nodes = list(ast.walk(ast.parse(source)))
     if top(path) not in ("cli", "__main__"):
-        assert "print" not in calls
-    assert not {call for call in calls if call.endswith("config.update") or call.startswith("pickle.")}
-    assert "allow_pickle=True" not in source
+        assert "print" not in {node.id for node in nodes if isinstance(node, ast.Name)}
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    assert not UNSAFE & {name.split(".")[0] for name in modules}
+    assert not [
+        node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("config.update")
+    ]
+    for node in nodes:
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert ast.unparse(node.value) == "False"
+    assert "../shared" not in source
 
 
 def test_importing_changes_no_global_state_and_is_lazy():
@@ -82,6 +103,34 @@ def test_importing_changes_no_global_state_and_is_lazy():
         "assert not jax.config.jax_enable_x64; import jax.numpy as jnp; assert jnp.ones(1).dtype == 'float32'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join)
+def test_help_answers_without_the_engine(arguments):
+    code = (
+        "import sys; from saddlery.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        f"finally: sys.stderr.write(' '.join(sorted({HEAVY!r} & set(sys.modules))))"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert "saddlery" in done.stdout
+    assert done.stderr == "", f"imported for nothing: {done.stderr}"
+
+
+def test_oldest_versions_are_the_lower_bounds():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    assert saddlery.__version__ == project["version"]
+    declared = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
+    lower = {
+        needed.name: Version(part.version)
+        for needed in map(Requirement, declared)
+        for part in needed.specifier
+        if part.operator == ">="
+    }
+    lines = (CHECKOUT / "tools" / "oldest.txt").read_text().splitlines()
+    pinned = {name: Version(version) for name, _, version in (line.partition("==") for line in lines if line[0] != "#")}
+    assert pinned.pop("jaxlib") == pinned["jax"]
+    assert pinned == lower
 
 
 def test_at_most_twenty_names_at_top_level():
