@@ -68,9 +68,9 @@ def test_finite():
     bad[1, 2] = np.nan
     assert message(lambda: checks.finite(bad, "inputs")).startswith(
         "inputs must be finite, got inf at index (1, 1) and 2 such entries in all; remove")
-    assert message(lambda: checks.finite(np.zeros((0, 3)), "x")) == "x must be a non-empty array, got 'shape (0, 3)'"
+    assert message(lambda: checks.finite(np.zeros((0, 3)), "x")) == "x must be a non-empty array, got shape (0, 3)"
     for values in (np.array(["a"]), np.array([None]), np.array([1j])):
-        assert message(lambda v=values: checks.finite(v, "x")).startswith("x must be an array of real numbers, got 'dtype ")
+        assert message(lambda v=values: checks.finite(v, "x")).startswith("x must be an array of real numbers, got dtype ")
 
 
 def test_errors_are_of_one_family():

@@ -225,8 +225,8 @@ def go(theta=(0.0, 0.0), rule=STEPS, stop=None, **options):
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: Stop(), "stop must be given a flow_time or steps, got 'neither'; without one a run on a plateau might never end"),
-    (lambda: Stop(loss=0.1), "given a flow_time or steps"),
+    (lambda: Stop(), "flow_time or steps must be given, got neither; without one a run on a plateau might never end"),
+    (lambda: Stop(loss=0.1), "flow_time or steps must be given"),
     (lambda: Stop(flow_time=0.0), "flow_time must be a finite number above zero"),
     (lambda: Stop(flow_time=float("inf")), "flow_time must be a finite number above zero"),
     (lambda: Stop(steps=0), "steps must be a whole number of at least 1"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saddlery import Experiment, Initialization
+from saddlery import Experiment, Initialization, load_run, save_run, train
 from saddlery.checks import InputError
 from saddlery.driver import Stop
 from saddlery.experiments import catalog, find
@@ -94,7 +94,7 @@ def test_defaults_are_filled_in():
         ("[1.0, 0.4]", "[]", None),
         ("flow_time = 10.0", "flowtime = 10.0", "did you mean 'flow_time'"),
         ("flow_time = 10.0", "flow_time = -1.0", "flow_time must be a finite number above zero"),
-        ("flow_time = 10.0", "", "stop must be given a flow_time or steps"),
+        ("flow_time = 10.0", "", r"\[stop\] flow_time or steps must be given, got neither"),
         ("[stop]", "[stopp]", "key 'stopp' is not known; did you mean 'stop'"),
         (
             "[stop]",
@@ -106,7 +106,13 @@ def test_defaults_are_filled_in():
         ("[stop]", "[rule]\nkind = 'descent'\nlearning_rate = 0\n[stop]", "learning_rate must be"),
         ("[task]", "seed = -1\n[task]", "seed must be a whole number"),
         ("[task]", "precision = 'float16'\n[task]", "precision 'float16' is not known"),
-        ("[task]", "moments = 3\n[task]", "moments must be a bool"),
+        ("[task]", "seed = 9223372036854775808\n[task]", "seed must be below 2"),
+        ("[task]", "name = 3\n[task]", "name must be text, got 3"),
+        ("width = 5", "width = 5\nmixes = 1", "mixes must be true or false, got 1"),
+        ("width = 5", "width = 5\noutputs = 2.0", "outputs of a layer must be a whole number"),
+        ("[network]", "[network]\nreadout = 1", "readout must be true or false, got 1"),
+        ('unit = "linear"', 'unit = "linear"\nbias = 3', "bias must be true or false, got 3"),
+        ("[task]", "moments = 3\n[task]", "moments must be true or false"),
         ("[task]\nkind", "[task]\nkidn", "kind must be given"),
         ("[network]", "[[network]]", "must be a table"),
     ],
@@ -144,3 +150,38 @@ def test_unknown_field():
         Experiment.named("linear").replace(sede=1)
     with pytest.raises(dataclasses.FrozenInstanceError):
         Experiment.named("linear").seed = 3
+
+
+def test_a_network_too_large_to_record_is_refused():
+    e = Experiment.from_toml(MINIMAL)
+    huge = e.replace(network=e.network.with_widths([10**9]))
+    with pytest.raises(InputError, match=r"at most 1,000,000 parameters.*got 4,000,000,000; lower a width"):
+        huge.initial_state()
+
+
+# ---------------------------------------------------------------------- data files
+@pytest.fixture
+def own(tmp_path):
+    """An experiment beside its data, in a folder that is not the current one."""
+    (tmp_path / "data.csv").write_text("1,2\n-1,0.5\n0.25,-1\n")
+    path = tmp_path / "mine.toml"
+    task = '"arrays"\ninputs = "data.csv"\ncolumns = 1'
+    path.write_text(MINIMAL.replace('"linear_teacher"\nsingular_values = [1.0, 0.4]', task))
+    return path
+
+
+def test_data_files_are_relative_to_the_experiment_file(own):
+    e = Experiment.load(own)
+    assert e.task.data(0).inputs.tolist() == [[1.0], [-1.0], [0.25]]
+    assert Experiment.from_toml(e.pinned().to_toml()).pinned() == e.pinned()
+
+
+def test_a_run_is_never_judged_by_other_data_than_it_saw(own, tmp_path):
+    run = train(Experiment.load(own))
+    folder = save_run(run, tmp_path / "run")
+    assert load_run(folder).experiment == run.experiment == Experiment.load(own).pinned()
+    assert load_run(folder).objective().loss(run.trajectory.states[-1]) == pytest.approx(run.final_loss, rel=1e-12)
+    (tmp_path / "data.csv").write_text("1,2\n-1,0.5\n0.25,-1.0000001\n")
+    with pytest.raises(InputError, match=r"data.csv: the data must be those the experiment was trained on, got other numbers"):
+        load_run(folder).objective()
+    assert train(Experiment.load(own)).experiment.identity != run.experiment.identity

@@ -1,6 +1,7 @@
 """Plateaus: staircases with known answers (closed form), invariances, and curves that have none."""
 
 import time as clock
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -341,7 +342,7 @@ def test_more_noise_claims_fewer_plateaus():
         for sd in (0.0, 0.1, 0.3, 1.0, 3.0)
     ]
     assert counts[0] == 4 and counts[-1] < 1
-    assert all(later <= earlier for earlier, later in zip(counts, counts[1:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(counts))
 
 
 def test_a_drop_below_the_noise_is_not_claimed():
@@ -372,7 +373,7 @@ def test_any_finite_input_gives_ordered_intervals(loss, seed, falling):
     for p in found:
         assert t[0] <= p.start <= p.end <= t[-1]
         assert 0 <= p.first <= p.quietest <= p.last < len(t)
-    assert all(p.end <= q.start for p, q in zip(found, found[1:], strict=False))
+    assert all(p.end <= q.start for p, q in pairwise(found))
 
 
 @pytest.mark.parametrize(

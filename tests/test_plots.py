@@ -14,7 +14,10 @@ from matplotlib.figure import Figure
 
 from saddlery import Experiment, plots, stages, train
 from saddlery.checks import InputError
-from saddlery.stage import certify
+from saddlery.plots import spectra
+from saddlery.plots import units as unit_pictures
+from saddlery.plots.axes import INK, VERMILION
+from saddlery.stage import Stages, certify
 from saddlery.stage import stages as find_stages
 from saddlery.units import attention, convolution, dense, in_context
 
@@ -57,7 +60,7 @@ def fake(flow_time, loss, spans=(), last="end"):
     kinds = ["initial", *["intermediate"] * (len(spans) - 2), last][: len(spans)]
     stage = find_stages(fake.run).stages[0]
     made = tuple(replace(stage, kind=k, start=float(a), end=float(b)) for k, (a, b) in zip(kinds, spans, strict=True))
-    return plots.Stages(run, made)
+    return Stages(run, made)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -76,11 +79,11 @@ def labels(axes) -> list[str]:
 # ---------------------------------------------------------------- loss curves
 def test_the_loss_curve_draws_the_recorded_loss_and_the_certified_ones(linear):
     axes = plots.loss_curve(linear)
-    (curve,) = lines(axes, plots.INK)
+    (curve,) = lines(axes, INK)
     np.testing.assert_array_equal(
         curve.get_xydata(), np.column_stack([linear.run.trajectory.flow_time, linear.run.trajectory.loss])
     )
-    dashed = [line.get_ydata()[0] for line in lines(axes, plots.VERMILION)]
+    dashed = [line.get_ydata()[0] for line in lines(axes, VERMILION)]
     np.testing.assert_allclose(dashed, [0.58, 0.08, 0.0], atol=1e-12)  # closed form: what is left of 1^2/2 + 0.4^2/2
     assert labels(axes) == ["0 units", "1 unit", "2 units"]
     assert [patch.get_x() for patch in axes.patches] == [stage.start for stage in linear.stages]
@@ -94,7 +97,7 @@ def test_labels_name_quantity_and_unit(linear):
 
 
 def test_uncertified_stages_and_bare_runs_are_drawn(linear):
-    assert not lines(plots.loss_curve(stages(linear.run)), plots.VERMILION)
+    assert not lines(plots.loss_curve(stages(linear.run)), VERMILION)
     assert not plots.loss_curve(linear.run).patches
 
 
@@ -138,7 +141,7 @@ def test_crowded_names_shrink_to_numbers_and_keep_their_order():
 
 def test_a_log_loss_axis_leaves_out_what_rounding_made_negative():
     axes = plots.loss_curve(fake(np.arange(4.0), [1, 1e-3, -1e-16, 1e-9]).run, log=True)
-    assert np.isnan(lines(axes, plots.INK)[0].get_ydata()[2])
+    assert np.isnan(lines(axes, INK)[0].get_ydata()[2])
 
 
 # ---------------------------------------------------------------- observables
@@ -193,7 +196,7 @@ def test_limits_are_common_to_the_stages(linear):
 def test_more_weights_are_shown_on_principal_axes_and_say_so():
     rng = np.random.default_rng(0)
     u = rng.standard_normal((40, 1)) * np.array([[3.0, 0, 0, 4.0, 0]]) + 0.01 * rng.standard_normal((40, 5))
-    basis, names = plots._plane(dense("relu"), u)
+    basis, names = unit_pictures._plane(dense("relu"), u)
     np.testing.assert_allclose(basis[0], [0.6, 0, 0, 0.8, 0], atol=0.01)  # the direction the points were made along
     np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-12)
     assert names[0] == "principal axis 1 of 5 (100%)"
@@ -222,7 +225,7 @@ def test_heads_are_bars_of_their_strengths():
     shared = plots.View(np.eye(2, 3), ("", ""), 1.0, 5.0)
     axes = plots.draw_units(unit, rows, v, shared)
     assert [bar.get_height() for bar in axes.patches] == [5.0, 3.0, 0.0, 0.0]  # by hand
-    points = plots._points(unit, rows, v)
+    points = unit_pictures._points(unit, rows, v)
     np.testing.assert_array_equal(points[:4, 0], [3.0, 1.0, 0.0, 7.0])  # keys first
     assert not points[4:].any()
 
@@ -230,7 +233,7 @@ def test_heads_are_bars_of_their_strengths():
 def test_keys_and_queries_of_any_rank_are_their_columns():
     rng = np.random.default_rng(1)
     u = rng.standard_normal((3, 2, 4, 2))
-    points = plots._points(attention("linear", 2), u.reshape(3, -1), np.ones((3, 1)))
+    points = unit_pictures._points(attention("linear", 2), u.reshape(3, -1), np.ones((3, 1)))
     keys = {tuple(u[h, 0, :, r]) for h in range(3) for r in range(2)}
     assert {tuple(p) for p in points[:6]} == keys and len(points) == 12
 
@@ -254,7 +257,7 @@ def test_one_incoming_weight_is_drawn_against_the_outgoing_one():
 def test_every_kind_of_unit_is_drawn_even_one_and_even_silent(unit, size, count, scale):
     rng = np.random.default_rng(size)
     u, v = scale * rng.standard_normal((count, size)), scale * rng.standard_normal((count, 2))
-    basis, names = plots._plane(unit, plots._points(unit, u, v))
+    basis, names = unit_pictures._plane(unit, unit_pictures._points(unit, u, v))
     axes = plots.draw_units(unit, u, v, plots.View(basis, names, 1.0, 1.0))
     axes.figure.canvas.draw()
     assert axes.get_xlabel() and axes.get_ylabel()
@@ -334,7 +337,7 @@ def test_wide_spectra_get_a_symmetric_logarithm(values, scale):
 
 def test_thinning_drops_only_what_would_be_hidden():
     values = np.concatenate([np.zeros(1500), np.linspace(0, 1, 500)])
-    kept = plots._thinned(np.arange(1, 2001), values, 2000)
+    kept = spectra._thinned(np.arange(1, 2001), values, 2000)
     assert len(kept) < 1000 and kept[0] == 0
     assert np.diff([*kept, 2000]).max() <= 10  # 2000 points in a picture 200 points wide
 

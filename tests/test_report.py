@@ -13,6 +13,7 @@ import pytest
 from saddlery import Experiment, report, train
 from saddlery.certificates import Certificate
 from saddlery.checks import InputError, StorageError
+from saddlery.report import sections
 from saddlery.stage import Stages, certify
 from saddlery.stage import stages as find_stages
 
@@ -286,7 +287,7 @@ def test_an_empty_tour_is_a_page():
 
 def test_a_growing_tour_redraws_nothing(linear, attention, monkeypatch):
     report.tour_page([linear])
-    monkeypatch.setattr(report, "_draw_section", lambda found, k, heading: f"drawn {k}")
+    monkeypatch.setattr(sections, "_draw_section", lambda found, k, heading: f"drawn {k}")
     text = report.tour_page([linear, replace(attention)])
     assert "drawn 1" in text and "drawn 0" not in text
 

@@ -115,3 +115,20 @@ def test_an_interrupt_before_the_first_run_leaves_the_old_tour(tmp_path, monkeyp
     with pytest.raises(KeyboardInterrupt):
         tour(tmp_path / "tour", names=("linear",))
     assert {p: p.read_bytes() for p in (tmp_path / "tour").rglob("*") if p.is_file()} == before
+
+
+def test_a_run_that_diverges_does_not_end_the_tour(tmp_path, monkeypatch):
+    """Its record has no stages and says why; the page says so too; the others are as always."""
+    original = tours.train
+
+    def diverging(name, **options):
+        run = original(name)
+        failed = dataclasses.replace(run.trajectory, status="diverged", reason="the loss grew")
+        return dataclasses.replace(run, trajectory=failed) if name == "linear_conv" else run
+
+    monkeypatch.setattr(tours, "train", diverging)
+    tour(tmp_path, names=("linear_conv", "linear"))
+    failed, sound = json.loads((tmp_path / "summary.json").read_text())["runs"]
+    assert (failed["stages"], failed["status"], failed["reason"]) == ([], "diverged", "the loss grew")
+    assert len(sound["stages"]) == 3 and "reason" not in sound
+    assert "diverged, the loss grew" in (tmp_path / "index.html").read_text()

@@ -254,8 +254,8 @@ def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradi
     """The Hessian's spectrum at a state: dense up to 2,000 parameters, its lower and upper end by Lanczos beyond.
 
     The state is a fixed point only up to its gradient g. Where the Hessian is flat, an error d of the state leaves
-    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / max(1, |theta|)) cannot be told from zero; the zero tolerance
-    is that, or the rounding of the decomposition where it is larger.
+    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / max(1, |theta|)) cannot be told from zero; the zero
+    tolerance is that, or the rounding of the decomposition where it is larger.
     """
     if objective.size <= fixed_points.DENSE:
         found = dense_spectrum(hessian(objective, state))

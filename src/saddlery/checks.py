@@ -28,6 +28,18 @@ class StorageError(SaddleryError, OSError):
         return str(self.args[0]) if self.args else ""
 
 
+class Words(str):
+    """What was given, in words of our own: printed without the quotes of a value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+NOTHING = Words("nothing")
+
+
 def require(condition: bool, argument: str, needed: str, given: object, remedy: str = "") -> None:
     """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition` holds."""
     if not condition:
@@ -50,10 +62,17 @@ def real(value: float, argument: str) -> float:
 
 
 def whole(value: int, argument: str, least: int = 1, remedy: str = "") -> int:
-    """Return `value` if it is an integer of at least `least`."""
-    ok = isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value >= least
-    require(ok, argument, f"a whole number of at least {least}", value, remedy)
+    """Return `value` if it is an integer of at least `least` that fits into 64 bits."""
+    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    require(integer and value >= least, argument, f"a whole number of at least {least}", value, remedy)
+    require(value < 2**63, argument, "below 2^63", value, remedy)
     return int(value)
+
+
+def flag(value: bool, argument: str) -> bool:
+    """Return `value` if it is true or false."""
+    require(isinstance(value, bool), argument, "true or false", value)
+    return value
 
 
 def numbers(values: object, argument: str) -> np.ndarray:
@@ -85,8 +104,8 @@ def known(name: str, valid: Iterable[str], argument: str) -> str:
 def finite(array: np.ndarray, argument: str) -> np.ndarray:
     """Return `array` if it holds at least one number and every number is finite."""
     values = np.asarray(array)
-    require(values.size > 0, argument, "a non-empty array", f"shape {values.shape}")
-    require(values.dtype.kind in "fiub", argument, "an array of real numbers", f"dtype {values.dtype}")
+    require(values.size > 0, argument, "a non-empty array", Words(f"shape {values.shape}"))
+    require(values.dtype.kind in "fiub", argument, "an array of real numbers", Words(f"dtype {values.dtype}"))
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         where = tuple(int(k) for k in bad[0])

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .checks import InputError, finite, positive, require, whole
+from .checks import InputError, Words, finite, positive, require, whole
 from .rules import Rule, Walker
 
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
@@ -43,7 +43,7 @@ class Stop:
 
     def __post_init__(self) -> None:
         limits = (self.flow_time, self.steps)
-        require(any(v is not None for v in limits), "stop", "given a flow_time or steps", "neither",
+        require(any(v is not None for v in limits), "flow_time or steps", "given", Words("neither"),
                 "without one a run on a plateau might never end")
         if self.flow_time is not None:
             positive(self.flow_time, "flow_time")

@@ -15,7 +15,7 @@ import numpy as np
 import tomli_w
 
 from . import initializations, rules, tasks, units
-from .checks import InputError, known, require, whole
+from .checks import NOTHING, InputError, Words, flag, known, require, whole
 from .driver import Stop
 from .initializations import Initialization
 from .networks import Layer, Network
@@ -25,6 +25,7 @@ from .tasks import Task
 
 SECTIONS = ("name", "description", "seed", "precision", "moments", "task", "network", "initialization", "rule", "stop")
 REQUIRED = ("task", "network", "stop")
+MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
 LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
 
 
@@ -61,6 +62,10 @@ class Experiment:
         require(not (self.rule.batch and self.moments), "moments", "false for a rule with a batch size", self.moments)
 
     # ------------------------------------------------------------ what it means
+    def pinned(self) -> Experiment:
+        """The experiment with the content of its task's files fixed (see `Task.pinned`); `train` does this."""
+        return dataclasses.replace(self, task=self.task.pinned())
+
     def objective(self) -> Objective:
         """The loss this experiment trains, on its task's data."""
         return objective(self.network, self.task.data(self.seed), moments=False if self.rule.batch else self.moments)
@@ -68,6 +73,9 @@ class Experiment:
     def initial_state(self) -> np.ndarray:
         """The initial flat parameters (P,)."""
         data = self.task.data(self.seed)
+        count = self.network.count(data.shape, data.outputs)
+        require(count <= MOST, "the network", f"of at most {MOST:,} parameters, since every saved state is kept whole",
+                Words(f"{count:,}"), "lower a width")
         return self.initialization.draw(self.network, data.shape, data.outputs, self.seed)
 
     @property
@@ -111,14 +119,17 @@ class Experiment:
         return tomli_w.dumps(self.table())
 
     @staticmethod
-    def from_toml(text: str, source: str = "experiment") -> Experiment:
-        """The experiment a TOML text describes. Raises InputError naming the file, the line or the key."""
+    def from_toml(text: str, source: str = "experiment", folder: str | Path = ".") -> Experiment:
+        """The experiment a TOML text describes; the data files it names are relative to `folder`.
+
+        Raises InputError naming the file, the line or the key.
+        """
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise InputError(f"{source}: not valid TOML, {error}") from None
         try:
-            return from_table(table)
+            return from_table(table, folder)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
 
@@ -132,7 +143,7 @@ class Experiment:
             raise InputError(f"{path}: there is no such file{guess}") from None
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path}: the file cannot be read ({error})") from None
-        return Experiment.from_toml(text, str(path))
+        return Experiment.from_toml(text, str(path), Path(path).parent)
 
     @staticmethod
     def named(name: str) -> Experiment:
@@ -167,22 +178,23 @@ def find(reference: str | Path) -> Experiment:
     return Experiment.load(text) if text.endswith(".toml") or "/" in text else Experiment.named(text)
 
 
-def from_table(table: Mapping[str, Any]) -> Experiment:
-    """An experiment from nested dicts; each error names the key."""
+def from_table(table: Mapping[str, Any], folder: str | Path = ".") -> Experiment:
+    """An experiment from nested dicts, with data files relative to `folder`; each error names the key."""
     for key in table:
         known(key, SECTIONS, "key")
     for key in REQUIRED:
-        require(key in table, f"[{key}]", "given", "nothing", "see `saddlery list experiments` for examples")
+        require(key in table, f"[{key}]", "given", NOTHING, "see `saddlery list experiments` for examples")
     made = {
-        "task": _section(table, "task", lambda kind, **options: tasks.make(kind, **options)),
+        "task": _section(table, "task", lambda kind, **options: tasks.make(kind, folder, **options)),
         "network": _section(table, "network", _network),
         "stop": _section(table, "stop", _stop),
         "initialization": _section(table, "initialization", initializations.make),
         "rule": _section({"rule": {"kind": "flow", **dict(table.get("rule", {}))}}, "rule", rules.make),
     }
     simple = {k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table}
-    for key, kind in (("name", str), ("description", str), ("moments", bool)):
-        require(isinstance(simple.get(key, kind()), kind), key, f"a {kind.__name__}", simple.get(key))
+    for key in ("name", "description"):
+        require(isinstance(simple.get(key, ""), str), key, "text", simple.get(key))
+    flag(simple.get("moments", False), "moments")
     return Experiment(**made, **simple)
 
 
@@ -190,11 +202,11 @@ def _section(table: Mapping[str, Any], name: str, maker: Any) -> Any:
     section = table.get(name, {})
     require(isinstance(section, Mapping), f"[{name}]", "a table", section)
     if maker is not initializations.make and name in ("task", "rule"):
-        require("kind" in section, f"[{name}] kind", "given", "nothing", f"see `saddlery list {name}s`")
+        require("kind" in section, f"[{name}] kind", "given", NOTHING, f"see `saddlery list {name}s`")
     try:
         return maker(**section)
     except InputError as error:
-        raise InputError(f"[{name}] {error}") from None
+        raise InputError(f"[{name}] {str(error).removeprefix(f'{name}: ')}") from None
     except TypeError as error:
         raise InputError(f"[{name}] has a value of the wrong kind: {error}") from None
 
@@ -203,12 +215,12 @@ def _network(layers: Any = None, readout: bool = False, reads: str = "all", **re
     for key in rest:
         known(key, ("layers", "readout", "reads"), "key")
     require(isinstance(layers, list) and len(layers) > 0, "layers", "a list of tables, [[network.layers]]", layers)
-    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers)), bool(readout), reads)  # type: ignore[arg-type]
+    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers)), readout, reads)  # type: ignore[arg-type]
 
 
 def _layer(index: int, entry: dict[str, Any]) -> Layer:
     for key in ("unit", "width"):
-        require(key in entry, f"layer {index}: {key}", "given", "nothing")
+        require(key in entry, f"layer {index}: {key}", "given", NOTHING)
     whole(entry["width"], f"layer {index}: width", remedy="a layer needs at least one unit")
     own = {k: entry.pop(k) for k in LAYER_KEYS if k in entry}
     return Layer(units.make(own.pop("unit"), **entry), **own)

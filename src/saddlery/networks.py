@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .checks import InputError, known, require, whole
+from .checks import InputError, Words, flag, known, require, whole
 from .units import Unit
 
 Params = tuple[dict[str, Any], ...]
@@ -42,6 +42,10 @@ class Layer:
 
     def __post_init__(self) -> None:
         whole(self.width, "width of a layer", 0)  # zero units: what a reduction may leave
+        flag(self.mixes, "mixes")
+        flag(self.residual, "residual")
+        if self.outputs is not None:
+            whole(self.outputs, "outputs of a layer")
         require(self.mixes or not self.residual, "a residual layer", "one that mixes", "mixes = false",
                 "remove residual or set mixes = true")
 
@@ -66,15 +70,16 @@ class Network:
     reads: Literal["all", "last"] = "all"
 
     def __post_init__(self) -> None:
-        require(len(self.layers) > 0, "layers", "at least one layer", "none")
+        require(len(self.layers) > 0, "layers", "at least one layer", Words("none"))
+        flag(self.readout, "readout")
         known(self.reads, ("all", "last"), "reads")
         last = self.layers[-1]
         require(last.mixes, "the last layer", "one that mixes, since nothing follows it", "mixes = false")
         require(not self.readout or last.residual or last.outputs is not None, "the last layer",
-                "residual or given `outputs` when a read-out follows", "neither")
+                "residual or given `outputs` when a read-out follows", Words("neither"))
         for layer in self.layers[:-1]:
             require(not layer.mixes or layer.residual or layer.outputs is not None, "an inner layer that mixes",
-                    "residual or given `outputs`", "neither", "set outputs, or mixes = false to pass units on")
+                    "residual or given `outputs`", Words("neither"), "set outputs, or mixes = false to pass units on")
 
         for layer, after in zip(self.layers, self.layers[1:], strict=False):
             require(layer.mixes or after.unit.channels, "a layer that passes its units on",
@@ -118,6 +123,10 @@ class Network:
         if self.readout:
             result[-1]["readout"] = (shape[-1], outputs)
         return tuple(result)
+
+    def count(self, inputs: Shape, outputs: int) -> int:
+        """The number of parameters P."""
+        return sum(math.prod(s) for s in jax.tree.leaves(self.shapes(inputs, outputs), is_leaf=_is_shape))
 
     def _dimension(self, k: int, shape: Shape, outputs: int) -> int:
         layer = self.layers[k]

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .checks import InputError, finite, require
+from .checks import InputError, Words, finite, require
 from .losses import LOSSES, Loss
 from .networks import Network, Params, Shape, unflatten
 from .precision import in_float64
@@ -57,7 +57,7 @@ class Data:
     loss: Loss = LOSSES["squared"]
 
     def __post_init__(self) -> None:
-        require(self.moments is not None or self.inputs is not None, "data", "samples or moments", "neither")
+        require(self.moments is not None or self.inputs is not None, "data", "samples or moments", Words("neither"))
         if self.inputs is not None and self.targets is not None:
             finite(self.inputs, "inputs")
             finite(self.targets, "targets")
@@ -129,8 +129,7 @@ class Objective:
     @functools.cached_property
     def size(self) -> int:
         """P."""
-        shapes = self.network.shapes(self.function.shape, self.function.outputs)
-        return sum(math.prod(s) for p in shapes for s in p.values())
+        return self.network.count(self.function.shape, self.function.outputs)
 
     @property
     def samples(self) -> Samples:

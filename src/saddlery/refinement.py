@@ -27,7 +27,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from .checks import finite, positive, require, whole
+from .checks import Words, finite, positive, require, whole
 
 Vector = Float[np.ndarray, " P"]
 Matrix = Float[np.ndarray, "P P"]
@@ -117,7 +117,7 @@ def refine(
     """
     x = _checked_start(start)
     one = (hessian is None) != (hessian_vector is None)
-    require(one, "hessian or hessian_vector", "given, one of the two", "both" if hessian else "neither")
+    require(one, "hessian or hessian_vector", "given, one of the two", Words("both" if hessian else "neither"))
     target = positive(tolerance, "tolerance") * positive(scale, "scale")
     reach = positive(radius, "radius") if radius is not None else max(0.5 * float(np.linalg.norm(x)), 0.1)
     if basin is not None:

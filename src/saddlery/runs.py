@@ -44,13 +44,20 @@ class Run:
         return self.experiment.objective()
 
     @property
+    def failed(self) -> bool:
+        """Whether the run could not be continued: it diverged, or no step was small enough."""
+        return self.trajectory.status in FAILED
+
+    @property
     def final_loss(self) -> float:
         return float(self.trajectory.loss[-1])
 
     @property
     def gradient_scale(self) -> float:
-        """The task's gradient scale: the largest gradient norm along the run. Certificates are judged relative to it."""
-        return float(np.max(self.trajectory.gradient_norm))
+        """The task's gradient scale: the largest gradient norm along the run, where its loss is not above that of the start
+        (a run that diverges has no scale there). Certificates are judged relative to it."""
+        t = self.trajectory
+        return float(np.max(t.gradient_norm, where=t.loss <= t.loss[0], initial=0.0))
 
     def rows(self) -> list[tuple[str, object]]:
         e, t = self.experiment, self.trajectory
@@ -113,7 +120,7 @@ def train(
     chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
     if seed is not None:
         chosen = chosen.replace(seed=seed)
-    begin = time.perf_counter()
+    begin, chosen = time.perf_counter(), chosen.pinned()
     with precision_context(chosen.precision):
         objective = chosen.objective()
         function = objective.function
@@ -128,7 +135,8 @@ def train(
             seed=chosen.seed,
             progress=progress,
         )
-    if trajectory.status in FAILED and not keep_failed:
-        raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
     warnings = (SHORT,) if chosen.precision == "float32" else ()
-    return Run(chosen, trajectory, objective.exact, versions(), time.perf_counter() - begin, warnings)
+    run = Run(chosen, trajectory, objective.exact, versions(), time.perf_counter() - begin, warnings)
+    if run.failed and not keep_failed:
+        raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
+    return run

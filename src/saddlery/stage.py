@@ -85,6 +85,7 @@ class Stages:
             "final_loss": plain(self.run.final_loss),
             "identity": e.identity,
             "status": self.run.trajectory.status,
+            **({} if self.run.trajectory.status == "stopped" else {"reason": self.run.trajectory.reason}),
             "warnings": list(self.run.warnings),
             "stages": [stage.record() for stage in self.stages],
         }

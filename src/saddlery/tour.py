@@ -94,14 +94,14 @@ def tour(
 
 
 def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
-    """Train, save, then certify one experiment."""
-    run = train(name, seed=seed, progress=lambda share, _: progress(TRAINING * share, f"train {name}"))
+    """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes on."""
+    run = train(name, seed=seed, keep_failed=True, progress=lambda share, _: progress(TRAINING * share, f"train {name}"))
     if first:
         _clear(target)
     save_run(run, target / "runs" / name)
     if run.trajectory.status == "interrupted":
         raise KeyboardInterrupt
-    found, certified = stages(run), []
+    found, certified = Stages(run, ()) if run.failed else stages(run), []
     for k, stage in enumerate(found.stages):
         progress(TRAINING + (1 - TRAINING) * k / len(found), f"certify {name}")
         certified += certify(replace(found, stages=(stage,))).stages

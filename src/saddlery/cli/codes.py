@@ -10,7 +10,7 @@ CODES = {
     INPUT: "misuse or bad input: a name, an option, a file, a damaged run",
     STORAGE: "storage: the output exists already or cannot be written",
     UNEXPECTED: "unexpected error; SADDLERY_TRACEBACK=1 shows where",
-    INTERRUPTED: "interrupted by the keyboard; what was finished is saved",
+    INTERRUPTED: "interrupted by Ctrl-C or SIGTERM; what was finished is saved",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from ..checks import InputError
 from ..records import plain
-from .codes import DONE, INTERRUPTED
+from .codes import DONE, INTERRUPTED, NUMERICAL
 from .interrupts import uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
@@ -53,7 +53,7 @@ def _experiment(options: Namespace) -> Any:
         if options.seed is not None and any(change.partition("=")[0].strip() == "seed" for change in options.changes):
             raise InputError("the seed is given twice, by --seed and by --set seed; give it once")
         experiment = from_table(changed(experiment.table(), options.changes))
-    return experiment if options.seed is None else experiment.replace(seed=options.seed)
+    return (experiment if options.seed is None else experiment.replace(seed=options.seed)).pinned()
 
 
 def _default_folder(experiment: Any) -> Path:
@@ -220,7 +220,10 @@ def tour(options: Namespace) -> int:
         runs = tours.tour(out, seed=options.seed, progress=show_progress)
     say(f"page in {out / 'index.html'}, record in {out / 'summary.json'}")
     show(options, tours.summary(runs), tours.table(runs))
-    return DONE
+    failed = [found.run for found in runs if found.run.failed]
+    for run in failed:
+        say(f"the run of {run.experiment.name!r} failed: {run.trajectory.reason}")
+    return NUMERICAL if failed else DONE
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

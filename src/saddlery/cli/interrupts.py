@@ -1,4 +1,4 @@
-"""Ctrl-C: never lost, and never in the middle of saving. Imports nothing heavy."""
+"""Ctrl-C, and SIGTERM like it: never lost, and never in the middle of saving. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 
 _asked = False
+SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # and their usual handlers
 
 
 @contextlib.contextmanager
@@ -18,14 +19,14 @@ def watch() -> Iterator[None]:
     """
     global _asked
     _asked = False
-    if not _main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield
-        return
-    signal.signal(signal.SIGINT, _remember)
+    ours = [number for number, usual in SIGNALS.items() if _main_thread() and signal.getsignal(number) is usual]
+    for number in ours:
+        signal.signal(number, _remember)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in ours:
+            signal.signal(number, SIGNALS[number])
 
 
 def _remember(number: int, frame: object) -> None:
@@ -42,15 +43,16 @@ def check() -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """A second Ctrl-C does not spoil the saving of what the first one left."""
+    """A second Ctrl-C (or SIGTERM) does not spoil the saving of what the first one left."""
     if not _main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _main_thread() -> bool:

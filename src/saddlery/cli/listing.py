@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import re
 import tomllib
@@ -49,12 +48,7 @@ def _text(kind: str, entries: list[Entry]) -> str:
 def _units() -> list[Entry]:
     from .. import units
 
-    makers = {name: units._REGISTRY[name] for name in units.names()}
-    return [(name, _properties(maker().symmetry), _parameters(maker)) for name, maker in makers.items()]
-
-
-def _parameters(maker: Callable[..., Any]) -> dict[str, Any]:
-    return {key: p.default for key, p in inspect.signature(maker).parameters.items()}
+    return [(name, _properties(units.make(name).symmetry), units.options(name)) for name in units.names()]
 
 
 def _properties(s: Any) -> str:

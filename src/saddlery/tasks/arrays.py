@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from ..checks import InputError, finite, known, require, whole
+from ..checks import InputError, Words, finite, known, require, whole
 from ..losses import loss_named
 from ..objectives import Data
 from .base import Task
@@ -24,24 +25,35 @@ class Arrays(Task):
     inputs: an .npz with arrays "inputs" and "targets", or an .npy or CSV file of inputs, with `targets` naming the
     file of targets. A CSV holds numbers only, with or without one header line; with `columns` = k and no `targets`
     file, its last k columns are the targets. shape: reshape each input. loss: "squared" or "cross_entropy".
+    digest: SHA-256 of the numbers, filled in when a run is trained; files with other numbers are refused from then on.
     """
 
     kind: ClassVar[str] = "arrays"
+    FILES: ClassVar[tuple[str, ...]] = ("inputs", "targets")
     inputs: str = ""
     targets: str = ""
     columns: int = 0
     shape: tuple[int, ...] = ()
     loss: str = "squared"
+    digest: str = ""
+
+    def pinned(self) -> Arrays:
+        """With absolute paths and the digest of what the files hold now (of what they must hold, where it is given)."""
+        self.data(0)
+        absolute = {name: str(Path(getattr(self, name)).absolute()) for name in self.FILES if getattr(self, name)}
+        return replace(self, **absolute, digest=_digest(*self._read()))
 
     def data(self, seed: int) -> Data:
         require(bool(self.inputs), "inputs", "the path of a file", self.inputs)
         x, y = self._read()
+        require(self.digest in ("", _digest(x, y)), f"{self.inputs}: the data", "those the experiment was trained on",
+                Words("other numbers"), "restore the file, or remove digest from the experiment to train anew")
         finite(x, f"{self.inputs}: inputs")
         finite(y, f"{self.targets or self.inputs}: targets")
         require(x.ndim >= 2, f"{self.inputs}: inputs", "an array of at least two axes, samples first", x.shape)
         require(y.ndim >= 1, f"{self.targets or self.inputs}: targets", "an array with one row a sample", y.shape)
         y = y[:, None] if y.ndim == 1 else y
-        require(len(x) == len(y), "inputs and targets", "equally many", f"{len(x)} and {len(y)}")
+        require(len(x) == len(y), "inputs and targets", "equally many", Words(f"{len(x)} and {len(y)}"))
         for entries in self.shape:
             whole(entries, "shape")
         if self.shape:
@@ -66,6 +78,12 @@ class Arrays(Task):
         require(0 < self.columns < x.shape[-1], "columns", f"between 1 and {x.shape[-1] - 1} of the {x.shape[-1]} columns",
                 self.columns, "or name a file of targets")
         return x[:, : -self.columns], x[:, -self.columns :]
+
+
+def _digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of the shapes and the float64 numbers, its first 32 hexadecimal digits."""
+    parts = [part for a in arrays for part in (repr(a.shape).encode(), np.ascontiguousarray(a, "<f8").tobytes())]
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:32]
 
 
 def read_array(path: str) -> np.ndarray:
@@ -106,7 +124,7 @@ def _unreadable(path: str, error: Exception) -> InputError:
 
 
 def _numbers(array: np.ndarray, what: str) -> np.ndarray:
-    require(array.dtype.kind in "fiub", what, "an array of real numbers", f"dtype {array.dtype}")
+    require(array.dtype.kind in "fiub", what, "an array of real numbers", Words(f"dtype {array.dtype}"))
     return np.asarray(array, dtype=float)
 
 
@@ -122,7 +140,7 @@ def read_csv(path: str) -> np.ndarray:
         raise InputError(f"{path}: the file cannot be read as CSV text ({error})") from None
     header = bool(rows) and all(not _is_number(cell) for cell in rows[0][1])
     body = rows[1:] if header else rows
-    require(bool(body), path, "a CSV file with at least one row of numbers", "none")
+    require(bool(body), path, "a CSV file with at least one row of numbers", Words("none"))
     return np.array([_csv_row(row, number, len(body[0][1]), path) for number, row in body])
 
 

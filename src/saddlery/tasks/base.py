@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,7 @@ class Task(ABC):
     """
 
     kind: ClassVar[str] = ""
+    FILES: ClassVar[tuple[str, ...]] = ()  # options that name files: in an experiment file, relative to its folder
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -37,6 +39,10 @@ class Task(ABC):
     def data(self, seed: int) -> Data:
         """The data; the same seed gives the same data. Raises InputError for impossible settings."""
 
+    def pinned(self) -> Task:
+        """The same task with the content of its files fixed, so that a run is never judged by other data than it saw."""
+        return self
+
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -45,12 +51,18 @@ class Task(ABC):
         return {"kind": self.kind, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}
 
 
-def make(kind: str, **options: Any) -> Task:
-    """The task called `kind`; lists become tuples. Raises InputError for an unknown kind or option."""
+def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
+    """The task called `kind`; lists become tuples, files are relative to `folder`.
+
+    Raises InputError for an unknown kind or option.
+    """
     cls = TASKS[known(kind, TASKS, "task")]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         known(name, fields, f"option of task {kind!r}")
+    for name in cls.FILES:
+        if isinstance(options.get(name), str) and options[name]:
+            options[name] = str(Path(folder) / options[name])
     try:
         return cls(**{k: _tuples(v) for k, v in options.items()})
     except TypeError as error:

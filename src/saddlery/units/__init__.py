@@ -6,20 +6,20 @@ from collections.abc import Callable
 from inspect import signature as _signature
 from typing import Any
 
-from ..checks import InputError, known, require
+from ..checks import InputError, flag, known, require
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_symmetry, debug, leading_form
 from .convolution import convolution
 from .dense import ACTIVATIONS, dense
 
 __all__ = ["Lift", "Symmetry", "Unit", "attention", "check_symmetry", "convolution", "debug", "dense", "in_context",
-           "leading_form", "make", "names", "register"]
+           "leading_form", "make", "names", "options", "register"]
 
 Maker = Callable[..., Unit]
 
 
 def _dense_maker(activation: str) -> Maker:
-    return lambda bias=False: dense(activation, bool(bias))
+    return lambda bias=False: dense(activation, flag(bias, "bias"))
 
 
 def _convolution_maker(activation: str) -> Maker:
@@ -46,9 +46,9 @@ def names() -> list[str]:
 ELSEWHERE = ("width", "mixes", "outputs", "residual")  # options of a layer, that a misspelling may have meant
 
 
-def parameters(maker: Maker) -> list[str]:
-    """The options a unit takes."""
-    return list(_signature(maker).parameters)
+def options(name: str) -> dict[str, Any]:
+    """The options that the unit called `name` takes, with their defaults."""
+    return {key: parameter.default for key, parameter in _signature(_REGISTRY[name]).parameters.items()}
 
 
 def register(unit: Unit) -> Unit:
@@ -59,18 +59,18 @@ def register(unit: Unit) -> Unit:
     return unit
 
 
-def make(name: str, **options: Any) -> Unit:
+def make(name: str, **chosen: Any) -> Unit:
     """The unit called `name`, for example make("conv_relu", kernel=(3,), stride=2).
 
     Raises InputError for an unknown name (with the nearest valid one) or an option the unit does not have.
     """
     known(name, _REGISTRY, "unit")
-    for option in options:
-        known(option, [*parameters(_REGISTRY[name]), *ELSEWHERE], f"option of unit {name!r}")
+    for option in chosen:
+        known(option, [*options(name), *ELSEWHERE], f"option of unit {name!r}")
         require(option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}")
     try:
-        return _REGISTRY[name](**options)
+        return _REGISTRY[name](**chosen)
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"unit {name!r} could not be made from {options}: {error}") from None
+        raise InputError(f"unit {name!r} could not be made from {chosen}: {error}") from None

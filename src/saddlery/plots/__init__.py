@@ -1,0 +1,30 @@
+"""Pictures of what was computed: each function draws on the given axes, or on those of a new figure, and returns them.
+
+Nothing here simulates and no global style is touched. `Figure` objects are made outside pyplot, so that nothing needs a
+display: `loss_curve(run).figure.savefig("loss.pdf")`.
+"""
+
+from .axes import Window, new_axes, readable, units_label, window
+from .curves import loss_curve, singular_values, unit_norms
+from .spectra import spectrum
+from .units import View, draw_units, has_kinks, head_directions, is_head, layer_sides, unit_weights, view
+
+__all__ = [
+    "View",
+    "Window",
+    "draw_units",
+    "has_kinks",
+    "head_directions",
+    "is_head",
+    "layer_sides",
+    "loss_curve",
+    "new_axes",
+    "readable",
+    "singular_values",
+    "spectrum",
+    "unit_norms",
+    "unit_weights",
+    "units_label",
+    "view",
+    "window",
+]

@@ -1,0 +1,155 @@
+"""What every picture shares: axes, colours, the window of flow time and the shaded plateaus.
+
+Colours are those of Okabe & Ito, safe for the colour-blind, and whatever colour says is also said by a marker, a place or
+a word.
+"""
+
+# ruff: noqa: RUF001 (figures are set like print: a minus is a minus, a times sign a times sign)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..checks import InputError, require
+from ..runs import Run
+from ..stage import Stage, Stages
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+INK, MUTED, RULE = "#1a1a1a", "#6b6b6b", "#c4c4c4"
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
+FLOW_TIME = "flow time (learning rate × steps)"
+TAIL = 1.25  # the converged tail is cropped to a quarter of what came before
+SMALL = 8  # points, of labels inside the axes
+
+
+def new_axes(axes: Axes | None = None, size: tuple[float, float] = (5.0, 3.0)) -> Axes:
+    """The given axes, or those of a new figure of `size` inches; raises InputError where matplotlib is not installed."""
+    if axes is None:
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise InputError('pictures need matplotlib; install it with pip install "saddlery[plots]"') from None
+        axes = Figure(figsize=size, layout="constrained").add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:
+    """The run, and its stages (none, for a run alone); raises InputError for anything else."""
+    require(isinstance(subject, (Run, Stages)), "what is drawn", "a Run or its Stages", type(subject).__name__)
+    return (subject, ()) if isinstance(subject, Run) else (subject.run, subject.stages)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The part of flow time that is drawn, and on which scale."""
+
+    start: float
+    end: float
+    last: float
+    log: bool = False
+
+    def place(self, flow_time: float) -> float:
+        """Where a flow time falls, as a fraction of the axis."""
+        inside = min(max(flow_time, self.start), self.end)
+        if self.log:
+            return float(np.log(inside / self.start) / np.log(self.end / self.start))
+        return (inside - self.start) / (self.end - self.start)
+
+    @property
+    def label(self) -> str:
+        return FLOW_TIME + (
+            f"\ncropped at {readable(self.end)} of {readable(self.last)}" if self.end < 0.99 * self.last else ""
+        )
+
+
+def readable(value: float) -> str:
+    """Four digits, with commas rather than exponents up to a million."""
+    return f"{float(f'{value:.4g}'):,.10g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def window(subject: Run | Stages) -> Window:
+    """The window in which the stages of a run are legible.
+
+    From zero to a quarter beyond the last change of the loss (of a five-hundredth of its range, or the last plateau's
+    start). Logarithmic only where the narrowest pair of neighbouring stages would be less than 3% of a linear axis apart
+    and the logarithm at least doubles that.
+    """
+    run, stages = parts(subject)
+    t, loss = run.trajectory.flow_time, run.trajectory.loss
+    last = float(t[-1]) if np.isfinite(t[-1]) and t[-1] > 0 else 1.0
+    moving = np.flatnonzero(~(np.abs(loss - loss[-1]) <= 2e-3 * np.ptp(loss)))
+    settled = float(t[min(moving[-1] + 1, len(t) - 1)]) if len(moving) else last
+    if len(stages) > 1:
+        settled = max(settled, stages[-1].start)
+    linear = Window(0.0, min(TAIL * settled, last) or last, last)
+    first = stages[0].end / 3 if stages else 0.0
+    if len(stages) < 3 or not 0 < first < linear.end:
+        return linear
+    log = Window(first, linear.end, last, log=True)
+    gap, log_gap = (float(np.min(np.diff(middles(stages, w)))) for w in (linear, log))
+    return log if gap < 0.03 and log_gap > 2 * gap else linear
+
+
+def middles(stages: Sequence[Stage], shown: Window) -> list[float]:
+    """Where the middles of the plateaus fall, as fractions of the axis."""
+    return [0.5 * (shown.place(s.start) + shown.place(s.end)) for s in stages]
+
+
+def time_axis(axes: Axes, shown: Window) -> None:
+    """Scale, limits and label of an axis of flow time."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    if shown.log:
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(shown.start, shown.end)
+    axes.set_xlabel(shown.label)
+
+
+def bands(axes: Axes, stages: Sequence[Stage]) -> None:
+    """Plateaus as shaded bands, alternately darker."""
+    for k, stage in enumerate(stages):
+        axes.axvspan(stage.start, stage.end, color=SKY, alpha=(0.28, 0.15)[k % 2], linewidth=0, zorder=0)
+
+
+def units_label(stage: Stage) -> str:
+    """ "1 unit", "2 units", or "1 > 2 units" for several layers."""
+    units = stage.effective_units
+    if isinstance(units, int):
+        return f"{units} unit" + ("" if units == 1 else "s")
+    return " > ".join(map(str, units)) + " units"
+
+
+def name_bands(axes: Axes, stages: Sequence[Stage], shown: Window) -> None:
+    """Effective units above each band: in words where there is room, else the number, in two rows where that is tight."""
+    figure = axes.get_figure(root=True)
+    width = 72 * axes.get_position().width * (figure.get_figwidth() if figure is not None else 5.0)  # points
+    centres = middles(stages, shown)
+    room = [width * min([abs(m - n) for k, n in enumerate(centres) if k != j] or [1.0]) for j, m in enumerate(centres)]
+    raised = False
+    for stage, middle, free in zip(stages, centres, room, strict=True):
+        words = units_label(stage)
+        words = words if len(words) * 0.6 * SMALL < free else words.removesuffix("s").removesuffix(" unit")
+        raised = not raised if len(words) * 0.7 * SMALL > free else False
+        half = 0.3 * len(words) * SMALL / width
+        axes.annotate(
+            words,
+            (min(max(middle, half), 1 - half), 1),
+            (0, 12 if raised else 3),
+            "axes fraction",
+            "offset points",
+            ha="center",
+            va="bottom",
+            fontsize=SMALL,
+            color=MUTED,
+        )

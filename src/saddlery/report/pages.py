@@ -1,0 +1,73 @@
+"""Whole pages, of one run or of a tour."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..checks import require
+from ..stage import Stages
+from ..store import write_text
+from .sections import section
+from .style import LEGEND, STYLE
+from .tables import summary_table
+
+
+def run_page(found: Stages) -> str:
+    """The page of one run: curves, stages, certificates, experiment and versions, as one HTML document.
+
+    Cost: two or three pictures a stage and layer, about 0.1 s each. Raises InputError where matplotlib is missing.
+    """
+    require(
+        isinstance(found, Stages),
+        "a report",
+        "made of the Stages of a run",
+        type(found).__name__,
+        "pass stages(run) or certify(run)",
+    )
+    body = f"<header><p class=small>saddlery: report of a run</p></header>{section(found, 0, 'h1')}{LEGEND}"
+    return _page(f"{found.run.experiment.name}, a run of saddlery", body)
+
+
+def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) -> str:
+    """One page for many runs: a table of all runs and stages first, then a section a run.
+
+    summary: the record of the tour, if it should be on the page as text (see `tour.summary`).
+    """
+    runs = list(runs)
+    for found in runs:
+        require(isinstance(found, Stages), "a tour", "made of the Stages of runs", type(found).__name__)
+    count = sum(len(found) for found in runs)
+    certified = sum(s.certificate is not None and s.certificate.certified for found in runs for s in found.stages)
+    parts = [
+        "<header><h1>A tour of saddles</h1><p class=lead>",
+        f"{_plural(len(runs), 'run')}, {_plural(count, 'plateau')}, {_plural(certified, 'certified fixed point')}: what each",
+        " network rests on while it learns, and which smaller network that is.</p></header>",
+        summary_table(runs),
+        LEGEND,
+        *(section(found, k, "h2") for k, found in enumerate(runs)),
+    ]
+    if summary is not None:
+        text = html.escape(json.dumps(summary, indent=1))
+        parts.append(f"<details><summary>Record of the tour (JSON)</summary><pre>{text}</pre></details>")
+    return _page("A tour of saddles", "".join(parts))
+
+
+def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
+    """Write the page of a run, or of several, whole or not at all; returns the path. Raises StorageError."""
+    return write_text(path, run_page(found) if isinstance(found, Stages) else tour_page(found))
+
+
+def _page(title: str, body: str) -> str:
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><title>{html.escape(title)}</title><style>{STYLE}</style>'
+    )
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body><main>{body}</main></body></html>\n'
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'x' if noun.endswith('eau') else 's'}"

@@ -1,0 +1,130 @@
+"""The section of one run: facts, curves, a card a stage, certificates, experiment and versions."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+from .. import plots
+from ..records import number
+from ..stage import Stages
+from .figures import SQUARE, WIDE, figure
+from .tables import certificates, escaped, interval, verdict
+
+_DRAWN: WeakKeyDictionary[Stages, dict[tuple[int, str], str]] = WeakKeyDictionary()  # a growing tour redraws nothing
+
+
+def section(found: Stages, k: int, heading: str) -> str:
+    """The section of one run, drawn once for each Stages (which are immutable) and place."""
+    drawn = _DRAWN.setdefault(found, {})
+    if (k, heading) not in drawn:
+        drawn[k, heading] = _draw_section(found, k, heading)
+    return drawn[k, heading]
+
+
+def _draw_section(found: Stages, k: int, heading: str) -> str:
+    run, e = found.run, found.run.experiment
+    anchor = f"run-{k}"
+    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    parts = [
+        f'<section class="run" id="{anchor}" aria-labelledby="{anchor}-name">',
+        f'<{heading} id="{anchor}-name">{escaped(e.name)}</{heading}>',
+        f"<p class=lead>{escaped(e.description)}</p>" if e.description else "",
+        _facts(found),
+        _curves(found, anchor),
+        _cards(found, anchor),
+        certificates(found) if found.stages else "",
+        f"<details><summary>The experiment (TOML)</summary><pre>{html.escape(e.to_toml())}</pre></details>",
+        f'<p class="small">Experiment id {escaped(e.identity)}; {escaped(versions)}.</p></section>',
+    ]
+    return "".join(parts)
+
+
+def _facts(found: Stages) -> str:
+    """Who, what, how it ended; and what a reader should be warned of."""
+    run, t = found.run, found.run.trajectory
+    data = "samples" if run.data == "samples" else f"exact moments of the {run.data} feature"
+    rows = [
+        (name, {"data": data, "flow time": plots.readable(t.flow_time[-1])}.get(name, value))
+        for name, value in run.rows()
+        if name not in ("experiment", "warning", "loss")
+    ]
+    rows += [("loss at the start", number(t.loss[0])), ("final loss", number(run.final_loss))]
+    cells = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in rows)
+    notes = list(run.warnings)
+    if t.status != "stopped":
+        notes.append(f"This run was not completed: {t.status}, {t.reason}.")
+    if not found.stages:
+        notes.append("No plateau was found on this run.")
+    return f"<dl class=facts>{cells}</dl>" + "".join(f'<p class="note" role="note">{escaped(note)}</p>' for note in notes)
+
+
+def _curves(found: Stages, anchor: str) -> str:
+    run = found.run
+    dashed = any(s.certificate is not None and s.certificate.certified for s in found.stages)
+    words = "Loss against flow time." + (" Shaded: plateaus, named by effective units." if found.stages else "")
+    words += " Dashed: the loss of each certified fixed point." if dashed else ""
+    figures = [figure(lambda ax: plots.loss_curve(found, ax), f"{anchor}-loss", words, WIDE)]
+    layers = range(len(run.experiment.network.layers))
+    for k in layers:
+        of = f" of layer {k + 1}" if len(layers) > 1 else ""
+        pictures = (
+            (f"singular_values_{k}", plots.singular_values, f"The largest singular values{of} against flow time."),
+            (f"unit_norms_{k}", plots.unit_norms, f"The strength of every unit{of} against flow time."),
+        )
+        figures += [
+            figure(lambda ax, draw=draw, k=k: draw(found, ax, layer=k), f"{anchor}-{name}", caption, WIDE)
+            for name, draw, caption in pictures
+            if name in run.trajectory.observables
+        ]
+    return f"<div class=curves>{''.join(figures)}</div>"
+
+
+def _cards(found: Stages, anchor: str) -> str:
+    """One card a stage: the units of every layer there and the Hessian's spectrum at the fixed point behind it."""
+    if not found.stages:
+        return ""
+    layers = range(len(found.run.experiment.network.layers))
+    views = [plots.view(found.run, found.stages, layer=k) for k in layers]
+    cards = "".join(_card(found, j, views, f"{anchor}-stage-{j}") for j in range(len(found)))
+    hessian = any(s.certificate is not None for s in found.stages)
+    title = "Stages: the units of the run" + (", and the Hessian at the fixed point" if hessian else "")
+    return f"<h3>{title}</h3><div class=cards>{cards}</div>"
+
+
+def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> str:
+    stage, run = found[j], found.run
+    name = f"the {stage.kind} stage with {plots.units_label(stage)}"
+    figures = []
+    for k, shared in enumerate(views):
+        of = f" of layer {k + 1}" if len(views) > 1 else ""
+        unit = run.experiment.network.layers[k].unit
+        pictures = [("units", plots.unit_weights, f"Units{of} at {name}.")]
+        if plots.is_head(unit) and "rank" in unit.options:
+            pictures.append(("directions", plots.head_directions, f"Keys and queries{of} at {name}."))
+        figures += [
+            figure(
+                lambda ax, draw=draw, k=k, shared=shared: draw(run, stage, ax, layer=k, shared=shared),
+                f"{anchor}-{what}-{k}",
+                words,
+                SQUARE,
+                shown=False,
+            )
+            for what, draw, words in pictures
+        ]
+    c = stage.certificate
+    if c is not None:
+        counts = f"{_counts(c.index)} negative, {_counts(c.zero_modes)} zero"
+        there = f"Hessian eigenvalues at the fixed point behind {name}: {counts}."
+        words = there if c.certified else f"No fixed point was found behind {name}, so there is no spectrum."
+        figures.append(figure(lambda ax: plots.spectrum(c, ax), f"{anchor}-spectrum", words, SQUARE, shown=False))
+    rest = f"<span class=small>flow time {escaped(interval(stage))}<br>loss {escaped(stage.loss)}</span>"
+    return (
+        f'<article class="card"><h4>{escaped(plots.units_label(stage))} <small>{escaped(stage.kind)}</small></h4>'
+        f"<p>{verdict(stage)}<br>{rest}</p>{''.join(figures)}</article>"
+    )
+
+
+def _counts(count: int | None) -> str:
+    return "an unknown number" if count is None else str(count)
