@@ -269,7 +269,7 @@ def test_cross_entropy_never_uses_moments():
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda: Data((3,), 1), "data must be samples or moments, got 'neither'"),
+    (lambda: Data((3,), 1), "data must be samples or moments, got neither"),
     (lambda: Data((1,), 1, np.zeros((0, 1)), np.zeros((0, 1))), "inputs must be a non-empty array"),
     (lambda: Data((1,), 1, np.ones((2, 1)), np.array([[1.0], [np.nan]])), r"targets must be finite, got nan at index \(1, 0\)"),
     (lambda: Data((1,), 1, np.array([["a"]]), np.ones((1, 1))), "inputs must be an array of real numbers"),
