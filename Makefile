@@ -22,6 +22,7 @@ test-all: $(VENV)/.test
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/pyright
 
 bench: $(VENV)/.all

@@ -104,7 +104,10 @@ def test_rates_of_zero_are_a_limit():
     ("arguments", "message"),
     [
         ((1.0, np.ones((2, 3)), np.zeros((2, 2)), np.ones((2, 3))), r"must be balanced, .* depart from it by"),
-        ((1.0, np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3))), r"must be of shapes \(H, D\), \(O, H\) and \(O, D\)"),
+        (
+            (1.0, np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3))),
+            r"must be of shapes \(H, D\), \(O, H\) and \(O, D\)",
+        ),
         ((-1.0, np.eye(2), np.eye(2), np.eye(2)), "flow_time must be at or after 0"),
         ((1.0, np.eye(2), np.eye(2), np.full((2, 2), np.nan)), "correlation must be finite"),
     ],

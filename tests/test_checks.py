@@ -19,7 +19,10 @@ def message(call):
 
 def test_require():
     checks.require(True, "x", "y", None)
-    assert message(lambda: checks.require(False, "width", "a whole number", 2.5)) == "width must be a whole number, got 2.5"
+    assert (
+        message(lambda: checks.require(False, "width", "a whole number", 2.5))
+        == "width must be a whole number, got 2.5"
+    )
     assert message(lambda: checks.require(False, "a", "b", "c", "do d")) == "a must be b, got 'c'; do d"
 
 
@@ -30,7 +33,10 @@ def test_positive(value):
 
 @pytest.mark.parametrize("value", [0, 0.0, -1.0, math.nan, math.inf, True, "1", None, [1.0]])
 def test_not_positive(value):
-    assert message(lambda: checks.positive(value, "x", "fix")) == f"x must be a finite number above zero, got {value!r}; fix"
+    assert (
+        message(lambda: checks.positive(value, "x", "fix"))
+        == f"x must be a finite number above zero, got {value!r}; fix"
+    )
 
 
 @pytest.mark.parametrize("value", [math.nan, -math.inf, True, "1", None])
@@ -55,7 +61,10 @@ def test_numbers():
 
 def test_known_and_nearest():
     assert checks.known("relu", {"relu": 1, "tanh": 2}, "unit") == "relu"
-    assert message(lambda: checks.known("rleu", ["relu", "tanh"], "unit")) == "unit 'rleu' is not known; did you mean 'relu'?"
+    assert (
+        message(lambda: checks.known("rleu", ["relu", "tanh"], "unit"))
+        == "unit 'rleu' is not known; did you mean 'relu'?"
+    )
     assert message(lambda: checks.known("zzz", ["b", "a"], "unit")) == "unit 'zzz' is not known; choose one of a, b"
     assert checks.nearest("kernl", ["kernel", "stride"]) == "kernel"
     assert checks.nearest(3, ["kernel"]) == ""
@@ -67,10 +76,13 @@ def test_finite():
     bad = np.where(array == 4, np.inf, array)
     bad[1, 2] = np.nan
     assert message(lambda: checks.finite(bad, "inputs")).startswith(
-        "inputs must be finite, got inf at index (1, 1) and 2 such entries in all; remove")
+        "inputs must be finite, got inf at index (1, 1) and 2 such entries in all; remove"
+    )
     assert message(lambda: checks.finite(np.zeros((0, 3)), "x")) == "x must be a non-empty array, got shape (0, 3)"
     for values in (np.array(["a"]), np.array([None]), np.array([1j])):
-        assert message(lambda v=values: checks.finite(v, "x")).startswith("x must be an array of real numbers, got dtype ")
+        assert message(lambda v=values: checks.finite(v, "x")).startswith(
+            "x must be an array of real numbers, got dtype "
+        )
 
 
 def test_errors_are_of_one_family():

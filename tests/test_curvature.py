@@ -16,13 +16,33 @@ from saddlery.observables import UnitObservables
 from saddlery.tasks import LinearTeacher
 from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context
 
-tokenwise = Unit("tokenwise", lambda z, u: jnp.tanh(z * u), lambda shape: (shape[-1],), Symmetry(silent=True, degree=1),
-                 mixed=1, example=(4, 3))
+tokenwise = Unit(
+    "tokenwise",
+    lambda z, u: jnp.tanh(z * u),
+    lambda shape: (shape[-1],),
+    Symmetry(silent=True, degree=1),
+    mixed=1,
+    example=(4, 3),
+)
 weighted = Unit("weighted", lambda z, u: jnp.tanh(z * u), lambda shape: shape, Symmetry(silent=True, degree=1), mixed=1)
 
 SINGLE = {
-    **{name: (dense(name), (3,), 2) for name in
-       ("linear", "relu", "leaky_relu", "quadratic", "cubic", "tanh", "x_tanh_x", "erf", "gelu", "sine", "sigmoid")},
+    **{
+        name: (dense(name), (3,), 2)
+        for name in (
+            "linear",
+            "relu",
+            "leaky_relu",
+            "quadratic",
+            "cubic",
+            "tanh",
+            "x_tanh_x",
+            "erf",
+            "gelu",
+            "sine",
+            "sigmoid",
+        )
+    },
     "tanh bias": (dense("tanh", True), (3,), 2),
     "conv linear": (convolution("linear", (2,), 2), (2, 5), 2),
     "conv relu": (convolution("relu", (2,)), (1, 4), 1),
@@ -35,7 +55,12 @@ SINGLE = {
 }
 GENERAL = {
     "deep": (Network((Layer(dense("tanh"), 2, mixes=False), Layer(dense("tanh"), 3))), (3,), (2,), "squared"),
-    "conv > dense": (Network((Layer(convolution("tanh"), 2, mixes=False), Layer(dense("tanh"), 2))), (1, 3), (1,), "squared"),
+    "conv > dense": (
+        Network((Layer(convolution("tanh"), 2, mixes=False), Layer(dense("tanh"), 2))),
+        (1, 3),
+        (1,),
+        "squared",
+    ),
     "residual readout": (Network((Layer(dense("tanh"), 2, residual=True),), readout=True), (2,), (2,), "squared"),
     "attention": (Network((Layer(attention("linear"), 2),)), (3, 2), (3, 2), "squared"),
     "attention last": (Network((Layer(attention("softmax"), 2),), reads="last"), (3, 2), (2,), "squared"),
@@ -48,8 +73,9 @@ def made(network, shape, target, loss="squared", moments=False, seed=0, samples=
     rng = np.random.default_rng(seed)
     y = rng.standard_normal((samples, *target))
     y = np.eye(target[-1])[rng.integers(0, target[-1], samples)] if loss == "cross_entropy" else y
-    subject = objective(network, Data(shape, target[-1], rng.standard_normal((samples, *shape)), y, loss=LOSSES[loss]),
-                        moments=moments)
+    subject = objective(
+        network, Data(shape, target[-1], rng.standard_normal((samples, *shape)), y, loss=LOSSES[loss]), moments=moments
+    )
     return subject, rng.standard_normal(subject.size)
 
 
@@ -138,8 +164,9 @@ def test_observables_by_loops():
     root = lambda m: np.sqrt(np.maximum(np.linalg.eigvalsh(m)[::-1], 0))
     norms = [np.sqrt(sum(a * a for a in w1[i])) * np.sqrt(sum(a * a for a in w2[:, i])) for i in range(4)]
     np.testing.assert_allclose(seen["unit_norms_0"], norms, rtol=1e-13)
-    np.testing.assert_allclose(seen["unit_norms_1"], [np.linalg.norm(a) * np.linalg.norm(b) for a, b in
-                                                      zip(w2, w3, strict=True)], rtol=1e-13)
+    np.testing.assert_allclose(
+        seen["unit_norms_1"], [np.linalg.norm(a) * np.linalg.norm(b) for a, b in zip(w2, w3, strict=True)], rtol=1e-13
+    )
     values = np.linalg.eigvalsh(w1.T @ w1)
     assert float(seen["alignment_0"]) == pytest.approx(values[-1] / values.sum(), rel=1e-12)
     stacked = np.concatenate([w1, w2.T], axis=1)
@@ -147,7 +174,9 @@ def test_observables_by_loops():
     product = w2 @ w1
     np.testing.assert_allclose(seen["product_singular_values_0"], root(product.T @ product), rtol=1e-9)
     assert "product_singular_values_1" not in seen
-    aligned = UnitObservables(Network((Layer(dense("relu"), 3),)), (2,), 1)(jnp.asarray([1.0, 2, -2, -4, 3, 6, 1, 1, 1]))
+    aligned = UnitObservables(Network((Layer(dense("relu"), 3),)), (2,), 1)(
+        jnp.asarray([1.0, 2, -2, -4, 3, 6, 1, 1, 1])
+    )
     assert float(aligned["alignment_0"]) == pytest.approx(1.0, abs=1e-15)
     still = UnitObservables(Network((Layer(dense("relu"), 3),)), (2,), 1)(jnp.zeros(9))
     assert float(still["alignment_0"]) == 0.0

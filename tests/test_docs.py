@@ -18,7 +18,9 @@ from saddlery.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-MODULES = sorted(m.name for m in pkgutil.walk_packages(saddlery.__path__, "saddlery.") if not m.name.endswith("__main__"))
+MODULES = sorted(
+    m.name for m in pkgutil.walk_packages(saddlery.__path__, "saddlery.") if not m.name.endswith("__main__")
+)
 
 
 def blocks(text: str, language: str) -> list[str]:

@@ -47,13 +47,16 @@ def regression(seed=0):
 
 
 # ------------------------------------------------------------------------ ends
-@pytest.mark.parametrize(("stop", "reason"), [
-    (Stop(flow_time=1.5), "flow time 1.5 was reached"),
-    (Stop(steps=7), "all 7 steps were taken"),
-    (Stop(flow_time=100.0, loss=1e-2), "reached the asked 0.01"),
-    (Stop(flow_time=100.0, gradient_norm=1e-2), "gradient norm .* reached the asked 0.01"),
-    (Stop(flow_time=0.5, steps=500, loss=1e-9), "flow time 0.5 was reached"),
-])
+@pytest.mark.parametrize(
+    ("stop", "reason"),
+    [
+        (Stop(flow_time=1.5), "flow time 1.5 was reached"),
+        (Stop(steps=7), "all 7 steps were taken"),
+        (Stop(flow_time=100.0, loss=1e-2), "reached the asked 0.01"),
+        (Stop(flow_time=100.0, gradient_norm=1e-2), "gradient norm .* reached the asked 0.01"),
+        (Stop(flow_time=0.5, steps=500, loss=1e-9), "flow time 0.5 was reached"),
+    ],
+)
 @pytest.mark.parametrize("rule", [STEPS, GradientFlow()], ids=["descent", "flow"])
 def test_stops(rule, stop, reason):
     """(b) The last saved point is the first that meets the criterion, and the reason says which."""
@@ -77,7 +80,11 @@ def test_stops(rule, stop, reason):
 def test_divergence_is_a_status():
     """A learning rate above 2/curvature: diverged, with the remedy; the record ends at the excess."""
     record = run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(2.5), Stop(steps=1000))
-    assert record.status == "diverged" and "the loss grew to" in record.reason and "lower the learning rate" in record.reason
+    assert (
+        record.status == "diverged"
+        and "the loss grew to" in record.reason
+        and "lower the learning rate" in record.reason
+    )
     assert record.loss[-1] > 1e6 and record.step[-1] < 100
 
 
@@ -105,8 +112,9 @@ def test_interrupted_from_the_progress_callback():
         seen.append((fraction, loss))
         raise KeyboardInterrupt
 
-    record = run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=300_000), progress=interrupt,
-                 resolution=1e-9)
+    record = run(
+        bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=300_000), progress=interrupt, resolution=1e-9
+    )
     assert record.status == "interrupted" and "keyboard" in record.reason
     assert 0 < len(record.loss) == len(record.states) == driver.SAVES and record.rejected == 0
     assert 0 < seen[0][0] < 1 and seen[0][1] == record.loss[-1]
@@ -116,8 +124,15 @@ def test_interrupted_from_the_progress_callback():
 
 def test_progress_ends_at_one():
     fractions = []
-    run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-3), Stop(steps=600), resolution=1e-9,
-        progress=lambda fraction, loss: fractions.append(fraction))
+    run(
+        bowl,
+        jnp.ones(2),
+        np.zeros(2),
+        GradientDescent(1e-3),
+        Stop(steps=600),
+        resolution=1e-9,
+        progress=lambda fraction, loss: fractions.append(fraction),
+    )
     assert len(fractions) == 3 and fractions == sorted(fractions) and fractions[-1] == 1.0
 
 
@@ -139,15 +154,19 @@ def test_saved_where_it_moves_and_sparsely_on_plateaus():
 
 def test_coarser_resolution_saves_fewer_points_of_the_same_path():
     """(c) What is saved does not change the steps: coarse points are among the fine ones."""
-    fine, coarse = (run(staircase, TARGET, SMALL, GradientDescent(0.02), Stop(flow_time=30.0), resolution=r) for r in (1e-9, 0.3))
+    fine, coarse = (
+        run(staircase, TARGET, SMALL, GradientDescent(0.02), Stop(flow_time=30.0), resolution=r) for r in (1e-9, 0.3)
+    )
     assert len(coarse.loss) < len(fine.loss) and coarse.step[-1] == fine.step[-1]
     np.testing.assert_array_equal(coarse.states, fine.states[np.isin(fine.step, coarse.step)])
 
 
 def test_limit_bounds_the_saved_points():
     """(b) Beyond `limit` points the resolution doubles chunk by chunk; without it every one of 20,000 steps is saved."""
-    every, bounded = (run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=20_000), resolution=1e-6, limit=n)
-                      for n in (100_000, 300))
+    every, bounded = (
+        run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=20_000), resolution=1e-6, limit=n)
+        for n in (100_000, 300)
+    )
     assert len(every.loss) == 20_001 and bounded.step[-1] == 20_000
     assert len(bounded.loss) < 300 + driver.SAVES * np.log2(1 / 1e-6)
     np.testing.assert_array_equal(every.states[bounded.step], bounded.states)
@@ -165,7 +184,9 @@ def test_observables_are_of_the_saved_states():
         for name, value in again.items():
             np.testing.assert_allclose(record.observables[name][k], value, rtol=1e-12)
         np.testing.assert_allclose(record.loss[k], subject.loss(record.states[k]), rtol=1e-13)
-        np.testing.assert_allclose(record.gradient_norm[k], np.linalg.norm(subject.gradient(record.states[k])), rtol=1e-12)
+        np.testing.assert_allclose(
+            record.gradient_norm[k], np.linalg.norm(subject.gradient(record.states[k])), rtol=1e-12
+        )
 
 
 # ----------------------------------------------------------------- repeatability
@@ -173,8 +194,9 @@ def test_observables_are_of_the_saved_states():
 def test_repeats_bit_for_bit_without_compiling_again(rule):
     """(c) Two runs give the same bits, with one program: also from another start and for another length."""
     subject, theta = regression()
-    go = lambda start, steps, seed=3: run(subject.function, subject.samples, start, rule, Stop(steps=steps),
-                                          batch=draw_batch, seed=seed)
+    go = lambda start, steps, seed=3: run(
+        subject.function, subject.samples, start, rule, Stop(steps=steps), batch=draw_batch, seed=seed
+    )
     first, second = go(theta, 40), go(theta, 40)
     for name in ("flow_time", "step", "loss", "gradient_norm", "states"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
@@ -190,8 +212,16 @@ def test_repeats_bit_for_bit_without_compiling_again(rule):
 def test_stochastic_descent_by_a_loop():
     """(d) The batches of each step drawn one by one with the run's own keys, weights moved in NumPy."""
     subject, theta = regression()
-    record = run(subject.function, subject.samples, theta, GradientDescent(0.1, batch=5), Stop(steps=12), batch=draw_batch,
-                 seed=9, resolution=1e-12)
+    record = run(
+        subject.function,
+        subject.samples,
+        theta,
+        GradientDescent(0.1, batch=5),
+        Stop(steps=12),
+        batch=draw_batch,
+        seed=9,
+        resolution=1e-12,
+    )
     keys = jax.jit(lambda k: jax.random.fold_in(jax.random.key(9), k))
     slope = jax.jit(lambda t, key: jax.grad(subject.function)(t, draw_batch(subject.samples, key, 5)))
     for k in range(13):
@@ -224,22 +254,34 @@ def go(theta=(0.0, 0.0), rule=STEPS, stop=None, **options):
     return run(bowl, jnp.ones(2), np.asarray(theta), rule, stop or Stop(steps=3), **options)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: Stop(), "flow_time or steps must be given, got neither; without one a run on a plateau might never end"),
-    (lambda: Stop(loss=0.1), "flow_time or steps must be given"),
-    (lambda: Stop(flow_time=0.0), "flow_time must be a finite number above zero"),
-    (lambda: Stop(flow_time=float("inf")), "flow_time must be a finite number above zero"),
-    (lambda: Stop(steps=0), "steps must be a whole number of at least 1"),
-    (lambda: Stop(steps=2.5), "steps must be a whole number"),
-    (lambda: Stop(steps=2, loss=float("nan")), "stop: loss must be a finite number"),
-    (lambda: Stop(steps=2, gradient_norm="a"), "stop: gradient_norm must be a finite number"),
-    (lambda: go([np.nan, 0.0]), r"the initial weights must be finite, got nan at index \(0,\)"),
-    (lambda: go([]), "the initial weights must be a non-empty array"),
-    (lambda: go(resolution=0.0), "resolution must be a finite number above zero"),
-    (lambda: go(rule=GradientDescent(0.1, batch=2)), "needs a way to draw batches; train on samples"),
-    (lambda: go(stop=Stop(steps=3, loss=2.0)), "stop: loss must be below its value 1 at the start, got 2.0; lower it"),
-    (lambda: go([1.0, 1.0], stop=Stop(steps=3, gradient_norm=0.1)), "stop: gradient_norm must be below its value 0"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: Stop(),
+            "flow_time or steps must be given, got neither; without one a run on a plateau might never end",
+        ),
+        (lambda: Stop(loss=0.1), "flow_time or steps must be given"),
+        (lambda: Stop(flow_time=0.0), "flow_time must be a finite number above zero"),
+        (lambda: Stop(flow_time=float("inf")), "flow_time must be a finite number above zero"),
+        (lambda: Stop(steps=0), "steps must be a whole number of at least 1"),
+        (lambda: Stop(steps=2.5), "steps must be a whole number"),
+        (lambda: Stop(steps=2, loss=float("nan")), "stop: loss must be a finite number"),
+        (lambda: Stop(steps=2, gradient_norm="a"), "stop: gradient_norm must be a finite number"),
+        (lambda: go([np.nan, 0.0]), r"the initial weights must be finite, got nan at index \(0,\)"),
+        (lambda: go([]), "the initial weights must be a non-empty array"),
+        (lambda: go(resolution=0.0), "resolution must be a finite number above zero"),
+        (lambda: go(rule=GradientDescent(0.1, batch=2)), "needs a way to draw batches; train on samples"),
+        (
+            lambda: go(stop=Stop(steps=3, loss=2.0)),
+            "stop: loss must be below its value 1 at the start, got 2.0; lower it",
+        ),
+        (
+            lambda: go([1.0, 1.0], stop=Stop(steps=3, gradient_norm=0.1)),
+            "stop: gradient_norm must be below its value 0",
+        ),
+    ],
+)
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()

@@ -182,6 +182,8 @@ def test_a_run_is_never_judged_by_other_data_than_it_saw(own, tmp_path):
     assert load_run(folder).experiment == run.experiment == Experiment.load(own).pinned()
     assert load_run(folder).objective().loss(run.trajectory.states[-1]) == pytest.approx(run.final_loss, rel=1e-12)
     (tmp_path / "data.csv").write_text("1,2\n-1,0.5\n0.25,-1.0000001\n")
-    with pytest.raises(InputError, match=r"data.csv: the data must be those the experiment was trained on, got other numbers"):
+    with pytest.raises(
+        InputError, match=r"data.csv: the data must be those the experiment was trained on, got other numbers"
+    ):
         load_run(folder).objective()
     assert train(Experiment.load(own)).experiment.identity != run.experiment.identity

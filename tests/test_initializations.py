@@ -37,10 +37,15 @@ def test_scale_only_scales_and_seeds_repeat():
     assert not np.array_equal(draw(1e-3, 5), draw(1e-3, 6))
 
 
-@pytest.mark.parametrize(("network", "shape"), [
-    (Network((Layer(dense("linear"), 5),)), (3,)), (Network((Layer(convolution("relu", (2,)), 4),)), (2, 5)),
-    (Network((Layer(attention("linear", 2), 3),)), (4, 3)),
-], ids=["dense", "conv", "attention"])
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        (Network((Layer(dense("linear"), 5),)), (3,)),
+        (Network((Layer(convolution("relu", (2,)), 4),)), (2, 5)),
+        (Network((Layer(attention("linear", 2), 3),)), (4, 3)),
+    ],
+    ids=["dense", "conv", "attention"],
+)
 def test_balanced(network, shape):
     """(b) |u_i| = |v_i| for every unit; incoming weights as for isotropic."""
     u, v = sides(network, Initialization("balanced", 0.1).draw(network, shape, 2, 1), shape, 2)
@@ -60,19 +65,31 @@ def test_low_rank():
     assert 0.2 < np.var(several) < 0.3  # size^2 = 0.25, within 20 percent
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: Initialization("balance"), "did you mean 'balanced'"),
-    (lambda: Initialization(scale=0.0), "scale of the initialization must be a finite number above zero, got 0.0; saddle-to"),
-    (lambda: Initialization(scale=-1e-3), "above zero"),
-    (lambda: Initialization(scale=float("nan")), "above zero"),
-    (lambda: Initialization("low_rank", 1e-3), "rank of the initialization must be a whole number of at least 1"),
-    (lambda: Initialization("low_rank", 1e-3, rank=1), "size of the initialization must be a finite number above zero"),
-    (lambda: Initialization("isotropic", 1e-3, rank=1), "left out unless kind"),
-    (lambda: Initialization("low_rank", 1e-3, 101, 1.0).draw(WIDE, (2,), 2, 0), "at most the width 100, got 101"),
-    (lambda: Initialization("balanced").draw(DEEP, (2,), 2, 0), "use isotropic for layers that pass on"),
-    (lambda: Initialization("low_rank", 1e-3, 1, 1.0).draw(DEEP, (2,), 2, 0), "use isotropic for layers that pass on"),
-    (lambda: initializations.make(scael=1.0), "did you mean 'scale'"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Initialization("balance"), "did you mean 'balanced'"),
+        (
+            lambda: Initialization(scale=0.0),
+            "scale of the initialization must be a finite number above zero, got 0.0; saddle-to",
+        ),
+        (lambda: Initialization(scale=-1e-3), "above zero"),
+        (lambda: Initialization(scale=float("nan")), "above zero"),
+        (lambda: Initialization("low_rank", 1e-3), "rank of the initialization must be a whole number of at least 1"),
+        (
+            lambda: Initialization("low_rank", 1e-3, rank=1),
+            "size of the initialization must be a finite number above zero",
+        ),
+        (lambda: Initialization("isotropic", 1e-3, rank=1), "left out unless kind"),
+        (lambda: Initialization("low_rank", 1e-3, 101, 1.0).draw(WIDE, (2,), 2, 0), "at most the width 100, got 101"),
+        (lambda: Initialization("balanced").draw(DEEP, (2,), 2, 0), "use isotropic for layers that pass on"),
+        (
+            lambda: Initialization("low_rank", 1e-3, 1, 1.0).draw(DEEP, (2,), 2, 0),
+            "use isotropic for layers that pass on",
+        ),
+        (lambda: initializations.make(scael=1.0), "did you mean 'scale'"),
+    ],
+)
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()

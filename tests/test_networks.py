@@ -34,16 +34,29 @@ NETWORKS = {
     "attention last": (Network((Layer(attention("linear"), 2),), reads="last"), (4, 3), 2),
     "in context": (Network((Layer(in_context("linear", 2), 3),)), (5, 3), 1),
     "deep linear": (Network((passing(dense("linear"), 4), Layer(dense("linear"), 3))), (3,), 2),
-    "deep relu bias": (Network((passing(dense("relu", True), 4), passing(dense("tanh", True), 3),
-                                Layer(dense("relu", True), 5))), (3,), 2),
+    "deep relu bias": (
+        Network((passing(dense("relu", True), 4), passing(dense("tanh", True), 3), Layer(dense("relu", True), 5))),
+        (3,),
+        2,
+    ),
     "conv > dense": (Network((passing(convolution("relu", (2,)), 3), Layer(dense("tanh", True), 4))), (2, 4), 2),
     "conv > conv": (Network((passing(convolution("relu", (2,)), 3), Layer(convolution("linear", (2,)), 2))), (1, 5), 1),
     "conv 2-D > dense": (Network((passing(convolution("relu", (2, 2), 2), 2), Layer(dense("relu"), 3))), (1, 4, 4), 2),
     "residual": (Network((Layer(dense("tanh"), 4, residual=True), Layer(dense("relu"), 3))), (3,), 2),
-    "residual readout": (Network((Layer(dense("relu"), 4, residual=True), Layer(dense("tanh"), 2, residual=True)),
-                                 readout=True), (3,), 2),
-    "attention stack": (Network((Layer(attention("linear"), 2, residual=True), Layer(attention("softmax"), 3, outputs=4)),
-                                readout=True, reads="last"), (4, 3), 2),
+    "residual readout": (
+        Network((Layer(dense("relu"), 4, residual=True), Layer(dense("tanh"), 2, residual=True)), readout=True),
+        (3,),
+        2,
+    ),
+    "attention stack": (
+        Network(
+            (Layer(attention("linear"), 2, residual=True), Layer(attention("softmax"), 3, outputs=4)),
+            readout=True,
+            reads="last",
+        ),
+        (4, 3),
+        2,
+    ),
     "mixes inside": (Network((Layer(dense("relu"), 4, outputs=3), Layer(dense("tanh"), 2))), (3,), 2),
 }
 
@@ -160,10 +173,30 @@ def loop_mixes_inside(p, z):
     return sum(np.tanh(u @ z) * v for u, v in zip(p[1]["u"], p[1]["v"], strict=True))
 
 
-LOOPS = dict(zip(NETWORKS, (
-    loop_dense, loop_dense_bias, loop_conv_1d, loop_conv_2d, loop_attention, loop_attention_last, loop_in_context,
-    loop_deep_linear, loop_deep_relu_bias, loop_conv_then_dense, loop_conv_then_conv, loop_conv_2d_then_dense,
-    loop_residual, loop_residual_readout, loop_attention_stack, loop_mixes_inside), strict=True))
+LOOPS = dict(
+    zip(
+        NETWORKS,
+        (
+            loop_dense,
+            loop_dense_bias,
+            loop_conv_1d,
+            loop_conv_2d,
+            loop_attention,
+            loop_attention_last,
+            loop_in_context,
+            loop_deep_linear,
+            loop_deep_relu_bias,
+            loop_conv_then_dense,
+            loop_conv_then_conv,
+            loop_conv_2d_then_dense,
+            loop_residual,
+            loop_residual_readout,
+            loop_attention_stack,
+            loop_mixes_inside,
+        ),
+        strict=True,
+    )
+)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -261,22 +294,27 @@ def test_architecture_in_words_and_other_widths():
 unchannelled = Unit("mine", lambda z, u: z @ u, lambda shape: shape, Symmetry())
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: Layer(dense("relu"), -1), "width of a layer must be a whole number of at least 0, got -1"),
-    (lambda: Layer(dense("relu"), 2.5), "width of a layer"),
-    (lambda: Layer(dense("relu"), 3, mixes=False, residual=True), "residual"),
-    (lambda: Network(()), "at least one layer"),
-    (lambda: Network((passing(dense("relu"), 3),)), "last layer must be one that mixes"),
-    (lambda: Network((Layer(dense("relu"), 3),), readout=True), "read-out"),
-    (lambda: Network((Layer(dense("relu"), 3), Layer(dense("relu"), 3))), "set outputs, or mixes = false"),
-    (lambda: Network((Layer(dense("relu"), 3),), reads="lst"), "did you mean 'last'"),
-    (lambda: Network((passing(convolution("relu"), 3), Layer(attention("linear"), 2)), reads="last"), "channels"),
-    (lambda: Network((passing(dense("relu"), 3), Layer(unchannelled, 2))), "channels"),
-    (lambda: Network((Layer(dense("relu"), 3, outputs=5),)).shapes((3,), 2), "task's 2, got 5; leave it out"),
-    (lambda: Network((Layer(dense("relu"), 3, outputs=5, residual=True),), readout=True).shapes((3,), 2),
-     "dimension 3 of its input"),
-    (lambda: Network((Layer(convolution("relu", (4,)), 3),)).shapes((1, 3), 1), "no longer than the input"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Layer(dense("relu"), -1), "width of a layer must be a whole number of at least 0, got -1"),
+        (lambda: Layer(dense("relu"), 2.5), "width of a layer"),
+        (lambda: Layer(dense("relu"), 3, mixes=False, residual=True), "residual"),
+        (lambda: Network(()), "at least one layer"),
+        (lambda: Network((passing(dense("relu"), 3),)), "last layer must be one that mixes"),
+        (lambda: Network((Layer(dense("relu"), 3),), readout=True), "read-out"),
+        (lambda: Network((Layer(dense("relu"), 3), Layer(dense("relu"), 3))), "set outputs, or mixes = false"),
+        (lambda: Network((Layer(dense("relu"), 3),), reads="lst"), "did you mean 'last'"),
+        (lambda: Network((passing(convolution("relu"), 3), Layer(attention("linear"), 2)), reads="last"), "channels"),
+        (lambda: Network((passing(dense("relu"), 3), Layer(unchannelled, 2))), "channels"),
+        (lambda: Network((Layer(dense("relu"), 3, outputs=5),)).shapes((3,), 2), "task's 2, got 5; leave it out"),
+        (
+            lambda: Network((Layer(dense("relu"), 3, outputs=5, residual=True),), readout=True).shapes((3,), 2),
+            "dimension 3 of its input",
+        ),
+        (lambda: Network((Layer(convolution("relu", (4,)), 3),)).shapes((1, 3), 1), "no longer than the input"),
+    ],
+)
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()

@@ -18,10 +18,17 @@ from saddlery.tasks.regression import population_moments, sample_prompts
 from saddlery.units import Lift, Symmetry, Unit, attention, convolution, dense, in_context
 
 LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1)
-tokenwise = Unit("tokenwise", lambda z, u: z * u, lambda shape: (shape[-1],), LINEAR, mixed=1, linear_in_input=True,
-                 example=(4, 3))
-both = Unit("both", lambda z, u: z @ u, lambda shape: shape, LINEAR, linear_in_input=True,
-            lift=Lift("once", lambda z: z, lambda u: u))
+tokenwise = Unit(
+    "tokenwise", lambda z, u: z * u, lambda shape: (shape[-1],), LINEAR, mixed=1, linear_in_input=True, example=(4, 3)
+)
+both = Unit(
+    "both",
+    lambda z, u: z @ u,
+    lambda shape: shape,
+    LINEAR,
+    linear_in_input=True,
+    lift=Lift("once", lambda z: z, lambda u: u),
+)
 
 
 def one(unit, width=3, **options):
@@ -34,7 +41,11 @@ POLYNOMIAL = {
     "linear, one of everything": (one(dense("linear"), 1), (1,), (1,)),
     "conv linear": (one(convolution("linear", (2,), 2)), (2, 5), (2,)),
     "deep linear": (Network((Layer(dense("linear"), 4, mixes=False), Layer(dense("linear"), 3))), (4,), (2,)),
-    "conv > linear": (Network((Layer(convolution("linear", (2,)), 3, mixes=False), Layer(dense("linear"), 2))), (1, 4), (1,)),
+    "conv > linear": (
+        Network((Layer(convolution("linear", (2,)), 3, mixes=False), Layer(dense("linear"), 2))),
+        (1, 4),
+        (1,),
+    ),
     "residual linear": (Network((Layer(dense("linear"), 2, residual=True), Layer(dense("linear"), 3))), (3,), (2,)),
     "residual readout": (Network((Layer(dense("linear"), 2, residual=True),), readout=True), (3,), (2,)),
     "quadratic": (one(dense("quadratic")), (3,), (2,)),
@@ -126,7 +137,9 @@ def test_target_scale_and_map_error_in_closed_form():
     data = Data((1,), 2, np.ones((2, 1)), np.array([[3.0, 4.0], [0.0, 0.0]]))
     subject = objective(one(dense("relu")), data)
     assert subject.target_scale == pytest.approx(np.sqrt(12.5), rel=1e-15)
-    assert subject.map_error(np.array([[1.0, 0], [0, 1]]), np.zeros((2, 2))) == pytest.approx(1 / np.sqrt(12.5), rel=1e-15)
+    assert subject.map_error(np.array([[1.0, 0], [0, 1]]), np.zeros((2, 2))) == pytest.approx(
+        1 / np.sqrt(12.5), rel=1e-15
+    )
 
 
 # -------------------------------------------------------- equivalent samples
@@ -146,12 +159,15 @@ def test_equivalent_samples_have_the_moments():
         assert constant == pytest.approx(0.5 * np.sum(residual**2) / 6, rel=1e-10)
 
 
-@pytest.mark.parametrize(("features", "message"), [
-    (np.array([[1.0, 0.5], [0.0, 1.0]]), "symmetric"),
-    (np.ones((2, 3)), "symmetric"),
-    (np.diag([1.0, -0.1]), "positive semi-definite, got 'a lowest eigenvalue of -1.00e-01'"),
-    (np.zeros((2, 2)), "non-zero"),
-])
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        (np.array([[1.0, 0.5], [0.0, 1.0]]), "symmetric"),
+        (np.ones((2, 3)), "symmetric"),
+        (np.diag([1.0, -0.1]), "positive semi-definite, got 'a lowest eigenvalue of -1.00e-01'"),
+        (np.zeros((2, 2)), "non-zero"),
+    ],
+)
 def test_impossible_moments(features, message):
     with pytest.raises(InputError, match=message):
         equivalent_samples(Moments("input", features, np.zeros((1, len(features))), 1.0))
@@ -245,12 +261,17 @@ def gaussian(shape, outputs, loss="squared", targets=None):
     return Data(shape, outputs, rng.standard_normal((30, *shape)), y, loss=LOSSES[loss])
 
 
-@pytest.mark.parametrize(("network", "loss"), [
-    (one(dense("relu")), "squared"), (one(dense("quadratic", True)), "squared"),
-    (one(dense("linear")), "cross_entropy"),
-    (Network((Layer(dense("linear"), 2, mixes=False), Layer(dense("quadratic"), 2))), "squared"),
-    (Network((Layer(dense("quadratic"), 2, residual=True),), readout=True), "squared"),
-], ids=["relu", "bias", "cross-entropy", "deep quadratic", "readout"])
+@pytest.mark.parametrize(
+    ("network", "loss"),
+    [
+        (one(dense("relu")), "squared"),
+        (one(dense("quadratic", True)), "squared"),
+        (one(dense("linear")), "cross_entropy"),
+        (Network((Layer(dense("linear"), 2, mixes=False), Layer(dense("quadratic"), 2))), "squared"),
+        (Network((Layer(dense("quadratic"), 2, residual=True),), readout=True), "squared"),
+    ],
+    ids=["relu", "bias", "cross-entropy", "deep quadratic", "readout"],
+)
 def test_moments_demanded_where_impossible(network, loss):
     data = gaussian((3,), 3, loss)
     with pytest.raises(InputError, match=r"moments were asked for.*train it on samples"):
@@ -268,22 +289,40 @@ def test_cross_entropy_never_uses_moments():
         objective(one(dense("linear")), Data((3,), 3, moments=moments, loss=LOSSES["cross_entropy"]))
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: Data((3,), 1), "data must be samples or moments, got neither"),
-    (lambda: Data((1,), 1, np.zeros((0, 1)), np.zeros((0, 1))), "inputs must be a non-empty array"),
-    (lambda: Data((1,), 1, np.ones((2, 1)), np.array([[1.0], [np.nan]])), r"targets must be finite, got nan at index \(1, 0\)"),
-    (lambda: Data((1,), 1, np.array([["a"]]), np.ones((1, 1))), "inputs must be an array of real numbers"),
-    (lambda: Data((1,), 1, np.ones((3, 1)), np.ones((2, 1))), "equally many, got '3 and 2'"),
-    (lambda: Data((1,), 1, np.ones((3, 1)), 2 * np.ones((3, 1)), loss=LOSSES["cross_entropy"]), "one-hot rows"),
-    (lambda: Data((1,), 2, np.ones((1, 1)), np.array([[2.0, -1.0]]), loss=LOSSES["cross_entropy"]), "probabilities"),
-    (lambda: objective(one(dense("relu")), InContextRegression().data(0)), "moments of the feature 'in-context' only"),
-    (lambda: objective(one(dense("relu")), LinearTeacher((1.0,), noise=0.1).data(0)), "noise = 0 for a linear teacher"),
-    (lambda: objective(one(attention("linear")), gaussian((4, 3), 3)), r"targets' shape \(3,\), got \(4, 3\); check"),
-    (lambda: objective(one(dense("linear"), reads="last"), gaussian((3,), 3)), "check `outputs`, `reads`"),
-    (lambda: objective(one(dense("quadratic"), reads="last"), gaussian((3,), 3), moments=True), "of 3 numbers"),
-    (lambda: loss_named("squard"), "did you mean 'squared'"),
-    (lambda: Arrays().data(0), "inputs must be the path of a file"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Data((3,), 1), "data must be samples or moments, got neither"),
+        (lambda: Data((1,), 1, np.zeros((0, 1)), np.zeros((0, 1))), "inputs must be a non-empty array"),
+        (
+            lambda: Data((1,), 1, np.ones((2, 1)), np.array([[1.0], [np.nan]])),
+            r"targets must be finite, got nan at index \(1, 0\)",
+        ),
+        (lambda: Data((1,), 1, np.array([["a"]]), np.ones((1, 1))), "inputs must be an array of real numbers"),
+        (lambda: Data((1,), 1, np.ones((3, 1)), np.ones((2, 1))), "equally many, got '3 and 2'"),
+        (lambda: Data((1,), 1, np.ones((3, 1)), 2 * np.ones((3, 1)), loss=LOSSES["cross_entropy"]), "one-hot rows"),
+        (
+            lambda: Data((1,), 2, np.ones((1, 1)), np.array([[2.0, -1.0]]), loss=LOSSES["cross_entropy"]),
+            "probabilities",
+        ),
+        (
+            lambda: objective(one(dense("relu")), InContextRegression().data(0)),
+            "moments of the feature 'in-context' only",
+        ),
+        (
+            lambda: objective(one(dense("relu")), LinearTeacher((1.0,), noise=0.1).data(0)),
+            "noise = 0 for a linear teacher",
+        ),
+        (
+            lambda: objective(one(attention("linear")), gaussian((4, 3), 3)),
+            r"targets' shape \(3,\), got \(4, 3\); check",
+        ),
+        (lambda: objective(one(dense("linear"), reads="last"), gaussian((3,), 3)), "check `outputs`, `reads`"),
+        (lambda: objective(one(dense("quadratic"), reads="last"), gaussian((3,), 3), moments=True), "of 3 numbers"),
+        (lambda: loss_named("squard"), "did you mean 'squared'"),
+        (lambda: Arrays().data(0), "inputs must be the path of a file"),
+    ],
+)
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()

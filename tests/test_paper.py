@@ -233,8 +233,11 @@ def test_reference_numbers_of_linear_attention():
 def test_training_from_statistics_is_training_on_the_sequences():
     """Oracle (d): gradient descent on 300 sampled prompts and on their moments, the same weights step for step."""
     e = Experiment.named("linear_attention").replace(
-        task=InContextRegression((0.7, 0.3), length=12, sequences=300), initialization=Initialization(scale=0.3),
-        rule=GradientDescent(0.05), stop=Stop(steps=400))
+        task=InContextRegression((0.7, 0.3), length=12, sequences=300),
+        initialization=Initialization(scale=0.3),
+        rule=GradientDescent(0.05),
+        stop=Stop(steps=400),
+    )
     sampled, statistics = train(e.replace(moments=False)), train(e.replace(moments=True))
     assert (sampled.data, statistics.data) == ("samples", "in-context")
     for k in (1, 10, 100, 400):

@@ -33,8 +33,12 @@ def double_precision():
 def field(loss) -> dict:
     """Jitted gradient, Hessian, Hessian-vector product and loss of a JAX function."""
     slope = jax.grad(loss)
-    return {"gradient": jax.jit(slope), "hessian": jax.jit(jax.hessian(loss)), "loss": loss,
-            "hessian_vector": jax.jit(lambda x, d: jax.jvp(slope, (x,), (d,))[1])}
+    return {
+        "gradient": jax.jit(slope),
+        "hessian": jax.jit(jax.hessian(loss)),
+        "loss": loss,
+        "hessian_vector": jax.jit(lambda x, d: jax.jvp(slope, (x,), (d,))[1]),
+    }
 
 
 def run(loss, start, *, free=False, **options):
@@ -103,8 +107,9 @@ class Factorization:
     def near_saddle(self, rank, noise):
         basis = np.linalg.qr(self.rng.standard_normal((self.width,) * 2))[0][:rank]
         root = np.sqrt(S[:rank])
-        x = np.concatenate([((self.q[:, :rank] * root) @ basis).ravel(),
-                            (basis.T @ (root[:, None] * self.k[:rank])).ravel()])
+        x = np.concatenate(
+            [((self.q[:, :rank] * root) @ basis).ravel(), (basis.T @ (root[:, None] * self.k[:rank])).ravel()]
+        )
         return x + noise * self.rng.standard_normal(x.size)
 
 
@@ -141,9 +146,16 @@ def test_rosenbrock(start, free):
     assert found.steps <= 20
 
 
-@pytest.mark.parametrize("start, point, energy", [
-    ((-0.8, 0.6), (-0.822, 0.624), -40.66), ((0.2, 0.3), (0.212, 0.293), -72.25),
-    ((-0.5, 1.4), (-0.558, 1.442), -146.70), ((0.6, 0.05), (0.623, 0.028), -108.17), ((-0.1, 0.45), (-0.050, 0.467), -80.77)])
+@pytest.mark.parametrize(
+    "start, point, energy",
+    [
+        ((-0.8, 0.6), (-0.822, 0.624), -40.66),
+        ((0.2, 0.3), (0.212, 0.293), -72.25),
+        ((-0.5, 1.4), (-0.558, 1.442), -146.70),
+        ((0.6, 0.05), (0.623, 0.028), -108.17),
+        ((-0.1, 0.45), (-0.050, 0.467), -80.77),
+    ],
+)
 def test_mueller_brown(start, point, energy):
     """Oracle: stationary points published by Mueller and Brown (1979), two saddles and three minima."""
     found = run(mueller_brown, start, scale=100.0)
@@ -247,10 +259,17 @@ def test_a_kink_without_a_zero_is_stalled_not_converged():
 
 # ------------------------------------------------------------------- infinity
 @pytest.mark.parametrize("free", [False, True])
-@pytest.mark.parametrize("loss, start", [
-    (lambda x: jnp.exp(-x[0]), [0.0]), (lambda x: jnp.exp(-x[0]) + 0.5 * (x[1] - 0.3 * jnp.tanh(x[0])) ** 2, [0.5, 3.0]),
-    (lambda x: -jnp.exp(-(x[0] ** 2)), [1.5]), (lambda x: -1 / (1 + x[0] ** 2), [1.5]),
-    (tanh_unit, [1.2, 1.0]), (tanh_unit, [2.0, 0.4])])
+@pytest.mark.parametrize(
+    "loss, start",
+    [
+        (lambda x: jnp.exp(-x[0]), [0.0]),
+        (lambda x: jnp.exp(-x[0]) + 0.5 * (x[1] - 0.3 * jnp.tanh(x[0])) ** 2, [0.5, 3.0]),
+        (lambda x: -jnp.exp(-(x[0] ** 2)), [1.5]),
+        (lambda x: -1 / (1 + x[0] ** 2), [1.5]),
+        (tanh_unit, [1.2, 1.0]),
+        (tanh_unit, [2.0, 0.4]),
+    ],
+)
 def test_a_fixed_point_at_infinity_is_called_diverged(loss, start, free):
     """Oracle (a): none of these has a zero of the gradient on the way the iterates take."""
     found = run(loss, start, free=free)
@@ -329,8 +348,10 @@ def test_not_finite_is_a_status():
 
 def test_a_wall_of_infinities_is_walked_around():
     """x - log x from where the first Newton step leaves the domain: zero at 1."""
+
     def gradient(x):
         return np.where(x > 0, 1 - 1 / np.where(x > 0, x, 1), np.nan)
+
     found = refine(gradient, np.array([2.5]), hessian=lambda x: np.array([[x[0] ** -2]]), radius=10.0)
     assert found.converged and found.point[0] == pytest.approx(1.0)
 
@@ -349,15 +370,28 @@ def eye(x):
     return np.eye(2)
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"start": np.ones(2, np.float32)}, "float32 .*use float64"), ({"start": np.array([1.0, np.inf])}, "finite"),
-    ({"start": np.ones((2, 1))}, "flat"), ({"gradient": lambda x: x[:1]}, "shape"),
-    ({"gradient": lambda x: x.astype(np.float32)}, "float64"), ({"hessian": None}, "neither"),
-    ({"hessian_vector": lambda x, d: d}, "both"), ({"hessian": lambda x: np.eye(3)}, "shape"),
-    ({"hessian": lambda x: np.array([[1.0, 1.0], [0.0, 1.0]])}, "symmetric"),
-    ({"hessian": lambda x: np.eye(2, dtype=np.float32)}, "float64"), ({"tolerance": 0.0}, "tolerance"),
-    ({"scale": -1.0}, "scale"), ({"radius": 0.0}, "radius"), ({"basin": 0.0}, "basin"), ({"max_steps": 0}, "max_steps"),
-    ({"hessian": None, "hessian_vector": lambda x, d: d[:1]}, "shape"), ({"start": np.zeros(0)}, "non-empty")])
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"start": np.ones(2, np.float32)}, "float32 .*use float64"),
+        ({"start": np.array([1.0, np.inf])}, "finite"),
+        ({"start": np.ones((2, 1))}, "flat"),
+        ({"gradient": lambda x: x[:1]}, "shape"),
+        ({"gradient": lambda x: x.astype(np.float32)}, "float64"),
+        ({"hessian": None}, "neither"),
+        ({"hessian_vector": lambda x, d: d}, "both"),
+        ({"hessian": lambda x: np.eye(3)}, "shape"),
+        ({"hessian": lambda x: np.array([[1.0, 1.0], [0.0, 1.0]])}, "symmetric"),
+        ({"hessian": lambda x: np.eye(2, dtype=np.float32)}, "float64"),
+        ({"tolerance": 0.0}, "tolerance"),
+        ({"scale": -1.0}, "scale"),
+        ({"radius": 0.0}, "radius"),
+        ({"basin": 0.0}, "basin"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"hessian": None, "hessian_vector": lambda x, d: d[:1]}, "shape"),
+        ({"start": np.zeros(0)}, "non-empty"),
+    ],
+)
 def test_misuse_is_refused(change, message):
     arguments = {"gradient": lambda x: x, "start": np.ones(2), "hessian": eye, **change}
     with pytest.raises(InputError, match=message):
@@ -383,8 +417,11 @@ def no_filter(m):
 
 def wrong_axis(m):
     whole = refinement._Dense.__call__
-    m.setattr(refinement._Dense, "__call__", lambda self, x, g: whole(self, x, g)._replace(
-        basis=np.ascontiguousarray(whole(self, x, g).basis.T)))
+    m.setattr(
+        refinement._Dense,
+        "__call__",
+        lambda self, x, g: whole(self, x, g)._replace(basis=np.ascontiguousarray(whole(self, x, g).basis.T)),
+    )
 
 
 @pytest.mark.parametrize("mutation", [flip_sign, gradient_descent, absolute_curvature, no_filter, wrong_axis])

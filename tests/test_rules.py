@@ -66,7 +66,9 @@ def test_adam():
         theta = theta - 0.05 * (m / (1 - 0.8 ** (k + 1))) / (np.sqrt(v / (1 - 0.95 ** (k + 1))) + 1e-8)
 
 
-@pytest.mark.parametrize(("rate", "flow_time", "steps"), [(0.1, 1.0, 10), (0.1, 0.3, 3), (0.01, 0.58, 58), (0.3, 1.0, 4)])
+@pytest.mark.parametrize(
+    ("rate", "flow_time", "steps"), [(0.1, 1.0, 10), (0.1, 0.3, 3), (0.01, 0.58, 58), (0.3, 1.0, 4)]
+)
 def test_flow_time_of_descent_is_rate_times_steps(rate, flow_time, steps):
     """(a) ceil(T / eta) steps, without the extra one that a running sum of rates takes by rounding."""
     record = run(bowl, jnp.asarray(MATRIX), START, GradientDescent(rate), Stop(flow_time=flow_time))
@@ -170,20 +172,26 @@ def test_options_round_trip():
         assert rules.make(options.pop("kind"), **options) == rule and hash(rule) == hash(rules.make(kind))
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: rules.make("adm"), "did you mean 'adam'"),
-    (lambda: rules.make("descent", learning_rat=0.1), "did you mean 'learning_rate'"),
-    (lambda: rules.make("flow", batch=3), "option of rule 'flow' 'batch' is not known"),
-    (lambda: rules.make("momentum", momentum="a"), "could not be made"),
-    (lambda: GradientDescent(0.0), "learning_rate must be a finite number above zero"),
-    (lambda: GradientDescent(0.1, batch=-1), "batch must be a whole number of at least 0, got -1; 0 takes all samples"),
-    (lambda: Momentum(0.1, momentum=1.0), "momentum must be at least 0 and below 1"),
-    (lambda: Adam(first=1.0), "first must be a decay"),
-    (lambda: Adam(second=-0.1), "second must be a decay"),
-    (lambda: GradientFlow(0.0), "relative_tolerance must be a finite number above zero"),
-    (lambda: GradientFlow(absolute_tolerance=-1.0), "absolute_tolerance"),
-    (lambda: GradientFlow(solver="rk4"), "solver 'rk4' is not known"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rules.make("adm"), "did you mean 'adam'"),
+        (lambda: rules.make("descent", learning_rat=0.1), "did you mean 'learning_rate'"),
+        (lambda: rules.make("flow", batch=3), "option of rule 'flow' 'batch' is not known"),
+        (lambda: rules.make("momentum", momentum="a"), "could not be made"),
+        (lambda: GradientDescent(0.0), "learning_rate must be a finite number above zero"),
+        (
+            lambda: GradientDescent(0.1, batch=-1),
+            "batch must be a whole number of at least 0, got -1; 0 takes all samples",
+        ),
+        (lambda: Momentum(0.1, momentum=1.0), "momentum must be at least 0 and below 1"),
+        (lambda: Adam(first=1.0), "first must be a decay"),
+        (lambda: Adam(second=-0.1), "second must be a decay"),
+        (lambda: GradientFlow(0.0), "relative_tolerance must be a finite number above zero"),
+        (lambda: GradientFlow(absolute_tolerance=-1.0), "absolute_tolerance"),
+        (lambda: GradientFlow(solver="rk4"), "solver 'rk4' is not known"),
+    ],
+)
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()

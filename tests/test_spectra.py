@@ -92,8 +92,15 @@ def test_lowest_vector_is_a_unit_eigenvector_of_fixed_sign(seed):
     assert v[np.argmax(np.abs(v))] > 0
 
 
-@pytest.mark.parametrize("matrix, counts", [(np.ones((1, 1)), (0, 0, 1)), (-np.ones((1, 1)), (1, 0, 0)),
-                                            (np.zeros((1, 1)), (0, 1, 0)), (np.zeros((4, 4)), (0, 4, 0))])
+@pytest.mark.parametrize(
+    "matrix, counts",
+    [
+        (np.ones((1, 1)), (0, 0, 1)),
+        (-np.ones((1, 1)), (1, 0, 0)),
+        (np.zeros((1, 1)), (0, 1, 0)),
+        (np.zeros((4, 4)), (0, 4, 0)),
+    ],
+)
 def test_one_parameter_and_zero_matrices(matrix, counts):
     found = dense_spectrum(matrix)
     assert (found.index, found.zero_modes, found.positive) == counts
@@ -111,10 +118,17 @@ def test_results_are_read_only_and_print_themselves():
     assert "1 negative, 1 zero, 1 positive" in str(found)
 
 
-@pytest.mark.parametrize("matrix, message", [
-    (np.array([[1.0, 1.0], [0.0, 1.0]]), "symmetric"), (np.eye(3, dtype=np.float32), "float64"),
-    (np.ones((2, 3)), "square"), (np.array([[np.nan]]), "finite"), (np.eye(2, dtype=int), "float64"),
-    (np.zeros((0, 0)), "non-empty")])
+@pytest.mark.parametrize(
+    "matrix, message",
+    [
+        (np.array([[1.0, 1.0], [0.0, 1.0]]), "symmetric"),
+        (np.eye(3, dtype=np.float32), "float64"),
+        (np.ones((2, 3)), "square"),
+        (np.array([[np.nan]]), "finite"),
+        (np.eye(2, dtype=int), "float64"),
+        (np.zeros((0, 0)), "non-empty"),
+    ],
+)
 def test_misuse_is_refused(matrix, message):
     with pytest.raises(InputError, match=message):
         dense_spectrum(matrix)
@@ -162,9 +176,20 @@ def test_a_full_rank_solution_has_no_negative_eigenvalue():
     assert lanczos_spectrum(product, size).index == 0
 
 
-@pytest.mark.parametrize("diagonal", [
-    np.zeros(100), -np.ones(100), np.ones(100), np.r_[-np.ones(50), np.ones(50)], np.r_[-np.ones(99), 1.0],
-    np.r_[np.zeros(99), -1.0], np.r_[np.zeros(99), 1.0], -np.arange(1.0, 101), np.r_[-np.ones(60), -2 * np.ones(40)]])
+@pytest.mark.parametrize(
+    "diagonal",
+    [
+        np.zeros(100),
+        -np.ones(100),
+        np.ones(100),
+        np.r_[-np.ones(50), np.ones(50)],
+        np.r_[-np.ones(99), 1.0],
+        np.r_[np.zeros(99), -1.0],
+        np.r_[np.zeros(99), 1.0],
+        -np.arange(1.0, 101),
+        np.r_[-np.ones(60), -2 * np.ones(40)],
+    ],
+)
 def test_lanczos_survives_few_distinct_eigenvalues(diagonal):
     """Closed form: here Krylov spaces end after a few vectors."""
     found = lanczos_spectrum(lambda d: diagonal * d, 100)
@@ -194,9 +219,15 @@ def test_lanczos_is_reproducible_and_its_seed_does_not_matter():
     assert np.allclose(one.lowest_vector, other.lowest_vector, atol=1e-6)
 
 
-@pytest.mark.parametrize("product, message", [
-    (lambda d: np.r_[0.0, d[:-1]], "symmetric"), (lambda d: d.astype(np.float32), "float64"), (lambda d: d[1:], "shape"),
-    (lambda d: d * np.nan, "finite")])
+@pytest.mark.parametrize(
+    "product, message",
+    [
+        (lambda d: np.r_[0.0, d[:-1]], "symmetric"),
+        (lambda d: d.astype(np.float32), "float64"),
+        (lambda d: d[1:], "shape"),
+        (lambda d: d * np.nan, "finite"),
+    ],
+)
 def test_lanczos_refuses_misuse(product, message):
     with pytest.raises(InputError, match=message):
         lanczos_spectrum(product, 100)

@@ -56,7 +56,8 @@ def test_shapes_seeds_and_moments(name):
     numbers = lambda d: d.targets if d.targets is not None else d.moments.cross
     np.testing.assert_array_equal(numbers(data), numbers(again))
     assert np.array_equal(numbers(data), numbers(other)) == (
-        name in ("hierarchy", "digits", "in context", "linear power", "orthogonal relu", "orthogonal patches"))
+        name in ("hierarchy", "digits", "in context", "linear power", "orthogonal relu", "orthogonal patches")
+    )
     if data.inputs is not None:
         assert data.inputs.shape[1:] == shape and data.targets.shape == (len(data.inputs), outputs)
         np.testing.assert_array_equal(data.inputs, again.inputs)
@@ -82,7 +83,7 @@ def test_singular_values_as_asked(values, d, o, rotate):
     cross = task.data(0).moments.cross
     found = np.linalg.svd(cross, compute_uv=False)
     np.testing.assert_allclose(found[: len(values)], values, rtol=1e-13)
-    assert np.all(found[len(values):] < 1e-13) and cross.shape == (o, d)
+    assert np.all(found[len(values) :] < 1e-13) and cross.shape == (o, d)
     if not rotate:
         np.testing.assert_array_equal(cross[: len(values), : len(values)], np.diag(values))
 
@@ -98,7 +99,9 @@ def test_covariance_and_noise_of_a_linear_teacher():
     task = LinearTeacher((1.0, 0.5), covariance=(0.2, 3.0), noise=0.1)
     w, moments = task.teacher(1), task.data(1).moments
     total = sum(w[o, i] ** 2 * c for o in range(2) for i, c in enumerate((0.2, 3.0))) + 0.1 * 2
-    np.testing.assert_allclose(moments.cross, [[w[o, i] * c for i, c in enumerate((0.2, 3.0))] for o in range(2)], rtol=1e-14)
+    np.testing.assert_allclose(
+        moments.cross, [[w[o, i] * c for i, c in enumerate((0.2, 3.0))] for o in range(2)], rtol=1e-14
+    )
     assert moments.target == pytest.approx(total, rel=1e-14)
     assert task.data(1).inputs is None  # no finite sample states the noise
 
@@ -239,8 +242,12 @@ def test_arrays_of_every_kind(tmp_path):
     (tmp_path / "bom.csv").write_text("﻿" + text(table), encoding="utf-8")
     (tmp_path / "y.csv").write_text("y\n" + text(Y[:, None]))
     for task in (
-        Arrays(at("both.npz")), Arrays(at("UPPER.NPZ")), Arrays(at("x.npy"), at("y.npy")),
-        Arrays(at("plain.csv"), columns=1), Arrays(at("header.csv"), columns=1), Arrays(at("bom.csv"), columns=1),
+        Arrays(at("both.npz")),
+        Arrays(at("UPPER.NPZ")),
+        Arrays(at("x.npy"), at("y.npy")),
+        Arrays(at("plain.csv"), columns=1),
+        Arrays(at("header.csv"), columns=1),
+        Arrays(at("bom.csv"), columns=1),
         Arrays(at("x.npy"), at("y.csv")),
     ):
         data = task.data(0)
@@ -272,7 +279,9 @@ def bad_files(folder):
     good = (folder / "good.npz").read_bytes()
     (folder / "cut.npz").write_bytes(good[: len(good) // 2])
     middle = len(good) // 4
-    (folder / "flipped.npz").write_bytes(good[:middle] + bytes(255 - b for b in good[middle : middle + 40]) + good[middle + 40 :])
+    (folder / "flipped.npz").write_bytes(
+        good[:middle] + bytes(255 - b for b in good[middle : middle + 40]) + good[middle + 40 :]
+    )
     np.savez(at("misnamed.npz"), input=X, targets=Y)
     (folder / "archive.npy").write_bytes(good)
     np.savez(at("words.npz"), inputs=np.array([["a"]]), targets=Y[:1])
@@ -363,50 +372,59 @@ def test_arrays_misuse(tmp_path):
 
 
 # --------------------------------------------------------------------- misuse
-@pytest.mark.parametrize(("make", "message"), [
-    (lambda: tasks.make("linear_techer"), "did you mean 'linear_teacher'"),
-    (lambda: tasks.make("hierarchy", level=2), "did you mean 'levels'"),
-    (lambda: LinearTeacher(), "count must be a whole number of at least 1, got 0; or give singular_values"),
-    (lambda: LinearTeacher((1.0, -1.0)), "singular_values must be finite numbers above zero"),
-    (lambda: LinearTeacher(("a",)), "singular_values must be a list of numbers"),
-    (lambda: LinearTeacher(1.0), "singular_values must be a list of numbers"),
-    (lambda: LinearTeacher((1.0,), count=2), "count must be left out"),
-    (lambda: LinearTeacher(count=2, exponent=np.nan), "exponent must be a finite number"),
-    (lambda: LinearTeacher((1.0, 1.0), inputs=1), "inputs must be a whole number of at least 2, got 1; the teacher has rank 2"),
-    (lambda: LinearTeacher((1.0,), covariance=(1.0, 1.0)), "1 variances, one an input"),
-    (lambda: LinearTeacher((1.0,), covariance=(0.0,)), "variances above zero"),
-    (lambda: LinearTeacher((1.0,), noise=-1.0), "noise must be a variance of at least zero"),
-    (lambda: ConvolutionalLinearTeacher((1.0, 1.0), kernel=1), "kernel must be a whole number of at least 2"),
-    (lambda: ConvolutionalLinearTeacher((1.0, 1.0), positions=1), "positions must be a whole number of at least 2"),
-    (lambda: Hierarchy(0), "levels must be a whole number"),
-    (lambda: Hierarchy(3, 1), "branches must be a whole number of at least 2"),
-    (lambda: Hierarchy(13), "at most 4096 items, got 8192"),
-    (lambda: InContextRegression(()), "eigenvalues must be finite numbers above zero"),
-    (lambda: InContextRegression((1.0, -1.0)), "eigenvalues must be finite numbers above zero"),
-    (lambda: InContextRegression(length=0), "length must be a whole number"),
-    (lambda: InContextRegression(sequences=-1), "0 asks for the population"),
-    (lambda: OrthogonalReLU((1.0, 0.0)), "targets must be finite non-zero numbers"),
-    (lambda: OrthogonalReLU((1.0, 1.0), 1), "at least as many dimensions"),
-    (lambda: OrthogonalPatches(()), "amplitudes must be finite non-zero numbers"),
-    (lambda: OrthogonalPatches(kernel=1), "at least as many entries"),
-    (lambda: Teacher("rleu"), "did you mean 'relu'"),
-    (lambda: Teacher(count=0), "count must be a whole number"),
-    (lambda: Teacher(strengths=(1.0,)), "strengths must be 2 numbers, one a unit"),
-    (lambda: Teacher(strengths=(1.0, np.inf)), "strengths must be finite"),
-    (lambda: Teacher(inputs=()), "inputs must be the shape of a sample"),
-    (lambda: Teacher(inputs=(0,)), "inputs must be a whole number"),
-    (lambda: Teacher(outputs=0), "outputs must be a whole number"),
-    (lambda: Teacher(samples=0), "samples must be a whole number"),
-    (lambda: Teacher(norm=0.0), "norm must be a finite number above zero"),
-    (lambda: Teacher(design="axis"), "did you mean 'axes'"),
-    (lambda: Teacher("conv_relu", inputs=(1, 4), design="axes", options_of_unit={"kernel": (2,)}), "one an input, got 2"),
-    (lambda: Digits(65), "components must be at most 64"),
-    (lambda: Digits(3, image=True), "image must be false when principal components"),
-    (lambda: Digits(classes=(1,)), "two or more different digits"),
-    (lambda: Digits(classes=(1, 1)), "two or more different digits"),
-    (lambda: Digits(classes=(1, 10)), "two or more different digits"),
-    (lambda: Digits(loss="cross entropy"), "did you mean 'cross_entropy'"),
-])
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: tasks.make("linear_techer"), "did you mean 'linear_teacher'"),
+        (lambda: tasks.make("hierarchy", level=2), "did you mean 'levels'"),
+        (lambda: LinearTeacher(), "count must be a whole number of at least 1, got 0; or give singular_values"),
+        (lambda: LinearTeacher((1.0, -1.0)), "singular_values must be finite numbers above zero"),
+        (lambda: LinearTeacher(("a",)), "singular_values must be a list of numbers"),
+        (lambda: LinearTeacher(1.0), "singular_values must be a list of numbers"),
+        (lambda: LinearTeacher((1.0,), count=2), "count must be left out"),
+        (lambda: LinearTeacher(count=2, exponent=np.nan), "exponent must be a finite number"),
+        (
+            lambda: LinearTeacher((1.0, 1.0), inputs=1),
+            "inputs must be a whole number of at least 2, got 1; the teacher has rank 2",
+        ),
+        (lambda: LinearTeacher((1.0,), covariance=(1.0, 1.0)), "1 variances, one an input"),
+        (lambda: LinearTeacher((1.0,), covariance=(0.0,)), "variances above zero"),
+        (lambda: LinearTeacher((1.0,), noise=-1.0), "noise must be a variance of at least zero"),
+        (lambda: ConvolutionalLinearTeacher((1.0, 1.0), kernel=1), "kernel must be a whole number of at least 2"),
+        (lambda: ConvolutionalLinearTeacher((1.0, 1.0), positions=1), "positions must be a whole number of at least 2"),
+        (lambda: Hierarchy(0), "levels must be a whole number"),
+        (lambda: Hierarchy(3, 1), "branches must be a whole number of at least 2"),
+        (lambda: Hierarchy(13), "at most 4096 items, got 8192"),
+        (lambda: InContextRegression(()), "eigenvalues must be finite numbers above zero"),
+        (lambda: InContextRegression((1.0, -1.0)), "eigenvalues must be finite numbers above zero"),
+        (lambda: InContextRegression(length=0), "length must be a whole number"),
+        (lambda: InContextRegression(sequences=-1), "0 asks for the population"),
+        (lambda: OrthogonalReLU((1.0, 0.0)), "targets must be finite non-zero numbers"),
+        (lambda: OrthogonalReLU((1.0, 1.0), 1), "at least as many dimensions"),
+        (lambda: OrthogonalPatches(()), "amplitudes must be finite non-zero numbers"),
+        (lambda: OrthogonalPatches(kernel=1), "at least as many entries"),
+        (lambda: Teacher("rleu"), "did you mean 'relu'"),
+        (lambda: Teacher(count=0), "count must be a whole number"),
+        (lambda: Teacher(strengths=(1.0,)), "strengths must be 2 numbers, one a unit"),
+        (lambda: Teacher(strengths=(1.0, np.inf)), "strengths must be finite"),
+        (lambda: Teacher(inputs=()), "inputs must be the shape of a sample"),
+        (lambda: Teacher(inputs=(0,)), "inputs must be a whole number"),
+        (lambda: Teacher(outputs=0), "outputs must be a whole number"),
+        (lambda: Teacher(samples=0), "samples must be a whole number"),
+        (lambda: Teacher(norm=0.0), "norm must be a finite number above zero"),
+        (lambda: Teacher(design="axis"), "did you mean 'axes'"),
+        (
+            lambda: Teacher("conv_relu", inputs=(1, 4), design="axes", options_of_unit={"kernel": (2,)}),
+            "one an input, got 2",
+        ),
+        (lambda: Digits(65), "components must be at most 64"),
+        (lambda: Digits(3, image=True), "image must be false when principal components"),
+        (lambda: Digits(classes=(1,)), "two or more different digits"),
+        (lambda: Digits(classes=(1, 1)), "two or more different digits"),
+        (lambda: Digits(classes=(1, 10)), "two or more different digits"),
+        (lambda: Digits(loss="cross entropy"), "did you mean 'cross_entropy'"),
+    ],
+)
 def test_misuse(make, message):
     with pytest.raises(InputError, match=message):
         make().data(0)

@@ -79,19 +79,33 @@ def bent(z, u):
 WRONG = {
     "silent": (simple(phi=lambda z, u: z @ u + 1.0, symmetry=Symmetry(silent=True)), r"silent at u = 0"),
     "positive": (simple(phi=bent, symmetry=Symmetry(silent=True, homogeneous="positive")), "for a >= 0"),
-    "real": (simple(phi=lambda z, u: jax.nn.relu(z @ u), symmetry=Symmetry(silent=True, homogeneous="real"), smooth=False),
-             "over the reals"),
+    "real": (
+        simple(phi=lambda z, u: jax.nn.relu(z @ u), symmetry=Symmetry(silent=True, homogeneous="real"), smooth=False),
+        "over the reals",
+    ),
     "linear": (simple(phi=lambda z, u: jnp.cbrt((z @ u) ** 2 * jnp.sum(u))), "linear in u"),
-    "degree": (simple(phi=lambda z, u: (z @ u) ** 2, symmetry=Symmetry(silent=True, degree=3)),
-               "leading degree 3 in u, got 'a measured order of 2.000'"),
-    "vanishing": (simple(phi=lambda z, u: 0.0 * (z @ u), symmetry=Symmetry(silent=True, degree=1)), "vanishes for small u"),
+    "degree": (
+        simple(phi=lambda z, u: (z @ u) ** 2, symmetry=Symmetry(silent=True, degree=3)),
+        "leading degree 3 in u, got 'a measured order of 2.000'",
+    ),
+    "vanishing": (
+        simple(phi=lambda z, u: 0.0 * (z @ u), symmetry=Symmetry(silent=True, degree=1)),
+        "vanishes for small u",
+    ),
     "linear_in_input": (simple(phi=lambda z, u: (z**3) @ u, linear_in_input=True), "linear in z"),
-    "lift": (simple(phi=lambda z, u: (z @ u) ** 2, symmetry=Symmetry(silent=True, degree=2),
-                    lift=Lift("power 2", lambda z: jnp.outer(z, z).ravel(), lambda u: 2 * jnp.outer(u, u).ravel())),
-             r"<coefficients\(u\), features\(z\)>"),
+    "lift": (
+        simple(
+            phi=lambda z, u: (z @ u) ** 2,
+            symmetry=Symmetry(silent=True, degree=2),
+            lift=Lift("power 2", lambda z: jnp.outer(z, z).ravel(), lambda u: 2 * jnp.outer(u, u).ravel()),
+        ),
+        r"<coefficients\(u\), features\(z\)>",
+    ),
     "channels": (simple(phi=lambda z, u: z[::-1] @ u, channels=True), "weighted by channel"),
-    "channels count": (Unit("mine", lambda z, u: z.sum() * u.sum(), lambda shape: (4,), LINEAR, channels=True),
-                       "4 weights for 3 channels"),
+    "channels count": (
+        Unit("mine", lambda z, u: z.sum() * u.sum(), lambda shape: (4,), LINEAR, channels=True),
+        "4 weights for 3 channels",
+    ),
     "linear but not homogeneous": (simple(symmetry=Symmetry(silent=True, linear=True)), "since it is linear"),
     "homogeneous but not silent": (simple(symmetry=Symmetry(homogeneous="real")), "declared silent"),
     "degree but not silent": (simple(symmetry=Symmetry(degree=1)), "declared silent"),
@@ -158,23 +172,35 @@ def test_dense(name, bias):
         total = u[6] if bias else 0.0
         for value, weight in zip(z.ravel(), u, strict=False):
             total += value * weight
-        np.testing.assert_allclose(dense(name, bias).phi(jnp.asarray(z), jnp.asarray(u)), SIGMA[name](total), rtol=1e-12)
+        np.testing.assert_allclose(
+            dense(name, bias).phi(jnp.asarray(z), jnp.asarray(u)), SIGMA[name](total), rtol=1e-12
+        )
     assert dense(name, bias).shape((2, 3)) == (6 + bias,)
     assert dense(name, bias).extra == bias
 
 
 @pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
-@pytest.mark.parametrize(("shape", "kernel", "stride"), [
-    ((1, 5), (2,), 1), ((5,), (2,), 2), ((3, 7), (3,), 2), ((2, 4), (4,), 3), ((3, 4), (1,), 1),
-    ((1, 4, 5), (2, 3), 1), ((4, 5), (2, 2), 2), ((3, 5, 7), (3, 2), 2), ((2, 3, 3), (3, 3), 1),
-])
+@pytest.mark.parametrize(
+    ("shape", "kernel", "stride"),
+    [
+        ((1, 5), (2,), 1),
+        ((5,), (2,), 2),
+        ((3, 7), (3,), 2),
+        ((2, 4), (4,), 3),
+        ((3, 4), (1,), 1),
+        ((1, 4, 5), (2, 3), 1),
+        ((4, 5), (2, 2), 2),
+        ((3, 5, 7), (3, 2), 2),
+        ((2, 3, 3), (3, 3), 1),
+    ],
+)
 def test_convolution(activation, shape, kernel, stride):
     """(d) scipy.signal.correlate in its valid part, summed over channels, every stride-th place."""
     unit = convolution(activation, kernel, stride)
     channels = shape[0] if len(shape) > len(kernel) else 1
     assert unit.shape(shape) == (channels, *kernel)
     z, u = draw(3, shape, (channels, *kernel))
-    full = z.reshape(channels, *shape[-len(kernel):])
+    full = z.reshape(channels, *shape[-len(kernel) :])
     response = sum(correlate(full[c], u[c], mode="valid", method="direct") for c in range(channels))
     expected = np.vectorize(SIGMA[activation])(response[(slice(None, None, stride),) * len(kernel)])
     np.testing.assert_allclose(unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-12, atol=1e-13)
@@ -185,11 +211,15 @@ def scores_by_loops(kind, u, left, right):
     d = len(left)
     if kind == "merged":
         return sum(left[i] * u[i, j] * right[j] for i, j in itertools.product(range(d), range(d)))
-    return sum(left[i] * u[0][i, r] * u[1][j, r] * right[j]
-               for i, j, r in itertools.product(range(d), range(d), range(u.shape[2])))
+    return sum(
+        left[i] * u[0][i, r] * u[1][j, r] * right[j]
+        for i, j, r in itertools.product(range(d), range(d), range(u.shape[2]))
+    )
 
 
-@pytest.mark.parametrize(("kind", "rank"), [("merged", 1), ("linear", 1), ("linear", 3), ("softmax", 1), ("softmax", 2)])
+@pytest.mark.parametrize(
+    ("kind", "rank"), [("merged", 1), ("linear", 1), ("linear", 3), ("softmax", 1), ("softmax", 2)]
+)
 def test_attention(kind, rank):
     """(d) Explicit sums: token a attends to token b with z_b' K Q' z_a, over N or in a softmax over b."""
     unit, (n, d) = attention(kind, rank), (4, 3)
@@ -203,7 +233,9 @@ def test_attention(kind, rank):
     np.testing.assert_allclose(unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize(("kind", "rank"), [("merged", 1), ("linear", 1), ("linear", 3), ("softmax", 1), ("softmax", 2)])
+@pytest.mark.parametrize(
+    ("kind", "rank"), [("merged", 1), ("linear", 1), ("linear", 3), ("softmax", 1), ("softmax", 2)]
+)
 def test_in_context(kind, rank):
     """(d) Explicit sums over the pairs of the prompt; the query row's last entry is never read."""
     unit, (n, d) = in_context(kind, rank), (5, 3)
@@ -232,9 +264,11 @@ def test_merged_attention_of_a_product_is_separate_attention():
 # ------------------------------------------------------------- leading forms
 def taylor(unit, z, u, degree, h=0.02):
     """(1/p!) d^p/d eps^p phi(z; eps u) at 0 by central differences of order h^4, for p <= 3."""
-    stencils = {1: ([-2, -1, 1, 2], [1 / 12, -2 / 3, 2 / 3, -1 / 12]),
-                2: ([-2, -1, 0, 1, 2], [-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12]),
-                3: ([-3, -2, -1, 1, 2, 3], [1 / 8, -1, 13 / 8, -13 / 8, 1, -1 / 8])}
+    stencils = {
+        1: ([-2, -1, 1, 2], [1 / 12, -2 / 3, 2 / 3, -1 / 12]),
+        2: ([-2, -1, 0, 1, 2], [-1 / 12, 4 / 3, -5 / 2, 4 / 3, -1 / 12]),
+        3: ([-3, -2, -1, 1, 2, 3], [1 / 8, -1, 13 / 8, -13 / 8, 1, -1 / 8]),
+    }
     places, weights = stencils[degree]
     total = sum(w * np.asarray(unit.phi(z, k * h * u)) for k, w in zip(places, weights, strict=True))
     return total / h**degree / math.factorial(degree)
@@ -257,8 +291,15 @@ def test_leading_forms_in_closed_form():
     """(a) tanh a ~ a, a tanh a ~ a^2, gelu ~ a/2, erf ~ 2a/sqrt(pi), a^3 itself."""
     z, u = jnp.array([0.5, -1.0]), jnp.array([2.0, 0.3])
     a = 0.7
-    for name, value in {"tanh": a, "x_tanh_x": a**2, "gelu": a / 2, "erf": 2 * a / math.sqrt(math.pi), "cubic": a**3,
-                        "relu": a, "sine": a}.items():
+    for name, value in {
+        "tanh": a,
+        "x_tanh_x": a**2,
+        "gelu": a / 2,
+        "erf": 2 * a / math.sqrt(math.pi),
+        "cubic": a**3,
+        "relu": a,
+        "sine": a,
+    }.items():
         np.testing.assert_allclose(leading_form(dense(name), z, u), value, rtol=1e-13)
 
 
@@ -269,7 +310,9 @@ def test_no_leading_form_without_a_silent_point(unit):
 
 
 # ------------------------------------------------------------------- lifts
-@pytest.mark.parametrize("unit", [dense("quadratic"), dense("cubic"), in_context("merged"), in_context("linear", 2)], ids=repr)
+@pytest.mark.parametrize(
+    "unit", [dense("quadratic"), dense("cubic"), in_context("merged"), in_context("linear", 2)], ids=repr
+)
 def test_lifted_units_read_features(unit):
     """(d) The lifted unit on l(z) equals the unit on z, and is made once."""
     z, u = (jnp.asarray(a) for a in draw(9, unit.example, unit.shape(unit.example)))
@@ -297,20 +340,23 @@ def test_register_a_unit_of_ones_own(monkeypatch):
         units.make("bent", bias=True)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: units.make("rleu"), "did you mean 'relu'"),
-    (lambda: units.make("relu", stride=2), "stride"),
-    (lambda: units.make("conv_relu", kernel=3), "kernel"),
-    (lambda: dense("tahn"), "did you mean 'tanh'"),
-    (lambda: convolution("relu", (0,)), "kernel must be a whole number of at least 1, got 0"),
-    (lambda: convolution("relu", (2, 2, 2)), "one or two lengths"),
-    (lambda: convolution("relu", (2,), 0), "stride must be a whole number of at least 1"),
-    (lambda: convolution("relu", (5,)).shape((1, 4)), "no longer than the input .* shorten the kernel"),
-    (lambda: convolution("relu", (2,)).shape((1, 4, 4)), "1 spatial axes"),
-    (lambda: attention("softmx"), "did you mean 'softmax'"),
-    (lambda: attention("linear", 0), "rank must be a whole number"),
-    (lambda: in_context("linear", 1.5), "rank must be a whole number"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: units.make("rleu"), "did you mean 'relu'"),
+        (lambda: units.make("relu", stride=2), "stride"),
+        (lambda: units.make("conv_relu", kernel=3), "kernel"),
+        (lambda: dense("tahn"), "did you mean 'tanh'"),
+        (lambda: convolution("relu", (0,)), "kernel must be a whole number of at least 1, got 0"),
+        (lambda: convolution("relu", (2, 2, 2)), "one or two lengths"),
+        (lambda: convolution("relu", (2,), 0), "stride must be a whole number of at least 1"),
+        (lambda: convolution("relu", (5,)).shape((1, 4)), "no longer than the input .* shorten the kernel"),
+        (lambda: convolution("relu", (2,)).shape((1, 4, 4)), "1 spatial axes"),
+        (lambda: attention("softmx"), "did you mean 'softmax'"),
+        (lambda: attention("linear", 0), "rank must be a whole number"),
+        (lambda: in_context("linear", 1.5), "rank must be a whole number"),
+    ],
+)
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()

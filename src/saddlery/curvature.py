@@ -112,4 +112,3 @@ def _blocks(gram: Array, v: Array, features: int, incoming: int) -> tuple[Array,
     overlap = jnp.einsum("ifo,jgo->ifjg", v, v)
     uu = jnp.einsum("ifajgb,ifjg->iajb", gram[:, :, 1:, :, :, 1:], overlap)
     return vv, vu, uu
-

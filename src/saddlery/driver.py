@@ -43,16 +43,25 @@ class Stop:
 
     def __post_init__(self) -> None:
         limits = (self.flow_time, self.steps)
-        require(any(v is not None for v in limits), "flow_time or steps", "given", Words("neither"),
-                "without one a run on a plateau might never end")
+        require(
+            any(v is not None for v in limits),
+            "flow_time or steps",
+            "given",
+            Words("neither"),
+            "without one a run on a plateau might never end",
+        )
         if self.flow_time is not None:
             positive(self.flow_time, "flow_time")
         if self.steps is not None:
             whole(self.steps, "steps")
         for name in ("loss", "gradient_norm"):
             value = getattr(self, name)
-            require(value is None or (isinstance(value, (int, float)) and math.isfinite(value)), f"stop: {name}",
-                    "a finite number", value)
+            require(
+                value is None or (isinstance(value, (int, float)) and math.isfinite(value)),
+                f"stop: {name}",
+                "a finite number",
+                value,
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +142,10 @@ def _refuse_met(carry: dict, stop: Stop) -> None:
     for name in ("loss", "gradient_norm"):
         limit, value = getattr(stop, name), float(carry[name])
         if limit is not None and value <= limit:
-            raise InputError(f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
-                             " lower it or stop on flow_time")
+            raise InputError(
+                f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
+                " lower it or stop on flow_time"
+            )
 
 
 def _limits(stop: Stop) -> dict[str, Array]:
@@ -156,36 +167,67 @@ def _compiled(loss: LossFunction, rule: Rule, observables: Observables, batch: B
 
     def observe(walker: Walker, samples: Any, steps: Array) -> dict[str, Any]:
         value, slope = jax.value_and_grad(loss)(walker.theta, samples)
-        return {"flow_time": walker.time, "step": steps, "loss": value, "gradient_norm": jnp.linalg.norm(slope),
-                "states": walker.theta, "observables": dict(observables(walker.theta))}
+        return {
+            "flow_time": walker.time,
+            "step": steps,
+            "loss": value,
+            "gradient_norm": jnp.linalg.norm(slope),
+            "states": walker.theta,
+            "observables": dict(observables(walker.theta)),
+        }
 
     def start(theta: Array, samples: Any, key: Array) -> dict[str, Any]:
         walker = rule.start(theta, gradient_on(samples), key)
         zero = jnp.zeros((), jnp.int32)
         first = observe(walker, samples, zero)
-        return {"walker": walker, "last": theta, "saved_at": walker.time - 1.0, "change": jnp.zeros((), theta.dtype),
-                "loss": first["loss"], "first_loss": first["loss"], "gradient_norm": first["gradient_norm"],
-                "steps": zero, "attempts": zero, "due": jnp.array(True), "failing": zero, "halt": jnp.array(False)}
+        return {
+            "walker": walker,
+            "last": theta,
+            "saved_at": walker.time - 1.0,
+            "change": jnp.zeros((), theta.dtype),
+            "loss": first["loss"],
+            "first_loss": first["loss"],
+            "gradient_norm": first["gradient_norm"],
+            "steps": zero,
+            "attempts": zero,
+            "due": jnp.array(True),
+            "failing": zero,
+            "halt": jnp.array(False),
+        }
 
     def advance(carry: dict, samples: Any, key: Array, limits: dict, resolution: float):
-        blank = jax.tree.map(lambda a: jnp.zeros((SAVES, *a.shape), a.dtype),
-                             jax.eval_shape(observe, carry["walker"], samples, carry["steps"]))
+        blank = jax.tree.map(
+            lambda a: jnp.zeros((SAVES, *a.shape), a.dtype),
+            jax.eval_shape(observe, carry["walker"], samples, carry["steps"]),
+        )
 
         def save(carry: dict, count: Array, record: Any) -> tuple[dict, Array, Any]:
             point = observe(carry["walker"], samples, carry["steps"])
             record = jax.tree.map(lambda buffer, value: buffer.at[count].set(value), record, point)
-            carry = {**carry, "last": carry["walker"].theta, "saved_at": carry["walker"].time, "due": jnp.array(False),
-                     "change": jnp.zeros_like(carry["change"]), "loss": point["loss"],
-                     "gradient_norm": point["gradient_norm"]}
+            carry = {
+                **carry,
+                "last": carry["walker"].theta,
+                "saved_at": carry["walker"].time,
+                "due": jnp.array(False),
+                "change": jnp.zeros_like(carry["change"]),
+                "loss": point["loss"],
+                "gradient_norm": point["gradient_norm"],
+            }
             return {**carry, "halt": _finished(carry, limits)}, count + 1, record
 
         def attempt(carry: dict) -> dict:
-            walker, kept = rule.advance(carry["walker"], gradient_on(samples), jax.random.fold_in(key, carry["steps"]),
-                                        limits["flow_time"])
+            walker, kept = rule.advance(
+                carry["walker"], gradient_on(samples), jax.random.fold_in(key, carry["steps"]), limits["flow_time"]
+            )
             steps = carry["steps"] + kept
-            carry = {**carry, "walker": walker, "steps": steps, "attempts": carry["attempts"] + 1,
-                     "change": carry["change"] + walker.gradient @ (walker.theta - carry["walker"].theta),
-                     "failing": jnp.where(kept, 0, carry["failing"] + 1)}
+            carry = {
+                **carry,
+                "walker": walker,
+                "steps": steps,
+                "attempts": carry["attempts"] + 1,
+                "change": carry["change"] + walker.gradient @ (walker.theta - carry["walker"].theta),
+                "failing": jnp.where(kept, 0, carry["failing"] + 1),
+            }
             at_end = (walker.time >= limits["flow_time"]) | (steps >= limits["steps"]) | _broken(carry)
             return {**carry, "due": _moved(carry, resolution) | at_end}
 
@@ -219,9 +261,12 @@ def _broken(carry: dict) -> Array:
 
 def _finished(carry: dict, limits: dict) -> Array:
     return (
-        (carry["walker"].time >= limits["flow_time"]) | (carry["steps"] >= limits["steps"])
-        | (carry["loss"] <= limits["loss"]) | (carry["gradient_norm"] <= limits["gradient_norm"])
-        | _broken(carry) | ~jnp.isfinite(carry["loss"])
+        (carry["walker"].time >= limits["flow_time"])
+        | (carry["steps"] >= limits["steps"])
+        | (carry["loss"] <= limits["loss"])
+        | (carry["gradient_norm"] <= limits["gradient_norm"])
+        | _broken(carry)
+        | ~jnp.isfinite(carry["loss"])
         | (jnp.abs(carry["loss"]) > 1e6 * jnp.abs(carry["first_loss"]) + 1.0)
     )
 
@@ -231,15 +276,20 @@ def _verdict(carry: dict, stop: Stop) -> tuple[str, str]:
         return "", ""
     loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
     if not (math.isfinite(loss) and bool(jnp.all(jnp.isfinite(carry["walker"].theta)))):
-        return "not finite", f"the loss or the weights stopped being finite at flow time {time:.6g}; lower the learning rate"
+        return (
+            "not finite",
+            f"the loss or the weights stopped being finite at flow time {time:.6g}; lower the learning rate",
+        )
     if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
         return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; lower the learning rate"
     if int(carry["failing"]) > 60:
         return "step too small", f"the error control refused 60 steps in a row at flow time {time:.6g}; loosen it"
     met = [
         (stop.loss is not None and loss <= stop.loss, f"loss {loss:.3g} reached the asked {stop.loss}"),
-        (stop.gradient_norm is not None and norm <= stop.gradient_norm,
-         f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}"),
+        (
+            stop.gradient_norm is not None and norm <= stop.gradient_norm,
+            f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}",
+        ),
         (stop.steps is not None and int(carry["steps"]) >= stop.steps, f"all {stop.steps} steps were taken"),
         (True, f"flow time {stop.flow_time} was reached"),
     ]

@@ -74,8 +74,13 @@ class Experiment:
         """The initial flat parameters (P,)."""
         data = self.task.data(self.seed)
         count = self.network.count(data.shape, data.outputs)
-        require(count <= MOST, "the network", f"of at most {MOST:,} parameters, since every saved state is kept whole",
-                Words(f"{count:,}"), "lower a width")
+        require(
+            count <= MOST,
+            "the network",
+            f"of at most {MOST:,} parameters, since every saved state is kept whole",
+            Words(f"{count:,}"),
+            "lower a width",
+        )
         return self.initialization.draw(self.network, data.shape, data.outputs, self.seed)
 
     @property

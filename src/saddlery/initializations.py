@@ -43,8 +43,12 @@ class Initialization:
             whole(self.rank, "rank of the initialization")
             positive(self.size, "size of the initialization")
         else:
-            require(self.rank == 0 and self.size == 0, "rank and size", 'left out unless kind is "low_rank"',
-                    (self.rank, self.size))
+            require(
+                self.rank == 0 and self.size == 0,
+                "rank and size",
+                'left out unless kind is "low_rank"',
+                (self.rank, self.size),
+            )
 
     def draw(self, network: Network, inputs: Shape, outputs: int, seed: int) -> np.ndarray:
         """The initial flat parameter vector (P,), float64."""
@@ -60,8 +64,10 @@ class Initialization:
 
 def _sides(params: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     if "v" not in params:
-        raise InputError("this initialization needs layers that mix (with outgoing weights of their own);"
-                         " use isotropic for layers that pass on")
+        raise InputError(
+            "this initialization needs layers that mix (with outgoing weights of their own);"
+            " use isotropic for layers that pass on"
+        )
     width = len(params["u"])
     return params["u"].reshape(width, -1), params["v"].reshape(width, -1)
 
@@ -72,7 +78,9 @@ def _balanced(params: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {**params, "v": scaled.reshape(params["v"].shape)}
 
 
-def _add_low_rank(params: dict[str, np.ndarray], rank: int, size: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+def _add_low_rank(
+    params: dict[str, np.ndarray], rank: int, size: float, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     u, v = _sides(params)
     require(rank <= len(u), "rank of the initialization", f"at most the width {len(u)}", rank)
     mixing = rng.standard_normal((len(u), rank)) / np.sqrt(rank)
@@ -87,5 +95,3 @@ def make(**options: Any) -> Initialization:
     for name in options:
         known(name, fields, "option of the initialization")
     return Initialization(**options)
-
-

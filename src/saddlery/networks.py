@@ -46,8 +46,13 @@ class Layer:
         flag(self.residual, "residual")
         if self.outputs is not None:
             whole(self.outputs, "outputs of a layer")
-        require(self.mixes or not self.residual, "a residual layer", "one that mixes", "mixes = false",
-                "remove residual or set mixes = true")
+        require(
+            self.mixes or not self.residual,
+            "a residual layer",
+            "one that mixes",
+            "mixes = false",
+            "remove residual or set mixes = true",
+        )
 
 
 @dataclass(frozen=True)
@@ -75,16 +80,29 @@ class Network:
         known(self.reads, ("all", "last"), "reads")
         last = self.layers[-1]
         require(last.mixes, "the last layer", "one that mixes, since nothing follows it", "mixes = false")
-        require(not self.readout or last.residual or last.outputs is not None, "the last layer",
-                "residual or given `outputs` when a read-out follows", Words("neither"))
+        require(
+            not self.readout or last.residual or last.outputs is not None,
+            "the last layer",
+            "residual or given `outputs` when a read-out follows",
+            Words("neither"),
+        )
         for layer in self.layers[:-1]:
-            require(not layer.mixes or layer.residual or layer.outputs is not None, "an inner layer that mixes",
-                    "residual or given `outputs`", Words("neither"), "set outputs, or mixes = false to pass units on")
+            require(
+                not layer.mixes or layer.residual or layer.outputs is not None,
+                "an inner layer that mixes",
+                "residual or given `outputs`",
+                Words("neither"),
+                "set outputs, or mixes = false to pass units on",
+            )
 
         for layer, after in zip(self.layers, self.layers[1:], strict=False):
-            require(layer.mixes or after.unit.channels, "a layer that passes its units on",
-                    "followed by units with a weight for each of them (channels)", after.unit,
-                    "set mixes = true and outputs")
+            require(
+                layer.mixes or after.unit.channels,
+                "a layer that passes its units on",
+                "followed by units with a weight for each of them (channels)",
+                after.unit,
+                "set mixes = true and outputs",
+            )
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -131,12 +149,21 @@ class Network:
     def _dimension(self, k: int, shape: Shape, outputs: int) -> int:
         layer = self.layers[k]
         if layer.residual:
-            require(layer.outputs in (None, shape[-1]), f"outputs of residual layer {k}",
-                    f"the dimension {shape[-1]} of its input", layer.outputs)
+            require(
+                layer.outputs in (None, shape[-1]),
+                f"outputs of residual layer {k}",
+                f"the dimension {shape[-1]} of its input",
+                layer.outputs,
+            )
             return shape[-1]
         if k == len(self.layers) - 1 and not self.readout:
-            require(layer.outputs in (None, outputs), "outputs of the last layer", f"the task's {outputs}",
-                    layer.outputs, "leave it out")
+            require(
+                layer.outputs in (None, outputs),
+                "outputs of the last layer",
+                f"the task's {outputs}",
+                layer.outputs,
+                "leave it out",
+            )
             return outputs
         assert layer.outputs is not None  # established in __post_init__
         return layer.outputs
@@ -175,7 +202,9 @@ class Network:
         channels, _ = self._channels(params, index)
         return as_rows(jnp.moveaxis(channels, 1, 0))
 
-    def with_sides(self, params: Params, index: int, u: Array | np.ndarray, v: Array | np.ndarray) -> tuple[Network, Params]:
+    def with_sides(
+        self, params: Params, index: int, u: Array | np.ndarray, v: Array | np.ndarray
+    ) -> tuple[Network, Params]:
         """Replace both sides of one layer's units, u (H', U) and v (H', V); the width may change."""
         width = u.shape[0]
         new = [dict(p) for p in params]

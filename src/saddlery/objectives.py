@@ -61,13 +61,21 @@ class Data:
         if self.inputs is not None and self.targets is not None:
             finite(self.inputs, "inputs")
             finite(self.targets, "targets")
-            require(len(self.inputs) == len(self.targets), "inputs and targets", "equally many",
-                    f"{len(self.inputs)} and {len(self.targets)}")
+            require(
+                len(self.inputs) == len(self.targets),
+                "inputs and targets",
+                "equally many",
+                f"{len(self.inputs)} and {len(self.targets)}",
+            )
             if self.loss.name == "cross_entropy":
                 sums = np.sum(self.targets, axis=-1)
-                require(bool(np.all(self.targets >= 0) and np.allclose(sums, 1)), "targets",
-                        "probabilities of the classes, rows that sum to one", f"sums from {sums.min():g} to {sums.max():g}",
-                        "encode class labels as one-hot rows for loss = cross_entropy")
+                require(
+                    bool(np.all(self.targets >= 0) and np.allclose(sums, 1)),
+                    "targets",
+                    "probabilities of the classes, rows that sum to one",
+                    f"sums from {sums.min():g} to {sums.max():g}",
+                    "encode class labels as one-hot rows for loss = cross_entropy",
+                )
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,8 @@ def draw_batch(samples: Samples, key: Array, size: int) -> Samples:
 _loss = jax.jit(lambda f, theta, samples: f(theta, samples), static_argnums=0)
 _gradient = jax.jit(lambda f, theta, samples: jax.grad(f)(theta, samples), static_argnums=0)
 _hessian_vector = jax.jit(
-    lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1], static_argnums=0)
+    lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1], static_argnums=0
+)
 _predictions = jax.jit(lambda f, theta, inputs: f.predict(theta, inputs), static_argnums=0)
 
 
@@ -179,8 +188,10 @@ def objective(network: Network, data: Data, *, moments: bool | None = None) -> O
     possible = feature is not None and data.loss.quadratic
     given = data.moments if possible and data.moments is not None and data.moments.feature == feature else None
     if moments and not possible:
-        raise InputError("moments were asked for, but this network is not polynomial in one feature or the loss is not"
-                         " squared; train it on samples (moments = false)")
+        raise InputError(
+            "moments were asked for, but this network is not polynomial in one feature or the loss is not"
+            " squared; train it on samples (moments = false)"
+        )
     if moments is False or not possible:
         return _from_samples(network, data)
     if given is not None:
@@ -228,12 +239,20 @@ def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]
     Null directions of E[l l'] are dropped. Raises InputError if E[l l'] is not symmetric positive semi-definite.
     """
     s = np.asarray(moments.features, float)
-    require(s.ndim == 2 and s.shape[0] == s.shape[1] and np.allclose(s, s.T, atol=1e-12 * np.abs(s).max()),
-            "the feature moments", "a symmetric matrix", f"shape {s.shape}")
+    require(
+        s.ndim == 2 and s.shape[0] == s.shape[1] and np.allclose(s, s.T, atol=1e-12 * np.abs(s).max()),
+        "the feature moments",
+        "a symmetric matrix",
+        f"shape {s.shape}",
+    )
     values, vectors = np.linalg.eigh(s)
     floor = max(values[-1], 0) * len(s) * np.finfo(float).eps * 8
-    require(values[0] >= -max(floor, 1e-14), "the feature moments", "positive semi-definite",
-            f"a lowest eigenvalue of {values[0]:.2e}")
+    require(
+        values[0] >= -max(floor, 1e-14),
+        "the feature moments",
+        "positive semi-definite",
+        f"a lowest eigenvalue of {values[0]:.2e}",
+    )
     keep = values > floor
     require(bool(keep.any()), "the feature moments", "non-zero", "all zero")
     values, vectors = values[keep], vectors[:, keep]
@@ -253,8 +272,13 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
     if moments.feature == "input":
         inputs = inputs.reshape(len(inputs), *data.shape)
     output = _output_shape(network, data)
-    require(math.prod(output) == targets.shape[1], "the output of the network",
-            f"of {targets.shape[1]} numbers, as the task's targets", f"shape {output}", CHECK)
+    require(
+        math.prod(output) == targets.shape[1],
+        "the output of the network",
+        f"of {targets.shape[1]} numbers, as the task's targets",
+        f"shape {output}",
+        CHECK,
+    )
     targets = targets.reshape(len(targets), *output)
     function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
     return Objective(function, inputs, targets, constant, moments.feature)
@@ -263,15 +287,23 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
 def _from_samples(network: Network, data: Data) -> Objective:
     if data.inputs is None or data.targets is None:
         have = data.moments.feature if data.moments else "nothing"
-        raise InputError(f"this task states moments of the feature {have!r} only, which this network does not live on;"
-                         " give it samples (sequences > 0 for in-context regression, noise = 0 for a linear teacher)")
+        raise InputError(
+            f"this task states moments of the feature {have!r} only, which this network does not live on;"
+            " give it samples (sequences > 0 for in-context regression, noise = 0 for a linear teacher)"
+        )
     output = _output_shape(network, data)
-    require(output == data.targets.shape[1:], "the output of the network",
-            f"of the targets' shape {data.targets.shape[1:]}", output, CHECK)
+    require(
+        output == data.targets.shape[1:],
+        "the output of the network",
+        f"of the targets' shape {data.targets.shape[1:]}",
+        output,
+        CHECK,
+    )
     function = MeanLoss(network, network, data.loss, data.shape, data.outputs)
     return Objective(function, np.asarray(data.inputs, float), np.asarray(data.targets, float))
 
 
 def _output_shape(network: Network, data: Data) -> Shape:
-    return jax.eval_shape(network.apply, network.zeros(data.shape, data.outputs),
-                          jax.ShapeDtypeStruct(data.shape, jnp.float32)).shape
+    return jax.eval_shape(
+        network.apply, network.zeros(data.shape, data.outputs), jax.ShapeDtypeStruct(data.shape, jnp.float32)
+    ).shape

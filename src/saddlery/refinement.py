@@ -129,8 +129,17 @@ def refine(
     best = trail[-1]
     status, reason = _verdict(trail, ended, target, basin)
     best.x.flags.writeable = False
-    return Refinement(best.x, None if loss is None else float(loss(best.x)), best.norm, best.norm / scale,
-                      float(np.linalg.norm(best.x - x)), len(trail) - 1, status, reason, tuple(p.norm for p in trail))
+    return Refinement(
+        best.x,
+        None if loss is None else float(loss(best.x)),
+        best.norm,
+        best.norm / scale,
+        float(np.linalg.norm(best.x - x)),
+        len(trail) - 1,
+        status,
+        reason,
+        tuple(p.norm for p in trail),
+    )
 
 
 # ------------------------------------------------------------------- checks
@@ -229,16 +238,16 @@ class _Free:
             w = self._product(x, v[k])
             if not np.all(np.isfinite(w)):
                 return None
-            t[:k + 1, k] = v[:k + 1] @ w
+            t[: k + 1, k] = v[: k + 1] @ w
             for _ in range(2):  # twice is enough: orthogonal to rounding
-                w = w - v[:k + 1].T @ (v[:k + 1] @ w)
+                w = w - v[: k + 1].T @ (v[: k + 1] @ w)
             t[k + 1, k] = np.linalg.norm(w)
             ended = t[k + 1, k] <= 1e-13 * np.abs(t).max()
-            if ended or k + 1 == limit or (k % 10 == 9 and _residual(t[:k + 2, :k + 1]) < FORCING):
+            if ended or k + 1 == limit or (k % 10 == 9 and _residual(t[: k + 2, : k + 1]) < FORCING):
                 break
             v[k + 1] = w / t[k + 1, k]
-        left, values, right = np.linalg.svd(t[:k + 2, :k + 1], full_matrices=False)
-        return _Linear(values, v[:k + 1].T @ right.T, size * left[0])
+        left, values, right = np.linalg.svd(t[: k + 2, : k + 1], full_matrices=False)
+        return _Linear(values, v[: k + 1].T @ right.T, size * left[0])
 
     def _product(self, x: Vector, d: Vector) -> Vector:
         w = np.asarray(self.hessian_vector(x, d))  # type: ignore[misc]
@@ -346,17 +355,26 @@ def _verdict(trail: list[_Place], ended: str, target: float, basin: float | None
     best, start, steps = trail[-1], trail[0].x, len(trail) - 1
     norm, size, distance = best.norm, float(np.linalg.norm(best.x)), float(np.linalg.norm(best.x - start))
     if not norm <= target and ended.endswith("not finite"):
-        return "not finite", f"{ended} after {steps} steps, {distance:.3g} from the start; the gradient norm is {norm:.1e}"
+        return (
+            "not finite",
+            f"{ended} after {steps} steps, {distance:.3g} from the start; the gradient norm is {norm:.1e}",
+        )
     if _runs_away(trail, target):
-        return "diverged", (f"the point grew from norm {np.linalg.norm(start):.3g} to {size:.3g} in {steps} steps and the"
-                            f" last Newton step is {best.newton:.2g} long, at gradient norm {norm:.1e}: the fixed point"
-                            " lies at infinity")
+        return "diverged", (
+            f"the point grew from norm {np.linalg.norm(start):.3g} to {size:.3g} in {steps} steps and the"
+            f" last Newton step is {best.newton:.2g} long, at gradient norm {norm:.1e}: the fixed point"
+            " lies at infinity"
+        )
     if norm > target:
-        return "stalled", (f"the gradient norm is {norm:.1e} after {steps} steps, above the tolerance {target:.1e}, and"
-                           f" {ended}; {distance:.3g} from the start")
+        return "stalled", (
+            f"the gradient norm is {norm:.1e} after {steps} steps, above the tolerance {target:.1e}, and"
+            f" {ended}; {distance:.3g} from the start"
+        )
     if basin is not None and distance > basin:
-        return "left the basin", (f"the fixed point found (gradient norm {norm:.1e}, {steps} steps) is {distance:.3g} from"
-                                  f" the start, farther than the allowed {basin:.3g}")
+        return "left the basin", (
+            f"the fixed point found (gradient norm {norm:.1e}, {steps} steps) is {distance:.3g} from"
+            f" the start, farther than the allowed {basin:.3g}"
+        )
     return "converged", f"gradient norm {norm:.1e} after {steps} steps, {distance:.3g} from the start"
 
 
@@ -369,6 +387,6 @@ def _runs_away(trail: list[_Place], target: float) -> bool:
         return bool(sizes[-1] > FAR * (1 + sizes[0]))
     newton = np.array([p.newton for p in trail[-window:]])
     steady = np.all(newton[1:] > STEADY * newton[:-1]) and (done or newton[-1] >= newton[0])
-    outwards = np.all(np.diff(sizes[-1 - window:]) > 0) and sizes[-1] > 1.2 * sizes[0]
+    outwards = np.all(np.diff(sizes[-1 - window :]) > 0) and sizes[-1] > 1.2 * sizes[0]
     falls = trail[-1].norm < 0.95 * trail[-1 - window].norm
     return bool(steady and outwards and falls and newton[-1] > RELATIVE * sizes[-1])

@@ -88,29 +88,36 @@ class GradientFlow(Rule):
         solver, controller = self._parts(floor)
         term = _descent_field(gradient, key)
         zero = jnp.zeros((), theta.dtype)
-        end, state = controller.init(term, zero, zero + jnp.inf, theta, None, None, solver.func,
-                                     solver.error_order(term))
-        inner = {"floor": floor, "end": end, "controller": state,
-                 "solver": solver.init(term, zero, end, theta, None)}
+        end, state = controller.init(
+            term, zero, zero + jnp.inf, theta, None, None, solver.func, solver.error_order(term)
+        )
+        inner = {"floor": floor, "end": end, "controller": state, "solver": solver.init(term, zero, end, theta, None)}
         return Walker(theta, zero, gradient(theta, key), inner)
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
         solver, controller = self._parts(walker.inner["floor"])
         term = _descent_field(gradient, key)
         begin, end = walker.time, jnp.minimum(walker.inner["end"], horizon)
-        new, error, _, solver_state, _ = solver.step(term, begin, end, walker.theta, None, walker.inner["solver"], False)
+        new, error, _, solver_state, _ = solver.step(
+            term, begin, end, walker.theta, None, walker.inner["solver"], False
+        )
         order = solver.error_order(term)
         assert order is not None and error is not None  # both solvers have them
         long = (end - begin > 8 * jnp.finfo(begin.dtype).eps * begin) | (end >= horizon)  # else time stands still
         sound = long & jnp.all(jnp.isfinite(new)) & jnp.all(jnp.isfinite(error))
         refused = (walker.time, begin + 0.2 * (end - begin), walker.inner["controller"])
         keep, begin, end, _, state, _ = controller.adapt_step_size(
-            begin, end, walker.theta, new, None, error, order, walker.inner["controller"])
+            begin, end, walker.theta, new, None, error, order, walker.inner["controller"]
+        )
         keep = jnp.asarray(keep) & sound
         begin, end, state = _tree_where(sound, (begin, end, state), refused)  # else the next step would not be a number
         chosen = lambda a, b: jnp.where(keep, a, b)
-        inner = {"floor": walker.inner["floor"], "end": end, "controller": state,
-                 "solver": _tree_where(keep, solver_state, walker.inner["solver"])}
+        inner = {
+            "floor": walker.inner["floor"],
+            "end": end,
+            "controller": state,
+            "solver": _tree_where(keep, solver_state, walker.inner["solver"]),
+        }
         slope = -_last_slope(inner["solver"], walker, term, new, keep)
         return Walker(chosen(new, walker.theta), begin, slope, inner), keep
 
@@ -147,8 +154,12 @@ class _Descent(Rule):
         return optax.sgd(self.learning_rate)
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
-        return Walker(theta, jnp.zeros((), theta.dtype), jnp.zeros_like(theta),
-                      {"steps": jnp.zeros((), jnp.int32), "optimizer": self.transformation().init(theta)})
+        return Walker(
+            theta,
+            jnp.zeros((), theta.dtype),
+            jnp.zeros_like(theta),
+            {"steps": jnp.zeros((), jnp.int32), "optimizer": self.transformation().init(theta)},
+        )
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
         slope = gradient(walker.theta, key)

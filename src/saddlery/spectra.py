@@ -70,10 +70,14 @@ class Spectrum:
 
     def __str__(self) -> str:
         low, high, unknown = self.eigenvalues[0], self.eigenvalues[-1], "not known"
-        counts = ", ".join(f"{unknown if n is None else n} {name}" for n, name in
-                           ((self.index, "negative"), (self.zero_modes, "zero"), (self.positive, "positive")))
-        return f"{self.size} eigenvalues from {low:.4g} to {high:.4g} ({self.method}): {counts}, zero being" \
-               f" {self.tolerance:.1e}" + (f"; {self.reason}" if self.reason else "")
+        counts = ", ".join(
+            f"{unknown if n is None else n} {name}"
+            for n, name in ((self.index, "negative"), (self.zero_modes, "zero"), (self.positive, "positive"))
+        )
+        return (
+            f"{self.size} eigenvalues from {low:.4g} to {high:.4g} ({self.method}): {counts}, zero being"
+            f" {self.tolerance:.1e}" + (f"; {self.reason}" if self.reason else "")
+        )
 
 
 def dense_spectrum(hessian: Float[np.ndarray, "P P"], *, tolerance: float | None = None) -> Spectrum:
@@ -139,8 +143,9 @@ def lanczos_spectrum(
     return multiple or _Lanczos(product, size, rng).spectrum(count, cap, tolerance)
 
 
-def _multiple_of_identity(product: Callable[[Vector], Vector], rng: np.random.Generator, size: int,
-                          tolerance: float | None) -> Spectrum | None:
+def _multiple_of_identity(
+    product: Callable[[Vector], Vector], rng: np.random.Generator, size: int, tolerance: float | None
+) -> Spectrum | None:
     """The spectrum of H = c 1, where Lanczos breaks down: a random vector is an eigenvector of no other matrix."""
     start = rng.standard_normal(size)
     image = product(start)
@@ -203,8 +208,15 @@ class _Lanczos:
         for room in (max(2 * count + 1, 40), 4 * count + 80, 60, 120):
             start = self.rng.standard_normal(self.size)
             try:
-                values, vectors = eigsh(self._operator(which == "SA"), k=count, which=which, v0=start, tol=accuracy,  # pyright: ignore (a float, whatever the stubs say)
-                                        ncv=min(self.size, room), maxiter=3000)
+                values, vectors = eigsh(
+                    self._operator(which == "SA"),
+                    k=count,
+                    which=which,
+                    v0=start,
+                    tol=accuracy,  # pyright: ignore (a float, whatever the stubs say)
+                    ncv=min(self.size, room),
+                    maxiter=3000,
+                )
                 order = np.argsort(values)
                 return values[order], vectors[:, order]
             except ArpackError as error:  # few distinct eigenvalues end the Krylov space early
@@ -234,8 +246,9 @@ def _checked(hessian: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def _checked_product(hessian_vector: Callable[[Vector], Vector], size: int,
-                     rng: np.random.Generator) -> Callable[[Vector], Vector]:
+def _checked_product(
+    hessian_vector: Callable[[Vector], Vector], size: int, rng: np.random.Generator
+) -> Callable[[Vector], Vector]:
     def product(d: Vector) -> Vector:
         w = np.asarray(hessian_vector(d))
         require(w.shape == (size,), "the Hessian-vector product", f"of shape ({size},)", w.shape)
@@ -253,11 +266,27 @@ def _tolerance(tolerance: float) -> float:
     return 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
 
 
-def _spectrum(values: np.ndarray, lowest: Vector, zero: float, method: str, kernel: np.ndarray | None,
-              reason: str = "", *, complete: bool = False) -> Spectrum:
+def _spectrum(
+    values: np.ndarray,
+    lowest: Vector,
+    zero: float,
+    method: str,
+    kernel: np.ndarray | None,
+    reason: str = "",
+    *,
+    complete: bool = False,
+) -> Spectrum:
     sign = -1.0 if lowest[np.argmax(np.abs(lowest))] < 0 else 1.0
     arrays = [values, sign * lowest] + ([] if kernel is None else [np.ascontiguousarray(kernel)])
     for array in arrays:
         array.flags.writeable = False
-    return Spectrum(values, arrays[1], len(lowest), float(zero), method, complete or method == "dense",
-                    arrays[2] if kernel is not None else None, reason)
+    return Spectrum(
+        values,
+        arrays[1],
+        len(lowest),
+        float(zero),
+        method,
+        complete or method == "dense",
+        arrays[2] if kernel is not None else None,
+        reason,
+    )

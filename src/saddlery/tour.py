@@ -95,7 +95,9 @@ def tour(
 
 def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
     """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes on."""
-    run = train(name, seed=seed, keep_failed=True, progress=lambda share, _: progress(TRAINING * share, f"train {name}"))
+    run = train(
+        name, seed=seed, keep_failed=True, progress=lambda share, _: progress(TRAINING * share, f"train {name}")
+    )
     if first:
         _clear(target)
     save_run(run, target / "runs" / name)

@@ -57,7 +57,9 @@ def _facts(found: Stages) -> str:
         notes.append(f"This run was not completed: {t.status}, {t.reason}.")
     if not found.stages:
         notes.append("No plateau was found on this run.")
-    return f"<dl class=facts>{cells}</dl>" + "".join(f'<p class="note" role="note">{escaped(note)}</p>' for note in notes)
+    return f"<dl class=facts>{cells}</dl>" + "".join(
+        f'<p class="note" role="note">{escaped(note)}</p>' for note in notes
+    )
 
 
 def _curves(found: Stages, anchor: str) -> str:

@@ -94,7 +94,9 @@ def verdict(stage: Stage) -> str:
 
 def certificates(found: Stages) -> str:
     """One column a stage, one row a field: what the plateau shows, then what the certificate says."""
-    head = "".join(f'<th scope="col">{escaped(s.kind)}<small>{escaped(plots.units_label(s))}</small></th>' for s in found.stages)
+    head = "".join(
+        f'<th scope="col">{escaped(s.kind)}<small>{escaped(plots.units_label(s))}</small></th>' for s in found.stages
+    )
     columns = [{**_plateau_fields(s), **_certificate_fields(s)} for s in found.stages]
     names = list(dict.fromkeys(name for column in columns for name in column))
     cells = {name: "".join(f"<td>{column.get(name, '-')}</td>" for column in columns) for name in names}
@@ -121,7 +123,12 @@ def _certificate_fields(stage: Stage) -> dict[str, str]:
     if c is None:
         return {"verdict": verdict(stage)}
     fields = {name: escaped(value) for name, value in c.rows()}
-    return {**fields, "verdict": verdict(stage), "Newton steps": escaped(c.steps), "spectrum": escaped(c.method or None)}
+    return {
+        **fields,
+        "verdict": verdict(stage),
+        "Newton steps": escaped(c.steps),
+        "spectrum": escaped(c.method or None),
+    }
 
 
 def _scroll(table: str, label: str) -> str:

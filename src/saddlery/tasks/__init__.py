@@ -8,5 +8,17 @@ from .regression import InContextRegression
 from .relu import OrthogonalPatches, OrthogonalReLU
 from .teacher import Teacher
 
-__all__ = ["TASKS", "Arrays", "ConvolutionalLinearTeacher", "Digits", "Hierarchy", "InContextRegression",
-           "LinearTeacher", "OrthogonalPatches", "OrthogonalReLU", "Task", "Teacher", "make"]
+__all__ = [
+    "TASKS",
+    "Arrays",
+    "ConvolutionalLinearTeacher",
+    "Digits",
+    "Hierarchy",
+    "InContextRegression",
+    "LinearTeacher",
+    "OrthogonalPatches",
+    "OrthogonalReLU",
+    "Task",
+    "Teacher",
+    "make",
+]

@@ -46,8 +46,13 @@ class Arrays(Task):
     def data(self, seed: int) -> Data:
         require(bool(self.inputs), "inputs", "the path of a file", self.inputs)
         x, y = self._read()
-        require(self.digest in ("", _digest(x, y)), f"{self.inputs}: the data", "those the experiment was trained on",
-                Words("other numbers"), "restore the file, or remove digest from the experiment to train anew")
+        require(
+            self.digest in ("", _digest(x, y)),
+            f"{self.inputs}: the data",
+            "those the experiment was trained on",
+            Words("other numbers"),
+            "restore the file, or remove digest from the experiment to train anew",
+        )
         finite(x, f"{self.inputs}: inputs")
         finite(y, f"{self.targets or self.inputs}: targets")
         require(x.ndim >= 2, f"{self.inputs}: inputs", "an array of at least two axes, samples first", x.shape)
@@ -63,10 +68,16 @@ class Arrays(Task):
         return Data(tuple(x.shape[1:]), y.shape[-1], x, y, loss=loss_named(self.loss))
 
     def _read(self) -> tuple[np.ndarray, np.ndarray]:
-        require(not (self.targets and self.columns), "columns", "left out when a file of targets is named", self.columns)
+        require(
+            not (self.targets and self.columns), "columns", "left out when a file of targets is named", self.columns
+        )
         if Path(self.inputs).suffix.lower() == ".npz":
-            require(not (self.targets or self.columns), "targets and columns", "left out for an .npz file, which holds both",
-                    (self.targets, self.columns))
+            require(
+                not (self.targets or self.columns),
+                "targets and columns",
+                "left out for an .npz file, which holds both",
+                (self.targets, self.columns),
+            )
             arrays = _load(self.inputs)
             for name in ("inputs", "targets"):
                 known(name, arrays, f"{self.inputs}: array")
@@ -75,8 +86,13 @@ class Arrays(Task):
         if self.targets:
             return x, read_array(self.targets)
         require(x.ndim == 2, f"{self.inputs}: the array", "a table when no file of targets is named", x.shape)
-        require(0 < self.columns < x.shape[-1], "columns", f"between 1 and {x.shape[-1] - 1} of the {x.shape[-1]} columns",
-                self.columns, "or name a file of targets")
+        require(
+            0 < self.columns < x.shape[-1],
+            "columns",
+            f"between 1 and {x.shape[-1] - 1} of the {x.shape[-1]} columns",
+            self.columns,
+            "or name a file of targets",
+        )
         return x[:, : -self.columns], x[:, -self.columns :]
 
 
@@ -103,7 +119,9 @@ def _load(path: str) -> dict[str, np.ndarray]:
     try:
         with open(path, "rb") as handle:
             content = np.load(handle, allow_pickle=False)
-            named = {"": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
+            named = (
+                {"": content} if isinstance(content, np.ndarray) else {name: content[name] for name in content.files}
+            )
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file; check the path") from None
     except OSError as error:
@@ -118,8 +136,10 @@ def _unreadable(path: str, error: Exception) -> InputError:
     with open(path, "rb") as handle:
         pickled = handle.read(1) == b"\x80"
     if "Object arrays" in str(error) or pickled:
-        return InputError(f"{path}: the file holds Python objects, which are never loaded because that can run code;"
-                          " save plain numeric arrays")
+        return InputError(
+            f"{path}: the file holds Python objects, which are never loaded because that can run code;"
+            " save plain numeric arrays"
+        )
     return InputError(f"{path}: the file is damaged or not a NumPy file ({error}); save it again")
 
 
@@ -148,8 +168,10 @@ def _csv_row(row: list[str], number: int, width: int, path: str) -> list[float]:
     require(len(row) == width, f"{path}: row {number}", f"of {width} cells like the first", len(row))
     for column, cell in enumerate(row, start=1):
         if not _is_number(cell):
-            raise InputError(f"{path}: row {number}, column {column} must be a number, got {cell!r};"
-                             " correct the cell or remove the row")
+            raise InputError(
+                f"{path}: row {number}, column {column} must be a number, got {cell!r};"
+                " correct the cell or remove the row"
+            )
     return [float(cell) for cell in row]
 
 

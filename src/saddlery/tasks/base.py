@@ -46,8 +46,11 @@ class Task(ABC):
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        changed = {f.name: values[f.name] for f in dataclasses.fields(self)  # type: ignore[arg-type]
-                   if f.default is dataclasses.MISSING or values[f.name] != f.default}
+        changed = {
+            f.name: values[f.name]
+            for f in dataclasses.fields(self)  # type: ignore[arg-type]
+            if f.default is dataclasses.MISSING or values[f.name] != f.default
+        }
         return {"kind": self.kind, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}
 
 

@@ -38,8 +38,12 @@ class Digits(Task):
         require(self.components <= 64, "components", "at most 64", self.components)
         require(not (self.image and self.components), "image", "false when principal components are asked for", True)
         chosen = set(self.classes) if isinstance(self.classes, tuple) else set()
-        require(len(chosen) > 1 and len(chosen) == len(self.classes) and chosen <= set(range(10)), "classes",
-                "two or more different digits from 0 to 9", self.classes)
+        require(
+            len(chosen) > 1 and len(chosen) == len(self.classes) and chosen <= set(range(10)),
+            "classes",
+            "two or more different digits from 0 to 9",
+            self.classes,
+        )
         pixels, labels = (np.asarray(part, float) for part in load_digits(return_X_y=True))
         keep = np.isin(labels, self.classes)
         x, y = pixels[keep] / 16.0, (labels[keep, None] == np.array(self.classes)).astype(float)

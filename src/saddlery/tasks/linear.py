@@ -37,8 +37,12 @@ class LinearTeacher(Task):
         if self.singular_values:
             require(self.count == 0, "count", "left out when singular_values are given", self.count)
             values = numbers(self.singular_values, "singular_values")
-            require(bool(np.all(np.isfinite(values) & (values > 0))), "singular_values", "finite numbers above zero",
-                    self.singular_values)
+            require(
+                bool(np.all(np.isfinite(values) & (values > 0))),
+                "singular_values",
+                "finite numbers above zero",
+                self.singular_values,
+            )
             return values
         whole(self.count, "count", remedy="or give singular_values")
         real(self.exponent, "exponent")
@@ -60,8 +64,12 @@ class LinearTeacher(Task):
         o, d = w.shape
         variances = numbers(self.covariance, "covariance") if self.covariance else np.ones(d)
         require(len(variances) == d, "covariance", f"{d} variances, one an input", self.covariance)
-        require(bool(np.all(np.isfinite(variances) & (variances > 0))), "covariance", "finite variances above zero",
-                self.covariance)
+        require(
+            bool(np.all(np.isfinite(variances) & (variances > 0))),
+            "covariance",
+            "finite variances above zero",
+            self.covariance,
+        )
         require(real(self.noise, "noise") >= 0, "noise", "a variance of at least zero", self.noise)
         cross = w * variances
         moments = Moments("input", np.diag(variances), cross, float(np.sum(cross * w)) + self.noise * o)
@@ -113,12 +121,12 @@ class Hierarchy(Task):
         whole(self.branches, "branches", 2)
         items = self.branches**self.levels
         require(items <= 4096, "branches ** levels", "at most 4096 items", items)
-        blocks = [np.kron(np.eye(self.branches**k), np.ones((1, self.branches ** (self.levels - k))))
-                  for k in range(self.levels + 1)]
+        blocks = [
+            np.kron(np.eye(self.branches**k), np.ones((1, self.branches ** (self.levels - k))))
+            for k in range(self.levels + 1)
+        ]
         y = np.concatenate(blocks)  # (nodes, items)
         inputs = np.sqrt(items) * np.eye(items)
         cross = y @ inputs / items
         moments = Moments("input", np.eye(items), cross, float(np.sum(y**2) / items))
         return Data((items,), len(y), inputs, y.T.copy(), moments)
-
-

@@ -32,8 +32,12 @@ class InContextRegression(Task):
     def covariance(self, seed: int) -> np.ndarray:
         """Lambda (D, D)."""
         values = numbers(self.eigenvalues, "eigenvalues")
-        require(len(values) > 0 and bool(np.all(np.isfinite(values) & (values > 0))), "eigenvalues",
-                "finite numbers above zero", self.eigenvalues)
+        require(
+            len(values) > 0 and bool(np.all(np.isfinite(values) & (values > 0))),
+            "eigenvalues",
+            "finite numbers above zero",
+            self.eigenvalues,
+        )
         q = orthogonal(generator(seed, self.kind), len(values), len(values)) if self.rotate else np.eye(len(values))
         return (q * values) @ q.T
 

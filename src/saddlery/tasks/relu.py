@@ -53,8 +53,12 @@ class OrthogonalPatches(Task):
     def data(self, seed: int) -> Data:
         amplitudes = numbers(self.amplitudes, "amplitudes")
         k = len(amplitudes)
-        require(k > 0 and bool(np.all(np.isfinite(amplitudes) & (amplitudes != 0))), "amplitudes",
-                "finite non-zero numbers", self.amplitudes)
+        require(
+            k > 0 and bool(np.all(np.isfinite(amplitudes) & (amplitudes != 0))),
+            "amplitudes",
+            "finite non-zero numbers",
+            self.amplitudes,
+        )
         length = whole(self.kernel or k, "kernel", k, remedy="orthogonal patches need at least as many entries")
         places = whole(self.positions, "positions")
         patches = orthogonal(generator(seed, self.kind), length, k).T

@@ -64,8 +64,12 @@ class Teacher(Task):
     def data(self, seed: int) -> Data:
         whole(self.samples, "samples")
         whole(self.outputs, "outputs")
-        require(isinstance(self.inputs, tuple) and len(self.inputs) > 0, "inputs", "the shape of a sample, like (4,)",
-                self.inputs)
+        require(
+            isinstance(self.inputs, tuple) and len(self.inputs) > 0,
+            "inputs",
+            "the shape of a sample, like (4,)",
+            self.inputs,
+        )
         for size in self.inputs:
             whole(size, "inputs")
         x = self._draw(seed).reshape(self.samples, *self.inputs)
@@ -81,8 +85,12 @@ class Teacher(Task):
         if known(self.design, ("gaussian", "axes"), "design") == "gaussian":
             return whitened(rng, self.samples, d) if self.samples >= d else rng.standard_normal((self.samples, d))
         directions = self.weights(seed)["u"].reshape(self.count, -1)
-        require(directions.shape[1] == d, 'design "axes"', f"used with units of {d} weights, one an input",
-                directions.shape[1])
+        require(
+            directions.shape[1] == d,
+            'design "axes"',
+            f"used with units of {d} weights, one an input",
+            directions.shape[1],
+        )
         directions = directions / np.linalg.norm(directions, axis=1, keepdims=True)
         amplitudes = np.sqrt(self.count) * whitened(rng, self.samples, 1)
         return amplitudes * directions[np.arange(self.samples) % self.count]

@@ -44,10 +44,16 @@ def balanced_path(
     >>> float(balanced_path(np.array([1e6]), w, w, np.array([[0.4]]))[0, 1, 0].round(12))
     0.4
     """
-    u, v, c = (finite(np.asarray(a, dtype=float), name) for a, name in
-               ((first, "first"), (second, "second"), (correlation, "correlation")))
-    require(u.ndim == v.ndim == c.ndim == 2 and v.shape[1] == u.shape[0] and c.shape == (v.shape[0], u.shape[1]),
-            "first, second and correlation", "of shapes (H, D), (O, H) and (O, D)", Words(f"{u.shape}, {v.shape}, {c.shape}"))
+    u, v, c = (
+        finite(np.asarray(a, dtype=float), name)
+        for a, name in ((first, "first"), (second, "second"), (correlation, "correlation"))
+    )
+    require(
+        u.ndim == v.ndim == c.ndim == 2 and v.shape[1] == u.shape[0] and c.shape == (v.shape[0], u.shape[1]),
+        "first, second and correlation",
+        "of shapes (H, D), (O, H) and (O, D)",
+        Words(f"{u.shape}, {v.shape}, {c.shape}"),
+    )
     t = np.atleast_1d(np.asarray(flow_time, dtype=float))
     require(bool(np.all(t >= 0)), "flow_time", "at or after 0", float(t.min(initial=0.0)))
     rates, basis = np.linalg.eigh(_generator(c, _imbalance(u, v, tolerance)))
@@ -63,7 +69,7 @@ def _imbalance(u: np.ndarray, v: np.ndarray, tolerance: float) -> float:
     if departure > tolerance * size:
         raise InputError(
             f"the weights must be balanced, W2'W2 - W1W1' = lambda I, but depart from it by {departure:.2e}"
-            f" ({departure / size:.1e} of their size); start from Initialization(kind=\"balanced\", ...)"
+            f' ({departure / size:.1e} of their size); start from Initialization(kind="balanced", ...)'
             " or integrate the flow"
         )
     return constant

@@ -12,8 +12,22 @@ from .base import Lift, Symmetry, Unit, check_symmetry, debug, leading_form
 from .convolution import convolution
 from .dense import ACTIVATIONS, dense
 
-__all__ = ["Lift", "Symmetry", "Unit", "attention", "check_symmetry", "convolution", "debug", "dense", "in_context",
-           "leading_form", "make", "names", "options", "register"]
+__all__ = [
+    "Lift",
+    "Symmetry",
+    "Unit",
+    "attention",
+    "check_symmetry",
+    "convolution",
+    "debug",
+    "dense",
+    "in_context",
+    "leading_form",
+    "make",
+    "names",
+    "options",
+    "register",
+]
 
 Maker = Callable[..., Unit]
 

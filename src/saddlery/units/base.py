@@ -38,8 +38,12 @@ class Symmetry:
     degree: int | None = None
 
     def __post_init__(self) -> None:
-        require(self.homogeneous in (None, "real", "positive"), "homogeneous", '"real", "positive" or None',
-                self.homogeneous)
+        require(
+            self.homogeneous in (None, "real", "positive"),
+            "homogeneous",
+            '"real", "positive" or None',
+            self.homogeneous,
+        )
         require(self.degree is None or self.degree >= 1, "degree", "a whole number of at least 1, or None", self.degree)
 
 
@@ -116,8 +120,9 @@ def _lifted(unit: Unit) -> Unit:
     """One lifted unit for each unit, so that networks of lifted units compare equal."""
     assert unit.lift is not None
     coefficients = unit.lift.coefficients
-    return replace(unit, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, channels=False,
-                   example=())
+    return replace(
+        unit, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, channels=False, example=()
+    )
 
 
 _DEBUG = False
@@ -163,8 +168,13 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
 
     def demand(claim: str, error: Array) -> None:
         worst = float(jnp.max(jnp.abs(error))) / size
-        require(worst < 1e-9, f"unit {unit.name!r}", claim, f"a relative violation of {worst:.1e}",
-                "correct the declared symmetry or phi")
+        require(
+            worst < 1e-9,
+            f"unit {unit.name!r}",
+            claim,
+            f"a relative violation of {worst:.1e}",
+            "correct the declared symmetry or phi",
+        )
 
     if symmetry.silent:
         demand("silent at u = 0, phi(z; 0) = 0", phi(z, 0 * u))
@@ -180,10 +190,14 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
     if unit.channels:
         scale = jnp.asarray(rng.uniform(0.3, 3, unit.example[0]))
         scaled = scale.reshape(-1, *[1] * (z.ndim - 1)) * z
-        demand("weighted by channel, through products z_c u_c", phi(scaled, u) - phi(z, _scale_channels(unit, scale, u)))
+        demand(
+            "weighted by channel, through products z_c u_c", phi(scaled, u) - phi(z, _scale_channels(unit, scale, u))
+        )
     if unit.lift is not None:
-        demand("polynomial, phi(z; u) = <coefficients(u), features(z)>",
-               phi(z, u) - unit.lift.coefficients(u) @ unit.lift.features(z))
+        demand(
+            "polynomial, phi(z; u) = <coefficients(u), features(z)>",
+            phi(z, u) - unit.lift.coefficients(u) @ unit.lift.features(z),
+        )
     if symmetry.degree is not None:
         _check_degree(unit, z, u)
     _check_consistent(unit)
@@ -192,8 +206,13 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
 def _scale_channels(unit: Unit, scale: Array, u: Array) -> Array:
     """u with its block of weights for channel c multiplied by scale[c]."""
     tied = u.size - unit.extra
-    require(tied % len(scale) == 0, f"unit {unit.name!r}", "weighted by channel, with as many weights for each",
-            f"{tied} weights for {len(scale)} channels", "leave out channels=True")
+    require(
+        tied % len(scale) == 0,
+        f"unit {unit.name!r}",
+        "weighted by channel, with as many weights for each",
+        f"{tied} weights for {len(scale)} channels",
+        "leave out channels=True",
+    )
     factors = jnp.concatenate([jnp.repeat(scale, tied // len(scale)), jnp.ones(unit.extra)])
     return (factors * u.ravel()).reshape(u.shape)
 
@@ -203,21 +222,36 @@ def _check_degree(unit: Unit, z: Array, u: Array) -> None:
     small = [float(jnp.linalg.norm(unit.phi(z, eps * u))) for eps in (1e-3, 1e-4)]
     if small[0] == 0.0 and not unit.smooth:
         return  # an inactive side of a ReLU
-    require(min(small) > 0, f"unit {unit.name!r}", f"of leading degree {degree} in u",
-            "a phi that vanishes for small u", "correct the declared degree or phi")
+    require(
+        min(small) > 0,
+        f"unit {unit.name!r}",
+        f"of leading degree {degree} in u",
+        "a phi that vanishes for small u",
+        "correct the declared degree or phi",
+    )
     slope = np.log10(small[0] / small[1])
-    require(abs(slope - float(degree or 0)) < 0.02, f"unit {unit.name!r}", f"of leading degree {degree} in u",
-            f"a measured order of {slope:.3f}", "correct the declared degree")
+    require(
+        abs(slope - float(degree or 0)) < 0.02,
+        f"unit {unit.name!r}",
+        f"of leading degree {degree} in u",
+        f"a measured order of {slope:.3f}",
+        "correct the declared degree",
+    )
 
 
 def _check_consistent(unit: Unit) -> None:
     symmetry = unit.symmetry
     if symmetry.linear:
-        require(symmetry.homogeneous == "real" and symmetry.degree == 1, f"unit {unit.name!r}",
-                'declared homogeneous="real" and degree=1, since it is linear', symmetry)
+        require(
+            symmetry.homogeneous == "real" and symmetry.degree == 1,
+            f"unit {unit.name!r}",
+            'declared homogeneous="real" and degree=1, since it is linear',
+            symmetry,
+        )
     if symmetry.homogeneous or symmetry.degree is not None:
-        require(symmetry.silent, f"unit {unit.name!r}", "declared silent, since it is homogeneous or has a degree",
-                symmetry)
+        require(
+            symmetry.silent, f"unit {unit.name!r}", "declared silent, since it is homogeneous or has a degree", symmetry
+        )
 
 
 def leading_form(unit: Unit, z: Array, u: Array) -> Array:

@@ -24,8 +24,12 @@ def positions(size: Shape, kernel: Shape, stride: int) -> Shape:
 
 def channels_first(shape: Shape, dimensions: int) -> Shape:
     """The shape (C, *size) of an input given with or without its channel axis."""
-    require(len(shape) in (dimensions, dimensions + 1), "the input of a convolution",
-            f"of shape (C, *size) or (*size,) with {dimensions} spatial axes", shape)
+    require(
+        len(shape) in (dimensions, dimensions + 1),
+        "the input of a convolution",
+        f"of shape (C, *size) or (*size,) with {dimensions} spatial axes",
+        shape,
+    )
     return shape if len(shape) == dimensions + 1 else (1, *shape)
 
 
@@ -62,8 +66,13 @@ def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stri
 
     def shape(z_shape: Shape) -> Shape:
         channels, *size = channels_first(tuple(z_shape), dimensions)
-        require(all(n >= k for n, k in zip(size, kernel, strict=True)), "kernel", f"no longer than the input {size}",
-                kernel, "shorten the kernel")
+        require(
+            all(n >= k for n, k in zip(size, kernel, strict=True)),
+            "kernel",
+            f"no longer than the input {size}",
+            kernel,
+            "shorten the kernel",
+        )
         return (channels, *kernel)
 
     def phi(z: Array, u: Array) -> Array:
