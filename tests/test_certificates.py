@@ -69,7 +69,7 @@ def test_lanczos_agrees_with_dense(monkeypatch):
     subject, exact = found.run.objective(), found[1].certificate
     state = np.asarray(found.run.trajectory.states[found[1].index])
     monkeypatch.setattr(fixed_points, "DENSE", 10)
-    c = certify_state(subject, state, gradient_scale=found.run.gradient_scale, tolerance=found[1].tolerance)
+    c = certify_state(subject, state, tolerance=found[1].tolerance)
     assert c.method == "lanczos"
     assert c.verdict == exact.verdict
     assert c.lowest_eigenvalue == pytest.approx(exact.lowest_eigenvalue, abs=1e-8)
@@ -148,17 +148,20 @@ def test_directions_the_data_do_not_see():
 
 
 def test_a_minimum_with_silent_units_that_help_is_no_minimum():
-    """Breaking the utility on purpose: without it the quadratic saddle would pass for a minimum."""
+    """Breaking both searches on purpose: without them the quadratic saddle would pass for a minimum; one is enough."""
     found = certified("quadratic")
     subject, c = found.run.objective(), found[1].certificate
     assert c.index == 0 and c.verdict == "degenerate saddle"
     original = certificates.best_silent_unit
     try:
         certificates.best_silent_unit = lambda *a, **k: dataclasses.replace(original(*a, **k), value=0.0)
-        wrong = certify_state(subject, c.state, gradient_scale=1.0)
+        second = certify_state(subject, c.state)
+        search, certificates.find_descent = certificates.find_descent, lambda *a, **k: None
+        wrong = certify_state(subject, c.state)
     finally:
-        certificates.best_silent_unit = original
-    assert wrong.verdict == "minimum"  # what the code would say with the check broken: the test above does see it
+        certificates.best_silent_unit, certificates.find_descent = original, search
+    assert second.verdict == "degenerate saddle" and second.escape_order == c.escape_order == 3
+    assert wrong.verdict == "minimum"  # what the code would say with both broken: the tests do see it
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "mars
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 LAYERS = {
     0: ["checks", "precision", "records"],
-    1: ["units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
+    1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
     2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
     3: ["symmetry", "fixed_points", "zero_modes", "theory"],
     4: ["experiments", "runs", "stage", "certificates", "visits", "store"],

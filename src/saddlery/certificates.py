@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
 from . import fixed_points
-from .checks import InputError, finite, known
+from .checks import InputError, finite, known, positive
 from .curvature import hessian
 from .descent import Descent, find_descent
 from .fixed_points import TOLERANCE, Found, find_fixed_point
+from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
 from .records import html_table, number, text_table
-from .spectra import Spectrum, dense_spectrum, lanczos_spectrum
+from .spectra import ROUNDING, Spectrum, dense_spectrum, lanczos_spectrum
 from .symmetry import Reduction, Utility, best_silent_unit, silent_direction, silent_units
+from .symmetry.reduction import sides
 from .zero_modes import explain_zero_modes
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is called far from the plateau
@@ -143,10 +147,10 @@ def certify_state(
 ) -> Certificate:
     """The certificate of the fixed point behind one state.
 
-    theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a gradient counts as zero;
-    for a run the largest gradient norm along it, by default that at random weights of variance 1/H. tolerance: of the
-    reduction (see `reduce`; 2% of the targets by default). route: "auto", "reduce" or "direct". reduction: of this state,
-    if known.
+    theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a gradient counts as zero; by
+    default its norm at random weights where the map is as large as the targets (`Objective.scales`), so that no start
+    loosens it. tolerance: of the reduction (see `reduce`; 2% of the targets by default). route: "auto", "reduce" or
+    "direct" (see `find_fixed_point`). reduction: of this state, if known.
 
     Raises InputError for a state that is not finite or of the wrong size. Cost: a few Newton steps on the narrow
     network, one Hessian of the wide one and its eigenvalues: about 0.1 s at 750 parameters once compiled.
@@ -162,26 +166,20 @@ def certify_state(
     theta = finite(np.asarray(theta, dtype=float), "the state")
     if theta.shape != (objective.size,):
         raise InputError(f"the state must have shape ({objective.size},) for this network, got {theta.shape}")
-    scale = gradient_scale if gradient_scale is not None else default_scale(objective)
-    found = find_fixed_point(objective, theta, scale, tolerance, route, reduction)
+    scale = objective.scales.gradient if gradient_scale is None else positive(gradient_scale, "gradient_scale")
+    found = find_fixed_point(objective, theta, scale=scale, tolerance=tolerance, route=route, reduction=reduction)
     if not found.refinement.converged:
-        return _refusal(objective, theta, found, scale)
+        refinement = found.refinement
+        return _refusal(objective, theta, found, scale, f"{refinement.status}: {refinement.reason}")
     return _judge(objective, theta, found, scale, seed)
 
 
-def default_scale(objective: Objective) -> float:
-    """A gradient scale without a run: the gradient norm at weights drawn from N(0, 1/sqrt(H)), seed 0."""
-    rng = np.random.default_rng(0)
-    theta = rng.standard_normal(objective.size) / np.sqrt(max(objective.network.widths))
-    return float(np.linalg.norm(np.asarray(objective.gradient(theta)))) or 1.0
-
-
 # ------------------------------------------------------------------- judging
-def _refusal(objective: Objective, theta: np.ndarray, found: Found, scale: float) -> Certificate:
-    refinement, reduction = found.refinement, found.reduction
+def _refusal(objective: Objective, theta: np.ndarray, found: Found, scale: float, reason: str) -> Certificate:
+    reduction = found.reduction
     return Certificate(
         verdict="not a fixed point",
-        reason=f"{refinement.status}: {refinement.reason}",
+        reason=reason,
         loss=float("nan"),
         gradient_norm=float(np.linalg.norm(np.asarray(objective.gradient(theta)))),
         tolerance=TOLERANCE * scale,
@@ -203,17 +201,22 @@ def _refusal(objective: Objective, theta: np.ndarray, found: Found, scale: float
         state=None,
         eigenvalues=None,
         route=found.route,
-        steps=refinement.steps,
+        steps=found.refinement.steps,
     )
 
 
 def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, seed: int) -> Certificate:
     state = found.state
     spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
-    utility = _best_utility(objective, state, seed)
-    escape = _escape(objective, state, spectrum, utility, scale, seed)
+    if _vanished(objective, state, spectrum):
+        words = (
+            "the loss is flat to rounding at its lower bound, as on the way to an infimum at infinity: largest eigenvalue"
+            f" {np.abs(spectrum.eigenvalues).max():.1e}, where {objective.scales.curvature:.1e} is natural"
+        )
+        return _refusal(objective, theta, found, scale, words)
+    utilities = _utilities(objective, state, seed)
+    escape = _escape(objective, found, spectrum, utilities, scale, seed)
     distance = float(np.linalg.norm(state - theta))
-    lowest = float(spectrum.eigenvalues[0])
     return Certificate(
         verdict=escape.verdict,
         reason=escape.reason + _far(distance, theta, found),
@@ -227,11 +230,11 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
         zero_modes=spectrum.zero_modes,
         zero_tolerance=spectrum.tolerance,
         explained=explain_zero_modes(objective, state, spectrum.kernel, seed=seed),
-        lowest_eigenvalue=lowest,
+        lowest_eigenvalue=float(spectrum.eigenvalues[0]),
         escape_order=escape.order,
         escape_rate=escape.rate,
         escape_direction=escape.direction,
-        utility=utility,
+        utility=escape.utility or max(utilities, key=lambda u: u.value, default=None),
         construction=found.reduction.construction if found.reduction else None,
         narrow_units=found.reduction.widths if found.reduction else (),
         narrow=found.narrow,
@@ -250,29 +253,42 @@ def _far(distance: float, theta: np.ndarray, found: Found) -> str:
     return f"; far from the plateau, {distance:.3g} away at a state of norm {size:.3g}" if away else ""
 
 
+def _vanished(objective: Objective, state: np.ndarray, spectrum: Spectrum) -> bool:
+    """Whether loss and curvature are both nothing but rounding, at weights that are not zero."""
+    scales = objective.scales
+    flat = float(np.abs(spectrum.eigenvalues).max(initial=0.0)) <= TOLERANCE * scales.curvature
+    return flat and bool(state.any()) and _excess(objective, state) <= TOLERANCE * scales.loss
+
+
+def _excess(objective: Objective, state: np.ndarray) -> float:
+    """How far the loss is above its lower bound."""
+    return float(objective.loss(state)) - objective.constant
+
+
+@in_float64
 def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradient_norm: float = 0.0) -> Spectrum:
-    """The Hessian's spectrum at a state: dense up to 2,000 parameters, its lower and upper end by Lanczos beyond.
+    """The Hessian's spectrum at a state (P,): dense up to 2,000 parameters, its two ends by Lanczos beyond.
 
     The state is a fixed point only up to its gradient g. Where the Hessian is flat, an error d of the state leaves
-    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / max(1, |theta|)) cannot be told from zero; the zero
-    tolerance is that, or the rounding of the decomposition where it is larger.
+    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / |theta|) cannot be told from zero, |theta| at least
+    the task's natural weights; nor can those that are rounding beside the task's natural curvature. The zero tolerance is
+    the larger of the two, or the rounding of the decomposition where that is larger. Cost: see `dense_spectrum`.
     """
+    scales = objective.scales
+    size = max(scales.weights, float(np.linalg.norm(state)))
+    rounding = ROUNDING * np.finfo(float).eps * scales.curvature
+    blur = lambda largest: max(rounding, float(np.sqrt(gradient_norm * largest / size)))
     if objective.size <= fixed_points.DENSE:
-        found = dense_spectrum(hessian(objective, state))
-        largest, size = float(np.abs(found.eigenvalues).max(initial=0.0)), max(1.0, float(np.linalg.norm(state)))
-        blurred = float(np.sqrt(gradient_norm * largest / size))
-        return found if blurred <= found.tolerance else dense_spectrum(hessian(objective, state), tolerance=blurred)
-    return lanczos_spectrum(lambda d: np.asarray(objective.hessian_vector(state, d)), objective.size, seed=seed)
+        return dense_spectrum(hessian(objective, state), blur=blur)
+    product = lambda d: np.asarray(objective.hessian_vector(state, d))
+    return lanczos_spectrum(product, objective.size, blur=blur, seed=seed)
 
 
-def _best_utility(objective: Objective, state: np.ndarray, seed: int) -> Utility | None:
-    best = None
-    for index, layer in enumerate(objective.network.layers):
-        if layer.unit.symmetry.degree is None or not silent_units(objective, state, index).any():
-            continue
-        found = best_silent_unit(objective, state, index, seed=seed)
-        best = found if best is None or found.value > best.value else best
-    return best
+def _utilities(objective: Objective, state: np.ndarray, seed: int) -> list[Utility]:
+    """The best silent unit of every layer that has one."""
+    layers = enumerate(objective.network.layers)
+    able = [k for k, layer in layers if layer.unit.symmetry.degree and silent_units(objective, state, k).any()]
+    return [best_silent_unit(objective, state, k, seed=seed) for k in able]
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,52 +300,96 @@ class _Escape:
     order: int | None = None
     rate: float | None = None
     direction: np.ndarray | None = None
+    utility: Utility | None = None
 
 
 def _escape(
-    objective: Objective, state: np.ndarray, spectrum: Spectrum, utility: Utility | None, scale: float, seed: int
+    objective: Objective, found: Found, spectrum: Spectrum, utilities: list[Utility], scale: float, seed: int
 ) -> _Escape:
-    """Second order first, then one silent unit, then (deep networks) several layers at once."""
+    """Second order first, then one silent unit (of the lowest order), then all flat directions together."""
     lowest = float(spectrum.eigenvalues[0])
     if lowest < -spectrum.tolerance:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return _Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
-    if utility is not None and utility.value > _zero_utility(objective, utility, scale):
+    helpful = [u for u in utilities if u.value > _zero_utility(objective, u, scale)]
+    if helpful:
+        best = min(helpful, key=lambda u: (u.order, -u.value))
         words = (
-            f"no negative Hessian eigenvalue, but a silent unit of utility {utility.value:.6g} > 0 lowers the loss at"
-            f" order {utility.order}"
+            f"no negative Hessian eigenvalue, but a silent unit of utility {best.value:.6g} > 0 lowers the loss at"
+            f" order {best.order}"
         )
-        verdict = "strict saddle" if utility.order == 2 else "degenerate saddle"
-        return _Escape(verdict, words, utility.order, utility.rate, silent_direction(objective, state, utility))
-    ending = (
-        "no unit is silent" if utility is None else f"silent units have utility {utility.value:.1e}, zero to rounding"
-    )
-    joint = _joint_descent(objective, state, spectrum, seed)
+        verdict = "strict saddle" if best.order == 2 else "degenerate saddle"
+        return _Escape(verdict, words, best.order, best.rate, silent_direction(objective, found.state, best), best)
+    flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
+    if _excess(objective, found.state) <= TOLERANCE * objective.scales.loss:
+        return _Escape("minimum", f"{flat}, and the loss is at its lower bound")
+    joint, searched = _joint_descent(objective, found, spectrum, seed)
     if joint is not None:
         words = (
-            f"no negative Hessian eigenvalue, but units of several layers together lower the loss at order {joint.order}"
-            f" (measured {joint.measured_order:.2f}, by {joint.fall:.1e} at radius {joint.radius:.2g})"
+            f"no negative Hessian eigenvalue and no single silent unit of the lowest order, but the loss falls along flat"
+            f" directions at order {joint.order} (measured {joint.measured_order:.2f}, by {joint.fall:.1e} at radius"
+            f" {joint.radius:.2g})"
         )
-        return _Escape("degenerate saddle", words, joint.order, None, joint.direction)
-    return _Escape("minimum", f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}, and {ending}")
+        direction = joint.direction if len(joint.direction) == objective.size else None
+        return _Escape("degenerate saddle", words, joint.order, None, direction)
+    silent = f"; silent units have utility {max(u.value for u in utilities):.1e}, zero to rounding" if utilities else ""
+    return _Escape("minimum", f"{flat}{silent}; {searched}")
 
 
-def _joint_descent(objective: Objective, state: np.ndarray, spectrum: Spectrum, seed: int) -> Descent | None:
-    """In a deep network silent units of one layer can need those of another: search the Hessian's kernel for a descent."""
-    network = objective.network
-    alone = len(network.layers) == 1 and not network.readout
-    if alone or spectrum.kernel is None or float(objective.loss(state)) - objective.constant < 1e-14:
-        return None
-    radius = 0.05 * max(1.0, float(np.linalg.norm(state)) / np.sqrt(max(network.widths)))
-    return find_descent(
+def _joint_descent(objective: Objective, found: Found, spectrum: Spectrum, seed: int) -> tuple[Descent | None, str]:
+    """Search the flat directions for a descent of higher order; and in words what was searched.
+
+    Beyond dense Hessians the same question is put to the narrow network with two silent units more a layer, which embeds
+    the same map: what more of them could do, two can.
+    """
+    if spectrum.kernel is None:
+        small = _padded(objective, found)
+        if small is None:
+            return None, "flat directions were not searched: the network has too many parameters"
+        objective, state = small
+        spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
+        assert spectrum.kernel is not None
+    else:
+        state = found.state
+    kernel, rounding = spectrum.kernel, 32 * np.finfo(float).eps
+    descent = find_descent(
         lambda t: float(objective.loss(t)),
         lambda t: np.asarray(objective.gradient(t)),
         state,
-        spectrum.kernel,
-        radius=radius,
+        lambda d: kernel @ (kernel.T @ d),
+        size=objective.scales.weights,
+        noise=rounding * max(float(objective.loss(state)), objective.scales.loss),
+        stiff=_stiff(objective, state, kernel),
         seed=seed,
     )
+    return descent, f"a search of the {kernel.shape[1]} flat directions found no descent"
+
+
+def _stiff(objective: Objective, state: np.ndarray, kernel: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """g -> H^+ g on the complement of the kernel."""
+    matrix = hessian(objective, state)
+    factors = scipy.linalg.lu_factor(matrix + np.abs(matrix).max(initial=1e-300) * kernel @ kernel.T)
+
+    def solve(g: np.ndarray) -> np.ndarray:
+        return scipy.linalg.lu_solve(factors, g - kernel @ (kernel.T @ g))
+
+    return solve
+
+
+def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] | None:
+    """The narrow fixed point with up to two silent units more a layer, if that is small and every unit can be silent."""
+    network = objective.network
+    if found.narrow is None or found.reduction is None or not all(x.unit.symmetry.silent for x in network.layers):
+        return None
+    narrow = found.reduction.network
+    params = objective.with_network(narrow).params(jnp.asarray(found.narrow))
+    for index in reversed(range(len(network.layers))):
+        u, v = sides(narrow, params, index)
+        more = ((0, min(2, network.widths[index] - len(u))), (0, 0))
+        narrow, params = narrow.with_sides(params, index, np.pad(u, more), np.pad(v, more))
+    small = objective.with_network(narrow)
+    return (small, flatten(params)) if small.size <= fixed_points.DENSE else None
 
 
 def _zero_utility(objective: Objective, utility: Utility, scale: float) -> float:

@@ -2,7 +2,8 @@
 
 *Reduce*: reduce the state to its narrow network, refine that to a fixed point, embed it back beside the state (Theorem 1).
 *Direct*: refine the wide state itself. The first comes first, because the narrow problem is small and keeps only the
-symmetry of its own units; the second is tried where the first does not end at a fixed point near the state.
+symmetry of its own units; the second is tried where the first does not end at a fixed point near the state. A state that
+is at rest already is its own fixed point, whatever a coarser network would make of it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from scipy.optimize import minimize
 from .curvature import hessian
 from .networks import flatten
 from .objectives import Objective
+from .precision import in_float64
 from .refinement import Refinement, refine
 from .symmetry import Reduction, embed_near, reduce
 from .symmetry.reduction import sides
@@ -23,11 +25,19 @@ from .symmetry.reduction import sides
 TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
 DENSE = 2000  # parameters up to which the Hessian is formed
 BASIN = 1.0  # a fixed point farther from the state than this multiple of its own norm is not the one behind it
+EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
+SNAP = 1e-3  # of the weights: how far a fixed point may be moved to make its silent units exactly silent
+CALM = 0.1  # a gradient under this share of what a fixed point's Hessian explains belongs to a nearer fixed point
 
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """A fixed point of the wide network and how it was reached."""
+    """A fixed point of the wide network and how it was reached.
+
+    state (P,): the point. reduction: of the state it lies behind; narrow: the flat parameters of the narrow network at its
+    own fixed point, or None. refinement: how it ended; only where it converged is the state a fixed point. route: "reduce"
+    or "direct".
+    """
 
     state: np.ndarray
     reduction: Reduction | None
@@ -36,32 +46,92 @@ class Found:
     route: str
 
 
+@in_float64
 def find_fixed_point(
-    objective: Objective, theta: np.ndarray, scale: float, tolerance: float, route: str, reduction: Reduction | None
+    objective: Objective,
+    theta: np.ndarray,
+    *,
+    scale: float | None = None,
+    tolerance: float = 0.02,
+    route: str = "auto",
+    reduction: Reduction | None = None,
 ) -> Found:
+    """The fixed point dL/dtheta = 0 behind a state theta (P,), float64.
+
+    scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of the task. tolerance: of
+    the map, for the reduction of the state (or pass the `reduction`). route: "reduce" or "direct", or "auto": the state
+    itself if it is at rest, else the nearest of the fixed points its reductions lead to, else direct refinement. A fixed
+    point that turns out to need fewer units is returned as that narrower network. The result says how it ended; nothing
+    is raised for a state without a fixed point. Cost: a few Newton steps on the narrow network, some 10 p^3 each.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.fixed_points import find_fixed_point
+    >>> experiment = Experiment.named("linear")
+    >>> find_fixed_point(experiment.objective(), experiment.initial_state()).refinement.status
+    'converged'
+    """
+    scale = objective.scales.gradient if scale is None else scale
+    if route == "auto" and _norm(objective, theta) <= TOLERANCE * scale:
+        return _at_rest(objective, theta, scale)
     if route == "direct":
         return _direct(objective, theta, scale)
-    reduction = reduction or reduce(objective, theta, tolerance=tolerance)
-    first = _through_narrow(objective, theta, reduction, scale)
-    if first.refinement.converged or route == "reduce" or objective.size > DENSE:
+    first = _through_narrow(objective, theta, reduction or reduce(objective, theta, tolerance=tolerance), scale)
+    if route == "reduce":
         return first
-    second = _direct(objective, theta, scale)
+    if first.refinement.converged:
+        return _nearest(objective, theta, scale, tolerance, first)
+    second = _direct(objective, theta, scale) if objective.size <= DENSE else first
     return second if second.refinement.converged else first
 
 
+def _norm(objective: Objective, theta: np.ndarray) -> float:
+    return float(np.linalg.norm(np.asarray(objective.gradient(theta))))
+
+
+def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
+    norm = _norm(objective, theta)
+    refinement = refined(objective, theta, scale, BASIN) if norm > 0 else _standing(objective, theta, norm, scale)
+    return _polished(objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale)
+
+
+def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
+    words = f"gradient norm {norm:.1e} at the state itself"
+    return Refinement(theta, float(objective.loss(theta)), norm, norm / scale, 0.0, 0, "converged", words, (norm,))
+
+
+def _nearest(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found) -> Found:
+    """The fixed point found, or a nearer one with more units where the state is calmer than the one found explains."""
+    expected = float(np.linalg.norm(np.asarray(objective.hessian_vector(first.state, theta - first.state))))
+    if _norm(objective, theta) >= CALM * expected:
+        return first
+    finer = reduce(objective, theta, tolerance=0.1 * min(tolerance, 0.02))
+    if first.reduction is None or finer.widths == first.reduction.widths:
+        return first
+    second = _through_narrow(objective, theta, finer, scale)
+    distances = [float(np.linalg.norm(found.state - theta)) for found in (first, second)]
+    return second if second.refinement.converged and distances[1] < distances[0] else first
+
+
 def refined(objective: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
-    """Newton refinement of a state; `basin` is relative to the norm of the start."""
+    """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
+    natural weights)."""
     dense = objective.size <= DENSE
     return refine(
         lambda t: np.asarray(objective.gradient(t)),
         start,
         tolerance=TOLERANCE,
         scale=scale,
-        basin=None if basin is None else basin * max(float(np.linalg.norm(start)), 1e-3),
+        basin=None if basin is None else basin * _reach(objective, start),
         hessian=(lambda t: hessian(objective, t)) if dense else None,
         hessian_vector=None if dense else (lambda t, d: np.asarray(objective.hessian_vector(t, d))),
         loss=lambda t: float(objective.loss(t)),
     )
+
+
+def _reach(objective: Objective, start: np.ndarray) -> float:
+    return max(float(np.linalg.norm(start)), 1e-3 * objective.scales.weights)
 
 
 def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
@@ -83,22 +153,39 @@ def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float 
         options={"gtol": 1e-9 * scale, "maxiter": 200},
     )
     again = refined(small, found.x, scale, None)
-    distance, allowed = float(np.linalg.norm(again.point - start)), max(float(np.linalg.norm(start)), 1e-3)
-    if again.converged and basin is not None and distance > basin * allowed:
-        return replace(
-            again,
-            status="left the basin",
-            distance=distance,
-            reason=f"the narrow network settles {distance:.3g}"
-            f" away from its reduction, farther than the allowed {basin * allowed:.3g}",
-        )
-    return replace(again, distance=distance) if again.converged else first
+    if not again.converged:
+        return first
+    return _moved(again, again.point - start, None if basin is None else basin * _reach(small, start))
+
+
+def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None) -> Refinement:
+    """The same refinement, as seen from elsewhere."""
+    distance = float(np.linalg.norm(displacement))
+    if basin is None or distance <= basin:
+        return replace(refinement, distance=distance)
+    words = f"the fixed point found is {distance:.3g} away, farther than the allowed {basin:.3g}"
+    return replace(refinement, status="left the basin", distance=distance, reason=words)
 
 
 def _direct(objective: Objective, theta: np.ndarray, scale: float) -> Found:
     refinement = refined(objective, theta, scale, BASIN)
-    reduction = reduce(objective, refinement.point) if refinement.converged else None
-    return Found(refinement.point, reduction, None, refinement, "direct")
+    found = Found(refinement.point, None, None, refinement, "direct")
+    return _polished(objective, theta, found, scale)
+
+
+def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: float) -> Found:
+    """A fixed point of the wide network with the narrow one it embeds, and its silent units exactly silent."""
+    if not found.refinement.converged:
+        return found
+    reduction = reduce(objective, found.state, tolerance=EXACT)
+    if reduction.widths == objective.network.widths:
+        return replace(found, reduction=reduction)
+    narrow = _through_narrow(objective, found.state, reduction, scale)
+    beside = float(np.linalg.norm(narrow.state - found.state)) <= SNAP * _reach(objective, found.state)
+    if not (narrow.refinement.converged and beside):
+        return replace(found, reduction=reduction)
+    moved = _moved(narrow.refinement, narrow.state - theta, None)
+    return replace(narrow, refinement=replace(moved, steps=found.refinement.steps + moved.steps), route=found.route)
 
 
 def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> Found:
@@ -106,6 +193,10 @@ def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reductio
         return _origin(objective, theta, reduction, scale)
     small = objective.with_network(reduction.network)
     refinement = fixed_point(small, reduction.theta, scale, BASIN)
+    if refinement.converged:
+        needed = reduce(small, refinement.point, tolerance=EXACT).widths
+        if needed != reduction.widths:  # units that the refinement has silenced or made proportional
+            return _through_narrow(objective, theta, reduce(objective, theta, widths=needed), scale)
     state = embed_state_near(objective, small, refinement.point, reduction)
     return Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
 
@@ -113,19 +204,12 @@ def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reductio
 def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> Found:
     """No units are left: all of them silent, which is a fixed point if every layer's units have a silent point."""
     state = np.zeros_like(theta)
-    norm = float(np.linalg.norm(np.asarray(objective.gradient(state))))
-    status = "converged" if norm <= TOLERANCE * scale else "stalled"
-    refinement = Refinement(
-        state,
-        float(objective.loss(state)),
-        norm,
-        norm / scale,
-        float(np.linalg.norm(theta)),
-        0,
-        status,
-        f"all units silent; gradient norm {norm:.1e}",
-        (norm,),
-    )
+    norm = _norm(objective, state)
+    refinement = replace(_standing(objective, state, norm, scale), reason=f"all units silent; gradient norm {norm:.1e}")
+    if not norm <= TOLERANCE * scale:
+        refinement = replace(refinement, status="stalled")
+    else:
+        refinement = _moved(refinement, theta, BASIN * objective.scales.weights)
     return Found(state, reduction, reduction.theta, refinement, "reduce")
 
 
@@ -146,6 +230,7 @@ def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinemen
     )
 
 
+@in_float64
 def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray, reduction: Reduction) -> np.ndarray:
     """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its coefficients allow.
 

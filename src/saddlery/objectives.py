@@ -20,7 +20,8 @@ from jaxtyping import Array, Float
 from .checks import InputError, Words, finite, require
 from .losses import LOSSES, Loss
 from .networks import Network, Params, Shape, unflatten
-from .precision import in_float64
+from .precision import in_float64, precision_context
+from .scales import Scales, natural_scales
 
 CHECK = "check `outputs`, `reads` and `readout`"
 Vector = Float[Array, " P"] | Float[np.ndarray, " P"]
@@ -121,7 +122,8 @@ class Objective:
     """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers, with its derivatives.
 
     function: the loss as a function of weights and samples. inputs (N, ...), targets (N, ...): samples, or equivalent
-    samples. exact: "samples", or the name of the feature whose moments replace them. All methods are compiled once an
+    samples. exact: "samples", or the name of the feature whose moments replace them. power: mean |y|^2 of the targets,
+    which equivalent samples do not show; None to take it from `targets`. All methods are compiled once an
     architecture and return JAX arrays in the precision of the context they are called in.
     """
 
@@ -130,6 +132,7 @@ class Objective:
     targets: Float[np.ndarray, "N ..."]
     constant: float = 0.0
     exact: str = "samples"
+    power: float | None = None
 
     @property
     def network(self) -> Network:
@@ -171,7 +174,15 @@ class Objective:
     @property
     def target_scale(self) -> float:
         """sqrt(mean |y|^2), the size against which errors of the map are judged."""
-        return float(np.sqrt(np.sum(self.targets**2) / len(self.targets)))
+        power = np.sum(self.targets**2) / len(self.targets) if self.power is None else self.power
+        return float(np.sqrt(power))
+
+    @functools.cached_property
+    def scales(self) -> Scales:
+        """The natural sizes of weights, gradients and curvatures of this task (see `natural_scales`)."""
+        with precision_context("float64"):
+            nothing = float(self.loss(np.zeros(self.size))) - self.constant
+            return natural_scales(self.predictions, self.gradient, self.size, self.target_scale, nothing)
 
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
         """sqrt(mean_n |f_n - g_n|^2) over `target_scale`, for two sets of predictions."""
@@ -236,14 +247,15 @@ def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]
     """(inputs, targets, constant) with the given moments: inputs = sqrt(M) S^(1/2), targets = inputs W*'.
 
     W* = E[y l'] E[l l']^+ is the least-squares map and constant = 1/2 (E|y|^2 - <W*, E[y l']>) what no map removes.
-    Null directions of E[l l'] are dropped. Raises InputError if E[l l'] is not symmetric positive semi-definite.
+    Null directions of E[l l'] are dropped. Raises InputError if E[l l'] is not symmetric positive semi-definite,
+    or the moments belong to no data.
     """
     s = np.asarray(moments.features, float)
     require(
-        s.ndim == 2 and s.shape[0] == s.shape[1] and np.allclose(s, s.T, atol=1e-12 * np.abs(s).max()),
+        s.ndim == 2 and s.shape[0] == s.shape[1] and np.allclose(s, s.T, rtol=0, atol=1e-12 * np.abs(s).max()),
         "the feature moments",
         "a symmetric matrix",
-        f"shape {s.shape}",
+        Words(f"shape {s.shape}"),
     )
     values, vectors = np.linalg.eigh(s)
     floor = max(values[-1], 0) * len(s) * np.finfo(float).eps * 8
@@ -258,9 +270,22 @@ def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]
     values, vectors = values[keep], vectors[:, keep]
     best = moments.cross @ (vectors / values) @ vectors.T
     root = np.sqrt(len(values)) * np.sqrt(values)[:, None] * vectors.T
+    outside = float(np.linalg.norm(moments.cross - best @ s))
+    require(
+        outside <= 1e-8 * max(float(np.linalg.norm(moments.cross)), 1e-300),
+        "the cross moments E[y l']",
+        "zero where the feature is",
+        Words(f"a part of norm {outside:.1e} outside the range of E[l l']"),
+    )
     left = moments.target - float(np.sum(best * moments.cross))
     rounding = 64 * np.finfo(float).eps * moments.target
-    return root, root @ best.T, 0.5 * left if abs(left) > rounding else 0.0
+    require(
+        left >= -1e-8 * moments.target,
+        "the target moment E[|y|^2]",
+        f"at least {moments.target - left:.6g}, what the best map explains",
+        moments.target,
+    )
+    return root, root @ best.T, 0.5 * left if left > rounding else 0.0
 
 
 def _reading(network: Network, exact: str) -> Network:
@@ -281,7 +306,7 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
     )
     targets = targets.reshape(len(targets), *output)
     function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
-    return Objective(function, inputs, targets, constant, moments.feature)
+    return Objective(function, inputs, targets, constant, moments.feature, moments.target)
 
 
 def _from_samples(network: Network, data: Data) -> Objective:

@@ -387,6 +387,6 @@ def _runs_away(trail: list[_Place], target: float) -> bool:
         return bool(sizes[-1] > FAR * (1 + sizes[0]))
     newton = np.array([p.newton for p in trail[-window:]])
     steady = np.all(newton[1:] > STEADY * newton[:-1]) and (done or newton[-1] >= newton[0])
-    outwards = np.all(np.diff(sizes[-1 - window :]) > 0) and sizes[-1] > 1.2 * sizes[0]
+    outwards = np.all(np.diff(sizes[-1 - window :]) > 0) and (done or sizes[-1] > 1.2 * sizes[0])
     falls = trail[-1].norm < 0.95 * trail[-1 - window].norm
     return bool(steady and outwards and falls and newton[-1] > RELATIVE * sizes[-1])

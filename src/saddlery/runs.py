@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 
-import numpy as np
-
 from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
@@ -51,13 +49,6 @@ class Run:
     @property
     def final_loss(self) -> float:
         return float(self.trajectory.loss[-1])
-
-    @property
-    def gradient_scale(self) -> float:
-        """The task's gradient scale: the largest gradient norm along the run, where its loss is not above that of the start
-        (a run that diverges has no scale there). Certificates are judged relative to it."""
-        t = self.trajectory
-        return float(np.max(t.gradient_norm, where=t.loss <= t.loss[0], initial=0.0))
 
     def rows(self) -> list[tuple[str, object]]:
         e, t = self.experiment, self.trajectory

@@ -12,6 +12,7 @@ from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 from .checks import finite, positive, require, whole
 
 Vector = Float[np.ndarray, " P"]
+Blur = Callable[[float], float]  # max|eigenvalue| -> what cannot be told from zero
 
 ROUNDING = 64.0  # eps P max|l| times this is the default zero of a dense spectrum
 RITZ = 1e-9  # max|l| times this is the default zero of a Lanczos spectrum, whose Ritz values are good to about 1e-11
@@ -80,12 +81,15 @@ class Spectrum:
         )
 
 
-def dense_spectrum(hessian: Float[np.ndarray, "P P"], *, tolerance: float | None = None) -> Spectrum:
+def dense_spectrum(
+    hessian: Float[np.ndarray, "P P"], *, tolerance: float | None = None, blur: Blur | None = None
+) -> Spectrum:
     """All eigenvalues of a symmetric float64 matrix (P, P).
 
     tolerance: absolute zero; by default 64 eps P max|eigenvalue|, the rounding of the decomposition (at most eps P
-    max|eigenvalue|) with room for that of the Hessian itself. At a fixed point known only to a gradient norm g, symmetry
-    modes are of order g / |theta| and modes of a degenerate saddle of order g^(1/2) to g^(2/3): pass a tolerance there.
+    max|eigenvalue|) with room for that of the Hessian itself. blur: max|eigenvalue| -> the size up to which eigenvalues
+    cannot be told from zero for reasons of one's own, which counts where it is larger (at a fixed point known only to a
+    gradient norm g, symmetry modes are of order g / |theta| and those of a degenerate saddle of order g^(1/2) to g^(2/3)).
 
     Raises InputError unless the matrix is square, float64, finite and symmetric to 1e-8 of its largest entry. Cost: about
     10 P^3, 0.1 s at P = 750 on one core.
@@ -101,7 +105,7 @@ def dense_spectrum(hessian: Float[np.ndarray, "P P"], *, tolerance: float | None
     matrix = _checked(hessian)
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     largest = float(np.abs(values).max())
-    zero = ROUNDING * np.finfo(float).eps * len(values) * largest if tolerance is None else _tolerance(tolerance)
+    zero = _zero(ROUNDING * np.finfo(float).eps * len(values) * largest, largest, tolerance, blur)
     return _spectrum(values, vectors[:, 0], zero, "dense", vectors[:, np.abs(values) <= zero])
 
 
@@ -112,6 +116,7 @@ def lanczos_spectrum(
     count: int = 24,
     cap: int = 512,
     tolerance: float | None = None,
+    blur: Blur | None = None,
     seed: int = 0,
 ) -> Spectrum:
     """Every negative eigenvalue (the lowest if none is negative) and the largest, from products H d alone.
@@ -119,8 +124,9 @@ def lanczos_spectrum(
     Eigenvalues are found `count` or more at a time from the lower end, each batch with those found before shifted out of
     the way; it stops when a fresh start on what is left finds no negative one, so that copies of a multiple eigenvalue,
     of which a Krylov space sees one, are not missed. More than `cap` negative ones, or no
-    convergence, leave the index None with a reason. tolerance: absolute zero, by default 1e-9 max|eigenvalue|. seed: of
-    the starting vectors. Up to 64 parameters the matrix is formed from P products instead (method "dense").
+    convergence, leave the index None with a reason. tolerance: absolute zero, by default 1e-9 max|eigenvalue|. blur: as
+    in `dense_spectrum`. seed: of the starting vectors. Up to 64 parameters the matrix is formed from P products instead
+    (method "dense").
 
     Raises InputError if a product is not a float64 (P,) array, or H is not symmetric on a random pair. Cost: some
     hundreds of products a batch, and 4 P (number found) a product.
@@ -137,14 +143,15 @@ def lanczos_spectrum(
     whole(size, "size"), whole(count, "count"), whole(cap, "cap")
     product = _checked_product(hessian_vector, size, np.random.default_rng(seed))
     if size <= SMALL:
-        return dense_spectrum(np.stack([product(d) for d in np.eye(size)], axis=1), tolerance=tolerance)
+        return dense_spectrum(np.stack([product(d) for d in np.eye(size)], axis=1), tolerance=tolerance, blur=blur)
     rng = np.random.default_rng(seed)
-    multiple = _multiple_of_identity(product, rng, size, tolerance)
-    return multiple or _Lanczos(product, size, rng).spectrum(count, cap, tolerance)
+    zero = lambda largest: _zero(RITZ * largest, largest, tolerance, blur)
+    multiple = _multiple_of_identity(product, rng, size, zero)
+    return multiple or _Lanczos(product, size, rng).spectrum(count, cap, zero)
 
 
 def _multiple_of_identity(
-    product: Callable[[Vector], Vector], rng: np.random.Generator, size: int, tolerance: float | None
+    product: Callable[[Vector], Vector], rng: np.random.Generator, size: int, zero: Blur
 ) -> Spectrum | None:
     """The spectrum of H = c 1, where Lanczos breaks down: a random vector is an eigenvector of no other matrix."""
     start = rng.standard_normal(size)
@@ -152,8 +159,7 @@ def _multiple_of_identity(
     c = float(start @ image / (start @ start))
     if np.linalg.norm(image - c * start) > 1e-13 * np.linalg.norm(image):
         return None
-    zero = RITZ * abs(c) if tolerance is None else _tolerance(tolerance)
-    return _spectrum(np.full(size, c), np.eye(1, size)[0], zero, "lanczos", None, complete=True)
+    return _spectrum(np.full(size, c), np.eye(1, size)[0], zero(abs(c)), "lanczos", None, complete=True)
 
 
 class _Lanczos:
@@ -165,8 +171,8 @@ class _Lanczos:
         self.top = float(self._end(1, "LA", 1e-8)[0][0])
         self.shift = 2.0 * max(abs(self.top), abs(float(self._end(1, "SA", 1e-4)[0][0])), 1e-300)
 
-    def spectrum(self, count: int, cap: int, tolerance: float | None) -> Spectrum:
-        zero = RITZ * 0.5 * self.shift if tolerance is None else _tolerance(tolerance)
+    def spectrum(self, count: int, cap: int, zero_of: Blur) -> Spectrum:
+        zero = zero_of(0.5 * self.shift)
         top = float(self._end(1, "LA", 1e-13)[0][0]) - self.shift
         reason = self._collect(count, cap, zero)
         order = np.argsort(self.values)
@@ -262,8 +268,10 @@ def _checked_product(
     return product
 
 
-def _tolerance(tolerance: float) -> float:
-    return 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
+def _zero(usual: float, largest: float, tolerance: float | None, blur: Blur | None) -> float:
+    """What counts as zero: the tolerance asked for or the usual one, or the blur where that is larger."""
+    chosen = usual if tolerance is None else 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
+    return chosen if blur is None else max(chosen, blur(largest))
 
 
 def _spectrum(

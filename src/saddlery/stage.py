@@ -16,6 +16,7 @@ from .runs import Run
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
 
 SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
+CONVERGED = 0.02  # of the targets: what is tolerated at most on the last plateau, where nothing is still to come
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,10 +180,12 @@ def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -
 
 
 def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> float:
-    """SHARE sqrt(2 min dL) / sqrt(mean |y|^2), dL the drops of the loss before and after plateau k.
+    """min(SHARE, SHARE sqrt(2 min dL) / sqrt(mean |y|^2)), dL the drops of the loss before and after plateau k.
 
     To the neighbouring plateaus, or to the run's first or last loss where there is none. Nothing drops before an initial
-    plateau or after the end.
+    plateau or after the end, and at the end at most CONVERGED is tolerated. (A fall of the squared loss by dL needs a
+    change of the map of sqrt(2 dL) or more, and so does one of the cross-entropy. A fall from large random weights is
+    larger than the targets, and says nothing of units: hence the cap.)
     """
     loss, here = run.trajectory.loss, found[k]
     before = found[k - 1].loss if k > 0 else float(loss[0])
@@ -190,7 +193,8 @@ def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k:
     drops = [before - here.loss] * (here.kind != "initial") + [here.loss - after] * (here.kind != "end")
     total = float(loss.max() - loss.min()) or 1.0
     smaller = min((drop for drop in drops if drop > 1e-9 * total), default=total)
-    return SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
+    derived = SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
+    return min(derived, CONVERGED if here.kind == "end" else SHARE)
 
 
 @in_float64
@@ -218,7 +222,6 @@ def certify(
         certificate = certify_state(
             objective,
             state,
-            gradient_scale=run.gradient_scale,
             tolerance=stage.tolerance,
             reduction=stage.reduction,
             route=route,

@@ -58,8 +58,19 @@ def save_run(run: Run, folder: str | Path) -> Path:
         arrays: dict[str, Any] = {name: getattr(t, name) for name in ARRAYS}
         arrays |= {f"observable.{k}": v for k, v in t.observables.items()}
         np.savez_compressed(staging / "trajectory.npz", **arrays)
+        for path in (*staging.iterdir(), staging):
+            _flush(path)
         os.replace(staging, target)
     return target
+
+
+def _flush(path: Path) -> None:
+    """To the disk itself, so that a power cut after the renaming loses nothing."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def refuse_existing(target: Path) -> None:
@@ -124,6 +135,7 @@ def load_run(folder: str | Path) -> Run:
     experiment = Experiment.load(source / "experiment.toml")
     arrays = _read_arrays(source / "trajectory.npz")
     observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
+    _check_same(source, record, experiment, arrays["states"])
     trajectory = Trajectory(
         **{name: arrays[name] for name in ARRAYS},
         observables=observables,
@@ -134,6 +146,17 @@ def load_run(folder: str | Path) -> Run:
     return Run(
         experiment, trajectory, record["data"], record["versions"], record["wall_seconds"], tuple(record["warnings"])
     )
+
+
+def _check_same(source: Path, record: dict[str, Any], experiment: Experiment, states: np.ndarray) -> None:
+    """A run is judged by the experiment it was trained by, and by no other."""
+    if record["identity"] != experiment.identity:
+        raise InputError(
+            f"{source}: experiment.toml is not the one this run was trained by (its id is {experiment.identity}, the"
+            f" record's {record['identity']}); restore it, or train the new one"
+        )
+    if states.ndim != 2:
+        raise _damaged(source / "trajectory.npz", f"states of shape {states.shape}")
 
 
 def _read_record(path: Path) -> dict[str, Any]:
@@ -150,7 +173,7 @@ def _read_record(path: Path) -> dict[str, Any]:
             f"{path}: written in version {record.get('version')!r} of the run format, this saddlery reads"
             f" version {VERSION}; train it again or install the matching saddlery"
         )
-    missing = {"status", "reason", "rejected", "data", "versions", "wall_seconds", "warnings"} - set(record)
+    missing = {"identity", "status", "reason", "rejected", "data", "versions", "wall_seconds", "warnings"} - set(record)
     if missing:
         raise _damaged(path, f"without {sorted(missing)}")
     return record

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .checks import InputError, positive
-from .fixed_points import embed_state_near, fixed_point
+from .fixed_points import EXACT, embed_state_near, fixed_point
 from .objectives import Objective
 from .precision import in_float64
 from .records import text_table
@@ -70,7 +70,9 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     scan = {
         int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen) for k in _spread(len(t.loss), SCAN)
     }
-    points, refusal = _narrow_points(objective, [scan[k] for k in list(scan)[:: SCAN // STARTS]], run.gradient_scale)
+    points, refusal = _narrow_points(
+        objective, [scan[k] for k in list(scan)[:: SCAN // STARTS]], objective.scales.gradient
+    )
     if not points:
         nan = float("nan")
         return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
@@ -107,8 +109,8 @@ def _spread(count: int, most: int) -> np.ndarray:
 def _narrow_points(
     objective: Objective, reductions: list[Reduction], scale: float
 ) -> tuple[list[tuple[Objective, np.ndarray]], str]:
-    """The different fixed points of full width that the reductions lead to (by loss), and why the last failed."""
-    found: dict[float, tuple[Objective, np.ndarray]] = {}
+    """The different fixed points of full width that the reductions lead to (by their map), and why the last failed."""
+    found: list[tuple[Objective, np.ndarray]] = []
     refusal = "no state to start from"
     for reduction in reductions:
         small = objective.with_network(reduction.network)
@@ -117,6 +119,10 @@ def _narrow_points(
             refusal = f"{refinement.status}: {refinement.reason}"
         elif reduce(small, refinement.point).widths != reduction.widths:
             refusal = "the fixed points found need fewer units"
-        else:
-            found.setdefault(float(f"{float(small.loss(refinement.point)):.9e}"), (small, refinement.point))
-    return list(found.values()), refusal
+        elif not any(_same_map(small, refinement.point, *other) for other in found):
+            found.append((small, refinement.point))
+    return found, refusal
+
+
+def _same_map(a: Objective, x: np.ndarray, b: Objective, y: np.ndarray) -> bool:
+    return a.map_error(np.asarray(a.predictions(x)), np.asarray(b.predictions(y))) < EXACT

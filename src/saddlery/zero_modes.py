@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from .objectives import Objective
+from .precision import in_float64
 from .symmetry import silent_coordinates
 
 
+@in_float64
 def explain_zero_modes(
     objective: Objective, state: np.ndarray, kernel: np.ndarray | None, *, seed: int = 0
 ) -> dict[str, int]:

@@ -67,12 +67,14 @@ def best_silent_unit(
     return _record(np.asarray(u), np.asarray(gain), degree, layer)
 
 
+@in_float64
 def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
     """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,)."""
     u, v = sides(objective.network, objective.params(jnp.asarray(state)), index)
     return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
 
 
+@in_float64
 def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
     """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
     params = objective.params(jnp.zeros(objective.size))
@@ -83,6 +85,7 @@ def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) 
     return flatten(moved)
 
 
+@in_float64
 def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
     """Booleans (P,): which parameters belong to units at their silent point."""
     network, params = objective.network, objective.params(jnp.zeros(objective.size))

@@ -106,7 +106,7 @@ def _corner(log_gain: np.ndarray, start: np.ndarray) -> np.ndarray:
     order = np.argsort(-sizes, kind="stable")
     shown = _compressed(sizes[order])
     rows = np.vstack([start / np.maximum(np.linalg.norm(start, axis=1, keepdims=True), 1e-300), np.eye(width)])
-    q, _, _ = qr(rows[order] * np.exp(shown)[:, None], mode="economic", pivoting=True)
+    q = qr(rows[order] * np.exp(shown)[:, None], mode="economic", pivoting=True)[0]
     unsorted = np.empty_like(q)
     unsorted[order] = q
     return unsorted[: len(start)] @ unsorted[: len(start)].T

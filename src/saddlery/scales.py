@@ -1,0 +1,70 @@
+"""The natural sizes of a task: how large its weights, gradients and curvatures are where the map is as large as the targets.
+
+Everything that is called zero is called so against one of them, so that a verdict depends neither on the start of a run
+nor on the units in which targets are measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
+
+
+@dataclass(frozen=True)
+class Scales:
+    """Norms at random weights at which the map is as large as the targets.
+
+    weights: |theta|. gradient: |dL/dtheta|. curvature: gradient / weights. loss: of the map that is zero, less what no
+    map can remove.
+    """
+
+    weights: float
+    gradient: float
+    curvature: float
+    loss: float
+
+
+def natural_scales(
+    predictions: Callable[[np.ndarray], Any],
+    gradient: Callable[[np.ndarray], Any],
+    size: int,
+    target: float,
+    loss: float,
+) -> Scales:
+    """The natural scales of a task, from one random direction theta_0 of the weights (seed 0).
+
+    theta = 2^k theta_0 with the smallest k at which sqrt(mean |f|^2) >= target = sqrt(mean |y|^2); k = 0 where targets
+    are zero. size: P. loss: at the map that is zero. Cost: at most 120 passes over the samples and one gradient.
+    """
+    direction = np.random.default_rng(0).standard_normal(size)
+    factor = _factor(lambda c: _rms(np.asarray(predictions(c * direction))), target) if target > 0 else 1.0
+    theta = factor * direction
+    weights, slope = float(np.linalg.norm(theta)), float(np.linalg.norm(np.asarray(gradient(theta))))
+    slope = slope if np.isfinite(slope) and slope > 0 else 1.0
+    return Scales(weights, slope, slope / weights if weights > 0 else slope, loss)
+
+
+def _factor(size: Callable[[float], float], target: float) -> float:
+    """The smallest power of two at which the map reaches the target; 1 where none does."""
+    start = 0
+    if size(1.0) >= target:
+        while start > -HALVINGS and size(2.0 ** (start - 1)) >= target:
+            start -= 1
+        return 2.0**start
+    while start < HALVINGS:
+        start += 1
+        reached = size(2.0**start)
+        if not np.isfinite(reached):
+            return 2.0 ** (start - 1)
+        if reached >= target:
+            return 2.0**start
+    return 1.0
+
+
+def _rms(f: np.ndarray) -> float:
+    return float(np.sqrt(np.sum(f**2) / max(len(f), 1)))
