@@ -249,6 +249,7 @@ def as_rows(array: Any) -> Any:
 
 
 def mixed_shape(unit: Unit, features: Shape) -> Shape:
+    """The trailing axes of phi that the outgoing weights contract."""
     return features[len(features) - unit.mixed :]
 
 

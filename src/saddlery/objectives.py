@@ -145,6 +145,7 @@ class Objective:
 
     @property
     def samples(self) -> Samples:
+        """(inputs, targets, constant), as the compiled functions take them."""
         return jnp.asarray(self.inputs), jnp.asarray(self.targets), jnp.asarray(self.constant)
 
     def params(self, theta: Vector) -> Params:
@@ -156,6 +157,7 @@ class Objective:
         return _loss(self.function, jnp.asarray(theta), self.samples)
 
     def gradient(self, theta: Vector) -> Float[Array, " P"]:
+        """dL/dtheta of the mean loss; cost: three passes over the samples."""
         return _gradient(self.function, jnp.asarray(theta), self.samples)
 
     def hessian_vector(self, theta: Vector, d: Vector) -> Float[Array, " P"]:
@@ -225,6 +227,7 @@ def feature_needed(network: Network) -> str | None:
 
 
 def feature_count(network: Network, shape: Shape) -> int:
+    """M, the entries of the feature whose second moments the network needs, for inputs of a shape."""
     lift = network.layers[0].unit.lift
     if lift is None or feature_needed(network) == "input":
         return int(np.prod(shape))

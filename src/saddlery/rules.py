@@ -51,7 +51,8 @@ class Rule(ABC):
 
     @abstractmethod
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
-        """One attempted step, never past flow time `horizon`; False where it was rejected (the walker then waits)."""
+        """One attempted step; False where it was rejected (the walker then waits). An adaptive flow never goes past flow time
+        `horizon`; a rule of fixed steps takes the last one whole, and so ends less than a step behind it."""
 
     def options(self) -> dict[str, Any]:
         """The kind and every field, as in an experiment file."""

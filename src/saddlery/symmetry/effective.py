@@ -9,7 +9,7 @@ import numpy as np
 from ..objectives import Objective
 from ..precision import in_float64
 from ..units import Unit
-from .embedding import Side, _normalised
+from .embedding import Side, unit_rows
 from .reduction import Reduction, reduce, sides
 
 
@@ -20,7 +20,8 @@ class EffectiveUnits:
     active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units with proportional u
     (by a positive factor, or any real one for units homogeneous over the reals) within an angle of 0.1 rad. rank: of the
     matrix of incoming weights of the active units, singular values above `tolerance` of the largest. minimal: units of
-    the smallest network that reproduces the map (see `reduce`).
+    the smallest network that reproduces the map (see `reduce`). Where minimal is 0 no unit does anything that is seen in
+    the map, and all counts are 0, however alike the silent units are.
     """
 
     active: int
@@ -62,7 +63,7 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
 
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
     """Classes of rows within `angle` radians of each other (of each other's line when `both`), greedily from the longest."""
-    left = _normalised(u[np.argsort(-np.linalg.norm(u, axis=1))])
+    left = unit_rows(u[np.argsort(-np.linalg.norm(u, axis=1))])
     count = 0
     while len(left):
         cosine = left @ left[0]

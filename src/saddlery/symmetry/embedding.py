@@ -195,7 +195,7 @@ def _span_near(un: Side, vn: Side, uw: Side, vw: Side) -> Sides:
 def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> np.ndarray:
     """Which narrow unit each wide one realises, -1 for none (a silent unit)."""
     size = np.linalg.norm(uw, axis=1) * np.linalg.norm(vw, axis=1)
-    direction, reference = _normalised(uw), _normalised(un)
+    direction, reference = unit_rows(uw), unit_rows(un)
     cosine = direction @ reference.T
     if unit.symmetry.homogeneous == "real":
         cosine = np.abs(cosine)
@@ -211,7 +211,8 @@ def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> np.ndarray:
     return member
 
 
-def _normalised(rows: np.ndarray) -> np.ndarray:
+def unit_rows(rows: np.ndarray) -> np.ndarray:
+    """Every row over its length; rows of zeros stay zeros."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
 
 

@@ -12,7 +12,7 @@ from ..objectives import Objective
 from ..precision import in_float64
 from ..records import html_table, text_table
 from ..units import Unit
-from .embedding import Side, Sides, _normalised, embed_near, richest
+from .embedding import Side, Sides, embed_near, richest, unit_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +59,13 @@ class Reduction:
 def reduce(
     objective: Objective, theta: np.ndarray, *, tolerance: float = 0.02, widths: tuple[int, ...] | None = None
 ) -> Reduction:
-    """The smallest narrow network that reproduces the map of a wide state.
+    """The smallest narrow network, of those that symmetry leads to, that reproduces the map of a wide state.
 
     Layer by layer, the fewest units h = 0, 1, 2, ... whose map is within `tolerance` of the wide one's: root-mean-square
     difference over the objective's samples relative to that of the targets (2% by default: a judgement, recorded in the
     result). Linear units are reduced by the singular value decomposition of sum_i v_i u_i', homogeneous ones by merging
-    rays, others by merging equal units and dropping silent ones. widths: take these instead of searching.
+    rays, others by merging equal units and dropping silent ones: what embedding can have made. Coincidences outside Theorem 1
+    are not looked for (the quadratic units u and -u, or u and 2u, count as two). widths: take these instead of searching.
 
     Raises InputError for a state of the wrong size. Cost: (widths found + 1) passes over the samples a layer.
 
@@ -161,7 +162,7 @@ def merge(u: Side, v: Side, count: int, unit: Unit) -> Sides:
     """
     homogeneous = unit.symmetry.homogeneous
     weight = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
-    points = _normalised(u) if homogeneous else u
+    points = unit_rows(u) if homogeneous else u
     if homogeneous == "real":
         points = points * np.where(points @ points[weight.argmax()] < 0, -1.0, 1.0)[:, None]
     centres, member = _cluster(points, weight, count, normalise=homogeneous is not None)

@@ -20,6 +20,7 @@ from ..checks import InputError
 from ..networks import Network, flatten, unflatten
 from ..objectives import MeanLoss, Objective
 from ..precision import in_float64
+from ..units.base import lowest_order
 from .reduction import sides
 
 
@@ -63,7 +64,7 @@ def best_silent_unit(
     u = jnp.asarray(rng.standard_normal((starts, *shape)))
     wide = objective.network.with_widths([w + starts * (k == layer) for k, w in enumerate(objective.network.widths)])
     function = objective.with_network(wide).function
-    u, gain = _ascend(function, objective.network, layer, degree, steps, u, jnp.asarray(theta), objective.samples)
+    u, gain = _ascend(function, objective.network, layer, steps, u, jnp.asarray(theta), objective.samples)
     return _record(np.asarray(u), np.asarray(gain), degree, layer)
 
 
@@ -125,18 +126,13 @@ def gain(function: MeanLoss, network: Network, layer: int, u: jax.Array, theta: 
     return -jax.grad(loss)(jnp.zeros((len(u), size), theta.dtype))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _ascend(function: MeanLoss, network: Network, layer: int, degree: int, steps: int, u, theta, samples):
-    homogeneous = network.layers[layer].unit.symmetry.homogeneous is not None
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, u, theta, samples):
+    symmetry = network.layers[layer].unit.symmetry
 
     def leading(u: jax.Array) -> jax.Array:
-        """The degree-p form of G at u, by the p-th derivative along the ray through u."""
-        form = lambda eps: gain(function, network, layer, eps * u, theta, samples)
-        if homogeneous:
-            return form(1.0)
-        for order in range(1, degree + 1):
-            form = functools.partial(_derivative, form, order)
-        return form(jnp.zeros((), u.dtype))
+        """The degree-p form of G at u."""
+        return lowest_order(symmetry, lambda eps: gain(function, network, layer, eps * u, theta, samples))
 
     def total(u: jax.Array) -> jax.Array:
         return jnp.sum(jnp.sqrt(jnp.sum(leading(u).reshape(len(u), -1) ** 2, axis=1) + 1e-60))
@@ -149,10 +145,6 @@ def _ascend(function: MeanLoss, network: Network, layer: int, degree: int, steps
 
     u, _ = jax.lax.scan(step, _on_sphere(u), None, length=steps)
     return u, leading(u)
-
-
-def _derivative(form, divisor: int, eps):
-    return jax.jvp(form, (eps,), (jnp.ones_like(eps),))[1] / divisor
 
 
 def _on_sphere(u: jax.Array) -> jax.Array:

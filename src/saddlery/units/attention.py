@@ -23,6 +23,7 @@ KINDS = ("merged", "linear", "softmax")
 
 
 def symmetry_of(kind: str) -> Symmetry:
+    """What is true of a head of this kind: merged key-query is linear in u, separate ones bilinear, softmax neither."""
     return {"merged": LINEAR, "linear": BILINEAR, "softmax": Symmetry()}[kind]
 
 

@@ -259,15 +259,19 @@ def leading_form(unit: Unit, z: Array, u: Array) -> Array:
 
     phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u) at eps = 0. Cost: 2^p evaluations.
     """
-    if unit.symmetry.homogeneous:
-        return unit.phi(z, u)
-    degree = unit.symmetry.degree
-    if degree is None:
+    if unit.symmetry.degree is None:
         raise InputError(f"unit {unit.name!r} has no silent point, so it has no leading form")
-    form: Callable[[Array], Array] = lambda eps: unit.phi(z, eps * u)
-    for order in range(1, degree + 1):
+    return lowest_order(unit.symmetry, lambda eps: unit.phi(z, eps * u))
+
+
+def lowest_order(symmetry: Symmetry, form: Callable[[Array], Array]) -> Array:
+    """lim form(eps) / eps^p as eps -> 0, of anything linear in phi(z; eps u): form(1) for a homogeneous unit, else its p-th
+    Taylor coefficient, p the declared degree."""
+    if symmetry.homogeneous:
+        return form(jnp.ones(()))
+    for order in range(1, (symmetry.degree or 0) + 1):
         form = _derivative(form, order)
-    return form(jnp.zeros((), u.dtype))
+    return form(jnp.zeros(()))
 
 
 def _derivative(function: Callable[[Array], Array], divisor: int) -> Callable[[Array], Array]:
