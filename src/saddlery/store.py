@@ -127,7 +127,11 @@ def write_text(path: str | Path, text: str) -> Path:
 
 
 def load_run(folder: str | Path) -> Run:
-    """Read a run folder. Raises InputError, naming the file, where it is damaged or of another version."""
+    """Read a run folder.
+
+    Raises InputError, naming the file, where it is damaged, of another version, or its experiment.toml is not the one the
+    run was trained by. Nothing is unpickled.
+    """
     source = Path(folder)
     if not source.is_dir():
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")

@@ -60,7 +60,14 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     the run and the closest approach decides. Fixed points that need fewer units than asked (the origin, for one) do not count.
     within: relative distance below which the point counts as visited (10%: a judgement; the distance is reported).
 
-    Raises InputError where the widths do not fit the network.
+    Raises InputError where the widths do not fit the network. Cost: 64 reductions and 16 refinements of the narrow
+    network.
+
+    Example
+    -------
+    >>> from saddlery import train, visit
+    >>> visit(train("linear"), 1).verdict
+    'visited'
     """
     positive(within, "within")
     chosen = (widths,) * len(run.experiment.network.layers) if isinstance(widths, int) else tuple(widths)
