@@ -306,12 +306,15 @@ class _Escape:
 def _escape(
     objective: Objective, found: Found, spectrum: Spectrum, utilities: list[Utility], scale: float, seed: int
 ) -> _Escape:
-    """Second order first, then one silent unit (of the lowest order), then all flat directions together."""
+    """Second order first, then (above the lower bound of the loss) one silent unit, then all flat directions together."""
     lowest = float(spectrum.eigenvalues[0])
     if lowest < -spectrum.tolerance:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return _Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
+    flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
+    if _excess(objective, found.state) <= TOLERANCE * objective.scales.loss:
+        return _Escape("minimum", f"{flat}, and the loss is at its lower bound")
     helpful = [u for u in utilities if u.value > _zero_utility(objective, u, scale)]
     if helpful:
         best = min(helpful, key=lambda u: (u.order, -u.value))
@@ -321,9 +324,6 @@ def _escape(
         )
         verdict = "strict saddle" if best.order == 2 else "degenerate saddle"
         return _Escape(verdict, words, best.order, best.rate, silent_direction(objective, found.state, best), best)
-    flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
-    if _excess(objective, found.state) <= TOLERANCE * objective.scales.loss:
-        return _Escape("minimum", f"{flat}, and the loss is at its lower bound")
     joint, searched = _joint_descent(objective, found, spectrum, seed)
     if joint is not None:
         words = (

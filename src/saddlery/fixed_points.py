@@ -27,6 +27,7 @@ DENSE = 2000  # parameters up to which the Hessian is formed
 BASIN = 1.0  # a fixed point farther from the state than this multiple of its own norm is not the one behind it
 EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
 SNAP = 1e-3  # of the weights: how far a fixed point may be moved to make its silent units exactly silent
+STEPS = 150  # of Newton's method, for minima that are degenerate and approached linearly
 CALM = 0.1  # a gradient under this share of what a fixed point's Hessian explains belongs to a nearer fixed point
 
 
@@ -127,6 +128,7 @@ def refined(objective: Objective, start: np.ndarray, scale: float, basin: float 
         hessian=(lambda t: hessian(objective, t)) if dense else None,
         hessian_vector=None if dense else (lambda t, d: np.asarray(objective.hessian_vector(t, d))),
         loss=lambda t: float(objective.loss(t)),
+        max_steps=STEPS,
     )
 
 
