@@ -183,8 +183,10 @@ class Objective:
     def scales(self) -> Scales:
         """The natural sizes of weights, gradients and curvatures of this task (see `natural_scales`)."""
         with precision_context("float64"):
-            nothing = float(self.loss(np.zeros(self.size))) - self.constant
-            return natural_scales(self.predictions, self.gradient, self.size, self.target_scale, nothing)
+            origin = np.asarray(self.predictions(np.zeros(self.size)))
+            excess = float(self.loss(np.zeros(self.size))) - self.constant
+            distance = float(np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin)))
+            return natural_scales(self.predictions, self.gradient, self.size, distance, excess)
 
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
         """sqrt(mean_n |f_n - g_n|^2) over `target_scale`, for two sets of predictions."""

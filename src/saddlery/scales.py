@@ -1,4 +1,4 @@
-"""The natural sizes of a task: how large its weights, gradients and curvatures are where the map is as large as the targets.
+"""The natural sizes of a task: how large weights, gradients and curvatures are where the map has moved by what it must learn.
 
 Everything that is called zero is called so against one of them, so that a verdict depends neither on the start of a run
 nor on the units in which targets are measured.
@@ -17,10 +17,10 @@ HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
 
 @dataclass(frozen=True)
 class Scales:
-    """Norms at random weights at which the map is as large as the targets.
+    """Norms at random weights that move the map as far as the targets are from the map of zero weights.
 
-    weights: |theta|. gradient: |dL/dtheta|. curvature: gradient / weights. loss: of the map that is zero, less what no
-    map can remove.
+    weights: |theta|. gradient: |dL/dtheta|. curvature: gradient / weights. loss: at zero weights, less what no map can
+    remove.
     """
 
     weights: float
@@ -38,11 +38,13 @@ def natural_scales(
 ) -> Scales:
     """The natural scales of a task, from one random direction theta_0 of the weights (seed 0).
 
-    theta = 2^k theta_0 with the smallest k at which sqrt(mean |f|^2) >= target = sqrt(mean |y|^2); k = 0 where targets
-    are zero. size: P. loss: at the map that is zero. Cost: at most 120 passes over the samples and one gradient.
+    theta = 2^k theta_0 with the smallest k at which sqrt(mean |f(theta) - f(0)|^2) >= target = sqrt(mean |y - f(0)|^2);
+    k = 0 where nothing is to be learned. size: P. loss: at zero weights. Cost: at most 120 passes over the samples and
+    one gradient.
     """
     direction = np.random.default_rng(0).standard_normal(size)
-    factor = _factor(lambda c: _rms(np.asarray(predictions(c * direction))), target) if target > 0 else 1.0
+    origin = np.asarray(predictions(0 * direction))
+    factor = _factor(lambda c: _rms(np.asarray(predictions(c * direction)) - origin), target) if target > 0 else 1.0
     theta = factor * direction
     weights, slope = float(np.linalg.norm(theta)), float(np.linalg.norm(np.asarray(gradient(theta))))
     slope = slope if np.isfinite(slope) and slope > 0 else 1.0
