@@ -1,4 +1,7 @@
-"""Every test runs in float64 by JAX's scoped context; nothing here changes a global switch."""
+"""Every test runs in float64 by JAX's scoped context; nothing here changes a global switch.
+
+The shapes that signatures state (jaxtyping) are checked at run time, in tests only.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,22 @@ import os
 import hypothesis
 import jax
 import pytest
+from jaxtyping import install_import_hook
+
+import shapes
+
+install_import_hook("saddlery", "shapes.check")
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 hypothesis.settings.register_profile("saddlery", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("saddlery")
+
+
+@pytest.fixture(autouse=True)
+def stated_shapes(request):
+    """Tests that pass wrong shapes on purpose are marked `wrong_shapes`, so that saddlery itself refuses them."""
+    with shapes.checking(request.node.get_closest_marker("wrong_shapes") is None):
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -100,6 +100,7 @@ def test_rates_of_zero_are_a_limit():
     np.testing.assert_allclose(pull, 1 / np.sqrt(2.0), rtol=1e-10)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

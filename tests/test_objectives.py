@@ -159,6 +159,7 @@ def test_equivalent_samples_have_the_moments():
         assert constant == pytest.approx(0.5 * np.sum(residual**2) / 6, rel=1e-10)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     ("features", "message"),
     [

@@ -55,7 +55,10 @@ def experiment(task: str, options: str, layers: list[str], flow_time: float, sca
 def fake(flow_time, loss, spans=(), last="end"):
     """A run and stages of which only the times and losses matter."""
     run = find_stages(fake.run).run  # any run: its trajectory is replaced
-    trajectory = replace(run.trajectory, flow_time=np.asarray(flow_time, float), loss=np.asarray(loss, float))
+    time, loss = np.asarray(flow_time, float), np.asarray(loss, float)
+    count = np.resize(np.arange(len(run.trajectory.loss)), len(time))
+    recorded = {name: getattr(run.trajectory, name)[count] for name in ("step", "gradient_norm", "states")}
+    trajectory = replace(run.trajectory, flow_time=time, loss=loss, **recorded)
     run = replace(run, trajectory=trajectory)
     kinds = ["initial", *["intermediate"] * (len(spans) - 2), last][: len(spans)]
     stage = find_stages(fake.run).stages[0]

@@ -370,6 +370,7 @@ def eye(x):
     return np.eye(2)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     "change, message",
     [

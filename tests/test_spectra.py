@@ -118,6 +118,7 @@ def test_results_are_read_only_and_print_themselves():
     assert "1 negative, 1 zero, 1 positive" in str(found)
 
 
+@pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     "matrix, message",
     [

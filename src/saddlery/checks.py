@@ -40,7 +40,7 @@ class Words(str):
 NOTHING = Words("nothing")
 
 
-def require(condition: bool, argument: str, needed: str, given: object, remedy: str = "") -> None:
+def require(condition: bool | np.bool_, argument: str, needed: str, given: object, remedy: str = "") -> None:
     """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition` holds."""
     if not condition:
         tail = f"; {remedy}" if remedy else ""

@@ -195,7 +195,7 @@ def _compiled(loss: LossFunction, rule: Rule, observables: Observables, batch: B
             "halt": jnp.array(False),
         }
 
-    def advance(carry: dict, samples: Any, key: Array, limits: dict, resolution: float):
+    def advance(carry: dict, samples: Any, key: Array, limits: dict, resolution: Any):
         blank = jax.tree.map(
             lambda a: jnp.zeros((SAVES, *a.shape), a.dtype),
             jax.eval_shape(observe, carry["walker"], samples, carry["steps"]),

@@ -22,6 +22,7 @@ from .checks import InputError, Words, flag, known, require, whole
 from .units import Unit
 
 Params = tuple[dict[str, Any], ...]
+Side = Float[Array, "_ _"] | Float[np.ndarray, "_ _"]  # (units, numbers a unit)
 Shape = tuple[int, ...]
 
 
@@ -191,12 +192,12 @@ class Network:
         return jax.vmap(lambda z: self.apply(params, z))(inputs)
 
     # ------------------------------------------------- the two sides of units
-    def incoming(self, params: Params, index: int) -> Float[Array, "H U"]:
-        """u_i of every unit of a layer, flattened."""
+    def incoming(self, params: Params, index: int) -> Side:
+        """u_i of every unit of a layer, flattened, (H, U)."""
         return as_rows(params[index]["u"])
 
-    def outgoing(self, params: Params, index: int) -> Float[Array, "H V"]:
-        """v_i of every unit of a layer, flattened; read from the next layer where the layer passes its units on."""
+    def outgoing(self, params: Params, index: int) -> Side:
+        """v_i of every unit of a layer, flattened, (H, V); read from the next layer where the layer passes its units on."""
         if self.layers[index].mixes:
             return as_rows(params[index]["v"])
         channels, _ = self._channels(params, index)
@@ -265,7 +266,7 @@ def flatten(params: Params) -> Float[np.ndarray, " P"]:
     return np.concatenate([np.asarray(leaf, dtype=float).ravel() for leaf in jax.tree.leaves(params)])
 
 
-def unflatten(network: Network, vector: Array, inputs: Shape, outputs: int) -> Params:
+def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:
     """The inverse of `flatten`; keeps the vector's precision."""
     shapes = jax.tree.leaves(network.shapes(inputs, outputs), is_leaf=_is_shape)
     sizes = [math.prod(s) for s in shapes]

@@ -19,7 +19,7 @@ from ..networks import Network, Params
 from ..records import html_table, text_table
 from ..units import Unit
 
-Side = Float[np.ndarray, "H K"]
+Side = Float[np.ndarray, "_ _"]  # (units, numbers a unit)
 Sides = tuple[Side, Side]
 CONSTRUCTIONS = ("i", "ii", "iii", "iv")
 

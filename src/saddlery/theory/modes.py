@@ -17,6 +17,7 @@ from scipy.special import digamma, expit
 from ..checks import positive, require, whole
 
 Times = Float[np.ndarray, " T"]
+Numbers = np.ndarray | np.floating | float
 TERMS = 64  # of two power series with ratio at most 1/2
 
 
@@ -47,7 +48,7 @@ def mode_strength(
     return end * expit(_advance(z0, _rate(s, layers, variance) * t, layers))
 
 
-def _ratio(grown: np.ndarray, pull: float, s: float, t: np.ndarray) -> np.ndarray:
+def _ratio(grown: Numbers, pull: float, s: float, t: Numbers) -> Numbers:
     """u/u0 = 1 / (exp(-2 s t) + c u0 (1 - exp(-2 s t)) / s); the limit 1 / (1 + 2 c u0 t) where s = 0."""
     filled = 2 * pull * t if s == 0 else -pull * np.expm1(-grown) / s
     return 1 / (np.exp(-grown) + filled)
@@ -87,7 +88,7 @@ def _logit(p: float) -> float:
     return float(np.log(p) - np.log1p(-p))
 
 
-def _clock(z: float | np.ndarray, layers: int) -> np.ndarray:
+def _clock(z: Numbers, layers: int) -> Numbers:
     """The integral of p^(2/L - 1) dz = p^(b - 1) / (b - 1) + [the incomplete beta integral of p^b / (p (1 - p))], b = 2/L."""
     z = np.asarray(z, dtype=float)
     if layers == 2:
@@ -96,13 +97,13 @@ def _clock(z: float | np.ndarray, layers: int) -> np.ndarray:
     return p ** (b - 1) / (b - 1) + np.where(z < 0, _series(p, b), _series_at_one(rest, z, b))
 
 
-def _series(p: np.ndarray, b: float) -> np.ndarray:
+def _series(p: Numbers, b: float) -> Numbers:
     """The integral of x^(b-1) / (1 - x) from 0 to p <= 1/2: sum p^(b+n) / (b+n)."""
     n = np.arange(TERMS)
     return np.sum(np.minimum(p, 0.5)[..., None] ** (b + n) / (b + n), axis=-1)
 
 
-def _series_at_one(rest: np.ndarray, z: np.ndarray, b: float) -> np.ndarray:
+def _series_at_one(rest: Numbers, z: Numbers, b: float) -> Numbers:
     """The same for p >= 1/2, by the expansion of 2F1(1, b; 1 + b; p) at p = 1 (Abramowitz & Stegun 15.3.10)."""
     n = np.arange(TERMS)
     log_rest = -np.logaddexp(0.0, z)
@@ -112,7 +113,7 @@ def _series_at_one(rest: np.ndarray, z: np.ndarray, b: float) -> np.ndarray:
     return p**b * np.sum(weights * inner * np.minimum(rest, 0.5)[..., None] ** n, axis=-1)
 
 
-def _advance(z0: float, grown: np.ndarray, layers: int) -> np.ndarray:
+def _advance(z0: float, grown: Numbers, layers: int) -> Numbers:
     """The z at which the clock has moved on by `grown`: Newton's method in z, kept between safe bounds."""
     target = _clock(z0, layers) + grown
     low, high = np.full_like(target, z0), z0 + grown + 0.0  # dz/d(clock) = p^(1 - b) <= 1
