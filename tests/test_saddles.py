@@ -1,0 +1,111 @@
+"""The saddles of linear networks against their Hessians, formed by finite sums (d), and their own equations (b)."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from saddlery.checks import InputError
+from saddlery.theory import linear_saddles
+
+
+def task(rng, outputs, inputs, white=False):
+    a = rng.standard_normal((inputs, inputs))
+    s = np.eye(inputs) if white else a @ a.T / inputs + 0.1 * np.eye(inputs)
+    c = rng.standard_normal((outputs, inputs))
+    return s, c, float(np.trace(c @ np.linalg.solve(s, c.T))) + 0.3
+
+
+def balanced_factors(saddle, width):
+    q, strength, rt = np.linalg.svd(saddle.product)
+    kept = len(saddle.modes)
+    root = np.sqrt(strength[:kept])
+    first, second = np.zeros((width, rt.shape[1])), np.zeros((q.shape[0], width))
+    first[:kept], second[:, :kept] = root[:, None] * rt[:kept], q[:, :kept] * root
+    return first, second
+
+
+def hessian(first, second, s, c):
+    """Of 1/2 E|y - W2 W1 x|^2, by its second variation on every pair of coordinates."""
+    rest = c - second @ first @ s
+    size = first.size + second.size
+
+    def split(d):
+        return d[: first.size].reshape(first.shape), d[first.size :].reshape(second.shape)
+
+    def product_of(a, b):
+        (a1, a2), (b1, b2) = split(a), split(b)
+        move_a, move_b = second @ a1 + a2 @ first, second @ b1 + b2 @ first
+        return np.sum((move_a @ s) * move_b) - np.sum(rest * (a2 @ b1 + b2 @ a1))
+
+    eye = np.eye(size)
+    return np.array([[product_of(a, b) for b in eye] for a in eye])
+
+
+@pytest.mark.parametrize(("white", "seed"), list(product([True, False], range(3))))
+def test_loss_gradient_index_and_lowest_eigenvalue(white, seed):
+    rng = np.random.default_rng(seed)
+    s, c, target = task(rng, 3, 4, white)
+    width = 4
+    for saddle in linear_saddles(s, c, target, width):
+        first, second = balanced_factors(saddle, width)
+        rest = c - second @ first @ s
+        assert max(np.abs(second.T @ rest).max(), np.abs(rest @ first.T).max()) < 1e-12
+        map_loss = 0.5 * (target - 2 * np.sum(saddle.product * c) + np.sum((saddle.product @ s) * saddle.product))
+        assert saddle.loss == pytest.approx(map_loss, abs=1e-12)
+        values = np.linalg.eigvalsh(hessian(first, second, s, c))
+        assert saddle.index == np.sum(values < -1e-9)
+        if saddle.index:
+            assert saddle.lowest_eigenvalue == pytest.approx(values[0], abs=1e-10)
+
+
+def test_a_full_width_leaves_exchanges_only():
+    rng = np.random.default_rng(5)
+    s, c, target = task(rng, 3, 3)
+    saddle = linear_saddles(s, c, target, 2).saddle((1, 2))
+    values = np.linalg.eigvalsh(hessian(*balanced_factors(saddle, 2), s, c))
+    assert saddle.index == np.sum(values < -1e-9) == 2 and saddle.lowest_eigenvalue is None
+
+
+def test_rank_deficient_data_have_fewer_modes():
+    x = np.random.default_rng(0).standard_normal((2, 5))
+    y = np.array([[1.0, 2.0], [0.5, -1.0], [0.0, 1.0]]) @ x
+    found = linear_saddles(x @ x.T / 5, y @ x.T / 5, float(np.mean(np.sum(y**2, axis=0))), 6)
+    assert len(found.strengths) == 2 and found.saddle((0, 1)).loss == pytest.approx(0, abs=1e-12)
+    wide = np.random.default_rng(1).standard_normal((6, 3))
+    singular = linear_saddles(wide @ wide.T / 3, np.eye(2, 3) @ wide.T / 3, 2 / 3, 4)
+    assert len(singular.strengths) == 2 and singular.saddle((0, 1)).loss == pytest.approx(0, abs=1e-12)
+
+
+def test_a_multiple_mode_is_one():
+    found = linear_saddles(np.eye(3), np.diag([1.0, 1.0, 0.5]), 2.25, 5)
+    assert found.saddle((0, 1)).index == 3
+    with pytest.raises(InputError, match=r"modes 0, 1 have one strength, 1, .* take all of them or none"):
+        found.saddle((0,))
+
+
+@pytest.mark.wrong_shapes
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.eye(2), np.ones((2, 3)), 9.0, 2), r"of shapes \(D, D\) and \(O, D\), got \(2, 2\) and \(2, 3\)"),
+        ((-np.eye(2), np.eye(2), 9.0, 2), "positive semi-definite, got a lowest eigenvalue of -1.00e"),
+        ((np.diag([1.0, 0.0]), np.eye(2), 9.0, 2), "zero where the inputs are, got a part of norm 1.0e"),
+        ((np.eye(2), np.eye(2), 1.0, 2), "target must be at least 2, what the best map explains"),
+        ((np.eye(2), np.eye(2), 2.0, 0), "width must be a whole number"),
+    ],
+)
+def test_misuse(arguments, message):
+    with pytest.raises(InputError, match=message):
+        linear_saddles(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("modes", "message"),
+    [((3,), "among the 2"), ((0, 0), "different from each other"), ((0, 1), "at most as many as units")],
+)
+def test_modes_that_do_not_exist(modes, message):
+    with pytest.raises(InputError, match=message):
+        linear_saddles(np.eye(2), np.diag([1.0, 0.5]), 1.25, 1).saddle(modes)
