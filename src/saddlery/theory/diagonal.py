@@ -1,0 +1,116 @@
+"""Diagonal linear networks from vanishing weights: the exact sequence of saddles and jump times.
+
+f(x) = sum_d u_d v_d x_d, beta = u v, loss L(beta) = 1/2 beta' G beta - b' beta + constant, u(0) = sqrt(2) a 1, v(0) = 0.
+As a -> 0 and in the time t / ln(1/a), the flow jumps between saddles: with the integrated gradient s, started at 0, a
+coordinate can be non-zero only where s = +-1, and
+    wait     until some s_d - delta dL/dbeta_d reaches +-1 (it is then released),
+    jump     to the minimum of L over beta_d >= 0 where s_d = 1, <= 0 where s_d = -1, and = 0 elsewhere.
+Coordinates can be released and taken back. The sequence ends at the first zero of the gradient.
+Source: Pesme & Flammarion (2023), Algorithm 1 and Theorem 2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import nnls
+
+from ..checks import NumericalError, Words, finite, require
+
+REST = 1e-10  # of the first gradient: components below are zero
+
+
+@dataclass(frozen=True, eq=False)
+class Jump:
+    """One stage. time: when it begins, t / ln(1/a) in flow time. beta (D,): the saddle rested at from then on. loss: there,
+    less the constant that no beta removes."""
+
+    time: float
+    beta: Float[np.ndarray, " D"]
+    loss: float
+
+
+def diagonal_jumps(
+    curvature: Float[np.ndarray, "D D"], correlation: Float[np.ndarray, " D"], *, limit: int = 1000
+) -> tuple[Jump, ...]:
+    """The saddles of a diagonal linear network in order, beta = 0 first, the minimum last.
+
+    curvature: G = mean x x' (D, D), positive semi-definite. correlation: b = mean y x (D,), in its range; L carries the
+    half. limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples it scales alike.
+    Raises InputError for impossible data, NumericalError beyond `limit` jumps. Cost: one non-negative least-squares
+    problem a jump.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.theory import diagonal_jumps
+    >>> [(round(jump.time, 6), jump.beta.round(6).tolist()) for jump in diagonal_jumps(np.eye(2), np.array([1.0, -0.5]))]
+    [(0.0, [0.0, 0.0]), (1.0, [1.0, 0.0]), (2.0, [1.0, -0.5])]
+    """
+    g, b = _checked(curvature, correlation)
+    root, target, floor = _least_squares(g, b)
+    s, beta, time = np.zeros(len(b)), np.zeros(len(b)), 0.0
+    jumps = [Jump(0.0, beta, floor)]
+    while True:
+        slope = g @ beta - b
+        moving = np.abs(slope) > REST * max(float(np.abs(b).max()), 1e-300)
+        if not moving.any():
+            return tuple(jumps)
+        if len(jumps) > limit:
+            raise NumericalError(f"more than {limit} jumps; raise the limit")
+        distance = np.where(
+            slope[moving] > 0, s[moving] + 1, 1 - s[moving]
+        )  # to the wall the gradient pushes s towards
+        waits = np.full(len(b), np.inf)
+        waits[moving] = distance / np.abs(slope[moving])
+        wait = float(waits.min())
+        hit = waits <= wait * (1 + 1e-12)
+        s = np.where(moving, s - wait * slope, s)
+        s[hit] = -np.sign(slope[hit])
+        time += wait
+        beta = _constrained(root, target, s)
+        jumps.append(Jump(time, beta, 0.5 * float(np.sum((root @ beta - target) ** 2))))
+
+
+def _checked(curvature: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    g, b = finite(np.asarray(curvature, float), "curvature"), finite(np.asarray(correlation, float), "correlation")
+    require(
+        g.ndim == 2 and g.shape == (b.size, b.size) and b.ndim == 1,
+        "curvature and correlation",
+        "of shapes (D, D) and (D,)",
+        Words(f"{g.shape} and {b.shape}"),
+    )
+    require(
+        bool(np.allclose(g, g.T, rtol=0, atol=1e-12 * np.abs(g).max())),
+        "curvature",
+        "symmetric",
+        Words("no such matrix"),
+    )
+    return 0.5 * (g + g.T), b
+
+
+def _least_squares(g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(root R, target y, loss at zero) with L = 1/2 |R beta - y|^2."""
+    values, vectors = np.linalg.eigh(g)
+    require(values[0] >= -1e-12 * max(values[-1], 0.0), "curvature", "positive semi-definite", float(values[0]))
+    keep = values > 1e-12 * max(values[-1], 0.0)
+    root = np.sqrt(values[keep])[:, None] * vectors[:, keep].T
+    target = (vectors[:, keep].T @ b) / np.sqrt(values[keep])
+    outside = float(np.linalg.norm(root.T @ target - b))
+    require(
+        outside <= 1e-9 * max(float(np.linalg.norm(b)), 1e-300),
+        "correlation",
+        "zero where the inputs are",
+        Words(f"a part of norm {outside:.1e} outside the range of the curvature"),
+    )
+    return root, target, 0.5 * float(target @ target)
+
+
+def _constrained(root: np.ndarray, target: np.ndarray, s: np.ndarray) -> np.ndarray:
+    """The least-squares solution with the sign of s where |s| = 1 and zero elsewhere."""
+    beta, free = np.zeros(len(s)), np.abs(s) == 1.0
+    if free.any():
+        beta[free] = s[free] * nnls(root[:, free] * s[free], target)[0]
+    return beta
