@@ -185,7 +185,8 @@ class Objective:
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
             excess = float(self.loss(np.zeros(self.size))) - self.constant
-            distance = float(np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin)))
+            seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)  # the constant is half of what is not
+            distance = float(np.sqrt(seen + 2 * self.constant))
             return natural_scales(self.predictions, self.gradient, self.size, distance, excess)
 
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
