@@ -2,6 +2,17 @@
 
 from .effective import EffectiveUnits, effective_units
 from .embedding import CONSTRUCTIONS, Embedding, applies, duplicate, embed, embed_near, ray, silent, span
+from .manifolds import (
+    Manifold,
+    Nearest,
+    Relation,
+    combination,
+    equal,
+    nearest_of_width,
+    proportional,
+    silent_unit,
+    widths_distances,
+)
 from .reduction import Reduction, reduce
 from .utility import Utility, best_silent_unit, silent_coordinates, silent_direction, silent_units
 
@@ -9,19 +20,28 @@ __all__ = [
     "CONSTRUCTIONS",
     "EffectiveUnits",
     "Embedding",
+    "Manifold",
+    "Nearest",
     "Reduction",
+    "Relation",
     "Utility",
     "applies",
     "best_silent_unit",
+    "combination",
     "duplicate",
     "effective_units",
     "embed",
     "embed_near",
+    "equal",
+    "nearest_of_width",
+    "proportional",
     "ray",
     "reduce",
     "silent",
     "silent_coordinates",
     "silent_direction",
+    "silent_unit",
     "silent_units",
     "span",
+    "widths_distances",
 ]
