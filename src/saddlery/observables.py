@@ -29,7 +29,7 @@ class UnitObservables:
         params = unflatten(self.network, theta, self.shape, self.outputs)
         found: dict[str, Array] = {}
         for k, layer in enumerate(self.network.layers):
-            u, v = self.network.incoming(params, k), self.network.outgoing(params, k)
+            u, v = (jnp.asarray(side(params, k)) for side in (self.network.incoming, self.network.outgoing))
             found[f"unit_norms_{k}"] = jnp.linalg.norm(u, axis=1) * jnp.linalg.norm(v, axis=1)
             spread = _singular_values(u) ** 2
             found[f"alignment_{k}"] = spread[0] / jnp.maximum(

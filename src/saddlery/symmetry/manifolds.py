@@ -51,7 +51,9 @@ def proportional(width: int, unit: int, other: int, ratio: float, *, constructio
     return combination(width, unit, ratio * np.eye(width)[other], construction=construction)
 
 
-def combination(width: int, unit: int, coefficients: Sequence[float], *, construction: str = "iv") -> Relation:
+def combination(
+    width: int, unit: int, coefficients: Sequence[float] | np.ndarray, *, construction: str = "iv"
+) -> Relation:
     """(iv) theta_unit = sum_j coefficients_j theta_j, over the other units."""
     c = np.asarray(coefficients, float)
     require(0 <= unit < width, "unit", f"one of the {width}, counted from 0", unit)

@@ -41,11 +41,11 @@ def mode_strength(
     require(bool(np.all(t >= 0)), "flow_time", "at or after 0", float(np.min(t, initial=0.0)))
     _check(s, start, layers, variance)
     if layers == 2:
-        return start * _ratio(2 * s * t, start * variance, s, t)
+        return np.asarray(start * _ratio(2 * s * t, start * variance, s, t))
     end = s / variance
     require(s > 0 and start < end, "start", f"below the end of the mode, {end:g}, for more than two layers", start)
     z0 = _logit(start / end)
-    return end * expit(_advance(z0, _rate(s, layers, variance) * t, layers))
+    return np.asarray(end * expit(_advance(z0, _rate(s, layers, variance) * t, layers)))
 
 
 def _ratio(grown: Numbers, pull: float, s: float, t: Numbers) -> Numbers:

@@ -23,6 +23,7 @@ from jaxtyping import Float
 from ..checks import InputError, Words, finite, require, whole
 
 RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
+ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero
 EQUAL = 1e-9  # of the largest: modes nearer than this are one multiple mode
 
 
@@ -68,10 +69,11 @@ class LinearSaddles:
         close = EQUAL * self.strengths[0] if rank else 0.0
         exchanges = sum(bool(self.strengths[j] > self.strengths[i] + close) for i in chosen for j in left)
         escape = np.linalg.svd(rest, compute_uv=False)
+        left_over = self.target - float(self.strengths[list(chosen)].sum())
         return LinearSaddle(
             chosen,
             e @ (e.T @ self.correlation) @ np.linalg.pinv(self.covariance, rcond=RANK, hermitian=True),
-            0.5 * (self.target - float(self.strengths[list(chosen)].sum())),
+            0.5 * (left_over if abs(left_over) > ROUNDING * self.target else 0.0),
             (self.width - len(chosen)) * len(left) + exchanges,
             -float(escape[0]) if self.width > len(chosen) else None,
             escape,
