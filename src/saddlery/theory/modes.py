@@ -23,7 +23,7 @@ TERMS = 64  # of two power series with ratio at most 1/2
 
 def mode_strength(
     flow_time: Times | float, s: float, start: float, *, layers: int = 2, variance: float = 1.0
-) -> Float[np.ndarray, " T"]:
+) -> Float[np.ndarray, "*T"]:
     """u(t) of one mode from u(0) = start > 0; any start, below or above its end s/c.
 
     flow_time (T,): at or after 0. s >= 0: singular value of the input-output correlation. layers: L, weight matrices.
