@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from planted import random_fixed_point
-from saddlery import Experiment, certify, reduce, train
+from saddlery import Experiment, certify, reduce, train, visit
 from saddlery.certificates import certify_state, spectrum_at
 from saddlery.checks import InputError
 from saddlery.losses import loss_named
@@ -227,3 +227,86 @@ def test_numbers_do_not_depend_on_the_precision_of_the_caller():
 def test_moments_of_no_data_are_refused(moments, message):
     with pytest.raises(InputError, match=message):
         equivalent_samples(moments)
+
+
+# ---------------------------------------------------------- each number again, by another route
+@pytest.fixture(scope="module")
+def linear():
+    with jax.enable_x64(True):
+        return certify(train("linear"))
+
+
+def test_distances_and_losses_of_the_record(linear):
+    """(d) From the states themselves."""
+    run, subject = linear.run, linear.run.objective()
+    for stage in linear.stages:
+        c, theta = stage.certificate, np.asarray(run.trajectory.states[stage.index])
+        assert c.distance == pytest.approx(np.linalg.norm(c.state - theta), rel=1e-12)
+        assert c.relative_distance == pytest.approx(c.distance / np.linalg.norm(theta), rel=1e-12)
+        assert c.gradient_scale == subject.scales.gradient and c.tolerance == 1e-12 * c.gradient_scale
+        assert c.loss == pytest.approx(float(subject.loss(c.state)), abs=1e-15)
+
+
+def test_a_far_fixed_point_says_so():
+    """One unit of a two-mode task, from far away along its own ray."""
+    subject = objective(Network((Layer(make("linear"), 1),)), LinearTeacher((1.0, 0.4)).data(0))
+    near = certify_state(subject, np.r_[np.zeros(4)] + 0.9 * certify_state(subject, _leading(subject)).state)
+    far = certify_state(subject, 2.2 * _leading(subject))
+    assert "far from the plateau" not in near.reason
+    assert (
+        f"far from the plateau, {far.distance:.3g} away at a state of norm" in far.reason
+        and far.relative_distance > 0.3
+    )
+
+
+def _leading(subject):
+    q, s, rt = np.linalg.svd(np.asarray(LinearTeacher((1.0, 0.4)).data(0).moments.cross))
+    return flatten(({"u": np.sqrt(s[0]) * rt[:1], "v": np.sqrt(s[0]) * q[:, :1].T},))
+
+
+def test_a_fixed_point_beyond_the_basin_is_not_the_one_behind_the_state():
+    """Small weights of a task without silent units settle far away: refused, with the distance."""
+    x = np.random.default_rng(0).standard_normal((60, 2))
+    subject = one_layer("sine", 1, x, np.sin(3 * x[:, :1]))
+    c = certify_state(subject, np.array([0.3, 0.0, 0.3]), tolerance=1e-6, route="reduce")
+    assert c.verdict == "not a fixed point" and "left the basin" in c.reason and "farther than the allowed" in c.reason
+
+
+def test_an_origin_too_far_away_is_not_behind_the_state():
+    subject = objective(Network((Layer(make("linear"), 4),)), LinearTeacher((1.0, 0.4)).data(0))
+    wide = 3 * subject.scales.weights / 4 * np.ones(16)
+    u, v = np.ones((4, 2)), np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])  # the map is zero
+    theta = flatten(({"u": u, "v": v},)) * np.linalg.norm(wide) / 4
+    assert reduce(subject, theta).widths == (0,) and np.linalg.norm(theta) > subject.scales.weights
+    c = certify_state(subject, theta, route="reduce")
+    assert c.verdict == "not a fixed point" and "left the basin" in c.reason
+
+
+def test_the_index_of_a_large_saddle_by_lanczos(monkeypatch):
+    """(d) The whole index, not what a small cap leaves of it."""
+    subject = objective(Network((Layer(make("linear"), 40),)), LinearTeacher((1.0, 0.4)).data(0))
+    exact = certify_state(subject, np.zeros(subject.size))
+    monkeypatch.setattr("saddlery.fixed_points.DENSE", 10)
+    c = certify_state(subject, np.zeros(subject.size))
+    assert c.method == "lanczos" and c.index == exact.index == 80
+
+
+def test_tolerances_of_stages_in_closed_form(linear):
+    """(a) A fifth of sqrt(2 dL) of the smaller neighbouring drop, over sqrt(mean |y|^2); 2% at most at the end."""
+    losses, size = [stage.loss for stage in linear.stages], np.sqrt(1.16)
+    first = 0.2 * np.sqrt(2 * (losses[0] - losses[1])) / size
+    second = 0.2 * np.sqrt(2 * min(losses[0] - losses[1], losses[1] - losses[2])) / size
+    assert [s.tolerance for s in linear.stages] == pytest.approx([first, second, 0.02], rel=1e-9)
+
+
+def test_a_visit_again_by_hand(linear):
+    """(d) The closest of the run's states to the state that is reported, and the losses of both."""
+    run, subject = linear.run, linear.run.objective()
+    found = visit(run, 1)
+    k = int(np.flatnonzero(run.trajectory.flow_time == found.flow_time)[0])
+    assert linear[1].start < found.flow_time < linear[1].end
+    assert found.distance == pytest.approx(np.linalg.norm(found.state - run.trajectory.states[k]), rel=1e-12)
+    assert found.distance <= np.min(np.linalg.norm(run.trajectory.states - found.state, axis=1)) * 1.5
+    assert found.relative == pytest.approx(found.distance / np.linalg.norm(found.state), rel=1e-12)
+    assert found.loss == pytest.approx(0.08, abs=1e-12) and found.run_loss == run.trajectory.loss[k]
+    assert float(subject.loss(found.state)) == pytest.approx(found.loss, abs=1e-14)
