@@ -55,7 +55,7 @@ def test_a_curved_valley_is_followed():
     flat = lambda d: d * np.array([0.0, 1.0])
     assert search(loss, 2, flat) is None
     found = search(loss, 2, flat, stiff=lambda g: g * np.array([0.5, 0.0]))
-    assert found.order == 4 and found.value == pytest.approx(0.5, rel=1e-3)
+    assert found is not None and found.order == 4 and found.value == pytest.approx(0.5, rel=1e-3)
 
 
 def test_only_the_given_subspace_is_searched():

@@ -1,0 +1,279 @@
+"""What judges a state has been seen to fail: each part is broken on purpose, and the named test must go red."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+import test_balanced
+import test_blow_up
+import test_descent
+import test_diagonal
+import test_embedding
+import test_manifolds
+import test_modes
+import test_plateaus
+import test_reduction
+import test_saddles
+import test_spectra
+import test_utility
+import test_verdicts
+from saddlery import (
+    certificates,
+    certify,
+    descent,
+    fixed_points,
+    objectives,
+    plateaus,
+    spectra,
+    stage,
+    train,
+    visits,
+    zero_modes,
+)
+from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
+from saddlery.theory import balanced, diagonal, modes, saddles, units
+
+REAL = {
+    "kernel": descent._Landscape.relaxed,
+    "span": embedding.span,
+    "spectrum": spectra._spectrum,
+    "tolerance": stage.map_tolerance,
+    "low_rank": reduction.low_rank,
+    "gains": balanced._gains,
+    "visit": visits.Visit,
+    "scales": objectives.natural_scales,
+    "null": zero_modes._null,
+    "saddle": saddles.LinearSaddle,
+}
+
+
+def linear():
+    return certify(train("linear"))
+
+
+def replaced(name, change):
+    """The real thing, its result changed."""
+    return lambda *a, **k: change(REAL[name](*a, **k))
+
+
+def renamed(name, **changes):
+    """The real class, some fields changed by functions of the value."""
+    return lambda *a, **k: dataclasses.replace(
+        made := REAL[name](*a, **k), **{field: change(getattr(made, field)) for field, change in changes.items()}
+    )
+
+
+# name: (where, what, broken, the test that must fail)
+MUTATIONS = {
+    "descent: stiff directions left alone": (
+        descent._Landscape,
+        "relaxed",
+        lambda self, displacement: self.point + displacement,
+        test_descent.test_a_curved_valley_is_followed,
+    ),
+    "descent: the order at the largest radius only": (
+        descent,
+        "WHOLE",
+        1e3,
+        test_descent.test_a_fall_at_a_distance_is_no_descent,
+    ),
+    "spectra: the blur is forgotten": (
+        certificates,
+        "ROUNDING",
+        0.0,
+        lambda: test_verdicts.test_a_hessian_that_is_rounding_has_no_negative_eigenvalue(False),
+    ),
+    "spectra: zero counts as negative": (
+        spectra.Spectrum,
+        "index",
+        property(lambda self: int(np.sum(self.eigenvalues <= self.tolerance))),
+        test_spectra.test_diagonal_in_closed_form,
+    ),
+    "fixed points: a state at rest is reduced": (
+        fixed_points,
+        "_at_rest",
+        lambda subject, theta, scale: fixed_points._through_narrow(
+            subject, theta, fixed_points.reduce(subject, theta, tolerance=0.02), scale
+        ),
+        test_verdicts.test_a_state_at_rest_is_its_own_fixed_point,
+    ),
+    "fixed points: the first is the nearest": (
+        fixed_points,
+        "_nearest",
+        lambda subject, theta, scale, tolerance, first: first,
+        test_verdicts.test_a_state_at_rest_is_its_own_fixed_point,
+    ),
+    "fixed points: no basin": (
+        fixed_points,
+        "BASIN",
+        1e6,
+        test_verdicts.test_a_fixed_point_beyond_the_basin_is_not_the_one_behind_the_state,
+    ),
+    "fixed points: no basin for the origin": (
+        fixed_points,
+        "BASIN",
+        1e6,
+        test_verdicts.test_an_origin_too_far_away_is_not_behind_the_state,
+    ),
+    "fixed points: units that fell silent are kept": (
+        fixed_points,
+        "EXACT",
+        1e-300,
+        test_verdicts.test_units_that_a_refinement_silences_are_silent,
+    ),
+    "certificates: far is never said": (
+        certificates,
+        "_far",
+        lambda *a: "",
+        test_verdicts.test_a_far_fixed_point_says_so,
+    ),
+    "certificates: the largest utility wins": (
+        certificates,
+        "min",
+        lambda helpful, key: max(helpful, key=lambda u: u.value),
+        test_verdicts.test_the_lowest_order_of_several_layers_wins,
+    ),
+    "certificates: flat directions are not searched": (
+        certificates,
+        "find_descent",
+        lambda *a, **k: None,
+        lambda: test_verdicts.test_the_origin_of_deep_networks_falls_at_the_order_of_their_depth(3),
+    ),
+    "certificates: an underflown gradient is a fixed point": (
+        certificates,
+        "_vanished",
+        lambda *a: False,
+        test_verdicts.test_an_infimum_at_infinity_is_no_fixed_point_however_small_the_gradient,
+    ),
+    "scales: of the map, not of its change": (
+        objectives,
+        "natural_scales",
+        lambda predictions, gradient, size, target, loss: REAL["scales"](
+            lambda t: np.asarray(predictions(t)) + (10.0 if np.any(t) else 0.0), gradient, size, target, loss
+        ),
+        test_verdicts.test_a_residual_network_does_not_start_at_zero,
+    ),
+    "zero modes: everything is symmetry": (
+        zero_modes,
+        "_null",
+        lambda matrix, tolerance=1e-7: np.eye(matrix.shape[1])[:, :1],
+        test_verdicts.test_numbers_do_not_depend_on_the_precision_of_the_caller,
+    ),
+    "stages: the root of two dropped": (
+        stage,
+        "map_tolerance",
+        replaced("tolerance", lambda t: t / np.sqrt(2)),
+        lambda: test_verdicts.test_tolerances_of_stages_in_closed_form(linear()),
+    ),
+    "visits: the loss of the fixed point doubled": (
+        visits,
+        "Visit",
+        renamed("visit", loss=lambda v: 2 * v),
+        lambda: test_verdicts.test_a_visit_again_by_hand(linear()),
+    ),
+    "visits: always at the start": (
+        visits,
+        "Visit",
+        renamed("visit", flow_time=lambda v: 0.0),
+        lambda: test_verdicts.test_a_visit_again_by_hand(linear()),
+    ),
+    "embedding: (iv) without its correction": (
+        embedding,
+        "span",
+        lambda u, v, a, b: (np.vstack([u, a @ u]), np.vstack([v, b @ v])),
+        lambda: test_embedding.test_embed_to_any_width("linear", 5),
+    ),
+    "reduction: singular values not split": (
+        reduction,
+        "low_rank",
+        replaced("low_rank", lambda sides: (sides[0], 2 * sides[1])),
+        lambda: test_reduction.test_reduce_inverts_embed("linear", "iv", 0),
+    ),
+    "effective: rays on both sides are one": (
+        effective,
+        "count_rays",
+        lambda u, both, angle=0.1: 1,
+        test_reduction.test_effective_units_of_a_planted_state,
+    ),
+    "utility: the split of the weights forgotten": (
+        utility,
+        "_record",
+        lambda u, gain, degree, layer: utility.Utility(
+            float(np.linalg.norm(gain, axis=1).max()), degree + 1, None, u[0].ravel(), gain[0].ravel(), layer, 0.0
+        ),
+        test_utility.test_linear_utility_is_half_the_largest_singular_value,
+    ),
+    "plateaus: strength by speed, not its logarithm": (
+        plateaus,
+        "_strength",
+        lambda road, before, here, after: 10.0,
+        test_plateaus.test_strength_is_log_ratio_of_speeds_by_a_second_route,
+    ),
+    "manifolds: any unit keeps any relation": (
+        manifolds,
+        "holds_for",
+        lambda relation, unit: True,
+        lambda: test_manifolds.test_theorem_3("tanh"),
+    ),
+    "manifolds: projected twice as far": (
+        manifolds.Manifold,
+        "project",
+        lambda self, stacked: stacked - 2 * np.linalg.pinv(self.matrix) @ (self.matrix @ stacked),
+        lambda: test_manifolds.test_theorem_3("linear"),
+    ),
+    "modes: the exponent of depth": (
+        modes,
+        "_rate",
+        lambda s, layers, variance: layers * s,
+        lambda: test_modes.test_the_whole_path(3, 0.4, 2.0, 1e-3),
+    ),
+    "balanced: the pull of decaying modes": (
+        balanced,
+        "_gains",
+        replaced("gains", lambda found: (found[0], found[1] * 1.001)),
+        lambda: test_balanced.test_the_whole_path(test_balanced.CASES[0]),
+    ),
+    "saddles: exchanges not counted": (
+        saddles,
+        "combinations",
+        lambda modes, count: [],
+        lambda: test_saddles_are_all_there(),
+    ),
+    "saddles: the index without exchanges": (
+        saddles,
+        "LinearSaddle",
+        lambda modes, product, loss, index, *rest: REAL["saddle"](modes, product, loss, 0, *rest),
+        test_saddles.test_a_full_width_leaves_exchanges_only,
+    ),
+    "diagonal: a coordinate is never taken back": (
+        diagonal,
+        "_constrained",
+        lambda root, target, s: np.where(
+            np.abs(s) == 1, np.linalg.lstsq(root * (np.abs(s) == 1), target, rcond=None)[0], 0.0
+        ),
+        test_diagonal.test_a_coordinate_that_is_taken_back,
+    ),
+    "blow-up: the turn is ignored": (
+        units._Path,
+        "between",
+        lambda self, turn: 0.0,
+        lambda: [test_blow_up.test_time_sign_and_direction(seed) for seed in range(12)],
+    ),
+}
+
+
+def test_saddles_are_all_there():
+    assert len(list(saddles.linear_saddles(np.eye(2), np.diag([1.0, 0.4]), 1.16, 5))) == 4
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_broken_code_is_noticed(name, monkeypatch):
+    owner, attribute, broken, oracle = MUTATIONS[name]
+    jax.clear_caches()
+    monkeypatch.setattr(owner, attribute, broken, raising=attribute != "min")  # certificates uses the builtin
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        oracle()
