@@ -1,0 +1,48 @@
+"""What theory expects of an experiment, and how right that was."""
+
+from __future__ import annotations
+
+from ..checks import InputError, known
+from ..experiments import Experiment, find
+from . import linear
+from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
+from .comparison import ComparedStage, Comparison, compare
+
+__all__ = [
+    "THEORIES",
+    "ComparedStage",
+    "Comparison",
+    "DoesNotApply",
+    "PredictedStage",
+    "Prediction",
+    "compare",
+    "linear",
+    "predict",
+    "register",
+]
+
+
+def predict(experiment: Experiment | str, *, theory: str | None = None) -> tuple[Prediction, ...]:
+    """The stages that theory expects, by every theory that applies, before the experiment is run.
+
+    experiment: one, or the name or TOML path of one. theory: only this one. Raises InputError where none applies, with
+    the condition that fails for each. Cost: a few decompositions; nothing is trained.
+
+    Example
+    -------
+    >>> from saddlery.predictions import predict
+    >>> [(round(stage.loss, 6), stage.units) for stage in predict("linear")[0].stages]
+    [(0.58, (0,)), (0.08, (1,)), (0.0, (2,))]
+    """
+    chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
+    if theory is not None:
+        known(theory, THEORIES, "theory")
+    found, refusals = [], []
+    for name in THEORIES if theory is None else (theory,):
+        try:
+            found.append(THEORIES[name](chosen))
+        except DoesNotApply as reason:
+            refusals.append(f"{name}: {reason}")
+    if not found:
+        raise InputError(f"no theory applies to {chosen.name!r}; " + "; ".join(refusals))
+    return tuple(found)
