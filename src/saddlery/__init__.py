@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .initializations import Initialization as Initialization
     from .networks import Layer as Layer
     from .networks import Network as Network
+    from .predictions import compare as compare
+    from .predictions import predict as predict
     from .runs import train as train
     from .stage import certify as certify
     from .stage import stages as stages
@@ -41,9 +43,11 @@ _HOMES = {
     "Unit": "units",
     "certify": "stage",
     "certify_state": "certificates",
+    "compare": "predictions",
     "effective_units": "symmetry",
     "embed": "symmetry",
     "load_run": "store",
+    "predict": "predictions",
     "reduce": "symmetry",
     "save_run": "store",
     "stages": "stage",

@@ -154,11 +154,11 @@ def _record(found: Any) -> dict[str, Any]:
     return {"runs": [found.record()]}
 
 
-def _write_record(found: Any, target: Path | None) -> None:
+def _write(record: dict[str, Any], target: Path | None) -> None:
     from ..store import write_text
 
     if target is not None:
-        write_text(target, json.dumps(plain(_record(found)), indent=1))
+        write_text(target, json.dumps(plain(record), indent=1))
         say(f"record in {target}")
 
 
@@ -166,7 +166,7 @@ def stages(options: Namespace) -> int:
     """Find the plateaus and the effective units on each."""
     target = file_to_write(Path(options.out)) if options.out else None
     found = _stages(*_run_of(options))
-    _write_record(found, target)
+    _write(_record(found), target)
     show(options, _record(found), repr(found))
     return DONE
 
@@ -183,12 +183,41 @@ def certify(options: Namespace) -> int:
         _stop(run, fresh)
     with uninterrupted():
         if complete or (target is not None and not target.exists()):
-            _write_record(found, target)
+            _write(_record(found), target)
         done = [stage for stage in found.stages if stage.certificate]
         reasons = "\n".join(f"{stage.kind}: {stage.certificate.reason}" for stage in done)
         show(options, _record(found), f"{found!r}\n\n{reasons}".rstrip())
         if not complete:
             _stop(run, fresh, f"{len(done)} of {len(found)} stages are certified")
+    return DONE
+
+
+def predict(options: Namespace) -> int:
+    """Say which stages every theory that applies expects."""
+    from ..predictions import predict as predict_stages
+
+    target = file_to_write(Path(options.out)) if options.out else None
+    experiment = _experiment(options)
+    found = predict_stages(experiment)
+    record = {"experiment": experiment.name, "seed": experiment.seed, "predictions": [p.record() for p in found]}
+    _write(record, target)
+    show(options, record, "\n\n".join(map(repr, found)))
+    return DONE
+
+
+def compare(options: Namespace) -> int:
+    """Put every prediction that applies beside a run."""
+    from ..predictions import compare as put_beside
+    from ..predictions import predict as predict_stages
+
+    target = file_to_write(Path(options.out)) if options.out else None
+    run, fresh = _run_of(options)
+    predictions = predict_stages(run.experiment)
+    found = _stages(run, fresh)
+    compared = [put_beside(prediction, found) for prediction in predictions]
+    record = {"comparisons": [c.record() for c in compared]}
+    _write(record, target)
+    show(options, record, "\n\n".join(map(repr, compared)))
     return DONE
 
 
@@ -231,6 +260,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "train": train,
     "stages": stages,
     "certify": certify,
+    "predict": predict,
+    "compare": compare,
     "report": report,
     "list": listing,
 }

@@ -22,6 +22,11 @@ HELP = {
     ),
     "stages": ("find the plateaus of a run and the effective units on each", "saddlery stages runs/relu"),
     "certify": ("certify the fixed point behind every plateau of a run", "saddlery certify runs/relu --json"),
+    "predict": (
+        "say beforehand which stages theory expects of an experiment, and when",
+        "saddlery predict linear --set initialization.scale=1e-6",
+    ),
+    "compare": ("put prediction and measurement of a run side by side", "saddlery compare runs/linear"),
     "report": ("write one self-contained HTML page about a run", "saddlery report runs/relu --out relu.html"),
     "list": ("list what experiments are made of", "saddlery list units"),
 }
@@ -30,6 +35,8 @@ OUTS = {
     "train": "run folder (default: runs/NAME-seedSEED-ID); must not exist",
     "stages": "also write the JSON record to this file",
     "certify": "file of the JSON record (default: RUN/stages.json if RUN is a folder)",
+    "predict": "also write the JSON record to this file",
+    "compare": "also write the JSON record to this file",
     "report": "the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
     "list": "also write the list to this file (as JSON with --json)",
 }
@@ -39,6 +46,8 @@ SEEDS = {
     "train": "seed of the data, the initial weights and the batches (default: the experiment's own)",
     "stages": OF_RUN,
     "certify": OF_RUN,
+    "predict": "seed of the data and the initial weights (default: the experiment's own)",
+    "compare": OF_RUN,
     "report": OF_RUN,
     "list": "refused, since a list is not random",
 }
@@ -114,7 +123,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _subject(sub: argparse.ArgumentParser, name: str) -> None:
-    if name == "train":
+    if name in ("train", "predict"):
         sub.add_argument(
             "experiment",
             metavar="EXPERIMENT",
