@@ -77,9 +77,8 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     scan = {
         int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen) for k in _spread(len(t.loss), SCAN)
     }
-    points, refusal = _narrow_points(
-        objective, [scan[k] for k in list(scan)[:: SCAN // STARTS]], objective.scales.gradient
-    )
+    starts = [list(scan.values())[k] for k in _spread(len(scan), STARTS)]
+    points, refusal = _narrow_points(objective, starts, objective.scales.gradient)
     if not points:
         nan = float("nan")
         return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
