@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..checks import InputError, known
 from ..experiments import Experiment, find
-from . import linear
+from . import diagonal, directions, linear, relu, units
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare
 

@@ -15,6 +15,7 @@ from ..checks import SaddleryError
 from ..experiments import Experiment
 from ..records import html_table, plain, text_table
 
+Spread = tuple[float | None, float | None, float | None]  # mean, low, high
 INTERVAL = 0.9  # the nominal probability of the intervals of jump times
 
 
@@ -29,7 +30,8 @@ class PredictedStage:
     loss: of its fixed point. units: effective units a layer. jump: the flow time at which the loss is half-way from the
     plateau before, for the experiment's own initial weights; None for the first. mean, low, high: of that time over random
     draws of the initial weights, and the interval that holds 90% of them. index: negative Hessian eigenvalues, where the
-    theory says.
+    theory says. share: of the draws that come to this stage by the same path; the mean and the interval are over these.
+    None where there is only one path.
     """
 
     loss: float
@@ -39,6 +41,7 @@ class PredictedStage:
     low: float | None = None
     high: float | None = None
     index: int | None = None
+    share: float | None = None
 
     def record(self) -> dict[str, object]:
         units = self.units[0] if len(self.units) == 1 else list(self.units)
@@ -71,7 +74,7 @@ class Prediction:
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = ("stage", "loss", "units", "jump", "mean jump", "90% of draws", "index")
+        columns = ("stage", "loss", "units", "jump", "mean jump", "90% of draws", "index", "share")
         return columns, [_row(k, stage) for k, stage in enumerate(self.stages)]
 
     def __repr__(self) -> str:
@@ -83,7 +86,7 @@ class Prediction:
 
 def _row(k: int, stage: PredictedStage) -> list[object]:
     spread = None if stage.low is None else f"{stage.low:.4g} - {stage.high:.4g}"
-    return [k, stage.loss, " > ".join(map(str, stage.units)), stage.jump, stage.mean, spread, stage.index]
+    return [k, stage.loss, " > ".join(map(str, stage.units)), stage.jump, stage.mean, spread, stage.index, stage.share]
 
 
 Theory = Callable[[Experiment], Prediction]

@@ -2,7 +2,9 @@
 
 Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by a_i = (q_k.v_i + r_k.u_i)/sqrt(2)
 of every unit, each growing as e^(s_k t), so that its strength in the map is u(t) = u0 e^(2 s_k t), u0 = 1/2 sum_i a_i^2,
-and then u' = 2 u (s_k - c_k u). With N(0, e^2) weights sum_i a_i^2 = e^2 chi^2_H.
+and then u' = 2 u (s_k - c_k u). The coefficients a_i of a learned mode are a vector over units; what others have along it is
+brought back by the learned mode, so that of the k-th to be learned only the part orthogonal to k - 1 vectors counts: with
+N(0, e^2) weights sum_i a_i^2 = e^2 chi^2 of H - k + 1 degrees of freedom.
 Source: Saxe, McClelland & Ganguli (2014), eq 6; Zhang, Saxe & Latham (2026), Section 5.1; the distribution of u0 is derived
 here.
 """
@@ -19,11 +21,11 @@ from ..networks import unflatten
 from ..objectives import Moments, sample_moments
 from ..precision import in_float64
 from ..theory import LinearSaddles, linear_saddles, mode_time
-from .base import INTERVAL, PredictedStage, Prediction, demand, register
+from ..theory.saddles import EQUAL
+from .base import INTERVAL, PredictedStage, Prediction, Spread, demand, register
 
 ALIGNED = 1e-9  # relative: inputs whose covariance mixes the modes by more are not aligned with them
 HALF = 1 - np.sqrt(0.5)  # of its end: the strength of a mode whose share of the loss has halved
-Spread = tuple[float | None, float | None, float | None]  # mean, low, high
 DRAWS = 400  # quantiles of chi^2 over which times are averaged
 
 
@@ -39,11 +41,14 @@ def linear_modes(experiment: Experiment) -> Prediction:
     variances = _variances(moments.features, rt)
     ends = s**2 / variances  # of each mode's share of E|y|^2
     order = [int(k) for k in np.argsort(-s, kind="stable")[:width]]
-    starts = _starts(experiment, q, rt)
+    closest = float(np.min(-np.diff(np.sort(ends)[::-1]), initial=np.inf))
+    demand(closest > EQUAL * ends.max(), "two modes have the same share of the loss, and so a continuum of saddles")
+    starts = _starts(experiment, q[:, order], rt[order])
     saddles = linear_saddles(moments.features, moments.cross, moments.target, width)
     stages = [_stage(saddles, ends, (), None, (None, None, None))]
     for count, k in enumerate(order):
-        times = [_time(float(s[k]), float(variances[k]), float(u0)) for u0 in (starts[k], *_draws(width, scale))]
+        draws = (starts[count], *_draws(width - count, scale))
+        times = [_time(float(s[k]), float(variances[k]), float(u0)) for u0 in draws]
         stages.append(_stage(saddles, ends, order[: count + 1], times[0], _summary(np.array(times[1:]))))
     words = "neglects what modes do to each other while small; exact as the initial scale goes to zero"
     return Prediction("linear modes", "Saxe, McClelland & Ganguli 2014", words, tuple(stages))
@@ -84,16 +89,16 @@ def _variances(covariance: np.ndarray, rt: np.ndarray) -> np.ndarray:
 
 
 def _starts(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
-    """u0 of every mode for the experiment's own initial weights."""
+    """u0 of every mode, in the order of learning, for the experiment's own initial weights."""
     data = experiment.task.data(experiment.seed)
     (params,) = unflatten(experiment.network, experiment.initial_state(), data.shape, data.outputs)
     drive = (np.asarray(params["v"]) @ q + np.asarray(params["u"]) @ rt.T) / np.sqrt(2)
-    return 0.5 * np.sum(drive**2, axis=0)
+    return 0.5 * np.diag(np.linalg.qr(drive, mode="r")) ** 2
 
 
-def _draws(width: int, scale: float) -> np.ndarray:
-    """u0 at evenly spaced probabilities."""
-    return 0.5 * scale**2 * chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, width)
+def _draws(free: int, scale: float) -> np.ndarray:
+    """u0 at evenly spaced probabilities, for `free` units' worth of weights."""
+    return 0.5 * scale**2 * chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, free)
 
 
 def _time(s: float, variance: float, u0: float) -> float:

@@ -14,7 +14,7 @@ from .manifolds import (
     widths_distances,
 )
 from .reduction import Reduction, reduce
-from .utility import Utility, best_silent_unit, silent_coordinates, silent_direction, silent_units
+from .utility import Utility, best_silent_unit, leading_tensor, silent_coordinates, silent_direction, silent_units
 
 __all__ = [
     "CONSTRUCTIONS",
@@ -33,6 +33,7 @@ __all__ = [
     "embed",
     "embed_near",
     "equal",
+    "leading_tensor",
     "nearest_of_width",
     "proportional",
     "ray",

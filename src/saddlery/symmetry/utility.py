@@ -10,6 +10,7 @@ Source: the utility of Kunin et al. (2025), eq 3; derived for saddle-to-saddle n
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import jax
@@ -66,6 +67,24 @@ def best_silent_unit(
     function = objective.with_network(wide).function
     u, gain = _ascend(function, objective.network, layer, steps, u, jnp.asarray(theta), objective.samples)
     return _record(np.asarray(u), np.asarray(gain), degree, layer)
+
+
+@in_float64
+def leading_tensor(objective: Objective, theta: np.ndarray, layer: int = 0) -> np.ndarray:
+    """T (V, U, ..., U) with the utility of a silent unit U(u, v) = v . T[u, ..., u], symmetric in its p last axes.
+
+    theta: a state (P,), or several (T, P), for which the result has a leading axis T.
+    T = -(1/p!) d^p/du^p dL/dv of a new unit at u = 0, v = 0, for p the unit's leading degree: for quadratic units and one
+    output the matrix E[r Z], r the residual. Raises InputError for units that are not smooth or have no silent point.
+    Cost: U^(p-1) passes over the samples.
+    """
+    unit = objective.network.layers[layer].unit
+    degree = unit.symmetry.degree
+    if degree is None or not unit.smooth:
+        raise InputError(f"unit {unit.name!r} has no smooth silent point, so its utility has no leading tensor")
+    wide = [w + (k == layer) for k, w in enumerate(objective.network.widths)]
+    function = objective.with_network(objective.network.with_widths(wide)).function
+    return np.asarray(_leading(function, objective.network, layer, jnp.asarray(theta), objective.samples))
 
 
 @in_float64
@@ -145,6 +164,20 @@ def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, u, the
 
     u, _ = jax.lax.scan(step, _on_sphere(u), None, length=steps)
     return u, leading(u)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _leading(function: MeanLoss, network: Network, layer: int, theta: jax.Array, samples) -> jax.Array:
+    shape = network.shapes(function.shape, function.outputs)[layer]["u"][1:]
+    degree = network.layers[layer].unit.symmetry.degree or 0
+
+    def at(state: jax.Array) -> jax.Array:
+        form = lambda u: gain(function, network, layer, u.reshape(1, *shape), state, samples)[0]
+        for _ in range(degree):
+            form = jax.jacfwd(form)
+        return form(jnp.zeros(math.prod(shape), theta.dtype)) / math.factorial(degree)
+
+    return at(theta) if theta.ndim == 1 else jax.lax.map(at, theta)
 
 
 def _on_sphere(u: jax.Array) -> jax.Array:

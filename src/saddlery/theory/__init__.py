@@ -2,18 +2,22 @@
 
 from .balanced import balanced_path
 from .diagonal import Jump, diagonal_jumps
+from .dormant import Grown, escapes, grow
 from .modes import mode_strength, mode_time
 from .saddles import LinearSaddle, LinearSaddles, linear_saddles
 from .units import BlowUp, blow_up
 
 __all__ = [
     "BlowUp",
+    "Grown",
     "Jump",
     "LinearSaddle",
     "LinearSaddles",
     "balanced_path",
     "blow_up",
     "diagonal_jumps",
+    "escapes",
+    "grow",
     "linear_saddles",
     "mode_strength",
     "mode_time",

@@ -33,12 +33,18 @@ class Jump:
 
 
 def diagonal_jumps(
-    curvature: Float[np.ndarray, "D D"], correlation: Float[np.ndarray, " D"], *, limit: int = 1000
+    curvature: Float[np.ndarray, "D D"],
+    correlation: Float[np.ndarray, " D"],
+    *,
+    walls: tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]] | None = None,
+    limit: int = 1000,
 ) -> tuple[Jump, ...]:
     """The saddles of a diagonal linear network in order, beta = 0 first, the minimum last.
 
     curvature: G = mean x x' (D, D), positive semi-definite. correlation: b = mean y x (D,), in its range; L carries the
-    half. limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples it scales alike.
+    half. walls: at how much integrated gradient a coordinate is released to positive and to negative values, both (D,); 1
+    and 1 by default, in the time t / ln(1/a). With ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are
+    flow times for these. limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples it scales alike.
     Raises InputError for impossible data, NumericalError beyond `limit` jumps. Cost: one non-negative least-squares
     problem a jump.
 
@@ -51,6 +57,7 @@ def diagonal_jumps(
     """
     g, b = _checked(curvature, correlation)
     root, target, floor = _least_squares(g, b)
+    high, low = _walls(walls, len(b))
     s, beta, time = np.zeros(len(b)), np.zeros(len(b)), 0.0
     jumps = [Jump(0.0, beta, floor)]
     while True:
@@ -60,17 +67,15 @@ def diagonal_jumps(
             return tuple(jumps)
         if len(jumps) > limit:
             raise NumericalError(f"more than {limit} jumps; raise the limit")
-        distance = np.where(
-            slope[moving] > 0, s[moving] + 1, 1 - s[moving]
-        )  # to the wall the gradient pushes s towards
+        distance = np.where(slope > 0, s + low, high - s)[moving]  # to the wall the gradient pushes s towards
         waits = np.full(len(b), np.inf)
         waits[moving] = distance / np.abs(slope[moving])
         wait = float(waits.min())
         hit = waits <= wait * (1 + 1e-12)
         s = np.where(moving, s - wait * slope, s)
-        s[hit] = -np.sign(slope[hit])
+        s[hit] = np.where(slope > 0, -low, high)[hit]
         time += wait
-        beta = _constrained(root, target, s)
+        beta = _constrained(root, target, np.where(s == high, 1.0, np.where(s == -low, -1.0, 0.0)))
         jumps.append(Jump(time, beta, 0.5 * float(np.sum((root @ beta - target) ** 2))))
 
 
@@ -108,9 +113,18 @@ def _least_squares(g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return root, target, 0.5 * float(target @ target)
 
 
-def _constrained(root: np.ndarray, target: np.ndarray, s: np.ndarray) -> np.ndarray:
-    """The least-squares solution with the sign of s where |s| = 1 and zero elsewhere."""
-    beta, free = np.zeros(len(s)), np.abs(s) == 1.0
+def _walls(walls: tuple[np.ndarray, np.ndarray] | None, size: int) -> tuple[np.ndarray, np.ndarray]:
+    if walls is None:
+        return np.ones(size), np.ones(size)
+    high, low = (finite(np.asarray(side, float), "walls") for side in walls)
+    fits = high.shape == low.shape == (size,) and bool(np.all(high > 0) and np.all(low > 0))
+    require(fits, "walls", f"two arrays of {size} positive numbers", Words(f"{high}, {low}"))
+    return high, low
+
+
+def _constrained(root: np.ndarray, target: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """The least-squares solution with these signs, and zero where they are zero."""
+    beta, free = np.zeros(len(signs)), signs != 0
     if free.any():
-        beta[free] = s[free] * nnls(root[:, free] * s[free], target)[0]
+        beta[free] = signs[free] * nnls(root[:, free] * signs[free], target)[0]
     return beta

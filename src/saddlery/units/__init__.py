@@ -10,7 +10,7 @@ from ..checks import InputError, flag, known, require
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_symmetry, debug, leading_form
 from .convolution import convolution
-from .dense import ACTIVATIONS, dense
+from .dense import ACTIVATIONS, dense, diagonal
 
 __all__ = [
     "Lift",
@@ -21,6 +21,7 @@ __all__ = [
     "convolution",
     "debug",
     "dense",
+    "diagonal",
     "in_context",
     "leading_form",
     "make",
@@ -46,6 +47,7 @@ def _attention_maker(factory: Callable[[str, int], Unit], kind: str) -> Maker:
 
 _REGISTRY: dict[str, Maker] = {
     **{name: _dense_maker(name) for name in ACTIVATIONS},
+    "diagonal": lambda: diagonal(),
     **{f"conv_{name}": _convolution_maker(name) for name in ("linear", "relu")},
     **{f"attention_{kind}": _attention_maker(attention, kind) for kind in ("merged", "linear", "softmax")},
     **{f"in_context_{kind}": _attention_maker(in_context, kind) for kind in ("merged", "linear", "softmax")},

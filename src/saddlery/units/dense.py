@@ -78,3 +78,25 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
         channels=True,
         options=MappingProxyType({"bias": True} if bias else {}),
     )
+
+
+@functools.cache
+def diagonal() -> Unit:
+    """A weight for each entry of z: phi = u * z, which v contracts, so that one unit is a diagonal linear network.
+
+    f = sum_d u_d v_d z_d for a layer of width 1. Source: Pesme & Flammarion (2023).
+
+    Example
+    -------
+    >>> from saddlery.units.dense import diagonal
+    >>> diagonal().shape((4,))
+    (4,)
+    """
+    return Unit(
+        name="diagonal",
+        phi=lambda z, u: u * z.ravel(),
+        shape=lambda shape: (math.prod(shape),),
+        symmetry=LINEAR,
+        mixed=1,
+        linear_in_input=True,
+    )

@@ -1,0 +1,57 @@
+"""Diagonal linear networks: coordinates are released, and taken back, in the order of Pesme & Flammarion.
+
+With f = sum_d u_d v_d x_d, beta = u v and m = integral of -dL/dbeta, beta = ((u+v)^2 e^(2m) - (u-v)^2 e^(-2m)) / 4 at the initial
+weights: coordinate d is of order one from m = ln(2/|u+v|) on, or down from -ln(2/|u-v|). Between, beta is zero.
+Source: Pesme & Flammarion (2023), Algorithm 1; the walls for unequal initial weights are derived here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..experiments import Experiment
+from ..objectives import sample_moments
+from ..precision import in_float64
+from ..theory import diagonal_jumps
+from .base import PredictedStage, Prediction, demand, register
+from .joining import initial_sides, one_layer_from_small_weights, other_seeds, spread
+
+LIMIT = "leading order in ln(1/scale): the error of the times falls like its inverse (mean and interval: same sequence)"
+
+
+@register("diagonal jumps")
+@in_float64
+def diagonal_sequence(experiment: Experiment) -> Prediction:
+    """The saddles of a diagonal linear network and their times. Raises DoesNotApply."""
+    one_layer_from_small_weights(experiment)
+    network = experiment.network
+    demand(network.layers[0].unit.name == "diagonal", f"units are {network.layers[0].unit.name}, not diagonal")
+    demand(network.widths == (1,), f"the layer has {network.widths[0]} units, not the one of a diagonal network")
+    data = experiment.task.data(experiment.seed)
+    demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
+    demand(data.outputs == 1, f"the network has {data.outputs} outputs, not one")
+    moments = data.moments if data.moments is not None else sample_moments(network, data, "input")
+    g, b = moments.features, moments.cross[0]
+    demand(bool(np.any(b)), "nothing is to be learned: E[y x] is zero")
+    u, v = initial_sides(experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)])
+    paths = [diagonal_jumps(g, b, walls=_walls(*pair)) for pair in zip(u[:, 0], v[:, 0], strict=True)]
+    own = paths[0]
+    same = [path for path in paths[1:] if _losses(path) == _losses(own)]
+    share = len(same) / len(paths[1:])
+    constant = 0.5 * moments.target - own[0].loss
+    stages = [PredictedStage(own[0].loss + constant, (0,))]
+    for k in range(1, len(own)):
+        times = np.array([path[k].time for path in same])
+        stages.append(PredictedStage(own[k].loss + constant, (1,), own[k].time, *spread(times), share=share))
+    return Prediction("diagonal jumps", "Pesme & Flammarion 2023, Algorithm 1", LIMIT, tuple(stages))
+
+
+def _walls(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    sums, differences = np.abs(u + v), np.abs(u - v)
+    largest = max(float(sums.max()), float(differences.max()))
+    demand(largest < 1, f"initial weights are not small: |u + v| or |u - v| is {largest:.2g}")
+    return np.log(2 / sums), np.log(2 / differences)
+
+
+def _losses(path: tuple) -> list[float]:
+    return [round(jump.loss, 9) for jump in path]

@@ -1,0 +1,112 @@
+"""Two-layer ReLU networks on orthogonal inputs: one cluster of targets of one sign after the other.
+
+With w_k = u.x_k / |x_k| and g_k = y_k |x_k| / n, a small unit obeys, exactly, v' = sum_k g_k w_k and w_k' = v g_k over the
+samples with w_k > 0, so that w_k that have reached zero stay there. Each unit ends with one sign of v, sees only samples of
+that sign, and grows like e^(c t), c = |g| over these: fastest if it sees all of them, c = |D|, D = mean y x over the sign.
+With amplitude a_i = (|v| + g.w / c) / sqrt 2 the cluster has the strength 1/2 sum_i a_i^2 e^(2 c t); it is fitted when that is
+of order one, and leaves the other cluster as it is, since no unit of one sees a sample of the other.
+Source: Boursier, Pillaud-Vivien & Flammarion (2022); the times for finite initial weights are derived here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..experiments import Experiment
+from ..objectives import Objective
+from ..precision import in_float64
+from .base import PredictedStage, Prediction, demand, off_diagonal, register
+from .joining import Learned, initial_sides, one_layer_from_small_weights, other_seeds, spread
+
+ORTHOGONAL = 1e-9  # largest cosine of two inputs
+EARLY, STEPS = 12.0, 1500  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
+LIMIT = "neglects what units do to each other while small; exact as the initial scale goes to zero"
+
+
+@register("orthogonal ReLU")
+@in_float64
+def orthogonal_relu(experiment: Experiment) -> Prediction:
+    """The clusters of positive and of negative targets, in the order of their times. Raises DoesNotApply."""
+    one_layer_from_small_weights(experiment)
+    unit = experiment.network.layers[0].unit
+    demand(unit.name == "relu" and not unit.options, f"units are {unit!r}, not ReLU neurons without bias")
+    objective = experiment.objective()
+    clusters = _clusters(objective)
+    seeds = [experiment.seed, *other_seeds(experiment)]
+    u, v = initial_sides(experiment, objective, seeds)
+    lengths = np.linalg.norm(objective.inputs, axis=1)
+    w, ends = u @ (objective.inputs / lengths[:, None]).T, v[..., 0]
+    ends, w, begun = _sorted_out(ends, w, clusters)
+    learned = Learned.nothing(objective)
+    stages, starts = [PredictedStage(learned.loss, (0,))], {}
+    for cluster in clusters:
+        starts[cluster.sign] = 0.5 * np.sum(cluster.amplitudes(ends, w) ** 2, axis=1)
+        which = "positive" if cluster.sign > 0 else "negative"
+        demand(starts[cluster.sign][0] > 0, f"no unit sees all samples of {which} target; raise the width")
+    size = learned.size_to_join(1.0, 2)
+    logs = {c.sign: np.log(0.5 * size**2 / np.maximum(starts[c.sign], 1e-300)) / (2 * c.rate) + begun for c in clusters}
+    for cluster in sorted(clusters, key=lambda c: logs[c.sign][0]):
+        before = learned.loss
+        learned, settled = learned.join(cluster.unit(objective.inputs, size))
+        seen = starts[cluster.sign] > 0
+        times = logs[cluster.sign] + settled.half_time(before)
+        statistics = spread(times[1:][seen[1:]])
+        stages.append(PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics))
+    return Prediction("orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages))
+
+
+@dataclass(frozen=True, eq=False)
+class _Cluster:
+    """The samples of one sign. drive g (n,), zero for the others; rate c = |g|."""
+
+    sign: int
+    drive: np.ndarray
+
+    @property
+    def rate(self) -> float:
+        return float(np.linalg.norm(self.drive))
+
+    def amplitudes(self, v: np.ndarray, w: np.ndarray) -> np.ndarray:
+        """a_i of the units that see all of the cluster, 0 for the others; v (M, H), w (M, H, n)."""
+        sees = np.all((w > 0) | (self.drive == 0), axis=-1) & (self.sign * v > 0)
+        return np.where(sees, (np.abs(v) + w @ (np.abs(self.drive) / self.rate)) / np.sqrt(2), 0.0)
+
+    def unit(self, inputs: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+        """A balanced unit along the cluster that sees nothing else: u (1, D), v (1, 1)."""
+        w = np.where(self.drive != 0, np.abs(self.drive), -self.rate)  # elsewhere off, with a margin
+        u = (w / np.linalg.norm(inputs, axis=1)) @ inputs * size / (np.sqrt(2) * self.rate)
+        return u[None], np.array([[self.sign * size / np.sqrt(2)]])
+
+
+def _clusters(objective: Objective) -> list[_Cluster]:
+    """The conditions on the data, and the clusters they make."""
+    x, y = objective.inputs, objective.targets
+    demand(objective.function.loss.quadratic, f"the loss is {objective.function.loss.name}, not squared")
+    demand(x.ndim == 2, f"inputs have shape {x.shape[1:]}, not vectors")
+    demand(y.shape[1:] == (1,), f"targets have shape {y.shape[1:]}, not one number")
+    gram = x @ x.T
+    demand(bool(np.all(np.diag(gram) > 0)), "an input is zero")
+    worst = off_diagonal(gram)
+    demand(worst <= ORTHOGONAL, f"inputs are not orthogonal: largest off-diagonal correlation {worst:.2g}")
+    drive = y[:, 0] * np.sqrt(np.diag(gram)) / len(x)
+    found = [_Cluster(sign, np.where(sign * drive > 0, drive, 0.0)) for sign in (1, -1)]
+    found = [cluster for cluster in found if cluster.rate > 0]
+    demand(len(found) > 0, "all targets are zero")
+    return found
+
+
+def _sorted_out(v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]) -> tuple[np.ndarray, np.ndarray, float]:
+    """v (M, H) and w (M, H, n) after the early phase, and its duration: exact between the moments at which samples are lost."""
+    drive = sum(cluster.drive for cluster in clusters)
+    duration = EARLY / min(cluster.rate for cluster in clusters)
+    step = duration / STEPS
+    for _ in range(STEPS):
+        g = np.where(w > 0, drive, 0.0)
+        c = np.maximum(np.linalg.norm(g, axis=-1), 1e-300)
+        along = np.sum(g * w, axis=-1) / c
+        cosh, sinh = np.cosh(c * step), np.sinh(c * step)
+        w = np.where(w > 0, np.maximum(w + g / c[..., None] * (v * sinh + along * (cosh - 1))[..., None], 0.0), w)
+        v = v * cosh + along * sinh
+    return v, w, duration

@@ -1,0 +1,137 @@
+"""One unit at a time: networks whose units start at degree two or more, from their own small initial weights.
+
+At a saddle every unit that has not grown follows the gradient of its utility, with the residual correlation of that saddle,
+and the first to escape in finite time (`escapes`) is the next to join. The units that have grown, and it, then flow to rest
+on the invariant manifold of their width (`settle`); the others have moved on by what they would have anyway.
+Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin et al. (2025), here with finite weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..experiments import Experiment
+from ..objectives import Objective
+from ..precision import in_float64
+from ..theory import escapes, grow
+from .base import PredictedStage, Prediction, demand, register
+from .joining import (
+    LEARNED,
+    Learned,
+    initial_sides,
+    one_layer_from_small_weights,
+    other_seeds,
+    spread,
+    state_of,
+    with_units,
+)
+
+SAME = 0.99  # cosine between the maps of two new units that are taken for one
+MOST = 200_000  # entries of the leading form
+LIMIT = (
+    "neglects what units do to each other while small; exact as the initial scale goes to zero"
+    " (mean and interval are over the draws that take this path)"
+)
+
+
+@register("units one by one")
+@in_float64
+def units_one_by_one(experiment: Experiment) -> Prediction:
+    """The units that join, in the order of their escape times. Raises DoesNotApply."""
+    one_layer_from_small_weights(experiment)
+    unit = experiment.network.layers[0].unit
+    degree = unit.symmetry.degree
+    demand(degree is not None, f"units {unit.name} have no silent point")
+    assert degree is not None
+    demand(degree >= 2, f"units {unit.name} start at degree {degree}, so they grow by directions, not one by one")
+    demand(unit.smooth, f"units {unit.name} are not smooth")
+    objective = experiment.objective()
+    u, v = (side.shape[2] for side in initial_sides(experiment, objective, [experiment.seed]))
+    demand(v * u**degree <= MOST, f"the leading form of a unit has {v * u**degree:,} entries, more than {MOST:,}")
+    source = "Zhang, Saxe & Latham 2026, Section 5.2"
+    return Prediction("units one by one", source, LIMIT, tuple(_path(experiment, objective)))
+
+
+def _path(experiment: Experiment, objective: Objective) -> Iterator[PredictedStage]:
+    """The stages of the experiment's own draw, and what part of other draws takes the same path, when."""
+    own = _Draws.of(experiment, objective, [experiment.seed])
+    others = _Draws.of(experiment, objective, other_seeds(experiment))
+    learned, share, first = Learned.nothing(objective), 1.0, 0.0
+    yield PredictedStage(learned.loss, (0,))
+    for _ in range(objective.network.layers[0].width):
+        form, before = learned.residual(), learned.loss
+        size = float(np.linalg.norm(form))
+        first = first or size
+        demand(first > 0, "the leading correlation of a new unit with the targets is zero")
+        if size <= LEARNED * first:
+            return
+        wait, direction = own.escape(form)
+        if not np.isfinite(wait[0]):
+            return
+        amplitude = learned.size_to_join(size / first, form.ndim)
+        new = tuple(amplitude * side for side in own.split(direction))
+        learned, settled = learned.join(new)
+        delay = settled.half_time(before) - float(escapes(form, *new).time[0])
+        others, share = _same_path(objective, others, form, own.split(direction), share)
+        jump = float(own.since[0]) + delay
+        yield PredictedStage(learned.loss, (learned.count,), jump, *spread(others.since + delay), share=share)
+
+
+@dataclass
+class _Draws:
+    """Units of many draws. u (M, H, U), v (M, H, V); dormant (M, H): which have not grown; since (M,): the last jump."""
+
+    u: np.ndarray
+    v: np.ndarray
+    dormant: np.ndarray
+    since: np.ndarray
+
+    @staticmethod
+    def of(experiment: Experiment, objective: Objective, seeds: list[int]) -> _Draws:
+        u, v = initial_sides(experiment, objective, seeds)
+        return _Draws(u, v, np.ones(u.shape[:2], bool), np.zeros(len(u)))
+
+    def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rows[:, : self.u.shape[2]], rows[:, self.u.shape[2] :]
+
+    def only(self, chosen: np.ndarray) -> _Draws:
+        return _Draws(self.u[chosen], self.v[chosen], self.dormant[chosen], self.since[chosen])
+
+    def escape(self, form: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The wait until the first unit of each draw escapes (M,), and that unit's direction (M, U + V); the rest move on."""
+        where = np.nonzero(self.dormant)
+        found = escapes(form, self.u[where], self.v[where], groups=where[0])
+        times = np.full(self.dormant.shape, np.inf)
+        times[where] = found.time
+        direction = np.zeros((*times.shape, self.u.shape[2] + self.v.shape[2]))
+        direction[where] = np.hstack([found.u, found.v])
+        first, wait = times.argmin(axis=1), times.min(axis=1)
+        rows = np.arange(len(first))
+        self.dormant[rows, first] &= ~np.isfinite(wait)
+        where = np.nonzero(self.dormant & np.isfinite(wait)[:, None])
+        later = grow(form, self.u[where], self.v[where], wait[where[0]])
+        self.u[where], self.v[where] = later.u, later.v
+        self.since = self.since + wait
+        return wait, direction[rows, first]
+
+
+def _same_path(
+    objective: Objective, draws: _Draws, form: np.ndarray, own: tuple[np.ndarray, np.ndarray], share: float
+) -> tuple[_Draws, float]:
+    """The draws whose next unit has the same map as our own, and their share of all."""
+    if not len(draws.since):
+        return draws, 0.0
+    wait, rows = draws.escape(form)
+    one = with_units(objective, 1)
+    size = 1e-3 * one.scales.weights
+    u, v = (np.vstack(pair) for pair in zip(own, draws.split(rows), strict=True))
+    states = [state_of(one, size * a[None], size * b[None]) for a, b in zip(u, v, strict=True)]
+    maps = np.asarray(jax.vmap(one.predictions)(jnp.asarray(states))).reshape(len(states), -1)
+    norms = np.maximum(np.linalg.norm(maps, axis=1), 1e-300)
+    same = np.isfinite(wait) & (maps[1:] @ maps[0] > SAME * norms[1:] * norms[0])
+    return draws.only(same), share * float(np.mean(same))

@@ -1,0 +1,88 @@
+"""Settling: gradient flow of a network until it rests, followed by refinement of where it rests.
+
+This is one jump of a saddle-to-saddle sequence, started next to the saddle it leaves: from a narrow network with a new
+unit just off its silent point to the fixed point of that width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import driver
+from .checks import NumericalError
+from .driver import Stop
+from .fixed_points import fixed_point
+from .objectives import Objective
+from .precision import in_float64
+from .refinement import Refinement
+from .rules import GradientFlow
+
+REST = 1e-6  # of the largest gradient on the way: below this the flow rests
+GROWTH, ROUNDS = 1.6, 60  # the flow is looked at after times that grow by this factor, so often at most
+RULE = GradientFlow(relative_tolerance=1e-8)
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """A flow to rest. flow_time, loss, gradient_norm (T,), states (T, P): the way. refinement: of its end."""
+
+    flow_time: np.ndarray
+    loss: np.ndarray
+    gradient_norm: np.ndarray
+    states: np.ndarray
+    refinement: Refinement
+
+    @property
+    def end(self) -> np.ndarray:
+        """The fixed point (P,), if the refinement converged."""
+        return self.refinement.point
+
+    def half_time(self, before: float) -> float:
+        """When the loss was half-way from the one before, of the saddle that was left, to that of the fixed point."""
+        level = 0.5 * (before + (self.loss[-1] if self.refinement.loss is None else self.refinement.loss))
+        k = int(np.flatnonzero(self.loss > level)[-1])
+        share = (self.loss[k] - level) / (self.loss[k] - self.loss[k + 1])
+        return float(self.flow_time[k] + share * (self.flow_time[k + 1] - self.flow_time[k]))
+
+
+@in_float64
+def settle(objective: Objective, start: np.ndarray) -> Settled:
+    """Gradient flow from a state (P,) beside a saddle until it rests, and the fixed point there.
+
+    The flow rests where its gradient is 1e-6 of the largest on the way. From exactly on a fixed point nothing moves: start
+    beside it. Raises NumericalError where the flow does not rest, for example because the loss falls for ever towards
+    infinite weights. Cost: the flow, and a few Newton steps.
+    """
+    parts: list[driver.Trajectory] = []
+    theta = np.asarray(start, float)
+    slope = max(float(np.linalg.norm(np.asarray(objective.gradient(theta)))), 1e-300)
+    duration = max(float(np.linalg.norm(theta)), 1e-3 * objective.scales.weights) / slope
+    peak = 0.0
+    for _ in range(ROUNDS):
+        stop = Stop(flow_time=duration)
+        parts.append(driver.run(objective.function, objective.samples, theta, RULE, stop))
+        last = parts[-1]
+        if last.status != "stopped":
+            raise NumericalError(f"the flow did not come to rest: {last.reason}")
+        theta, peak = np.asarray(last.states[-1]), max(peak, float(last.gradient_norm.max()))
+        if last.gradient_norm[-1] <= REST * peak:
+            return _joined(parts, fixed_point(objective, theta, objective.scales.gradient, 1.0))
+        duration *= GROWTH
+    norm = float(parts[-1].gradient_norm[-1])
+    raise NumericalError(
+        f"the flow did not come to rest: after flow time {sum(p.flow_time[-1] for p in parts):.3g} its gradient was still"
+        f" {norm / peak:.1e} of the largest"
+    )
+
+
+def _joined(parts: list[driver.Trajectory], refinement: Refinement) -> Settled:
+    offsets = np.cumsum([0.0, *(p.flow_time[-1] for p in parts[:-1])])
+    return Settled(
+        np.concatenate([p.flow_time + offset for p, offset in zip(parts, offsets, strict=True)]),
+        np.concatenate([p.loss for p in parts]),
+        np.concatenate([p.gradient_norm for p in parts]),
+        np.concatenate([p.states for p in parts]),
+        refinement,
+    )
