@@ -21,6 +21,7 @@ from .rules import GradientFlow
 
 REST = 1e-6  # of the largest gradient on the way: below this the flow rests
 GROWTH, ROUNDS = 1.6, 60  # the flow is looked at after times that grow by this factor, so often at most
+STEPS = 20_000  # between two looks at most
 RULE = GradientFlow(relative_tolerance=1e-8)
 
 
@@ -61,7 +62,7 @@ def settle(objective: Objective, start: np.ndarray) -> Settled:
     duration = max(float(np.linalg.norm(theta)), 1e-3 * objective.scales.weights) / slope
     peak = 0.0
     for _ in range(ROUNDS):
-        stop = Stop(flow_time=duration)
+        stop = Stop(flow_time=duration, steps=STEPS)
         parts.append(driver.run(objective.function, objective.samples, theta, RULE, stop))
         last = parts[-1]
         if last.status != "stopped":
@@ -69,6 +70,8 @@ def settle(objective: Objective, start: np.ndarray) -> Settled:
         theta, peak = np.asarray(last.states[-1]), max(peak, float(last.gradient_norm.max()))
         if last.gradient_norm[-1] <= REST * peak:
             return _joined(parts, fixed_point(objective, theta, objective.scales.gradient, 1.0))
+        if int(last.step[-1]) >= STEPS:
+            break
         duration *= GROWTH
     norm = float(parts[-1].gradient_norm[-1])
     raise NumericalError(

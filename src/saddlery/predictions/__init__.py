@@ -16,9 +16,13 @@ __all__ = [
     "PredictedStage",
     "Prediction",
     "compare",
+    "diagonal",
+    "directions",
     "linear",
     "predict",
     "register",
+    "relu",
+    "units",
 ]
 
 
@@ -26,7 +30,8 @@ def predict(experiment: Experiment | str, *, theory: str | None = None) -> tuple
     """The stages that theory expects, by every theory that applies, before the experiment is run.
 
     experiment: one, or the name or TOML path of one. theory: only this one. Raises InputError where none applies, with
-    the condition that fails for each. Cost: a few decompositions; nothing is trained.
+    the condition that fails for each. Cost: a few decompositions, and for most theories the flow of
+    the narrow networks that are learned, about a second each; the experiment itself is not trained.
 
     Example
     -------

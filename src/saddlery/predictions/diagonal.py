@@ -1,7 +1,8 @@
 """Diagonal linear networks: coordinates are released, and taken back, in the order of Pesme & Flammarion.
 
 With f = sum_d u_d v_d x_d, beta = u v and m = integral of -dL/dbeta, beta = ((u+v)^2 e^(2m) - (u-v)^2 e^(-2m)) / 4 at the initial
-weights: coordinate d is of order one from m = ln(2/|u+v|) on, or down from -ln(2/|u-v|). Between, beta is zero.
+weights: coordinate d is half learned from m = 1/2 ln(4 b/(u+v)^2) on, or down from -1/2 ln(4 b/(u-v)^2), with b the size at
+which a coordinate alone has lost half of its loss. Between, beta is as good as zero.
 Source: Pesme & Flammarion (2023), Algorithm 1; the walls for unequal initial weights are derived here.
 """
 
@@ -16,7 +17,13 @@ from ..theory import diagonal_jumps
 from .base import PredictedStage, Prediction, demand, register
 from .joining import initial_sides, one_layer_from_small_weights, other_seeds, spread
 
-LIMIT = "leading order in ln(1/scale): the error of the times falls like its inverse (mean and interval: same sequence)"
+HALF = (
+    np.sqrt(2) - 1
+)  # x / (1 - x) of the x = 1 - sqrt(1/2) at which a mode x' = 2 s x (1 - x) has lost half of its loss
+LIMIT = (
+    "exact for uncorrelated inputs and small weights; otherwise the error of the times falls like 1 / ln(1/scale)"
+    " (mean and interval are over the draws of the same sequence)"
+)
 
 
 @register("diagonal jumps")
@@ -34,7 +41,8 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     g, b = moments.features, moments.cross[0]
     demand(bool(np.any(b)), "nothing is to be learned: E[y x] is zero")
     u, v = initial_sides(experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)])
-    paths = [diagonal_jumps(g, b, walls=_walls(*pair)) for pair in zip(u[:, 0], v[:, 0], strict=True)]
+    sizes = HALF * np.maximum(np.abs(np.linalg.pinv(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max())
+    paths = [diagonal_jumps(g, b, walls=_walls(*pair, sizes)) for pair in zip(u[:, 0], v[:, 0], strict=True)]
     own = paths[0]
     same = [path for path in paths[1:] if _losses(path) == _losses(own)]
     share = len(same) / len(paths[1:])
@@ -46,11 +54,11 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     return Prediction("diagonal jumps", "Pesme & Flammarion 2023, Algorithm 1", LIMIT, tuple(stages))
 
 
-def _walls(u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    sums, differences = np.abs(u + v), np.abs(u - v)
-    largest = max(float(sums.max()), float(differences.max()))
-    demand(largest < 1, f"initial weights are not small: |u + v| or |u - v| is {largest:.2g}")
-    return np.log(2 / sums), np.log(2 / differences)
+def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every coordinate."""
+    high, low = (0.5 * np.log(4 * sizes / side**2) for side in (u + v, u - v))
+    demand(min(high.min(), low.min()) > 0, "initial weights are not small beside what they have to learn")
+    return high, low
 
 
 def _losses(path: tuple) -> list[float]:

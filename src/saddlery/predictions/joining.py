@@ -17,7 +17,7 @@ from .base import INTERVAL, DoesNotApply, Spread, demand
 
 BEGIN = 0.03  # of the natural weights: the size at which a new unit joins the flow
 ROOM = 8  # units of the narrow network to begin with, most of them silent: one compiled program for many widths
-DRAWS, FEWEST = 200, 40  # of initial weights, for the spread; and how many must be left for it to be stated
+DRAWS, FEWEST = 400, 40  # of initial weights, for the spread; and how many must be left for it to be stated
 SEED = 1_000_003  # draws for the spread are of other seeds than a user's
 LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
 Sides = tuple[np.ndarray, np.ndarray]  # (N, U) and (N, V)
@@ -86,7 +86,10 @@ class Learned:
 
     def lowest_curvature(self) -> float:
         """The lowest eigenvalue of the Hessian within the units that have grown."""
-        mark = [np.where(np.arange(self.objective.network.widths[0])[:, None] < self.count, 1.0, side) for side in self._zeros]
+        mark = [
+            np.where(np.arange(self.objective.network.widths[0])[:, None] < self.count, 1.0, side)
+            for side in self._zeros
+        ]
         own = np.flatnonzero(state_of(self.objective, *mark))
         curvature = hessian(self.objective, self.state)[np.ix_(own, own)]
         return float(np.linalg.eigvalsh(curvature)[0]) if len(own) else 0.0

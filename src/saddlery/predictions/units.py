@@ -74,9 +74,9 @@ def _path(experiment: Experiment, objective: Objective) -> Iterator[PredictedSta
         if not np.isfinite(wait[0]):
             return
         amplitude = learned.size_to_join(size / first, form.ndim)
-        new = tuple(amplitude * side for side in own.split(direction))
-        learned, settled = learned.join(new)
-        delay = settled.half_time(before) - float(escapes(form, *new).time[0])
+        u, v = own.split(amplitude * direction)
+        learned, settled = learned.join((u, v))
+        delay = settled.half_time(before) - float(escapes(form, u, v).time[0])
         others, share = _same_path(objective, others, form, own.split(direction), share)
         jump = float(own.since[0]) + delay
         yield PredictedStage(learned.loss, (learned.count,), jump, *spread(others.since + delay), share=share)

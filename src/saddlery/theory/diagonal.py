@@ -44,7 +44,8 @@ def diagonal_jumps(
     curvature: G = mean x x' (D, D), positive semi-definite. correlation: b = mean y x (D,), in its range; L carries the
     half. walls: at how much integrated gradient a coordinate is released to positive and to negative values, both (D,); 1
     and 1 by default, in the time t / ln(1/a). With ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are
-    flow times for these. limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples it scales alike.
+    flow times for these. limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples
+    it scales alike.
     Raises InputError for impossible data, NumericalError beyond `limit` jumps. Cost: one non-negative least-squares
     problem a jump.
 

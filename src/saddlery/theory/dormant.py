@@ -41,7 +41,8 @@ def escapes(
     """When each of N dormant units escapes, and in which direction.
 
     form: T (V, U, ..., U), p >= 2 last axes. groups (N,): whole numbers; where given, units are followed only until the
-    first of their group has escaped, and the others count as never escaping (its time is the group's). Times are good to about 1e-4 relative and scale like |theta|^(1 - p).
+    first of their group has escaped, and the others count as never escaping. Times are good to about 1e-6 relative and
+    scale like |theta|^(1 - p).
     Raises InputError for shapes that do not fit. Cost: a few hundred products with T for all units at once.
 
     Example
@@ -99,7 +100,12 @@ def grow(form: np.ndarray, u: Float[np.ndarray, "N U"], v: Float[np.ndarray, "N 
 def _checked(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, int]:
     finite(np.asarray(form, float), "form")
     fits = form.ndim >= 3 and u.shape == (len(u), form.shape[1]) and v.shape == (len(u), form.shape[0])
-    require(fits, "form, u and v", "of shapes (V, U, U, ...), (N, U) and (N, V)", Words(f"{form.shape}, {u.shape}, {v.shape}"))
+    require(
+        fits,
+        "form, u and v",
+        "of shapes (V, U, U, ...), (N, U) and (N, V)",
+        Words(f"{form.shape}, {u.shape}, {v.shape}"),
+    )
     return np.hstack([np.asarray(u, float), np.asarray(v, float)]), u.shape[1]
 
 

@@ -1,0 +1,111 @@
+"""Dormant units against quadrature (a), an independent integration (d), homogeneity, and misuse; leading tensors by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+from saddlery import Experiment
+from saddlery.checks import InputError
+from saddlery.networks import Layer, Network
+from saddlery.objectives import Data, objective
+from saddlery.symmetry import leading_tensor
+from saddlery.theory import blow_up, escapes, grow
+from saddlery.units import make
+
+RNG = np.random.default_rng(0)
+MATRIX = np.array([[1.0, 0.3, 0.0], [0.3, -0.5, 0.2], [0.0, 0.2, 0.4]])
+
+
+def test_escapes_of_quadratic_units():
+    """(a) The exact integral, for units that keep the sign of v and units that turn it."""
+    values, vectors = np.linalg.eigh(MATRIX)
+    u, v = 1e-3 * RNG.standard_normal((40, 3)), 1e-3 * RNG.standard_normal((40, 1))
+    found = escapes(MATRIX[None], u, v)
+    exact = [blow_up(float(v[k, 0]), vectors.T @ u[k], values) for k in range(40)]
+    np.testing.assert_allclose(found.time, [e.time for e in exact], rtol=1e-5)
+    ends = np.abs(found.u @ vectors)
+    assert all(ends[k].argmax() == e.direction and np.sign(found.v[k, 0]) == e.sign for k, e in enumerate(exact))
+    assert np.ptp(found.time) > 100
+
+
+def test_units_that_die():
+    """(a) All eigenvalues positive, v < 0 and larger than |u| / sqrt 2: never."""
+    found = escapes(np.array([[[1.0]]]), np.array([[0.01], [0.01]]), np.array([[-0.02], [0.02]]))
+    assert np.isinf(found.time[0]) and np.isfinite(found.time[1])
+
+
+@pytest.mark.parametrize("degree", [2, 3])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_growth_against_an_independent_integration(degree, outputs):
+    """(d) theta' = grad U by scipy, half-way to the escape and just before it."""
+    form = RNG.standard_normal((outputs, *[3] * degree))
+    form = form + np.swapaxes(form, 1, 2)
+    if degree == 3:
+        form = sum(np.transpose(form, (0, *axes)) for axes in [(1, 2, 3), (2, 3, 1), (3, 1, 2)])
+    u, v = 0.1 * RNG.standard_normal((4, 3)), 0.1 * RNG.standard_normal((4, outputs))
+    times = escapes(form, u, v).time
+
+    def slope(_, theta):
+        once = form
+        for _ in range(degree - 1):
+            once = once @ theta[:3]
+        return np.concatenate([degree * theta[3:] @ once, once @ theta[:3]])
+
+    for share in (0.5, 0.99):
+        grown = grow(form, u, v, share * times)
+        for k in np.flatnonzero(np.isfinite(times)):
+            begin = np.concatenate([u[k], v[k]])
+            end = solve_ivp(slope, (0, share * times[k]), begin, "DOP853", rtol=1e-10, atol=1e-14).y[:, -1]
+            np.testing.assert_allclose(np.concatenate([grown.u[k], grown.v[k]]), end, rtol=2e-4, atol=1e-6)
+
+
+def test_times_scale_with_the_weights():
+    """(b) |theta|^(1 - p), here p = 3."""
+    form = np.zeros((1, 2, 2, 2))
+    form[0, 0, 0, 0], form[0, 1, 1, 1] = 1.0, 0.4
+    u, v = RNG.standard_normal((5, 2)), RNG.standard_normal((5, 1))
+    slow, fast = escapes(form, 1e-3 * u, 1e-3 * v).time, escapes(form, 1e-2 * u, 1e-2 * v).time
+    np.testing.assert_allclose(slow, 100 * fast, rtol=1e-9)
+
+
+def test_groups_stop_at_their_first():
+    u, v = 1e-3 * RNG.standard_normal((6, 3)), 1e-3 * RNG.standard_normal((6, 1))
+    alone, together = (
+        escapes(MATRIX[None], u, v).time,
+        escapes(MATRIX[None], u, v, groups=np.array([0, 0, 0, 1, 1, 1])).time,
+    )
+    for members in (slice(0, 3), slice(3, 6)):
+        assert together[members].min() == alone[members].min()
+        assert np.sum(np.isfinite(together[members])) == 1
+
+
+def test_misuse():
+    with pytest.raises(InputError, match="form, u and v must be of shapes"):
+        escapes(np.zeros((1, 2, 2)), np.zeros((3, 3)), np.zeros((3, 1)))
+    tanh = objective(Network((Layer(make("relu"), 2),)), Data((2,), 1, np.eye(2), np.ones((2, 1))))
+    with pytest.raises(InputError, match="has no smooth silent point"):
+        leading_tensor(tanh, np.zeros(6))
+
+
+# ------------------------------------------------------------- leading tensors
+@pytest.mark.parametrize(
+    ("unit", "degree"), [("linear", 1), ("tanh", 1), ("quadratic", 2), ("x_tanh_x", 2), ("cubic", 3)]
+)
+def test_leading_tensors_are_correlations_with_powers_of_the_input(unit, degree):
+    """(a) mean r x (x) ... (x) x at the origin, where the residual is the target."""
+    x, y = RNG.standard_normal((50, 3)), RNG.standard_normal((50, 2))
+    subject = objective(Network((Layer(make(unit), 4),)), Data((3,), 2, x, y), moments=False)
+    letters = "abc"[:degree]
+    expected = np.einsum(f"no,{','.join('n' + k for k in letters)}->o{letters}", y, *[x] * degree) / 50
+    np.testing.assert_allclose(leading_tensor(subject, np.zeros(subject.size)), expected, atol=1e-12)
+
+
+def test_a_leading_tensor_along_a_trajectory():
+    e = Experiment.named("linear_attention")
+    subject = e.objective()
+    states = RNG.standard_normal((3, subject.size))
+    together = leading_tensor(subject, states)
+    assert together.shape == (3, 1, 4, 4)
+    np.testing.assert_allclose(together[1], leading_tensor(subject, states[1]), atol=1e-14)
