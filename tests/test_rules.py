@@ -165,7 +165,7 @@ def test_small_weights_are_followed_as_closely_as_large_ones():
 
 # --------------------------------------------------------------------- misuse
 def test_options_round_trip():
-    assert set(RULES) == {"flow", "descent", "momentum", "adam"}
+    assert {"flow", "descent", "momentum", "adam", "sign", "normalised", "schatten", "spectral", "muon"} == set(RULES)
     for kind in RULES:
         rule = rules.make(kind)
         options = rule.options()

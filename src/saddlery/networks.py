@@ -266,6 +266,52 @@ def flatten(params: Params) -> Float[np.ndarray, " P"]:
     return np.concatenate([np.asarray(leaf, dtype=float).ravel() for leaf in jax.tree.leaves(params)])
 
 
+@dataclass(frozen=True)
+class WeightMatrices:
+    """A stack of weight matrices within the flat parameter vector, as y = x W.
+
+    start: of its numbers. shape: as they lie there. axes: the order of the axes that makes them stack. stack: (matrices,
+    inputs, outputs), the axes grouped.
+    """
+
+    start: int
+    shape: tuple[int, ...]
+    axes: tuple[int, ...]
+    stack: tuple[int, int, int]
+
+    def take(self, theta: Array) -> Array:
+        """The stack, of shape `stack`, of a flat vector (P,)."""
+        flat = theta[self.start : self.start + math.prod(self.shape)]
+        return flat.reshape(self.shape).transpose(self.axes).reshape(self.stack)
+
+    def put(self, stack: Array) -> Array:
+        """The inverse of `take`: the numbers in the order of the flat vector."""
+        moved = stack.reshape([self.shape[axis] for axis in self.axes])
+        return moved.transpose(np.argsort(self.axes)).ravel()
+
+
+def weight_matrices(network: Network, inputs: Shape, outputs: int) -> tuple[WeightMatrices, ...]:
+    """All weights as matrices, in the order of the flat vector: for rules that treat a matrix as one thing.
+
+    u of a layer is (numbers a unit) x H, so that units are outputs; v is H x (numbers a unit); key and query of separate
+    heads are matrices of their own, D x (H R), all heads side by side; a read-out is itself.
+    """
+    found, start = [], 0
+    for entry, layer in zip(network.shapes(inputs, outputs), network.layers, strict=True):
+        for name in sorted(entry):
+            shape, width = entry[name], entry[name][0]
+            if name == "u" and layer.unit.parts > 1:
+                parts, numbers = shape[1], shape[2]
+                axes, stack = (1, 2, 0, *range(3, len(shape))), (parts, numbers, math.prod(shape) // (parts * numbers))
+            elif name == "u":
+                axes, stack = (*range(1, len(shape)), 0), (1, math.prod(shape[1:]), width)
+            else:
+                axes, stack = tuple(range(len(shape))), (1, width, math.prod(shape[1:]))
+            found.append(WeightMatrices(start, shape, axes, stack))
+            start += math.prod(shape)
+    return tuple(found)
+
+
 def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:
     """The inverse of `flatten`; keeps the vector's precision."""
     shapes = jax.tree.leaves(network.shapes(inputs, outputs), is_leaf=_is_shape)

@@ -12,6 +12,7 @@ from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
 from .experiments import Experiment, find
+from .networks import weight_matrices
 from .objectives import Objective, draw_batch
 from .observables import UnitObservables
 from .precision import precision_context
@@ -119,7 +120,7 @@ def train(
             function,
             objective.samples,
             chosen.initial_state(),
-            chosen.rule,
+            chosen.rule.bound(weight_matrices(function.network, function.shape, function.outputs)),
             chosen.stop,
             batch=draw_batch,
             observables=UnitObservables(function.network, function.shape, function.outputs),

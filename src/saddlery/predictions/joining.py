@@ -17,7 +17,7 @@ from .base import INTERVAL, DoesNotApply, Spread, demand
 
 BEGIN = 0.03  # of the natural weights: the size at which a new unit joins the flow
 ROOM = 8  # units of the narrow network to begin with, most of them silent: one compiled program for many widths
-DRAWS, FEWEST = 400, 40  # of initial weights, for the spread; and how many must be left for it to be stated
+DRAWS, FEWEST = 1000, 40  # of initial weights, for the spread; and how many must be left for it to be stated
 SEED = 1_000_003  # draws for the spread are of other seeds than a user's
 LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
 Sides = tuple[np.ndarray, np.ndarray]  # (N, U) and (N, V)

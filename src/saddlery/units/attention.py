@@ -63,6 +63,7 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
         shape=lambda shape: (shape[-1], shape[-1]) if kind == "merged" else (2, shape[-1], rank),
         symmetry=symmetry_of(kind),
         mixed=1,
+        parts=1 if kind == "merged" else 2,
         example=(5, 3),
         options=options_of(kind, rank),
     )
@@ -103,6 +104,7 @@ def in_context(kind: str = "linear", rank: int = 1) -> Unit:
         shape=shape,
         symmetry=symmetry_of(kind),
         lift=None if kind == "softmax" else lift,
+        parts=1 if kind == "merged" else 2,
         example=(6, 4),
         options=options_of(kind, rank),
     )

@@ -74,6 +74,7 @@ class Unit:
     smooth: twice differentiable in u; False for ReLU-like units.
     channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading axis, so that the unit
         may follow a layer that passes its units on.
+    parts: matrices that u stacks along its first axis (key and query); 1 where u is one.
     example: a shape of z on which the declarations are checked.
 
     Example
@@ -93,6 +94,7 @@ class Unit:
     lift: Lift | None = None
     smooth: bool = True
     channels: bool = False
+    parts: int = 1
     example: Shape = (3,)
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 

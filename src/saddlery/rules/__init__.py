@@ -1,0 +1,46 @@
+"""Learning rules: gradient flow by adaptive solvers, and rules of fixed steps, through optax where it has them.
+
+A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient function, and where it asks for them the
+places of the weight matrices.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ..checks import InputError, known
+from .base import RULES, Gradient, Matrices, Rule, Walker
+from .descent import Adam, GradientDescent, Momentum, NormalisedDescent, SignDescent
+from .flow import GradientFlow
+from .matrices import Muon, SchattenDescent, SpectralDescent
+
+__all__ = [
+    "RULES",
+    "Adam",
+    "Gradient",
+    "GradientDescent",
+    "GradientFlow",
+    "Matrices",
+    "Momentum",
+    "Muon",
+    "NormalisedDescent",
+    "Rule",
+    "SchattenDescent",
+    "SignDescent",
+    "SpectralDescent",
+    "Walker",
+    "make",
+]
+
+
+def make(kind: str, **options: Any) -> Rule:
+    """The rule called `kind`; see `RULES`."""
+    cls = RULES[known(kind, RULES, "rule")]
+    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    for name in options:
+        known(name, fields, f"option of rule {kind!r}")
+    try:
+        return cls(**options)
+    except TypeError as error:
+        raise InputError(f"rule {kind!r} could not be made from {sorted(options)}: {error}") from None

@@ -1,0 +1,65 @@
+"""What every rule is: a way to move a `Walker`."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from jaxtyping import Array, Bool, Float
+
+Gradient = Callable[[Array, Array], Array]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
+RULES: dict[str, type[Rule]] = {}
+
+
+class Matrices(Protocol):
+    """A stack of weight matrices y = x W within the flat vector."""
+
+    @property
+    def stack(self) -> tuple[int, int, int]: ...  # matrices, inputs, outputs
+
+    def take(self, theta: Array) -> Array: ...
+
+    def put(self, stack: Array) -> Array: ...
+
+
+class Walker(NamedTuple):
+    """Where a run stands. gradient: the latest one the rule computed, at theta (flow) or one step before (descent)."""
+
+    theta: Float[Array, " P"]
+    time: Float[Array, ""]
+    gradient: Float[Array, " P"]
+    inner: Any
+
+
+class Rule(ABC):
+    """Base of all rules. A concrete rule is a frozen dataclass with a `kind`, a `start` and an `advance`.
+
+    batch: samples drawn for one step (with replacement), 0 for all of them.
+    """
+
+    kind: ClassVar[str] = ""
+    batch: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.kind:
+            RULES[cls.kind] = cls
+
+    def bound(self, matrices: Sequence[Matrices]) -> Rule:
+        """The rule for weights that lie in these matrices; itself where it does not look at matrices."""
+        return self
+
+    @abstractmethod
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        """The walker before the first step."""
+
+    @abstractmethod
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
+        """One attempted step; False where it was rejected (the walker then waits). An adaptive flow never goes past flow time
+        `horizon`; a rule of fixed steps takes the last one whole, and so ends less than a step behind it."""
+
+    def options(self) -> dict[str, Any]:
+        """The kind and every field, as in an experiment file."""
+        return {"kind": self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]

@@ -1,0 +1,119 @@
+"""Rules of fixed steps on all weights alike: descent, momentum and Adam through optax, sign and normalised descent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from ..checks import positive, require, whole
+from .base import Gradient, Rule, Walker
+
+
+@dataclass(frozen=True)
+class Descent(Rule):
+    """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon."""
+
+    learning_rate: float = 1e-2
+    batch: int = 0
+
+    def __post_init__(self) -> None:
+        positive(self.learning_rate, "learning_rate")
+        whole(self.batch, "batch", 0, "0 takes all samples")
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.sgd(self.learning_rate)
+
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        return Walker(
+            theta,
+            jnp.zeros((), theta.dtype),
+            jnp.zeros_like(theta),
+            {"steps": jnp.zeros((), jnp.int32), "optimizer": self.transformation().init(theta)},
+        )
+
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
+        slope = gradient(walker.theta, key)
+        update, optimizer = self.transformation().update(slope, walker.inner["optimizer"], walker.theta)
+        moved = jnp.asarray(optax.apply_updates(walker.theta, update))
+        steps = walker.inner["steps"] + 1
+        time = (steps * self.learning_rate).astype(walker.time.dtype)  # a running sum would drift by rounding
+        close = jnp.abs(time - horizon) <= 8 * jnp.finfo(time.dtype).eps * time
+        inner = {"steps": steps, "optimizer": optimizer}
+        return Walker(moved, jnp.where(close, horizon, time), slope, inner), jnp.array(True)
+
+
+@dataclass(frozen=True)
+class GradientDescent(Descent):
+    """Full-batch gradient descent, or stochastic gradient descent where `batch` is given; one step is `learning_rate`
+    of flow time."""
+
+    kind: ClassVar[str] = "descent"
+
+
+@dataclass(frozen=True)
+class Momentum(Descent):
+    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd); flow time counts eta a step."""
+
+    kind: ClassVar[str] = "momentum"
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.sgd(self.learning_rate, momentum=self.momentum)
+
+
+@dataclass(frozen=True)
+class Adam(Descent):
+    """Adam (Kingma & Ba 2015) with optax's defaults for epsilon; flow time counts the learning rate a step."""
+
+    kind: ClassVar[str] = "adam"
+    learning_rate: float = 1e-3
+    first: float = 0.9
+    second: float = 0.999
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, value in (("first", self.first), ("second", self.second)):
+            require(0 <= value < 1, name, "a decay of at least 0 and below 1", value)
+
+    def transformation(self) -> optax.GradientTransformation:
+        return optax.adam(self.learning_rate, self.first, self.second)
+
+
+@dataclass(frozen=True)
+class SignDescent(Descent):
+    """theta <- theta - eta sign(g), each weight at the same pace; sign(0) = 0."""
+
+    kind: ClassVar[str] = "sign"
+    learning_rate: float = 1e-3
+
+    def transformation(self) -> optax.GradientTransformation:
+        return stateless(lambda g: -self.learning_rate * jnp.sign(g))
+
+
+@dataclass(frozen=True)
+class NormalisedDescent(Descent):
+    """theta <- theta - eta g / |g|, the 2-norm over all weights, so that a step has length eta."""
+
+    kind: ClassVar[str] = "normalised"
+    learning_rate: float = 1e-3
+
+    def transformation(self) -> optax.GradientTransformation:
+        return stateless(lambda g: -self.learning_rate * g / jnp.maximum(jnp.linalg.norm(g), tiny(g)))
+
+
+def stateless(function: Callable[[Any], Any]) -> optax.GradientTransformation:
+    return optax.stateless(lambda g, _: jax.tree.map(function, g))
+
+
+def tiny(g: Array) -> float:
+    return float(jnp.finfo(g.dtype).tiny)

@@ -1,0 +1,136 @@
+"""Rules that take every weight matrix as one thing: Schatten-p and spectral descent, and Muon through optax."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import optax
+import optax.contrib
+from jaxtyping import Array
+
+from ..checks import InputError, positive, require, whole
+from .base import Matrices, Rule
+from .descent import Descent, stateless, tiny
+
+
+@dataclass(frozen=True)
+class MatrixDescent(Descent):
+    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices are."""
+
+    learning_rate: float = 1e-3
+
+    def bound(self, matrices: Sequence[Matrices]) -> Rule:
+        return _Bound(self.learning_rate, self.batch, self, tuple(matrices))
+
+    def transformation(self) -> optax.GradientTransformation:
+        raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(matrices) first")
+
+    @abstractmethod
+    def on_matrices(self) -> optax.GradientTransformation:
+        """The update of a tuple of stacks (matrices, inputs, outputs)."""
+
+
+@dataclass(frozen=True)
+class _Bound(Descent):
+    rule: MatrixDescent | None = None
+    matrices: tuple[Matrices, ...] = ()
+
+    def transformation(self) -> optax.GradientTransformation:
+        assert self.rule is not None
+        inner = self.rule.on_matrices()
+        take = lambda theta: tuple(m.take(theta) for m in self.matrices)
+
+        def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
+            stacks: Any
+            stacks, state = inner.update(take(slope), state)
+            return jnp.concatenate([m.put(stack) for m, stack in zip(self.matrices, stacks, strict=True)]), state
+
+        return optax.GradientTransformation(lambda theta: inner.init(take(theta)), update)  # pyright: ignore (names)
+
+
+@dataclass(frozen=True)
+class SchattenDescent(MatrixDescent):
+    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm: W <- W - eta D.
+
+    With g = A diag(s) B' and 1/p + 1/q = 1, D = A diag(s^(q-1)) B' / |s|_q^(q-1), the step of Schatten-p norm one that
+    lowers the loss most. p = 2: g over its Frobenius norm; p to infinity: the polar factor (see `spectral`). Source: Bernstein &
+    Newhouse (2024), Section 2.
+    """
+
+    kind: ClassVar[str] = "schatten"
+    p: float = 4.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.p > 1, "p", "above 1", self.p, "2 is normalised descent of each matrix; for infinity use spectral")
+
+    def on_matrices(self) -> optax.GradientTransformation:
+        q = self.p / (self.p - 1)
+        return stateless(lambda g: -self.learning_rate * _spectral(g, lambda s: s ** (q - 1) / _norm(s, q) ** (q - 1)))
+
+
+@dataclass(frozen=True)
+class SpectralDescent(MatrixDescent):
+    """Exact spectral descent: W <- W - eta A B' with g = A diag(s) B', the polar factor of the gradient of every matrix.
+
+    Singular values below `cutoff` of the largest count as zero and do not move. Source: Carlson et al. (2015); what Muon
+    approximates.
+    """
+
+    kind: ClassVar[str] = "spectral"
+    cutoff: float = 1e-12
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive(self.cutoff, "cutoff")
+
+    def on_matrices(self) -> optax.GradientTransformation:
+        return stateless(
+            lambda g: -self.learning_rate * _spectral(g, lambda s: (s > self.cutoff * _top(s)).astype(s.dtype))
+        )
+
+
+@dataclass(frozen=True)
+class Muon(MatrixDescent):
+    """Muon (Jordan et al. 2024) by optax: Nesterov momentum, then `steps` Newton-Schulz steps towards the polar factor.
+
+    Without the width factor sqrt(max(1, outputs/inputs)) and without weight decay, so that it is spectral descent but for
+    the momentum and the iteration. The iteration starts from g / |g|: singular values below about 1e-3 of that stay small.
+    """
+
+    kind: ClassVar[str] = "muon"
+    momentum: float = 0.95
+    steps: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+        whole(self.steps, "steps")
+
+    def on_matrices(self) -> optax.GradientTransformation:
+        def axes(stacks: Any) -> Any:
+            return tuple(optax.contrib.MuonDimensionNumbers(1, 2) for _ in stacks)
+
+        muon = optax.contrib.scale_by_muon(
+            ns_steps=self.steps, beta=self.momentum, eps=1e-30, weight_dimension_numbers=axes
+        )
+        return optax.chain(muon, optax.scale(-self.learning_rate))
+
+
+def _spectral(g: Array, function: Callable[[Array], Array]) -> Array:
+    """A function of the singular values of every matrix of a stack."""
+    a, s, bt = jnp.linalg.svd(g, full_matrices=False)
+    return (a * function(s)[..., None, :]) @ bt
+
+
+def _top(s: Array) -> Array:
+    return jnp.maximum(jnp.max(s, axis=-1, keepdims=True), tiny(s))
+
+
+def _norm(s: Array, q: float) -> Array:
+    scaled = s / _top(s)
+    return _top(s) * jnp.sum(scaled**q, axis=-1, keepdims=True) ** (1 / q)
