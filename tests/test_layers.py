@@ -22,8 +22,8 @@ LAYERS = {
     0: ["checks", "precision", "records"],
     1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
     2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
-    3: ["symmetry", "fixed_points", "settling", "zero_modes", "theory"],
-    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions"],
+    3: ["symmetry", "fixed_points", "settling", "narrow", "zero_modes", "theory"],
+    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph"],
     5: ["plots", "report", "tour"],
     6: ["cli", "__main__"],
 }

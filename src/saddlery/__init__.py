@@ -49,6 +49,7 @@ _HOMES = {
     "load_run": "store",
     "predict": "predictions",
     "reduce": "symmetry",
+    "saddle_graph": "graph",
     "save_run": "store",
     "stages": "stage",
     "train": "runs",

@@ -22,7 +22,26 @@ from .rules import GradientFlow
 REST = 1e-6  # of the largest gradient on the way: below this the flow rests
 GROWTH, ROUNDS = 1.6, 60  # the flow is looked at after times that grow by this factor, so often at most
 STEPS = 20_000  # between two looks at most
+NOISE, GROWN, MOST = (
+    1e-6,
+    12.0,
+    2000,
+)  # held directions: what counts as rounding, e-folds between two looks, looks at most
 RULE = GradientFlow(relative_tolerance=1e-8)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """directions (K, P): orthonormal. rate: at which the fastest of them grows by itself."""
+
+    directions: np.ndarray
+    rate: float
+
+    def cleaned(self, theta: np.ndarray) -> np.ndarray:
+        """theta without its part along the directions, where that is rounding."""
+        along = self.directions @ theta
+        small = np.linalg.norm(along) <= NOISE * np.linalg.norm(theta)
+        return theta - along @ self.directions if small else theta
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,27 +68,35 @@ class Settled:
 
 
 @in_float64
-def settle(objective: Objective, start: np.ndarray) -> Settled:
+def settle(objective: Objective, start: np.ndarray, *, rest: float = REST, held: Held | None = None) -> Settled:
     """Gradient flow from a state (P,) beside a saddle until it rests, and the fixed point there.
 
-    The flow rests where its gradient is 1e-6 of the largest on the way. From exactly on a fixed point nothing moves: start
-    beside it. Raises NumericalError where the flow does not rest, for example because the loss falls for ever towards
-    infinite weights. Cost: the flow, and a few Newton steps.
+    rest: the flow rests where its gradient is first this part of the largest on the way. From exactly on a fixed point
+    nothing moves: start beside it. Raises NumericalError where the flow does not rest, for example because the loss falls
+    for ever towards infinite weights. Cost: the flow, and a few Newton steps.
+
+    held: directions along which the exact path does not move although the saddle is unstable along them. What rounding has
+    made of them is taken away before it grows; a path that moves along them after all is left alone.
     """
     parts: list[driver.Trajectory] = []
     theta = np.asarray(start, float)
     slope = max(float(np.linalg.norm(np.asarray(objective.gradient(theta)))), 1e-300)
     duration = max(float(np.linalg.norm(theta)), 1e-3 * objective.scales.weights) / slope
     peak = 0.0
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if held is None else MOST):
+        duration = duration if held is None else min(duration, GROWN / held.rate)
         stop = Stop(flow_time=duration, steps=STEPS)
         parts.append(driver.run(objective.function, objective.samples, theta, RULE, stop))
         last = parts[-1]
         if last.status != "stopped":
             raise NumericalError(f"the flow did not come to rest: {last.reason}")
-        theta, peak = np.asarray(last.states[-1]), max(peak, float(last.gradient_norm.max()))
-        if last.gradient_norm[-1] <= REST * peak:
-            return _joined(parts, fixed_point(objective, theta, objective.scales.gradient, 1.0))
+        peaks = np.maximum(np.maximum.accumulate(last.gradient_norm), peak)
+        calm = np.flatnonzero(last.gradient_norm <= rest * peaks)
+        if len(calm):
+            theta = np.asarray(last.states[calm[0]])
+            return _joined(parts, int(calm[0]) + 1, fixed_point(objective, theta, objective.scales.gradient, 1.0))
+        theta, peak = np.asarray(last.states[-1]), float(peaks[-1])
+        theta = theta if held is None else held.cleaned(theta)
         if int(last.step[-1]) >= STEPS:
             break
         duration *= GROWTH
@@ -80,12 +107,10 @@ def settle(objective: Objective, start: np.ndarray) -> Settled:
     )
 
 
-def _joined(parts: list[driver.Trajectory], refinement: Refinement) -> Settled:
+def _joined(parts: list[driver.Trajectory], last: int, refinement: Refinement) -> Settled:
+    """All parts as one, the last one up to so many points."""
     offsets = np.cumsum([0.0, *(p.flow_time[-1] for p in parts[:-1])])
-    return Settled(
-        np.concatenate([p.flow_time + offset for p, offset in zip(parts, offsets, strict=True)]),
-        np.concatenate([p.loss for p in parts]),
-        np.concatenate([p.gradient_norm for p in parts]),
-        np.concatenate([p.states for p in parts]),
-        refinement,
-    )
+    ends = [*(len(p.loss) for p in parts[:-1]), last]
+    cut = lambda name: np.concatenate([getattr(p, name)[:end] for p, end in zip(parts, ends, strict=True)])
+    times = [p.flow_time[:end] + offset for p, end, offset in zip(parts, ends, offsets, strict=True)]
+    return Settled(np.concatenate(times), cut("loss"), cut("gradient_norm"), cut("states"), refinement)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..checks import InputError, known
+from ..checks import InputError, NumericalError, known
 from ..experiments import Experiment, find
 from . import diagonal, directions, linear, relu, units
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
@@ -46,7 +46,7 @@ def predict(experiment: Experiment | str, *, theory: str | None = None) -> tuple
     for name in THEORIES if theory is None else (theory,):
         try:
             found.append(THEORIES[name](chosen))
-        except DoesNotApply as reason:
+        except (DoesNotApply, NumericalError) as reason:
             refusals.append(f"{name}: {reason}")
     if not found:
         raise InputError(f"no theory applies to {chosen.name!r}; " + "; ".join(refusals))

@@ -15,7 +15,7 @@ from ..objectives import sample_moments
 from ..precision import in_float64
 from ..theory import diagonal_jumps
 from .base import PredictedStage, Prediction, demand, register
-from .joining import initial_sides, one_layer_from_small_weights, other_seeds, spread
+from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
 
 HALF = (
     np.sqrt(2) - 1

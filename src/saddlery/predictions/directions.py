@@ -16,11 +16,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..experiments import Experiment
+from ..narrow import Narrow
 from ..objectives import Objective
 from ..precision import in_float64
 from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
-from .joining import LEARNED, Learned, initial_sides, one_layer_from_small_weights, other_seeds, spread
+from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
 
 EQUAL = 1e-6  # relative difference of singular values that count as one
 RESTORED = 1e-6  # of the first correlation: a negative curvature within the learned units that counts as none
@@ -43,7 +44,7 @@ def _path(experiment: Experiment, objective: Objective) -> Iterator[PredictedSta
     width, seeds = objective.network.layers[0].width, [experiment.seed, *other_seeds(experiment)]
     u, v = initial_sides(experiment, objective, seeds)
     draws = _Draws(u, v, np.zeros(len(seeds)), np.zeros(len(seeds)))
-    learned = Learned.nothing(objective)
+    learned = Narrow.nothing(objective)
     yield PredictedStage(learned.loss, (0,))
     leading = first = _leading(learned, width, None)
     demand(first is not None, "nothing is to be learned: the correlation of a new unit with the targets is zero")
@@ -84,7 +85,7 @@ class _Leading:
         return np.log(np.maximum(mean, 1e-300) / self.strength)
 
 
-def _leading(learned: Learned, width: int, first: _Leading | None) -> _Leading | None:
+def _leading(learned: Narrow, width: int, first: _Leading | None) -> _Leading | None:
     """What escapes from this saddle; None where nothing is left to learn or no unit to learn it."""
     q, s, rt = np.linalg.svd(learned.residual())
     largest = float(s[0]) if first is None else float(first.s[0])

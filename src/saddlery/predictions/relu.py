@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..experiments import Experiment
+from ..narrow import Narrow
 from ..objectives import Objective
 from ..precision import in_float64
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
-from .joining import Learned, initial_sides, one_layer_from_small_weights, other_seeds, spread
+from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
 
 ORTHOGONAL = 1e-9  # largest cosine of two inputs
 EARLY, STEPS = 12.0, 1500  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
@@ -39,7 +40,7 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
     lengths = np.linalg.norm(objective.inputs, axis=1)
     w, ends = u @ (objective.inputs / lengths[:, None]).T, v[..., 0]
     ends, w, begun = _sorted_out(ends, w, clusters)
-    learned = Learned.nothing(objective)
+    learned = Narrow.nothing(objective)
     stages, starts = [PredictedStage(learned.loss, (0,))], {}
     for cluster in clusters:
         starts[cluster.sign] = 0.5 * np.sum(cluster.amplitudes(ends, w) ** 2, axis=1)

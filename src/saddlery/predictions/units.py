@@ -16,19 +16,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..experiments import Experiment
+from ..narrow import Narrow, state_of, with_units
 from ..objectives import Objective
 from ..precision import in_float64
 from ..theory import escapes, grow
 from .base import PredictedStage, Prediction, demand, register
-from .joining import (
+from .draws import (
     LEARNED,
-    Learned,
     initial_sides,
     one_layer_from_small_weights,
     other_seeds,
     spread,
-    state_of,
-    with_units,
 )
 
 SAME = 0.99  # cosine between the maps of two new units that are taken for one
@@ -61,7 +59,7 @@ def _path(experiment: Experiment, objective: Objective) -> Iterator[PredictedSta
     """The stages of the experiment's own draw, and what part of other draws takes the same path, when."""
     own = _Draws.of(experiment, objective, [experiment.seed])
     others = _Draws.of(experiment, objective, other_seeds(experiment))
-    learned, share, first = Learned.nothing(objective), 1.0, 0.0
+    learned, share, first = Narrow.nothing(objective), 1.0, 0.0
     yield PredictedStage(learned.loss, (0,))
     for _ in range(objective.network.layers[0].width):
         form, before = learned.residual(), learned.loss

@@ -14,7 +14,15 @@ from .manifolds import (
     widths_distances,
 )
 from .reduction import Reduction, reduce
-from .utility import Utility, best_silent_unit, leading_tensor, silent_coordinates, silent_direction, silent_units
+from .utility import (
+    Utility,
+    best_silent_unit,
+    leading_tensor,
+    silent_coordinates,
+    silent_direction,
+    silent_units,
+    utility_maxima,
+)
 
 __all__ = [
     "CONSTRUCTIONS",
@@ -44,5 +52,6 @@ __all__ = [
     "silent_unit",
     "silent_units",
     "span",
+    "utility_maxima",
     "widths_distances",
 ]

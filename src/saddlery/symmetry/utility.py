@@ -24,6 +24,8 @@ from ..precision import in_float64
 from ..units.base import lowest_order
 from .reduction import sides
 
+SAME = 0.999  # cosine between two maximisers that are one
+
 
 @dataclass(frozen=True)
 class Utility:
@@ -56,6 +58,28 @@ def best_silent_unit(
 
     Raises InputError for a unit without a silent point. Cost: steps passes over the samples with `starts` extra units.
     """
+    u, gain, degree = _climbed(objective, theta, layer, starts, steps, seed)
+    return _record(u, gain, degree, layer)
+
+
+@in_float64
+def utility_maxima(
+    objective: Objective, theta: np.ndarray, layer: int = 0, *, starts: int = 64, steps: int = 400, seed: int = 0
+) -> list[Utility]:
+    """The local maxima of the utility found from many starts, highest first, each direction once; see `best_silent_unit`."""
+    u, gain, degree = _climbed(objective, theta, layer, starts, steps, seed)
+    found: list[Utility] = []
+    for k in np.argsort(-np.linalg.norm(gain.reshape(len(gain), -1), axis=1)):
+        one = _record(u[[k]], gain[[k]], degree, layer)
+        seen = any(one.u @ other.u + one.v @ other.v > SAME for other in found)
+        if one.value > 0 and not seen:
+            found.append(one)
+    return found
+
+
+def _climbed(
+    objective: Objective, theta: np.ndarray, layer: int, starts: int, steps: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, int]:
     unit = objective.network.layers[layer].unit
     degree = unit.symmetry.degree
     if degree is None:
@@ -66,7 +90,7 @@ def best_silent_unit(
     wide = objective.network.with_widths([w + starts * (k == layer) for k, w in enumerate(objective.network.widths)])
     function = objective.with_network(wide).function
     u, gain = _ascend(function, objective.network, layer, steps, u, jnp.asarray(theta), objective.samples)
-    return _record(np.asarray(u), np.asarray(gain), degree, layer)
+    return np.asarray(u), np.asarray(gain), degree
 
 
 @in_float64

@@ -1,0 +1,49 @@
+"""What the mechanisms of growth share: their conditions, the draws, and the spread over them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..experiments import Experiment
+from ..narrow import Sides
+from ..objectives import Objective
+from .base import INTERVAL, Spread, demand
+
+DRAWS, FEWEST = 1000, 40  # of initial weights, for the spread; and how many must be left for it to be stated
+SEED = 1_000_003  # draws for the spread are of other seeds than a user's
+LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
+
+
+def one_layer_from_small_weights(experiment: Experiment) -> None:
+    """Demand a single sum of units, small random weights, and gradient flow or full-batch descent."""
+    network, start, rule = experiment.network, experiment.initialization, experiment.rule
+    single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
+    demand(single, "the network is deep, residual or has a read-out, not one sum of units")
+    demand(start.kind != "low_rank", "initial weights are low-rank and large, not small")
+    demand(
+        rule.kind in ("flow", "descent") and not rule.batch,
+        f"the rule is {rule.kind}, not gradient flow or full descent",
+    )
+
+
+def initial_sides(experiment: Experiment, objective: Objective, seeds: list[int]) -> Sides:
+    """The units of several draws: u (M, H, U) and v (M, H, V)."""
+    f, network = objective.function, objective.network
+    states = [experiment.initialization.draw(network, f.shape, f.outputs, seed) for seed in seeds]
+    found = [objective.params(state) for state in states]
+    return (
+        np.array([np.asarray(network.incoming(params, 0)) for params in found]),
+        np.array([np.asarray(network.outgoing(params, 0)) for params in found]),
+    )
+
+
+def other_seeds(experiment: Experiment) -> list[int]:
+    return [experiment.seed + SEED * (k + 1) for k in range(DRAWS)]
+
+
+def spread(times: np.ndarray) -> Spread:
+    """Mean and nominal interval of jump times over draws; nothing where too few are left."""
+    if len(times) < FEWEST:
+        return None, None, None
+    low, high = np.quantile(times, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
+    return float(times.mean()), float(low), float(high)
