@@ -10,6 +10,7 @@ import pytest
 
 import test_balanced
 import test_blow_up
+import test_certificates
 import test_descent
 import test_diagonal
 import test_embedding
@@ -161,7 +162,7 @@ MUTATIONS = {
         zero_modes,
         "_null",
         lambda matrix, tolerance=1e-7: np.eye(matrix.shape[1])[:, :1],
-        test_verdicts.test_numbers_do_not_depend_on_the_precision_of_the_caller,
+        test_certificates.test_directions_the_data_do_not_see,
     ),
     "stages: the root of two dropped": (
         stage,

@@ -23,8 +23,8 @@ LAYERS = {
     1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
     2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
     3: ["symmetry", "fixed_points", "settling", "narrow", "zero_modes", "theory"],
-    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph"],
-    5: ["plots", "report", "tour"],
+    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph", "mechanism"],
+    5: ["plots", "report", "tour", "studies"],
     6: ["cli", "__main__"],
 }
 LAYER = {name: layer for layer, names in LAYERS.items() for name in names}

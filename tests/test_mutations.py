@@ -22,7 +22,8 @@ import test_objectives
 import test_rules
 import test_tasks
 import test_units
-from saddlery import curvature, driver, initializations, losses, networks, objectives, rules, tasks
+from saddlery import curvature, driver, initializations, losses, networks, objectives, tasks
+from saddlery.rules import descent, flow
 from saddlery.tasks import linear, regression
 from saddlery.units import attention, base, convolution, in_context
 
@@ -99,7 +100,7 @@ def uphill(gradient, key):
     return diffrax.ODETerm(lambda _, theta, __: 0.99 * -gradient(theta, key))
 
 
-def one_step_late(self, walker, gradient, key, horizon, real=rules._Descent.advance):
+def one_step_late(self, walker, gradient, key, horizon, real=descent.Descent.advance):
     moved, kept = real(self, walker, gradient, key, horizon)
     return moved._replace(theta=moved.theta - 1e-3 * self.learning_rate * walker.gradient), kept
 
@@ -211,8 +212,8 @@ MUTATIONS = {
         lambda rng, rows, columns: np.ones((rows, columns)) / rows,
         lambda: test_tasks.test_singular_values_as_asked((1.0, 0.4), 2, 2, True),
     ),
-    "flow: one percent slow": (rules, "_descent_field", uphill, lambda: test_rules.test_exponential_decay("tsit5")),
-    "descent: a little momentum": (rules._Descent, "advance", one_step_late, test_rules.test_gradient_descent),
+    "flow: one percent slow": (flow, "_descent_field", uphill, lambda: test_rules.test_exponential_decay("tsit5")),
+    "descent: a little momentum": (descent.Descent, "advance", one_step_late, test_rules.test_gradient_descent),
     "stop: loss compared with twice the limit": (
         driver,
         "_finished",

@@ -47,6 +47,7 @@ _HOMES = {
     "effective_units": "symmetry",
     "embed": "symmetry",
     "load_run": "store",
+    "mechanism": "mechanism",
     "predict": "predictions",
     "reduce": "symmetry",
     "saddle_graph": "graph",

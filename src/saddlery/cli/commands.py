@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..checks import InputError
+from ..checks import InputError, known
 from ..records import plain
 from .codes import DONE, INTERRUPTED, NUMERICAL
 from .interrupts import uninterrupted
@@ -221,6 +221,47 @@ def compare(options: Namespace) -> int:
     return DONE
 
 
+def graph(options: Namespace) -> int:
+    """Find the saddles of an experiment and what connects them."""
+    from ..graph import saddle_graph
+
+    target = file_to_write(Path(options.out)) if options.out else None
+    experiment = _experiment(options)
+    with progress(f"graph {experiment.name}") as report_progress:
+        found = saddle_graph(experiment, progress=lambda left, of: report_progress(left / of, f"{of} fixed points"))
+    record = {"experiment": experiment.name, "seed": experiment.seed, **found.record()}
+    _write(record, target)
+    show(options, record, repr(found))
+    return DONE
+
+
+def study(options: Namespace) -> int:
+    """Measure and judge the claims of one study or of all."""
+    from ..report.studies import studies_page
+    from ..store import write_text
+    from ..studies import STUDIES, run_study, write_claims
+
+    if options.seed is not None:
+        raise InputError("a study has its own seeds; leave --seed out")
+    if options.all == (options.study is not None):
+        raise InputError("name one study or give --all; see `saddlery list studies`")
+    names = list(STUDIES) if options.all else [known(options.study, STUDIES, "study")]
+    out = Path(options.out or "studies")
+    place_to_write(out / "claims.json")
+    outcomes = []
+    for name in names:
+        with progress(f"study {name}") as report_progress:
+            outcomes.append(run_study(STUDIES[name], full=options.full, folder=out / name, progress=report_progress))
+        if options.all:
+            say(f"{name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
+    target = out if options.all else out / names[0]
+    write_claims(outcomes, target / "claims.json")
+    write_text(target / "index.html", studies_page(outcomes))
+    say(f"page in {target / 'index.html'}, claims in {target / 'claims.json'}")
+    show(options, [entry for outcome in outcomes for entry in outcome.record()], "\n\n".join(map(repr, outcomes)))
+    return DONE
+
+
 def report(options: Namespace) -> int:
     """Write the page of a run."""
     from ..report import write_report
@@ -262,6 +303,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "certify": certify,
     "predict": predict,
     "compare": compare,
+    "graph": graph,
+    "study": study,
     "report": report,
     "list": listing,
 }

@@ -21,7 +21,7 @@ REQUIRED = "required"
 
 
 def listing(options: Namespace) -> int:
-    """List units, tasks, rules or experiments."""
+    """List units, tasks, rules, experiments, theories or studies."""
     if options.seed is not None:
         raise InputError("--seed has no meaning for list, which is not random; leave it out")
     target = file_to_write(Path(options.out)) if options.out else None
@@ -90,6 +90,18 @@ def _rules() -> list[Entry]:
     return _classes(RULES)
 
 
+def _theories() -> list[Entry]:
+    from ..predictions import THEORIES
+
+    return [(name, first_sentence(theory.__doc__ or ""), {}) for name, theory in THEORIES.items()]
+
+
+def _studies() -> list[Entry]:
+    from ..studies import STUDIES
+
+    return [(name, study.title, {}) for name, study in STUDIES.items()]
+
+
 def _experiments() -> list[Entry]:
     folder = Path(__file__).parent.parent / "catalog"
     tables = [tomllib.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.toml"))]
@@ -101,4 +113,6 @@ LISTS: dict[str, Callable[[], list[Entry]]] = {
     "tasks": _tasks,
     "rules": _rules,
     "experiments": _experiments,
+    "theories": _theories,
+    "studies": _studies,
 }

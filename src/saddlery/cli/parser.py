@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from .codes import INPUT, table
 
-KINDS = ("units", "tasks", "rules", "experiments")
+KINDS = ("units", "tasks", "rules", "experiments", "theories", "studies")
 LARGEST_SEED = 2**63 - 1
 HELP = {
     "tour": (
@@ -27,6 +27,11 @@ HELP = {
         "saddlery predict linear --set initialization.scale=1e-6",
     ),
     "compare": ("put prediction and measurement of a run side by side", "saddlery compare runs/linear"),
+    "graph": ("find the saddles that can be reached from the origin, and what connects them", "saddlery graph relu"),
+    "study": (
+        "measure the claims of a study, or of all; writes index.html and claims.json, and goes on where it stopped",
+        "saddlery study theorem4 --out studies",
+    ),
     "report": ("write one self-contained HTML page about a run", "saddlery report runs/relu --out relu.html"),
     "list": ("list what experiments are made of", "saddlery list units"),
 }
@@ -37,6 +42,8 @@ OUTS = {
     "certify": "file of the JSON record (default: RUN/stages.json if RUN is a folder)",
     "predict": "also write the JSON record to this file",
     "compare": "also write the JSON record to this file",
+    "graph": "also write the JSON record to this file",
+    "study": "folder of the studies (default: studies); what was measured there before is not measured again",
     "report": "the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
     "list": "also write the list to this file (as JSON with --json)",
 }
@@ -48,6 +55,8 @@ SEEDS = {
     "certify": OF_RUN,
     "predict": "seed of the data and the initial weights (default: the experiment's own)",
     "compare": OF_RUN,
+    "graph": "seed of the data (default: the experiment's own)",
+    "study": "refused, since a study has its own seeds",
     "report": OF_RUN,
     "list": "refused, since a list is not random",
 }
@@ -123,7 +132,7 @@ def build() -> tuple[Parser, dict[str, Parser]]:
 
 
 def _subject(sub: argparse.ArgumentParser, name: str) -> None:
-    if name in ("train", "predict"):
+    if name in ("train", "predict", "graph"):
         sub.add_argument(
             "experiment",
             metavar="EXPERIMENT",
@@ -138,6 +147,10 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             dest="changes",
             help="change one entry, a dotted path and a TOML value, for example initialization.scale=1e-5; may be repeated",
         )
+    elif name == "study":
+        sub.add_argument("study", metavar="STUDY", nargs="?", type=_given, help="its name (saddlery list studies)")
+        sub.add_argument("--all", action="store_true", help="every study")
+        sub.add_argument("--full", action="store_true", help="the full number of seeds, not that of a minute or two")
     elif name == "list":
         sub.add_argument("kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS))
     elif name != "tour":

@@ -29,7 +29,7 @@ def run_page(found: Stages) -> str:
         "pass stages(run) or certify(run)",
     )
     body = f"<header><p class=small>saddlery: report of a run</p></header>{section(found, 0, 'h1')}{LEGEND}"
-    return _page(f"{found.run.experiment.name}, a run of saddlery", body)
+    return page(f"{found.run.experiment.name}, a run of saddlery", body)
 
 
 def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) -> str:
@@ -53,7 +53,7 @@ def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) 
     if summary is not None:
         text = html.escape(json.dumps(summary, indent=1))
         parts.append(f"<details><summary>Record of the tour (JSON)</summary><pre>{text}</pre></details>")
-    return _page("A tour of saddles", "".join(parts))
+    return page("A tour of saddles", "".join(parts))
 
 
 def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
@@ -61,7 +61,8 @@ def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
     return write_text(path, run_page(found) if isinstance(found, Stages) else tour_page(found))
 
 
-def _page(title: str, body: str) -> str:
+def page(title: str, body: str) -> str:
+    """A whole HTML document in the style of all pages."""
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><title>{html.escape(title)}</title><style>{STYLE}</style>'

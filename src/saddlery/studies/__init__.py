@@ -1,0 +1,24 @@
+"""Studies: the figures and statements of the theory as claims that are measured and judged. One file a study, or a few."""
+
+from __future__ import annotations
+
+from . import attention, conditions, diagonal, figure1, figure2, figure4, rules, theorems
+from .base import STUDIES, Claim, Judged, Outcome, Study, run_study, write_claims
+
+__all__ = [
+    "STUDIES",
+    "Claim",
+    "Judged",
+    "Outcome",
+    "Study",
+    "attention",
+    "conditions",
+    "diagonal",
+    "figure1",
+    "figure2",
+    "figure4",
+    "rules",
+    "run_study",
+    "theorems",
+    "write_claims",
+]

@@ -1,0 +1,222 @@
+"""A study: an ensemble of experiments, what is measured on each, and claims that the measurements decide.
+
+A claim is a number of every seed and an interval that its mean must lie in, fixed before the study is run. It *holds* where
+the 95% interval of the mean (Student's t over seeds) lies inside, *fails* where it lies outside, and is *undecided* else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.stats import t as student
+
+from ..checks import SaddleryError
+from ..experiments import Experiment
+from ..records import html_table, plain, text_table
+from ..store import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LEVEL = 0.95  # of the interval of a mean
+Row = dict[str, Any]  # the labels of one experiment, its seed, and what was measured
+STUDIES: dict[str, Study] = {}
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A sentence that can be wrong. values: from all rows the number of every seed; low, high: where their mean must lie."""
+
+    id: str
+    sentence: str
+    source: str
+    quantity: str
+    low: float
+    high: float
+    values: Callable[[Sequence[Row]], Sequence[float] | np.ndarray]
+
+    @property
+    def criterion(self) -> str:
+        if self.low == self.high:
+            return f"{self.quantity} is {self.low:g}"
+        if np.isinf(self.high):
+            return f"{self.quantity} at least {self.low:g}"
+        return f"{self.quantity} {'at most' if np.isinf(self.low) else f'from {self.low:g} to'} {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One claim, measured. uncertainty: half the 95% interval of the mean over seeds, None for a single one. seeds: how many."""
+
+    study: str
+    claim: str
+    sentence: str
+    source: str
+    criterion: str
+    measured: float | None
+    uncertainty: float | None
+    verdict: str
+    seeds: int
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """design: from a number of seeds the labelled experiments. measure: numbers of one. draw: the figure of all rows.
+
+    quick, full: seeds of the two sizes.
+    """
+
+    name: str
+    title: str
+    design: Callable[[int], Iterable[tuple[Row, Experiment]]]
+    measure: Callable[[Experiment], Row]
+    claims: tuple[Claim, ...]
+    draw: Callable[[Sequence[Row], Axes], None]
+    quick: int
+    full: int
+
+    def __post_init__(self) -> None:
+        STUDIES[self.name] = self
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a study found. failed: experiments that could not be measured, with the reason."""
+
+    study: Study
+    rows: tuple[Row, ...]
+    judged: tuple[Judged, ...]
+    failed: tuple[str, ...]
+
+    def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
+        """Columns and rows of the printed table."""
+        columns = ("claim", "verdict", "measured", "+-", "seeds", "criterion")
+        return columns, [[j.claim, j.verdict, j.measured, j.uncertainty, j.seeds, j.criterion] for j in self.judged]
+
+    def __repr__(self) -> str:
+        notes = "".join(f"\nnot measured: {words}" for words in self.failed)
+        return f"{self.study.name}: {self.study.title}\n{text_table(*self.table())}{notes}"
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.table(), caption=self.study.title)
+
+    def record(self) -> list[dict[str, Any]]:
+        """The stable JSON form, an entry a claim."""
+        return [plain(vars(j)) for j in self.judged]
+
+
+def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
+    """The verdict on one claim; undecided where nothing could be measured."""
+    values = np.asarray(claim.values(rows), float)
+    values = values[np.isfinite(values)]
+    mean = float(values.mean()) if len(values) else None
+    half = None
+    if len(values) > 1:
+        half = float(student.ppf((1 + LEVEL) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    verdict = "undecided"
+    if mean is not None:
+        below, above = mean - (half or 0.0), mean + (half or 0.0)
+        slack = 1e-9 * max(abs(mean), 1.0)
+        if claim.low - slack <= below and above <= claim.high + slack:
+            verdict = "holds"
+        elif above < claim.low or below > claim.high:
+            verdict = "fails"
+    return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, mean, half, verdict, len(values))
+
+
+def run_study(
+    study: Study,
+    *,
+    full: bool = False,
+    folder: str | Path | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Outcome:
+    """Measure every experiment of a study and judge its claims.
+
+    folder: where the measurements are kept, a line of JSON each (rows.jsonl); those that are there already are not made
+    again, so that a study that was stopped goes on. progress: called with (fraction done, experiment). Experiments that
+    fail are left out and named. Raises StorageError where the folder cannot be written.
+    """
+    design = list(study.design(study.full if full else study.quick))
+    kept = _kept(folder)
+    rows, failed = [], []
+    for k, (labels, experiment) in enumerate(design):
+        key = f"{experiment.identity}"
+        if key not in kept:
+            try:
+                kept[key] = plain(study.measure(experiment))
+            except SaddleryError as error:
+                kept[key] = {"failed": str(error)}
+            _keep(folder, key, kept[key])
+        measured = kept[key]
+        if "failed" in measured:
+            failed.append(f"{labels}: {measured['failed']}")
+        else:
+            rows.append({**labels, "seed": experiment.seed, **measured})
+        if progress is not None:
+            progress((k + 1) / len(design), experiment.name)
+    judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
+    return Outcome(study, tuple(rows), judged, tuple(failed))
+
+
+def _kept(folder: str | Path | None) -> dict[str, Row]:
+    """What was measured before; a line that a killed process left half-written is not there."""
+    found: dict[str, Row] = {}
+    path = None if folder is None else Path(folder) / "rows.jsonl"
+    if path is None or not path.exists():
+        return found
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            entry = json.loads(line)
+            found[entry["key"]] = entry["row"]
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found
+
+
+def _keep(folder: str | Path | None, key: str, row: Row) -> None:
+    if folder is None:
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with (Path(folder) / "rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"key": key, "row": row}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_claims(outcomes: Sequence[Outcome], path: str | Path) -> None:
+    """claims.json: every claim of every study, a list."""
+    write_text(Path(path), json.dumps([entry for outcome in outcomes for entry in outcome.record()], indent=1))
+
+
+# ------------------------------------------------------------------ for claims
+def of(rows: Sequence[Row], quantity: str, **labels: Any) -> np.ndarray:
+    """A quantity of the rows with these labels, in the order of their seeds."""
+    chosen = [row for row in rows if all(row.get(k) == v for k, v in labels.items())]
+    return np.array(
+        [float("nan") if row[quantity] is None else row[quantity] for row in sorted(chosen, key=lambda r: r["seed"])]
+    )
+
+
+def ratio(rows: Sequence[Row], quantity: str, above: Row, below: Row) -> np.ndarray:
+    """The quantity under some labels over that under others, seed by seed."""
+    one, other = of(rows, quantity, **above), of(rows, quantity, **below)
+    return one / other if len(one) == len(other) else np.array([])
+
+
+def slopes(rows: Sequence[Row], quantity: str, against: str, **labels: Any) -> list[float]:
+    """The exponent of quantity ~ against^slope, a least-squares line through logarithms, for every seed."""
+    found = []
+    for seed in sorted({row["seed"] for row in rows}):
+        chosen = [r for r in rows if r["seed"] == seed and all(r.get(k) == v for k, v in labels.items())]
+        pairs = [(r[against], r[quantity]) for r in chosen if r[quantity]]
+        if len(pairs) > 1:
+            x, y = np.log(np.array(pairs, float)).T
+            found.append(float(np.polyfit(x, y, 1)[0]))
+    return found

@@ -1,0 +1,80 @@
+"""Figure 4: which activation functions visit the fixed point of width one."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ..experiments import Experiment
+from ..runs import train
+from ..units import make
+from ..visits import visit
+from .base import Claim, Row, Study, of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+VISITING, PASSING = ("x_tanh_x", "cubic", "quadratic"), ("tanh", "erf")
+NEAR = 0.1  # of the fixed point's norm: nearer is a visit
+
+
+def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
+    for name in (*VISITING, *PASSING):
+        for seed in range(seeds):
+            yield {"unit": name}, _experiment(name).replace(seed=seed)
+
+
+def _experiment(name: str) -> Experiment:
+    """Teachers and students of one kind: two units along the axes for those of higher degree."""
+    if name in ("quadratic", "x_tanh_x", "tanh"):
+        return Experiment.named(name)
+    like = Experiment.named("x_tanh_x" if name == "cubic" else "tanh")
+    task = dataclasses.replace(like.task, unit=name)  # type: ignore[call-arg]
+    return like.replace(name=name, task=task, network=like.network.with_unit(0, make(name)), **_start(name, like))
+
+
+def _start(name: str, like: Experiment) -> dict:
+    """Cubic units wait like the inverse square of their initial weights: they start from larger, still small ones."""
+    return {"initialization": type(like.initialization)(scale=1e-3)} if name == "cubic" else {}
+
+
+def measure(experiment: Experiment) -> Row:
+    found = visit(train(experiment), 1)
+    return {"distance": found.relative, "visited": float(found.verdict == "visited")}
+
+
+def draw(rows: Sequence[Row], axes: Axes) -> None:
+    names = (*VISITING, *PASSING)
+    for k, name in enumerate(names):
+        values = of(rows, "distance", unit=name)
+        axes.plot([k] * len(values), values, "o", alpha=0.5, color="#1b4965" if name in VISITING else "#bc4b51")
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yscale("log")
+    axes.axhline(NEAR, color="#888888", linewidth=0.8)
+    axes.set_ylabel("closest approach, of the fixed point's norm")
+
+
+def _claim(name: str) -> Claim:
+    visits = name in VISITING
+    return Claim(
+        f"figure4.{name}",
+        f"A network of {name} units {'visits' if visits else 'does not visit'} its fixed point of width one.",
+        "Zhang, Saxe & Latham 2026, Figure 4",
+        f"share of seeds that come within {NEAR:g} of its norm",
+        0.8 if visits else 0.0,
+        1.0 if visits else 0.2,
+        lambda rows: of(rows, "visited", unit=name),
+    )
+
+
+STUDY = Study(
+    "figure4",
+    "Units of degree two and more visit the fixed point of one unit; tanh and erf, linear at lowest order, do not",
+    design,
+    measure,
+    tuple(_claim(name) for name in (*VISITING, *PASSING)),
+    draw,
+    quick=3,
+    full=20,
+)

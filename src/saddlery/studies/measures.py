@@ -1,0 +1,49 @@
+"""What several studies measure on a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..experiments import Experiment
+from ..runs import Run, train
+from ..stage import Stages, stages
+
+
+def changed(name: str, **changes: Any) -> Experiment:
+    """A shipped experiment with other fields; `width` and `scale` are short for those of its layer and initialization."""
+    e = Experiment.named(name)
+    if "width" in changes:
+        changes["network"] = e.network.with_widths([changes.pop("width")])
+    if "scale" in changes:
+        changes["initialization"] = type(e.initialization)(scale=changes.pop("scale"))
+    return e.replace(**changes)
+
+
+def plateaus(experiment: Experiment) -> dict[str, float]:
+    """Numbers of the staircase: plateaus before the end, those between the first and the end, and the length of the first."""
+    found = stages(train(experiment))
+    return counts(found)
+
+
+def counts(found: Stages) -> dict[str, float]:
+    kinds = [stage.kind for stage in found.stages]
+    first = found[0].end if kinds[:1] == ["initial"] else 0.0
+    return {
+        "initial": kinds.count("initial"),
+        "intermediate": kinds.count("intermediate"),
+        "first_length": first,
+        "final_loss": found.run.final_loss,
+    }
+
+
+def falls_below(run: Run, level: float) -> float:
+    """The flow time at which the loss falls through a level for good; NaN if it never does."""
+    t, loss = run.trajectory.flow_time, run.trajectory.loss
+    above = np.flatnonzero(loss > level)
+    if not len(above) or above[-1] + 1 >= len(loss):
+        return float("nan")
+    k = int(above[-1])
+    share = (loss[k] - level) / (loss[k] - loss[k + 1])
+    return float(t[k] + share * (t[k + 1] - t[k]))
