@@ -23,7 +23,7 @@ LAYERS = {
     1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
     2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
     3: ["symmetry", "fixed_points", "settling", "narrow", "zero_modes", "theory"],
-    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph", "mechanism"],
+    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph", "growth"],
     5: ["plots", "report", "tour", "studies"],
     6: ["cli", "__main__"],
 }

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, mechanism, stages, train
-from saddlery.mechanism import _participation
+from saddlery.growth import _participation
 
 
 def test_participation_counts():

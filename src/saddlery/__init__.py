@@ -47,7 +47,7 @@ _HOMES = {
     "effective_units": "symmetry",
     "embed": "symmetry",
     "load_run": "store",
-    "mechanism": "mechanism",
+    "mechanism": "growth",
     "predict": "predictions",
     "reduce": "symmetry",
     "saddle_graph": "graph",

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..driver import Stop
 from ..experiments import Experiment
-from ..mechanism import mechanism
+from ..growth import mechanism
 from ..rules import GradientFlow
 from ..runs import train
 from ..stage import certify
