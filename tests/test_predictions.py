@@ -134,7 +134,7 @@ def mixed(rates=(2.0, 1.0, 0.5)):
     [
         (small(task=mixed(), stop=Stop(flow_time=150.0)), "directions one by one", 0.005),
         (small(task=LinearTeacher((1.0, 1.0, 0.4))), "directions one by one", 0.005),
-        (Experiment.named("linear_conv"), "directions one by one", 0.005),
+        pytest.param(Experiment.named("linear_conv"), "directions one by one", 0.005, marks=pytest.mark.slow),
         (Experiment.named("relu"), "orthogonal ReLU", 0.005),
         (
             Experiment.named("relu").replace(task=OrthogonalReLU((1.0, 0.7, -0.5, -0.3), inputs=6)),
@@ -143,7 +143,7 @@ def mixed(rates=(2.0, 1.0, 0.5)):
         ),
         (Experiment.named("quadratic"), "units one by one", 0.002),
         (Experiment.named("linear_attention"), "units one by one", 0.002),
-        (Experiment.named("x_tanh_x"), "units one by one", 0.002),
+        pytest.param(Experiment.named("x_tanh_x"), "units one by one", 0.002, marks=pytest.mark.slow),
         (Experiment.named("diagonal"), "diagonal jumps", 0.005),
     ],
     ids=lambda value: value.name if isinstance(value, Experiment) else None,
