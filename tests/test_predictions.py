@@ -163,10 +163,11 @@ def test_heads_of_rank_two_learn_two_eigenvectors():
     e = Experiment.named("linear_attention")
     network = e.network.with_unit(0, make("in_context_linear", rank=2)).with_widths([4])
     task = InContextRegression(tuple(values), length=n)
-    (prediction,) = predict(e.replace(task=task, network=network))
+    found = predict(e.replace(task=task, network=network))
     gains = values / (1 + (1 + values.sum() / values) / n)
     expected = [0.5 * (values.sum() - gains[:m].sum()) for m in (0, 2, 4)]
-    assert [s.loss for s in prediction.stages] == pytest.approx(expected, abs=1e-9)
+    for prediction in found:
+        assert [s.loss for s in prediction.stages] == pytest.approx(expected, abs=1e-9)
     assert 2 * expected[1] == pytest.approx(0.37737216, abs=1e-8)
 
 
@@ -174,8 +175,9 @@ def test_merged_attention_has_one_jump():
     """(a) Two fixed points: zero and the population optimum."""
     e = Experiment.named("linear_attention")
     merged = e.replace(network=e.network.with_unit(0, make("in_context_merged")))
-    (prediction,) = predict(merged)
-    assert [s.units for s in prediction.stages] == [(0,), (1,)] and prediction.theory == "directions one by one"
+    found = predict(merged)
+    assert [prediction.theory for prediction in found] == ["directions one by one", "alternating gradient flows"]
+    assert all([s.units for s in prediction.stages] == [(0,), (1,)] for prediction in found)
 
 
 @pytest.mark.slow
@@ -183,7 +185,7 @@ def test_merged_attention_has_one_jump():
 def test_jump_times_of_units_over_draws(name):
     """(d) Scale 1e-6, 200 runs: means within 5%, nominal 90% intervals that hold 85-95%, and each run's own within 0.5%."""
     e = Experiment.named(name).replace(initialization=Initialization(scale=1e-6), rule=GradientFlow(solver="kvaerno5"))
-    (prediction,) = predict(e)
+    prediction = predict(e)[0]
     losses = [s.loss for s in prediction.stages]
     stop = Stop(flow_time=5 * prediction.stages[-1].high, loss=losses[-1] + 0.2 * (losses[-2] - losses[-1]))
     times = []

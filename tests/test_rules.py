@@ -165,7 +165,9 @@ def test_small_weights_are_followed_as_closely_as_large_ones():
 
 # --------------------------------------------------------------------- misuse
 def test_options_round_trip():
-    assert {"flow", "descent", "momentum", "adam", "sign", "normalised", "schatten", "spectral", "muon"} == set(RULES)
+    assert {"flow", "descent", "momentum", "adam", "sign", "normalised", "schatten", "spectral", "muon", "agf"} == set(
+        RULES
+    )
     for kind in RULES:
         rule = rules.make(kind)
         options = rule.options()

@@ -2,7 +2,8 @@
 
 States are saved where the trajectory moves and sparsely on plateaus. A point is saved when, since the last saved one,
 the weights moved by more than `resolution` of their norm, or the loss changed by more than resolution/3 of itself (plus
-a thousandth of the initial loss), or one part in a hundred of the run so far has passed.
+a thousandth of the initial loss), or one part in a hundred of the run so far has passed; and where what the rule shows
+of its own state changes.
 """
 
 from __future__ import annotations
@@ -82,6 +83,15 @@ class Trajectory:
     status: str
     reason: str
     rejected: int
+
+    def crossing(self, level: float) -> float | None:
+        """The flow time at which the loss falls through a level for good, between saved points; None if it does not."""
+        above = np.flatnonzero(self.loss > level)
+        if not len(above) or above[-1] + 1 >= len(self.loss):
+            return None
+        k = int(above[-1])
+        share = (self.loss[k] - level) / (self.loss[k] - self.loss[k + 1])
+        return float(self.flow_time[k] + share * (self.flow_time[k + 1] - self.flow_time[k]))
 
 
 def run(
@@ -173,7 +183,7 @@ def _compiled(loss: LossFunction, rule: Rule, observables: Observables, batch: B
             "loss": value,
             "gradient_norm": jnp.linalg.norm(slope),
             "states": walker.theta,
-            "observables": dict(observables(walker.theta)),
+            "observables": {**observables(walker.theta), **rule.observe(walker)},
         }
 
     def start(theta: Array, samples: Any, key: Array) -> dict[str, Any]:
@@ -216,6 +226,7 @@ def _compiled(loss: LossFunction, rule: Rule, observables: Observables, batch: B
             return {**carry, "halt": _finished(carry, limits)}, count + 1, record
 
         def attempt(carry: dict) -> dict:
+            before = rule.observe(carry["walker"])
             walker, kept = rule.advance(
                 carry["walker"], gradient_on(samples), jax.random.fold_in(key, carry["steps"]), limits["flow_time"]
             )
@@ -229,7 +240,7 @@ def _compiled(loss: LossFunction, rule: Rule, observables: Observables, batch: B
                 "failing": jnp.where(kept, 0, carry["failing"] + 1),
             }
             at_end = (walker.time >= limits["flow_time"]) | (steps >= limits["steps"]) | _broken(carry)
-            return {**carry, "due": _moved(carry, resolution) | at_end}
+            return {**carry, "due": _moved(carry, resolution) | at_end | _differ(before, rule.observe(walker))}
 
         def body(state: tuple) -> tuple:
             carry, count, record, tried = state
@@ -253,6 +264,11 @@ def _moved(carry: dict, resolution: Any) -> Array:
     far = jnp.linalg.norm(walker.theta - carry["last"]) > resolution * jnp.linalg.norm(carry["last"])
     fell = jnp.abs(carry["change"]) > resolution / 3 * (jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"]))
     return far | fell | (walker.time - carry["saved_at"] > 0.01 * walker.time)
+
+
+def _differ(before: Mapping[str, Array], after: Mapping[str, Array]) -> Array:
+    """Whether the rule's own state has changed; such points are saved too."""
+    return jnp.any(jnp.array([jnp.any(before[name] != after[name]) for name in before], bool))
 
 
 def _broken(carry: dict) -> Array:

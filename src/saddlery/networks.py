@@ -312,6 +312,37 @@ def weight_matrices(network: Network, inputs: Shape, outputs: int) -> tuple[Weig
     return tuple(found)
 
 
+@dataclass(frozen=True)
+class UnitWeights:
+    """Where the units of a network that is a single sum of them lie in the flat vector.
+
+    index: (N, d), the places of theta_i = (u_i, v_i). order: the degree kappa in theta_i at which a unit's map starts.
+    smooth: whether that leading form is a polynomial.
+    """
+
+    index: tuple[tuple[int, ...], ...]
+    order: int
+    smooth: bool
+
+
+def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
+    """The units of a single sum, the smaller ones where units are separable. Raises InputError for other networks."""
+    layer, unit = network.layers[0], network.layers[0].unit
+    single = len(network.layers) == 1 and not network.readout and not layer.residual
+    require(single, "the network", "a single sum of units", Words(network.architecture), "choose another rule")
+    degree = unit.symmetry.degree
+    if degree is None:
+        raise InputError(f"units {unit.name!r} have no silent point, so none is ever dormant; choose another rule")
+    shapes = network.shapes(inputs, outputs)[0]
+    count = math.prod(shapes["u"])
+    u = np.arange(count).reshape(layer.width, -1)
+    v = count + np.arange(math.prod(shapes["v"])).reshape(layer.width, -1)
+    if unit.separable:
+        u, v = u.reshape(u.size, 1), v.reshape(u.size, -1)
+    index = np.hstack([u, v])
+    return UnitWeights(tuple(map(tuple, index.tolist())), degree + 1, unit.smooth)
+
+
 def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:
     """The inverse of `flatten`; keeps the vector's precision."""
     shapes = jax.tree.leaves(network.shapes(inputs, outputs), is_leaf=_is_shape)

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from .checks import InputError, Words, finite, require
 from .losses import LOSSES, Loss
-from .networks import Network, Params, Shape, unflatten
+from .networks import Network, Params, Shape, UnitWeights, WeightMatrices, unflatten, unit_weights, weight_matrices
 from .precision import in_float64, precision_context
 from .scales import Scales, natural_scales
 
@@ -174,6 +174,11 @@ class Objective:
         return replace(self, function=replace(f, network=network, reading=_reading(network, self.exact)))
 
     @property
+    def parts(self) -> Parts:
+        """The weights as matrices and as units."""
+        return Parts(self)
+
+    @property
     def target_scale(self) -> float:
         """sqrt(mean |y|^2), the size against which errors of the map are judged."""
         power = np.sum(self.targets**2) / len(self.targets) if self.power is None else self.power
@@ -192,6 +197,34 @@ class Objective:
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
         """sqrt(mean_n |f_n - g_n|^2) over `target_scale`, for two sets of predictions."""
         return float(np.sqrt(np.sum((f - g) ** 2) / len(f)) / (self.target_scale or 1.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """What rules may ask about the weights of an objective."""
+
+    objective: Objective
+
+    @property
+    def matrices(self) -> tuple[WeightMatrices, ...]:
+        """All weights as matrices (see `weight_matrices`)."""
+        return weight_matrices(*self._described)
+
+    @property
+    def units(self) -> UnitWeights:
+        """The units of a single sum (see `unit_weights`)."""
+        return unit_weights(*self._described)
+
+    @property
+    def unit_size(self) -> float:
+        """|theta| of one random unit whose map is as far from zero as the targets."""
+        network = self.objective.network
+        return self.objective.with_network(network.with_widths([1] * len(network.layers))).scales.weights
+
+    @property
+    def _described(self) -> tuple[Network, Shape, int]:
+        f = self.objective.function
+        return f.network, f.shape, f.outputs
 
 
 def objective(network: Network, data: Data, *, moments: bool | None = None) -> Objective:

@@ -12,7 +12,6 @@ from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
 from .experiments import Experiment, find
-from .networks import weight_matrices
 from .objectives import Objective, draw_batch
 from .observables import UnitObservables
 from .precision import precision_context
@@ -120,7 +119,7 @@ def train(
             function,
             objective.samples,
             chosen.initial_state(),
-            chosen.rule.bound(weight_matrices(function.network, function.shape, function.outputs)),
+            chosen.rule.bound(objective.parts),
             chosen.stop,
             batch=draw_batch,
             observables=UnitObservables(function.network, function.shape, function.outputs),

@@ -100,7 +100,7 @@ def compare(prediction: Prediction, found: Stages) -> Comparison:
     for k, stage in enumerate(prediction.stages):
         match = _plateau(found, stage, _reach(losses, k), taken)
         taken.add(match)
-        jump = None if k == 0 else _crossing(found.run, 0.5 * (losses[k - 1] + losses[k]))
+        jump = None if k == 0 else found.run.trajectory.crossing(0.5 * (losses[k - 1] + losses[k]))
         compared.append(_compared(found, stage, match, jump))
     return Comparison(prediction, found.run, tuple(compared), len(found) - len(taken - {None}))
 
@@ -130,14 +130,3 @@ def _plateau(found: Stages, stage: PredictedStage, reach: float, taken: set[int 
     able = [k for k in range(len(found)) if k not in taken and _units(found, k) == stage.units]
     best = min(able, key=lambda k: abs(found[k].loss - stage.loss), default=None)
     return best if best is not None and abs(found[best].loss - stage.loss) <= reach else None
-
-
-def _crossing(run: Run, level: float) -> float | None:
-    """The flow time at which the loss falls through a level for good, between saved points."""
-    t, loss = run.trajectory.flow_time, run.trajectory.loss
-    above = np.flatnonzero(loss > level)
-    if not len(above) or above[-1] + 1 >= len(loss):
-        return None
-    k = int(above[-1])
-    share = (loss[k] - level) / (loss[k] - loss[k + 1])
-    return float(t[k] + share * (t[k + 1] - t[k]))

@@ -1,7 +1,7 @@
 """Learning rules: gradient flow by adaptive solvers, and rules of fixed steps, through optax where it has them.
 
 A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient function, and where it asks for them the
-places of the weight matrices.
+places of the weight matrices and of the units.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any
 
 from ..checks import InputError, known
+from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
 from .descent import Adam, GradientDescent, Momentum, NormalisedDescent, SignDescent
 from .flow import GradientFlow
@@ -18,6 +19,7 @@ from .matrices import Muon, SchattenDescent, SpectralDescent
 __all__ = [
     "RULES",
     "Adam",
+    "AlternatingFlow",
     "Gradient",
     "GradientDescent",
     "GradientFlow",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from jaxtyping import Array, Bool, Float
@@ -22,6 +22,32 @@ class Matrices(Protocol):
     def take(self, theta: Array) -> Array: ...
 
     def put(self, stack: Array) -> Array: ...
+
+
+class Units(Protocol):
+    """The units of a single sum: where they lie in the flat vector (N, d), and the degree in all their weights."""
+
+    @property
+    def index(self) -> tuple[tuple[int, ...], ...]: ...
+
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def smooth(self) -> bool: ...
+
+
+class Parts(Protocol):
+    """What a rule may ask about the weights: their matrices, their units and the natural size of one unit."""
+
+    @property
+    def matrices(self) -> Sequence[Matrices]: ...
+
+    @property
+    def units(self) -> Units: ...
+
+    @property
+    def unit_size(self) -> float: ...
 
 
 class Walker(NamedTuple):
@@ -47,9 +73,13 @@ class Rule(ABC):
         if cls.kind:
             RULES[cls.kind] = cls
 
-    def bound(self, matrices: Sequence[Matrices]) -> Rule:
-        """The rule for weights that lie in these matrices; itself where it does not look at matrices."""
+    def bound(self, parts: Parts) -> Rule:
+        """The rule for these weights; itself where it treats all weights alike."""
         return self
+
+    def observe(self, walker: Walker) -> Mapping[str, Array]:
+        """What a record should keep of the rule's own state, beside the weights."""
+        return {}
 
     @abstractmethod
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ import optax.contrib
 from jaxtyping import Array
 
 from ..checks import InputError, positive, require, whole
-from .base import Matrices, Rule
+from .base import Matrices, Parts, Rule
 from .descent import Descent, stateless, tiny
 
 
@@ -23,11 +23,11 @@ class MatrixDescent(Descent):
 
     learning_rate: float = 1e-3
 
-    def bound(self, matrices: Sequence[Matrices]) -> Rule:
-        return _Bound(self.learning_rate, self.batch, self, tuple(matrices))
+    def bound(self, parts: Parts) -> Rule:
+        return _Bound(self.learning_rate, self.batch, self, tuple(parts.matrices))
 
     def transformation(self) -> optax.GradientTransformation:
-        raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(matrices) first")
+        raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first")
 
     @abstractmethod
     def on_matrices(self) -> optax.GradientTransformation:

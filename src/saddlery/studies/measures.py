@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..experiments import Experiment
 from ..runs import Run, train
 from ..stage import Stages, stages
@@ -40,10 +38,5 @@ def counts(found: Stages) -> dict[str, float]:
 
 def falls_below(run: Run, level: float) -> float:
     """The flow time at which the loss falls through a level for good; NaN if it never does."""
-    t, loss = run.trajectory.flow_time, run.trajectory.loss
-    above = np.flatnonzero(loss > level)
-    if not len(above) or above[-1] + 1 >= len(loss):
-        return float("nan")
-    k = int(above[-1])
-    share = (loss[k] - level) / (loss[k] - loss[k + 1])
-    return float(t[k] + share * (t[k + 1] - t[k]))
+    found = run.trajectory.crossing(level)
+    return float("nan") if found is None else found

@@ -75,6 +75,8 @@ class Unit:
     channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading axis, so that the unit
         may follow a layer that passes its units on.
     parts: matrices that u stacks along its first axis (key and query); 1 where u is one.
+    separable: phi is an entry of u times an entry of z each, and v contracts them: one unit is a sum of smaller ones, of an
+        entry of u and its row of v.
     example: a shape of z on which the declarations are checked.
 
     Example
@@ -95,6 +97,7 @@ class Unit:
     smooth: bool = True
     channels: bool = False
     parts: int = 1
+    separable: bool = False
     example: Shape = (3,)
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -194,6 +197,11 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
         scaled = scale.reshape(-1, *[1] * (z.ndim - 1)) * z
         demand(
             "weighted by channel, through products z_c u_c", phi(scaled, u) - phi(z, _scale_channels(unit, scale, u))
+        )
+    if unit.separable:
+        demand(
+            "separable, phi(z; a * u) = a * phi(z; u) entry by entry",
+            phi(z, u * w) - u.reshape(phi(z, w).shape) * phi(z, w),
         )
     if unit.lift is not None:
         demand(

@@ -99,4 +99,5 @@ def diagonal() -> Unit:
         symmetry=LINEAR,
         mixed=1,
         linear_in_input=True,
+        separable=True,
     )

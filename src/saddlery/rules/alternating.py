@@ -1,0 +1,310 @@
+"""Alternating gradient flows: the limit of vanishing initial weights, one unit at a time.
+
+Units are dormant or active. While the active ones rest, every dormant unit follows the gradient of its own utility,
+    theta_i' = grad U(theta_i),    U homogeneous of degree kappa in theta_i = (u_i, v_i),
+until the first reaches the threshold size. It joins the active ones, which then run gradient flow to rest as if nothing
+else were there, while the others stand still; an active unit that falls well below the threshold is dormant again.
+Source: Kunin et al. (2025), Algorithm 1, in which that flow takes no time. Here the clock runs until its gradient has fallen
+to a tenth of the largest, which is the jump of the loss, and the wait that follows is shorter by as much: the same in the
+limit, nearer to the flow before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from ..checks import InputError, positive, require
+from .base import Gradient, Parts, Rule, Walker
+from .flow import GradientFlow
+
+REST = 1e-5  # of the largest gradient on the way: below this the active units rest
+CALM = 0.1  # of the largest gradient: below this the jump is over, and the clock stands as good as still until the units rest
+DROPPED = 0.5  # of the threshold: an active unit smaller than this is dormant again
+MOST = 5_000  # steps of one flow of the active units; after so many it counts as resting
+LOOKS = 16  # steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for kappa > 2)
+KINKS = 1e-3  # relative error of a step over which the utility of units with kinks counts as quadratic
+TURN = 0.05  # of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit changes by itself
+AWAY = 100.0  # a unit this many times its size at the last saddle, and settled, grows in closed form (kappa > 2)
+SETTLED = 1e-3  # |component of grad U across the direction| / |grad U| from which a direction counts as settled
+BISECTIONS = 60
+
+
+@dataclass(frozen=True)
+class AlternatingFlow(Rule):
+    """Alternating gradient flows (AGF) of a single sum of units, in place of a flow from very small weights.
+
+    threshold: the size |theta_i| at which a unit becomes active, as a fraction of the natural size of one unit. Dormant
+    units move by the exponential of the Hessian of their utility where kappa = 2 (exact for linear units, and for ReLU ones
+    between two kinks), by Runge-Kutta steps and the closed form of the blow-up for kappa > 2. relative_tolerance: of the
+    flow of the active units. Jump times differ from those of the flow by O(1 / ln(1/scale)) for kappa = 2 (many units
+    share in what one does here) and by a power of the scale for kappa > 2; the cost does not depend on the scale.
+    """
+
+    kind: ClassVar[str] = "agf"
+    threshold: float = 0.01
+    relative_tolerance: float = 1e-7
+
+    def __post_init__(self) -> None:
+        positive(self.threshold, "threshold")
+        require(self.threshold < 1, "threshold", "below 1, the natural size of a unit", self.threshold)
+        positive(self.relative_tolerance, "relative_tolerance")
+
+    def bound(self, parts: Parts) -> Rule:
+        flow = GradientFlow(relative_tolerance=self.relative_tolerance)
+        return _Bound(flow, parts.units, self.threshold * parts.unit_size)
+
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        raise InputError("the rule 'agf' needs to know the units: call bound(parts) first")
+
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
+        raise InputError("the rule 'agf' needs to know the units: call bound(parts) first")
+
+
+class _Flow(NamedTuple):
+    """The flow of the active units. state: what the solver remembers. slope: the latest gradient; peak: its largest norm.
+    clock: its own time. calm: whether the jump is over."""
+
+    state: Any
+    slope: Array
+    peak: Array
+    clock: Array
+    steps: Array
+    calm: Array
+
+
+class _Phase(NamedTuple):
+    """active (N,). moving: whether the active units flow, or all wait. spent: flow time the dormant units have to make up
+    for. first (N,): sizes when the wait began. step: the next one of a wait, 0 for not chosen. pull: the largest |grad U| on
+    the unit sphere so far."""
+
+    active: Array
+    moving: Array
+    flow: _Flow
+    spent: Array
+    first: Array
+    step: Array
+    pull: Array
+
+
+@dataclass(frozen=True)
+class _Bound(Rule):
+    """AGF of these units, with a flow for the active ones; `size` is the threshold."""
+
+    flow: GradientFlow
+    units: Any
+    size: float
+
+    def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        sizes, zero = _sizes(theta[self._index]), jnp.zeros((), theta.dtype)
+        return self._set_off(theta, zero, sizes >= self.size, sizes, zero, gradient, key)
+
+    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
+        return jax.lax.cond(
+            walker.inner.moving,
+            lambda w: self._flow_on(w, gradient, key, horizon),
+            lambda w: self._wait(w, gradient, key, horizon),
+            walker,
+        )
+
+    def observe(self, walker: Walker) -> Mapping[str, Array]:
+        return {"active": walker.inner.active, "moving": walker.inner.moving}
+
+    @property
+    def _index(self) -> np.ndarray:
+        return np.array(self.units.index)  # (N, d)
+
+    # ---------------------------------------------------------------- active units
+    def _set_off(
+        self, theta: Array, time: Array, active: Array, first: Array, pull: Array, gradient: Gradient, key: Array
+    ) -> Walker:
+        """The walker where the flow of the active units begins."""
+        walker = self.flow.start(self._only(theta, active), self._own(gradient, active), key)
+        peak, zero = jnp.linalg.norm(walker.gradient), jnp.zeros((), theta.dtype)
+        flow = _Flow(walker.inner, walker.gradient, peak, zero, jnp.zeros((), jnp.int32), jnp.array(False))
+        phase = _Phase(active, jnp.any(active), flow, zero, first, zero, pull)
+        return Walker(theta, time, walker.gradient, phase)
+
+    def _flow_on(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
+        """One step of the active units; at rest the wait begins."""
+        phase, flow = walker.inner, walker.inner.flow
+        end = jnp.where(flow.calm, jnp.inf, flow.clock + horizon - walker.time)
+        alone = Walker(self._only(walker.theta, phase.active), flow.clock, flow.slope, flow.state)
+        moved, kept = self.flow.advance(alone, self._own(gradient, phase.active), key, end)
+        theta = jnp.where(self._mask(phase.active), moved.theta, walker.theta)
+        norm, sizes = jnp.linalg.norm(moved.gradient), _sizes(theta[self._index])
+        peak = jnp.maximum(flow.peak, norm)
+        counted = jnp.where(flow.calm, _tick(walker.time), moved.time - flow.clock)
+        time = jnp.where(~flow.calm & (moved.time >= end), horizon, walker.time + counted)
+        rests = (kept & (norm <= REST * peak)) | (flow.steps >= MOST)
+        calm = flow.calm | (norm <= CALM * peak)
+        phase = phase._replace(
+            active=phase.active & (sizes >= DROPPED * self.size),
+            moving=~rests,
+            flow=_Flow(moved.inner, moved.gradient, peak, moved.time, flow.steps + 1, calm),
+            spent=phase.spent + counted,
+            first=sizes,
+            step=jnp.zeros_like(phase.step),
+        )
+        return Walker(theta, time, moved.gradient, phase), kept
+
+    # --------------------------------------------------------------- dormant units
+    def _wait(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
+        """One step of the dormant units; with the first to cross the threshold the flow begins."""
+        phase = walker.inner
+        room = horizon - walker.time + phase.spent
+        rest = self._only(walker.theta, phase.active)
+        dormant = _Dormant(rest, self._index, ~phase.active, self.units.order, gradient, key, REST * phase.pull)
+        own = jnp.where(phase.active[:, None], 0.0, walker.theta[self._index])
+        move = self._exponential if self.units.order == 2 else self._runge_kutta
+        units, length, step, kept = move(dormant, own, phase, room)
+        theta = walker.theta.at[self._index].set(jnp.where(phase.active[:, None], walker.theta[self._index], units))
+        made_up = jnp.minimum(phase.spent, length)
+        time = jnp.where(length >= room, horizon, walker.time + jnp.maximum(length - made_up, _tick(walker.time)))
+        sizes = jnp.where(phase.active, 0.0, _sizes(units))
+        crossed = kept & (jnp.max(sizes) >= self.size * (1 - 1e-6))
+        pull = jnp.maximum(phase.pull, dormant.pull(own))
+        waiting = Walker(
+            theta, time, phase.flow.slope, phase._replace(spent=phase.spent - made_up, step=step, pull=pull)
+        )
+        joined = phase.active.at[jnp.argmax(sizes)].set(True)
+        go = lambda: self._set_off(theta, time, joined, phase.first, pull, gradient, key)
+        return jax.lax.cond(crossed, go, lambda: waiting), kept
+
+    def _exponential(self, dormant: _Dormant, units: Array, phase: _Phase, room: Array) -> tuple[Array, ...]:
+        """theta_i(h) = e^(H_i h) theta_i, H_i the Hessian of the utility, up to where the first unit crosses."""
+        modes = dormant.modes(units)
+        limit = jnp.minimum(_crossed_by(modes, self.size), room)
+        first = limit / LOOKS if self.units.smooth else 0.1 / jnp.max(jnp.abs(modes[0]) + 1e-300)
+        h = jnp.minimum(limit, jnp.where(phase.step > 0, phase.step, first))
+        h = _first_crossing(modes, h, self.size)
+        moved = _after(modes, h)
+        if self.units.smooth:
+            return moved, h, jnp.where(phase.step > 0, phase.step, first), jnp.array(True)
+        half = _after(modes, h / 2)
+        twice = _after(dormant.modes(half), h / 2)
+        error = jnp.max(_sizes(twice - moved) / jnp.maximum(_sizes(twice), 1e-300))
+        factor = jnp.clip(0.9 * jnp.sqrt(KINKS / jnp.maximum(error, 1e-300)), 0.2, 4.0)
+        kept = error <= KINKS
+        return jnp.where(kept, moved, units), jnp.where(kept, h, 0.0), h * factor, kept
+
+    def _runge_kutta(self, dormant: _Dormant, units: Array, phase: _Phase, room: Array) -> tuple[Array, ...]:
+        """A step of order four, or in closed form the last one, of the unit that crosses first."""
+        kappa, slope, sizes = self.units.order, dormant.slope(units), _sizes(units)
+        along = jnp.sum(slope * units, axis=1)  # kappa U(theta_i)
+        across = _sizes(slope - (along / jnp.maximum(sizes, 1e-300) ** 2)[:, None] * units)
+        ready = (along > 0) & (across <= SETTLED * _sizes(slope)) & (sizes > AWAY * phase.first) & (sizes < self.size)
+        power = 2 - kappa
+        left = sizes**2 / along * (1 - (self.size / sizes) ** power) / -power
+        left = jnp.where(ready, left, jnp.inf)
+        winner = jnp.argmin(left)
+        plain = TURN / (jnp.max(_sizes(slope) / jnp.maximum(sizes, 1e-300)) + 1e-300)
+        closed = left[winner] <= room
+        h = jnp.minimum(jnp.where(closed, left[winner], plain), room)
+        moved = _runge_kutta(dormant.slope, units, slope, h)
+        least = jnp.minimum(1.0, 0.99 * self.size / jnp.maximum(_sizes(moved), 1e-300))[:, None] * moved
+        ended = least.at[winner].set(self.size * units[winner] / jnp.maximum(sizes[winner], 1e-300))
+        return jnp.where(closed, ended, moved), h, phase.step, jnp.array(True)
+
+    # ------------------------------------------------------------------- weights
+    def _mask(self, units: Array) -> Array:
+        """Of all weights, those of these units."""
+        return jnp.zeros(self._index.size, bool).at[self._index].set(units[:, None])
+
+    def _only(self, theta: Array, units: Array) -> Array:
+        return jnp.where(self._mask(units), theta, 0.0)
+
+    def _own(self, gradient: Gradient, active: Array) -> Gradient:
+        """The gradient with respect to the active units."""
+        return lambda theta, key: self._only(gradient(theta, key), active)
+
+
+class _Dormant(NamedTuple):
+    """The utility of every dormant unit beside the active ones, through the gradient of the loss with all dormant units so
+    small that they do not feel each other: of size delta, with delta^kappa and machine precision / delta^(kappa - 1) equal."""
+
+    active: Array  # (P,): with the dormant units at zero
+    index: np.ndarray
+    mask: Array  # (N,)
+    order: int
+    gradient: Gradient
+    key: Array
+    least: (
+        Array  # a smaller |grad U| on the unit sphere is what the rest of the active units leaves, and counts as none
+    )
+
+    def at(self, directions: Array) -> Array:
+        """grad U at unit vectors (N, d)."""
+        delta = float(jnp.finfo(directions.dtype).eps) ** (1 / (2 * self.order - 1))
+        theta = self.active.at[self.index].add(jnp.where(self.mask[:, None], delta * directions, 0.0))
+        found = -self.gradient(theta, self.key)[self.index] / delta ** (self.order - 1)
+        return jnp.where(self.mask[:, None], found, 0.0)
+
+    def slope(self, units: Array) -> Array:
+        """grad U(theta_i) of every unit (N, d)."""
+        sizes = _sizes(units)[:, None]
+        slope = self.at(units / jnp.maximum(sizes, 1e-300))
+        return jnp.where(_sizes(slope)[:, None] > self.least, slope, 0.0) * sizes ** (self.order - 1)
+
+    def pull(self, units: Array) -> Array:
+        """The largest |grad U| of any unit, were it of size one."""
+        return jnp.max(_sizes(self.at(units / jnp.maximum(_sizes(units), 1e-300)[:, None])))
+
+    def modes(self, units: Array) -> tuple[Array, Array, Array]:
+        """Eigenvalues (N, d) and eigenvectors (N, d, d) of the Hessian of U (kappa = 2), and the unit in these (N, d)."""
+        n = units / jnp.maximum(_sizes(units), 1e-300)[:, None]
+        basis = jnp.eye(n.shape[1], dtype=n.dtype)
+        along = lambda e: jax.jvp(self.at, (n,), (jnp.broadcast_to(e, n.shape),))[1]
+        hessian = jnp.moveaxis(jax.vmap(along)(basis), 0, 2)
+        rates, vectors = jnp.linalg.eigh(0.5 * (hessian + jnp.swapaxes(hessian, 1, 2)))
+        rates = jnp.where(jnp.abs(rates) > self.least, rates, 0.0)
+        return rates, vectors, jnp.einsum("nij,ni->nj", vectors, units)
+
+
+def _sizes(units: Array) -> Array:
+    return jnp.linalg.norm(units, axis=1)
+
+
+def _tick(time: Array) -> Array:
+    """The least by which a clock that stands still moves, so that no two records are of one time."""
+    return 4 * jnp.finfo(time.dtype).eps * time
+
+
+def _after(modes: tuple[Array, Array, Array], h: Array) -> Array:
+    rates, vectors, parts = modes
+    return jnp.einsum("nij,nj->ni", vectors, jnp.exp(rates * h) * parts)
+
+
+def _crossed_by(modes: tuple[Array, Array, Array], size: float) -> Array:
+    """A time by which the first unit has crossed: when a part of it alone has."""
+    rates, _, parts = modes
+    grows = (rates > 0) & (parts != 0)
+    times = jnp.log(size / jnp.where(grows, jnp.abs(parts), size)) / jnp.where(grows, rates, 1.0)
+    return jnp.maximum(jnp.min(jnp.where(grows, times, jnp.inf)), 0.0)
+
+
+def _first_crossing(modes: tuple[Array, Array, Array], h: Array, size: float) -> Array:
+    """The time at which the first unit crosses, or h if none has by then."""
+    rates, _, parts = modes
+    largest = lambda t: jnp.max(jnp.sum((jnp.exp(rates * t) * parts) ** 2, axis=1))
+
+    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+        middle = 0.5 * (ends[0] + ends[1])
+        over = largest(middle) >= size**2
+        return jnp.where(over, ends[0], middle), jnp.where(over, middle, ends[1])
+
+    _, found = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(h), h))
+    return jnp.where(largest(h) >= size**2, found, h)
+
+
+def _runge_kutta(field: Any, units: Float[Array, "N d"], slope: Array, h: Array) -> Array:
+    second = field(units + 0.5 * h * slope)
+    third = field(units + 0.5 * h * second)
+    fourth = field(units + h * third)
+    return units + h / 6 * (slope + 2 * second + 2 * third + fourth)
