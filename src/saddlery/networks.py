@@ -317,12 +317,13 @@ class UnitWeights:
     """Where the units of a network that is a single sum of them lie in the flat vector.
 
     index: (N, d), the places of theta_i = (u_i, v_i). order: the degree kappa in theta_i at which a unit's map starts.
-    smooth: whether that leading form is a polynomial.
+    smooth: whether that leading form is a polynomial. alike: whether it is the same for all units, as for whole ones.
     """
 
     index: tuple[tuple[int, ...], ...]
     order: int
     smooth: bool
+    alike: bool
 
 
 def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
@@ -340,7 +341,7 @@ def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
     if unit.separable:
         u, v = u.reshape(u.size, 1), v.reshape(u.size, -1)
     index = np.hstack([u, v])
-    return UnitWeights(tuple(map(tuple, index.tolist())), degree + 1, unit.smooth)
+    return UnitWeights(tuple(map(tuple, index.tolist())), degree + 1, unit.smooth, not unit.separable)
 
 
 def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:

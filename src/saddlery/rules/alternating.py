@@ -21,19 +21,20 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from ..checks import InputError, positive, require
-from .base import Gradient, Parts, Rule, Walker
+from .base import Gradient, Parts, Rule, Units, Walker
 from .flow import GradientFlow
 
 REST = 1e-5  # of the largest gradient on the way: below this the active units rest
 CALM = 0.1  # of the largest gradient: below this the jump is over, and the clock stands as good as still until the units rest
 DROPPED = 0.5  # of the threshold: an active unit smaller than this is dormant again
 MOST = 5_000  # steps of one flow of the active units; after so many it counts as resting
-LOOKS = 16  # steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for kappa > 2)
+LOOKS = 4  # steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for kappa > 2)
 KINKS = 1e-3  # relative error of a step over which the utility of units with kinks counts as quadratic
+SHORT, BLOCK = 0.25, 8  # where it does not, so many Runge-Kutta steps, in units of the fastest rate
 TURN = 0.05  # of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit changes by itself
 AWAY = 100.0  # a unit this many times its size at the last saddle, and settled, grows in closed form (kappa > 2)
 SETTLED = 1e-3  # |component of grad U across the direction| / |grad U| from which a direction counts as settled
-BISECTIONS = 60
+NEWTON = 10  # steps to the moment at which a unit crosses
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class AlternatingFlow(Rule):
         positive(self.relative_tolerance, "relative_tolerance")
 
     def bound(self, parts: Parts) -> Rule:
-        flow = GradientFlow(relative_tolerance=self.relative_tolerance)
+        flow = GradientFlow(relative_tolerance=self.relative_tolerance, solver="dopri8")
         return _Bound(flow, parts.units, self.threshold * parts.unit_size)
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
@@ -98,7 +99,7 @@ class _Bound(Rule):
     """AGF of these units, with a flow for the active ones; `size` is the threshold."""
 
     flow: GradientFlow
-    units: Any
+    units: Units
     size: float
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
@@ -118,7 +119,13 @@ class _Bound(Rule):
 
     @property
     def _index(self) -> np.ndarray:
-        return np.array(self.units.index)  # (N, d)
+        """The places of the weights of every unit, (N, d): all places, once each."""
+        return np.array(self.units.index)
+
+    @property
+    def _owner(self) -> np.ndarray:
+        """Whose every weight (P,) is."""
+        return _places(self._index) // self._index.shape[1]
 
     # ---------------------------------------------------------------- active units
     def _set_off(
@@ -137,7 +144,7 @@ class _Bound(Rule):
         end = jnp.where(flow.calm, jnp.inf, flow.clock + horizon - walker.time)
         alone = Walker(self._only(walker.theta, phase.active), flow.clock, flow.slope, flow.state)
         moved, kept = self.flow.advance(alone, self._own(gradient, phase.active), key, end)
-        theta = jnp.where(self._mask(phase.active), moved.theta, walker.theta)
+        theta = jnp.where(phase.active[self._owner], moved.theta, walker.theta)
         norm, sizes = jnp.linalg.norm(moved.gradient), _sizes(theta[self._index])
         peak = jnp.maximum(flow.peak, norm)
         counted = jnp.where(flow.calm, _tick(walker.time), moved.time - flow.clock)
@@ -160,39 +167,41 @@ class _Bound(Rule):
         phase = walker.inner
         room = horizon - walker.time + phase.spent
         rest = self._only(walker.theta, phase.active)
-        dormant = _Dormant(rest, self._index, ~phase.active, self.units.order, gradient, key, REST * phase.pull)
+        dormant = _Dormant(rest, self.units, self._index, ~phase.active, gradient, key, REST * phase.pull)
         own = jnp.where(phase.active[:, None], 0.0, walker.theta[self._index])
         move = self._exponential if self.units.order == 2 else self._runge_kutta
-        units, length, step, kept = move(dormant, own, phase, room)
-        theta = walker.theta.at[self._index].set(jnp.where(phase.active[:, None], walker.theta[self._index], units))
+        units, length, step = move(dormant, own, phase, room)
+        theta = jnp.where(phase.active[self._owner], walker.theta, dormant.flat(units))
         made_up = jnp.minimum(phase.spent, length)
         time = jnp.where(length >= room, horizon, walker.time + jnp.maximum(length - made_up, _tick(walker.time)))
         sizes = jnp.where(phase.active, 0.0, _sizes(units))
-        crossed = kept & (jnp.max(sizes) >= self.size * (1 - 1e-6))
+        crossed = jnp.max(sizes) >= self.size * (1 - 1e-6)
         pull = jnp.maximum(phase.pull, dormant.pull(own))
         waiting = Walker(
             theta, time, phase.flow.slope, phase._replace(spent=phase.spent - made_up, step=step, pull=pull)
         )
         joined = phase.active.at[jnp.argmax(sizes)].set(True)
         go = lambda: self._set_off(theta, time, joined, phase.first, pull, gradient, key)
-        return jax.lax.cond(crossed, go, lambda: waiting), kept
+        return jax.lax.cond(crossed, go, lambda: waiting), jnp.array(True)
 
     def _exponential(self, dormant: _Dormant, units: Array, phase: _Phase, room: Array) -> tuple[Array, ...]:
         """theta_i(h) = e^(H_i h) theta_i, H_i the Hessian of the utility, up to where the first unit crosses."""
         modes = dormant.modes(units)
         limit = jnp.minimum(_crossed_by(modes, self.size), room)
-        first = limit / LOOKS if self.units.smooth else 0.1 / jnp.max(jnp.abs(modes[0]) + 1e-300)
-        h = jnp.minimum(limit, jnp.where(phase.step > 0, phase.step, first))
-        h = _first_crossing(modes, h, self.size)
-        moved = _after(modes, h)
         if self.units.smooth:
-            return moved, h, jnp.where(phase.step > 0, phase.step, first), jnp.array(True)
-        half = _after(modes, h / 2)
+            step = jnp.where(phase.step > 0, phase.step, limit / LOOKS)
+            h = _first_crossing(modes, jnp.minimum(limit, step), self.size)
+            return _after(modes, h), h, step
+        shortest = BLOCK * SHORT / jnp.maximum(jnp.max(jnp.abs(modes[0])), 1e-300)
+        h = _first_crossing(modes, jnp.minimum(limit, jnp.maximum(phase.step, shortest)), self.size)
+        moved, half = _after(modes, h), _after(modes, h / 2)
         twice = _after(dormant.modes(half), h / 2)
-        error = jnp.max(_sizes(twice - moved) / jnp.maximum(_sizes(twice), 1e-300))
-        factor = jnp.clip(0.9 * jnp.sqrt(KINKS / jnp.maximum(error, 1e-300)), 0.2, 4.0)
-        kept = error <= KINKS
-        return jnp.where(kept, moved, units), jnp.where(kept, h, 0.0), h * factor, kept
+        sound = jnp.max(_sizes(twice - moved) / jnp.maximum(_sizes(twice), 1e-300)) <= KINKS
+        short = jnp.minimum(limit, shortest) / BLOCK
+        step = lambda _, at: _runge_kutta(dormant.slope, at, dormant.slope(at), short)
+        through = lambda: jax.lax.fori_loop(0, BLOCK, step, units)
+        moved = jax.lax.cond(sound, lambda: moved, through)
+        return moved, jnp.where(sound, h, BLOCK * short), jnp.where(sound, 4 * h, 0.0)
 
     def _runge_kutta(self, dormant: _Dormant, units: Array, phase: _Phase, room: Array) -> tuple[Array, ...]:
         """A step of order four, or in closed form the last one, of the unit that crosses first."""
@@ -210,15 +219,12 @@ class _Bound(Rule):
         moved = _runge_kutta(dormant.slope, units, slope, h)
         least = jnp.minimum(1.0, 0.99 * self.size / jnp.maximum(_sizes(moved), 1e-300))[:, None] * moved
         ended = least.at[winner].set(self.size * units[winner] / jnp.maximum(sizes[winner], 1e-300))
-        return jnp.where(closed, ended, moved), h, phase.step, jnp.array(True)
+        return jnp.where(closed, ended, moved), h, phase.step
 
     # ------------------------------------------------------------------- weights
-    def _mask(self, units: Array) -> Array:
-        """Of all weights, those of these units."""
-        return jnp.zeros(self._index.size, bool).at[self._index].set(units[:, None])
-
     def _only(self, theta: Array, units: Array) -> Array:
-        return jnp.where(self._mask(units), theta, 0.0)
+        """The weights of these units, the others' zero."""
+        return jnp.where(units[self._owner], theta, 0.0)
 
     def _own(self, gradient: Gradient, active: Array) -> Gradient:
         """The gradient with respect to the active units."""
@@ -230,9 +236,9 @@ class _Dormant(NamedTuple):
     small that they do not feel each other: of size delta, with delta^kappa and machine precision / delta^(kappa - 1) equal."""
 
     active: Array  # (P,): with the dormant units at zero
-    index: np.ndarray
+    units: Units
+    index: np.ndarray  # (N, d)
     mask: Array  # (N,)
-    order: int
     gradient: Gradient
     key: Array
     least: (
@@ -241,16 +247,16 @@ class _Dormant(NamedTuple):
 
     def at(self, directions: Array) -> Array:
         """grad U at unit vectors (N, d)."""
-        delta = float(jnp.finfo(directions.dtype).eps) ** (1 / (2 * self.order - 1))
-        theta = self.active.at[self.index].add(jnp.where(self.mask[:, None], delta * directions, 0.0))
-        found = -self.gradient(theta, self.key)[self.index] / delta ** (self.order - 1)
+        delta = float(jnp.finfo(directions.dtype).eps) ** (1 / (2 * self.units.order - 1))
+        theta = self.active + self.flat(jnp.where(self.mask[:, None], delta * directions, 0.0))
+        found = -self.gradient(theta, self.key)[self.index] / delta ** (self.units.order - 1)
         return jnp.where(self.mask[:, None], found, 0.0)
 
     def slope(self, units: Array) -> Array:
         """grad U(theta_i) of every unit (N, d)."""
         sizes = _sizes(units)[:, None]
         slope = self.at(units / jnp.maximum(sizes, 1e-300))
-        return jnp.where(_sizes(slope)[:, None] > self.least, slope, 0.0) * sizes ** (self.order - 1)
+        return jnp.where(_sizes(slope)[:, None] > self.least, slope, 0.0) * sizes ** (self.units.order - 1)
 
     def pull(self, units: Array) -> Array:
         """The largest |grad U| of any unit, were it of size one."""
@@ -258,13 +264,35 @@ class _Dormant(NamedTuple):
 
     def modes(self, units: Array) -> tuple[Array, Array, Array]:
         """Eigenvalues (N, d) and eigenvectors (N, d, d) of the Hessian of U (kappa = 2), and the unit in these (N, d)."""
-        n = units / jnp.maximum(_sizes(units), 1e-300)[:, None]
-        basis = jnp.eye(n.shape[1], dtype=n.dtype)
-        along = lambda e: jax.jvp(self.at, (n,), (jnp.broadcast_to(e, n.shape),))[1]
-        hessian = jnp.moveaxis(jax.vmap(along)(basis), 0, 2)
-        rates, vectors = jnp.linalg.eigh(0.5 * (hessian + jnp.swapaxes(hessian, 1, 2)))
+        rates, vectors = jnp.linalg.eigh(self.hessian(units))
         rates = jnp.where(jnp.abs(rates) > self.least, rates, 0.0)
         return rates, vectors, jnp.einsum("nij,ni->nj", vectors, units)
+
+    def hessian(self, units: Array) -> Array:
+        """The Hessian of U (N, d, d); of smooth units at zero, where it is constant, (1, d, d) where it is that of all."""
+        if not self.units.smooth:
+            n = units / jnp.maximum(_sizes(units), 1e-300)[:, None]
+            columns = lambda e: jax.jvp(self.at, (n,), (jnp.broadcast_to(e, n.shape),))[1]
+        elif self.units.alike:
+            places = jnp.asarray(self.index)[jnp.argmax(self.mask)]
+            columns = lambda e: self._curved(jnp.zeros_like(self.active).at[places].set(e))[places][None]
+        else:
+            columns = lambda e: self._curved(self.flat(jnp.broadcast_to(e, self.index.shape)))[self.index]
+        found = jnp.moveaxis(jax.vmap(columns)(jnp.eye(units.shape[1], dtype=units.dtype)), 0, 2)
+        return 0.5 * (found + jnp.swapaxes(found, 1, 2))
+
+    def flat(self, units: Array) -> Array:
+        """Weights (P,) from those of units (N, d)."""
+        return units.ravel()[_places(self.index)]
+
+    def _curved(self, direction: Array) -> Array:
+        """-(d^2 L / d theta^2) along a direction of dormant units."""
+        return -jax.jvp(lambda theta: self.gradient(theta, self.key), (self.active,), (direction,))[1]
+
+
+def _places(index: np.ndarray) -> np.ndarray:
+    """Where every weight (P,) stands among those of the units (N, d), laid flat."""
+    return np.argsort(index, axis=None)
 
 
 def _sizes(units: Array) -> Array:
@@ -290,17 +318,17 @@ def _crossed_by(modes: tuple[Array, Array, Array], size: float) -> Array:
 
 
 def _first_crossing(modes: tuple[Array, Array, Array], h: Array, size: float) -> Array:
-    """The time at which the first unit crosses, or h if none has by then."""
+    """The time at which the first unit crosses, or h if none has by then.
+
+    log |theta_i(t)|^2 is convex in t, and so is the largest: Newton's method from the right falls onto the root."""
     rates, _, parts = modes
-    largest = lambda t: jnp.max(jnp.sum((jnp.exp(rates * t) * parts) ** 2, axis=1))
+    excess = lambda t: jnp.log(jnp.max(jnp.sum((jnp.exp(rates * t) * parts) ** 2, axis=1)) / size**2)
 
-    def halve(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
-        middle = 0.5 * (ends[0] + ends[1])
-        over = largest(middle) >= size**2
-        return jnp.where(over, ends[0], middle), jnp.where(over, middle, ends[1])
+    def newton(_: int, t: Array) -> Array:
+        value, slope = jax.value_and_grad(excess)(t)
+        return jnp.where(value > 0, t - value / slope, t)
 
-    _, found = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.zeros_like(h), h))
-    return jnp.where(largest(h) >= size**2, found, h)
+    return jax.lax.fori_loop(0, NEWTON, newton, h)
 
 
 def _runge_kutta(field: Any, units: Float[Array, "N d"], slope: Array, h: Array) -> Array:

@@ -36,6 +36,9 @@ class Units(Protocol):
     @property
     def smooth(self) -> bool: ...
 
+    @property
+    def alike(self) -> bool: ...
+
 
 class Parts(Protocol):
     """What a rule may ask about the weights: their matrices, their units and the natural size of one unit."""
