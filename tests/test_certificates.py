@@ -221,7 +221,7 @@ def test_zero_utility_in_a_deep_network_is_no_descent():
 
 def test_large_low_rank_start_and_the_tolerance_of_the_end():
     """A huge first drop must not loosen the tolerance of later stages: the end keeps its three units."""
-    start = Initialization("low_rank", scale=1e-6, rank=1, size=0.5)
+    start = Initialization("manifold", scale=1e-6, width=1, size=0.5)
     network = Network((Layer(dense("linear"), 10),))
     e = Experiment(LinearTeacher((1.0, 0.5, 0.25)), network, Stop(flow_time=100.0), start)
     found = certify(train(e))

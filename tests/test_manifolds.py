@@ -164,6 +164,18 @@ def test_projection_is_the_nearest_point(seed, count):
     assert manifold.distance(theta) == pytest.approx(np.linalg.norm(theta - nearest))
 
 
+@pytest.mark.parametrize("kinds", [("i",), ("i", "ii"), ("iii", "iv"), ("ii", "ii", "i")])
+def test_a_random_state_on_it(kinds):
+    """(b) It satisfies the relations and no other: its own rank is the manifold's width."""
+    rng = np.random.default_rng(6)
+    manifold = Manifold(WIDTH, tuple(relation(kind, rng) for kind in kinds))
+    states = [manifold.random(rng, 7) for _ in range(2000)]
+    assert manifold.residual(states[0]) < 1e-12
+    assert np.linalg.matrix_rank(states[0]) == manifold.width
+    power = np.mean([np.sum(state**2) for state in states])  # of 7 columns, N(0, 1) along each free direction
+    assert power == pytest.approx(7 * manifold.width, rel=5 * np.sqrt(2 / (7 * manifold.width * 2000)))
+
+
 def test_relations_that_say_the_same_count_once():
     assert Manifold(4, (equal(4, 1, 0), equal(4, 0, 1))).width == 3
     assert Manifold(4, (equal(4, 1, 0), equal(4, 2, 1), equal(4, 2, 0))).width == 2
@@ -238,6 +250,7 @@ def test_a_trajectory_is_relative_to_its_own_size():
         (lambda: combination(3, 0, [1.0, 0.0, 0.0]), "that of the unit itself zero"),
         (lambda: combination(3, 0, [0.0, 1.0]), "coefficients must be 3 numbers"),
         (lambda: Manifold(4, (equal(3, 1, 0),)), "a relation must be between 4 units"),
+        (lambda: Manifold(4, ()).random(np.random.default_rng(0), 0), "numbers must be a whole number of at least 1"),
         (lambda: nearest_of_width(np.ones((2, 1)), np.ones((2, 1)), make("relu"), -1), "width must be a whole number"),
     ],
 )

@@ -226,9 +226,9 @@ def with_unit(name, **options):
             "the input covariance mixes the modes: by 0.",
         ),
         (
-            small(initialization=Initialization("low_rank", 1e-6, 1, 1.0)),
+            small(initialization=Initialization("manifold", 1e-6, 1, 1.0)),
             "linear modes",
-            "initial weights are low_rank, not isotropic",
+            "initial weights are manifold, not isotropic",
         ),
         (small(task=LinearTeacher((1.0, 1.0))), "linear modes", "two modes have the same share of the loss"),
         (

@@ -70,8 +70,8 @@ class Experiment:
         """The loss this experiment trains, on its task's data."""
         return objective(self.network, self.task.data(self.seed), moments=False if self.rule.batch else self.moments)
 
-    def initial_state(self) -> np.ndarray:
-        """The initial flat parameters (P,)."""
+    def initial_state(self, seed: int | None = None) -> np.ndarray:
+        """The initial flat parameters (P,); those of another seed, on the same data, where one is given."""
         data = self.task.data(self.seed)
         count = self.network.count(data.shape, data.outputs)
         require(
@@ -81,7 +81,8 @@ class Experiment:
             Words(f"{count:,}"),
             "lower a width",
         )
-        return self.initialization.draw(self.network, data.shape, data.outputs, self.seed)
+        drawn = self.seed if seed is None else whole(seed, "seed", 0)
+        return self.initialization.draw(self.network, data.shape, data.outputs, drawn, data=data)
 
     @property
     def identity(self) -> str:

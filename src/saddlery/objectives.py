@@ -258,7 +258,8 @@ def feature_needed(network: Network) -> str | None:
     if network.reads == "all" and all(layer.unit.linear_in_input for layer in network.layers):
         return "input"
     unit = network.layers[0].unit
-    alone = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
+    after = all(layer.unit.linear_in_input for layer in network.layers[1:])  # f stays linear in the feature
+    alone = after and not network.readout and not network.layers[0].residual
     return unit.lift.name if alone and unit.lift is not None else None
 
 
@@ -280,6 +281,14 @@ def sample_moments(network: Network, data: Data, feature: str) -> Moments:
     y = data.targets.reshape(len(rows), -1)
     n = len(rows)
     return Moments(feature, rows.T @ rows / n, y.T @ rows / n, float(np.sum(y**2) / n))
+
+
+def input_moments(network: Network, data: Data) -> Moments:
+    """The second moments of the inputs themselves: exact where the task states them, else of its samples."""
+    if data.moments is not None and data.moments.feature == "input":
+        return data.moments
+    require(data.inputs is not None, "the task", "one that states samples or moments of its inputs", Words("neither"))
+    return sample_moments(network, data, "input")
 
 
 def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:

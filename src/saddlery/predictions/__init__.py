@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..checks import InputError, NumericalError, known
 from ..experiments import Experiment, find
-from . import diagonal, directions, linear, relu, units, vanishing
+from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare
 
@@ -18,6 +18,7 @@ __all__ = [
     "compare",
     "diagonal",
     "directions",
+    "exact",
     "linear",
     "predict",
     "register",

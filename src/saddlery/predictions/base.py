@@ -50,12 +50,16 @@ class PredictedStage:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The stages of one experiment by one theory. theory: its name; source: where it comes from; limit: what it neglects."""
+    """The stages of one experiment by one theory. theory: its name; source: where it comes from; limit: what it neglects.
+
+    curve: flow times and losses (T,) of the whole run, where the theory has them; else None.
+    """
 
     theory: str
     source: str
     limit: str
     stages: tuple[PredictedStage, ...]
+    curve: tuple[np.ndarray, np.ndarray] | None = None
 
     def __len__(self) -> int:
         return len(self.stages)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..experiments import Experiment
-from ..objectives import sample_moments
+from ..objectives import input_moments
 from ..precision import in_float64
 from ..theory import diagonal_jumps
 from .base import PredictedStage, Prediction, demand, register
@@ -20,6 +20,7 @@ from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spr
 HALF = (
     np.sqrt(2) - 1
 )  # x / (1 - x) of the x = 1 - sqrt(1/2) at which a mode x' = 2 s x (1 - x) has lost half of its loss
+ROUNDING = 1e-14  # of the first loss: what is left when all is learned
 LIMIT = (
     "exact for uncorrelated inputs and small weights; otherwise the error of the times falls like 1 / ln(1/scale)"
     " (mean and interval are over the draws of the same sequence)"
@@ -37,7 +38,7 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     data = experiment.task.data(experiment.seed)
     demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
     demand(data.outputs == 1, f"the network has {data.outputs} outputs, not one")
-    moments = data.moments if data.moments is not None else sample_moments(network, data, "input")
+    moments = input_moments(network, data)
     g, b = moments.features, moments.cross[0]
     demand(bool(np.any(b)), "nothing is to be learned: E[y x] is zero")
     u, v = initial_sides(experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)])
@@ -47,10 +48,12 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     same = [path for path in paths[1:] if _losses(path) == _losses(own)]
     share = len(same) / len(paths[1:])
     constant = 0.5 * moments.target - own[0].loss
-    stages = [PredictedStage(own[0].loss + constant, (0,))]
+    losses = [jump.loss + constant for jump in own]
+    losses = [loss if loss > ROUNDING * losses[0] else 0.0 for loss in losses]
+    stages = [PredictedStage(losses[0], (0,))]
     for k in range(1, len(own)):
         times = np.array([path[k].time for path in same])
-        stages.append(PredictedStage(own[k].loss + constant, (1,), own[k].time, *spread(times), share=share))
+        stages.append(PredictedStage(losses[k], (1,), own[k].time, *spread(times), share=share))
     return Prediction("diagonal jumps", "Pesme & Flammarion 2023, Algorithm 1", LIMIT, tuple(stages))
 
 

@@ -10,16 +10,23 @@ from ..objectives import Objective
 from .base import INTERVAL, Spread, demand
 
 DRAWS, FEWEST = 1000, 40  # of initial weights, for the spread; and how many must be left for it to be stated
+INDEPENDENT = ("isotropic", "balanced")  # kinds of initial weights that draw unit by unit
 SEED = 1_000_003  # draws for the spread are of other seeds than a user's
 LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
 
 
 def one_layer_from_small_weights(experiment: Experiment) -> None:
     """Demand a single sum of units, small random weights, and gradient flow or full-batch descent."""
-    network, start, rule = experiment.network, experiment.initialization, experiment.rule
+    network, start = experiment.network, experiment.initialization
     single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
     demand(single, "the network is deep, residual or has a read-out, not one sum of units")
-    demand(start.kind != "low_rank", "initial weights are low-rank and large, not small")
+    demand(start.kind in INDEPENDENT, f"initial weights are {start.kind}, not small and independent")
+    flow_or_descent(experiment)
+
+
+def flow_or_descent(experiment: Experiment) -> None:
+    """Demand gradient flow or full-batch descent."""
+    rule = experiment.rule
     demand(
         rule.kind in ("flow", "descent") and not rule.batch,
         f"the rule is {rule.kind}, not gradient flow or full descent",
@@ -27,9 +34,9 @@ def one_layer_from_small_weights(experiment: Experiment) -> None:
 
 
 def initial_sides(experiment: Experiment, objective: Objective, seeds: list[int]) -> Sides:
-    """The units of several draws: u (M, H, U) and v (M, H, V)."""
-    f, network = objective.function, objective.network
-    states = [experiment.initialization.draw(network, f.shape, f.outputs, seed) for seed in seeds]
+    """The units of several draws on the same data: u (M, H, U) and v (M, H, V)."""
+    f, network, data = objective.function, objective.network, experiment.task.data(experiment.seed)
+    states = [experiment.initialization.draw(network, f.shape, f.outputs, seed, data=data) for seed in seeds]
     found = [objective.params(state) for state in states]
     return (
         np.array([np.asarray(network.incoming(params, 0)) for params in found]),

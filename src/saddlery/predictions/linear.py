@@ -17,12 +17,14 @@ import numpy as np
 from scipy.stats import chi2
 
 from ..experiments import Experiment
+from ..initializations.linear import modes
 from ..networks import unflatten
-from ..objectives import Moments, sample_moments
+from ..objectives import Moments, input_moments
 from ..precision import in_float64
 from ..theory import LinearSaddles, linear_saddles, mode_time
 from ..theory.saddles import EQUAL
 from .base import INTERVAL, PredictedStage, Prediction, Spread, demand, register
+from .draws import flow_or_descent
 
 ALIGNED = 1e-9  # relative: inputs whose covariance mixes the modes by more are not aligned with them
 HALF = 1 - np.sqrt(0.5)  # of its end: the strength of a mode whose share of the loss has halved
@@ -35,11 +37,9 @@ def linear_modes(experiment: Experiment) -> Prediction:
     """Modes of a two-layer linear network, in the order of their singular values. Raises DoesNotApply."""
     moments = _conditions(experiment)
     width, scale = experiment.network.widths[0], experiment.initialization.scale
-    q, s, rt = np.linalg.svd(moments.cross, full_matrices=False)
-    kept = s > 1e-12 * s[0]
-    q, s, rt = q[:, kept], s[kept], rt[kept]
-    variances = _variances(moments.features, rt)
-    ends = s**2 / variances  # of each mode's share of E|y|^2
+    q, s, rt = modes(moments.cross)
+    c = variances(moments.features, rt)
+    ends = s**2 / c  # of each mode's share of E|y|^2
     order = [int(k) for k in np.argsort(-s, kind="stable")[:width]]
     closest = float(np.min(-np.diff(np.sort(ends)[::-1]), initial=np.inf))
     demand(closest > EQUAL * ends.max(), "two modes have the same share of the loss, and so a continuum of saddles")
@@ -48,14 +48,14 @@ def linear_modes(experiment: Experiment) -> Prediction:
     stages = [_stage(saddles, ends, (), None, (None, None, None))]
     for count, k in enumerate(order):
         draws = (starts[count], *_draws(width - count, scale))
-        times = [_time(float(s[k]), float(variances[k]), float(u0)) for u0 in draws]
+        times = [_time(float(s[k]), float(c[k]), float(u0)) for u0 in draws]
         stages.append(_stage(saddles, ends, order[: count + 1], times[0], _summary(np.array(times[1:]))))
     words = "neglects what modes do to each other while small; exact as the initial scale goes to zero"
     return Prediction("linear modes", "Saxe, McClelland & Ganguli 2014", words, tuple(stages))
 
 
 def _conditions(experiment: Experiment) -> Moments:
-    network, start, rule = experiment.network, experiment.initialization, experiment.rule
+    network, start = experiment.network, experiment.initialization
     layer = network.layers[0]
     demand(
         len(network.layers) == 1 and not network.readout,
@@ -66,20 +66,16 @@ def _conditions(experiment: Experiment) -> Moments:
     )
     demand(layer.unit.mixed == 0 and not layer.residual, "the layer is residual or convolutional")
     demand(start.kind == "isotropic", f"initial weights are {start.kind}, not isotropic")
-    demand(
-        rule.kind in ("flow", "descent") and not rule.batch,
-        f"the rule is {rule.kind}, not gradient flow or full descent",
-    )
+    flow_or_descent(experiment)
     data = experiment.task.data(experiment.seed)
     demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
     demand(len(data.shape) == 1, f"inputs have shape {data.shape}, not vectors")
-    given = data.moments if data.moments is not None and data.moments.feature == "input" else None
-    moments = given or sample_moments(network, data, "input")
+    moments = input_moments(network, data)
     demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")
     return moments
 
 
-def _variances(covariance: np.ndarray, rt: np.ndarray) -> np.ndarray:
+def variances(covariance: np.ndarray, rt: np.ndarray) -> np.ndarray:
     """c_k, if the modes r_k are eigenvectors of the input covariance."""
     image = covariance @ rt.T
     c = np.sum(rt.T * image, axis=0)

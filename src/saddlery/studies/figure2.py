@@ -206,8 +206,8 @@ FIGURE2B = Study(
 # ------------------------------------------------------ C: initialization structure
 STARTS = {
     "small": Initialization(scale=1e-4),
-    "rank one": Initialization("low_rank", 1e-4, 1, 0.1),
-    "rank two": Initialization("low_rank", 1e-4, 2, 0.1),
+    "rank one": Initialization("manifold", 1e-4, 1, 0.1),
+    "rank two": Initialization("manifold", 1e-4, 2, 0.1),
 }
 
 

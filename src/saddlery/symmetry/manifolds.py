@@ -128,6 +128,10 @@ class Manifold:
         a = self.matrix
         return stacked - np.linalg.pinv(a) @ (a @ stacked) if self.relations else stacked.copy()
 
+    def random(self, rng: np.random.Generator, numbers: int) -> Stacked:
+        """A random state on it, of units with `numbers` = U + V weights: the projection of one with entries N(0, 1)."""
+        return self.project(rng.standard_normal((self.units, whole(numbers, "numbers"))))
+
     def distance(self, stacked: Stacked) -> float:
         """To the nearest state on the manifold, in weights."""
         return float(np.linalg.norm(stacked - self.project(stacked)))

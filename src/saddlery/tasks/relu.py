@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import numbers, require, whole
+from ..checks import flag, numbers, require, whole
 from ..objectives import Data
 from .base import Task, generator, orthogonal
 
@@ -42,13 +42,15 @@ class OrthogonalPatches(Task):
     Sample (a, p) shows patch a (orthonormal, of length `kernel`) at position p and nothing elsewhere. Its target is
     amplitudes[a] at every position, scaled so that E[x x'] is white and kernel a has singular value |amplitudes[a]|:
     inputs are sqrt(n) times the patch and targets sqrt(n / positions) times the amplitude, n the number of samples. Each
-    learned kernel fits the patches of one sign. Use kernels of length `kernel` and stride = kernel.
+    learned kernel fits the patches of one sign. Use kernels of length `kernel` and stride = kernel. split: every patch has an
+    output of its own, and the scalar target is their sum.
     """
 
     kind: ClassVar[str] = "orthogonal_patches"
     amplitudes: tuple[float, ...] = (1.0, -0.6)
     kernel: int = 0
     positions: int = 2
+    split: bool = False
 
     def data(self, seed: int) -> Data:
         amplitudes = numbers(self.amplitudes, "amplitudes")
@@ -66,4 +68,6 @@ class OrthogonalPatches(Task):
         n = k * places
         inputs = np.sqrt(n) * x.reshape(n, 1, places * length)
         targets = np.sqrt(n / places) * np.repeat(amplitudes, places)[:, None]
-        return Data((1, places * length), 1, inputs, targets)
+        if flag(self.split, "split"):
+            targets = targets * np.repeat(np.eye(k), places, axis=0)
+        return Data((1, places * length), targets.shape[1], inputs, targets)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import units
-from ..checks import finite, known, numbers, positive, require, whole
+from ..checks import finite, flag, known, numbers, positive, require, whole
 from ..networks import Layer, Network
 from ..objectives import Data
 from .base import Task, generator, whitened
@@ -28,6 +28,7 @@ class Teacher(Task):
     each sample lies along one teacher direction u_i*, so that units see separate data and every narrower teacher is a
     fixed point of its own width. options: of the
     unit, for example {"kernel": [2]} or {"rank": 1}. Attention heads read tokens (N, D) and predict at the last one.
+    split: each unit has an output of its own (outputs = count), whose sum is what a scalar teacher would give.
     """
 
     kind: ClassVar[str] = "teacher"
@@ -40,6 +41,7 @@ class Teacher(Task):
     norm: float = 1.0
     design: str = "gaussian"
     options_of_unit: Mapping[str, Any] = field(default_factory=dict)
+    split: bool = False
 
     def network(self) -> Network:
         """The teacher's architecture."""
@@ -55,10 +57,18 @@ class Teacher(Task):
         strengths = finite(numbers(self.strengths or [2.0**-k for k in range(self.count)], "strengths"), "strengths")
         require(len(strengths) == self.count, "strengths", f"{self.count} numbers, one a unit", self.strengths)
         u = positive(self.norm, "norm") * _spread(rng, self.count, math.prod(shapes["u"][1:]))
-        v = rng.standard_normal((self.count, math.prod(shapes["v"][1:])))
+        require(
+            not flag(self.split, "split") or self.outputs == self.count,
+            "outputs",
+            f"{self.count} when split, one a unit",
+            self.outputs,
+        )
+        v = rng.standard_normal((self.count, math.prod(shapes["v"][1:]) // (self.count if self.split else 1)))
         if v.shape[1] == 1:
             v = np.ones_like(v)
         v *= (strengths / np.linalg.norm(v, axis=1))[:, None]
+        if self.split:
+            v = v[:, :, None] * np.eye(self.count)[:, None]
         return {"u": u.reshape(shapes["u"]), "v": v.reshape(shapes["v"])}
 
     def data(self, seed: int) -> Data:

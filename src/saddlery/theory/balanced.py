@@ -69,7 +69,7 @@ def _imbalance(u: np.ndarray, v: np.ndarray, tolerance: float) -> float:
     if departure > tolerance * size:
         raise InputError(
             f"the weights must be balanced, W2'W2 - W1W1' = lambda I, but depart from it by {departure:.2e}"
-            f' ({departure / size:.1e} of their size); start from Initialization(kind="balanced", ...)'
+            f' ({departure / size:.1e} of their size); start from Initialization(kind="lambda_balanced", ...)'
             " or integrate the flow"
         )
     return constant
