@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from . import attention, conditions, diagonal, figure1, figure2, figure4, rules, theorems
+from . import (
+    agf,
+    attention,
+    basin,
+    conditions,
+    diagonal,
+    digits,
+    exhaustive,
+    figure1,
+    figure2,
+    figure4,
+    figure5,
+    figure6,
+    rules,
+    theorems,
+)
 from .base import STUDIES, Claim, Judged, Outcome, Study, run_study, write_claims
 
 __all__ = [
@@ -11,12 +26,18 @@ __all__ = [
     "Judged",
     "Outcome",
     "Study",
+    "agf",
     "attention",
+    "basin",
     "conditions",
     "diagonal",
+    "digits",
+    "exhaustive",
     "figure1",
     "figure2",
     "figure4",
+    "figure5",
+    "figure6",
     "rules",
     "run_study",
     "theorems",

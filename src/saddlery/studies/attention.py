@@ -9,6 +9,7 @@ import numpy as np
 
 from ..driver import Stop
 from ..experiments import Experiment
+from ..plots.axes import MUTED
 from ..rules import GradientFlow
 from ..runs import train
 from ..stage import certify
@@ -60,9 +61,9 @@ def measure(experiment: Experiment) -> Row:
 def draw(rows: Sequence[Row], axes: Axes) -> None:
     for row in rows:
         height = [2 * saddle_losses()[m] for m in row["eigenvectors"]]
-        axes.plot([row["rank"]] * len(height), height, "o", alpha=0.4, color="#1b4965")
+        axes.plot([row["rank"]] * len(height), height, "o", alpha=0.4, color="C0")
     for loss in saddle_losses():
-        axes.axhline(2 * loss, color="#888888", linewidth=0.6)
+        axes.axhline(2 * loss, color=MUTED, linewidth=0.6)
     axes.set_xlabel("rank of key and query")
     axes.set_ylabel("losses of the fixed points visited")
 

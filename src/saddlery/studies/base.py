@@ -69,7 +69,7 @@ class Judged:
 class Study:
     """design: from a number of seeds the labelled experiments. measure: numbers of one. draw: the figure of all rows.
 
-    quick, full: seeds of the two sizes.
+    quick, full: seeds of the two sizes. notes: from all rows what else was seen, in sentences, shown under the claims.
     """
 
     name: str
@@ -80,6 +80,7 @@ class Study:
     draw: Callable[[Sequence[Row], Axes], None]
     quick: int
     full: int
+    notes: Callable[[Sequence[Row]], Sequence[str]] = lambda rows: ()
 
     def __post_init__(self) -> None:
         STUDIES[self.name] = self
@@ -100,7 +101,8 @@ class Outcome:
         return columns, [[j.claim, j.verdict, j.measured, j.uncertainty, j.seeds, j.criterion] for j in self.judged]
 
     def __repr__(self) -> str:
-        notes = "".join(f"\nnot measured: {words}" for words in self.failed)
+        said = "".join(f"\n{words}" for words in self.study.notes(self.rows))
+        notes = said + "".join(f"\nnot measured: {words}" for words in self.failed)
         return f"{self.study.name}: {self.study.title}\n{text_table(*self.table())}{notes}"
 
     def _repr_html_(self) -> str:

@@ -54,7 +54,7 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
     for k, name in enumerate(NETWORKS):
         for row in rows:
             if row["network"] == name:
-                axes.plot([k] * len(row["levels"]), row["levels"], "o", color="#1b4965", alpha=0.4, markersize=5)
+                axes.plot([k] * len(row["levels"]), row["levels"], "o", color="C0", alpha=0.4, markersize=5)
     axes.set_xticks(range(len(NETWORKS)), [n.replace("_", "\n") for n in NETWORKS], fontsize=7)
     axes.set_ylabel("losses of the fixed points, of the first")
 

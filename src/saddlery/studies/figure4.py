@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..experiments import Experiment
+from ..plots.axes import MUTED
 from ..runs import train
 from ..units import make
 from ..visits import visit
@@ -48,10 +49,10 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
     names = (*VISITING, *PASSING)
     for k, name in enumerate(names):
         values = of(rows, "distance", unit=name)
-        axes.plot([k] * len(values), values, "o", alpha=0.5, color="#1b4965" if name in VISITING else "#bc4b51")
+        axes.plot([k] * len(values), values, "o", alpha=0.5, color="C0" if name in VISITING else "C1")
     axes.set_xticks(range(len(names)), names)
     axes.set_yscale("log")
-    axes.axhline(NEAR, color="#888888", linewidth=0.8)
+    axes.axhline(NEAR, color=MUTED, linewidth=0.8)
     axes.set_ylabel("closest approach, of the fixed point's norm")
 
 
