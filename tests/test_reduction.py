@@ -8,7 +8,9 @@ import pytest
 
 from planted import random_fixed_point
 from saddlery import units
-from saddlery.networks import flatten
+from saddlery.checks import InputError
+from saddlery.networks import Layer, Network, flatten
+from saddlery.objectives import Data, objective
 from saddlery.symmetry import effective_units, embed, reduce
 from saddlery.symmetry.effective import count_rays
 from test_embedding import DEEP, narrow
@@ -106,3 +108,19 @@ def test_permuting_units_changes_nothing(name):
     first, second = reduce(subject, theta, tolerance=0.1), reduce(subject, shuffled, tolerance=0.1)
     assert first.widths == second.widths
     assert first.error == pytest.approx(second.error, abs=1e-9)
+
+
+def test_units_that_a_residual_layer_adds_to_are_kept():
+    """(b) Their number is the dimension of what the skip connection carries; the other layers are reduced, the map unchanged."""
+    linear = units.make("linear")
+    layers = (Layer(linear, 3, mixes=False), Layer(linear, 4, residual=True), Layer(linear, 5))
+    rng = np.random.default_rng(0)
+    data = Data((3,), 2, rng.standard_normal((20, 3)), rng.standard_normal((20, 2)))
+    subject = objective(Network(layers), data)
+    theta = rng.standard_normal(subject.size)
+    found = reduce(subject, theta, tolerance=1e-9)
+    assert found.widths == (3, 3, 2) and found.error < 1e-9 and found.constructions[0] == "none"
+    with pytest.raises(InputError, match="width of layer 0 must be the 3 units that a residual layer adds to"):
+        reduce(subject, theta, widths=(1, 1, 1))
+    with pytest.raises(InputError, match="width of layer 0 must be the 3 units"):
+        embed(subject.network, subject.params(theta), 6)

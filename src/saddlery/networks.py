@@ -218,6 +218,11 @@ class Network:
         widths[index] = width
         return self.with_widths(widths), tuple(new)
 
+    def streams(self, index: int) -> bool:
+        """Whether the units of a layer are themselves what the next, residual layer adds to: their number is then fixed."""
+        after = self.layers[index + 1] if index + 1 < len(self.layers) else None
+        return not self.layers[index].mixes and after is not None and after.residual
+
     def _channels(self, params: Params, index: int) -> tuple[Array, Array]:
         """The next layer's weights as (H', H, entries a channel), and its entries tied to no channel."""
         after = params[index + 1]["u"]

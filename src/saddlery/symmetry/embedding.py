@@ -146,6 +146,8 @@ def embed(
         require(
             target >= layer.width, f"width of layer {index}", f"at least the narrow network's {layer.width}", target
         )
+        fixed = f"the {layer.width} units that a residual layer adds to"
+        require(target == layer.width or not network.streams(index), f"width of layer {index}", fixed, target)
         chosen = construction or richest(layer.unit)
         if target > layer.width and not applies(layer.unit, chosen):
             raise InputError(

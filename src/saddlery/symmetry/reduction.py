@@ -67,6 +67,8 @@ def reduce(
     rays, others by merging equal units and dropping silent ones: what embedding can have made. Coincidences outside Theorem 1
     are not looked for (the quadratic units u and -u, or u and 2u, count as two). widths: take these instead of searching.
 
+    Units that a residual layer adds to are all kept.
+
     Raises InputError for a state of the wrong size. Cost: (widths found + 1) passes over the samples a layer.
 
     Example
@@ -103,6 +105,10 @@ def _reduce_layer(
     network = current.network
     wide = sides(network, params, index)
     unit = network.layers[index].unit
+    if network.streams(index):
+        fixed = f"the {len(wide[0])} units that a residual layer adds to"
+        require(width in (None, len(wide[0])), f"width of layer {index}", fixed, width)
+        return current, params, "none"
     candidates = range(len(wide[0]) + 1) if width is None else [width]
     best: tuple[Objective, Params] | None = None
     for count in candidates:
