@@ -107,5 +107,5 @@ STUDY = Study(
     ),
     draw,
     quick=2,
-    full=20,
+    full=40,
 )

@@ -66,5 +66,5 @@ STUDY = Study(
     ),
     draw,
     quick=4,
-    full=20,
+    full=40,
 )

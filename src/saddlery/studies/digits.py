@@ -227,15 +227,9 @@ def _over_pairs(rows: Sequence[Row], quantity: str, unit: str) -> list[float]:
 
 
 def _pairs_claim(unit: str, quantity: str, sentence: str, words: str, low: float, high: float) -> Claim:
-    return Claim(
-        f"digits_pairs.{unit}.{quantity}",
-        sentence,
-        PAPER,
-        words + ", mean over pairs",
-        low,
-        high,
-        lambda rows: _over_pairs(rows, quantity, unit),
-    )
+    values = lambda rows: of(rows, quantity, unit=unit) if quantity == "plateaus" else _over_pairs(rows, quantity, unit)
+    words += " of every seed" if quantity == "plateaus" else ", mean over pairs"
+    return Claim(f"digits_pairs.{unit}.{quantity}", sentence, PAPER, words, low, high, values)
 
 
 PAIRS_STUDY = Study(

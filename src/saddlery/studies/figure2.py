@@ -118,7 +118,7 @@ FIGURE2A = Study(
     ),
     draw_a,
     quick=4,
-    full=20,
+    full=40,
 )
 
 # ----------------------------------------------------------------- B: data spectrum
@@ -200,7 +200,7 @@ FIGURE2B = Study(
     ),
     draw_b,
     quick=3,
-    full=20,
+    full=40,
 )
 
 # ------------------------------------------------------ C: initialization structure
@@ -261,7 +261,7 @@ FIGURE2C = Study(
     ),
     draw_c,
     quick=4,
-    full=20,
+    full=40,
 )
 
 # ---------------------------------------------------------- D: initialization scale
@@ -317,5 +317,5 @@ FIGURE2D = Study(
     ),
     draw_d,
     quick=4,
-    full=20,
+    full=40,
 )

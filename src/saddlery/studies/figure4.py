@@ -77,5 +77,5 @@ STUDY = Study(
     tuple(_claim(name) for name in (*VISITING, *PASSING)),
     draw,
     quick=3,
-    full=20,
+    full=40,
 )

@@ -208,5 +208,5 @@ STUDY = Study(
     tuple(claim for name in NETWORKS for claim in _claim(name)),
     draw,
     quick=2,
-    full=20,
+    full=40,
 )

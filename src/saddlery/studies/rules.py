@@ -187,6 +187,6 @@ STUDY = Study(
     ),
     draw,
     quick=3,
-    full=20,
+    full=40,
     notes=_notes,
 )
