@@ -54,6 +54,19 @@ def test_a_session(trained, capsys):
     assert code == 0 and (trained / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_pages_of_predictions_and_of_the_graph(trained, tmp_path, capsys):
+    """Beside the record and the table, which stay as they are."""
+    page = tmp_path / "pages" / "beside.html"
+    code, out, err = run(capsys, "compare", trained, "--page", page, "--json")
+    theories = [entry["theory"] for entry in json.loads(out)["comparisons"]]
+    text = page.read_text(encoding="utf-8")
+    assert code == 0 and f"page in {page}" in err and text.startswith("<!doctype html>")
+    assert [name for name in theories if f"<h2>{name}</h2>" not in text] == []
+    code, out, err = run(capsys, "graph", "linear", *SMALL[:2], "--page", tmp_path / "graph.html")
+    assert code == 0 and "strict saddle" in out
+    assert "4 fixed points, 4 paths" in (tmp_path / "graph.html").read_text(encoding="utf-8")
+
+
 def test_the_stable_record(trained, capsys):
     """Every field of the documented format, and null with a reason where a value does not exist."""
     (entry,) = json.loads(run(capsys, "certify", trained, "--json")[1])["runs"]
@@ -115,7 +128,7 @@ def test_first_sentence():
     assert first_sentence("Two\n    lines, no stop\n\n    more") == "Two lines, no stop"
 
 
-@pytest.mark.parametrize("command", ["tour", "train", "stages", "certify", "report", "list"])
+@pytest.mark.parametrize("command", ["tour", "train", "stages", "certify", "compare", "graph", "report", "list"])
 def test_help_has_an_example_and_the_codes(command, capsys):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
@@ -175,6 +188,11 @@ def test_the_version(capsys):
         (["certify", "nowhere"], 2, "must be a run folder or an experiment"),
         (["stages", "/"], 2, "not a complete run folder"),
         (["report", "linear", "--out", "/proc/nothing/x.html"], 3, "cannot be written"),
+        (["compare", "linear", "--page", "/proc/nothing/x.html"], 3, "cannot be written"),
+        (["graph", "linear", "--page", "/etc"], 3, "/etc is a folder, and a file is written here"),
+        (["graph", "linear", "--page", "x.html", "--out", "x.html"], 2, "--out and --page both name x.html"),
+        (["compare", "linear", "--page", ""], 2, "must not be empty"),
+        (["report", "linear", "--page", "x.html"], 2, "option '--page' is not known"),
         (["train", "linear", "--out", "/proc/nothing"], 3, "cannot be written"),
         (["tour", "--out", "/"], 3, "is not a tour"),
         (["tour", "--out", "/etc/hostname"], 3, "is a file"),

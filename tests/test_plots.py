@@ -5,18 +5,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 
-from saddlery import Experiment, plots, stages, train
+from saddlery import Experiment, plots, saddle_graph, stages, train
 from saddlery.checks import InputError
+from saddlery.graph import Edge, Node, SaddleGraph, Step
 from saddlery.plots import spectra
 from saddlery.plots import units as unit_pictures
 from saddlery.plots.axes import INK, VERMILION
+from saddlery.predictions import PredictedStage, Prediction, compare, predict
 from saddlery.stage import Stages, certify
 from saddlery.stage import stages as find_stages
 from saddlery.units import attention, convolution, dense, in_context
@@ -68,7 +73,7 @@ def fake(flow_time, loss, spans=(), last="end"):
 
 @pytest.fixture(scope="module", autouse=True)
 def a_run(linear):
-    fake.run = linear.run
+    fake.run, fake.stages = linear.run, linear
 
 
 def lines(axes, colour):
@@ -365,3 +370,236 @@ def test_missing_matplotlib_is_said_with_the_remedy(monkeypatch):
 )
 def test_times_are_written_for_people(value, words):
     assert plots.readable(value) == words
+
+
+# ------------------------------------------------- predictions beside a run
+@pytest.fixture(scope="module")
+def beside(linear):
+    return compare(predict("linear", theory="linear modes")[0], linear)
+
+
+def by_label(axes, words):
+    return [line for line in axes.get_lines() if line.get_label() == words]
+
+
+def horizontal(axes) -> list[float]:
+    """Heights of the lines across the whole axes."""
+    return [line.get_ydata()[0] for line in axes.get_lines() if tuple(line.get_xdata()) == (0, 1)]
+
+
+def test_a_comparison_draws_the_numbers_of_its_table(beside, linear):
+    axes = plots.comparison(beside)
+    (curve,) = by_label(axes, "run")
+    t = linear.run.trajectory
+    np.testing.assert_array_equal(curve.get_xydata(), np.column_stack([t.flow_time, t.loss]))
+    np.testing.assert_allclose(horizontal(axes), [0.58, 0.08, 0.0], atol=1e-12)  # closed form: 1^2/2 + 0.4^2/2
+    points = {tuple(line.get_xydata()[0]) for line in axes.get_lines() if len(line.get_xydata()) == 1}
+    spans = [line.get_xydata() for line in axes.get_lines() if line.get_linewidth() == 3]
+    for stage, height, span in zip(beside.stages[1:], (0.33, 0.04), spans, strict=True):
+        p = stage.predicted
+        for time in (p.jump, p.mean, stage.jump):
+            assert any(abs(x - time) < 1e-12 and abs(y - height) < 1e-9 for x, y in points)
+        np.testing.assert_allclose(span, [[p.low, height], [p.high, height]])
+        assert np.interp(stage.jump, t.flow_time, t.loss) == pytest.approx(
+            height, rel=1e-2
+        )  # (d) on the run's own curve
+
+
+def test_a_comparison_names_its_axes_its_stages_and_its_errors(beside):
+    axes = plots.comparison(beside)
+    assert axes.get_ylabel() == "loss (½ mean |y − f|²)" and axes.get_xlabel().startswith(
+        "flow time (learning rate × steps)"
+    )
+    assert sorted(labels(axes)) == sorted(["0 units", "1 unit", "2 units", "+0.05%", "+0.04%"])
+    assert legend(axes) == [
+        "run",
+        "fixed points, linear modes",
+        "90% of draws",
+        "mean of draws",
+        "jump of the run",
+        "predicted jump",
+    ]
+
+
+def compared(losses, jumps, spread=0.0, measured=None, **changes):
+    """A made-up prediction beside a run that jumps at these times."""
+    t = np.geomspace(0.1, 2 * max(jumps), 2000)
+    steps = np.array(losses)[np.searchsorted(jumps if measured is None else measured, t)]
+    stages = [PredictedStage(losses[0], (0,))] + [
+        PredictedStage(loss, (k + 1,), jump, jump, (1 - spread) * jump, (1 + spread) * jump)
+        for k, (loss, jump) in enumerate(zip(losses[1:], jumps, strict=True))
+    ]
+    prediction = Prediction("made up", "nobody", "nothing", tuple(stages), **changes)
+    return compare(prediction, fake(t, steps))
+
+
+def boxes(axes):
+    axes.figure.canvas.draw()
+    return [text.get_window_extent() for text in axes.texts if text.get_text()]
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 30])
+@pytest.mark.parametrize("growth", [1.02, 1.2, 2.0])
+def test_words_never_cover_each_other(count, growth):
+    jumps = [100 * growth**k for k in range(count)]
+    axes = plots.comparison(compared(list(0.9 ** np.arange(count + 1)), jumps, spread=0.3))
+    assert len(horizontal(axes)) == count + 1
+    found = boxes(axes)
+    assert not [1 for k, a in enumerate(found) for b in found[:k] if a.overlaps(b)]
+
+
+def test_time_is_logarithmic_where_predicted_jumps_crowd():
+    losses = [1.0, 0.8, 0.6, 0.4, 0.2]
+    near, even = compared(losses, [10.0, 12.0, 15.0, 900.0]), compared(losses, [10.0, 20.0, 30.0, 40.0])
+    assert plots.comparison(near).get_xscale() == "log" and plots.comparison(even).get_xscale() == "linear"
+    assert plots.comparison(near).get_xlim()[0] < 10
+
+
+def test_a_jump_beyond_the_run_is_shown(beside):
+    late = replace(
+        beside.prediction, stages=(*beside.prediction.stages[:2], replace(beside.prediction.stages[2], jump=400.0))
+    )
+    axes = plots.comparison(compare(late, fake.stages))
+    assert axes.get_xlim()[1] > 400 and "cropped" not in axes.get_xlabel()
+
+
+def test_the_exact_curve_of_a_theory_is_dashed(beside):
+    times, loss = np.linspace(0, 30, 40), np.linspace(0.58, 0, 40)
+    exact = replace(beside, prediction=replace(beside.prediction, curve=(times, loss)))
+    (line,) = by_label(plots.comparison(exact), "theory")
+    np.testing.assert_array_equal(line.get_xydata(), np.column_stack([times, loss]))
+    assert line.is_dashed()
+
+
+def test_stages_that_were_not_seen_say_so():
+    axes = plots.comparison(compared([1.0, 0.5, 0.0], [10.0, 20.0]))  # the made-up run has no plateaus at all
+    assert "1 unit, not seen" in labels(axes)
+
+
+@pytest.mark.parametrize(
+    "stages", [(), (PredictedStage(1.0, (0,)),), (PredictedStage(1.0, (0,)), PredictedStage(0.5, (1,)))]
+)
+def test_a_prediction_without_jumps_is_drawn(stages):
+    """No stage, one, and one whose time the theory does not say."""
+    plots.comparison(
+        compare(Prediction("made up", "nobody", "nothing", stages), fake([0.0, 1.0], [1.0, 1.0]))
+    ).figure.canvas.draw()
+
+
+# ------------------------------------------------------------------- the graph
+VERDICTS = ("degenerate saddle", "strict saddle", "minimum")
+
+
+def made_graph(nodes, edges):
+    """Nodes of (units, loss); edges of (start, end, utility)."""
+    made = tuple(
+        Node(units, loss, np.zeros(1), SimpleNamespace(verdict=VERDICTS[k % 3], index=0), None)
+        for k, (units, loss) in enumerate(nodes)
+    )
+    return SaddleGraph(made, tuple(Edge(a, b, utility, 2, 2 * utility, None) for a, b, utility in edges), True, ())
+
+
+def cube(values):
+    """(a) The fixed points of a linear network and what connects them."""
+    sets = sorted((len(s), s) for k in range(len(values) + 1) for s in combinations(range(len(values)), k))
+    nodes = [(k, 0.5 * sum(values[i] ** 2 for i in range(len(values)) if i not in s)) for k, s in sets]
+    places = {s: k for k, (_, s) in enumerate(sets)}
+    edges = [
+        (places[s], places[tuple(sorted((*s, i)))], 0.5 * values[i])
+        for _, s in sets for i in range(len(values)) if i not in s
+    ]  # fmt: skip
+    return made_graph(nodes, edges)
+
+
+def arrows(axes):
+    return [patch for patch in axes.patches if isinstance(patch, FancyArrowPatch)]
+
+
+def offsets(axes, words):
+    (found,) = [c for c in axes.collections if c.get_label() == words]
+    return np.asarray(found.get_offsets())
+
+
+def test_a_graph_draws_its_nodes_by_units_and_loss():
+    subject = cube((1.0, 0.5, 0.25))
+    axes = plots.graph(subject)
+    assert axes.get_xlabel() == "units of the narrow network"
+    assert axes.get_ylabel() == "loss of the fixed point (mean over samples)"
+    for verdict in VERDICTS:
+        expected = [(n.units, n.loss) for n in subject.nodes if n.certificate.verdict == verdict]
+        np.testing.assert_allclose(offsets(axes, verdict), expected)
+    assert sorted(labels(axes)) == sorted(f"{k}: {n.loss:.3g}" for k, n in enumerate(subject.nodes))
+    assert len(arrows(axes)) == 12
+
+
+def test_arrows_are_as_thick_as_their_utility():
+    axes = plots.graph(cube((1.0, 0.5, 0.25)))
+    widths = sorted({round(a.get_linewidth(), 9) for a in arrows(axes)})
+    step = 2.4 - 0.5  # thick - thin
+    assert widths == pytest.approx([0.5 + step * u for u in (0.25, 0.5, 1.0)])
+    assert legend(axes)[-2:] == ["escape of utility 0.5", "escape of utility 0.125"]
+
+
+def test_the_route_of_a_run_stands_out():
+    subject = cube((1.0, 0.5))
+    steps = [Step(node, None) for node in (0, 2, None, 3)]  # one stage is of no node
+    axes = plots.graph(subject, route=steps)
+    taken = [a for a in arrows(axes) if to_hex(a.get_edgecolor()) == INK]
+    assert len(taken) == 2 and len(arrows(axes)) == 4
+    rings = [c for c in axes.collections if not c.get_facecolor().size]
+    np.testing.assert_allclose(
+        rings[0].get_offsets(), [(subject.nodes[k].units, subject.nodes[k].loss) for k in (0, 2, 3)]
+    )
+    jumped = plots.graph(subject, route=[Step(0, None), Step(3, None)])
+    assert [a.get_linestyle() for a in arrows(jumped) if to_hex(a.get_edgecolor()) == INK] == [":"]
+
+
+@pytest.mark.parametrize("values", [(1.0,), (1.0, 0.9), (1.0, 0.5, 0.25), (1.0, 0.8, 0.6, 0.5), (1.0, 1.0, 1.0, 1.0)])
+def test_labels_of_a_graph_never_cover_each_other(values):
+    axes = plots.graph(cube(values))
+    found = boxes(axes)
+    assert not [1 for k, a in enumerate(found) for b in found[:k] if a.overlaps(b)]
+    named = [int(k) for text in labels(axes) for line in text.split("\n") for k in line.split(":")[0].split(",")]
+    assert sorted(named) == list(range(2 ** len(values)))
+
+
+def test_labels_of_neighbours_in_loss_are_moved_apart():
+    nodes = [(0, 1.0), *((1, 0.4 + 0.033 * k) for k in range(5)), (2, 0.0)]
+    found = boxes(plots.graph(made_graph(nodes, [])))
+    assert len(found) == 7 and not [1 for k, a in enumerate(found) for b in found[:k] if a.overlaps(b)]
+
+
+def test_nodes_of_one_loss_stand_side_by_side():
+    axes = plots.graph(made_graph([(0, 1.0), (1, 0.5), (1, 0.5), (2, 0.0)], [(0, 1, 0.5), (0, 2, 0.5)]))
+    placed = np.vstack([offsets(axes, verdict) for verdict in VERDICTS])
+    assert len(np.unique(placed.round(6), axis=0)) == 4 and "1, 2: 0.5" in labels(axes)
+
+
+def test_a_graph_of_one_node_is_drawn():
+    axes = plots.graph(made_graph([(0, 0.0)], []))
+    axes.figure.canvas.draw()
+    assert labels(axes) == ["0: 0"]
+
+
+def test_a_real_graph_is_drawn():
+    e = Experiment.named("linear")
+    subject = saddle_graph(e.replace(network=e.network.with_widths([2])))
+    assert labels(plots.graph(subject)) == ["0: 0.58", "1: 0.08", "2: 0.5", "3: 0"]
+
+
+def test_misuse_of_comparison_and_graph(beside):
+    with pytest.raises(InputError, match=r"a Comparison, got 'Prediction'; pass compare\(prediction, stages\(run\)\)"):
+        plots.comparison(beside.prediction)
+    with pytest.raises(InputError, match="a SaddleGraph, got 'str'"):
+        plots.graph("linear")
+    with pytest.raises(InputError, match="the route must be through the 1 nodes of this graph, got node 3"):
+        plots.graph(made_graph([(0, 1.0)], []), route=[Step(3, None)])
+
+
+def test_neither_touches_global_style(beside):
+    before = dict(matplotlib.rcParams)
+    axes = Figure().add_subplot()
+    assert plots.comparison(beside, axes) is axes
+    other = Figure().add_subplot()
+    assert plots.graph(cube((1.0, 0.5)), other) is other
+    assert dict(matplotlib.rcParams) == before

@@ -128,6 +128,15 @@ def test_quadratic_of_any_index_is_solved_in_one_step(size, seed):
     assert found.distance == pytest.approx(np.linalg.norm(found.point - start))
 
 
+def test_steps_in_a_tiny_radius():
+    """(b) A damped step is as long as the radius, also where rounding is all that tells the two ends of its bracket apart."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        model = refinement._Linear(rng.uniform(0.5, 2, 2), np.eye(2), rng.standard_normal(2))
+        radius = 10.0 ** -rng.uniform(12, 17)
+        assert np.linalg.norm(model.within(radius)) == pytest.approx(radius, rel=1e-3)
+
+
 @pytest.mark.parametrize("free", [False, True])
 def test_flat_directions_are_left_alone(free):
     """Oracle (a): the nearest zero of a singular saddle differs from the start by nothing in the kernel."""

@@ -10,9 +10,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from saddlery import Experiment, report, train
+from saddlery import Experiment, compare, predict, report, saddle_graph, train
 from saddlery.certificates import Certificate
 from saddlery.checks import InputError, StorageError
+from saddlery.records import number
 from saddlery.report import sections
 from saddlery.stage import Stages, certify
 from saddlery.stage import stages as find_stages
@@ -299,6 +300,100 @@ def test_reports_are_written_whole(linear, tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["run.html"]
     report.write_report([linear, without(linear)], path)
     assert Page(path.read_text(encoding="utf-8")).text["title"] == ["A tour of saddles"]
+
+
+# -------------------------------------------- predictions beside a run, graphs
+@pytest.fixture(scope="module")
+def beside(linear):
+    return [compare(prediction, linear) for prediction in predict("linear")]
+
+
+@pytest.fixture(scope="module")
+def saddles():
+    e = Experiment.named("linear")
+    e = e.replace(network=e.network.with_widths([3]))
+    return saddle_graph(e), e
+
+
+def cells(text: str) -> list[str]:
+    return re.findall(r"<td>([^<]*)</td>", text)
+
+
+def test_a_page_of_comparisons_has_a_figure_and_the_table_of_every_theory(beside, linear):
+    text = report.comparisons_page(beside)
+    page = Page(text)
+    assert [words.strip() for words in page.text["h2"]] == [c.prediction.theory for c in beside]
+    assert len(page.all("svg")) == len(page.all("table")) == len(page.all("figure")) == len(beside) > 2
+    assert cells(text) == [number(cell) for c in beside for row in c.table()[1] for cell in row]
+    for c in beside:
+        assert f"fixed points, {c.prediction.theory}" in page.text["text"]
+        assert f"{c.prediction.source}; {c.prediction.limit}." in page.words
+    assert page.text["title"] == ["linear, predictions beside a run of saddlery"]
+    assert linear.run.experiment.to_toml() in "".join(page.text["pre"])
+
+
+def test_plateaus_that_were_not_predicted_stand_out(beside):
+    one, two = replace(beside[0], extra=1), replace(beside[0], extra=2)
+    assert "1 plateau of the run was not predicted." in report.comparisons_page([one])
+    assert "2 plateaus of the run were not predicted." in report.comparisons_page([two])
+    assert 'role="note"' not in report.comparisons_page(beside[:1])
+
+
+def test_a_page_of_a_graph_has_its_figure_its_nodes_and_its_paths(saddles):
+    graph, e = saddles
+    text = report.graph_page(graph, e)
+    page = Page(text)
+    assert len(page.all("svg")) == 1 and len(page.all("table")) == 2
+    nodes = [number(cell) for row in graph.table()[1] for cell in row]
+    assert cells(text)[: len(nodes)] == nodes
+    assert cells(text)[len(nodes) :][:7] == ["0", "1", "0.5", "2", "1", "0.58", "0.08"]  # (a) s/2, s, and what is left
+    assert "4 fixed points, 4 paths" in page.words and "units of the narrow network" in page.text["text"]
+    assert e.to_toml() in "".join(page.text["pre"]) and 'role="note"' not in text
+
+
+def test_an_unfinished_graph_says_so(saddles):
+    graph, e = saddles
+    text = report.graph_page(replace(graph, complete=False, failures=("an escape <b>ran off</b>",)), e)
+    assert "Not all escapes were followed: raise the budget." in text
+    assert "Not followed: an escape <b>ran off</b>" in Page(text).words and not Page(text).all("b")
+    assert Page(report.graph_page(replace(graph, edges=()), e)).words.count("0 paths") == 1
+
+
+def test_these_pages_are_self_contained_accessible_and_repeatable(beside, saddles):
+    for make in (lambda: report.comparisons_page(beside), lambda: report.graph_page(*saddles)):
+        text = make()
+        page = Page(text)
+        assert not re.search(r"https?:|//[a-z]|@import|@font-face|javascript:", text)
+        for tag in ("script", "link", "img", "iframe", "object", "image", "base", "form"):
+            assert not page.all(tag), tag
+        ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+        assert len(ids) == len(set(ids)) and set(re.findall(r"url\(#([^)]*)\)", text)) <= set(ids)
+        assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.all("svg"))
+        assert all(th.get("scope") in ("col", "row", "rowgroup") for th in page.all("th"))
+        assert len(page.all("caption")) == len(page.all("table")) and len(page.all("h1")) == 1
+        body = re.sub(r"\(#[^)]*\)|href=\"#[^\"]*\"", "", text.split("</style>", 1)[1])
+        assert "var(--ink)" in body and not re.search(r"#[0-9a-f]{6}\b(?!-)", body)
+        assert make() == text
+
+
+def test_names_on_these_pages_are_escaped(beside, saddles):
+    named = Experiment.named("linear").replace(name=NASTY, description=NASTY)
+    prediction = replace(beside[0].prediction, theory=NASTY, source=NASTY, limit=NASTY)
+    found = replace(beside[0], prediction=prediction, run=replace(beside[0].run, experiment=named))
+    for text in (report.comparisons_page([found]), report.graph_page(saddles[0], named)):
+        page = Page(text)
+        assert not page.all("script") and not page.all("img") and NASTY in page.words
+
+
+def test_misuse_of_these_pages(beside, saddles):
+    with pytest.raises(InputError, match=r"comparisons must be at least one, got \[\]"):
+        report.comparisons_page([])
+    with pytest.raises(InputError, match="comparisons must be of one run, got 2; write one page for each"):
+        report.comparisons_page([beside[0], replace(beside[0], run=replace(beside[0].run))])
+    with pytest.raises(InputError, match="a page of comparisons must be made of Comparisons, got 'str'"):
+        report.comparisons_page(["linear"])
+    with pytest.raises(InputError, match="a page of a graph must be made of a SaddleGraph, got 'str'"):
+        report.graph_page("linear", saddles[1])
 
 
 def test_bad_input_is_named(linear, tmp_path):

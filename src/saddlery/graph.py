@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
 from .certificates import Certificate, certify_state
 from .checks import NumericalError, Words, require, whole
 from .experiments import Experiment
-from .narrow import Narrow, Sides, state_of
+from .narrow import Narrow, Sides, state_of, with_units
 from .objectives import Objective
 from .precision import in_float64
 from .records import html_table, plain, text_table
@@ -24,6 +25,7 @@ from .stage import Stages
 from .symmetry import leading_tensor, nearest_of_width, utility_maxima
 
 SAME = 1e-6  # of the targets: two maps that differ by less are one
+EQUAL = 1e-6  # relative difference of utilities that are one
 ZERO = 1e-7  # of the first utility: below, a direction does not escape
 BEGIN = 5.0  # times the size at which units join predictions: escapes that are not the fastest are left sooner by noise
 REST = 1e-3  # of the largest gradient: a path ends where the flow is first as calm, before noise has left its manifold
@@ -109,7 +111,8 @@ def saddle_graph(
     starts. One layer of units with a silent point; at most `budget` nodes are left, those of lowest width first. progress:
     called with (nodes left, nodes found).
 
-    Raises InputError for other networks. Cost: one flow of a narrow network an edge, one certificate a node.
+    Raises InputError for other networks, and where equal singular values or eigenvalues leave a continuum of saddles.
+    Cost: one flow of a narrow network an edge, one certificate a node.
 
     Example
     -------
@@ -123,6 +126,8 @@ def saddle_graph(
     require(single, "the network", "one sum of units", network.architecture, "deep networks have no saddle graph yet")
     unit = network.layers[0].unit
     require(unit.symmetry.degree is not None, "units", "with a silent point and a leading degree", unit)
+    remedy = 'its coordinates join one by one within it: predict(experiment, theory="diagonal jumps") has their saddles'
+    require(not unit.separable, "units", "whole", unit, remedy)
     whole(budget, "budget")
     objective = experiment.objective()
     nodes, edges, failures = [_node(objective, Narrow.nothing(objective))], [], []
@@ -131,9 +136,9 @@ def saddle_graph(
         node = nodes[left]
         found = _escapes(node.narrow) if node.units < network.widths[0] else []
         first = first or max((size for size, _ in found), default=0.0)
+        found = [(size, direction) for size, direction in found if size > ZERO * first]
+        _demand_isolated(node.narrow, found, left)
         for k, (size, direction) in enumerate(found):
-            if size <= ZERO * first:
-                continue
             order = (unit.symmetry.degree or 0) + 1
             amplitude = BEGIN * node.narrow.size_to_join(size / first, order)
             try:
@@ -172,12 +177,11 @@ def _place(objective: Objective, nodes: list[Node], narrow: Narrow) -> int:
 def _escapes(narrow: Narrow) -> list[tuple[float, Sides]]:
     """(utility, unit direction (u, v) of size one) of the critical points of a new unit's utility, highest first."""
     unit = narrow.objective.network.layers[0].unit
-    degree = unit.symmetry.degree
     if unit.symmetry.linear:
         q, s, rt = np.linalg.svd(leading_tensor(narrow.objective, narrow.state), full_matrices=False)
         half = np.sqrt(0.5)
         return [(0.5 * float(x), (half * b[None], half * a[None])) for x, a, b in zip(s, q.T, rt, strict=True)]
-    if degree == 2 and unit.smooth and narrow.sides()[1].shape[1] == 1:
+    if _spectral(narrow):
         values, vectors = np.linalg.eigh(leading_tensor(narrow.objective, narrow.state)[0])
         u, v = np.sqrt(2 / 3), np.sqrt(1 / 3)
         found = [
@@ -188,13 +192,41 @@ def _escapes(narrow: Narrow) -> list[tuple[float, Sides]]:
     return [(m.value, (m.u[None], m.v[None])) for m in utility_maxima(narrow.objective, narrow.state)]
 
 
+def _spectral(narrow: Narrow) -> bool:
+    """Whether escapes are all singular pairs, or all eigenvectors, of the residual correlation."""
+    unit = narrow.objective.network.layers[0].unit
+    quadratic = unit.symmetry.degree == 2 and unit.smooth and narrow.sides()[1].shape[1] == 1
+    return unit.symmetry.linear or quadratic
+
+
+def _demand_isolated(narrow: Narrow, found: list[tuple[float, Sides]], node: int) -> None:
+    """Raise InputError where two singular pairs, or eigenvectors of one sign, have equal values and different maps."""
+    one = with_units(narrow.objective, 1)
+    linear = narrow.objective.network.layers[0].unit.symmetry.linear
+    small = 1e-3 * one.scales.weights
+    for (size, a), (other, b) in combinations(found, 2) if _spectral(narrow) else ():
+        if size - other > EQUAL * size or not (linear or np.sign(a[1]) == np.sign(b[1])):
+            continue
+        maps = [np.asarray(one.predictions(state_of(one, small * u, small * v))) for u, v in (a, b)]
+        same = np.linalg.norm(maps[1] - maps[0]) <= SAME * np.linalg.norm(maps[0])
+        words = Words(f"two of equal utility {size:.3g} from node {node}, and with them a continuum of saddles")
+        require(same, "escapes", "isolated", words, "break the tie in the data")
+
+
 def _faster(narrow: Narrow, found: list[tuple[float, Sides]]) -> Held | None:
-    """The faster escapes of units linear in u, on every unit: the path of a slower one does not move along them."""
-    if not found or not narrow.objective.network.layers[0].unit.symmetry.linear:
+    """The faster escapes, on every unit: the path of a slower one does not move along them. Of units of degree two only
+    their u, which grows as v u does."""
+    if not found or not _spectral(narrow):
         return None
     larger, units = narrow.with_room(narrow.count + 1), np.eye(narrow.count + 1)
-    rows = [state_of(larger, e[:, None] * u, e[:, None] * v) for _, (u, v) in found for e in units]
-    return Held(np.array(rows), 2 * max(size for size, _ in found))
+    if narrow.objective.network.layers[0].unit.symmetry.linear:
+        rows = [state_of(larger, e[:, None] * u, e[:, None] * v) for _, (u, v) in found for e in units]
+        return Held(np.array(rows), 2 * max(size for size, _ in found))
+    rows = [
+        state_of(larger, e[:, None] * u / np.linalg.norm(u), 0 * e[:, None] * v) for _, (u, v) in found for e in units
+    ]
+    value = max(size / (float(np.sum(u**2)) * float(np.abs(v).max())) for size, (u, v) in found)
+    return Held(np.array(rows), 2 * value * larger.scales.weights)
 
 
 # ------------------------------------------------------------- which path a run took

@@ -6,14 +6,16 @@ grown, all of them silent, so that one compiled program serves many widths.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .checks import NumericalError
 from .curvature import hessian
+from .fixed_points import fixed_point
 from .networks import flatten
 from .objectives import Objective
+from .precision import in_float64
 from .settling import REST, Held, Settled, settle
 from .symmetry import leading_tensor
 
@@ -96,6 +98,27 @@ class Narrow:
             settled = settle(larger, state_of(larger, u, v), rest=rest, held=held)
         except NumericalError as error:
             raise NumericalError(f"with {len(u)} units {error}") from None
+        if not np.array_equal(_first(larger, settled.end, len(u)), settled.end):
+            settled = _refined_alone(larger, settled, len(u))
         if not settled.refinement.converged:
             raise NumericalError(f"with {len(u)} units the flow ends at no fixed point: {settled.refinement}")
         return Narrow(larger, settled.end, len(u)), settled
+
+
+def _first(objective: Objective, state: np.ndarray, count: int) -> np.ndarray:
+    """The state with its units after the first `count` silent."""
+    network, params = objective.network, objective.params(state)
+    return state_of(objective, *(np.asarray(side(params, 0))[:count] for side in (network.incoming, network.outgoing)))
+
+
+@in_float64
+def _refined_alone(objective: Objective, settled: Settled, count: int) -> Settled:
+    """The same flow, its end refined in a network of these units alone: with silent ones beside them Newton's method has
+    found a fixed point of more units."""
+    network, params = objective.network, objective.params(settled.states[-1])
+    alone = with_units(objective, count)
+    sides = (np.asarray(side(params, 0), float)[:count] for side in (network.incoming, network.outgoing))
+    refinement = fixed_point(alone, state_of(alone, *sides), alone.scales.gradient, 1.0)
+    own = alone.params(refinement.point)
+    sides = (np.asarray(side(own, 0), float) for side in (network.incoming, network.outgoing))
+    return replace(settled, refinement=replace(refinement, point=state_of(objective, *sides)))

@@ -192,8 +192,8 @@ class _Linear(NamedTuple):
         length = float(np.linalg.norm(free))
         if not length > radius:
             return free
-        top = np.log(max(float(np.linalg.norm(self.values * self.coefficients)) / radius, 1e-300))
-        bottom = top - 70.0  # e-30 of the damping at which steepest descent fits in the radius
+        top = np.log(max(2 * float(np.linalg.norm(self.values * self.coefficients)) / radius, 1e-300))
+        bottom = top - 70.0  # e-30 of the damping at which steepest descent fits in half the radius, beyond rounding
         if self._excess(bottom, radius) <= 0:
             return free * (radius / length)
         damping = np.exp(float(brentq(self._excess, bottom, top, args=(radius,), xtol=1e-4)))  # pyright: ignore (stubs)

@@ -209,14 +209,16 @@ def compare(options: Namespace) -> int:
     """Put every prediction that applies beside a run."""
     from ..predictions import compare as put_beside
     from ..predictions import predict as predict_stages
+    from ..report import comparisons_page
 
-    target = file_to_write(Path(options.out)) if options.out else None
+    target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
     run, fresh = _run_of(options)
     predictions = predict_stages(run.experiment)
     found = _stages(run, fresh)
     compared = [put_beside(prediction, found) for prediction in predictions]
     record = {"comparisons": [c.record() for c in compared]}
     _write(record, target)
+    _write_page(page, lambda: comparisons_page(compared))
     show(options, record, "\n\n".join(map(repr, compared)))
     return DONE
 
@@ -224,15 +226,37 @@ def compare(options: Namespace) -> int:
 def graph(options: Namespace) -> int:
     """Find the saddles of an experiment and what connects them."""
     from ..graph import saddle_graph
+    from ..report import graph_page
 
-    target = file_to_write(Path(options.out)) if options.out else None
+    target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
     experiment = _experiment(options)
     with progress(f"graph {experiment.name}") as report_progress:
         found = saddle_graph(experiment, progress=lambda left, of: report_progress(left / of, f"{of} fixed points"))
     record = {"experiment": experiment.name, "seed": experiment.seed, **found.record()}
     _write(record, target)
+    _write_page(page, lambda: graph_page(found, experiment))
     show(options, record, repr(found))
     return DONE
+
+
+def _page_to_write(options: Namespace) -> Path | None:
+    """Where the page goes, found out before the work: a file of its own, and matplotlib to draw it."""
+    if not options.page:
+        return None
+    from ..plots import new_axes
+
+    if options.out and Path(options.out).absolute() == Path(options.page).absolute():
+        raise InputError(f"--out and --page both name {options.page}; give the page a file of its own")
+    new_axes()
+    return file_to_write(Path(options.page))
+
+
+def _write_page(target: Path | None, text: Callable[[], str]) -> None:
+    from ..store import write_text
+
+    if target is not None:
+        write_text(target, text())
+        say(f"page in {target}")
 
 
 def study(options: Namespace) -> int:

@@ -26,8 +26,14 @@ HELP = {
         "say beforehand which stages theory expects of an experiment, and when",
         "saddlery predict linear --set initialization.scale=1e-6",
     ),
-    "compare": ("put prediction and measurement of a run side by side", "saddlery compare runs/linear"),
-    "graph": ("find the saddles that can be reached from the origin, and what connects them", "saddlery graph relu"),
+    "compare": (
+        "put prediction and measurement of a run side by side",
+        "saddlery compare runs/linear --page beside.html",
+    ),
+    "graph": (
+        "find the saddles that can be reached from the origin, and what connects them",
+        "saddlery graph relu --page relu.html",
+    ),
     "study": (
         "measure the claims of a study, or of all; writes index.html and claims.json, and goes on where it stopped",
         "saddlery study theorem4 --out studies",
@@ -46,6 +52,10 @@ OUTS = {
     "study": "folder of the studies (default: studies); what was measured there before is not measured again",
     "report": "the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
     "list": "also write the list to this file (as JSON with --json)",
+}
+PAGES = {
+    "compare": "also write one self-contained HTML page, a figure and a table for each theory",
+    "graph": "also write one self-contained HTML page, a figure and tables",
 }
 OF_RUN = "train RUN, an experiment, with this seed; a finished run folder has its own"
 SEEDS = {
@@ -125,6 +135,8 @@ def build() -> tuple[Parser, dict[str, Parser]]:
             allow_abbrev=False,
         )
         _subject(sub, name)
+        if name in PAGES:
+            sub.add_argument("--page", metavar="FILE.html", type=_given, help=PAGES[name])
         sub.add_argument("--json", action="store_true", help="print the record as JSON on stdout")
         sub.add_argument("--out", metavar="PATH", type=_given, help=OUTS[name])
         sub.add_argument("--seed", type=_seed, metavar="N", help=SEEDS[name])

@@ -5,14 +5,18 @@ display: `loss_curve(run).figure.savefig("loss.pdf")`.
 """
 
 from .axes import Window, new_axes, readable, units_label, window
+from .comparison import comparison
 from .curves import loss_curve, singular_values, unit_norms
+from .graph import graph
 from .spectra import spectrum
 from .units import View, draw_units, has_kinks, head_directions, is_head, layer_sides, unit_weights, view
 
 __all__ = [
     "View",
     "Window",
+    "comparison",
     "draw_units",
+    "graph",
     "has_kinks",
     "head_directions",
     "is_head",

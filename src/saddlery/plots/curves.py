@@ -43,9 +43,14 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     axes.plot(t.flow_time, loss, color=INK, linewidth=1.7, solid_joinstyle="round", zorder=3)
     time_axis(axes, shown)
     _loss_limits(axes, loss[(t.flow_time <= shown.end) & np.isfinite(loss)], log)
-    axes.set_ylabel(LOSS_NAMES.get(run.objective().function.loss.name, "loss (mean over samples)"))
+    axes.set_ylabel(loss_label(run))
     name_bands(axes, stages, shown)
     return axes
+
+
+def loss_label(run: Run) -> str:
+    """What the loss of a run is."""
+    return LOSS_NAMES.get(run.objective().function.loss.name, "loss (mean over samples)")
 
 
 def _loss_limits(axes: Axes, values: np.ndarray, log: bool) -> None:

@@ -4,7 +4,7 @@ At a saddle with residual correlation R = E[r z'] (the leading form of a new uni
 Its part a_i along the leading singular pair, (r.u_i + q.v_i)/sqrt 2, grows like e^(sigma t) and lends the map the strength
 1/2 sum_i a_i^2 e^(2 sigma t): when that is of order one, the direction joins those that have been learned, and the network
 flows to rest on the manifold of its rank. The units' other parts go on as they are, and grow next with the next R.
-Equal singular values join together.
+Equal singular values join as one, each combination of them that grows by itself at its own time.
 Source: Zhang, Saxe & Latham (2026), eqs 10 and 12; Kunin et al. (2025), Conjecture 4.1, here with finite weights.
 """
 
@@ -19,11 +19,13 @@ from ..experiments import Experiment
 from ..narrow import Narrow
 from ..objectives import Objective
 from ..precision import in_float64
+from ..settling import Settled
 from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
 
 EQUAL = 1e-6  # relative difference of singular values that count as one
+BISECTIONS = 60
 RESTORED = 1e-6  # of the first correlation: a negative curvature within the learned units that counts as none
 LIMIT = "neglects what directions do to each other while small; exact as the initial scale goes to zero"
 
@@ -49,13 +51,25 @@ def _path(experiment: Experiment, objective: Objective) -> Iterator[PredictedSta
     leading = first = _leading(learned, width, None)
     demand(first is not None, "nothing is to be learned: the correlation of a new unit with the targets is zero")
     while leading is not None:
-        before, jumps = learned.loss, draws.escape(leading)
+        before, joined = learned.loss, draws.escape(leading)
         learned, settled = learned.join(leading.units())
-        jumps = jumps + settled.half_time(before)
+        jumps = _half_way(joined, settled, before)
         yield PredictedStage(learned.loss, (learned.count,), float(jumps[0]), *spread(jumps[1:]))
         leading = _leading(learned, width, first)
         if leading is not None:
             draws.follow(settled.flow_time, leading_tensor(learned.objective, settled.states), leading)
+
+
+def _half_way(joined: np.ndarray, settled: Settled, before: float) -> np.ndarray:
+    """When the loss is half-way down (M,), where equal directions join at times (M, n) and each then takes the path's course."""
+    end = settled.loss[-1] if settled.refinement.loss is None else settled.refinement.loss
+    left = (settled.loss - end) / (before - end)
+    low, high = joined.min(axis=1), joined.max(axis=1) + settled.flow_time[-1]
+    for _ in range(BISECTIONS):
+        middle = 0.5 * (low + high)
+        share = np.interp(middle[:, None] - joined, settled.flow_time, left, left=1.0, right=0.0).mean(axis=1)
+        low, high = np.where(share > 0.5, middle, low), np.where(share > 0.5, high, middle)
+    return 0.5 * (low + high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +95,7 @@ class _Leading:
 
     def excess(self, growing: np.ndarray) -> np.ndarray:
         """log of the mean strength 1/2 sum_i a_i^2 of the leading directions, over that at which they join (M,)."""
-        mean = 0.5 * np.sum(growing[..., : self.count] ** 2, axis=(1, 2)) / self.count
+        mean = 0.5 * np.sum(growing[..., : self.count] ** 2, axis=(1, 2)) / self.joining
         return np.log(np.maximum(mean, 1e-300) / self.strength)
 
 
@@ -113,8 +127,13 @@ class _Draws:
     now: np.ndarray
 
     def escape(self, leading: _Leading) -> np.ndarray:
-        """Grow until the leading directions join; what is on them is learned. Returns when (M,)."""
+        """Grow until the leading directions join; what is on them is learned. Returns when each joins (M, joining): with A the
+        units' parts on equal ones, the eigenvectors of 1/2 A'A grow each from its own strength."""
         growing, s = leading.growing(self.u, self.v), leading.s
+        equal = growing[..., : leading.count]
+        strengths = 0.5 * np.linalg.eigvalsh(np.swapaxes(equal, 1, 2) @ equal)[:, -leading.joining :]
+        logs = np.log(np.maximum(strengths, 1e-300) / leading.strength) + 2 * self.log[:, None]
+        joined = self.now[:, None] - logs / (2 * s[0])
         wait = -(leading.excess(growing) + 2 * self.log) / (2 * s[0])
         grown = growing * np.exp(s * wait[:, None])[:, None]
         learned = np.linalg.qr(growing[..., : leading.count])[0]  # (M, H, count), orthonormal
@@ -122,7 +141,7 @@ class _Draws:
         pairs = len(s)
         both = grown / np.sqrt(2)  # what shrinks has shrunk
         self.u, self.v, self.now = both @ leading.rt[:pairs], both @ leading.q[:, :pairs].T, self.now + wait
-        return self.now.copy()
+        return joined
 
     def follow(self, times: np.ndarray, residuals: np.ndarray, leading: _Leading) -> None:
         """u' = R'v, v' = R u while the learned units flow to rest; each draw as long as its leading directions are small.

@@ -23,7 +23,10 @@ from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spr
 
 ORTHOGONAL = 1e-9  # largest cosine of two inputs
 EARLY, STEPS = 12.0, 1500  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
-LIMIT = "neglects what units do to each other while small; exact as the initial scale goes to zero"
+LIMIT = (
+    "neglects what units do to each other while small; exact as the initial scale goes to zero"
+    " (mean and interval are over the draws that take this path)"
+)
 
 
 @register("orthogonal ReLU")
@@ -48,13 +51,16 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
         demand(starts[cluster.sign][0] > 0, f"no unit sees all samples of {which} target; raise the width")
     size = learned.size_to_join(1.0, 2)
     logs = {c.sign: np.log(0.5 * size**2 / np.maximum(starts[c.sign], 1e-300)) / (2 * c.rate) + begun for c in clusters}
-    for cluster in sorted(clusters, key=lambda c: logs[c.sign][0]):
+    same = np.ones(len(seeds), bool)
+    order = sorted(clusters, key=lambda c: logs[c.sign][0])
+    for k, cluster in enumerate(order):
         before = learned.loss
         learned, settled = learned.join(cluster.unit(objective.inputs, size))
-        seen = starts[cluster.sign] > 0
+        same &= (starts[cluster.sign] > 0) & np.all([logs[cluster.sign] <= logs[c.sign] for c in order[k:]], axis=0)
         times = logs[cluster.sign] + settled.half_time(before)
-        statistics = spread(times[1:][seen[1:]])
-        stages.append(PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics))
+        statistics = spread(times[1:][same[1:]])
+        share = float(np.mean(same[1:]))
+        stages.append(PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics, share=share))
     return Prediction("orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages))
 
 

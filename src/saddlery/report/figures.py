@@ -24,6 +24,7 @@ WIDE, SQUARE = (4.0, 2.6), (2.5, 2.3)  # inches
 def _style(salt: str):
     """Matplotlib's settings for figures of a page, inside the context only."""
     import matplotlib
+    from cycler import cycler
 
     settings: dict[Any, Any] = {
         "svg.hashsalt": salt,
@@ -37,6 +38,7 @@ def _style(salt: str):
         "axes.edgecolor": drawn.MUTED,
         "axes.labelcolor": drawn.INK,
         "axes.facecolor": "none",
+        "axes.prop_cycle": cycler(color=drawn.CYCLE),
         "figure.facecolor": "none",
         "savefig.facecolor": "none",
         "text.color": drawn.INK,

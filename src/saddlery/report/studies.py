@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from ..records import number
 from ..studies import Judged, Outcome
 from .figures import figure
 from .pages import page
-from .tables import escaped
+from .tables import escaped, scroll
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SIZE = (5.2, 3.2)  # inches
-MARKS = {"holds": ("minimum", "●"), "fails": ("none", "○"), "undecided": ("degenerate", "◆")}
+WRAP = 36  # letters of a vertical label in a line
+MARKS = {"holds": ("minimum", "●"), "fails": ("strict", "✕"), "undecided": ("degenerate", "◆")}
 
 
 def studies_page(outcomes: Sequence[Outcome]) -> str:
@@ -27,20 +34,43 @@ _WORDS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
 
 def _section(outcome: Outcome) -> str:
     study = outcome.study
-    picture = figure(lambda axes: study.draw(outcome.rows, axes), study.name, study.title, SIZE, shown=False)
-    notes = "".join(f"<p class=small>not measured: {html.escape(words)}</p>" for words in outcome.failed)
-    title = f"<h2>{html.escape(study.name)}</h2><p>{html.escape(study.title)}</p>"
-    return f"<section>{title}{picture if outcome.rows else ''}{_table(outcome.judged)}{notes}</section>"
+    picture = (
+        figure(lambda axes: _draw(outcome, axes), study.name, study.title, SIZE, shown=False) if outcome.rows else ""
+    )
+    said = [*study.notes(outcome.rows), *(f"not measured: {words}" for words in outcome.failed)]
+    notes = "".join(f"<p class=small>{html.escape(words)}</p>" for words in said)
+    title = f"<h2>{escaped(study.name)}</h2><p class=lead>{escaped(study.title)}</p>"
+    return f'<section class="run">{title}<div class=curves>{picture}</div>{_table(outcome)}{notes}</section>'
 
 
-def _table(judged: Sequence[Judged]) -> str:
-    head = "".join(f"<th>{word}</th>" for word in ("verdict", "claim", "measured", "criterion", "seeds", "source"))
-    return f"<div class=scroll><table><thead><tr>{head}</tr></thead><tbody>{''.join(map(_row, judged))}</tbody></table></div>"
+def _draw(outcome: Outcome, axes: Axes) -> None:
+    """The study's own figure, its labels wrapped where they would be longer than the axes."""
+    outcome.study.draw(outcome.rows, axes)
+    axes.spines[["top", "right"]].set_visible(False)
+    words = axes.get_ylabel()
+    lines = -(-len(words) // WRAP)
+    axes.set_ylabel(textwrap.fill(words, len(words) // max(lines, 1) + 4))
+
+
+def _table(outcome: Outcome) -> str:
+    columns = ("verdict", "claim", "measured", "criterion", "seeds", "source")
+    head = "".join(f'<th scope="col">{word}</th>' for word in columns)
+    caption = f"Claims of {outcome.study.name}; measured: the mean over seeds and half its 95% interval."
+    return scroll(
+        f"<table><caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead>"
+        f"<tbody>{''.join(map(_row, outcome.judged))}</tbody></table>",
+        caption,
+    )
 
 
 def _row(j: Judged) -> str:
     kind, mark = MARKS[j.verdict]
-    spread = "" if j.uncertainty is None else f" ± {escaped(j.uncertainty)}"
-    cells = (j.sentence, None, j.criterion, j.seeds, j.source)
-    rest = "".join(f"<td>{escaped(j.measured) + spread if c is None else escaped(c)}</td>" for c in cells)
-    return f'<tr><td class="{kind}">{mark} {j.verdict}</td>{rest}</tr>'
+    spread = "" if j.uncertainty is None else f" ± {escaped(number(j.uncertainty, 2))}"
+    verdict = f'<span class="mark {kind}"><i aria-hidden="true">{mark}</i>{escaped(j.verdict)}</span>'
+    cells = (
+        verdict,
+        escaped(j.sentence),
+        escaped(j.measured) + spread,
+        *map(escaped, (j.criterion, j.seeds, j.source)),
+    )
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

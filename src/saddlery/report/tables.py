@@ -47,7 +47,7 @@ def summary_table(runs: Sequence[Stages]) -> str:
     head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in COLUMNS)
     body = "".join(_summary_rows(found, k) for k, found in enumerate(runs))
     caption = "Every run and its stages. Distance is in weights, from the plateau to its fixed point."
-    return _scroll(
+    return scroll(
         f"<table class=tour><caption>{caption}</caption><thead><tr>{head}</tr></thead>{body}</table>", caption
     )
 
@@ -104,7 +104,7 @@ def certificates(found: Stages) -> str:
     caption = "Plateaus and certificates, one column a stage."
     head = f'<thead><tr><th scope="col">field</th>{head}</tr></thead>'
     table = f"<table class=fields><caption>{caption}</caption>{head}<tbody>{rows}</tbody></table>"
-    return f"<h3>Certificates</h3>{_scroll(table, caption)}"
+    return f"<h3>Certificates</h3>{scroll(table, caption)}"
 
 
 def _plateau_fields(stage: Stage) -> dict[str, str]:
@@ -131,5 +131,14 @@ def _certificate_fields(stage: Stage) -> dict[str, str]:
     }
 
 
-def _scroll(table: str, label: str) -> str:
+def grid(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str) -> str:
+    """A plain table, numbers as people write them."""
+    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    table = f"<table><caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return scroll(table, caption)
+
+
+def scroll(table: str, label: str) -> str:
+    """A table that scrolls by itself where the page is narrow, and by the keyboard."""
     return f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">{table}</div>'

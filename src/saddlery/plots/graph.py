@@ -1,0 +1,179 @@
+"""The saddle graph: fixed points by number of units and loss, and the paths between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..checks import Words, require
+from ..graph import Node, SaddleGraph, Step
+from .axes import BLUE, INK, MUTED, PURPLE, SMALL, VERMILION, new_axes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MARKERS = {
+    "minimum": ("o", BLUE),
+    "strict saddle": ("^", VERMILION),
+    "degenerate saddle": ("D", PURPLE),
+    "not a fixed point": ("s", MUTED),
+}
+SIZE = (6.0, 4.0)  # inches
+NEAR = 0.03  # of the range of losses: nodes of one width that are nearer stand side by side
+BESIDE = 0.13  # of a unit, between nodes side by side
+THIN, THICK = 0.5, 2.4  # points: arrows of no utility and of the largest
+PALE = 0.45  # opacity of arrows off the route
+LINE = 1.2 * (SMALL - 1)  # points, of a label
+
+
+def graph(graph: SaddleGraph, axes: Axes | None = None, route: Sequence[Step] | None = None) -> Axes:
+    """Nodes by number of units and loss, a marker for each verdict, labelled "node: loss"; arrows as thick as their utility.
+
+    route: that of a run (`saddlery.graph.route`): its nodes ringed and its paths in black; a dotted line where the graph has no
+    path between two nodes that were visited one after the other.
+
+    Example
+    -------
+    >>> from saddlery import Experiment, plots, saddle_graph
+    >>> axes = plots.graph(saddle_graph(Experiment.named("linear")))
+    >>> axes.get_xlabel(), [text.get_text() for text in axes.texts]
+    ('units of the narrow network', ['0: 0.58', '1: 0.08', '2: 0.5', '3: 0'])
+    """
+    require(isinstance(graph, SaddleGraph), "what is drawn", "a SaddleGraph", type(graph).__name__)
+    visited = [step.node for step in route or () if step.node is not None]
+    count = len(graph.nodes)
+    require(
+        all(node < count for node in visited),
+        "the route",
+        f"through the {count} nodes of this graph",
+        Words(f"node {max(visited, default=0)}"),
+        "pass route(graph, stages) of the same graph",
+    )
+    axes = new_axes(axes, SIZE)
+    places = _places(graph.nodes)
+    _frame(axes, graph, places)
+    _arrows(axes, graph, places, visited)
+    _markers(axes, graph, places, visited)
+    _labels(axes, graph.nodes, places)
+    _legend(axes, graph, visited)
+    return axes
+
+
+def _places(nodes: Sequence[Node]) -> np.ndarray:
+    """(units, loss) of every node; nodes of one width and as good as one loss side by side."""
+    places = np.array([(node.units, node.loss) for node in nodes], float)
+    for cluster in _clusters(nodes):
+        places[cluster, 0] += BESIDE * (np.arange(len(cluster)) - 0.5 * (len(cluster) - 1))
+    return places
+
+
+def _clusters(nodes: Sequence[Node]) -> list[list[int]]:
+    """Nodes of one width whose losses follow each other closely, in ascending order of width and of loss."""
+    order = sorted(range(len(nodes)), key=lambda k: (nodes[k].units, nodes[k].loss))
+    near = NEAR * max(float(np.ptp([node.loss for node in nodes])), 1e-300)
+    found: list[list[int]] = []
+    for k in order:
+        last = nodes[found[-1][-1]] if found else None
+        if last is not None and last.units == nodes[k].units and nodes[k].loss - last.loss < near:
+            found[-1].append(k)
+        else:
+            found.append([k])
+    return found
+
+
+def _frame(axes: Axes, graph: SaddleGraph, places: np.ndarray) -> None:
+    """Limits with room for the labels, whole numbers of units, and what the axes are."""
+    (left, low), (right, high) = places.min(axis=0), places.max(axis=0)
+    span = (high - low) or max(abs(high), 1.0)
+    axes.set_xlim(left - 0.25, right + 0.7)
+    axes.set_ylim(low - 0.08 * span, high + 0.12 * span)
+    axes.set_xticks(range(max(node.units for node in graph.nodes) + 1))
+    axes.set_xlabel("units of the narrow network")
+    axes.set_ylabel("loss of the fixed point (mean over samples)")
+
+
+def _arrows(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequence[int]) -> None:
+    """Paths as arrows; those of the route above the others."""
+    strongest = max((edge.utility for edge in graph.edges), default=1.0)
+    steps = set(pairwise(visited))
+    for edge in graph.edges:
+        taken = (edge.start, edge.end) in steps
+        width = THIN + (THICK - THIN) * edge.utility / strongest
+        _arrow(axes, places[edge.start], places[edge.end], width, INK if taken else MUTED, alpha=1.0 if taken else PALE)
+    for start, end in steps - {(edge.start, edge.end) for edge in graph.edges}:
+        _arrow(axes, places[start], places[end], 1.2, INK, linestyle=":")
+
+
+def _arrow(axes: Axes, start: np.ndarray, end: np.ndarray, width: float, colour: str, **style: Any) -> None:
+    from matplotlib.patches import FancyArrowPatch
+
+    ends = (tuple(start), tuple(end))
+    axes.add_patch(
+        FancyArrowPatch(
+            *ends, arrowstyle="-|>", mutation_scale=5 + 1.6 * width, shrinkA=6, shrinkB=6, linewidth=width, color=colour,
+            zorder=3 if colour == INK else 2, **style,
+        )
+    )  # fmt: skip
+
+
+def _markers(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequence[int]) -> None:
+    for verdict, (marker, colour) in MARKERS.items():
+        chosen = [k for k, node in enumerate(graph.nodes) if node.certificate.verdict == verdict]
+        if chosen:
+            axes.scatter(*places[chosen].T, s=46, marker=marker, color=colour, linewidth=0, zorder=4, label=verdict)
+    if visited:
+        axes.scatter(*places[list(visited)].T, s=150, facecolor="none", edgecolor=INK, linewidth=1.1, zorder=5)
+
+
+def _labels(axes: Axes, nodes: Sequence[Node], places: np.ndarray) -> None:
+    """ "node: loss" to the upper right of every node, or one line each for nodes side by side; moved up where two would meet."""
+    figure = axes.get_figure(root=True)
+    height = 72 * axes.get_position().height * (float(figure.get_figheight()) if figure is not None else SIZE[1])
+    low, high = axes.get_ylim()
+    width, free = -1, -np.inf
+    for cluster in _clusters(nodes):
+        width, free = nodes[cluster[0]].units, -np.inf if nodes[cluster[0]].units != width else free
+        x, y = places[cluster].max(axis=0)
+        at = (y - low) / (high - low) * height + 5
+        lines = _lines(nodes, cluster)
+        raised = max(at, free)
+        free = raised + LINE * (lines.count("\n") + 1)
+        axes.annotate(
+            lines, (x, y), (6, 5 + raised - at), "data", "offset points", va="bottom", fontsize=SMALL - 1, linespacing=1.1,
+            zorder=6,
+        )  # fmt: skip
+
+
+def _lines(nodes: Sequence[Node], cluster: Sequence[int]) -> str:
+    """The labels of nodes side by side: "3, 4: 0.125" where one number says both losses; the highest first."""
+    by_loss: dict[str, list[int]] = {}
+    for k in reversed(cluster):
+        by_loss.setdefault(_loss(nodes, k), []).append(k)
+    return "\n".join(f"{', '.join(map(str, sorted(ids)))}: {loss}" for loss, ids in by_loss.items())
+
+
+def _loss(nodes: Sequence[Node], k: int) -> str:
+    """Three digits; zero where rounding is all there is."""
+    largest = max(abs(node.loss) for node in nodes)
+    return f"{0.0 if abs(nodes[k].loss) < 1e-12 * largest else nodes[k].loss:.3g}"
+
+
+def _legend(axes: Axes, graph: SaddleGraph, visited: Sequence[int]) -> None:
+    """The verdicts that occur, the strongest and the weakest escape, and the route."""
+    from matplotlib.lines import Line2D
+
+    handles = list(axes.get_legend_handles_labels()[0])
+    utilities = sorted({edge.utility for edge in graph.edges})
+    for utility in utilities[:: max(len(utilities) - 1, 1)][::-1]:
+        width = THIN + (THICK - THIN) * utility / utilities[-1]
+        handles.append(
+            Line2D([], [], color=MUTED, alpha=PALE, linewidth=width, label=f"escape of utility {utility:.3g}")
+        )
+    if visited:
+        handles.append(Line2D([], [], color=INK, linewidth=1.5, label="route of the run"))
+    axes.legend(
+        handles=handles, fontsize=SMALL - 1, frameon=False, loc="upper right", labelspacing=0.35, handlelength=1.6
+    )

@@ -1,0 +1,54 @@
+"""The page of a saddle graph: its figure, its fixed points and its paths."""
+
+from __future__ import annotations
+
+import html
+
+from .. import plots
+from ..checks import require
+from ..experiments import Experiment
+from ..graph import SaddleGraph
+from .figures import figure
+from .pages import page
+from .tables import escaped, grid
+
+SIZE = (6.4, 4.2)  # inches
+WORDS = (
+    "Fixed points that can be reached from the origin by one unit after another, certified in the wide network, and the paths"
+    " between them."
+)
+
+
+def graph_page(graph: SaddleGraph, experiment: Experiment) -> str:
+    """One self-contained page about the saddle graph of an experiment. Cost: one picture, about 0.3 s."""
+    require(isinstance(graph, SaddleGraph), "a page of a graph", "made of a SaddleGraph", type(graph).__name__)
+    e = experiment
+    nodes, edges = (f"{len(graph.nodes)} fixed points", f"{len(graph.edges)} paths")
+    head = (
+        f"<header><p class=small>saddlery: saddle graph</p><h1>{escaped(e.name)}</h1>"
+        f"<p class=lead>{nodes}, {edges}. {WORDS}</p></header>"
+    )
+    notes = [] if graph.complete else ["Not all escapes were followed: raise the budget."]
+    notes += [f"Not followed: {words}" for words in graph.failures]
+    caption = "Loss of each fixed point against its units. Arrows: escapes, as thick as their utility."
+    body = "".join(
+        (
+            head,
+            "".join(f'<p class="note" role="note">{escaped(note)}</p>' for note in notes),
+            f"<div class=curves>{figure(lambda axes: plots.graph(graph, axes), 'graph', caption, SIZE)}</div>",
+            "<h3>Fixed points</h3>",
+            grid(*graph.table(), caption="Nodes, in the order in which they were found."),
+            "<h3>Paths</h3>" + _paths(graph) if graph.edges else "",
+            f"<details><summary>The experiment (TOML)</summary><pre>{html.escape(e.to_toml())}</pre></details>",
+            f"<p class=small>Experiment id {escaped(e.identity)}, seed {e.seed}.</p>",
+        )
+    )
+    return page(f"{e.name}, a saddle graph of saddlery", body)
+
+
+def _paths(graph: SaddleGraph) -> str:
+    columns = ("from", "to", "utility", "order", "growth rate", "loss before", "loss after")
+    loss = [node.loss for node in graph.nodes]
+    rows = [[e.start, e.end, e.utility, e.order, e.rate, loss[e.start], loss[e.end]] for e in graph.edges]
+    caption = "Escapes: the utility of the unit that breaks its silence, the order of the fall of the loss, the rate of growth."
+    return grid(columns, rows, caption=caption)
