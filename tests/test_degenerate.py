@@ -251,7 +251,8 @@ def test_low_rank_inputs_of_a_diagonal_network(samples, arrays):
 
 @pytest.mark.parametrize(
     ("unit", "width", "theories"),
-    [("linear", 5, (DIRECTIONS, MODES, LIMIT)), ("relu", 8, (RELU, LIMIT)), ("quadratic", 3, (UNITS, LIMIT)),
+    [("linear", 5, (DIRECTIONS, MODES, LIMIT)), ("relu", 8, (RELU, LIMIT)),
+     pytest.param("quadratic", 3, (UNITS, LIMIT), marks=pytest.mark.slow),
      ("diagonal", 1, (DIAGONAL, LIMIT))],
 )  # fmt: skip
 def test_one_sample_is_learned_in_one_step(unit, width, theories, arrays):
@@ -304,6 +305,7 @@ def test_targets_that_one_linear_unit_fits(theory):
     assert all(s.seen for s in found.stages) and abs(found.stages[1].error) < (0.06 if theory == LIMIT else 1e-3)
 
 
+@pytest.mark.slow
 def test_targets_that_one_quadratic_unit_fits(arrays):
     x = np.random.default_rng(2).standard_normal((40, 3))
     e = experiment("quadratic", 6, arrays(x, ((x @ [1.0, 0.5, 0.0]) ** 2)[:, None]), 4000.0, 1e-2)

@@ -153,9 +153,10 @@ ROWS = [
 def test_notes_group_exceptions():
     """One line an architecture, one a kind of exception with its count and one example, however many there are."""
     said = notes(ROWS)
-    assert said[0] == "linear: embedded 3 of 3 initial, 1 of 3 intermediate, 0 of 1 end; 3 of 3 runs ended at rest"
-    assert said[1] == "- 2 intermediate none stalled, as number 4 (abc, loss 0.25)"
-    assert said[2].startswith("stalled: ") and len(said) == 3
+    assert said[0] == "1 of 3 intermediate plateaus have a fixed point beside them, and 1 of these are embedded"
+    assert said[1] == "linear: embedded 3 of 3 initial, 1 of 3 intermediate, 0 of 1 end; 3 of 3 runs ended at rest"
+    assert said[2] == "- 2 intermediate none stalled, as number 4 (abc, loss 0.25)"
+    assert said[3].startswith("stalled: ") and len(said) == 4
 
 
 def test_a_run_that_fails_is_an_exception(monkeypatch):
@@ -166,7 +167,7 @@ def test_a_run_that_fails_is_an_exception(monkeypatch):
     found = exhaustive.measure(ARCHITECTURES["linear"].experiment("linear", 7))
     assert np.isnan(found["share"]) and found["settled"] == 0
     assert found["exceptions"][0]["number"] == 7 and found["exceptions"][0]["reason"] == "it diverged"
-    assert notes([{"architecture": "linear", **found}])[1].startswith("- 1 run failed it diverged, as number 7")
+    assert notes([{"architecture": "linear", **found}])[2].startswith("- 1 run failed it diverged, as number 7")
 
 
 def test_shares_in_the_picture():

@@ -294,7 +294,11 @@ def _failure(experiment: Experiment, error: Exception) -> Row:
 # ------------------------------------------------------------ what people look at
 def notes(rows: Sequence[Row]) -> list[str]:
     """Per architecture its plateaus, and its exceptions by stage and reason with one example each; then what reasons mean."""
-    sentences = []
+    beside = [_total(rows, "intermediate", name) for name in CLASSES if name != "none"]
+    sentences = [
+        f"{sum(beside)} of {_total(rows, 'intermediate')} intermediate plateaus have a fixed point beside them, and"
+        f" {_total(rows, 'intermediate', 'embedded')} of these are embedded"
+    ]
     for name in ARCHITECTURES:
         chosen = [row for row in rows if row["architecture"] == name]
         if not chosen:
