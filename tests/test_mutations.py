@@ -22,7 +22,9 @@ import test_objectives
 import test_rules
 import test_tasks
 import test_units
-from saddlery import curvature, driver, initializations, losses, networks, objectives, tasks
+from saddlery import curvature, driver, losses, networks, objectives, tasks
+from saddlery.initializations import base as starts
+from saddlery.initializations import units as starts_of_units
 from saddlery.rules import descent, flow
 from saddlery.tasks import linear, regression
 from saddlery.units import attention, base, convolution, in_context
@@ -89,7 +91,7 @@ def draw_unpaired(samples, key, size):
 
 
 def balanced_on_squares(params):
-    u, v = initializations._sides(params)
+    u, v = starts_of_units._sides(params)
     ratio = np.sum(u**2, axis=1) / np.sum(v**2, axis=1)
     return {**params, "v": (v * ratio[:, None]).reshape(params["v"].shape)}
 
@@ -195,8 +197,8 @@ MUTATIONS = {
     ),
     "Hessian: sum for mean": (curvature, "_gram", gram_of_sums, lambda: test_curvature.test_single_layers("conv relu")),
     "initialization: squares balanced": (
-        initializations,
-        "_balanced",
+        starts,
+        "balanced",
         balanced_on_squares,
         lambda: test_initializations.test_balanced(test_networks.NETWORKS["conv 1-D"][0], (2, 5)),
     ),
