@@ -108,10 +108,11 @@ def leaving(objective: Objective, seed: int) -> np.ndarray:
 def draw(rows: Sequence[Row], axes: Axes) -> None:
     for name, marker in (("linear", "o"), ("relu", "s"), ("quadratic", "^")):
         for k, ratio in enumerate(RATIOS):
-            sizes = QUADRATIC if name == "quadratic" else NEAR_SIZES + ISOTROPIC
-            found = [of(rows, "critical", network=name, ratio=ratio, size=size) for size in sizes]
-            means = [np.exp(np.nanmean(np.log(values))) if np.isfinite(values).any() else np.nan for values in found]
-            axes.loglog(sizes, means, marker + "-", color=f"C{k}", markersize=4, label=f"{name}, {ratio:g}")
+            for regime in (QUADRATIC,) if name == "quadratic" else (NEAR_SIZES, ISOTROPIC):
+                found = [of(rows, "critical", network=name, ratio=ratio, size=size) for size in regime]
+                means = [np.exp(np.nanmean(np.log(v))) if np.isfinite(v).any() else np.nan for v in found]
+                label = f"{name}, {ratio:g}" if regime != ISOTROPIC else None
+                axes.loglog(regime, means, marker + "-", color=f"C{k}", markersize=4, label=label)
     axes.set_xlabel("size of the weights on the manifold")
     axes.set_ylabel("critical distance from it")
     axes.legend(frameon=False, fontsize=6, ncols=3)

@@ -42,7 +42,7 @@ SHARED = 6  # experiments of an architecture that share its first width, and so 
 STIFF = GradientFlow(solver="kvaerno5")  # steps grow with a plateau, and the end is really at rest
 KINKED = GradientFlow(relative_tolerance=1e-4)  # a state that slides along a kink crosses it at every step
 LIKELY = {  # the beginning of a reason, and what it means as far as examples of it were looked into
-    "far": "the run is slow on the manifold of fewer units and leaves it long before the fixed point there",
+    "far": "the run is only slow there: it turns or leaves before it comes near the fixed point of as few units",
     "diverged": "the narrower network has no fixed point nearby: its loss falls towards infinite weights",
     "stalled": "no smooth fixed point is near; in ReLU networks the narrower network rests on a kink, where no gradient is zero",
     "not embedded": "a fixed point in its own right, which what is left of the initial weights keeps off the embedded one",
