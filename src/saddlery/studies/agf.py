@@ -111,5 +111,5 @@ STUDY = Study(
     tuple(claim for name in (*LOGARITHMIC, *POWERS) for claim in _claims(name)),
     draw,
     quick=3,
-    full=20,
+    full=80,
 )

@@ -349,7 +349,7 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
             label = c if shift < 0 else None
             axes.bar(np.arange(len(names)) + shift, height, width, base, color=colours[c], label=label)
             base += height
-    axes.set_xticks(range(len(names)), [n.replace("_", "\n") for n in names], fontsize=5.5)
+    axes.set_xticks(range(len(names)), [n.replace("_", " ") for n in names], fontsize=7, rotation=40, ha="right")
     axes.set_ylabel("share of plateaus (narrow: of ends)")
     axes.legend(frameon=False, ncols=4, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, 1.12))
 
