@@ -37,6 +37,12 @@ def state_of(objective: Objective, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return flatten(params)
 
 
+def first_sides(objective: Objective, state: np.ndarray, count: int) -> Sides:
+    """u (count, U) and v (count, V) of the first units of a state."""
+    network, params = objective.network, objective.params(state)
+    return tuple(np.asarray(side(params, 0))[:count] for side in (network.incoming, network.outgoing))  # type: ignore
+
+
 @dataclass(frozen=True, eq=False)
 class Narrow:
     """The units that have grown, at rest. objective: of a network with room for more; state (P,): with silent units."""
@@ -60,8 +66,7 @@ class Narrow:
 
     def sides(self) -> Sides:
         """u (h, U) and v (h, V) of the units that have grown."""
-        network, params = self.objective.network, self.objective.params(self.state)
-        return tuple(np.asarray(side(params, 0))[: self.count] for side in (network.incoming, network.outgoing))  # type: ignore
+        return first_sides(self.objective, self.state, self.count)
 
     def lowest_curvature(self) -> float:
         """The lowest eigenvalue of the Hessian within the units that have grown."""
@@ -107,18 +112,15 @@ class Narrow:
 
 def _first(objective: Objective, state: np.ndarray, count: int) -> np.ndarray:
     """The state with its units after the first `count` silent."""
-    network, params = objective.network, objective.params(state)
-    return state_of(objective, *(np.asarray(side(params, 0))[:count] for side in (network.incoming, network.outgoing)))
+    return state_of(objective, *first_sides(objective, state, count))
 
 
 @in_float64
 def _refined_alone(objective: Objective, settled: Settled, count: int) -> Settled:
     """The same flow, its end refined in a network of these units alone: with silent ones beside them Newton's method has
     found a fixed point of more units."""
-    network, params = objective.network, objective.params(settled.states[-1])
     alone = with_units(objective, count)
-    sides = (np.asarray(side(params, 0), float)[:count] for side in (network.incoming, network.outgoing))
-    refinement = fixed_point(alone, state_of(alone, *sides), alone.scales.gradient, 1.0)
-    own = alone.params(refinement.point)
-    sides = (np.asarray(side(own, 0), float) for side in (network.incoming, network.outgoing))
-    return replace(settled, refinement=replace(refinement, point=state_of(objective, *sides)))
+    start = state_of(alone, *first_sides(objective, settled.states[-1], count))
+    refinement = fixed_point(alone, start, alone.scales.gradient, 1.0)
+    point = state_of(objective, *first_sides(alone, refinement.point, count))
+    return replace(settled, refinement=replace(refinement, point=point))

@@ -35,8 +35,8 @@ def flow_or_descent(experiment: Experiment) -> None:
 
 def initial_sides(experiment: Experiment, objective: Objective, seeds: list[int]) -> Sides:
     """The units of several draws on the same data: u (M, H, U) and v (M, H, V)."""
-    f, network, data = objective.function, objective.network, experiment.task.data(experiment.seed)
-    states = [experiment.initialization.draw(network, f.shape, f.outputs, seed, data=data) for seed in seeds]
+    f, network = objective.function, objective.network
+    states = [experiment.initialization.draw(network, f.shape, f.outputs, seed) for seed in seeds]
     found = [objective.params(state) for state in states]
     return (
         np.array([np.asarray(network.incoming(params, 0)) for params in found]),
