@@ -6,6 +6,7 @@ The shapes that signatures state (jaxtyping) are checked at run time, in tests o
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -32,3 +33,15 @@ def stated_shapes(request):
 def float64():
     with jax.enable_x64(True):
         yield
+
+
+MAPS = 30_000  # memory maps of a process: each compiled program takes a few, and beyond 65,530 LLVM crashes
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Drop compiled programs before a process has so many that the system refuses another."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_text().count("\n") > MAPS:
+        jax.clear_caches()

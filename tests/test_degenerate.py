@@ -95,6 +95,7 @@ def test_clusters_of_equal_norm_come_in_either_order():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_jump_times_of_clusters_of_equal_norm():
     """(d) The mean over draws of one order is that of as many predictions for single draws of that order."""
     e = experiment("relu", 24, OrthogonalReLU((1.0, -1.0)))

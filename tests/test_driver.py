@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saddlery import driver
+from saddlery import driver, loop
 from saddlery.checks import InputError
 from saddlery.driver import Stop, run
 from saddlery.networks import Layer, Network
 from saddlery.objectives import Data, draw_batch, objective
-from saddlery.observables import UnitObservables
+from saddlery.observables import UnitObservables, observe
 from saddlery.rules import Adam, GradientDescent, GradientFlow, Momentum
 from saddlery.units import dense
 
@@ -173,16 +173,17 @@ def test_limit_bounds_the_saved_points():
 
 
 def test_observables_are_of_the_saved_states():
-    """(d) What the compiled loop measured equals what is measured afterwards on each saved state."""
+    """(d) Observables, losses and gradients of a record are those of each saved state, computed alone."""
     subject, theta = regression()
     watch = UnitObservables(subject.network, (2,), 1)
     measure = jax.jit(watch)
-    record = run(subject.function, subject.samples, theta, GradientFlow(), Stop(flow_time=2.0), observables=watch)
+    record = run(subject.function, subject.samples, theta, GradientFlow(), Stop(flow_time=2.0))
+    observables = observe(watch, record.states)
     for k in (0, len(record.loss) // 2, -1):
         again = measure(jnp.asarray(record.states[k]))
-        assert again.keys() == record.observables.keys()
+        assert again.keys() == observables.keys()
         for name, value in again.items():
-            np.testing.assert_allclose(record.observables[name][k], value, rtol=1e-12)
+            np.testing.assert_allclose(observables[name][k], value, rtol=1e-12)
         np.testing.assert_allclose(record.loss[k], subject.loss(record.states[k]), rtol=1e-13)
         np.testing.assert_allclose(
             record.gradient_norm[k], np.linalg.norm(subject.gradient(record.states[k])), rtol=1e-12
@@ -201,8 +202,9 @@ def test_repeats_bit_for_bit_without_compiling_again(rule):
     for name in ("flow_time", "step", "loss", "gradient_norm", "states"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     go(theta[::-1], 60)
-    programs = driver._compiled(subject.function, rule, driver._nothing, draw_batch if rule.batch else None)
-    assert [program._cache_size() for program in programs] == [1, 1]
+    drawn = draw_batch if rule.batch else None
+    made = loop.programs(subject.function, rule, drawn, True, 1, driver.SAVES, driver.ATTEMPTS)
+    assert [program._cache_size() for program in made] == [1, 1]
     equal, _ = regression()  # made anew: an equal architecture shares the program
     assert equal.function == subject.function and hash(equal.function) == hash(subject.function)
     other = go(theta, 40, seed=4)

@@ -19,9 +19,9 @@ CHECKOUT = Path(__file__).parent.parent
 UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # may run code on load
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 LAYERS = {
-    0: ["checks", "precision", "records"],
-    1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature"],
-    2: ["rules", "driver", "refinement", "spectra", "plateaus", "descent"],
+    0: ["rows", "checks", "precision", "records"],
+    1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature", "spans"],
+    2: ["rules", "loop", "driver", "refinement", "spectra", "plateaus", "descent"],
     3: ["symmetry", "fixed_points", "settling", "narrow", "zero_modes", "theory"],
     4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph", "growth"],
     5: ["plots", "report", "tour", "studies"],

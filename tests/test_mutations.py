@@ -22,7 +22,7 @@ import test_objectives
 import test_rules
 import test_tasks
 import test_units
-from saddlery import curvature, driver, losses, networks, objectives, tasks
+from saddlery import curvature, driver, loop, losses, networks, objectives, tasks
 from saddlery.initializations import base as starts
 from saddlery.initializations import units as starts_of_units
 from saddlery.rules import descent, flow
@@ -107,7 +107,7 @@ def one_step_late(self, walker, gradient, key, horizon, real=descent.Descent.adv
     return moved._replace(theta=moved.theta - 1e-3 * self.learning_rate * walker.gradient), kept
 
 
-def stop_late(carry, limits, real=driver._finished):
+def stop_late(carry, limits, real=loop.finished):
     return real({**carry, "loss": 2 * carry["loss"]}, limits)
 
 
@@ -217,8 +217,8 @@ MUTATIONS = {
     "flow: one percent slow": (flow, "_descent_field", uphill, lambda: test_rules.test_exponential_decay("tsit5")),
     "descent: a little momentum": (descent.Descent, "advance", one_step_late, test_rules.test_gradient_descent),
     "stop: loss compared with twice the limit": (
-        driver,
-        "_finished",
+        loop,
+        "finished",
         stop_late,
         lambda: test_driver.test_stops(test_driver.STEPS, driver.Stop(flow_time=100.0, loss=1e-2), "asked 0.01"),
     ),
@@ -228,10 +228,10 @@ MUTATIONS = {
 @pytest.fixture
 def fresh_programs():
     """Compiled programs do not see a mutation; drop them before and after."""
-    driver._compiled.cache_clear()
+    loop.programs.cache_clear()
     jax.clear_caches()
     yield
-    driver._compiled.cache_clear()
+    loop.programs.cache_clear()
     jax.clear_caches()
 
 

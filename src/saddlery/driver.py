@@ -3,29 +3,27 @@
 States are saved where the trajectory moves and sparsely on plateaus. A point is saved when, since the last saved one,
 the weights moved by more than `resolution` of their norm, or the loss changed by more than resolution/3 of itself (plus
 a thousandth of the initial loss), or one part in a hundred of the run so far has passed; and where what the rule shows
-of its own state changes.
+of its own state changes. A run is a chunk of one of the runs that `run_chunk` takes side by side.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from .checks import InputError, Words, finite, positive, require, whole
-from .rules import Rule, Walker
+from .loop import REFUSED, BatchFunction, LossFunction, programs
+from .rules import Rule
 
-LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
-BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
-Observables = Callable[[Array], Mapping[str, Array]]
-SAVES, ATTEMPTS = 256, 20_000  # a chunk: what is compiled and run between two looks at the clock
+SAVES, ATTEMPTS = 256, 20_000  # of one run: what is compiled and done between two looks at the clock
+LEAST = 32  # saved points a member between two looks, however large the chunk
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,8 @@ class Stop:
 class Trajectory:
     """A recorded run: T saved points of P weights.
 
-    flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P). observables: name -> (T, ...).
+    flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P). observables: name -> (T, ...), what
+    the rule shows of its own state, and in a run's record those of its units (see `observables`).
     status: "stopped" (a criterion was met), "diverged", "not finite", "step too small" or "interrupted"; reason says it
     in words. rejected: attempts the error control refused.
     """
@@ -101,204 +100,157 @@ def run(
     rule: Rule,
     stop: Stop,
     *,
-    observables: Observables | None = None,
     batch: BatchFunction | None = None,
     seed: int = 0,
     resolution: float = 0.03,
     limit: int = 4000,
+    every: int = 1,
     progress: Callable[[float, float], None] | None = None,
 ) -> Trajectory:
     """Move theta by the rule until a stop criterion is met.
 
-    loss, observables, batch and rule must be hashable: runs that share them and the shapes share one compiled program.
-    limit: beyond so many saved points the resolution is halved again and again, to bound memory. progress: called with
-    (fraction done, current loss). Ctrl-C returns what was finished, with status "interrupted".
+    loss, batch and rule must be hashable: runs that share them and the shapes share one compiled program.
+    limit: beyond so many saved points the resolution is halved again and again, to bound memory. every: attempts between
+    two looks at whether a point is to be saved or the loss met its criterion. progress: called with (fraction done, current
+    loss). Ctrl-C returns what was finished, with status "interrupted".
 
-    Raises InputError for an empty or non-finite start. Cost: the rule's steps plus one gradient a saved point.
+    Raises InputError for an empty or non-finite start, or one that meets a criterion already. Cost: the rule's steps plus
+    one gradient a saved point.
     """
-    finite(np.asarray(theta), "the initial weights")
+    (found,) = run_chunk(
+        loss,
+        samples,
+        np.asarray(theta)[None],
+        rule,
+        [stop],
+        batch=batch,
+        seeds=[seed],
+        resolution=resolution,
+        limit=limit,
+        every=every,
+        progress=progress,
+    )
+    if found.status == "refused":
+        raise InputError(found.reason)
+    return found
+
+
+def run_chunk(
+    loss: LossFunction,
+    samples: Any,
+    thetas: Float[np.ndarray, "B P"],
+    rule: Rule,
+    stops: Sequence[Stop],
+    *,
+    seeds: Sequence[int],
+    shared: bool = True,
+    batch: BatchFunction | None = None,
+    resolution: float = 0.03,
+    limit: int = 4000,
+    every: int = 1,
+    progress: Callable[[float, float], None] | None = None,
+) -> list[Trajectory]:
+    """The trajectories of B runs of one program, stepped side by side: each is what `run` gives, to rounding.
+
+    thetas: a row a run. stops, seeds: one a run. samples: of all runs where `shared`, else with a leading axis B. A run that
+    diverges, or is over before it begins (status "refused"), leaves the others as they are. The cost is that of the longest
+    run for every member. progress: called with (fraction done, loss), means over the chunk.
+    """
+    for theta in thetas:
+        finite(np.asarray(theta), "the initial weights")
     positive(resolution, "resolution")
+    whole(every, "every")
     if rule.batch and batch is None:
         raise InputError("a rule with a batch size needs a way to draw batches; train on samples (moments = false)")
-    key = jax.random.key(seed)
-    start, advance = _compiled(loss, rule, observables or _nothing, batch if rule.batch else None)
-    limits = _limits(stop)
-    carry, parts = start(jnp.asarray(theta), samples, key), []
-    _refuse_met(carry, stop)
-    saved = 0
-    status, reason = "", ""
+    members = len(thetas)
+    saves = max(LEAST, SAVES // members) if members > 1 else SAVES
+    attempts = max(every, ATTEMPTS // members)
+    start, advance = programs(loss, rule, batch if rule.batch else None, shared, every, saves, attempts)
+    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
+    limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops))
+    carry = start(jnp.asarray(thetas), samples, keys)
+    runs = [_Member(stop, resolution) for stop in stops]
+    for k, member in enumerate(runs):
+        member.refuse(jax.tree.map(lambda a, k=k: a[k], {n: carry[n] for n in ("loss", "gradient_norm")}))
     try:
-        while not status:
-            carry, count, record = advance(carry, samples, key, limits, resolution)
-            parts.append(jax.tree.map(lambda a, n=int(count): np.asarray(a)[:n], record))
-            saved += int(count)
-            resolution *= 1.0 if saved < limit else 2.0
-            status, reason = _verdict(carry, stop)
-            if progress is not None:
-                progress(_fraction(carry, stop), float(carry["loss"]))
-    except KeyboardInterrupt:
-        status, reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
-    if not parts:
-        raise KeyboardInterrupt
-    return _trajectory(parts, status, reason, int(carry["attempts"]) - int(carry["steps"]))
-
-
-def _nothing(theta: Array) -> dict[str, Array]:
-    return {}
-
-
-def _refuse_met(carry: dict, stop: Stop) -> None:
-    """A criterion that the start meets would end the run before it begins: every start near zero has a small gradient."""
-    for name in ("loss", "gradient_norm"):
-        limit, value = getattr(stop, name), float(carry[name])
-        if limit is not None and value <= limit:
-            raise InputError(
-                f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
-                " lower it or stop on flow_time"
+        while not bool(jnp.all(carry["halt"])):
+            carry, counts, record = advance(
+                carry, samples, keys, limits, jnp.array([member.resolution for member in runs], carry["last"].dtype)
             )
+            record = jax.tree.map(np.asarray, record)
+            seen = {name: np.asarray(value) for name, value in carry.items() if name != "walker"}
+            for k, (member, count) in enumerate(zip(runs, np.asarray(counts), strict=True)):
+                saved = jax.tree.map(lambda a, k=k, n=int(count): a[k, :n], record)
+                member.take(saved, {name: value[k] for name, value in seen.items()}, limit)
+            if progress is not None:
+                progress(float(np.mean([member.fraction for member in runs])), float(np.mean(seen["loss"])))
+    except KeyboardInterrupt:
+        for member in runs:
+            member.interrupt()
+    if not runs[0].parts:
+        raise KeyboardInterrupt
+    return [member.trajectory() for member in runs]
 
 
-def _limits(stop: Stop) -> dict[str, Array]:
+def _limits(stop: Stop) -> dict[str, Any]:
     infinite = [stop.flow_time, stop.steps]
     lower = [stop.loss, stop.gradient_norm]
     values = [math.inf if v is None else v for v in infinite] + [-math.inf if v is None else v for v in lower]
     return dict(zip(("flow_time", "steps", "loss", "gradient_norm"), map(jnp.asarray, map(float, values)), strict=True))
 
 
-@functools.lru_cache(maxsize=256)
-def _compiled(loss: LossFunction, rule: Rule, observables: Observables, batch: BatchFunction | None):
-    """The compiled (start, advance) of one kind of run."""
+class _Member:
+    """One run of a chunk as the host sees it: what was saved so far, and how it ended."""
 
-    def gradient_on(samples: Any) -> Callable[[Array, Array], Array]:
-        def gradient(theta: Array, key: Array) -> Array:
-            return jax.grad(loss)(theta, samples if batch is None else batch(samples, key, rule.batch))
+    def __init__(self, stop: Stop, resolution: float) -> None:
+        self.stop, self.resolution = stop, resolution
+        self.parts: list[dict[str, Any]] = []
+        self.saved, self.rejected, self.fraction = 0, 0, 0.0
+        self.status, self.reason = "", ""
 
-        return gradient
+    def refuse(self, carry: Mapping[str, Any]) -> None:
+        """A criterion that the start meets would end the run before it begins: every start near zero has a small gradient."""
+        for name in ("loss", "gradient_norm"):
+            limit, value = getattr(self.stop, name), float(carry[name])
+            if limit is not None and value <= limit:
+                self.status = "refused"
+                self.reason = (
+                    f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
+                    " lower it or stop on flow_time"
+                )
 
-    def observe(walker: Walker, samples: Any, steps: Array) -> dict[str, Any]:
-        value, slope = jax.value_and_grad(loss)(walker.theta, samples)
-        return {
-            "flow_time": walker.time,
-            "step": steps,
-            "loss": value,
-            "gradient_norm": jnp.linalg.norm(slope),
-            "states": walker.theta,
-            "observables": {**observables(walker.theta), **rule.observe(walker)},
-        }
+    def take(self, record: Mapping[str, Any], carry: Mapping[str, Any], limit: int) -> None:
+        """Keep what was saved since the last look, and see whether the run is over."""
+        self.parts.append(dict(record))
+        self.saved += len(record["loss"])
+        self.resolution *= 1.0 if self.saved < limit else 2.0
+        self.rejected = int(carry["attempts"]) - int(carry["steps"])
+        self.fraction = _fraction(carry, self.stop)
+        if not self.status:
+            self.status, self.reason = _verdict(carry, record["states"], self.stop)
 
-    def start(theta: Array, samples: Any, key: Array) -> dict[str, Any]:
-        walker = rule.start(theta, gradient_on(samples), key)
-        zero = jnp.zeros((), jnp.int32)
-        first = observe(walker, samples, zero)
-        return {
-            "walker": walker,
-            "last": theta,
-            "saved_at": walker.time - 1.0,
-            "change": jnp.zeros((), theta.dtype),
-            "loss": first["loss"],
-            "first_loss": first["loss"],
-            "gradient_norm": first["gradient_norm"],
-            "steps": zero,
-            "attempts": zero,
-            "due": jnp.array(True),
-            "failing": zero,
-            "halt": jnp.array(False),
-        }
+    def interrupt(self) -> None:
+        if not self.status:
+            self.status, self.reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
 
-    def advance(carry: dict, samples: Any, key: Array, limits: dict, resolution: Any):
-        blank = jax.tree.map(
-            lambda a: jnp.zeros((SAVES, *a.shape), a.dtype),
-            jax.eval_shape(observe, carry["walker"], samples, carry["steps"]),
-        )
-
-        def save(carry: dict, count: Array, record: Any) -> tuple[dict, Array, Any]:
-            point = observe(carry["walker"], samples, carry["steps"])
-            record = jax.tree.map(lambda buffer, value: buffer.at[count].set(value), record, point)
-            carry = {
-                **carry,
-                "last": carry["walker"].theta,
-                "saved_at": carry["walker"].time,
-                "due": jnp.array(False),
-                "change": jnp.zeros_like(carry["change"]),
-                "loss": point["loss"],
-                "gradient_norm": point["gradient_norm"],
-            }
-            return {**carry, "halt": _finished(carry, limits)}, count + 1, record
-
-        def attempt(carry: dict) -> dict:
-            before = rule.observe(carry["walker"])
-            walker, kept = rule.advance(
-                carry["walker"], gradient_on(samples), jax.random.fold_in(key, carry["steps"]), limits["flow_time"]
-            )
-            steps = carry["steps"] + kept
-            carry = {
-                **carry,
-                "walker": walker,
-                "steps": steps,
-                "attempts": carry["attempts"] + 1,
-                "change": carry["change"] + walker.gradient @ (walker.theta - carry["walker"].theta),
-                "failing": jnp.where(kept, 0, carry["failing"] + 1),
-            }
-            at_end = (walker.time >= limits["flow_time"]) | (steps >= limits["steps"]) | _broken(carry)
-            return {**carry, "due": _moved(carry, resolution) | at_end | _differ(before, rule.observe(walker))}
-
-        def body(state: tuple) -> tuple:
-            carry, count, record, tried = state
-            carry = jax.lax.cond(carry["due"] | carry["halt"], lambda c: c, attempt, carry)
-            carry, count, record = jax.lax.cond(carry["due"], save, lambda c, n, r: (c, n, r), carry, count, record)
-            return carry, count, record, tried + 1
-
-        def going(state: tuple) -> Array:
-            carry, count, _, tried = state
-            return (count < SAVES) & (tried < ATTEMPTS) & ~carry["halt"]
-
-        zero = jnp.zeros((), jnp.int32)
-        carry, count, record, _ = jax.lax.while_loop(going, body, (carry, zero, blank, zero))
-        return carry, count, record
-
-    return jax.jit(start), jax.jit(advance)
+    def trajectory(self) -> Trajectory:
+        record = jax.tree.map(lambda *arrays: np.concatenate(arrays), *self.parts)
+        return Trajectory(**record, status=self.status, reason=self.reason, rejected=self.rejected)
 
 
-def _moved(carry: dict, resolution: Any) -> Array:
-    walker = carry["walker"]
-    far = jnp.linalg.norm(walker.theta - carry["last"]) > resolution * jnp.linalg.norm(carry["last"])
-    fell = jnp.abs(carry["change"]) > resolution / 3 * (jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"]))
-    return far | fell | (walker.time - carry["saved_at"] > 0.01 * walker.time)
-
-
-def _differ(before: Mapping[str, Array], after: Mapping[str, Array]) -> Array:
-    """Whether the rule's own state has changed; such points are saved too."""
-    return jnp.any(jnp.array([jnp.any(before[name] != after[name]) for name in before], bool))
-
-
-def _broken(carry: dict) -> Array:
-    return ~jnp.all(jnp.isfinite(carry["walker"].theta)) | (carry["failing"] > 60)
-
-
-def _finished(carry: dict, limits: dict) -> Array:
-    return (
-        (carry["walker"].time >= limits["flow_time"])
-        | (carry["steps"] >= limits["steps"])
-        | (carry["loss"] <= limits["loss"])
-        | (carry["gradient_norm"] <= limits["gradient_norm"])
-        | _broken(carry)
-        | ~jnp.isfinite(carry["loss"])
-        | (jnp.abs(carry["loss"]) > 1e6 * jnp.abs(carry["first_loss"]) + 1.0)
-    )
-
-
-def _verdict(carry: dict, stop: Stop) -> tuple[str, str]:
+def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop) -> tuple[str, str]:
+    """How a run ended, empty while it has not; states: those saved last."""
     if not bool(carry["halt"]):
         return "", ""
     loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
-    if not (math.isfinite(loss) and bool(jnp.all(jnp.isfinite(carry["walker"].theta)))):
+    if not (math.isfinite(loss) and bool(np.all(np.isfinite(states[-1:])))):
         return (
             "not finite",
             f"the loss or the weights stopped being finite at flow time {time:.6g}; lower the learning rate",
         )
     if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
         return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; lower the learning rate"
-    if int(carry["failing"]) > 60:
+    if int(carry["failing"]) > REFUSED:
         return "step too small", f"the error control refused 60 steps in a row at flow time {time:.6g}; loosen it"
     met = [
         (stop.loss is not None and loss <= stop.loss, f"loss {loss:.3g} reached the asked {stop.loss}"),
@@ -312,14 +264,9 @@ def _verdict(carry: dict, stop: Stop) -> tuple[str, str]:
     return "stopped", next(words for true, words in met if true)
 
 
-def _fraction(carry: dict, stop: Stop) -> float:
+def _fraction(carry: Mapping[str, Any], stop: Stop) -> float:
     if bool(carry["halt"]):
         return 1.0
     parts = [float(carry["saved_at"]) / stop.flow_time] if stop.flow_time else []
     parts += [int(carry["steps"]) / stop.steps] if stop.steps else []
     return min(1.0, max(parts))
-
-
-def _trajectory(parts: list, status: str, reason: str, rejected: int) -> Trajectory:
-    whole_record = jax.tree.map(lambda *arrays: np.concatenate(arrays), *parts)
-    return Trajectory(**whole_record, status=status, reason=reason, rejected=rejected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import tomllib
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from .checks import NOTHING, InputError, Words, flag, known, require, whole
 from .driver import Stop
 from .initializations import Initialization
 from .networks import Layer, Network
-from .objectives import Objective, objective
+from .objectives import Data, Objective, objective
 from .rules import GradientFlow, Rule
 from .tasks import Task
 
@@ -66,13 +67,27 @@ class Experiment:
         """The experiment with the content of its task's files fixed (see `Task.pinned`); `train` does this."""
         return dataclasses.replace(self, task=self.task.pinned())
 
+    @property
+    def data(self) -> Data:
+        """What the task hands to training; the latest few are kept."""
+        return self._kept(_data)(self.task, self._data_seed)
+
     def objective(self) -> Objective:
         """The loss this experiment trains, on its task's data."""
-        return objective(self.network, self.task.data(self.seed), moments=False if self.rule.batch else self.moments)
+        moments = False if self.rule.batch else self.moments
+        return self._kept(_objective)(self.network, self.task, self._data_seed, moments)
+
+    @property
+    def _data_seed(self) -> int:
+        return self.seed if self.task.seeded else 0
+
+    def _kept(self, function: Any) -> Any:
+        """The function with its memory; without it where data come from files, which may change, or options cannot be hashed."""
+        return function if _fixed(self.task) else function.__wrapped__
 
     def initial_state(self, seed: int | None = None) -> np.ndarray:
         """The initial flat parameters (P,); those of another seed, on the same data, where one is given."""
-        data = self.task.data(self.seed)
+        data = self.data
         count = self.network.count(data.shape, data.outputs)
         require(
             count <= MOST,
@@ -163,6 +178,28 @@ class Experiment:
             f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
             f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
         )
+
+
+KEPT = 8  # data and objectives of that many tasks and seeds: an ensemble asks for the same again and again
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _data(task: Task, seed: int) -> Data:
+    return task.data(seed)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _objective(network: Network, task: Task, seed: int, moments: bool | None) -> Objective:
+    data = _data(task, seed) if _fixed(task) else task.data(seed)
+    return objective(network, data, moments=moments)
+
+
+def _fixed(task: Task) -> bool:
+    try:
+        hash(task)
+    except TypeError:
+        return False
+    return not task.FILES
 
 
 def catalog() -> list[str]:

@@ -8,6 +8,7 @@ is how a fully connected network W3 sigma(W2 sigma(W1 x)) is two layers of units
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -177,19 +178,19 @@ class Network:
     def apply(self, params: Params, z: Float[Array, ...]) -> Float[Array, ...]:
         """f(z) for one sample; `vmap` it over samples."""
         for layer, p in zip(self.layers, params, strict=True):
-            features = layer.unit.features(z, p["u"])
             if not layer.mixes:
-                z = features
+                z = layer.unit.features(z, p["u"])
                 continue
-            mixed = mix(features, p["v"], layer.unit.mixed)
+            mixed = sum_of_units(layer.unit, z, p["u"], p["v"])
             z = z + mixed if layer.residual else mixed
         if self.readout:
             z = z @ params[-1]["readout"]
         return z[-1] if self.reads == "last" else z
 
     def outputs(self, params: Params, inputs: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
-        """f of every sample, leading axis N."""
-        return jax.vmap(lambda z: self.apply(params, z))(inputs)
+        """f of every sample, leading axis N. Within, samples are the last axis, along which processors compute side by side."""
+        last = jax.vmap(lambda z: self.apply(params, z), in_axes=-1, out_axes=-1)(jnp.moveaxis(inputs, 0, -1))
+        return jnp.moveaxis(last, -1, 0)
 
     # ------------------------------------------------- the two sides of units
     def incoming(self, params: Params, index: int) -> Side:
@@ -243,6 +244,7 @@ def _is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(k, int) for k in value)
 
 
+@functools.lru_cache(maxsize=1024)
 def feature_shape(unit: Unit, z: Shape, u: Shape) -> Shape:
     """The shape of phi for one sample of shape z and units of stacked shape u."""
     spec = jax.eval_shape(unit.phi, jax.ShapeDtypeStruct(z, jnp.float32), jax.ShapeDtypeStruct(u[1:], jnp.float32))
@@ -259,10 +261,17 @@ def mixed_shape(unit: Unit, features: Shape) -> Shape:
     return features[len(features) - unit.mixed :]
 
 
+def sum_of_units(unit: Unit, z: Array, u: Float[Array, "H ..."], v: Float[Array, "H ... O"]) -> Float[Array, "... O"]:
+    """sum_i phi(z; u_i) v_i; of more units than outputs that are linear in u as phi(z; sum_i v_i u_i), an output at a time."""
+    if unit.symmetry.linear and unit.mixed == 0 and v.shape[1] < v.shape[0]:
+        return jnp.moveaxis(unit.features(z, jnp.tensordot(v, u, axes=(0, 0))), 0, -1)
+    return mix(unit.features(z, u), v, unit.mixed)
+
+
 def mix(features: Float[Array, "H ..."], v: Float[Array, "H ... O"], mixed: int) -> Float[Array, "... O"]:
     """sum_i phi_i v_i: contract the unit axis and the last `mixed` axes of the features."""
     axes = [0, *range(features.ndim - mixed, features.ndim)]
-    return jnp.tensordot(features, v, axes=(axes, list(range(mixed + 1))))
+    return jnp.moveaxis(jnp.tensordot(v, features, axes=(list(range(mixed + 1)), axes)), 0, -1)
 
 
 # ---------------------------------------------------------------- flat vectors

@@ -1,15 +1,21 @@
-"""What is measured inside the compiled loop at every saved point, for each layer."""
+"""What is measured at every saved point, for each layer."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+import numpy as np
+from jaxtyping import Array, Float
 
 from .networks import Network, Shape, unflatten
+from .rows import by_blocks
 
 SHOWN = 12  # singular values kept
+ROWS = 32  # states of one call
 
 
 @dataclass(frozen=True)
@@ -43,3 +49,13 @@ class UnitObservables:
 
 def _singular_values(matrix: Array) -> Array:
     return jnp.linalg.svd(matrix, compute_uv=False)
+
+
+def observe(observables: UnitObservables, states: Float[np.ndarray, "T P"]) -> Mapping[str, np.ndarray]:
+    """The observables of T states, name -> (T, ...). Cost: two or three singular value decompositions a layer and state."""
+    return by_blocks(functools.partial(_observed, observables), states, ROWS)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _observed(observables: UnitObservables, states: Array) -> dict[str, Array]:
+    return jax.lax.map(observables, states)

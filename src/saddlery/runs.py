@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
+
+import numpy as np
 
 from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
 from .experiments import Experiment, find
 from .objectives import Objective, draw_batch
-from .observables import UnitObservables
+from .observables import UnitObservables, observe
 from .precision import precision_context
 from .records import html_table, number, text_table
+from .rules import Rule
+from .spans import Span, span
 
 FAILED = ("diverged", "not finite", "step too small")
 SHORT = "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
@@ -75,7 +80,8 @@ class Run:
         return html_table(("run", ""), self.rows())
 
 
-def versions() -> dict[str, str]:
+@functools.cache
+def versions() -> Mapping[str, str]:
     """The versions a record keeps."""
     packages = ("saddlery", "jax", "diffrax", "optax", "numpy", "scipy")
     found = {}
@@ -111,23 +117,57 @@ def train(
     chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
     if seed is not None:
         chosen = chosen.replace(seed=seed)
-    begin, chosen = time.perf_counter(), chosen.pinned()
+    begin = time.perf_counter()
     with precision_context(chosen.precision):
-        objective = chosen.objective()
-        function = objective.function
+        ready = prepare(chosen)
         trajectory = driver.run(
-            function,
-            objective.samples,
-            chosen.initial_state(),
-            chosen.rule.bound(objective.parts),
-            chosen.stop,
+            ready.objective.function,
+            ready.objective.samples,
+            ready.theta,
+            ready.rule,
+            ready.experiment.stop,
             batch=draw_batch,
-            observables=UnitObservables(function.network, function.shape, function.outputs),
             seed=chosen.seed,
             progress=progress,
         )
-    warnings = (SHORT,) if chosen.precision == "float32" else ()
-    run = Run(chosen, trajectory, objective.exact, versions(), time.perf_counter() - begin, warnings)
+        run = ready.record(trajectory, time.perf_counter() - begin)
     if run.failed and not keep_failed:
         raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
     return run
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same."""
+
+    experiment: Experiment
+    whole: Objective
+    span: Span | None
+    rule: Rule
+    start: np.ndarray
+
+    @property
+    def objective(self) -> Objective:
+        return self.whole if self.span is None else self.span.objective
+
+    @property
+    def theta(self) -> np.ndarray:
+        return self.start if self.span is None else self.span.theta
+
+    def record(self, trajectory: Trajectory, wall_seconds: float, *, observables: bool = True) -> Run:
+        """The run of what the driver recorded, in the weights of the experiment's own network."""
+        function = self.whole.function
+        states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
+        shown = observe(UnitObservables(function.network, function.shape, function.outputs), states) if observables else {}
+        trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
+        warnings = (SHORT,) if self.experiment.precision == "float32" else ()
+        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings)
+
+
+def prepare(experiment: Experiment) -> Prepared:
+    """An experiment ready to be stepped; call it in the precision of the experiment."""
+    pinned = experiment.pinned()
+    whole = pinned.objective()
+    start = pinned.initial_state()
+    rule = pinned.rule.bound(whole.parts)
+    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start)

@@ -49,6 +49,7 @@ class AlternatingFlow(Rule):
     """
 
     kind: ClassVar[str] = "agf"
+    together: ClassVar[int] = 1
     threshold: float = 0.01
     relative_tolerance: float = 1e-7
 
@@ -98,6 +99,7 @@ class _Phase(NamedTuple):
 class _Bound(Rule):
     """AGF of these units, with a flow for the active ones; `size` is the threshold."""
 
+    together: ClassVar[int] = 1
     flow: GradientFlow
     units: Units
     size: float

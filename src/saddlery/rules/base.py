@@ -65,10 +65,16 @@ class Walker(NamedTuple):
 class Rule(ABC):
     """Base of all rules. A concrete rule is a frozen dataclass with a `kind`, a `start` and an `advance`.
 
-    batch: samples drawn for one step (with replacement), 0 for all of them.
+    batch: samples drawn for one step (with replacement), 0 for all of them. rotates: whether a step commutes with every
+    rotation of the weights, so that units linear in u may be trained in their span (see `spans`). together: how many runs are
+    stepped side by side at most; 1 where a step takes one of several ways by its state, since side by side all would take all
+    of them. pace: steps between two looks for points to save, where runs are stepped side by side.
     """
 
     kind: ClassVar[str] = ""
+    rotates: ClassVar[bool] = False
+    together: ClassVar[int] = 32
+    pace: ClassVar[int] = 1
     batch: int = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

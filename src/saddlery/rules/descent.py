@@ -19,6 +19,7 @@ from .base import Gradient, Rule, Walker
 class Descent(Rule):
     """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon."""
 
+    pace: ClassVar[int] = 10
     learning_rate: float = 1e-2
     batch: int = 0
 
@@ -54,6 +55,7 @@ class GradientDescent(Descent):
     of flow time."""
 
     kind: ClassVar[str] = "descent"
+    rotates: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Momentum(Descent):
     """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd); flow time counts eta a step."""
 
     kind: ClassVar[str] = "momentum"
+    rotates: ClassVar[bool] = True
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
@@ -105,6 +108,7 @@ class NormalisedDescent(Descent):
     """theta <- theta - eta g / |g|, the 2-norm over all weights, so that a step has length eta."""
 
     kind: ClassVar[str] = "normalised"
+    rotates: ClassVar[bool] = True
     learning_rate: float = 1e-3
 
     def transformation(self) -> optax.GradientTransformation:

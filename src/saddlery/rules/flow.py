@@ -30,6 +30,8 @@ class GradientFlow(Rule):
     """
 
     kind: ClassVar[str] = "flow"
+    rotates: ClassVar[bool] = True
+    together: ClassVar[int] = 8  # their steps differ in length, and all wait for the last
     relative_tolerance: float = 1e-6
     absolute_tolerance: float = 1.0
     solver: str = "tsit5"

@@ -29,6 +29,7 @@ class Arrays(Task):
     """
 
     kind: ClassVar[str] = "arrays"
+    seeded: ClassVar[bool] = False
     FILES: ClassVar[tuple[str, ...]] = ("inputs", "targets")
     inputs: str = ""
     targets: str = ""

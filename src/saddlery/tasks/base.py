@@ -28,6 +28,7 @@ class Task(ABC):
     """
 
     kind: ClassVar[str] = ""
+    seeded: ClassVar[bool] = True  # whether other seeds give other data
     FILES: ClassVar[tuple[str, ...]] = ()  # options that name files: in an experiment file, relative to its folder
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

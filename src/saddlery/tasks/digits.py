@@ -24,6 +24,7 @@ class Digits(Task):
     """
 
     kind: ClassVar[str] = "digits"
+    seeded: ClassVar[bool] = False
     components: int = 0
     classes: tuple[int, ...] = tuple(range(10))
     centred: bool = True

@@ -113,6 +113,7 @@ class Hierarchy(Task):
     """
 
     kind: ClassVar[str] = "hierarchy"
+    seeded: ClassVar[bool] = False
     levels: int = 3
     branches: int = 2
 

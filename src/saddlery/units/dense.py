@@ -61,7 +61,7 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
 
     def phi(z: Array, u: Array) -> Array:
         flat = z.ravel()
-        return sigma(flat @ u[:-1] + u[-1] if bias else flat @ u)
+        return sigma(u[:-1] @ flat + u[-1] if bias else u @ flat)
 
     lift = None
     if degree is not None and not bias:
