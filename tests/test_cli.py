@@ -16,7 +16,7 @@ import pytest
 
 from saddlery import cli, store, units
 from saddlery.checks import InputError
-from saddlery.cli.changes import changed
+from saddlery.changes import changed, parsed
 from saddlery.cli.codes import CODES
 from saddlery.cli.listing import first_sentence
 from saddlery.experiments import catalog
@@ -348,29 +348,29 @@ def test_the_traceback_on_demand(capsys, monkeypatch):
 
 def test_changing_a_kind_drops_the_old_options():
     table = {"rule": {"kind": "flow", "solver": "tsit5"}}
-    assert changed(table, ["rule.kind=adam"]) == {"rule": {"kind": "adam"}}
+    assert changed(table, parsed(["rule.kind=adam"])) == {"rule": {"kind": "adam"}}
 
 
 def test_the_order_of_changes_does_not_matter():
     for changes in (["rule.batch=4", "rule.kind=adam"], ["rule.kind=adam", "rule.batch=4"]):
-        assert changed({"rule": {"kind": "flow"}}, changes) == {"rule": {"kind": "adam", "batch": 4}}
+        assert changed({"rule": {"kind": "flow"}}, parsed(changes)) == {"rule": {"kind": "adam", "batch": 4}}
 
 
 def test_changing_a_unit_drops_the_options_of_the_old_one():
     table = {"layers": [{"unit": "conv_relu", "width": 3, "kernel": [2]}]}
-    assert changed(table, ["layers.0.unit=relu"]) == {"layers": [{"unit": "relu", "width": 3}]}
+    assert changed(table, parsed(["layers.0.unit=relu"])) == {"layers": [{"unit": "relu", "width": 3}]}
 
 
 def test_values_of_changes():
     table = {"a": [1.0, 2.0], "b": "x"}
-    assert changed(table, ["a.1=0.5", "b=1e-3", "c=[1, 2]", "d = adam"]) == {
+    assert changed(table, parsed(["a.1=0.5", "b=1e-3", "c=[1, 2]", "d = adam"])) == {
         "a": [1.0, 0.5],
         "b": 1e-3,
         "c": [1, 2],
         "d": "adam",
     }
     with pytest.raises(InputError, match="choose one of 0 to 1"):
-        changed({"a": [1.0, 2.0]}, ["a.2=3"])
+        changed({"a": [1.0, 2.0]}, parsed(["a.2=3"]))
 
 
 def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, monkeypatch):

@@ -61,7 +61,7 @@ def train_many(
         try:
             with precision_context(experiment.precision):
                 ready = prepare(experiment)
-                key = _program(ready)
+                key = program_of(ready)
         except SaddleryError as error:
             yield k, Failure(experiment, str(error))
             continue
@@ -93,7 +93,7 @@ def _bytes(aval: Any) -> int:
     return int(np.prod(aval.shape)) * aval.dtype.itemsize if hasattr(aval, "shape") else 0
 
 
-def _program(ready: Prepared) -> Any:
+def program_of(ready: Prepared) -> Any:
     """What runs of one program have in common."""
     arrays = ready.objective.samples[:2]
     shapes = tuple((a.shape, str(a.dtype)) for a in arrays)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .rules import Rule, Walker
+from .rules import Rule
 
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples

@@ -1,9 +1,11 @@
-"""Scoped 64-bit precision: importing saddlery never changes JAX's global switch."""
+"""JAX's switches: scoped 64-bit precision, so that importing saddlery never changes a global one, and its compiled programs."""
 
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -28,3 +30,28 @@ def precision_context(precision: str):
     import jax
 
     return jax.enable_x64(precision == "float64")
+
+
+MAPS = 30_000  # memory maps of a process: every compiled program takes a few, and Linux ends a process at 65,530
+
+
+def spare_programs() -> None:
+    """Drop compiled programs before there are so many that the system refuses the process another."""
+    import jax
+
+    maps = Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
+        jax.clear_caches()
+
+
+def keep_programs() -> None:
+    """Keep compiled programs on disk between processes, in the user's own cache folder; SADDLERY_CACHE names another, or "" for
+    none. Only what this user's processes compiled is ever loaded. For processes of our own: it sets switches of JAX."""
+    import jax
+
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saddlery" / "programs"
+    folder = os.environ.get("SADDLERY_CACHE", str(default))
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

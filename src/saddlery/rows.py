@@ -10,7 +10,7 @@ import numpy as np
 
 
 def by_blocks(function: Callable[[Any], Any], rows: np.ndarray, size: int) -> Any:
-    """function (size, ...) -> arrays with a leading axis of `size`, applied to (T, ...); the last block is padded by its last row."""
+    """function (size, ...) -> arrays with a leading axis of `size`, applied to (T, ...); the last block is padded."""
     padding = np.broadcast_to(rows[-1], (-len(rows) % size, *rows.shape[1:]))
     blocks = np.concatenate([rows, padding]).reshape(-1, size, *rows.shape[1:])
     found = [jax.tree.map(np.asarray, function(block)) for block in blocks]

@@ -108,22 +108,29 @@ def storage_errors(target: Path) -> Iterator[None]:
         ) from None
 
 
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all, replacing an older one."""
-    target = Path(path)
+@contextlib.contextmanager
+def placed(target: Path) -> Iterator[Path]:
+    """A file beside its place to write to; then flushed to the disk and renamed, replacing an older one, or removed on failure."""
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        staging = Path(name)
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, target)
+            yield staging
+            os.chmod(staging, 0o644)
+            _flush(staging)
+            os.replace(staging, target)
+            _flush(target.parent)
         finally:
-            Path(name).unlink(missing_ok=True)
-    return target
+            staging.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a file whole or not at all, replacing an older one."""
+    with placed(Path(path)) as staging:
+        staging.write_text(text, encoding="utf-8")
+    return Path(path)
 
 
 def load_run(folder: str | Path) -> Run:

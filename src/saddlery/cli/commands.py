@@ -37,8 +37,8 @@ def train(options: Namespace) -> int:
 
 
 def _experiment(options: Namespace) -> Any:
+    from ..changes import changed, parsed
     from ..experiments import find, from_table
-    from .changes import changed
 
     given = Path(options.experiment)
     if given.is_dir() or (given.is_file() and given.suffix != ".toml"):
@@ -52,7 +52,7 @@ def _experiment(options: Namespace) -> Any:
     if options.changes:
         if options.seed is not None and any(change.partition("=")[0].strip() == "seed" for change in options.changes):
             raise InputError("the seed is given twice, by --seed and by --set seed; give it once")
-        experiment = from_table(changed(experiment.table(), options.changes))
+        experiment = from_table(changed(experiment.table(), parsed(options.changes), "--set "))
     return (experiment if options.seed is None else experiment.replace(seed=options.seed)).pinned()
 
 

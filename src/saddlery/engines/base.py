@@ -1,0 +1,86 @@
+"""An engine runs jobs; a job may be run twice, by anyone, at any time, and leaves the same result in its folder.
+
+That is all that correctness rests on: engines differ in where the work is done, and in who notices that a worker died.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from ..checks import InputError, SaddleryError
+
+ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
+FUNCTIONS = {"sweep": "saddlery.sweeps.work:do_batch", "study": "saddlery.studies.work:measure_rows"}
+ENGINES: dict[str, type[Engine]] = {}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A call of a registered function with plain arguments. key: unique among the jobs of one folder. imports: modules that
+    hold units, tasks and rules of one's own."""
+
+    function: str
+    key: str
+    arguments: Mapping[str, Any]
+    imports: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        return json.dumps({"function": self.function, "key": self.key, "arguments": dict(self.arguments), "imports": self.imports})
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        table = json.loads(text)
+        return Job(table["function"], table["key"], table["arguments"], tuple(table["imports"]))
+
+
+@dataclass(frozen=True)
+class Done:
+    """A job that is over. result: what its function returned. error: why it failed `attempts` times; empty where it did not."""
+
+    job: Job
+    result: int = 0
+    error: str = ""
+    attempts: int = 1
+
+
+def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> int:
+    """Do a job in this process."""
+    for name in job.imports:
+        importlib.import_module(name)
+    if job.function not in FUNCTIONS:
+        raise InputError(f"a job for {job.function!r} is not known; workers and sender must be of one saddlery version")
+    module, _, name = FUNCTIONS[job.function].partition(":")
+    return getattr(importlib.import_module(module), name)(**job.arguments, progress=progress)
+
+
+def words(error: BaseException) -> str:
+    """An error as a report shows it: our own in a sentence, others with the place they come from."""
+    if isinstance(error, SaddleryError):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
+    where = f" ({place.filename}:{place.lineno})" if place else ""
+    return f"{type(error).__name__}: {error}{where}"
+
+
+@dataclass(frozen=True)
+class Engine(ABC):
+    """Where jobs are done. workers: how many at a time; 0 for what the engine finds best."""
+
+    name: ClassVar[str] = ""
+    workers: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.name:
+            ENGINES[cls.name] = cls
+
+    @abstractmethod
+    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+        """Yield every job once, when it is over, in any order. progress: called with key -> fraction done of those under way."""

@@ -1,0 +1,124 @@
+"""Processes of this machine: workers are started afresh, never forked, spoken to in lines of JSON, and replaced when they die."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..precision import spare_programs
+from .base import ATTEMPTS, Done, Engine, Job, perform, words
+
+ONE_THREAD = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+}
+XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+@dataclass(frozen=True)
+class Here(Engine):
+    """This process itself, one job after the other: for tests, notebooks, debugging and units of one's own."""
+
+    name: ClassVar[str] = "here"
+
+    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+        for job in jobs:
+            shown = None if progress is None else lambda fraction, _, job=job: progress({job.key: fraction})
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    done = Done(job, perform(job, shown), attempts=attempt)
+                    break
+                except Exception as error:
+                    done = Done(job, error=words(error), attempts=attempt)
+            spare_programs()
+            yield done
+
+
+class _Worker:
+    """A process that does jobs, and a thread that reads what it says into a queue shared by all."""
+
+    def __init__(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+        flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA]))
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "saddlery.engines.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **ONE_THREAD, "XLA_FLAGS": flags},
+        )
+        self.job: tuple[Job, int] | None = None
+        self.fraction = 0.0
+        threading.Thread(target=self._listen, args=(said,), daemon=True).start()
+
+    def _listen(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            said.put((self, json.loads(line)))
+        said.put((self, None))  # the process ended
+
+    def give(self, job: Job, attempt: int) -> None:
+        self.job, self.fraction = (job, attempt), 0.0
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(job.to_json() + "\n")
+            self.process.stdin.flush()
+        except OSError:
+            pass  # it died meanwhile; its listener says so
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@dataclass(frozen=True)
+class Local(Engine):
+    """Worker processes, as many as cores unless `workers` says otherwise. One that is killed is replaced, and its job done again."""
+
+    name: ClassVar[str] = "local"
+
+    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+        waiting = deque((job, 1) for job in jobs)
+        said: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
+        count = min(self.workers or len(os.sched_getaffinity(0)), len(jobs))
+        workers = {_Worker(said) for _ in range(count)}
+        try:
+            for worker in workers:
+                worker.give(*waiting.popleft())
+            left = len(jobs)
+            while left:
+                worker, answer = said.get()
+                if answer is not None and "fraction" in answer:
+                    worker.fraction = answer["fraction"]
+                    if progress is not None:
+                        progress({w.job[0].key: w.fraction for w in workers if w.job})
+                    continue
+                job, attempt = worker.job or (None, 0)
+                worker.job = None
+                if answer is None:
+                    workers.discard(worker)
+                    code = worker.process.wait()
+                    answer = {"error": f"its worker process died (exit code {code}); out of memory, or killed"}
+                    if len(workers) < min(count, left):
+                        worker = _Worker(said)
+                        workers.add(worker)
+                if job is not None:
+                    error = answer.get("error", "")
+                    if error and attempt < ATTEMPTS:
+                        waiting.append((job, attempt + 1))
+                    else:
+                        left -= 1
+                        yield Done(job, answer.get("result", 0), error, attempt)
+                if waiting and worker.job is None:
+                    worker.give(*waiting.popleft())
+        finally:
+            for worker in workers:
+                worker.stop()

@@ -1,0 +1,42 @@
+"""A worker process: a job a line on standard input, what became of it a line on standard output. Ends when its input does."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from typing import Any
+
+from ..precision import keep_programs, spare_programs
+from .base import Job, perform, words
+
+EVERY = 0.5  # seconds between two words on progress
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever prints goes to standard error
+    keep_programs()
+    last = 0.0
+
+    def say(answer: dict[str, Any]) -> None:
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+    def progress(fraction: float, _: str) -> None:
+        nonlocal last
+        if time.monotonic() - last > EVERY:
+            last = time.monotonic()
+            say({"fraction": fraction})
+
+    for line in sys.stdin:
+        try:
+            say({"result": perform(Job.from_json(line), progress)})
+        except Exception as error:
+            say({"error": words(error)})
+        spare_programs()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,304 @@
+"""A sweep: one experiment over seeds and over any grid or random design of its fields; the same thing as its TOML file."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import math
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from ..changes import changed
+from ..checks import InputError, Words, flag, known, real, require, whole
+from ..experiments import Experiment, find, from_table
+
+KEYS = ("name", "description", "experiment", "seeds", "first_seed", "batch", "grid", "random", "measure", "imports", "slurm")
+MEASURES = ("certificates", "predictions", "observables")
+BATCH = 64  # runs of one unit of work: what is lost when a process dies
+WAYS = ("uniform", "log_uniform", "integers", "choice")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How a field is drawn: "uniform" or "log_uniform" between two numbers, "integers" from low to high, both included, or a
+    "choice" among values."""
+
+    way: str
+    values: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        known(self.way, WAYS, "random field")
+        if self.way == "choice":
+            require(len(self.values) > 0, "choice", "at least one value", Words("none"))
+            return
+        require(len(self.values) == 2, self.way, "two numbers, [low, high]", list(self.values))
+        low, high = (real(value, self.way) for value in self.values)
+        require(low <= high, self.way, "[low, high] with low at most high", list(self.values))
+        require(self.way != "log_uniform" or low > 0, self.way, "of numbers above zero", list(self.values))
+        if self.way == "integers":
+            for value in self.values:
+                require(isinstance(value, int), "integers", "two whole numbers", list(self.values))
+
+    def draw(self, rng: np.random.Generator) -> Any:
+        if self.way == "choice":
+            return self.values[int(rng.integers(len(self.values)))]
+        low, high = self.values
+        if self.way == "integers":
+            return int(rng.integers(low, high + 1))
+        return float(rng.uniform(low, high) if self.way == "uniform" else math.exp(rng.uniform(*np.log([low, high]))))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs of one experiment: every point of `grid` times every one of `draws` random points times `seeds` seeds.
+
+    experiment: what is varied. grid: dotted path -> values, as in --set. random: dotted path -> `Drawn`; draws: how many
+    points, of random numbers from `draw_seed`. seeds: how many, from `first_seed` up, for each point. batch: runs of one unit of
+    work. measure: which of "certificates", "predictions" and "observables" to keep beside losses and stages. imports: modules
+    that workers import first, for units, tasks and rules of one's own. slurm: options of that engine.
+
+    Runs are numbered with seeds fastest, then the last field of the grid; draws come last of all but seeds.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.sweeps import Sweep
+    >>> sweep = Sweep(Experiment.named("linear"), grid={"initialization.scale": (1e-3, 1e-6)}, seeds=5)
+    >>> len(sweep), sweep.experiment_of(7).initialization.scale, sweep.experiment_of(7).seed
+    (10, 1e-06, 2)
+    """
+
+    experiment: Experiment
+    grid: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    random: Mapping[str, Drawn] = field(default_factory=dict)
+    draws: int = 1
+    draw_seed: int = 0
+    seeds: int = 1
+    first_seed: int = 0
+    batch: int = BATCH
+    measure: tuple[str, ...] = ()
+    name: str = "sweep"
+    description: str = ""
+    imports: tuple[str, ...] = ()
+    slurm: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "draws", "batch"):
+            whole(getattr(self, name), name)
+        whole(self.first_seed, "first_seed", 0)
+        whole(self.draw_seed, "seed of the random design", 0)
+        for name in self.measure:
+            known(name, MEASURES, "measure")
+        require(self.random or self.draws == 1, "draws", "left out where nothing is random", self.draws)
+        both = sorted(set(self.grid) & set(self.random))
+        require(not both, "a field", "in the grid or random, not both", both)
+        for path, values in self.grid.items():
+            require(len(values) > 0, f"grid {path}", "at least one value", Words("an empty list"))
+            require(path != "seed", "grid", "without the seed", path, "give seeds and first_seed")
+        self._try()
+
+    def _try(self) -> None:
+        """Every value of every field makes an experiment by itself, beside the first values of the others."""
+        first = {path: values[0] for path, values in self.grid.items()} | self._drawn(0)
+        table = self.experiment.table()
+        for path, values in self.grid.items():
+            for value in values:
+                _made(table, {**first, path: value}, f"grid {path} = {value!r}: ")
+        for path in self.random:
+            changed(table, {path: first[path]}, "random ")
+        _made(table, first, "")
+
+    def __len__(self) -> int:
+        """How many runs."""
+        return math.prod(len(values) for values in self.grid.values()) * self.draws * self.seeds
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The paths that vary."""
+        return (*self.grid, *self.random)
+
+    def _drawn(self, k: int) -> dict[str, Any]:
+        rng = np.random.default_rng([self.draw_seed, k])
+        return {path: self.random[path].draw(rng) for path in sorted(self.random)}
+
+    def point(self, number: int) -> dict[str, Any]:
+        """The values of the fields that vary, of the run of a number."""
+        require(0 <= number < len(self), "the number of a run", f"from 0 to {len(self) - 1}", number)
+        k, draw = divmod(number // self.seeds, self.draws)
+        chosen: dict[str, Any] = {}
+        for path, values in reversed(self.grid.items()):
+            k, place = divmod(k, len(values))
+            chosen[path] = values[place]
+        return {path: chosen[path] for path in self.grid} | self._drawn(draw)
+
+    def seed(self, number: int) -> int:
+        """The seed of the run of a number."""
+        return self.first_seed + number % self.seeds
+
+    def experiment_of(self, number: int) -> Experiment:
+        """The experiment of the run of a number."""
+        return _made(self.experiment.table(), self.point(number), "").replace(seed=self.seed(number))
+
+    def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment]:
+        """The experiments of many runs; those that differ in the seed only are made once."""
+        table = self.experiment.table()
+        for _, same in itertools.groupby(numbers, key=lambda number: number // self.seeds):
+            first, *rest = same
+            made = _made(table, self.point(first), "")
+            yield from (made.replace(seed=self.seed(number)) for number in (first, *rest))
+
+    def batches(self) -> range:
+        """The numbers of the batches."""
+        return range(-(-len(self) // self.batch))
+
+    def numbers(self, batch: int) -> range:
+        """The runs of a batch."""
+        return range(batch * self.batch, min((batch + 1) * self.batch, len(self)))
+
+    @property
+    def identity(self) -> str:
+        """A short hash of everything that determines the results; name, description and engine options do not."""
+        table = {k: v for k, v in self.table().items() if k not in ("name", "description", "slurm")}
+        table["experiment"] = {k: v for k, v in table["experiment"].items() if k not in ("name", "description")}
+        return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+
+    def pinned(self) -> Sweep:
+        """The sweep with the content of its experiment's files fixed."""
+        return Sweep(**{**vars(self), "experiment": self.experiment.pinned()})
+
+    # --------------------------------------------------------------------- TOML
+    def table(self) -> dict[str, Any]:
+        """The sweep as nested dicts of plain values; `from_table` gives it back."""
+        random = {
+            "draws": self.draws,
+            "seed": self.draw_seed,
+            "fields": {path: {drawn.way: list(drawn.values)} for path, drawn in self.random.items()},
+        }
+        return {
+            "name": self.name,
+            "description": self.description,
+            "seeds": self.seeds,
+            "first_seed": self.first_seed,
+            "batch": self.batch,
+            **({"imports": list(self.imports)} if self.imports else {}),
+            "measure": {name: name in self.measure for name in MEASURES},
+            **({"grid": {path: list(values) for path, values in self.grid.items()}} if self.grid else {}),
+            **({"random": random} if self.random else {}),
+            **({"slurm": dict(self.slurm)} if self.slurm else {}),
+            "experiment": self.experiment.table(),
+        }
+
+    def to_toml(self) -> str:
+        return tomli_w.dumps(self.table())
+
+    @staticmethod
+    def from_toml(text: str, source: str = "sweep", folder: str | Path = ".") -> Sweep:
+        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`."""
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"{source}: not valid TOML, {error}") from None
+        try:
+            return from_sweep_table(table, folder)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+
+    @staticmethod
+    def load(path: str | Path) -> Sweep:
+        """From a TOML file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{path}: there is no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: the file cannot be read ({error})") from None
+        return Sweep.from_toml(text, str(path), Path(path).parent)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(self.fields) or "nothing but seeds"
+        return f"Sweep {self.name!r}: {len(self):,} runs of {self.experiment.name!r} over {fields}, id {self.identity}"
+
+
+def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Experiment:
+    new = changed(table, values, label or "")
+    try:
+        return from_table(new)
+    except InputError as error:
+        raise InputError(f"{label}{error}") from None
+
+
+def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Sweep:
+    """A sweep from nested dicts; each error names the key."""
+    for key in table:
+        known(key, KEYS, "key")
+    require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
+    for name in table.get("imports", ()):
+        _import(name)
+    given = table["experiment"]
+    if isinstance(given, str):
+        path = Path(folder) / given
+        experiment = find(path) if given.endswith(".toml") else find(given)
+    else:
+        require(isinstance(given, Mapping), "experiment", "a shipped name, a TOML file or a table", given)
+        experiment = from_table(given, folder)
+    for key in ("grid", "random", "measure", "slurm"):
+        require(isinstance(table.get(key, {}), Mapping), f"[{key}]", "a table", table.get(key))
+    measure = table.get("measure", {})
+    for name, wanted in measure.items():
+        known(name, MEASURES, "measure")
+        flag(wanted, f"measure {name}")
+    plain = {key: table[key] for key in ("name", "description", "seeds", "first_seed", "batch") if key in table}
+    return Sweep(
+        experiment,
+        grid={path: _values(path, values) for path, values in _flat(table.get("grid", {}))},
+        measure=tuple(name for name in MEASURES if measure.get(name)),
+        imports=tuple(table.get("imports", ())),
+        slurm=dict(table.get("slurm", {})),
+        **_random(table.get("random", {})),
+        **plain,
+    )
+
+
+def _import(name: object) -> None:
+    import importlib
+
+    require(isinstance(name, str), "imports", "a list of module names", name)
+    try:
+        importlib.import_module(str(name))
+    except ImportError as error:
+        raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
+
+
+def _values(path: str, values: Any) -> tuple[Any, ...]:
+    require(isinstance(values, list), f"grid {path}", "a list of values", values)
+    return tuple(values)
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested tables as dotted paths, so that `initialization.scale = [...]` needs no quotes."""
+    for key, value in table.items():
+        path = f"{before}.{key}" if before else key
+        if isinstance(value, Mapping):
+            yield from _flat(value, path)
+        else:
+            yield path, value
+
+
+def _random(table: Mapping[str, Any]) -> dict[str, Any]:
+    for key in table:
+        known(key, ("draws", "seed", "fields"), "key of [random]")
+    if not table:
+        return {}
+    found = {}
+    for path, values in _flat(table.get("fields", {})):
+        parent, _, way = path.rpartition(".")
+        require(bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}")
+        found[parent] = Drawn(way, _values(path, values))
+    require(bool(found), "[random.fields]", "at least one field", Words("none"))
+    return {"random": found, "draws": table.get("draws", 1), "draw_seed": table.get("seed", 0)}

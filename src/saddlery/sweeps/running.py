@@ -1,0 +1,245 @@
+"""Running a sweep: what is left of it goes to an engine, batch by batch; and what it will cost, before anything runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checks import InputError, SaddleryError
+from ..engines import Engine, Job, Local
+from ..ensembles import program_of, train_many
+from ..precision import precision_context
+from ..records import number, text_table
+from ..runs import prepare
+from .design import Sweep
+from .storage import batch_name, create, is_done, write_failure
+from .work import measure
+
+ASK = 1_000_000  # runs beyond which a sweep must be confirmed
+SAMPLED = 12  # points of a plan that are tried
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a call of `run_sweep` ended. made: runs of this call; kept: those that were there before; failed: what its batches
+    failed of, by batch; seconds: of this call."""
+
+    folder: Path
+    sweep: Sweep
+    made: int
+    kept: int
+    failed: Mapping[int, str]
+    seconds: float
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "folder": str(self.folder),
+            "identity": self.sweep.identity,
+            "runs": len(self.sweep),
+            "made": self.made,
+            "kept": self.kept,
+            "failed": [{"batch": k, "runs": list(self.sweep.numbers(k)), "error": v} for k, v in self.failed.items()],
+            "seconds": self.seconds,
+        }
+
+    def __repr__(self) -> str:
+        speed = f", {self.made / self.seconds:.3g} runs a second" if self.made and self.seconds else ""
+        lines = [
+            f"{self.sweep.name}: {self.made + self.kept:,} of {len(self.sweep):,} runs are in {self.folder}"
+            f" ({self.made:,} made now in {self.seconds:.1f} s{speed})"
+        ]
+        for batch, error in self.failed.items():
+            numbers = self.sweep.numbers(batch)
+            lines.append(
+                f"batch {batch} failed, runs {numbers[0]} to {numbers[-1]}, of"
+                f" {self.sweep.point(numbers[0]) or 'the experiment'} on: {error}"
+            )
+        return "\n".join(lines)
+
+
+def run_sweep(
+    sweep: Sweep,
+    folder: str | Path,
+    *,
+    engine: Engine | None = None,
+    resume: bool = False,
+    confirmed: bool = False,
+    progress: Progress | None = None,
+) -> Finished:
+    """Do every run of a sweep that its folder does not hold yet; runs are kept a batch at a time, whatever ends the process.
+
+    engine: where (`engines`), processes of this machine by default. resume: go on in the folder of the same sweep. confirmed:
+    needed beyond a million runs. progress: called with (fraction of the runs, what is being done). A batch that fails twice is
+    named in the result and in the folder, the others go on.
+
+    Raises InputError where the folder holds something else, or too many runs are asked for; StorageError where it cannot be
+    written.
+
+    Example
+    -------
+    >>> import tempfile
+    >>> from saddlery import Experiment
+    >>> from saddlery.engines import Here
+    >>> from saddlery.sweeps import Sweep, index, run_sweep
+    >>> sweep = Sweep(Experiment.named("linear"), grid={"network.layers.0.width": (4, 20)}, seeds=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = run_sweep(sweep, folder, engine=Here()).made
+    ...     units = index(folder)["units"].map(list).tolist()
+    >>> made, units
+    (4, [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
+    """
+    if len(sweep) > ASK and not confirmed:
+        raise InputError(f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant")
+    target = Path(folder)
+    frozen = create(sweep, target, resume=resume)
+    left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
+    jobs = [
+        Job("sweep", batch_name(frozen.identity, k), {"folder": str(target.absolute()), "batch": k}, frozen.imports)
+        for k in left
+    ]
+    kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
+    chosen, begin = engine or Local(), time.perf_counter()
+    made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
+    for done in chosen.run(jobs, told.under_way) if jobs else ():
+        batch = int(done.job.arguments["batch"])
+        if done.error:
+            numbers = frozen.numbers(batch)
+            failed[batch] = done.error
+            entry = {"batch": batch, "runs": [numbers[0], numbers[-1]], "error": done.error, "attempts": done.attempts}
+            write_failure(target, done.job.key, entry)
+        else:
+            made += len(frozen.numbers(batch))
+        told.over(batch, bool(done.error))
+    return Finished(target, frozen, made, kept, dict(sorted(failed.items())), time.perf_counter() - begin)
+
+
+class _Told:
+    """What a reader is told while it runs: runs, runs a second, time left, failures."""
+
+    def __init__(self, sweep: Sweep, kept: int, begin: float, progress: Progress | None) -> None:
+        self.sweep, self.kept, self.begin, self.progress = sweep, kept, begin, progress
+        self.done, self.failed, self.partly = 0, 0, 0.0
+
+    def under_way(self, fractions: Mapping[str, float]) -> None:
+        self.partly = sum(fractions.values()) * self.sweep.batch
+        self.tell()
+
+    def over(self, batch: int, failed: bool) -> None:
+        self.done += len(self.sweep.numbers(batch))
+        self.failed += failed
+        self.partly = 0.0
+        self.tell()
+
+    def tell(self) -> None:
+        if self.progress is None:
+            return
+        total, now = len(self.sweep), min(self.done + self.partly, len(self.sweep) - self.kept)
+        speed = now / max(time.perf_counter() - self.begin, 1e-9)
+        words = f"{int(self.kept + now):,} of {total:,} runs, {speed:.3g} a second"
+        words += f", {duration((total - self.kept - now) / speed)} left" if speed else ""
+        words += f", {self.failed} batches failed" if self.failed else ""
+        self.progress((self.kept + now) / total, words)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest unit that fits."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} seconds"
+
+
+# ------------------------------------------------------------------------ plan
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will take. programs: to compile; seconds_a_run: of one core, measured on a few points, without compiling;
+    compile_seconds: of all programs; bytes_a_run: on disk."""
+
+    sweep: Sweep
+    programs: int
+    sampled: int
+    seconds_a_run: float
+    compile_seconds: float
+    bytes_a_run: float
+    data: tuple[str, ...]
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "identity": self.sweep.identity,
+            "runs": len(self.sweep),
+            "batches": len(self.sweep.batches()),
+            "programs": self.programs,
+            "sampled_points": self.sampled,
+            "seconds_a_run": self.seconds_a_run,
+            "core_hours": self.core_hours,
+            "bytes": self.bytes_a_run * len(self.sweep),
+            "data": list(self.data),
+        }
+
+    @property
+    def core_hours(self) -> float:
+        return (self.seconds_a_run * len(self.sweep) + self.compile_seconds) / 3600
+
+    def __repr__(self) -> str:
+        size = self.bytes_a_run * len(self.sweep)
+        rows = [
+            ("runs", f"{len(self.sweep):,}"),
+            ("batches", f"{len(self.sweep.batches()):,} of {self.sweep.batch} runs"),
+            ("programs", f"{self.programs} or so, {duration(self.compile_seconds)} to compile"),
+            ("data", ", ".join(self.data)),
+            ("a run", f"{number(1e3 * self.seconds_a_run)} ms of one core, {number(self.bytes_a_run / 1e3)} kB"),
+            ("in all", f"{number(self.core_hours)} core-hours, {number(size / 1e9)} GB"),
+        ]
+        return f"{self.sweep!r}\n{text_table(('plan', f'from {self.sampled} points'), rows)}"
+
+
+def plan(sweep: Sweep, progress: Progress | None = None) -> Plan:
+    """Find out what a sweep will take by doing a few of its runs: up to 12 points spread over it, a chunk of seeds each.
+
+    Nothing is written. Raises InputError where none of them can be run.
+    """
+    points = len(sweep) // sweep.seeds
+    picked = sorted({round(k * (points - 1) / max(SAMPLED - 1, 1)) for k in range(SAMPLED)})
+    programs, seconds, first, sizes, data, reasons = set(), [], [], [], [], []
+    for done, point in enumerate(picked):
+        numbers = range(point * sweep.seeds, point * sweep.seeds + min(sweep.seeds, 8))
+        experiments = list(sweep.experiments(numbers))
+        try:
+            with precision_context(experiments[0].precision):
+                ready = prepare(experiments[0])
+                key = program_of(ready)
+        except SaddleryError as error:
+            reasons.append(str(error))
+            continue
+        begin = time.perf_counter()
+        _dry(sweep, experiments)
+        warm = time.perf_counter()
+        sizes.append(_dry(sweep, experiments))
+        seconds.append((time.perf_counter() - warm) / len(experiments))
+        if key not in programs:
+            first.append(max(warm - begin - seconds[-1] * len(experiments), 0.0))
+        programs.add(key)
+        data.append(ready.whole.exact)
+        if progress is not None:
+            progress((done + 1) / len(picked), f"point {point}")
+    if not seconds:
+        raise InputError(f"no run of this sweep is possible: {reasons[0]}")
+    mean = lambda values: float(sum(values) / len(values))
+    share = len(programs) / len(picked)
+    many = len(programs) if len(picked) == points else max(len(programs), round(share * points) if share > 0.9 else 0)
+    words = tuple(sorted({"samples" if d == "samples" else f"exact moments of {d}" for d in data}))
+    return Plan(sweep, many, len(picked), mean(seconds), mean(first) * many, mean(sizes), words)
+
+
+def _dry(sweep: Sweep, experiments: list) -> float:
+    """The runs without writing; bytes of what would be kept of each, compressed by a half (measured: 0.4 to 0.6)."""
+    sizes = []
+    for _, found in train_many(experiments, observables="observables" in sweep.measure):
+        if hasattr(found, "trajectory"):
+            _, arrays = measure(found, sweep.measure)
+            sizes.append(0.5 * sum(a.nbytes for a in arrays.values()) + 500)
+    return sum(sizes) / max(len(sizes), 1)

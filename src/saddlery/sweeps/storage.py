@@ -1,0 +1,253 @@
+"""A sweep on disk: immutable parts of labelled arrays, and one index file a batch, written last, that says its runs are done.
+
+Layout of a sweep folder, schema version 1:
+    sweep.toml              the frozen design (see `design`)
+    sweep.json              {"schema": "saddlery-sweep", "version": 1, "identity", "name", "runs", "batch", "fields", "created",
+                            "versions", "git"}
+    parts/BATCH.zarr.zip    the arrays of one batch of runs, an xarray dataset (Zarr 3 in a zip file)
+    index/BATCH.parquet     one row a run of that batch; a batch is done when this file is there
+    failed/BATCH.json       a batch that could not be done: {"batch", "runs", "error", "attempts"}
+BATCH is a number of six digits and more, a dash and the sweep's identity. Every file is written beside its place, flushed to the
+disk and renamed: whatever kills a process leaves whole files only. Nothing is ever changed, so that any number of processes may
+write into one folder without locks, also on shared file systems: two that do the same batch write the same content.
+
+Arrays: dimensions run, point (saved points, NaN beyond a run's own), stage, parameter (NaN beyond a run's own); variables
+flow_time, loss, gradient_norm, step (run, point), states (run, stage, parameter) at the stages and at the end, observable.NAME
+where asked for. Loss: mean over samples, squared loss with the half. Index columns: see `rows`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..checks import InputError, StorageError, require
+from ..runs import versions
+from ..store import placed, storage_errors, write_text
+from .design import Sweep
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+SCHEMA, VERSION = "saddlery-sweep", 1
+FOLDERS = ("parts", "index", "failed")
+
+
+def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
+    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen.
+
+    Raises InputError where another sweep or something else is there, or the same one unless `resume`.
+    """
+    target = Path(folder)
+    if (target / "sweep.json").exists():
+        record = read_record(target)
+        frozen = Sweep.load(target / "sweep.toml")
+        if frozen.identity != record["identity"]:
+            raise InputError(f"{target}/sweep.toml is not the design this folder was made for; restore it")
+        pinned = sweep.pinned()
+        if pinned.identity != frozen.identity:
+            raise InputError(
+                f"{target} holds another sweep ({record['name']!r}, id {record['identity']}, not {pinned.identity});"
+                " choose another --out"
+            )
+        require(resume, f"{target}", "a new folder", f"the same sweep, {done_count(target):,} of its {len(sweep):,} runs done",
+                "give --resume to go on with it")
+        return frozen
+    if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
+        raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
+    frozen = sweep.pinned()
+    with storage_errors(target):
+        for name in FOLDERS:
+            (target / name).mkdir(parents=True, exist_ok=True)
+    write_text(target / "sweep.toml", frozen.to_toml())
+    record = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "identity": frozen.identity,
+        "name": frozen.name,
+        "runs": len(frozen),
+        "batch": frozen.batch,
+        "fields": list(frozen.fields),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": dict(versions()),
+        "git": git_state(),
+    }
+    write_text(target / "sweep.json", json.dumps(record, indent=1))
+    return frozen
+
+
+def git_state() -> dict[str, object] | None:
+    """The commit of the folder one works in, and whether it has changes; None where git is not used."""
+    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout
+    try:
+        return {"commit": ask("rev-parse", "HEAD").strip(), "changed": bool(ask("status", "--porcelain").strip())}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
+    path = Path(folder) / "sweep.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{folder}: not a sweep folder, sweep.json is missing; copy the whole folder, or start anew") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: damaged ({error}); copy the folder again") from None
+    if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+        raise InputError(f"{path}: not the record of a saddlery sweep")
+    if record.get("version") != VERSION:
+        raise InputError(
+            f"{path}: written in version {record.get('version')!r} of the format, this saddlery reads version {VERSION};"
+            " install the matching saddlery"
+        )
+    return record
+
+
+# --------------------------------------------------------------------- batches
+def batch_name(sweep_identity: str, batch: int) -> str:
+    return f"{batch:06d}-{sweep_identity}"
+
+
+def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
+    """Whether a batch is finished: its index and its part are there."""
+    name = batch_name(sweep.identity, batch)
+    return (folder / "index" / f"{name}.parquet").exists() and (folder / "parts" / f"{name}.zarr.zip").exists()
+
+
+def done_count(folder: str | Path) -> int:
+    """How many runs of a folder are done, from the names and sizes of its batches alone."""
+    record = read_record(folder)
+    done = sorted(int(path.name.partition("-")[0]) for path in Path(folder, "index").glob("*.parquet"))
+    last = -(-record["runs"] // record["batch"]) - 1
+    return sum(record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done)
+
+
+def write_batch(folder: Path, name: str, arrays: xr.Dataset, rows: pd.DataFrame) -> None:
+    """The part, then the index that says it is there."""
+    with placed(folder / "parts" / f"{name}.zarr.zip") as staging:
+        _write_zarr(arrays, staging)
+    with placed(folder / "index" / f"{name}.parquet") as staging:
+        rows.to_parquet(staging, index=False)
+    with contextlib.suppress(FileNotFoundError):
+        (folder / "failed" / f"{name}.json").unlink()
+
+
+def _write_zarr(arrays: xr.Dataset, path: Path) -> None:
+    import warnings
+
+    import zarr
+
+    store = zarr.storage.ZipStore(path, mode="w")
+    try:
+        with warnings.catch_warnings():  # the string type of Zarr 3 is young; the file says which one it is
+            warnings.simplefilter("ignore")
+            arrays.to_zarr(store, mode="w", consolidated=False, zarr_format=3)
+    finally:
+        store.close()
+
+
+def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """What a batch failed of; never the end of a sweep."""
+    (folder / "failed").mkdir(exist_ok=True)
+    write_text(folder / "failed" / f"{name}.json", json.dumps(entry, indent=1))
+
+
+def failures(folder: str | Path) -> list[dict[str, Any]]:
+    """The batches that could not be done."""
+    return [json.loads(path.read_text()) for path in sorted(Path(folder, "failed").glob("[0-9]*.json"))]
+
+
+# --------------------------------------------------------------------- reading
+def index(folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
+    """One row a finished run of one sweep, or of many (column `folder`)."""
+    import pandas as pd
+
+    given = [folders] if isinstance(folders, (str, Path)) else list(folders)
+    tables = []
+    for folder in given:
+        record = read_record(folder)
+        for path in sorted(Path(folder, "index").glob("[0-9]*.parquet")):
+            tables.append(_rows(path).assign(folder=str(folder), sweep=record["name"]))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        return pd.read_parquet(path)
+    except Exception as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
+
+
+def query(folders: str | Path | Sequence[str | Path], condition: str = "") -> pd.DataFrame:
+    """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within this process.
+
+    Lists count from one: "width >= 100 and units[2] = 2". Raises InputError with DuckDB's words where the condition is none.
+    """
+    import duckdb
+
+    table = index(folders)
+    if not condition.strip() or table.empty:
+        return table
+    connection = duckdb.connect(config={"enable_external_access": "false"})
+    try:
+        connection.register("runs", table)
+        return connection.execute(f"SELECT * FROM runs WHERE {condition}").df()
+    except duckdb.Error as error:
+        words = str(error).splitlines()[0]
+        columns = ", ".join(table.columns)
+        raise InputError(f"FILTER {condition!r} is not a condition on the runs: {words}; the columns are {columns}") from None
+    finally:
+        connection.close()
+
+
+def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
+    """The labelled arrays of one batch, or of all that are done, one after the other along `run`."""
+    import xarray as xr
+
+    record = read_record(folder)
+    pattern = "[0-9]*.zarr.zip" if batch is None else f"{batch_name(record['identity'], batch)}.zarr.zip"
+    names = {path.name.removesuffix(".parquet") for path in Path(folder, "index").glob("[0-9]*.parquet")}
+    paths = [p for p in sorted(Path(folder, "parts").glob(pattern)) if p.name.removesuffix(".zarr.zip") in names]
+    require(bool(paths), f"{folder}", "a sweep with finished runs", "none" if batch is None else f"no batch {batch}")
+    parts = [_read_zarr(path) for path in paths]
+    return parts[0] if len(parts) == 1 else xr.concat(parts, "run", join="outer")
+
+
+def _read_zarr(path: Path) -> xr.Dataset:
+    import xarray as xr
+    import zarr
+
+    try:
+        store = zarr.storage.ZipStore(path, mode="r")
+        with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
+            return dataset.load()
+    except Exception as error:
+        raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
+
+
+def export(folder: str | Path, target: str | Path) -> Path:
+    """The index as .csv, or the arrays as .nc (netCDF) or .npz. Raises InputError for another ending."""
+    import numpy as np
+
+    path = Path(target)
+    with placed(path) as staging:
+        if path.suffix == ".csv":
+            index(folder).to_csv(staging, index=False)
+        elif path.suffix == ".nc":
+            arrays(folder).to_netcdf(staging, engine="scipy")
+        elif path.suffix == ".npz":
+            data = arrays(folder)
+            with open(staging, "wb") as file:
+                np.savez_compressed(file, **{str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"})
+        else:
+            raise InputError(f"the export must end in .csv, .nc or .npz, got {path.name}")
+    return path
