@@ -20,10 +20,35 @@ UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "mars
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 LAYERS = {
     0: ["rows", "checks", "precision", "records"],
-    1: ["scales", "units", "networks", "losses", "objectives", "tasks", "initializations", "observables", "curvature", "spans"],
+    1: [
+        "scales",
+        "units",
+        "networks",
+        "losses",
+        "objectives",
+        "tasks",
+        "initializations",
+        "observables",
+        "curvature",
+        "spans",
+    ],
     2: ["rules", "loop", "driver", "refinement", "spectra", "plateaus", "descent"],
     3: ["symmetry", "fixed_points", "settling", "narrow", "zero_modes", "theory"],
-    4: ["experiments", "runs", "stage", "certificates", "visits", "store", "predictions", "graph", "growth"],
+    4: [
+        *[
+            "experiments",
+            "changes",
+            "runs",
+            "stage",
+            "certificates",
+            "visits",
+            "store",
+            "predictions",
+            "graph",
+            "growth",
+        ],
+        *["ensembles", "engines", "sweeps"],
+    ],
     5: ["plots", "report", "tour", "studies"],
     6: ["cli", "__main__"],
 }

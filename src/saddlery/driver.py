@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import brentq
 
 from .checks import InputError, Words, finite, positive, require, whole
 from .loop import REFUSED, BatchFunction, LossFunction, programs
@@ -84,13 +86,16 @@ class Trajectory:
     rejected: int
 
     def crossing(self, level: float) -> float | None:
-        """The flow time at which the loss falls through a level for good, between saved points; None if it does not."""
+        """The flow time at which the loss falls through a level for good, by monotone cubic interpolation between saved points
+        (Fritsch & Carlson 1980); None if it does not."""
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
             return None
         k = int(above[-1])
-        share = (self.loss[k] - level) / (self.loss[k] - self.loss[k + 1])
-        return float(self.flow_time[k] + share * (self.flow_time[k + 1] - self.flow_time[k]))
+        near = slice(max(k - 1, 0), k + 3)
+        curve = PchipInterpolator(self.flow_time[near], self.loss[near])
+        start, end = float(self.flow_time[k]), float(self.flow_time[k + 1])
+        return float(brentq(lambda t: float(curve(t)) - level, start, end, xtol=1e-12 * end))
 
 
 def run(
@@ -230,8 +235,7 @@ class _Member:
             self.status, self.reason = _verdict(carry, record["states"], self.stop)
 
     def interrupt(self) -> None:
-        if not self.status:
-            self.status, self.reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
+        self.status, self.reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
 
     def trajectory(self) -> Trajectory:
         record = jax.tree.map(lambda *arrays: np.concatenate(arrays), *self.parts)

@@ -117,6 +117,8 @@ def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progres
             every=first.rule.pace,
             progress=progress,
         )
+        if any(trajectory.status == "interrupted" for trajectory in found):
+            raise KeyboardInterrupt
         spent = (time.perf_counter() - begin) / len(members)
         runs = [m.record(t, spent, observables=observables) for m, t in zip(ready, found, strict=True)]
     yield from zip((k for k, _ in members), runs, strict=True)

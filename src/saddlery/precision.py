@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -42,16 +41,3 @@ def spare_programs() -> None:
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > MAPS:
         jax.clear_caches()
-
-
-def keep_programs() -> None:
-    """Keep compiled programs on disk between processes, in the user's own cache folder; SADDLERY_CACHE names another, or "" for
-    none. Only what this user's processes compiled is ever loaded. For processes of our own: it sets switches of JAX."""
-    import jax
-
-    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "saddlery" / "programs"
-    folder = os.environ.get("SADDLERY_CACHE", str(default))
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-        jax.config.update("jax_compilation_cache_dir", folder)
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

@@ -158,7 +158,9 @@ class Prepared:
         """The run of what the driver recorded, in the weights of the experiment's own network."""
         function = self.whole.function
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
-        shown = observe(UnitObservables(function.network, function.shape, function.outputs), states) if observables else {}
+        shown = (
+            observe(UnitObservables(function.network, function.shape, function.outputs), states) if observables else {}
+        )
         trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
         warnings = (SHORT,) if self.experiment.precision == "float32" else ()
         return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings)

@@ -16,6 +16,7 @@ from .interrupts import uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
+from .sweeping import runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
@@ -98,6 +99,9 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
         if run.trajectory.status != "stopped":
             say(f"note: this run ended early ({run.trajectory.reason}), so its last plateau may not be its end")
         return run, False
+    folder, mark, place = options.run.rpartition("#")
+    if mark and place.isdecimal():
+        return _trained(_of_sweep(Path(folder), int(place))), True
     if Path(options.run).is_file() and not options.run.endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
@@ -108,6 +112,14 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     if run.trajectory.status == "interrupted":
         _stop(run, True)
     return run, True
+
+
+def _of_sweep(folder: Path, place: int) -> Any:
+    """Run number `place` of a sweep, as an experiment."""
+    from ..sweeps import Sweep, read_record
+
+    read_record(folder)
+    return Sweep.load(folder / "sweep.toml").experiment_of(place)
 
 
 def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
@@ -291,6 +303,10 @@ def report(options: Namespace) -> int:
     from ..report import write_report
 
     folder = Path(options.run)
+    if (folder / "sweep.json").exists():
+        return sweep_report(options)
+    if options.fields:
+        raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
     default = folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
     target = file_to_write(Path(options.out) if options.out else default)
     run, fresh = _run_of(options)
@@ -329,6 +345,8 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "compare": compare,
     "graph": graph,
     "study": study,
+    "sweep": sweep,
+    "runs": runs,
     "report": report,
     "list": listing,
 }

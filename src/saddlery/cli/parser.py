@@ -38,7 +38,18 @@ HELP = {
         "measure the claims of a study, or of all; writes index.html and claims.json, and goes on where it stopped",
         "saddlery study theorem4 --out studies",
     ),
-    "report": ("write one self-contained HTML page about a run", "saddlery report runs/relu --out relu.html"),
+    "sweep": (
+        "run an experiment over seeds and a grid or random design of its fields, stored so that nothing finished is lost",
+        "saddlery sweep widths.toml --out sweeps/widths --workers 2",
+    ),
+    "runs": (
+        "list the finished runs of sweeps that meet a condition",
+        "saddlery runs sweeps/widths 'width >= 100 and units[2] = 2' --out chosen.csv",
+    ),
+    "report": (
+        "write one self-contained HTML page about a run or a sweep",
+        "saddlery report runs/relu --out relu.html",
+    ),
     "list": ("list what experiments are made of", "saddlery list units"),
 }
 OUTS = {
@@ -50,6 +61,8 @@ OUTS = {
     "compare": "also write the JSON record to this file",
     "graph": "also write the JSON record to this file",
     "study": "folder of the studies (default: studies); what was measured there before is not measured again",
+    "sweep": "folder of the sweep (default: sweeps/NAME); finished runs there are never made again",
+    "runs": "also write the runs to this file: .csv or .json; .nc or .npz for the arrays of a whole sweep",
     "report": "the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
     "list": "also write the list to this file (as JSON with --json)",
 }
@@ -57,6 +70,7 @@ PAGES = {
     "compare": "also write one self-contained HTML page, a figure and a table for each theory",
     "graph": "also write one self-contained HTML page, a figure and tables",
 }
+ENGINES = ("local", "here", "dask", "slurm")
 OF_RUN = "train RUN, an experiment, with this seed; a finished run folder has its own"
 SEEDS = {
     "tour": "seed of every experiment (default: each one's own)",
@@ -67,6 +81,8 @@ SEEDS = {
     "compare": OF_RUN,
     "graph": "seed of the data (default: the experiment's own)",
     "study": "refused, since a study has its own seeds",
+    "sweep": "refused, since a sweep has its own seeds",
+    "runs": "refused: it is a column",
     "report": OF_RUN,
     "list": "refused, since a list is not random",
 }
@@ -105,6 +121,12 @@ def _seed(text: str) -> int:
     if not 0 <= value <= LARGEST_SEED:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^63 - 1, got {text!r}")
     return value
+
+
+def _workers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 10000, got {text!r}")
+    return int(text)
 
 
 def _given(text: str) -> str:
@@ -163,10 +185,48 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument("study", metavar="STUDY", nargs="?", type=_given, help="its name (saddlery list studies)")
         sub.add_argument("--all", action="store_true", help="every study")
         sub.add_argument("--full", action="store_true", help="the full number of seeds, not that of a minute or two")
+        _add_engine(sub)
+    elif name == "sweep":
+        sub.add_argument("sweep", metavar="SWEEP.toml", type=_given, help="the design (docs/sweeps.md)")
+        sub.add_argument("--plan", action="store_true", help="say what it will take, from a few of its runs, and stop")
+        sub.add_argument("--resume", action="store_true", help="go on with the same sweep in its folder")
+        sub.add_argument("--yes", action="store_true", help="more than a million runs are meant")
+        _add_engine(sub)
+    elif name == "runs":
+        sub.add_argument(
+            "folders",
+            metavar="DIR",
+            nargs="+",
+            type=_given,
+            help="folders of sweeps, and then a condition on their columns (SQL)",
+        )
+        sub.add_argument(
+            "--columns", metavar="A,B", type=_given, help="the columns to show (default: the fields and what was found)"
+        )
     elif name == "list":
         sub.add_argument("kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS))
     elif name != "tour":
-        sub.add_argument("run", metavar="RUN", type=_given, help="a run folder, or an experiment to train first")
+        words = "a run folder, or an experiment to train first, or DIR#17, run 17 of a sweep"
+        if name == "report":
+            words += "; or the folder of a sweep"
+            sub.add_argument(
+                "--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps (default: every pair)"
+            )
+        sub.add_argument("run", metavar="RUN", type=_given, help=words)
+
+
+def _add_engine(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default="local",
+        metavar="ENGINE",
+        help="where: local (processes, the default), here (this process), dask or slurm",
+    )
+    sub.add_argument(
+        "--workers", type=_workers, default=0, metavar="N", help="how many at a time (default: one a core)"
+    )
+    sub.add_argument("--scheduler", metavar="ADDRESS", type=_given, help="of a Dask cluster to join, tcp://HOST:PORT")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -31,7 +31,9 @@ class Job:
     imports: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        return json.dumps({"function": self.function, "key": self.key, "arguments": dict(self.arguments), "imports": self.imports})
+        return json.dumps(
+            {"function": self.function, "key": self.key, "arguments": dict(self.arguments), "imports": self.imports}
+        )
 
     @staticmethod
     def from_json(text: str) -> Job:

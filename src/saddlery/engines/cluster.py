@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..checks import InputError, known, whole
-from ..precision import keep_programs, spare_programs
+from ..precision import spare_programs
 from ..runs import versions
 from .base import ATTEMPTS, Done, Engine, Job, perform, words
+from .local import surroundings
 
 SAME = ("saddlery", "jax", "numpy")  # of these, workers must have the versions of the sender
 PATIENCE = 10.0  # seconds a scheduler has to answer
@@ -21,7 +22,6 @@ POLL = 1.0  # seconds between two looks at job arrays
 
 def attempt(text: str) -> dict[str, Any]:
     """A job given as JSON, done on a worker; an error is an answer."""
-    keep_programs()
     job = Job.from_json(text)
     try:
         return {"key": job.key, "result": perform(job)}
@@ -73,8 +73,12 @@ class Dask(Engine):
     def _connected(self, distributed: Any) -> tuple[Any, Any]:
         address = self.options.get("scheduler")
         if not address:
+            _needed("dask", "cluster").config.set({"distributed.nanny.pre-spawn-environ": surroundings()})
             cluster = distributed.LocalCluster(
-                n_workers=self.workers or None, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+                n_workers=self.workers or len(os.sched_getaffinity(0)),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
             )
             return cluster, distributed.Client(cluster)
         try:
@@ -143,7 +147,9 @@ class Slurm(Engine):
         shares = [list(jobs[k :: self._tasks(jobs)]) for k in range(self._tasks(jobs))]
         try:
             executor = submitit.AutoExecutor(
-                folder=str(Path(options.get("folder", "slurm"))), cluster=cluster, slurm_max_num_timeout=options.get("requeues", 3)
+                folder=str(Path(options.get("folder", "slurm"))),
+                cluster=cluster,
+                slurm_max_num_timeout=options.get("requeues", 3),
             )
         except (RuntimeError, OSError) as error:
             raise InputError(f"Slurm cannot be reached from here ({error}); run this where sbatch works") from None
@@ -152,7 +158,9 @@ class Slurm(Engine):
         yield from _collected(tasks, shares)
 
     def _tasks(self, jobs: Sequence[Job]) -> int:
-        usual = self.workers or (64 if self.options.get("cluster", "slurm") == "slurm" else len(os.sched_getaffinity(0)))
+        usual = self.workers or (
+            64 if self.options.get("cluster", "slurm") == "slurm" else len(os.sched_getaffinity(0))
+        )
         return min(len(jobs), whole(self.options.get("tasks", usual), "[slurm] tasks"))
 
 
@@ -182,7 +190,9 @@ def _collected(tasks: Sequence[Any], shares: Sequence[Sequence[Job]]) -> Iterato
             try:
                 answers = {answer["key"]: answer for answer in task.result()}
             except Exception as error:
-                answers = {job.key: {"error": f"task {task.job_id} of the array failed: {words(error)}"} for job in shares[k]}
+                answers = {
+                    job.key: {"error": f"task {task.job_id} of the array failed: {words(error)}"} for job in shares[k]
+                }
             for job in shares[k]:
                 yield Done(job, answers[job.key].get("result", 0), answers[job.key].get("error", ""))
         time.sleep(POLL if left else 0)

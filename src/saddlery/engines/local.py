@@ -11,17 +11,25 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from ..precision import spare_programs
 from .base import ATTEMPTS, Done, Engine, Job, perform, words
 
-ONE_THREAD = {
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-}
 XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+
+
+def surroundings() -> dict[str, str]:
+    """Environment variables of a worker: one thread, and a folder of this user's own in which compiled programs are kept between
+    processes (SADDLERY_CACHE names another, or "" none; only what this user compiled is ever loaded)."""
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = os.environ.get("SADDLERY_CACHE", str(home / "saddlery" / "programs"))
+    kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"} if folder else {}
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return {**threads, **kept, "XLA_FLAGS": " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA]))}
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,12 @@ class _Worker:
     """A process that does jobs, and a thread that reads what it says into a queue shared by all."""
 
     def __init__(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
-        flags = " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA]))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "saddlery.engines.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, **ONE_THREAD, "XLA_FLAGS": flags},
+            env={**os.environ, **surroundings()},
         )
         self.job: tuple[Job, int] | None = None
         self.fraction = 0.0

@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from ..precision import keep_programs, spare_programs
+from ..precision import spare_programs
 from .base import Job, perform, words
 
 EVERY = 0.5  # seconds between two words on progress
@@ -17,7 +17,6 @@ EVERY = 0.5  # seconds between two words on progress
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints goes to standard error
-    keep_programs()
     last = 0.0
 
     def say(answer: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from .axes import Window, new_axes, readable, units_label, window
 from .comparison import comparison
 from .curves import loss_curve, singular_values, unit_norms
 from .graph import graph
+from .heat import heat_map
 from .spectra import spectrum
 from .units import View, draw_units, has_kinks, head_directions, is_head, layer_sides, unit_weights, view
 
@@ -19,6 +20,7 @@ __all__ = [
     "graph",
     "has_kinks",
     "head_directions",
+    "heat_map",
     "is_head",
     "layer_sides",
     "loss_curve",

@@ -18,7 +18,19 @@ from ..changes import changed
 from ..checks import InputError, Words, flag, known, real, require, whole
 from ..experiments import Experiment, find, from_table
 
-KEYS = ("name", "description", "experiment", "seeds", "first_seed", "batch", "grid", "random", "measure", "imports", "slurm")
+KEYS = (
+    "name",
+    "description",
+    "experiment",
+    "seeds",
+    "first_seed",
+    "batch",
+    "grid",
+    "random",
+    "measure",
+    "imports",
+    "slurm",
+)
 MEASURES = ("certificates", "predictions", "observables")
 BATCH = 64  # runs of one unit of work: what is lost when a process dies
 WAYS = ("uniform", "log_uniform", "integers", "choice")
@@ -298,7 +310,9 @@ def _random(table: Mapping[str, Any]) -> dict[str, Any]:
     found = {}
     for path, values in _flat(table.get("fields", {})):
         parent, _, way = path.rpartition(".")
-        require(bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}")
+        require(
+            bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}"
+        )
         found[parent] = Drawn(way, _values(path, values))
     require(bool(found), "[random.fields]", "at least one field", Words("none"))
     return {"random": found, "draws": table.get("draws", 1), "draw_seed": table.get("seed", 0)}

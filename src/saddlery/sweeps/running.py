@@ -93,7 +93,9 @@ def run_sweep(
     (4, [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
     """
     if len(sweep) > ASK and not confirmed:
-        raise InputError(f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant")
+        raise InputError(
+            f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant"
+        )
     target = Path(folder)
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]

@@ -56,8 +56,13 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
                 f"{target} holds another sweep ({record['name']!r}, id {record['identity']}, not {pinned.identity});"
                 " choose another --out"
             )
-        require(resume, f"{target}", "a new folder", f"the same sweep, {done_count(target):,} of its {len(sweep):,} runs done",
-                "give --resume to go on with it")
+        require(
+            resume,
+            f"{target}",
+            "a new folder",
+            f"the same sweep, {done_count(target):,} of its {len(sweep):,} runs done",
+            "give --resume to go on with it",
+        )
         return frozen
     if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
@@ -97,7 +102,9 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{folder}: not a sweep folder, sweep.json is missing; copy the whole folder, or start anew") from None
+        raise InputError(
+            f"{folder}: not a sweep folder, sweep.json is missing; copy the whole folder, or start anew"
+        ) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); copy the folder again") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
@@ -204,7 +211,9 @@ def query(folders: str | Path | Sequence[str | Path], condition: str = "") -> pd
     except duckdb.Error as error:
         words = str(error).splitlines()[0]
         columns = ", ".join(table.columns)
-        raise InputError(f"FILTER {condition!r} is not a condition on the runs: {words}; the columns are {columns}") from None
+        raise InputError(
+            f"FILTER {condition!r} is not a condition on the runs: {words}; the columns are {columns}"
+        ) from None
     finally:
         connection.close()
 
@@ -247,7 +256,9 @@ def export(folder: str | Path, target: str | Path) -> Path:
         elif path.suffix == ".npz":
             data = arrays(folder)
             with open(staging, "wb") as file:
-                np.savez_compressed(file, **{str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"})
+                np.savez_compressed(
+                    file, **{str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"}
+                )
         else:
             raise InputError(f"the export must end in .csv, .nc or .npz, got {path.name}")
     return path

@@ -179,8 +179,36 @@ TYPES = {
     "jump_error": "float64",
     "wall_seconds": "float64",
 }
-COLUMNS = (
-    "run seed identity experiment architecture width task rule data status reason loss flow_time steps saved wall_seconds"
-    " stages intermediate units units_by_layer stage_kind stage_start stage_end stage_loss verdict gradient_norm distance index"
-    " theory predicted jump_error"
-).split()
+COLUMNS = [
+    "run",
+    "seed",
+    "identity",
+    "experiment",
+    "architecture",
+    "width",
+    "task",
+    "rule",
+    "data",
+    "status",
+    "reason",
+    "loss",
+    "flow_time",
+    "steps",
+    "saved",
+    "wall_seconds",
+    "stages",
+    "intermediate",
+    "units",
+    "units_by_layer",
+    "stage_kind",
+    "stage_start",
+    "stage_end",
+    "stage_loss",
+    "verdict",
+    "gradient_norm",
+    "distance",
+    "index",
+    "theory",
+    "predicted",
+    "jump_error",
+]

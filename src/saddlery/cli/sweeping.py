@@ -1,0 +1,105 @@
+"""The commands about sweeps: run one, query its runs, write its page."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from ..checks import InputError, known
+from .codes import DONE, NUMERICAL
+from .outputs import file_to_write, place_to_write, say, show
+from .progress import progress
+
+SHOWN = 40  # rows of a printed table of runs
+
+
+def sweep(options: Namespace) -> int:
+    """Run a sweep, or say what it would take."""
+    from ..engines import make
+    from ..sweeps import Sweep, plan, run_sweep
+
+    design = Sweep.load(options.sweep)
+    if options.seed is not None:
+        raise InputError("a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out")
+    if options.plan:
+        with progress(f"plan {design.name}") as report:
+            found = plan(design, report)
+        show(options, found.record(), repr(found))
+        return DONE
+    out = Path(options.out or Path("sweeps") / design.name)
+    place_to_write(out / "sweep.toml")
+    engine = make(options.engine, options.workers, _options(options, design, out))
+    with progress(f"sweep {design.name}") as report:
+        done = run_sweep(design, out, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+    show(options, done.record(), repr(done))
+    return NUMERICAL if done.failed else DONE
+
+
+def _options(options: Namespace, design: Any, out: Path) -> dict[str, Any]:
+    if options.scheduler and options.engine != "dask":
+        raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
+    if options.engine == "slurm":
+        return {"folder": str(out / "slurm"), **design.slurm}
+    return {"scheduler": options.scheduler} if options.scheduler else {}
+
+
+def runs(options: Namespace) -> int:
+    """The runs of one or more sweeps that meet a condition."""
+    from ..store import write_text
+    from ..sweeps import query
+
+    *folders, condition = (
+        options.folders if len(options.folders) > 1 and not _is_sweep(options.folders[-1]) else (*options.folders, "")
+    )
+    if options.seed is not None:
+        raise InputError(f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out")
+    table = query(folders, condition)
+    columns = _columns(options, table)
+    if options.out:
+        target = Path(options.out)
+        if target.suffix in (".nc", ".npz"):
+            from ..sweeps import export
+
+            if condition or len(folders) > 1:
+                raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
+            export(folders[0], target)
+        else:
+            write_text(
+                target,
+                table.to_csv(index=False) if target.suffix == ".csv" else table.to_json(orient="records", indent=1),
+            )
+        say(f"{len(table):,} runs in {target}")
+    record = json.loads(table[columns].to_json(orient="records"))
+    text = table[columns].head(SHOWN).to_string(index=False) if len(table) else "no run"
+    more = f"\n... {len(table) - SHOWN:,} more; --out FILE.csv writes all" if len(table) > SHOWN else ""
+    show(options, record, f"{text}{more}\n{len(table):,} runs")
+    return DONE
+
+
+def _is_sweep(word: str) -> bool:
+    return Path(word).is_dir()
+
+
+def _columns(options: Namespace, table: Any) -> list[str]:
+    if options.columns:
+        return [known(name.strip(), list(table.columns), "column") for name in options.columns.split(",")]
+    if options.json:
+        return list(table.columns)
+    fields = [name for name in table.columns if "." in name]
+    return [name for name in ("run", "seed", *fields, "status", "stages", "units", "loss") if name in table.columns]
+
+
+def sweep_report(options: Namespace) -> int:
+    """Write the page of a sweep."""
+    from ..report.sweeps import sweep_page
+    from ..store import write_text
+
+    folder = Path(options.run)
+    target = file_to_write(Path(options.out) if options.out else folder / "report.html")
+    fields = [name.strip() for name in options.fields.split(",")] if options.fields else None
+    write_text(target, sweep_page(folder, fields))
+    say(f"page in {target}")
+    show(options, {"report": str(target)}, str(target))
+    return DONE

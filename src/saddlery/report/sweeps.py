@@ -1,0 +1,160 @@
+"""The page of a sweep: heat maps of what its runs did over two of the fields that vary, and a table of its runs."""
+
+from __future__ import annotations
+
+import html
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import plots
+from ..checks import InputError, known
+from ..studies.base import interval
+from ..sweeps import failures, index, read_record
+from .figures import figure
+from .pages import page
+from .tables import escaped, grid
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SIZE = (4.4, 3.0)  # inches
+LISTED = 500  # runs in the table
+CELLS = 4000  # of one heat map
+
+
+def quantities(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What is shown of every run (R,), NaN where a run has none: title -> values."""
+    lists = lambda name: table[name] if name in table else [None] * len(table)
+    given = lambda value: value is not None and not np.isscalar(value)
+    found = {
+        "number of plateaus": table["stages"].astype(float).to_numpy(),
+        "plateaus between two drops": table["intermediate"].astype(float).to_numpy(),
+        "length of the first plateau (flow time)": np.array(
+            [
+                e[0] - s[0] if given(s) and len(s) else np.nan
+                for s, e in zip(lists("stage_start"), lists("stage_end"), strict=True)
+            ]
+        ),
+        "effective units at the end": np.array(
+            [u[-1] if given(u) and len(u) else np.nan for u in lists("units")], float
+        ),
+        "effective units of the first plateau between": np.array(
+            [_first_between(u, k) for u, k in zip(lists("units"), lists("stage_kind"), strict=True)], float
+        ),
+        "log10 of the last loss": np.log10(np.maximum(table["loss"].astype(float).to_numpy(), 1e-300)),
+        "share of runs that failed": (table["status"] != "stopped").astype(float).to_numpy(),
+    }
+    if "predicted" in table and table["predicted"].notna().any():
+        found["share of runs as predicted"] = table["predicted"].astype("float").to_numpy()
+        found["largest error of a predicted jump"] = table["jump_error"].astype(float).to_numpy()
+    return found
+
+
+def _first_between(units: Any, kinds: Any) -> float:
+    if units is None or kinds is None or np.isscalar(units):
+        return np.nan
+    return next((u for u, kind in zip(units, kinds, strict=True) if kind == "intermediate"), np.nan)
+
+
+def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
+    """One self-contained page about a sweep. fields: the one or two that the maps are over (default: every pair of those that
+    take several values, at most three pairs); over all others, and over seeds, is averaged.
+
+    Raises InputError where no run is done, or a field is not one that varies.
+    """
+    record, table = read_record(folder), index(folder)
+    if table.empty:
+        raise InputError(
+            f"{folder}: no run is finished; go on with saddlery sweep {folder}/sweep.toml --out {folder} --resume"
+        )
+    varied = record["fields"]
+    chosen = [known(name, varied, "field that varies") for name in fields] if fields else varied
+    several = [name for name in chosen if table[name].nunique() > 1] or list(chosen)
+    pairs = list(itertools.combinations(several, 2))[:3] or [tuple(several[:1])]
+    head = (
+        f"<header><p class=small>saddlery: report of a sweep</p><h1>{escaped(record['name'])}</h1>"
+        f"<p class=lead>{len(table):,} of {record['runs']:,} runs, over {escaped(', '.join(varied) or 'seeds')}.</p></header>"
+    )
+    failed = "".join(
+        f'<p class="note" role="note">Runs {f["runs"][0]} to {f["runs"][1]} failed: {escaped(f["error"])}</p>'
+        for f in failures(folder)
+    )
+    sections = "".join(_section(table, pair, k) for k, pair in enumerate(pairs))
+    toml = html.escape((Path(folder) / "sweep.toml").read_text(encoding="utf-8"))
+    design = f"<details><summary>The design (TOML)</summary><pre>{toml}</pre></details>"
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    words = f"<p class=small>Id {escaped(record['identity'])}; {escaped(versions)}.</p>"
+    return page(
+        f"{record['name']}, a sweep of saddlery",
+        head + failed + sections + _runs(table, varied, folder) + design + words,
+    )
+
+
+def _section(table: pd.DataFrame, pair: Sequence[str], k: int) -> str:
+    pictures = []
+    for j, (title, values) in enumerate(quantities(table).items()):
+        if not np.isfinite(values).any():
+            continue
+        caption = f"{title[0].upper()}{title[1:]}: mean over seeds and all other fields, and half its 95% interval."
+        draw = lambda axes, title=title, values=values: _draw(table, pair, title, values, axes)
+        pictures.append(figure(draw, f"map-{k}-{j}", caption, SIZE, shown=True))
+    heading = " and ".join(pair) or "seeds"
+    return f'<section class="run"><h2>{escaped(heading)}</h2><div class=curves>{"".join(pictures)}</div></section>'
+
+
+def _draw(table: pd.DataFrame, pair: Sequence[str], title: str, values: np.ndarray, axes: Any) -> None:
+    if len(pair) == 2:
+        columns, rows = (sorted(table[name].unique()) for name in pair)
+        if len(columns) * len(rows) <= CELLS:
+            shape = (len(rows), len(columns))
+            means, halves, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, int)
+            x, y = table[pair[0]].to_numpy(), table[pair[1]].to_numpy()
+            for r, c in itertools.product(range(len(rows)), range(len(columns))):
+                means[r, c], halves[r, c], counts[r, c] = _mean(values[(x == columns[c]) & (y == rows[r])])
+            plots.heat_map(means, halves, counts, columns, rows, (pair[0], pair[1], title), axes)
+            return
+        axes.scatter(table[pair[0]], table[pair[1]], c=values, s=6)
+        axes.set_xlabel(pair[0])
+        axes.set_ylabel(pair[1])
+        return
+    name = pair[0] if pair else "seed"
+    places = sorted(table[name].unique())
+    found = np.array([_mean(values[(table[name] == place).to_numpy()])[:2] for place in places])
+    axes.errorbar(range(len(places)), found[:, 0], np.nan_to_num(found[:, 1]), fmt="o", capsize=3)
+    axes.set_xticks(range(len(places)), [str(place) for place in places], rotation=30)
+    axes.set_xlabel(name)
+    axes.set_ylabel(title)
+
+
+def _mean(values: np.ndarray) -> tuple[float, float, int]:
+    """(mean, half its 95% interval, how many) of the finite values."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return np.nan, np.nan, 0
+    low, high = interval(finite)
+    return float(finite.mean()), float(max(finite.mean() - low, high - finite.mean())), len(finite)
+
+
+def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> str:
+    columns = ("run", "seed", *varied, "status", "units", "loss", "again")
+    ordered = table.sort_values("run").head(LISTED)
+    rows = [
+        [
+            *(row[c] for c in ("run", "seed", *varied, "status")),
+            _units(row["units"]),
+            row["loss"],
+            f"saddlery report '{folder}#{row['run']}'",
+        ]
+        for _, row in ordered.iterrows()
+    ]
+    more = f" (the first {LISTED} of {len(table):,}; saddlery runs shows all)" if len(table) > LISTED else ""
+    caption = f"Runs{more}. Each is repeated, certified and shown by the command in its row."
+    return f'<section class="run"><h2>Runs</h2>{grid(columns, rows, caption=caption)}</section>'
+
+
+def _units(units: Any) -> str:
+    return "-" if units is None or np.isscalar(units) else " > ".join(map(str, units))
