@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from saddlery import cli, store, units
-from saddlery.checks import InputError
 from saddlery.changes import changed, parsed
+from saddlery.checks import InputError
 from saddlery.cli.codes import CODES
 from saddlery.cli.listing import first_sentence
 from saddlery.experiments import catalog

@@ -15,6 +15,7 @@ from saddlery.driver import Stop
 from saddlery.report.studies import studies_page
 from saddlery.studies import STUDIES, Claim, Study, run_study
 from saddlery.studies.base import interval, judge, of, ratio, slopes, write_claims
+from saddlery.studies.work import row_path
 
 
 def claim(low, high):
@@ -103,17 +104,18 @@ def counted(monkeypatch):
 
 
 def test_a_study_goes_on_where_it_stopped(counted, tmp_path):
-    """Nothing is measured twice, also after a line was left half-written; the full size only adds."""
+    """Nothing is measured twice, and a damaged row anew; the full size only adds."""
     study, calls = counted
     first = run_study(study, folder=tmp_path)
     assert calls == [0, 1, 2, 3] and first.judged[0].seeds == 3
     assert len(first.failed) == 1 and "the run failed" in first.failed[0] and "not measured" in repr(first)
-    with (tmp_path / "rows.jsonl").open("a") as file:
-        file.write('{"key": "half')
     again = run_study(study, folder=tmp_path)
     assert calls == [0, 1, 2, 3] and again.judged == first.judged
     run_study(study, folder=tmp_path, full=True)
     assert calls == [0, 1, 2, 3, 4, 5]
+    half = study.design(1)
+    row_path(tmp_path, next(iter(half))[1]).write_text('{"x": ')
+    assert run_study(study, folder=tmp_path).judged == first.judged and calls == [0, 1, 2, 3, 4, 5, 0]
 
 
 def test_a_stopped_study_equals_an_undisturbed_one(counted, tmp_path):

@@ -95,7 +95,7 @@ class Trajectory:
         near = slice(max(k - 1, 0), k + 3)
         curve = PchipInterpolator(self.flow_time[near], self.loss[near])
         start, end = float(self.flow_time[k]), float(self.flow_time[k + 1])
-        return float(brentq(lambda t: float(curve(t)) - level, start, end, xtol=1e-12 * end))
+        return brentq(lambda t: float(curve(t)) - level, start, end, xtol=1e-12 * end)  # type: ignore[return-value]
 
 
 def run(

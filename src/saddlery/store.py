@@ -110,7 +110,7 @@ def storage_errors(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def placed(target: Path) -> Iterator[Path]:
-    """A file beside its place to write to; then flushed to the disk and renamed, replacing an older one, or removed on failure."""
+    """A file beside its place to write to; then flushed to the disk and renamed, or removed on failure."""
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=target.suffix, dir=target.parent)

@@ -16,7 +16,7 @@ from .interrupts import uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
-from .sweeping import runs, sweep, sweep_report
+from .sweeping import engine_options, runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
@@ -273,6 +273,7 @@ def _write_page(target: Path | None, text: Callable[[], str]) -> None:
 
 def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
+    from ..engines import make
     from ..report.studies import studies_page
     from ..store import write_text
     from ..studies import STUDIES, run_study, write_claims
@@ -284,10 +285,11 @@ def study(options: Namespace) -> int:
     names = list(STUDIES) if options.all else [known(options.study, STUDIES, "study")]
     out = Path(options.out or "studies")
     place_to_write(out / "claims.json")
-    outcomes = []
+    engine, outcomes = make(options.engine, options.workers, engine_options(options, out)), []
     for name in names:
         with progress(f"study {name}") as report_progress:
-            outcomes.append(run_study(STUDIES[name], full=options.full, folder=out / name, progress=report_progress))
+            study, folder = STUDIES[name], (out / name).absolute()
+            outcomes.append(run_study(study, full=options.full, folder=folder, engine=engine, progress=report_progress))
         if options.all:
             say(f"{name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
     target = out if options.all else out / names[0]

@@ -198,10 +198,10 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             metavar="DIR",
             nargs="+",
             type=_given,
-            help="folders of sweeps, and then a condition on their columns (SQL)",
+            help="folders of sweeps, then a condition on their columns (SQL)",
         )
         sub.add_argument(
-            "--columns", metavar="A,B", type=_given, help="the columns to show (default: the fields and what was found)"
+            "--columns", metavar="A,B", type=_given, help="the columns to show (default: fields and results)"
         )
     elif name == "list":
         sub.add_argument("kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS))
@@ -209,9 +209,7 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
         words = "a run folder, or an experiment to train first, or DIR#17, run 17 of a sweep"
         if name == "report":
             words += "; or the folder of a sweep"
-            sub.add_argument(
-                "--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps (default: every pair)"
-            )
+            sub.add_argument("--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps")
         sub.add_argument("run", metavar="RUN", type=_given, help=words)
 
 

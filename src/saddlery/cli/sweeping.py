@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +31,30 @@ def sweep(options: Namespace) -> int:
         return DONE
     out = Path(options.out or Path("sweeps") / design.name)
     place_to_write(out / "sweep.toml")
-    engine = make(options.engine, options.workers, _options(options, design, out))
+    engine = make(options.engine, options.workers, engine_options(options, out, design.slurm))
     with progress(f"sweep {design.name}") as report:
         done = run_sweep(design, out, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
 
 
-def _options(options: Namespace, design: Any, out: Path) -> dict[str, Any]:
+def engine_options(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The options of the chosen engine; slurm: the [slurm] table of a sweep."""
     if options.scheduler and options.engine != "dask":
         raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
     if options.engine == "slurm":
-        return {"folder": str(out / "slurm"), **design.slurm}
+        return {"folder": str(out / "slurm"), **(slurm or {})}
     return {"scheduler": options.scheduler} if options.scheduler else {}
 
 
 def runs(options: Namespace) -> int:
     """The runs of one or more sweeps that meet a condition."""
     from ..store import write_text
-    from ..sweeps import query
+    from ..sweeps import export, query
 
-    *folders, condition = (
-        options.folders if len(options.folders) > 1 and not _is_sweep(options.folders[-1]) else (*options.folders, "")
-    )
+    words = options.folders
+    filtered = len(words) > 1 and not Path(words[-1]).is_dir()
+    folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
     if options.seed is not None:
         raise InputError(f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out")
     table = query(folders, condition)
@@ -71,15 +73,11 @@ def runs(options: Namespace) -> int:
                 table.to_csv(index=False) if target.suffix == ".csv" else table.to_json(orient="records", indent=1),
             )
         say(f"{len(table):,} runs in {target}")
-    record = json.loads(table[columns].to_json(orient="records"))
+    record = json.loads(str(table[columns].to_json(orient="records")))
     text = table[columns].head(SHOWN).to_string(index=False) if len(table) else "no run"
     more = f"\n... {len(table) - SHOWN:,} more; --out FILE.csv writes all" if len(table) > SHOWN else ""
     show(options, record, f"{text}{more}\n{len(table):,} runs")
     return DONE
-
-
-def _is_sweep(word: str) -> bool:
-    return Path(word).is_dir()
 
 
 def _columns(options: Namespace, table: Any) -> list[str]:

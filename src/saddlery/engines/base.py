@@ -31,9 +31,7 @@ class Job:
     imports: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        return json.dumps(
-            {"function": self.function, "key": self.key, "arguments": dict(self.arguments), "imports": self.imports}
-        )
+        return json.dumps({**vars(self), "arguments": dict(self.arguments)})
 
     @staticmethod
     def from_json(text: str) -> Job:
@@ -49,6 +47,11 @@ class Done:
     result: int = 0
     error: str = ""
     attempts: int = 1
+
+    @staticmethod
+    def of(job: Job, answer: Mapping[str, Any], attempts: int = 1) -> Done:
+        """From the answer of a worker, {"result"} or {"error"}."""
+        return Done(job, answer.get("result", 0), answer.get("error", ""), attempts)
 
 
 def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> int:

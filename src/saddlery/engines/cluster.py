@@ -65,7 +65,7 @@ class Dask(Engine):
                         tries[key] += 1
                         futures.add(send(by_key[key]))
                         continue
-                    yield Done(by_key[key], answer.get("result", 0), error, tries[key])
+                    yield Done.of(by_key[key], answer, tries[key])
         finally:
             if cluster is not None:
                 cluster.close()
@@ -194,5 +194,5 @@ def _collected(tasks: Sequence[Any], shares: Sequence[Sequence[Job]]) -> Iterato
                     job.key: {"error": f"task {task.job_id} of the array failed: {words(error)}"} for job in shares[k]
                 }
             for job in shares[k]:
-                yield Done(job, answers[job.key].get("result", 0), answers[job.key].get("error", ""))
+                yield Done.of(job, answers[job.key])
         time.sleep(POLL if left else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -64,7 +65,8 @@ class _Worker:
         )
         self.job: tuple[Job, int] | None = None
         self.fraction = 0.0
-        threading.Thread(target=self._listen, args=(said,), daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, args=(said,), daemon=True)
+        self.listener.start()
 
     def _listen(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
         assert self.process.stdout is not None
@@ -84,11 +86,16 @@ class _Worker:
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.listener.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with contextlib.suppress(OSError):  # what was still to be written to it
+                assert pipe is not None
+                pipe.close()
 
 
 @dataclass(frozen=True)
 class Local(Engine):
-    """Worker processes, as many as cores unless `workers` says otherwise. One that is killed is replaced, and its job done again."""
+    """Worker processes, as many as cores unless `workers` says otherwise; one that dies is replaced, its job done again."""
 
     name: ClassVar[str] = "local"
 
@@ -113,6 +120,7 @@ class Local(Engine):
                 if answer is None:
                     workers.discard(worker)
                     code = worker.process.wait()
+                    worker.stop()
                     answer = {"error": f"its worker process died (exit code {code}); out of memory, or killed"}
                     if len(workers) < min(count, left):
                         worker = _Worker(said)
@@ -123,7 +131,7 @@ class Local(Engine):
                         waiting.append((job, attempt + 1))
                     else:
                         left -= 1
-                        yield Done(job, answer.get("result", 0), error, attempt)
+                        yield Done.of(job, answer, attempt)
                 if waiting and worker.job is None:
                     worker.give(*waiting.popleft())
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,36 +28,40 @@ CELLS = 4000  # of one heat map
 
 def quantities(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """What is shown of every run (R,), NaN where a run has none: title -> values."""
-    lists = lambda name: table[name] if name in table else [None] * len(table)
-    given = lambda value: value is not None and not np.isscalar(value)
+    rows = [_Lists(row) for row in table.to_dict("records")]
     found = {
         "number of plateaus": table["stages"].astype(float).to_numpy(),
         "plateaus between two drops": table["intermediate"].astype(float).to_numpy(),
-        "length of the first plateau (flow time)": np.array(
-            [
-                e[0] - s[0] if given(s) and len(s) else np.nan
-                for s, e in zip(lists("stage_start"), lists("stage_end"), strict=True)
-            ]
-        ),
-        "effective units at the end": np.array(
-            [u[-1] if given(u) and len(u) else np.nan for u in lists("units")], float
-        ),
-        "effective units of the first plateau between": np.array(
-            [_first_between(u, k) for u, k in zip(lists("units"), lists("stage_kind"), strict=True)], float
-        ),
+        "length of the first plateau (flow time)": np.array([row.first_length for row in rows]),
+        "effective units at the end": np.array([row.last_units for row in rows]),
+        "effective units of the first plateau between": np.array([row.first_between for row in rows]),
         "log10 of the last loss": np.log10(np.maximum(table["loss"].astype(float).to_numpy(), 1e-300)),
         "share of runs that failed": (table["status"] != "stopped").astype(float).to_numpy(),
     }
-    if "predicted" in table and table["predicted"].notna().any():
+    if bool(table["predicted"].notna().any()):
         found["share of runs as predicted"] = table["predicted"].astype("float").to_numpy()
         found["largest error of a predicted jump"] = table["jump_error"].astype(float).to_numpy()
     return found
 
 
-def _first_between(units: Any, kinds: Any) -> float:
-    if units is None or kinds is None or np.isscalar(units):
-        return np.nan
-    return next((u for u, kind in zip(units, kinds, strict=True) if kind == "intermediate"), np.nan)
+class _Lists:
+    """What the lists in a row say of the stages of a run; NaN where it has none."""
+
+    def __init__(self, row: Mapping[Any, Any]) -> None:
+        lists = [row[name] for name in ("stage_kind", "stage_start", "stage_end", "units")]
+        self.stages = [] if any(a is None or np.isscalar(a) for a in lists) else list(zip(*lists, strict=True))
+
+    @property
+    def first_length(self) -> float:
+        return float(self.stages[0][2] - self.stages[0][1]) if self.stages else np.nan
+
+    @property
+    def last_units(self) -> float:
+        return float(self.stages[-1][3]) if self.stages else np.nan
+
+    @property
+    def first_between(self) -> float:
+        return next((float(units) for kind, _, _, units in self.stages if kind == "intermediate"), np.nan)
 
 
 def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
@@ -73,25 +77,25 @@ def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
         )
     varied = record["fields"]
     chosen = [known(name, varied, "field that varies") for name in fields] if fields else varied
-    several = [name for name in chosen if table[name].nunique() > 1] or list(chosen)
+    several = [name for name in chosen if len(table[name].unique()) > 1] or list(chosen)
     pairs = list(itertools.combinations(several, 2))[:3] or [tuple(several[:1])]
     head = (
         f"<header><p class=small>saddlery: report of a sweep</p><h1>{escaped(record['name'])}</h1>"
         f"<p class=lead>{len(table):,} of {record['runs']:,} runs, over {escaped(', '.join(varied) or 'seeds')}.</p></header>"
     )
-    failed = "".join(
-        f'<p class="note" role="note">Runs {f["runs"][0]} to {f["runs"][1]} failed: {escaped(f["error"])}</p>'
-        for f in failures(folder)
-    )
+    failed = "".join(map(_failure, failures(folder)))
     sections = "".join(_section(table, pair, k) for k, pair in enumerate(pairs))
     toml = html.escape((Path(folder) / "sweep.toml").read_text(encoding="utf-8"))
     design = f"<details><summary>The design (TOML)</summary><pre>{toml}</pre></details>"
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     words = f"<p class=small>Id {escaped(record['identity'])}; {escaped(versions)}.</p>"
-    return page(
-        f"{record['name']}, a sweep of saddlery",
-        head + failed + sections + _runs(table, varied, folder) + design + words,
-    )
+    body = head + failed + sections + _runs(table, varied, folder) + design + words
+    return page(f"{record['name']}, a sweep of saddlery", body)
+
+
+def _failure(entry: dict[str, Any]) -> str:
+    first, last = entry["runs"]
+    return f'<p class="note" role="note">Runs {first} to {last} failed: {escaped(entry["error"])}</p>'
 
 
 def _section(table: pd.DataFrame, pair: Sequence[str], k: int) -> str:
@@ -142,14 +146,10 @@ def _mean(values: np.ndarray) -> tuple[float, float, int]:
 def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> str:
     columns = ("run", "seed", *varied, "status", "units", "loss", "again")
     ordered = table.sort_values("run").head(LISTED)
+    first = ("run", "seed", *varied, "status")
+    again = lambda row: f"saddlery report '{folder}#{row['run']}'"
     rows = [
-        [
-            *(row[c] for c in ("run", "seed", *varied, "status")),
-            _units(row["units"]),
-            row["loss"],
-            f"saddlery report '{folder}#{row['run']}'",
-        ]
-        for _, row in ordered.iterrows()
+        [*(row[c] for c in first), _units(row["units"]), row["loss"], again(row)] for row in ordered.to_dict("records")
     ]
     more = f" (the first {LISTED} of {len(table):,}; saddlery runs shows all)" if len(table) > LISTED else ""
     caption = f"Runs{more}. Each is repeated, certified and shown by the command in its row."

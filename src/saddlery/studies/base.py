@@ -8,7 +8,7 @@ allows one value only speaks of the mean itself.
 from __future__ import annotations
 
 import json
-import os
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
-from ..checks import SaddleryError
+from ..engines import Engine, Here, Job
 from ..experiments import Experiment
 from ..records import html_table, plain, text_table
 from ..store import write_text
@@ -150,59 +150,42 @@ def run_study(
     *,
     full: bool = False,
     folder: str | Path | None = None,
+    engine: Engine | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Outcome:
     """Measure every experiment of a study and judge its claims.
 
-    folder: where the measurements are kept, a line of JSON each (rows.jsonl); those that are there already are not made
-    again, so that a study that was stopped goes on. progress: called with (fraction done, experiment). Experiments that
-    fail are left out and named. Raises StorageError where the folder cannot be written.
+    folder: where the measurements are kept, a file each (rows/IDENTITY.json); those that are there already are not made again,
+    so that a study that was stopped goes on; None for nowhere. engine: where the work is done (`engines`), this process by
+    default. progress: called with (fraction done, experiment). Experiments that fail are left out and named. Raises StorageError
+    where the folder cannot be written.
     """
+    if folder is None:
+        with tempfile.TemporaryDirectory() as nowhere:
+            return run_study(study, full=full, folder=nowhere, engine=engine, progress=progress)
+    from .work import kept_row
+
     design = list(study.design(study.full if full else study.quick))
-    kept = _kept(folder)
+    left = [k for k, (_, experiment) in enumerate(design) if kept_row(folder, experiment) is None]
+    arguments = {"folder": str(folder), "study": study.name}
+    places = {f"{study.name}-{k}": k for k in left}
+    jobs = [Job("study", key, {**arguments, "experiment": design[k][1].to_toml()}) for key, k in places.items()]
+    errors: dict[int, str] = {}
+    for count, done in enumerate((engine or Here()).run(jobs) if jobs else (), 1):
+        place = places[done.job.key]
+        if done.error:
+            errors[place] = done.error
+        if progress is not None:
+            progress((len(design) - len(left) + count) / len(design), design[place][1].name)
     rows, failed = [], []
     for k, (labels, experiment) in enumerate(design):
-        key = f"{experiment.identity}"
-        if key not in kept:
-            try:
-                kept[key] = plain(study.measure(experiment))
-            except SaddleryError as error:
-                kept[key] = {"failed": str(error)}
-            _keep(folder, key, kept[key])
-        measured = kept[key]
+        measured = kept_row(folder, experiment) or {"failed": errors.get(k, "its row is missing")}
         if "failed" in measured:
             failed.append(f"{labels}: {measured['failed']}")
         else:
             rows.append({**labels, "seed": experiment.seed, **measured})
-        if progress is not None:
-            progress((k + 1) / len(design), experiment.name)
     judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
     return Outcome(study, tuple(rows), judged, tuple(failed))
-
-
-def _kept(folder: str | Path | None) -> dict[str, Row]:
-    """What was measured before; a line that a killed process left half-written is not there."""
-    found: dict[str, Row] = {}
-    path = None if folder is None else Path(folder) / "rows.jsonl"
-    if path is None or not path.exists():
-        return found
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            entry = json.loads(line)
-            found[entry["key"]] = entry["row"]
-        except (ValueError, KeyError, TypeError):
-            continue
-    return found
-
-
-def _keep(folder: str | Path | None, key: str, row: Row) -> None:
-    if folder is None:
-        return
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    with (Path(folder) / "rows.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({"key": key, "row": row}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def write_claims(outcomes: Sequence[Outcome], path: str | Path) -> None:

@@ -107,7 +107,7 @@ class Sweep:
         whole(self.draw_seed, "seed of the random design", 0)
         for name in self.measure:
             known(name, MEASURES, "measure")
-        require(self.random or self.draws == 1, "draws", "left out where nothing is random", self.draws)
+        require(bool(self.random) or self.draws == 1, "draws", "left out where nothing is random", self.draws)
         both = sorted(set(self.grid) & set(self.random))
         require(not both, "a field", "in the grid or random, not both", both)
         for path, values in self.grid.items():
@@ -144,7 +144,7 @@ class Sweep:
         require(0 <= number < len(self), "the number of a run", f"from 0 to {len(self) - 1}", number)
         k, draw = divmod(number // self.seeds, self.draws)
         chosen: dict[str, Any] = {}
-        for path, values in reversed(self.grid.items()):
+        for path, values in reversed(list(self.grid.items())):
             k, place = divmod(k, len(values))
             chosen[path] = values[place]
         return {path: chosen[path] for path in self.grid} | self._drawn(draw)

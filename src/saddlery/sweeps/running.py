@@ -13,7 +13,7 @@ from ..engines import Engine, Job, Local
 from ..ensembles import program_of, train_many
 from ..precision import precision_context
 from ..records import number, text_table
-from ..runs import prepare
+from ..runs import Run, prepare
 from .design import Sweep
 from .storage import batch_name, create, is_done, write_failure
 from .work import measure
@@ -241,7 +241,7 @@ def _dry(sweep: Sweep, experiments: list) -> float:
     """The runs without writing; bytes of what would be kept of each, compressed by a half (measured: 0.4 to 0.6)."""
     sizes = []
     for _, found in train_many(experiments, observables="observables" in sweep.measure):
-        if hasattr(found, "trajectory"):
+        if isinstance(found, Run):
             _, arrays = measure(found, sweep.measure)
             sizes.append(0.5 * sum(a.nbytes for a in arrays.values()) + 500)
     return sum(sizes) / max(len(sizes), 1)

@@ -149,9 +149,9 @@ def write_batch(folder: Path, name: str, arrays: xr.Dataset, rows: pd.DataFrame)
 def _write_zarr(arrays: xr.Dataset, path: Path) -> None:
     import warnings
 
-    import zarr
+    from zarr.storage import ZipStore
 
-    store = zarr.storage.ZipStore(path, mode="w")
+    store = ZipStore(path, mode="w")
     try:
         with warnings.catch_warnings():  # the string type of Zarr 3 is young; the file says which one it is
             warnings.simplefilter("ignore")
@@ -228,15 +228,25 @@ def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
     paths = [p for p in sorted(Path(folder, "parts").glob(pattern)) if p.name.removesuffix(".zarr.zip") in names]
     require(bool(paths), f"{folder}", "a sweep with finished runs", "none" if batch is None else f"no batch {batch}")
     parts = [_read_zarr(path) for path in paths]
-    return parts[0] if len(parts) == 1 else xr.concat(parts, "run", join="outer")
+    most = {dim: max(part.sizes.get(dim, 0) for part in parts) for part in parts for dim in part.sizes if dim != "run"}
+    return parts[0] if len(parts) == 1 else xr.concat([_padded(part, most) for part in parts], "run")
+
+
+def _padded(part: xr.Dataset, most: Mapping[Any, int]) -> xr.Dataset:
+    """A part as large as the largest: NaN, or -1 where numbers are whole, beyond its own."""
+    missing = {dim: (0, most[dim] - size) for dim, size in part.sizes.items() if most.get(dim, 0) > size}
+    if not missing:
+        return part
+    fill = {name: -1 if values.dtype.kind == "i" else float("nan") for name, values in part.data_vars.items()}
+    return part.pad(missing, constant_values=fill)
 
 
 def _read_zarr(path: Path) -> xr.Dataset:
     import xarray as xr
-    import zarr
+    from zarr.storage import ZipStore
 
     try:
-        store = zarr.storage.ZipStore(path, mode="r")
+        store = ZipStore(path, mode="r")
         with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
             return dataset.load()
     except Exception as error:

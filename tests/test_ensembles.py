@@ -1,0 +1,113 @@
+"""Runs stepped side by side are the runs alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saddlery import Experiment, ensembles, loop, train
+from saddlery.checks import InputError
+from saddlery.driver import Stop, run, run_chunk
+from saddlery.ensembles import Failure, chunk_size, train_many
+from saddlery.initializations import Initialization
+from saddlery.rules import AlternatingFlow, GradientDescent
+from saddlery.runs import prepare
+from saddlery.tasks import LinearTeacher
+
+BASE = Experiment.named("linear").replace(stop=Stop(flow_time=12.0))
+
+
+def collected(experiments, **options):
+    found = dict(train_many(experiments, **options))
+    assert sorted(found) == list(range(len(experiments)))
+    return [found[k] for k in range(len(experiments))]
+
+
+@pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "linear_attention"])
+def test_a_chunk_equals_each_run_alone(name):
+    """(d) Seeds with data, initial weights and ends of their own."""
+    base = Experiment.named(name)
+    short = [base.replace(seed=k, stop=Stop(flow_time=(1 + 0.3 * k) * base.stop.flow_time / 8)) for k in range(5)]
+    for together, e in zip(collected(short, chunk=3), short, strict=True):
+        alone = train(e)
+        assert together.experiment == alone.experiment and together.data == alone.data
+        assert together.trajectory.status == alone.trajectory.status == "stopped"
+        assert together.trajectory.reason == alone.trajectory.reason
+        assert len(together.trajectory.loss) == pytest.approx(len(alone.trajectory.loss), abs=2)
+        np.testing.assert_allclose(together.trajectory.states[-1], alone.trajectory.states[-1], rtol=1e-4, atol=1e-9)
+        for shown, value in alone.trajectory.observables.items():
+            np.testing.assert_allclose(together.trajectory.observables[shown][-1], value[-1], rtol=1e-4, atol=1e-9)
+
+
+def test_steps_of_descent_are_the_same_to_rounding():
+    """(d) The last of steps that are no multiple of the pace, and every one that is saved."""
+    e = BASE.replace(rule=GradientDescent(0.02), stop=Stop(steps=1003))
+    (together, *_), alone = collected([e.replace(seed=s) for s in range(4)]), train(e)
+    assert together.trajectory.step[-1] == 1003 and set(together.trajectory.step[1:-1] % 10) == {0}
+    shared, mine, theirs = np.intersect1d(alone.trajectory.step, together.trajectory.step, return_indices=True)
+    assert len(shared) > 50
+    np.testing.assert_allclose(together.trajectory.states[theirs], alone.trajectory.states[mine], rtol=1e-8, atol=1e-11)
+
+
+def test_batches_are_drawn_by_each_runs_own_seed():
+    task = Experiment.named("tanh").task
+    e = Experiment.named("tanh").replace(rule=GradientDescent(0.01, batch=5), stop=Stop(steps=30), task=task)
+    for together, seed in zip(collected([e.replace(seed=s) for s in (0, 7)], chunk=2), (0, 7), strict=True):
+        np.testing.assert_allclose(together.trajectory.states[-1], train(e, seed=seed).trajectory.states[-1], rtol=1e-9)
+
+
+def test_a_diverging_run_leaves_its_neighbours_alone():
+    rule = GradientDescent(0.3)
+    sizes = [1e-2, 50.0, 1e-2, 1e-3]
+    es = [BASE.replace(rule=rule, seed=k, initialization=Initialization(scale=s)) for k, s in enumerate(sizes)]
+    found = collected(es, chunk=4)
+    assert [r.trajectory.status in ("diverged", "not finite") for r in found] == [False, True, False, False]
+    without = collected([es[k] for k in (0, 2, 3)], chunk=3)
+    for one, other in zip([found[0], *found[2:]], without, strict=True):
+        np.testing.assert_allclose(one.trajectory.states[-1], other.trajectory.states[-1], rtol=1e-12)
+
+
+def test_an_impossible_experiment_is_named_and_the_others_run():
+    impossible = BASE.replace(task=LinearTeacher((1.0, 0.4), inputs=1))
+    ended = BASE.replace(stop=Stop(flow_time=1.0, loss=5.0))
+    first, second, third = collected([BASE, impossible, ended])
+    assert first.trajectory.status == "stopped" and isinstance(second, Failure) and "inputs" in second.reason
+    assert third.trajectory.status == "refused" and "at the start" in third.trajectory.reason
+    with pytest.raises(InputError, match="chunk must be a whole number"):
+        list(train_many([BASE], chunk=0))
+
+
+def test_runs_of_equal_shape_share_a_program():
+    """Also those of other widths, where linear units are trained in their span."""
+    widths = [BASE.replace(network=BASE.network.with_widths([h]), seed=h) for h in (8, 20, 50)]
+    loop.programs.cache_clear()
+    collected([e.replace(seed=s) for e in widths for s in range(2)], chunk=2)
+    assert loop.programs.cache_info().currsize == 1
+    made = prepare(widths[0])
+    _, advance = loop.programs(made.objective.function, made.rule, None, False, 1, 128, 10_000)
+    assert loop.programs.cache_info().currsize == 1 and advance._cache_size() == 1
+
+
+def test_order_does_not_matter():
+    es = [BASE.replace(seed=s) for s in range(3)]
+    for one, other in zip(collected(es, chunk=3), reversed(collected(es[::-1], chunk=3)), strict=True):
+        np.testing.assert_array_equal(one.trajectory.states, other.trajectory.states)
+
+
+def test_chunks_by_what_a_gradient_touches():
+    assert chunk_size(prepare(Experiment.named("quadratic").replace(rule=AlternatingFlow()))) == 1
+    steps = BASE.replace(rule=GradientDescent(0.01))
+    assert chunk_size(prepare(steps)) == 32 and chunk_size(prepare(BASE)) == 8
+    assert ensembles.touched(prepare(Experiment.named("tanh")).objective) > ensembles.touched(prepare(BASE).objective)
+
+
+def test_a_chunk_of_shared_samples_is_that_of_copies():
+    made = [prepare(BASE.replace(seed=0)) for _ in range(2)]
+    thetas = np.stack([made[0].theta, 2 * made[0].theta])
+    f, stops = made[0].objective, [Stop(flow_time=5.0)] * 2
+    shared = run_chunk(f.function, f.samples, thetas, made[0].rule, stops, seeds=[0, 0])
+    copies = tuple(np.stack([a, a]) for a in map(np.asarray, f.samples))
+    apart = run_chunk(f.function, copies, thetas, made[0].rule, stops, seeds=[0, 0], shared=False)
+    alone = run(f.function, f.samples, thetas[1], made[0].rule, stops[1])
+    np.testing.assert_allclose(shared[1].states[-1], apart[1].states[-1], rtol=1e-10)
+    np.testing.assert_allclose(shared[1].states[-1], alone.states[-1], rtol=1e-6)

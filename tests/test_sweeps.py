@@ -1,0 +1,344 @@
+"""Sweeps: which runs there are, that what is stored is what `train` gives, and that nothing finished is lost or done twice."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from saddlery import Experiment, stages, train
+from saddlery.checks import InputError, StorageError
+from saddlery.cli import main
+from saddlery.driver import Stop
+from saddlery.engines import Here
+from saddlery.initializations import Initialization
+from saddlery.sweeps import Drawn, Sweep, arrays, export, failures, index, plan, query, run_sweep, storage, work
+
+BASE = Experiment.named("linear").replace(stop=Stop(flow_time=40.0))
+WIDTH, SCALE = "network.layers.0.width", "initialization.scale"
+SMALL = Sweep(BASE, grid={WIDTH: (4, 7), SCALE: (1e-3, 1e-5)}, seeds=3, first_seed=5, batch=5, name="small")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweeps") / "small"
+    run_sweep(SMALL, folder, engine=Here())
+    return folder
+
+
+# ------------------------------------------------------------------------ design
+def test_runs_are_numbered_as_nested_loops():
+    """(d) Written out: the grid's fields from first to last, then draws, then seeds."""
+    drawn = {"stop.flow_time": Drawn("uniform", (60.0, 90.0))}
+    sweep = replace(SMALL, random=drawn, draws=2, seeds=3)
+    numbers = itertools.count()
+    times = [sweep.point(3 * k)["stop.flow_time"] for k in range(2)]
+    for width, scale, k, seed in itertools.product((4, 7), (1e-3, 1e-5), range(2), range(5, 8)):
+        number = next(numbers)
+        e = sweep.experiment_of(number)
+        assert (e.network.widths[0], e.initialization.scale, e.seed) == (width, scale, seed)
+        assert e.stop.flow_time == times[k] and 60 <= times[k] <= 90
+    assert next(numbers) == len(sweep) and times[0] != times[1]
+    assert list(sweep.experiments(range(7, 12))) == [sweep.experiment_of(n) for n in range(7, 12)]
+    assert [n for b in sweep.batches() for n in sweep.numbers(b)] == list(range(len(sweep)))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([WIDTH, "stop.flow_time", "description"]),
+        st.lists(st.integers(1, 30), min_size=1, max_size=4, unique=True),
+        max_size=2,
+    ),
+    st.integers(1, 5),
+    st.integers(1, 3),
+)
+def test_a_sweep_is_its_toml(grid, seeds, draws):
+    grid = {path: tuple(map(str, values)) if path == "description" else tuple(values) for path, values in grid.items()}
+    random = {SCALE: Drawn("log_uniform", (1e-6, 1e-2))} if draws > 1 else {}
+    sweep = Sweep(BASE, grid=grid, random=random, draws=draws, seeds=seeds, measure=("observables",), name="n")
+    again = Sweep.from_toml(sweep.to_toml())
+    assert again == sweep and again.identity == sweep.identity
+    assert [again.point(k) for k in range(len(again))] == [sweep.point(k) for k in range(len(sweep))]
+
+
+@pytest.mark.parametrize(
+    ("drawn", "accept"),
+    [
+        (Drawn("uniform", (2, 3)), lambda v: 2 <= v <= 3),
+        (Drawn("log_uniform", (1e-6, 1e-2)), lambda v: 1e-6 <= v <= 1e-2),
+        (Drawn("integers", (3, 5)), lambda v: v in (3, 4, 5)),
+        (Drawn("choice", ("a", "b")), lambda v: v in "ab"),
+    ],
+    ids=lambda d: getattr(d, "way", ""),
+)
+def test_random_fields(drawn, accept):
+    values = [drawn.draw(np.random.default_rng(k)) for k in range(200)]
+    assert all(map(accept, values)) and len(set(values)) > 1
+    if drawn.way == "log_uniform":
+        assert np.median(np.log10(values)) == pytest.approx(-4, abs=0.4)
+    if drawn.way == "integers":
+        assert set(values) == {3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[grid]\ninitialization.scal = [1]", "grid initialization.scal = 1: .*did you mean 'scale'"),
+        ("[grid]\nnetwork.layer.0.width = [1]", "there is no 'layer' here; did you mean 'layers'"),
+        ("[grid]\ninitialization.scale = []", "at least one value, got an empty list"),
+        ("[grid]\ninitialization.scale = [1e-3, -1]", "grid initialization.scale = -1: .*above zero"),
+        ("[grid]\ninitialization.scale = 1e-3", "grid initialization.scale must be a list of values"),
+        ("[grid]\nseed = [1, 2]", "without the seed"),
+        ("seeds = 0", "seeds must be a whole number of at least 1"),
+        ("[grids]", "key 'grids' is not known; did you mean 'grid'"),
+        ("[random]\ndraws = 3", r"\[random.fields\] must be at least one field"),
+        ("[random.fields]\ninitialization.scale = {normal = [0, 1]}", "random field 'normal' is not known"),
+        ("[random.fields]\ninitialization.scale = {uniform = [2, 1]}", "low at most high"),
+        ("[measure]\ncertificate = true", "did you mean 'certificates'"),
+        ('imports = ["no_such_module_here"]', "imports: no_such_module_here cannot be imported"),
+        ("seeds = ", "not valid TOML"),
+    ],
+)
+def test_bad_designs_are_one_sentence(text, message):
+    with pytest.raises(InputError, match=message):
+        Sweep.from_toml(f'experiment = "linear"\n{text}')
+
+
+def test_more_bad_designs(tmp_path):
+    with pytest.raises(InputError, match="experiment must be a shipped name, a TOML file or a table, got nothing"):
+        Sweep.from_toml("seeds = 3")
+    with pytest.raises(InputError, match="in the grid or random, not both"):
+        replace(SMALL, random={WIDTH: Drawn("integers", (3, 5))})
+    with pytest.raises(InputError, match=r"10,000,000 runs, more than 1,000,000; .*--yes"):
+        run_sweep(replace(SMALL, grid={}, seeds=10_000_000), tmp_path / "out")
+    with pytest.raises(InputError, match="no run of this sweep is possible"):
+        plan(
+            replace(
+                SMALL,
+                grid={},
+                experiment=BASE.replace(
+                    stop=Stop(flow_time=1.0), moments=True, network=Experiment.named("tanh").network
+                ),
+            )
+        )
+    assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------------ content
+def test_rows_and_arrays_are_those_of_the_runs(done):
+    """(d) Each row and array against the same run trained alone."""
+    table, data = index(done).set_index("run"), arrays(done)
+    assert len(table) == len(SMALL) == data.sizes["run"]
+    for number in (0, 4, 11):
+        e = SMALL.experiment_of(number)
+        row, found = table.loc[number], stages(train(e))
+        assert (row["identity"], row["seed"], row["width"], row[WIDTH], row[SCALE]) == (
+            *(e.identity, e.seed, e.network.widths[0], e.network.widths[0]),
+            e.initialization.scale,
+        )
+        assert row["status"] == "stopped" and row["data"] == "input"
+        assert list(row["units"]) == [s.effective_units for s in found.stages] == [0, 1, 2]
+        np.testing.assert_allclose(list(row["stage_loss"]), [s.loss for s in found.stages], rtol=1e-3, atol=1e-9)
+        run = data.sel(run=number)
+        curve = run["loss"].values[: row["saved"]]
+        assert np.isnan(run["loss"].values[row["saved"] :]).all() and curve[-1] == row["loss"]
+        state = run["states"].values[len(found)]
+        theta = state[: e.objective().size]
+        assert np.isnan(state[e.objective().size :]).all()
+        assert float(e.objective().loss(theta)) == pytest.approx(row["loss"], rel=1e-6, abs=1e-14)
+
+
+def test_certificates_predictions_and_observables(tmp_path):
+    e = BASE.replace(initialization=Initialization(scale=1e-5), stop=Stop(flow_time=60.0))
+    sweep = Sweep(e, seeds=1, measure=("certificates", "predictions", "observables"))
+    run_sweep(sweep, tmp_path / "out", engine=Here())
+    (row,) = index(tmp_path / "out").to_dict("records")
+    assert list(row["verdict"]) == ["strict saddle", "strict saddle", "minimum"] and list(row["index"]) == [100, 49, 0]
+    assert row["theory"] == "directions one by one" or row["theory"] in ("linear modes", "exact linear path")
+    assert row["predicted"] and row["jump_error"] < 0.02
+    assert arrays(tmp_path / "out")["observable.unit_norms_0"].dims == ("run", "point", "observable.unit_norms_0_0")
+
+
+def test_a_run_that_diverges_has_its_row(tmp_path):
+    sweep = Sweep(
+        BASE.replace(stop=Stop(steps=200)),
+        grid={"rule.kind": ("descent",), "rule.learning_rate": (0.05, 50.0)},
+        seeds=2,
+    )
+    assert not run_sweep(sweep, tmp_path / "out", engine=Here()).failed
+    table = index(tmp_path / "out")
+    assert table["status"].isin(["diverged", "not finite"]).tolist() == [False, False, True, True]
+    assert table["stages"].isna().tolist() == [False, False, True, True]
+
+
+def test_query_catalog_and_export(done, tmp_path):
+    assert len(query(done, "width >= 5 and units[2] = 1")) == 6
+    assert len(query(done, f'"{SCALE}" < 1e-4 and seed = 6')) == 2
+    both = query([done, done], "seed = 6")
+    assert len(both) == 8 and set(both["sweep"]) == {"small"}
+    with pytest.raises(InputError, match="is not a condition on the runs: .*columns are run, seed"):
+        query(done, "H >= 5")
+    with pytest.raises(InputError, match="not a condition"):
+        query(done, "1 = 1) UNION SELECT * FROM read_csv('/etc/passwd'")
+    csv, nc, npz = (export(done, tmp_path / f"all.{ending}") for ending in ("csv", "nc", "npz"))
+    assert len(pd.read_csv(csv)) == 12
+    with xr.open_dataset(nc, engine="scipy") as stored:
+        np.testing.assert_array_equal(stored["loss"].values, arrays(done)["loss"].values)
+    with np.load(npz, allow_pickle=False) as stored:
+        np.testing.assert_array_equal(stored["loss"], arrays(done)["loss"].values)
+    with pytest.raises(InputError, match=r"must end in .csv, .nc or .npz"):
+        export(done, tmp_path / "all.mat")
+
+
+def test_it_opens_with_xarray_and_pandas_alone(done):
+    from zarr.storage import ZipStore
+
+    part = sorted((done / "parts").glob("*.zip"))[0]
+    with xr.open_zarr(ZipStore(part, mode="r"), consolidated=False, chunks=None) as data:
+        assert data["loss"].dims == ("run", "point") and "mean over samples" in data.attrs["loss"]
+    assert len(pd.read_parquet(done / "index")) == 12
+
+
+# ------------------------------------------------------------------------ resume
+def same(one, other):
+    left, right = (index(f).drop(columns=["wall_seconds", "folder"]) for f in (one, other))
+    pd.testing.assert_frame_equal(left, right, check_exact=True)
+    xr.testing.assert_identical(arrays(one), arrays(other))
+
+
+def test_resume_repeats_nothing_and_equals_an_undisturbed_sweep(done, tmp_path):
+    folder = tmp_path / "out"
+    made = []
+
+    def stop(fraction, words):
+        made.append(fraction)
+        if fraction >= 0.45:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(SMALL, folder, engine=Here(), progress=stop)
+    assert 0 < len(list((folder / "index").iterdir())) < 3
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*.zip")}
+    with pytest.raises(InputError, match="give --resume"):
+        run_sweep(SMALL, folder, engine=Here())
+    finished = run_sweep(SMALL, folder, engine=Here(), resume=True)
+    assert finished.made + finished.kept == 12 and finished.kept >= 5
+    assert all(p.stat().st_mtime_ns == time for p, time in before.items())
+    same(folder, done)
+    assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 0
+
+
+def test_a_part_without_its_index_is_done_again(done, tmp_path):
+    """As a process that died between the two leaves it; and stray temporary files are no obstacle."""
+    folder = tmp_path / "out"
+    shutil.copytree(done, folder)
+    sorted((folder / "index").iterdir())[1].unlink()
+    (folder / "parts" / ".000001-half.zarr.zip-x").write_bytes(b"PK")
+    assert len(index(folder)) == 7
+    assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 5
+    same(folder, done)
+
+
+def test_folders_that_are_not_this_sweep(done, tmp_path):
+    other = replace(SMALL, seeds=4)
+    with pytest.raises(InputError, match="holds another sweep"):
+        run_sweep(other, done, engine=Here(), resume=True)
+    (tmp_path / "thesis.tex").write_text("x")
+    with pytest.raises(StorageError, match="is not a sweep"):
+        run_sweep(SMALL, tmp_path, engine=Here())
+    half = tmp_path / "half"
+    shutil.copytree(done, half)
+    (half / "sweep.json").unlink()
+    with pytest.raises(InputError, match="sweep.json is missing; copy the whole folder"):
+        index(half)
+    shutil.copytree(done, tmp_path / "cut")
+    part = sorted((tmp_path / "cut" / "parts").iterdir())[0]
+    part.write_bytes(part.read_bytes()[:200])
+    with pytest.raises(InputError, match="damaged .*--resume, which repeats its batch"):
+        arrays(tmp_path / "cut")
+    part.unlink()
+    assert run_sweep(SMALL, tmp_path / "cut", engine=Here(), resume=True).made == 5
+    same(tmp_path / "cut", done)
+    record = json.loads((half.parent / "cut" / "sweep.json").read_text())
+    (half / "sweep.json").write_text(json.dumps({**record, "version": 9}))
+    with pytest.raises(InputError, match="version 9"):
+        index(half)
+
+
+def test_a_batch_that_fails_twice_is_named_and_the_rest_goes_on(tmp_path, monkeypatch):
+    real = work.measure
+
+    def broken(run, wanted):
+        if run.experiment.seed == 6 and run.experiment.network.widths == (4,):
+            raise ZeroDivisionError("on purpose")
+        return real(run, wanted)
+
+    monkeypatch.setattr(work, "measure", broken)
+    folder = tmp_path / "out"
+    finished = run_sweep(SMALL, folder, engine=Here())
+    assert list(finished.failed) == [0] and "ZeroDivisionError: on purpose" in finished.failed[0]
+    assert finished.made == 7 and "batch 0 failed, runs 0 to 4" in repr(finished)
+    assert failures(folder)[0]["runs"] == [0, 4] and failures(folder)[0]["attempts"] == 2
+    monkeypatch.setattr(work, "measure", real)
+    assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 5 and not failures(folder)
+
+
+def test_a_full_disk_is_a_sentence_and_the_folder_resumes(tmp_path, monkeypatch):
+    real = storage._write_zarr
+
+    def full(data, path):
+        raise OSError(28, "No space left on device")
+
+    folder = tmp_path / "out"
+    monkeypatch.setattr(storage, "_write_zarr", full)
+    finished = run_sweep(SMALL, folder, engine=Here())
+    assert len(finished.failed) == 3 and "No space left on device" in finished.failed[0]
+    assert "free some space" in finished.failed[0] and not list((folder / "parts").iterdir())
+    monkeypatch.setattr(storage, "_write_zarr", real)
+    assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 12
+
+
+# ------------------------------------------------------------------------ plan, page, command
+def test_plan_counts_and_measures():
+    found = plan(SMALL)
+    record = found.record()
+    assert record["runs"] == 12 and record["batches"] == 3 and record["programs"] == 1  # both in a span of four units
+    assert (
+        0 < found.seconds_a_run < 5 and 1e3 < found.bytes_a_run < 1e6 and record["data"] == ["exact moments of input"]
+    )
+    assert "core-hours" in repr(found)
+
+
+def test_the_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text(SMALL.to_toml())
+    assert main(["sweep", "s.toml", "--plan", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"] == 12
+    assert main(["sweep", "s.toml", "--engine", "here", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["made"] == 12
+    assert main(["sweep", "s.toml", "--engine", "here"]) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["runs", "sweeps/small", "width = 4", "--json", "--out", "chosen.csv"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 6 == len(pd.read_csv("chosen.csv"))
+    assert main(["runs", "sweeps/small", "--columns", "run,unit"]) == 2
+    assert "did you mean 'units'" in capsys.readouterr().err
+    assert main(["report", "sweeps/small"]) == 0
+    page = (tmp_path / "sweeps" / "small" / "report.html").read_text()
+    assert "12 of 12 runs" in page and page.count("<svg") >= 4 and "sweeps/small#11" in page
+    capsys.readouterr()
+    assert main(["stages", "sweeps/small#11", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["runs"][0]["seed"] == 7
+    assert main(["stages", "sweeps/small#12"]) == 2
+    assert "from 0 to 11" in capsys.readouterr().err
+    assert main(["sweep", "s.toml", "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "belongs to --engine dask" in capsys.readouterr().err
+    assert main(["runs", "nowhere"]) == 2 and "not a sweep folder" in capsys.readouterr().err
+    assert main(["report", "linear", "--fields", "a,b"]) == 2 and "--fields is for" in capsys.readouterr().err
