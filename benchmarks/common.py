@@ -65,6 +65,11 @@ class Bench:
             self.rows.append((method, f"{1e3 * medians[method]:.2f} ms", "-", *[f"{k}={v}" for k, v in facts.items()]))
         return list(medians.values())
 
+    def note(self, method: str, **facts: object) -> None:
+        """What was seen, as one JSON line and a row of the table."""
+        print(json.dumps({"benchmark": self.name, "method": method, **facts}), flush=True)
+        self.rows.append((method, "-", "-", *[f"{k}={v}" for k, v in facts.items()]))
+
     def demand(self, claim: str, holds: bool) -> None:
         """A stated ratio or bound; a missed one makes the script exit non-zero."""
         print(f"{'holds ' if holds else 'MISSED'}  {claim}")

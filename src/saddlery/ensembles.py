@@ -57,6 +57,7 @@ def train_many(
     if chunk is not None:
         whole(chunk, "chunk")
     waiting: dict[Any, list[tuple[int, Prepared]]] = {}
+    sizes: dict[Any, int] = {}
     for k, experiment in enumerate(experiments):
         try:
             with precision_context(experiment.precision):
@@ -65,9 +66,10 @@ def train_many(
         except SaddleryError as error:
             yield k, Failure(experiment, str(error))
             continue
+        if key not in sizes:
+            sizes[key] = chunk or chunk_size(ready)
         waiting.setdefault(key, []).append((k, ready))
-        size = chunk or chunk_size(ready)
-        if len(waiting[key]) == size:
+        if len(waiting[key]) == sizes[key]:
             yield from _trained(waiting.pop(key), observables, progress)
     for members in waiting.values():
         yield from _trained(members, observables, progress)

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .rules import Rule
+from .rules import Descent, Rule
 
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
@@ -86,12 +86,26 @@ def programs(
         }
         return jax.tree.map(lambda old, new: jnp.where(moving["rests"], old, new), moving, moved)
 
+    def strides(moving: dict, samples: Any, key: Array, limits: dict) -> dict:
+        """`every` steps of a rule that never refuses one."""
+        assert isinstance(rule, Descent)
+        most = jnp.where(moving["rests"], 0.0, limits["steps"] - moving["steps"])
+        draw = lambda number: jax.random.fold_in(key, number)
+        walker, count = rule.stride(moving["walker"], gradient_on(samples), draw, limits["flow_time"], most, every)
+        steps = moving["steps"] + count
+        ended = (walker.time >= limits["flow_time"]) | (steps >= limits["steps"])
+        return {**moving, "walker": walker, "steps": steps, "attempts": moving["attempts"] + count, "rests": ended}
+
     def leap(carry: dict, samples: Any, key: Array, limits: dict, resolution: Array) -> dict:
         """`every` attempts of one member, and whether it is due to be saved then."""
         before, waits = carry["walker"], carry["due"] | carry["halt"]
         moving = {name: carry[name] for name in ("walker", "steps", "attempts", "failing")} | {"rests": waits}
-        one = lambda m, _: (attempt(m, samples, key, limits), None)
-        moving = one(moving, None)[0] if every == 1 else jax.lax.scan(one, moving, None, length=every)[0]
+        if every == 1:
+            moving = attempt(moving, samples, key, limits)
+        elif isinstance(rule, Descent):
+            moving = strides(moving, samples, key, limits)
+        else:
+            moving, _ = jax.lax.scan(lambda m, _: (attempt(m, samples, key, limits), None), moving, None, length=every)
         ended, walker = moving.pop("rests"), moving["walker"]
         carry = {**carry, **moving, "change": carry["change"] + walker.gradient @ (walker.theta - before.theta)}
         due = _moved(carry, resolution) | ended | _broken(carry) | _differ(rule.observe(before), rule.observe(walker))

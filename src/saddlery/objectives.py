@@ -145,12 +145,20 @@ class Objective:
 
     @property
     def samples(self) -> Samples:
-        """(inputs, targets, constant), as the compiled functions take them."""
-        return jnp.asarray(self.inputs), jnp.asarray(self.targets), jnp.asarray(self.constant)
+        """(inputs, targets, constant), as the compiled functions take them; kept in each precision they were asked for."""
+        key = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
+        if key not in self._kept:
+            with jax.ensure_compile_time_eval():
+                self._kept[key] = jnp.asarray(self.inputs), jnp.asarray(self.targets), jnp.asarray(self.constant)
+        return self._kept[key]
+
+    @functools.cached_property
+    def _kept(self) -> dict[bool, Samples]:
+        return {}
 
     def params(self, theta: Vector) -> Params:
-        """The flat vector as the network's parameters."""
-        return unflatten(self.network, jnp.asarray(theta), self.function.shape, self.function.outputs)
+        """The flat vector as the network's parameters; views of it, where it is a NumPy array."""
+        return unflatten(self.network, theta, self.function.shape, self.function.outputs)
 
     def loss(self, theta: Vector) -> Float[Array, ""]:
         """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
@@ -166,12 +174,14 @@ class Objective:
 
     def predictions(self, theta: Vector) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
-        return _predictions(self.function, jnp.asarray(theta), jnp.asarray(self.inputs))
+        return _predictions(self.function, jnp.asarray(theta), self.samples[0])
 
     def with_network(self, network: Network) -> Objective:
         """The same data read by a network of other widths, its units of the same kinds."""
         f = self.function
-        return replace(self, function=replace(f, network=network, reading=_reading(network, self.exact)))
+        made = replace(self, function=replace(f, network=network, reading=_reading(network, self.exact)))
+        made.__dict__["_kept"] = self._kept  # the data are the same
+        return made
 
     @property
     def parts(self) -> Parts:

@@ -24,12 +24,14 @@ class UnitObservables:
 
     unit_norms (H,): |u_i| |v_i|. alignment (): largest share of the squared incoming weights in one direction,
     s_1^2 / sum s^2 of the matrix u (1 when all units lie on one line). singular_values: of the stacked weights [u, v]
-    (H, U + V), at most 12. product_singular_values: of sum_i v_i u_i', for units linear in u.
+    (H, U + V), at most 12. product_singular_values: of sum_i v_i u_i', for units linear in u. only: "unit_norms" for those
+    alone.
     """
 
     network: Network
     shape: Shape
     outputs: int
+    only: str = ""
 
     def __call__(self, theta: Array) -> dict[str, Array]:
         params = unflatten(self.network, theta, self.shape, self.outputs)
@@ -37,6 +39,8 @@ class UnitObservables:
         for k, layer in enumerate(self.network.layers):
             u, v = (jnp.asarray(side(params, k)) for side in (self.network.incoming, self.network.outgoing))
             found[f"unit_norms_{k}"] = jnp.linalg.norm(u, axis=1) * jnp.linalg.norm(v, axis=1)
+            if self.only == "unit_norms":
+                continue
             spread = _singular_values(u) ** 2
             found[f"alignment_{k}"] = spread[0] / jnp.maximum(
                 jnp.sum(spread), 1e-300 if u.dtype == jnp.float64 else 1e-37

@@ -156,14 +156,19 @@ class Prepared:
 
     def record(self, trajectory: Trajectory, wall_seconds: float, *, observables: bool = True) -> Run:
         """The run of what the driver recorded, in the weights of the experiment's own network."""
-        function = self.whole.function
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
-        shown = (
-            observe(UnitObservables(function.network, function.shape, function.outputs), states) if observables else {}
-        )
+        shown = self._shown(states, trajectory.states) if observables else {}
         trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
         warnings = (SHORT,) if self.experiment.precision == "float32" else ()
         return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings)
+
+    def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
+        """The observables; all but the sizes of units are the same in the span, where they cost less."""
+        watch = lambda f, only: UnitObservables(f.network, f.shape, f.outputs, only)
+        if self.span is None:
+            return observe(watch(self.whole.function, ""), wide)
+        sizes = observe(watch(self.whole.function, "unit_norms"), wide)
+        return {**observe(watch(self.objective.function, ""), narrow), **sizes}
 
 
 def prepare(experiment: Experiment) -> Prepared:

@@ -12,7 +12,7 @@ from typing import Any
 from ..checks import InputError, known
 from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
-from .descent import Adam, GradientDescent, Momentum, NormalisedDescent, SignDescent
+from .descent import Adam, Descent, GradientDescent, Momentum, NormalisedDescent, SignDescent
 from .flow import GradientFlow
 from .matrices import Muon, SchattenDescent, SpectralDescent
 
@@ -20,6 +20,7 @@ __all__ = [
     "RULES",
     "Adam",
     "AlternatingFlow",
+    "Descent",
     "Gradient",
     "GradientDescent",
     "GradientFlow",

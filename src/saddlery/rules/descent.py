@@ -39,14 +39,48 @@ class Descent(Rule):
         )
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
-        slope = gradient(walker.theta, key)
-        update, optimizer = self.transformation().update(slope, walker.inner["optimizer"], walker.theta)
-        moved = jnp.asarray(optax.apply_updates(walker.theta, update))
-        steps = walker.inner["steps"] + 1
+        moved, optimizer, slope = self._step(walker.theta, walker.inner["optimizer"], gradient, key)
+        return self._arrived(walker, moved, optimizer, slope, walker.inner["steps"] + 1, horizon), jnp.array(True)
+
+    def stride(
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        draw: Callable[[Array], Array],
+        horizon: Array,
+        most: Array,
+        every: int,
+    ) -> tuple[Walker, Array]:
+        """The steps that `every` calls of `advance` take, but at most `most` of them and none beyond the horizon, and how many
+        they are; the clock is set once. draw: the key of a step, by its number."""
+        first = walker.inner["steps"]
+        last = jnp.ceil(horizon / self.learning_rate * (1 - 8 * jnp.finfo(walker.time.dtype).eps))
+        count = jnp.clip(jnp.minimum(last - first, most), 0, every).astype(jnp.int32)
+
+        def one(state: tuple, k: Array) -> tuple[tuple, None]:
+            theta, optimizer, _ = state
+            moved, updated, slope = self._step(theta, optimizer, gradient, draw(first + k))
+            theta, optimizer = jax.tree.map(
+                lambda old, new: jnp.where(k < count, new, old), (theta, optimizer), (moved, updated)
+            )
+            return (theta, optimizer, slope), None
+
+        state = (walker.theta, walker.inner["optimizer"], walker.gradient)
+        (theta, optimizer, slope), _ = jax.lax.scan(one, state, jnp.arange(every, dtype=jnp.int32))
+        moved = self._arrived(walker, theta, optimizer, slope, first + count, horizon)
+        return jax.tree.map(lambda old, new: jnp.where(count > 0, new, old), walker, moved), count
+
+    def _step(self, theta: Array, optimizer: Any, gradient: Gradient, key: Array) -> tuple[Array, Any, Array]:
+        slope = gradient(theta, key)
+        update, optimizer = self.transformation().update(slope, optimizer, theta)
+        return jnp.asarray(optax.apply_updates(theta, update)), optimizer, slope
+
+    def _arrived(
+        self, walker: Walker, theta: Array, optimizer: Any, slope: Array, steps: Array, horizon: Array
+    ) -> Walker:
         time = (steps * self.learning_rate).astype(walker.time.dtype)  # a running sum would drift by rounding
         close = jnp.abs(time - horizon) <= 8 * jnp.finfo(time.dtype).eps * time
-        inner = {"steps": steps, "optimizer": optimizer}
-        return Walker(moved, jnp.where(close, horizon, time), slope, inner), jnp.array(True)
+        return Walker(theta, jnp.where(close, horizon, time), slope, {"steps": steps, "optimizer": optimizer})
 
 
 @dataclass(frozen=True)

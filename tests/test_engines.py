@@ -1,0 +1,185 @@
+"""Engines: every job once, whoever dies; the local ones here, Dask with real workers, Slurm by submitit's local executor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from saddlery import Experiment
+from saddlery.checks import InputError
+from saddlery.driver import Stop
+from saddlery.engines import Dask, Here, Job, Local, Slurm, cluster, make, perform
+from saddlery.sweeps import Sweep, arrays, index, run_sweep
+
+SMALL = Sweep(Experiment.named("linear").replace(stop=Stop(flow_time=40.0)), seeds=12, batch=2)
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engines") / "whole"
+    run_sweep(SMALL, folder, engine=Here())
+    return folder
+
+
+def same(one, other):
+    left, right = (index(f).drop(columns=["wall_seconds", "folder"]) for f in (one, other))
+    assert left.astype(str).equals(right.astype(str))
+    assert arrays(one).identical(arrays(other))
+
+
+def children():
+    """Process ids of the workers of this process."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{name}/stat") as stat, open(f"/proc/{name}/cmdline") as words:
+                parent = int(stat.read().rpartition(")")[2].split()[1])
+                if parent == os.getpid() and "saddlery.engines.worker" in words.read():
+                    found.append(int(name))
+        except OSError:
+            continue
+    return found
+
+
+def test_workers_give_what_this_process_gives(undisturbed, tmp_path):
+    seen = []
+    done = run_sweep(SMALL, tmp_path / "out", engine=Local(2), progress=lambda f, w: seen.append((f, w)))
+    assert done.made == 12 and not done.failed
+    assert seen[-1][0] == 1.0 and "12 of 12 runs" in seen[-1][1]
+    same(tmp_path / "out", undisturbed)
+    assert not children()
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(undisturbed, tmp_path):
+    killed = []
+
+    def kill(fraction, words):
+        if not killed and fraction > 0:
+            killed.append(children()[0])
+            os.kill(killed[0], signal.SIGKILL)
+
+    done = run_sweep(SMALL, tmp_path / "out", engine=Local(2), progress=kill)
+    assert killed and not done.failed
+    same(tmp_path / "out", undisturbed)
+
+
+def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch):
+    """Twice, and the others are done."""
+    (tmp_path / "deadly.py").write_text(
+        "import os, dataclasses\nfrom saddlery.tasks import LinearTeacher\n"
+        "@dataclasses.dataclass(frozen=True)\nclass Deadly(LinearTeacher):\n    kind = 'deadly'\n"
+        "    def data(self, seed):\n        if seed == 3:\n            os._exit(9)\n        return super().data(seed)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    import deadly
+
+    base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
+    sweep = replace(SMALL, experiment=base, seeds=6, imports=("deadly",))
+    done = run_sweep(sweep, tmp_path / "out", engine=Local(1))
+    assert list(done.failed) == [1] and "worker process died (exit code 9)" in done.failed[1]
+    assert sorted(index(tmp_path / "out")["seed"]) == [0, 1, 4, 5]
+
+
+def test_jobs_survive_json_and_unknown_ones_are_refused():
+    job = Job("sweep", "key", {"folder": "x", "batch": 3}, ("a", "b"))
+    assert Job.from_json(job.to_json()) == job
+    with pytest.raises(InputError, match="of one saddlery version"):
+        perform(Job("swep", "key", {}))
+    with pytest.raises(InputError, match="engine 'dsk' is not known; did you mean 'dask'"):
+        make("dsk")
+
+
+# ------------------------------------------------------------------------ clusters
+@pytest.mark.slow
+def test_dask_with_a_worker_killed(undisturbed, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as there,
+        distributed.Client(there) as client,
+    ):
+        killed = []
+
+        def kill(fraction, words):
+            if not killed and fraction > 0:
+                killed.append(next(iter(client.run(os.getpid).values())))
+                os.kill(killed[0], signal.SIGKILL)
+
+        engine = Dask(options={"scheduler": there.scheduler_address})
+        done = run_sweep(SMALL, tmp_path / "out", engine=engine, progress=kill)
+    assert killed and not done.failed
+    same(tmp_path / "out", undisturbed)
+
+
+@pytest.mark.slow
+def test_dask_starts_a_cluster_of_its_own(undisturbed, tmp_path):
+    pytest.importorskip("distributed")
+    assert run_sweep(SMALL, tmp_path / "out", engine=Dask(1)).made == 12
+    same(tmp_path / "out", undisturbed)
+
+
+def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    with pytest.raises(InputError, match=r"scheduler at tcp://127.0.0.1:9 does not answer within 0.5 seconds"):
+        run_sweep(SMALL, tmp_path / "out", engine=Dask(options={"scheduler": "tcp://127.0.0.1:9"}))
+    assert (tmp_path / "out" / "sweep.json").exists()  # and it can be resumed
+
+
+def test_workers_of_other_versions_are_refused():
+    class Client:
+        def run(self, function):
+            return {"tcp://one": function(), "tcp://two": {**function(), "jax": "0.0.1"}}
+
+    with pytest.raises(InputError, match=r"worker tcp://two has jax 0.0.1, this machine .*install the same"):
+        cluster._check_versions(Client())
+
+
+@pytest.mark.slow
+def test_slurm_by_the_local_executor(undisturbed, tmp_path):
+    pytest.importorskip("submitit")
+    engine = Slurm(2, {"cluster": "local", "folder": str(tmp_path / "slurm"), "minutes": 5})
+    assert run_sweep(SMALL, tmp_path / "out", engine=engine).made == 12
+    same(tmp_path / "out", undisturbed)
+
+
+def test_slurm_options_and_what_is_submitted_again():
+    submitit = pytest.importorskip("submitit")
+    with pytest.raises(InputError, match=r"\[slurm\] option 'partitions' is not known; did you mean 'partition'"):
+        list(Slurm(options={"partitions": "gpu"}).run([Job("sweep", "k", {})]))
+    found = cluster._parameters({"partition": "short", "minutes": 30, "memory_gb": 8}, "slurm", 100)
+    assert found["slurm_partition"] == "short" and found["timeout_min"] == 30 and found["mem_gb"] == 8
+    assert found["slurm_array_parallelism"] == 100
+    share = cluster.Share()
+    again = share.checkpoint(["a"])
+    assert isinstance(again, submitit.helpers.DelayedSubmission) and again.function is share and again.args == (["a"],)
+
+
+def test_two_at_once_in_one_folder(undisturbed, tmp_path):
+    """Threads stand for two machines: both do what is left, and the folder is whole."""
+    folder, errors = tmp_path / "out", []
+    run_sweep(replace(SMALL), folder, engine=Local(1), progress=None)
+    for path in sorted((folder / "index").iterdir())[1:]:
+        path.unlink()
+
+    def go():
+        try:
+            run_sweep(SMALL, folder, engine=Local(1), resume=True)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=go) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.2)
+    for thread in threads:
+        thread.join()
+    assert not errors and sys.exc_info() == (None, None, None)
+    same(folder, undisturbed)
