@@ -1,10 +1,11 @@
 """Ensembles of one job, beside what people write by hand: a 10-50-5 network on 200 samples, full-batch descent at rate 0.005,
 the loss of every seed every 10 steps.
 
-Of the same kind are compared: passes over the data (PyTorch one seed at a time, torch.func vmap, JAX scan under vmap and in chunks
-under lax.map, NumPy), and sufficient statistics (NumPy and JAX), for linear units; passes over the data for tanh. All in float64, all
-from the same weights, CPU seconds in turns on one thread. The PyTorch loop is timed on a few seeds, torch.func on fewer steps. The
-peers keep the losses; saddlery keeps losses, gradient norms and states where the run moves.
+Of the same kind are compared: passes over the data (PyTorch one seed at a time, torch.func vmap, JAX scan under vmap and in
+chunks under lax.map, NumPy), and sufficient statistics (NumPy and JAX), for linear units; passes over the data for tanh. All in
+float64, from weights of the same law, CPU seconds in turns on one thread. Peers that pass over the data are timed on fewer steps
+(a step of theirs always costs the same), the PyTorch loop on a few seeds too; saddlery takes all of its steps, on fewer seeds for
+tanh. The peers keep the losses; saddlery keeps losses, gradient norms and states where the run moves.
 
 usage: ensembles.py [SEEDS] [--peer-steps N] [--steps N] [--repeats N]
 """
@@ -39,7 +40,8 @@ from saddlery.stage import stages
 from saddlery.tasks import Task
 from saddlery.units import dense
 
-D, H, O, P, RATE, EVERY = 10, 50, 5, 200, 0.005, 10
+INPUTS, WIDTH, OUTPUTS, SAMPLES = 10, 50, 5, 200
+RATE, EVERY = 0.005, 10
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,16 @@ class Job(Task):
 
     def data(self, seed: int) -> Data:
         rng = np.random.default_rng(0)
-        x = rng.standard_normal((P, D))
-        x = x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / P)).T
-        q, r = (np.linalg.qr(rng.standard_normal((n, n)))[0][:, :O] for n in (O, D))
-        return Data((D,), O, x, x @ (r * (2.0, 1.0, 0.5, 0.25, 0.125)) @ q.T)
+        x = rng.standard_normal((SAMPLES, INPUTS))
+        x = x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / SAMPLES)).T
+        q, r = (np.linalg.qr(rng.standard_normal((n, n)))[0][:, :OUTPUTS] for n in (OUTPUTS, INPUTS))
+        return Data((INPUTS,), OUTPUTS, x, x @ (r * (2.0, 1.0, 0.5, 0.25, 0.125)) @ q.T)
 
 
 def experiments(unit: str, seeds: int, steps: int, moments: bool) -> list[Experiment]:
     base = Experiment(
         Job(),
-        Network((Layer(dense(unit), H),)),
+        Network((Layer(dense(unit), WIDTH),)),
         Stop(steps=steps),
         Initialization(scale=1e-3),
         GradientDescent(RATE),
@@ -82,9 +84,11 @@ def ours(unit: str, seeds: int, steps: int, moments: bool, looks: bool = False) 
 
 # ------------------------------------------------------------------------ the peers
 def start(seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """u (S, H, D) and v (S, H, O) of the same seeds."""
+    """u (S, WIDTH, INPUTS) and v (S, WIDTH, OUTPUTS) of the same seeds."""
     states = np.array([prepare(e).start for e in experiments("linear", seeds, 1, False)])
-    return states[:, : H * D].reshape(seeds, H, D), states[:, H * D :].reshape(seeds, H, O)
+    return states[:, : WIDTH * INPUTS].reshape(seeds, WIDTH, INPUTS), states[:, WIDTH * INPUTS :].reshape(
+        seeds, WIDTH, OUTPUTS
+    )
 
 
 def numpy_data(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
@@ -95,15 +99,15 @@ def numpy_data(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps
         h = u @ xt
         e = w @ h - yt
         if t % EVERY == 0:
-            losses[:, t // EVERY] = 0.5 * (e * e).sum((1, 2)) / P
+            losses[:, t // EVERY] = 0.5 * (e * e).sum((1, 2)) / SAMPLES
         step = e @ h.transpose(0, 2, 1), (w.transpose(0, 2, 1) @ e) @ x
-        w, u = w - (RATE / P) * step[0], u - (RATE / P) * step[1]
-    return 0.5 * ((w @ (u @ xt) - yt) ** 2).sum((1, 2)) / P
+        w, u = w - (RATE / SAMPLES) * step[0], u - (RATE / SAMPLES) * step[1]
+    return 0.5 * ((w @ (u @ xt) - yt) ** 2).sum((1, 2)) / SAMPLES
 
 
 def numpy_statistics(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
     """E[x x'] and E[y x'] in place of the samples."""
-    w, xx, yx, yy = v.transpose(0, 2, 1).copy(), x.T @ x / P, y.T @ x / P, float((y * y).sum() / P)
+    w, xx, yx, yy = v.transpose(0, 2, 1).copy(), x.T @ x / SAMPLES, y.T @ x / SAMPLES, float((y * y).sum() / SAMPLES)
     loss = lambda m: 0.5 * (yy - 2 * (m * yx).sum((1, 2)) + ((m @ xx) * m).sum((1, 2)))
     losses = np.empty((len(u), steps // EVERY))
     for t in range(steps):
@@ -120,14 +124,14 @@ def jax_job(x: np.ndarray, y: np.ndarray, tanh: bool, statistics_: bool, steps: 
     """One seed's training as a scan; samples as columns, the faster layout."""
     xt, yt = jnp.asarray(x.T), jnp.asarray(y.T)
     if statistics_:
-        xx, yx, yy = xt @ xt.T / P, yt @ xt.T / P, jnp.sum(yt * yt) / P
+        xx, yx, yy = xt @ xt.T / SAMPLES, yt @ xt.T / SAMPLES, jnp.sum(yt * yt) / SAMPLES
 
         def loss(p: Any) -> Any:
             m = p[1] @ p[0]
             return 0.5 * (yy - 2 * jnp.sum(m * yx) + jnp.sum((m @ xx) * m))
     else:
         act = jnp.tanh if tanh else lambda a: a
-        loss = lambda p: 0.5 * jnp.sum((p[1] @ act(p[0] @ xt) - yt) ** 2) / P
+        loss = lambda p: 0.5 * jnp.sum((p[1] @ act(p[0] @ xt) - yt) ** 2) / SAMPLES
     step = lambda p, _: (jax.tree.map(lambda w, g: w - RATE * g, p, jax.grad(loss)(p)), None)
     leap = lambda p, _: (jax.lax.scan(step, p, None, length=EVERY)[0], loss(p))
 
@@ -146,14 +150,16 @@ def jax_chunks(job: Callable[[Any], Any], size: int) -> Callable[[Any], Any]:
     return jax.jit(lambda p: jax.lax.map(job, p, batch_size=size))
 
 
-def torch_loop(torch: Any, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int, tanh: bool) -> np.ndarray:
+def torch_loop(
+    torch: Any, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int, tanh: bool
+) -> np.ndarray:
     """What most people write: modules and an optimizer, seed by seed."""
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     act = torch.tanh if tanh else (lambda a: a)
     last = []
     for one, other in zip(u, v, strict=True):
-        first = torch.nn.Linear(D, H, bias=False, dtype=tx.dtype)
-        second = torch.nn.Linear(H, O, bias=False, dtype=tx.dtype)
+        first = torch.nn.Linear(INPUTS, WIDTH, bias=False, dtype=tx.dtype)
+        second = torch.nn.Linear(WIDTH, OUTPUTS, bias=False, dtype=tx.dtype)
         with torch.no_grad():
             first.weight.copy_(torch.from_numpy(one))
             second.weight.copy_(torch.from_numpy(other.T.copy()))
@@ -161,20 +167,22 @@ def torch_loop(torch: Any, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.nd
         losses = []
         for t in range(steps):
             optimizer.zero_grad()
-            loss = 0.5 * ((second(act(first(tx))) - ty) ** 2).sum() / P
+            loss = 0.5 * ((second(act(first(tx))) - ty) ** 2).sum() / SAMPLES
             if t % EVERY == 0:
                 losses.append(loss.item())
             loss.backward()
             optimizer.step()
-        last.append(float(0.5 * ((second(act(first(tx))) - ty) ** 2).sum() / P))
+        last.append(float(0.5 * ((second(act(first(tx))) - ty) ** 2).sum() / SAMPLES))
     return np.array(last)
 
 
-def torch_vmap(torch: Any, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int, tanh: bool) -> np.ndarray:
+def torch_vmap(
+    torch: Any, x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int, tanh: bool
+) -> np.ndarray:
     """torch.func: all seeds in one vmapped gradient."""
     xt, yt = torch.from_numpy(x.T.copy()), torch.from_numpy(y.T.copy())
     act = torch.tanh if tanh else (lambda a: a)
-    loss = lambda p: 0.5 * ((p[1] @ act(p[0] @ xt) - yt) ** 2).sum() / P
+    loss = lambda p: 0.5 * ((p[1] @ act(p[0] @ xt) - yt) ** 2).sum() / SAMPLES
     both = torch.func.vmap(torch.func.grad_and_value(loss))
     p = torch.from_numpy(u.copy()), torch.from_numpy(v.transpose(0, 2, 1).copy())
     losses = []
@@ -211,8 +219,11 @@ def race(bench: Bench, kind: str, entries: Mapping[str, Entry], repeats: int) ->
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     for name, entry in entries.items():
         bench.note(
-            f"{kind}: {name}", us_a_seed_and_step=round(medians[name], 3), best=round(min(seconds[name]), 3),
-            seeds=entry.seeds, steps=entry.steps,
+            f"{kind}: {name}",
+            us_a_seed_and_step=round(medians[name], 3),
+            best=round(min(seconds[name]), 3),
+            seeds=entry.seeds,
+            steps=entry.steps,
         )
     return medians
 
@@ -224,10 +235,11 @@ def peers_on_data(torch: Any, seeds: int, steps: int, tanh: bool) -> dict[str, E
     u, v = start(seeds)
     p = jnp.asarray(u), jnp.asarray(v.transpose(0, 2, 1))
     job = jax_job(x, y, tanh, False, steps)
+    compiled = lambda function: Entry(lambda s, t: np.asarray(function(p)[1]), seeds, steps)
     entries = {
-        "JAX scan under vmap": Entry(lambda s, t, f=jax_vmap(job): np.asarray(f(p)[1]), seeds, steps),
-        "JAX lax.map, chunks of 1": Entry(lambda s, t, f=jax_chunks(job, 1): np.asarray(f(p)[1]), seeds, steps),
-        "JAX lax.map, chunks of 8": Entry(lambda s, t, f=jax_chunks(job, 8): np.asarray(f(p)[1]), seeds, steps),
+        "JAX scan under vmap": compiled(jax_vmap(job)),
+        "JAX lax.map, chunks of 1": compiled(jax_chunks(job, 1)),
+        "JAX lax.map, chunks of 8": compiled(jax_chunks(job, 8)),
     }
     if not tanh:
         entries["NumPy, all seeds"] = Entry(lambda s, t: numpy_data(x, y, u, v, t), seeds, steps)
@@ -245,11 +257,12 @@ def peers_on_statistics(seeds: int, steps: int) -> dict[str, Entry]:
     u, v = start(seeds)
     p = jnp.asarray(u), jnp.asarray(v.transpose(0, 2, 1))
     job = jax_job(x, y, False, True, steps)
+    compiled = lambda function: Entry(lambda s, t: np.asarray(function(p)[1]), seeds, steps)
     return {
         "NumPy, all seeds": Entry(lambda s, t: numpy_statistics(x, y, u, v, t), seeds, steps),
-        "JAX scan under vmap": Entry(lambda s, t, f=jax_vmap(job): np.asarray(f(p)[1]), seeds, steps),
-        "JAX lax.map, chunks of 8": Entry(lambda s, t, f=jax_chunks(job, 8): np.asarray(f(p)[1]), seeds, steps),
-        "JAX lax.map, chunks of 32": Entry(lambda s, t, f=jax_chunks(job, 32): np.asarray(f(p)[1]), seeds, steps),
+        "JAX scan under vmap": compiled(jax_vmap(job)),
+        "JAX lax.map, chunks of 8": compiled(jax_chunks(job, 8)),
+        "JAX lax.map, chunks of 32": compiled(jax_chunks(job, 32)),
     }
 
 
@@ -258,7 +271,9 @@ def compare(bench: Bench, kind: str, found: Mapping[str, float], loop: float | N
     peers = {k: v for k, v in found.items() if not k.startswith("saddlery") and k != "PyTorch loop"}
     best = min(peers, key=lambda name: peers[name])
     ratio = found["saddlery"] / peers[best]
-    bench.demand(f"{kind}: not slower than the best peer by hand, {best} (saddlery takes {ratio:.2f} of its time)", ratio <= 1.1)
+    bench.demand(
+        f"{kind}: not slower than the best peer by hand, {best} (saddlery takes {ratio:.2f} of its time)", ratio <= 1.1
+    )
     if loop is not None and times:
         bench.demand(
             f"{kind}: at least {times:g} times as fast as the PyTorch loop ({loop / found['saddlery']:.0f} times)",
@@ -275,7 +290,9 @@ def agree(bench: Bench, seeds: int, steps: int) -> None:
     u, v = start(seeds)
     for moments, peer in ((False, numpy_data), (True, numpy_statistics)):
         off = np.abs(ours("linear", seeds, steps, moments) / peer(data.inputs, data.targets, u, v, steps) - 1).max()
-        bench.demand(f"{peer.__name__}: the same losses after {steps} steps (relative difference {off:.1e})", off < 1e-8)
+        bench.demand(
+            f"{peer.__name__}: the same losses after {steps} steps (relative difference {off:.1e})", off < 1e-8
+        )
 
 
 def flat(bench: Bench, most: int) -> None:
@@ -291,9 +308,14 @@ def flat(bench: Bench, most: int) -> None:
         costs.append(1e3 * (time.process_time() - begin) / (rounds * count))
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         bench.note(f"{count} runs", cpu_ms_a_run=round(costs[-1], 3), peak_mb=round(memory[-1]))
-    bench.demand(f"memory is flat: {memory[1]:.0f} MB with 64 runs, {memory[-1]:.0f} with {counts[-1]}", memory[-1] < 1.2 * memory[1] + 20)
+    bench.demand(
+        f"memory is flat: {memory[1]:.0f} MB with 64 runs, {memory[-1]:.0f} with {counts[-1]}",
+        memory[-1] < 1.2 * memory[1] + 20,
+    )
     spread = max(costs) / min(costs)
-    bench.demand(f"cost a run is flat from {counts[0]} to {counts[-1]} runs (largest over smallest {spread:.2f})", spread < 1.2)
+    bench.demand(
+        f"cost a run is flat from {counts[0]} to {counts[-1]} runs (largest over smallest {spread:.2f})", spread < 1.2
+    )
 
 
 def main() -> None:
@@ -318,7 +340,7 @@ def main() -> None:
     loops = {}
     for unit in ("linear", "tanh"):
         entries = peers_on_data(torch, seeds, short, unit == "tanh")
-        entries["saddlery"] = entry(unit, seeds, short, False)
+        entries["saddlery"] = entry(unit, seeds if unit == "linear" else min(seeds, 64), steps, False)
         found = race(bench, f"{unit}, data", entries, repeats)
         loops[unit] = found.get("PyTorch loop")
         compare(bench, f"{unit}, data", found, loops[unit], 10 if unit == "linear" else 0)
@@ -327,7 +349,10 @@ def main() -> None:
     compare(bench, "linear, statistics", found, loops["linear"], 100)
     few = min(seeds, 64)
     for unit, moments in (("tanh", False), ("linear", False), ("linear", True)):
-        pair = {name: entry(unit, few, steps, moments, looks=name == "saddlery with looks") for name in ("saddlery", "saddlery with looks")}
+        pair = {
+            name: entry(unit, few, steps, moments, looks=name == "saddlery with looks")
+            for name in ("saddlery", "saddlery with looks")
+        }
         kind = f"{unit}, {'statistics' if moments else 'data'}"
         plain, looked = race(bench, kind, pair, 1 if unit == "tanh" else repeats).values()
         more = looked / plain - 1

@@ -6,6 +6,7 @@ usage: interruptions.py [KILLS]
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -27,7 +28,7 @@ from saddlery.rules import GradientDescent
 from saddlery.sweeps import Sweep, arrays, index, run_sweep
 
 BASE = Experiment.named("linear").replace(rule=GradientDescent(0.005), stop=Stop(steps=10_000))
-SWEEP = Sweep(BASE, grid={"initialization.scale": (1e-2, 1e-3)}, seeds=96, batch=16, name="interrupted")
+SWEEP = Sweep(BASE, grid={"initialization.scale": (1e-2, 1e-3)}, seeds=320, batch=4, name="interrupted")
 
 
 def same(one: Path, other: Path) -> bool:
@@ -41,15 +42,20 @@ def command(design: Path, out: Path, *more: str) -> list[str]:
     return [*saddlery, "sweep", str(design), "--out", str(out), "--resume", "--json", *more]
 
 
-def killed(bench: Bench, work: Path, design: Path, whole: Path, kills: int) -> None:
-    """The whole process group of the command, at random moments of a resumed sweep."""
+def killed(bench: Bench, work: Path, design: Path, whole: Path, kills: int, seconds: float) -> None:
+    """The whole process group of the command, at random moments while it writes; the sweep takes `seconds`."""
     out, moments = work / "killed", random.Random(1)
+    done = lambda: len(list((out / "index").glob("[0-9]*.parquet")))
     for _ in range(kills):
         process = subprocess.Popen(
             command(design, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        time.sleep(moments.uniform(0.3, 6.0))
-        os.killpg(process.pid, signal.SIGKILL)
+        before, patience = done(), time.monotonic() + seconds
+        while moments.random() < 0.999 and done() == before and time.monotonic() < patience:
+            time.sleep(0.01)  # most of the time is starting: kills belong where batches are written
+        time.sleep(moments.uniform(0.0, 0.2))
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         readable = len(index(out)) if (out / "sweep.json").exists() else 0
         bench.note("killed", runs_readable=readable)
@@ -66,7 +72,10 @@ def together(bench: Bench, work: Path, design: Path, whole: Path) -> None:
         path.unlink()
     both = [subprocess.Popen(command(design, out, "--workers", "1"), stdout=subprocess.DEVNULL) for _ in range(2)]
     codes = [process.wait() for process in both]
-    bench.demand("two concurrent resumes end well, and the folder equals the undisturbed one", codes == [0, 0] and same(out, whole))
+    bench.demand(
+        "two concurrent resumes end well, and the folder equals the undisturbed one",
+        codes == [0, 0] and same(out, whole),
+    )
 
 
 def worker_killed(bench: Bench, work: Path, whole: Path) -> None:
@@ -84,7 +93,9 @@ def worker_killed(bench: Bench, work: Path, whole: Path) -> None:
                 os.kill(victims[0], signal.SIGKILL)
 
         done = run_sweep(SWEEP, out, engine=Dask(options={"scheduler": there.scheduler_address}), progress=kill)
-    bench.demand("a Dask worker killed in the middle loses nothing", bool(victims) and not done.failed and same(out, whole))
+    bench.demand(
+        "a Dask worker killed in the middle loses nothing", bool(victims) and not done.failed and same(out, whole)
+    )
 
 
 def efficiency(bench: Bench, work: Path) -> None:
@@ -108,14 +119,13 @@ def full_disk(bench: Bench, work: Path, design: Path) -> None:
         return
     try:
         done = subprocess.run(command(design, place / "out"), capture_output=True, text=True)
-        said = json.loads(done.stdout)
-        bench.note("full disk", code=done.returncode, made=said["made"], failed=len(said["failed"]))
-        bench.demand(
-            f"a full disk is one sentence: {said['failed'][0]['error']}",
-            bool(said["failed"]) and "No space left" in said["failed"][0]["error"] and done.returncode != 0,
-        )
+        said = done.stderr.splitlines()[-1]
+        bench.note("full disk", code=done.returncode, runs_readable=len(index(place / "out")))
+        bench.demand(f"a full disk is one sentence: {said}", "No space left" in said and done.returncode != 0)
         subprocess.run(["mount", "-o", "remount,size=64m", str(place)], check=True)
-        again = json.loads(subprocess.run(command(design, place / "out"), capture_output=True, text=True, check=True).stdout)
+        again = json.loads(
+            subprocess.run(command(design, place / "out"), capture_output=True, text=True, check=True).stdout
+        )
         bench.demand("and with room again the folder resumes", again["made"] + again["kept"] == len(SWEEP))
     finally:
         subprocess.run(["umount", str(place)], check=False)
@@ -130,8 +140,9 @@ def main() -> None:
         whole = work / "whole"
         begin = time.perf_counter()
         run_sweep(SWEEP, whole, engine=Local())
-        bench.note("undisturbed, processes", seconds=round(time.perf_counter() - begin, 2), runs=len(SWEEP))
-        killed(bench, work, design, whole, int(sys.argv[1]) if len(sys.argv) > 1 else 10)
+        seconds = time.perf_counter() - begin
+        bench.note("undisturbed, processes", seconds=round(seconds, 2), runs=len(SWEEP))
+        killed(bench, work, design, whole, int(sys.argv[1]) if len(sys.argv) > 1 else 10, seconds)
         together(bench, work, design, whole)
         worker_killed(bench, work, whole)
         full_disk(bench, work, design)

@@ -97,7 +97,7 @@ def test_order_does_not_matter():
 def test_chunks_by_what_a_gradient_touches():
     assert chunk_size(prepare(Experiment.named("quadratic").replace(rule=AlternatingFlow()))) == 1
     steps = BASE.replace(rule=GradientDescent(0.01))
-    assert chunk_size(prepare(steps)) == 32 and chunk_size(prepare(BASE)) == 8
+    assert chunk_size(prepare(steps)) == 64 and chunk_size(prepare(BASE)) == 8
     assert ensembles.touched(prepare(Experiment.named("tanh")).objective) > ensembles.touched(prepare(BASE).objective)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from dataclasses import replace
 
@@ -241,10 +242,16 @@ def test_a_part_without_its_index_is_done_again(done, tmp_path):
     folder = tmp_path / "out"
     shutil.copytree(done, folder)
     sorted((folder / "index").iterdir())[1].unlink()
-    (folder / "parts" / ".000001-half.zarr.zip-x").write_bytes(b"PK")
+    for half in ("parts/.000001-half.zarr.zip-x", "index/.000002-half.parquet-x.parquet"):
+        (folder / half).write_bytes(b"PK")
+    os.utime(folder / "parts/.000001-half.zarr.zip-x", (0, 0))
+    with pytest.raises(InputError, match="7 of its 12 runs done"):
+        run_sweep(SMALL, folder, engine=Here())
     assert len(index(folder)) == 7
     assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 5
     same(folder, done)
+    strays = [path.name for path in folder.rglob(".*")]
+    assert strays == [".000002-half.parquet-x.parquet"]  # the old one is swept up, one that may be in use is not
 
 
 def test_folders_that_are_not_this_sweep(done, tmp_path):
@@ -299,9 +306,11 @@ def test_a_full_disk_is_a_sentence_and_the_folder_resumes(tmp_path, monkeypatch)
 
     folder = tmp_path / "out"
     monkeypatch.setattr(storage, "_write_zarr", full)
-    finished = run_sweep(SMALL, folder, engine=Here())
-    assert len(finished.failed) == 3 and "No space left on device" in finished.failed[0]
-    assert "free some space" in finished.failed[0] and not list((folder / "parts").iterdir())
+    with pytest.raises(
+        StorageError, match=r"No space left on device.*free some space; 0 of 12 runs are kept, and --resume"
+    ):
+        run_sweep(SMALL, folder, engine=Here())
+    assert not list((folder / "parts").iterdir())
     monkeypatch.setattr(storage, "_write_zarr", real)
     assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 12
 

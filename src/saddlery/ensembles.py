@@ -18,7 +18,7 @@ from .objectives import Objective, draw_batch
 from .precision import precision_context
 from .runs import Prepared, Run, prepare
 
-CACHE = 1024 * 1024  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
+CACHE = 1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
 WIDEST = 16_384  # runs in one chunk of an accelerator
 
 

@@ -86,4 +86,4 @@ def _widened(layout: _Layout, frames: tuple[Array, ...], states: Array) -> Array
             network, params = network.with_sides(params, k, u, v)
         return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)])
 
-    return jax.vmap(one)(states)
+    return jax.vmap(one, in_axes=1, out_axes=1)(states.T).T  # states side by side: one product of matrices a layer

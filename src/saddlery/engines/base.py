@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..checks import InputError, SaddleryError
+from ..checks import InputError, SaddleryError, StorageError
 
 ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
 FUNCTIONS = {"sweep": "saddlery.sweeps.work:do_batch", "study": "saddlery.studies.work:measure_rows"}
@@ -41,17 +41,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A job that is over. result: what its function returned. error: why it failed `attempts` times; empty where it did not."""
+    """A job that is over. result: what its function returned. error: why it failed `attempts` times; empty where it did not.
+    unwritable: whether that was because its folder cannot be written, which no other job will escape."""
 
     job: Job
     result: int = 0
     error: str = ""
     attempts: int = 1
+    unwritable: bool = False
 
     @staticmethod
     def of(job: Job, answer: Mapping[str, Any], attempts: int = 1) -> Done:
-        """From the answer of a worker, {"result"} or {"error"}."""
-        return Done(job, answer.get("result", 0), answer.get("error", ""), attempts)
+        """From the answer of a worker, {"result"} or what `failure` makes of an error."""
+        error = answer.get("error", "")
+        return Done(job, answer.get("result", 0), error, attempts, bool(answer.get("unwritable")))
 
 
 def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> int:
@@ -64,13 +67,13 @@ def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> i
     return getattr(importlib.import_module(module), name)(**job.arguments, progress=progress)
 
 
-def words(error: BaseException) -> str:
-    """An error as a report shows it: our own in a sentence, others with the place they come from."""
+def failure(error: BaseException) -> dict[str, Any]:
+    """An error as an answer: our own in a sentence, others with the place they come from."""
     if isinstance(error, SaddleryError):
-        return str(error)
+        return {"error": str(error), "unwritable": isinstance(error, StorageError)}
     place = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     where = f" ({place.filename}:{place.lineno})" if place else ""
-    return f"{type(error).__name__}: {error}{where}"
+    return {"error": f"{type(error).__name__}: {error}{where}"}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from ..checks import InputError, known, whole
 from ..precision import spare_programs
 from ..runs import versions
-from .base import ATTEMPTS, Done, Engine, Job, perform, words
+from .base import ATTEMPTS, Done, Engine, Job, failure, perform
 from .local import surroundings
 
 SAME = ("saddlery", "jax", "numpy")  # of these, workers must have the versions of the sender
@@ -26,7 +26,7 @@ def attempt(text: str) -> dict[str, Any]:
     try:
         return {"key": job.key, "result": perform(job)}
     except Exception as error:
-        return {"key": job.key, "error": words(error)}
+        return {"key": job.key, **failure(error)}
     finally:
         spare_programs()
 
@@ -59,7 +59,7 @@ class Dask(Engine):
                     try:
                         answer = future.result()
                     except Exception as error:  # its worker died again and again
-                        answer = {"error": words(error)}
+                        answer = failure(error)
                     error = answer.get("error", "")
                     if error and tries[key] < ATTEMPTS:
                         tries[key] += 1
@@ -191,7 +191,8 @@ def _collected(tasks: Sequence[Any], shares: Sequence[Sequence[Job]]) -> Iterato
                 answers = {answer["key"]: answer for answer in task.result()}
             except Exception as error:
                 answers = {
-                    job.key: {"error": f"task {task.job_id} of the array failed: {words(error)}"} for job in shares[k]
+                    job.key: {"error": f"task {task.job_id} of the array failed: {failure(error)['error']}"}
+                    for job in shares[k]
                 }
             for job in shares[k]:
                 yield Done.of(job, answers[job.key])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..precision import spare_programs
-from .base import ATTEMPTS, Done, Engine, Job, perform, words
+from .base import ATTEMPTS, Done, Engine, Job, failure, perform
 
 XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
@@ -47,7 +47,7 @@ class Here(Engine):
                     done = Done(job, perform(job, shown), attempts=attempt)
                     break
                 except Exception as error:
-                    done = Done(job, error=words(error), attempts=attempt)
+                    done = Done.of(job, failure(error), attempt)
             spare_programs()
             yield done
 

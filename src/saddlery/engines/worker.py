@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from ..precision import spare_programs
-from .base import Job, perform, words
+from .base import Job, failure, perform
 
 EVERY = 0.5  # seconds between two words on progress
 
@@ -33,7 +33,7 @@ def main() -> None:
         try:
             say({"result": perform(Job.from_json(line), progress)})
         except Exception as error:
-            say({"error": words(error)})
+            say(failure(error))
         spare_programs()
 
 

@@ -73,7 +73,7 @@ class Rule(ABC):
 
     kind: ClassVar[str] = ""
     rotates: ClassVar[bool] = False
-    together: ClassVar[int] = 32
+    together: ClassVar[int] = 64
     pace: ClassVar[int] = 1
     batch: int = 0
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import InputError, SaddleryError
+from ..checks import InputError, SaddleryError, StorageError
 from ..engines import Engine, Job, Local
 from ..ensembles import program_of, train_many
 from ..precision import precision_context
@@ -88,7 +88,7 @@ def run_sweep(
     >>> sweep = Sweep(Experiment.named("linear"), grid={"network.layers.0.width": (4, 20)}, seeds=2)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     made = run_sweep(sweep, folder, engine=Here()).made
-    ...     units = index(folder)["units"].map(list).tolist()
+    ...     units = [list(map(int, row)) for row in index(folder)["units"]]
     >>> made, units
     (4, [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
     """
@@ -108,6 +108,10 @@ def run_sweep(
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():
         batch = int(done.job.arguments["batch"])
+        if done.unwritable:
+            raise StorageError(
+                f"{done.error}; {kept + made:,} of {len(frozen):,} runs are kept, and --resume goes on with the rest"
+            )
         if done.error:
             numbers = frozen.numbers(batch)
             failed[batch] = done.error

@@ -22,6 +22,7 @@ import contextlib
 import datetime
 import json
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 SCHEMA, VERSION = "saddlery-sweep", 1
 FOLDERS = ("parts", "index", "failed")
+ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody
 
 
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
@@ -63,6 +65,7 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
             f"the same sweep, {done_count(target):,} of its {len(sweep):,} runs done",
             "give --resume to go on with it",
         )
+        sweep_up(target)
         return frozen
     if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
@@ -131,9 +134,22 @@ def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
 def done_count(folder: str | Path) -> int:
     """How many runs of a folder are done, from the names and sizes of its batches alone."""
     record = read_record(folder)
-    done = sorted(int(path.name.partition("-")[0]) for path in Path(folder, "index").glob("*.parquet"))
+    done = [int(path.name.partition("-")[0]) for path in _finished(folder, "index")]
     last = -(-record["runs"] // record["batch"]) - 1
     return sum(record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done)
+
+
+def _finished(folder: str | Path, kind: str) -> list[Path]:
+    """The whole files of a kind, in order; those a killed process was still writing begin with a dot."""
+    return sorted(path for path in Path(folder, kind).glob("[0-9]*") if not path.name.startswith("."))
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove what processes that were killed long ago had begun to write."""
+    for path in folder.glob("*/.[0-9]*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
 
 
 def write_batch(folder: Path, name: str, arrays: xr.Dataset, rows: pd.DataFrame) -> None:
@@ -168,7 +184,7 @@ def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def failures(folder: str | Path) -> list[dict[str, Any]]:
     """The batches that could not be done."""
-    return [json.loads(path.read_text()) for path in sorted(Path(folder, "failed").glob("[0-9]*.json"))]
+    return [json.loads(path.read_text()) for path in _finished(folder, "failed")]
 
 
 # --------------------------------------------------------------------- reading
@@ -180,7 +196,7 @@ def index(folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     tables = []
     for folder in given:
         record = read_record(folder)
-        for path in sorted(Path(folder, "index").glob("[0-9]*.parquet")):
+        for path in _finished(folder, "index"):
             tables.append(_rows(path).assign(folder=str(folder), sweep=record["name"]))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
@@ -224,7 +240,7 @@ def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
 
     record = read_record(folder)
     pattern = "[0-9]*.zarr.zip" if batch is None else f"{batch_name(record['identity'], batch)}.zarr.zip"
-    names = {path.name.removesuffix(".parquet") for path in Path(folder, "index").glob("[0-9]*.parquet")}
+    names = {path.name.removesuffix(".parquet") for path in _finished(folder, "index")}
     paths = [p for p in sorted(Path(folder, "parts").glob(pattern)) if p.name.removesuffix(".zarr.zip") in names]
     require(bool(paths), f"{folder}", "a sweep with finished runs", "none" if batch is None else f"no batch {batch}")
     parts = [_read_zarr(path) for path in paths]
