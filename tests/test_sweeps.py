@@ -185,7 +185,7 @@ def test_query_catalog_and_export(done, tmp_path):
     assert len(query(done, f'"{SCALE}" < 1e-4 and seed = 6')) == 2
     both = query([done, done], "seed = 6")
     assert len(both) == 8 and set(both["sweep"]) == {"small"}
-    with pytest.raises(InputError, match="is not a condition on the runs: .*columns are run, seed"):
+    with pytest.raises(InputError, match=r"is not a condition on the runs: .*columns are run, seed"):
         query(done, "H >= 5")
     with pytest.raises(InputError, match="not a condition"):
         query(done, "1 = 1) UNION SELECT * FROM read_csv('/etc/passwd'")
@@ -264,12 +264,12 @@ def test_folders_that_are_not_this_sweep(done, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(done, half)
     (half / "sweep.json").unlink()
-    with pytest.raises(InputError, match="sweep.json is missing; copy the whole folder"):
+    with pytest.raises(InputError, match=r"sweep.json is missing; copy the whole folder"):
         index(half)
     shutil.copytree(done, tmp_path / "cut")
     part = sorted((tmp_path / "cut" / "parts").iterdir())[0]
     part.write_bytes(part.read_bytes()[:200])
-    with pytest.raises(InputError, match="damaged .*--resume, which repeats its batch"):
+    with pytest.raises(InputError, match=r"damaged .*--resume, which repeats its batch"):
         arrays(tmp_path / "cut")
     part.unlink()
     assert run_sweep(SMALL, tmp_path / "cut", engine=Here(), resume=True).made == 5

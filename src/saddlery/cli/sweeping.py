@@ -68,10 +68,9 @@ def runs(options: Namespace) -> int:
                 raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
             export(folders[0], target)
         else:
-            write_text(
-                target,
-                table.to_csv(index=False) if target.suffix == ".csv" else table.to_json(orient="records", indent=1),
-            )
+            known(target.suffix, (".csv", ".json"), "ending of --out")
+            csv = target.suffix == ".csv"
+            write_text(target, str(table.to_csv(index=False) if csv else table.to_json(orient="records", indent=1)))
         say(f"{len(table):,} runs in {target}")
     record = json.loads(str(table[columns].to_json(orient="records")))
     text = table[columns].head(SHOWN).to_string(index=False) if len(table) else "no run"
