@@ -13,7 +13,9 @@ import pytest
 
 import saddlery
 from saddlery import Experiment, units
+from saddlery.engines.cluster import SLURM
 from saddlery.experiments import catalog
+from saddlery.sweeps import Sweep
 from saddlery.tasks import TASKS
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +44,20 @@ def test_the_experiments_of_the_readme_and_the_guide_are_valid():
         assert Experiment.from_toml(text).objective().size > 0
     for text in blocks((ROOT / "docs" / "guide.md").read_text(), "toml"):
         assert tomllib.loads(text)["network"]["layers"]
+
+
+def test_the_sweeps_of_the_docs(tmp_path, monkeypatch):
+    """The design is valid, the Python runs as a script, and reads what it wrote by xarray and pandas alone."""
+    text = (ROOT / "docs" / "sweeps.md").read_text()
+    design, slurm = blocks(text, "toml")
+    assert len(Sweep.from_toml(design)) == 3 * 2 * 4 * 20
+    assert set(tomllib.loads(slurm)["slurm"]) <= set(SLURM)
+    monkeypatch.chdir(tmp_path)
+    scope: dict = {"__name__": "__main__"}
+    for block in blocks(text, "python"):
+        exec(compile(block, "sweeps.md", "exec"), scope)
+    assert len(scope["index"]) == 20 and scope["data"].sizes["run"] == 20
+    scope["data"].close()
 
 
 def test_what_the_guide_lists_exists_and_all_of_it():

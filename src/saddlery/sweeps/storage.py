@@ -281,10 +281,9 @@ def export(folder: str | Path, target: str | Path) -> Path:
             arrays(folder).to_netcdf(staging, engine="scipy")
         elif path.suffix == ".npz":
             data = arrays(folder)
+            kept: dict[str, Any] = {str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"}
             with open(staging, "wb") as file:
-                np.savez_compressed(
-                    file, **{str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"}
-                )
+                np.savez_compressed(file, allow_pickle=False, **kept)
         else:
             raise InputError(f"the export must end in .csv, .nc or .npz, got {path.name}")
     return path
