@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import plots
 from ..checks import InputError, known
-from ..studies.base import interval
+from ..studies.base import interval_of_mean, interval_of_share
 from ..sweeps import failures, index, read_record
 from .figures import figure
 from .pages import page
@@ -118,7 +118,7 @@ def _draw(table: pd.DataFrame, pair: Sequence[str], title: str, values: np.ndarr
             means, halves, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, int)
             x, y = table[pair[0]].to_numpy(), table[pair[1]].to_numpy()
             for r, c in itertools.product(range(len(rows)), range(len(columns))):
-                means[r, c], halves[r, c], counts[r, c] = _mean(values[(x == columns[c]) & (y == rows[r])])
+                means[r, c], halves[r, c], counts[r, c] = _mean(values[(x == columns[c]) & (y == rows[r])], title)
             plots.heat_map(means, halves, counts, columns, rows, (pair[0], pair[1], title), axes)
             return
         axes.scatter(table[pair[0]], table[pair[1]], c=values, s=6)
@@ -127,19 +127,20 @@ def _draw(table: pd.DataFrame, pair: Sequence[str], title: str, values: np.ndarr
         return
     name = pair[0] if pair else "seed"
     places = sorted(table[name].unique())
-    found = np.array([_mean(values[(table[name] == place).to_numpy()])[:2] for place in places])
+    found = np.array([_mean(values[(table[name] == place).to_numpy()], title)[:2] for place in places])
     axes.errorbar(range(len(places)), found[:, 0], np.nan_to_num(found[:, 1]), fmt="o", capsize=3)
     axes.set_xticks(range(len(places)), [str(place) for place in places], rotation=30)
     axes.set_xlabel(name)
     axes.set_ylabel(title)
 
 
-def _mean(values: np.ndarray) -> tuple[float, float, int]:
-    """(mean, half its 95% interval, how many) of the finite values."""
+def _mean(values: np.ndarray, title: str) -> tuple[float, float, int]:
+    """(mean, half its 95% interval, how many) of the finite values; exact where they are a share."""
     finite = values[np.isfinite(values)]
     if not len(finite):
         return np.nan, np.nan, 0
-    low, high = interval(finite)
+    shares = title.startswith("share")
+    low, high = interval_of_share(int(finite.sum()), len(finite)) if shares else interval_of_mean(finite)
     return float(finite.mean()), float(max(finite.mean() - low, high - finite.mean())), len(finite)
 
 

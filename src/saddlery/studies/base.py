@@ -134,14 +134,24 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
 def interval(values: np.ndarray) -> tuple[float, float]:
     """The 95% interval of a mean. Where all values are 0 or 1 it is the exact one of a share (Clopper & Pearson 1934), which
     does not shrink to nothing where all are alike: 40 of 40 say at least 0.91. Else Student's t; of one value, itself."""
-    n, mean, tail = len(values), float(values.mean()), (1 - LEVEL) / 2
+    if len(values) > 1 and np.all((values == 0) | (values == 1)):
+        return interval_of_share(int(values.sum()), len(values))
+    return interval_of_mean(values)
+
+
+def interval_of_share(hits: int, n: int) -> tuple[float, float]:
+    """The exact 95% interval of a share, of `hits` among n (Clopper & Pearson 1934)."""
+    tail = (1 - LEVEL) / 2
+    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    return low, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
+
+
+def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
+    """The 95% interval of a mean by Student's t; of one value, itself."""
+    n, mean = len(values), float(values.mean())
     if n == 1:
         return mean, mean
-    if np.all((values == 0) | (values == 1)):
-        hits = int(values.sum())
-        low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-        return low, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-    half = float(student.ppf(1 - tail, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    half = float(student.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean - half, mean + half
 
 
