@@ -326,6 +326,21 @@ def test_plan_counts_and_measures():
     assert "core-hours" in repr(found)
 
 
+def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "s.toml").write_text(SMALL.to_toml())
+    real = work.write_batch
+
+    def pressed(folder, name, *rest):
+        if name.startswith("000002"):
+            raise KeyboardInterrupt
+        real(folder, name, *rest)
+
+    monkeypatch.setattr(work, "write_batch", pressed)
+    assert main(["sweep", "s.toml", "--engine", "here"]) == 130
+    assert "interrupted; 10 of 12 runs are kept in sweeps/small, --resume goes on" in capsys.readouterr().err
+
+
 def test_the_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.toml").write_text(SMALL.to_toml())

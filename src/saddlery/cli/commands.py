@@ -289,7 +289,11 @@ def study(options: Namespace) -> int:
     for name in names:
         with progress(f"study {name}") as report_progress:
             study, folder = STUDIES[name], (out / name).absolute()
-            outcomes.append(run_study(study, full=options.full, folder=folder, engine=engine, progress=report_progress))
+            try:
+                outcome = run_study(study, full=options.full, folder=folder, engine=engine, progress=report_progress)
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(f"interrupted; what was measured is kept in {out / name}") from None
+            outcomes.append(outcome)
         if options.all:
             say(f"{name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
     target = out if options.all else out / names[0]

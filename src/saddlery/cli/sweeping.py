@@ -19,7 +19,7 @@ SHOWN = 40  # rows of a printed table of runs
 def sweep(options: Namespace) -> int:
     """Run a sweep, or say what it would take."""
     from ..engines import make
-    from ..sweeps import Sweep, plan, run_sweep
+    from ..sweeps import Sweep, kept, plan, run_sweep
 
     design = Sweep.load(options.sweep)
     if options.seed is not None:
@@ -32,8 +32,13 @@ def sweep(options: Namespace) -> int:
     out = Path(options.out or Path("sweeps") / design.name)
     place_to_write(out / "sweep.toml")
     engine = make(options.engine, options.workers, engine_options(options, out, design.slurm))
-    with progress(f"sweep {design.name}") as report:
-        done = run_sweep(design, out, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+    try:
+        with progress(f"sweep {design.name}") as report:
+            done = run_sweep(design, out, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; {kept(out):,} of {len(design):,} runs are kept in {out}, --resume goes on"
+        ) from None
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
 

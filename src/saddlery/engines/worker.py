@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -17,6 +18,7 @@ EVERY = 0.5  # seconds between two words on progress
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints goes to standard error
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all; the supervisor ends its workers
     last = 0.0
 
     def say(answer: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .design import Drawn, Sweep
 from .running import Finished, Plan, plan, run_sweep
-from .storage import arrays, export, failures, index, query, read_record
+from .storage import arrays, export, failures, index, kept, query, read_record
 
 __all__ = [
     "Drawn",
@@ -15,6 +15,7 @@ __all__ = [
     "export",
     "failures",
     "index",
+    "kept",
     "plan",
     "query",
     "read_record",

@@ -62,7 +62,7 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
             resume,
             f"{target}",
             "a new folder",
-            f"the same sweep, {done_count(target):,} of its {len(sweep):,} runs done",
+            f"the same sweep, {kept(target):,} of its {len(sweep):,} runs done",
             "give --resume to go on with it",
         )
         sweep_up(target)
@@ -131,8 +131,10 @@ def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
     return (folder / "index" / f"{name}.parquet").exists() and (folder / "parts" / f"{name}.zarr.zip").exists()
 
 
-def done_count(folder: str | Path) -> int:
-    """How many runs of a folder are done, from the names and sizes of its batches alone."""
+def kept(folder: str | Path) -> int:
+    """How many runs of a folder are done, from the names and sizes of its batches alone; none where it is no sweep yet."""
+    if not (Path(folder) / "sweep.json").exists():
+        return 0
     record = read_record(folder)
     done = [int(path.name.partition("-")[0]) for path in _finished(folder, "index")]
     last = -(-record["runs"] // record["batch"]) - 1
