@@ -11,8 +11,8 @@ import pytest
 from scipy.signal import correlate
 
 from saddlery.checks import InputError
-from saddlery.networks import Layer, Network, flatten, unflatten
-from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context
+from saddlery.networks import Layer, Network, flatten, sum_of_units, unflatten
+from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context, make
 
 relu = lambda a: np.maximum(a, 0.0)
 
@@ -318,3 +318,26 @@ unchannelled = Unit("mine", lambda z, u: z @ u, lambda shape: shape, Symmetry())
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 8])
+@pytest.mark.parametrize(
+    ("unit", "shape"),
+    [
+        (dense("linear"), (4,)),
+        (make("conv_linear", kernel=[2], stride=1), (2, 5)),
+        (make("in_context_merged"), (6, 4)),
+        (dense("relu"), (4,)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_sums_of_units_by_a_loop(unit, shape, width):
+    """(d) Also where linear units are added up before they meet the sample: more of them than the two outputs."""
+    rng = np.random.default_rng(width)
+    z = rng.standard_normal(shape)
+    u = rng.standard_normal((width, *unit.shape(shape)))
+    v = rng.standard_normal((width, 2))
+    by_loop = sum(np.asarray(unit.phi(z, one))[..., None] * other for one, other in zip(u, v, strict=True))
+    found = sum_of_units(unit, z, u, v)
+    assert found.shape == by_loop.shape
+    np.testing.assert_allclose(found, by_loop, rtol=1e-12, atol=1e-12)
