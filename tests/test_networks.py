@@ -338,6 +338,6 @@ def test_sums_of_units_by_a_loop(unit, shape, width):
     u = rng.standard_normal((width, *unit.shape(shape)))
     v = rng.standard_normal((width, 2))
     by_loop = sum(np.asarray(unit.phi(z, one))[..., None] * other for one, other in zip(u, v, strict=True))
-    found = sum_of_units(unit, z, u, v)
+    found = sum_of_units(unit, *map(jnp.asarray, (z, u, v)))
     assert found.shape == by_loop.shape
     np.testing.assert_allclose(found, by_loop, rtol=1e-12, atol=1e-12)
