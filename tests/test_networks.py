@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
+from saddlery import networks
 from saddlery.checks import InputError
-from saddlery.networks import Layer, Network, flatten, sum_of_units, unflatten
+from saddlery.networks import Layer, Network, flatten, mixed_shape, unflatten
 from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context, make
 
 relu = lambda a: np.maximum(a, 0.0)
@@ -336,8 +337,10 @@ def test_sums_of_units_by_a_loop(unit, shape, width):
     rng = np.random.default_rng(width)
     z = rng.standard_normal(shape)
     u = rng.standard_normal((width, *unit.shape(shape)))
-    v = rng.standard_normal((width, 2))
-    by_loop = sum(np.asarray(unit.phi(z, one))[..., None] * other for one, other in zip(u, v, strict=True))
-    found = sum_of_units(unit, *map(jnp.asarray, (z, u, v)))
+    mixed = mixed_shape(unit, np.shape(unit.phi(z, u[0])))
+    v = rng.standard_normal((width, *mixed, 2))
+    axes = (range(-len(mixed), 0), range(len(mixed)))
+    by_loop = sum(np.tensordot(np.asarray(unit.phi(z, one)), o, axes) for one, o in zip(u, v, strict=True))
+    found = networks.sum_of_units(unit, *map(jnp.asarray, (z, u, v)))
     assert found.shape == by_loop.shape
     np.testing.assert_allclose(found, by_loop, rtol=1e-12, atol=1e-12)
