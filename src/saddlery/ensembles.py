@@ -84,6 +84,29 @@ def chunk_size(ready: Prepared) -> int:
     return int(min(ready.rule.together, 2 ** max(room.bit_length() - 1, 0)))
 
 
+def time_chunks(experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> dict[int, float]:
+    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many` or of a sweep is best set to.
+
+    The seeds from the experiment's own up are trained, as many as the largest size, once to compile and once to be timed.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.ensembles import time_chunks
+    >>> sorted(time_chunks(Experiment.named("linear"), (1, 4)))
+    [1, 4]
+    """
+    seeds = [experiment.replace(seed=experiment.seed + k) for k in range(max(sizes))]
+    seconds = {}
+    for size in sizes:
+        for _ in range(2):
+            begin = time.process_time()
+            for _ in train_many(seeds, chunk=size, observables=False):
+                pass
+            seconds[size] = (time.process_time() - begin) / len(seeds)
+    return seconds
+
+
 def touched(objective: Objective) -> int:
     """Bytes of everything that one gradient computes on the way, from its trace; what fuses is counted too."""
     samples = objective.samples

@@ -25,6 +25,7 @@ KEYS = (
     "seeds",
     "first_seed",
     "batch",
+    "chunk",
     "grid",
     "random",
     "measure",
@@ -72,8 +73,9 @@ class Sweep:
 
     experiment: what is varied. grid: dotted path -> values, as in --set. random: dotted path -> `Drawn`; draws: how many
     points, of random numbers from `draw_seed`. seeds: how many, from `first_seed` up, for each point. batch: runs of one unit of
-    work. measure: which of "certificates", "predictions" and "observables" to keep beside losses and stages. imports: modules
-    that workers import first, for units, tasks and rules of one's own. slurm: options of that engine.
+    work. chunk: runs stepped side by side, 0 for what fits the cache (`ensembles.time_chunks` measures others). measure: which of
+    "certificates", "predictions" and "observables" to keep beside losses and stages. imports: modules that workers import first,
+    for units, tasks and rules of one's own. slurm: options of that engine.
 
     Runs are numbered with seeds fastest, then the last field of the grid; draws come last of all but seeds.
 
@@ -94,6 +96,7 @@ class Sweep:
     seeds: int = 1
     first_seed: int = 0
     batch: int = BATCH
+    chunk: int = 0
     measure: tuple[str, ...] = ()
     name: str = "sweep"
     description: str = ""
@@ -104,6 +107,7 @@ class Sweep:
         for name in ("seeds", "draws", "batch"):
             whole(getattr(self, name), name)
         whole(self.first_seed, "first_seed", 0)
+        whole(self.chunk, "chunk", 0, "0 takes what fits the cache")
         whole(self.draw_seed, "seed of the random design", 0)
         for name in self.measure:
             known(name, MEASURES, "measure")
@@ -198,6 +202,7 @@ class Sweep:
             "seeds": self.seeds,
             "first_seed": self.first_seed,
             "batch": self.batch,
+            "chunk": self.chunk,
             **({"imports": list(self.imports)} if self.imports else {}),
             "measure": {name: name in self.measure for name in MEASURES},
             **({"grid": {path: list(values) for path, values in self.grid.items()}} if self.grid else {}),
@@ -265,7 +270,9 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     for name, wanted in measure.items():
         known(name, MEASURES, "measure")
         flag(wanted, f"measure {name}")
-    plain = {key: table[key] for key in ("name", "description", "seeds", "first_seed", "batch") if key in table}
+    plain = {
+        key: table[key] for key in ("name", "description", "seeds", "first_seed", "batch", "chunk") if key in table
+    }
     return Sweep(
         experiment,
         grid={path: _values(path, values) for path, values in _flat(table.get("grid", {}))},

@@ -36,7 +36,7 @@ def do_batch(folder: str, batch: int, progress: Callable[[float, str], None] | N
     rows: dict[int, Row] = {}
     curves: dict[int, dict[str, np.ndarray]] = {}
     watch = "observables" in sweep.measure
-    for k, found in train_many(list(sweep.experiments(numbers)), observables=watch):
+    for k, found in train_many(list(sweep.experiments(numbers)), chunk=sweep.chunk or None, observables=watch):
         number = numbers[k]
         fields = {"run": number, "seed": sweep.seed(number), **{p: _cell(v) for p, v in sweep.point(number).items()}}
         if isinstance(found, Failure):
