@@ -145,7 +145,8 @@ def test_help_answers_without_the_engine(arguments):
 def test_oldest_versions_are_the_lower_bounds():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     assert saddlery.__version__ == project["version"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["plots"]]
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["plots"], *extras["sweeps"], *extras["cluster"][1:]]
     lower = {
         needed.name: Version(part.version)
         for needed in map(Requirement, declared)
