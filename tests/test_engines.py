@@ -78,7 +78,9 @@ def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch):
         "    def data(self, seed):\n        if seed == 3:\n            os._exit(9)\n        return super().data(seed)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    )
     import deadly
 
     base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
