@@ -172,7 +172,8 @@ def torch_loop(
                 losses.append(loss.item())
             loss.backward()
             optimizer.step()
-        last.append(float(0.5 * ((second(act(first(tx))) - ty) ** 2).sum() / SAMPLES))
+        with torch.no_grad():
+            last.append(float(0.5 * ((second(act(first(tx))) - ty) ** 2).sum() / SAMPLES))
     return np.array(last)
 
 
