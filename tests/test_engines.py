@@ -16,6 +16,7 @@ from saddlery.checks import InputError
 from saddlery.driver import Stop
 from saddlery.engines import Dask, Here, Job, Local, Slurm, cluster, make, perform
 from saddlery.sweeps import Sweep, arrays, index, run_sweep
+from saddlery.tasks import TASKS
 
 SMALL = Sweep(Experiment.named("linear").replace(stop=Stop(flow_time=40.0)), seeds=12, batch=2)
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")
@@ -70,7 +71,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(undisturbed, tmp_path):
     same(tmp_path / "out", undisturbed)
 
 
-def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch):
+def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch, request):
     """Twice, and the others are done."""
     (tmp_path / "deadly.py").write_text(
         "import os, dataclasses\nfrom saddlery.tasks import LinearTeacher\n"
@@ -83,6 +84,7 @@ def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch):
     )
     import deadly
 
+    request.addfinalizer(lambda: (TASKS.pop("deadly"), sys.modules.pop("deadly")))  # other tests list all tasks
     base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
     sweep = replace(SMALL, experiment=base, seeds=6, imports=("deadly",))
     done = run_sweep(sweep, tmp_path / "out", engine=Local(1))
