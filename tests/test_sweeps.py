@@ -326,6 +326,13 @@ def test_plan_counts_and_measures():
     assert "core-hours" in repr(found)
 
 
+def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "PACKAGES", ("pandas", "no_such_package"))
+    with pytest.raises(InputError, match=r"a sweep needs no_such_package; .*pip install 'saddlery\[sweeps\]'"):
+        run_sweep(SMALL, tmp_path / "out", engine=Here())
+    assert not (tmp_path / "out").exists()
+
+
 def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "s.toml").write_text(SMALL.to_toml())

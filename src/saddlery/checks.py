@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import math
 from collections.abc import Iterable
 
@@ -99,6 +100,13 @@ def known(name: str, valid: Iterable[str], argument: str) -> str:
     guess = nearest(name, names)
     hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
     raise InputError(f"{argument} {name!r} is not known; {hint}")
+
+
+def installed(modules: Iterable[str], what: str, extra: str) -> None:
+    """Raise InputError unless optional packages are there; looks for them without importing."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            raise InputError(f"{what} needs {module}; install it by: pip install 'saddlery[{extra}]'")
 
 
 def finite(array: np.ndarray, argument: str) -> np.ndarray:

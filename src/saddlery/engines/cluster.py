@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..checks import InputError, known, whole
+from ..checks import InputError, installed, known, whole
 from ..precision import spare_programs
 from ..runs import versions
 from .base import ATTEMPTS, Done, Engine, Job, failure, perform
@@ -43,7 +44,7 @@ class Dask(Engine):
     name: ClassVar[str] = "dask"
 
     def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
-        distributed = _needed("distributed", "cluster")
+        distributed = _needed("distributed")
         cluster, client = self._connected(distributed)
         try:
             with client:
@@ -73,7 +74,7 @@ class Dask(Engine):
     def _connected(self, distributed: Any) -> tuple[Any, Any]:
         address = self.options.get("scheduler")
         if not address:
-            _needed("dask", "cluster").config.set({"distributed.nanny.pre-spawn-environ": surroundings()})
+            _needed("dask").config.set({"distributed.nanny.pre-spawn-environ": surroundings()})
             cluster = distributed.LocalCluster(
                 n_workers=self.workers or len(os.sched_getaffinity(0)),
                 threads_per_worker=1,
@@ -101,13 +102,9 @@ def _check_versions(client: Any) -> None:
                 )
 
 
-def _needed(module: str, extra: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        raise InputError(f"this engine needs {module}; install it by: pip install 'saddlery[{extra}]'") from None
+def _needed(module: str) -> Any:
+    installed([module], "this engine", "cluster")
+    return importlib.import_module(module)
 
 
 # --------------------------------------------------------------------- Slurm
@@ -139,7 +136,7 @@ class Slurm(Engine):
     name: ClassVar[str] = "slurm"
 
     def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
-        submitit = _needed("submitit", "cluster")
+        submitit = _needed("submitit")
         for key in self.options:
             known(key, SLURM, "[slurm] option")
         options = dict(self.options)

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import InputError, StorageError, require
+from ..checks import InputError, StorageError, installed, require
 from ..runs import versions
 from ..store import placed, storage_errors, write_text
 from .design import Sweep
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
 SCHEMA, VERSION = "saddlery-sweep", 1
+PACKAGES = ("xarray", "zarr", "pandas", "pyarrow", "duckdb")
 FOLDERS = ("parts", "index", "failed")
 ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody
 
@@ -46,6 +47,7 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
 
     Raises InputError where another sweep or something else is there, or the same one unless `resume`.
     """
+    installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
     if (target / "sweep.json").exists():
         record = read_record(target)
@@ -192,6 +194,7 @@ def failures(folder: str | Path) -> list[dict[str, Any]]:
 # --------------------------------------------------------------------- reading
 def index(folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
     """One row a finished run of one sweep, or of many (column `folder`)."""
+    installed(PACKAGES, "reading a sweep", "sweeps")
     import pandas as pd
 
     given = [folders] if isinstance(folders, (str, Path)) else list(folders)
@@ -238,6 +241,7 @@ def query(folders: str | Path | Sequence[str | Path], condition: str = "") -> pd
 
 def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
     """The labelled arrays of one batch, or of all that are done, one after the other along `run`."""
+    installed(PACKAGES, "reading a sweep", "sweeps")
     import xarray as xr
 
     record = read_record(folder)
