@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -52,10 +53,30 @@ class Here(Engine):
             yield done
 
 
+class _Waiting:
+    """Jobs not begun, in as many blocks as workers: neighbours often share compiled programs, so each worker keeps to its own
+    block, and takes from the end of the longest when that is empty."""
+
+    def __init__(self, jobs: Sequence[Job], count: int) -> None:
+        bounds = [len(jobs) * k // count for k in range(count + 1)]
+        self.blocks = [deque((job, 1) for job in jobs[a:b]) for a, b in pairwise(bounds)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.blocks))
+
+    def next(self, block: int) -> tuple[Job, int]:
+        return self.blocks[block].popleft() if self.blocks[block] else max(self.blocks, key=len).pop()
+
+    def again(self, job: Job, attempt: int) -> None:
+        """A job that failed, at the end of the shortest block."""
+        min(self.blocks, key=len).append((job, attempt))
+
+
 class _Worker:
     """A process that does jobs, and a thread that reads what it says into a queue shared by all."""
 
-    def __init__(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+    def __init__(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]], block: int) -> None:
+        self.block = block
         self.process = subprocess.Popen(
             [sys.executable, "-m", "saddlery.engines.worker"],
             stdin=subprocess.PIPE,
@@ -100,13 +121,13 @@ class Local(Engine):
     name: ClassVar[str] = "local"
 
     def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
-        waiting = deque((job, 1) for job in jobs)
         said: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         count = min(self.workers or len(os.sched_getaffinity(0)), len(jobs))
-        workers = {_Worker(said) for _ in range(count)}
+        waiting = _Waiting(jobs, count)
+        workers = {_Worker(said, block) for block in range(count)}
         try:
             for worker in workers:
-                worker.give(*waiting.popleft())
+                worker.give(*waiting.next(worker.block))
             left = len(jobs)
             while left:
                 worker, answer = said.get()
@@ -123,17 +144,17 @@ class Local(Engine):
                     worker.stop()
                     answer = {"error": f"its worker process died (exit code {code}); out of memory, or killed"}
                     if len(workers) < min(count, left):
-                        worker = _Worker(said)
+                        worker = _Worker(said, worker.block)
                         workers.add(worker)
                 if job is not None:
                     error = answer.get("error", "")
                     if error and attempt < ATTEMPTS:
-                        waiting.append((job, attempt + 1))
+                        waiting.again(job, attempt + 1)
                     else:
                         left -= 1
                         yield Done.of(job, answer, attempt)
-                if waiting and worker.job is None:
-                    worker.give(*waiting.popleft())
+                if len(waiting) and worker.job is None:
+                    worker.give(*waiting.next(worker.block))
         finally:
             for worker in workers:
                 worker.stop()
