@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -109,8 +110,13 @@ def time_chunks(experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 
 
 def touched(objective: Objective) -> int:
     """Bytes of everything that one gradient computes on the way, from its trace; what fuses is counted too."""
-    samples = objective.samples
-    trace = jax.make_jaxpr(jax.grad(objective.function))(jnp.zeros(objective.size), samples)
+    samples = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in objective.samples)
+    return _touched(objective.function, jax.ShapeDtypeStruct((objective.size,), samples[0].dtype), samples)
+
+
+@functools.lru_cache(maxsize=256)
+def _touched(function: Any, theta: jax.ShapeDtypeStruct, samples: tuple[jax.ShapeDtypeStruct, ...]) -> int:
+    trace = jax.make_jaxpr(jax.grad(function))(theta, samples)
     return max(1, sum(_bytes(variable.aval) for equation in trace.eqns for variable in equation.outvars))
 
 
