@@ -6,7 +6,6 @@ The shapes that signatures state (jaxtyping) are checked at run time, in tests o
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import hypothesis
 import jax
@@ -35,13 +34,22 @@ def float64():
         yield
 
 
-MAPS = 30_000  # memory maps of a process: each compiled program takes a few, and beyond 65,530 LLVM crashes
-
-
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
     """Drop compiled programs before a process has so many that the system refuses another."""
+    from saddlery.precision import spare_programs
+
     yield
-    maps = Path("/proc/self/maps")
-    if maps.exists() and maps.read_text().count("\n") > MAPS:
-        jax.clear_caches()
+    spare_programs()
+
+
+@pytest.fixture
+def fresh_programs():
+    """Compiled programs do not see a mutation; drop them before and after."""
+    from saddlery import loop
+
+    loop.programs.cache_clear()
+    jax.clear_caches()
+    yield
+    loop.programs.cache_clear()
+    jax.clear_caches()

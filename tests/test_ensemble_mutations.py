@@ -9,7 +9,7 @@ import pytest
 import test_ensembles
 import test_networks
 import test_sweeps
-from saddlery import driver, ensembles, loop, networks
+from saddlery import driver, ensembles, networks
 from saddlery.rules import descent
 from saddlery.sweeps import design, storage
 from saddlery.units import dense
@@ -66,15 +66,6 @@ MUTATIONS = {
         lambda: test_networks.test_sums_of_units_by_a_loop(dense("linear"), (4,), 8),
     ),
 }
-
-
-@pytest.fixture
-def fresh_programs():
-    loop.programs.cache_clear()
-    jax.clear_caches()
-    yield
-    loop.programs.cache_clear()
-    jax.clear_caches()
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -225,16 +225,6 @@ MUTATIONS = {
 }
 
 
-@pytest.fixture
-def fresh_programs():
-    """Compiled programs do not see a mutation; drop them before and after."""
-    loop.programs.cache_clear()
-    jax.clear_caches()
-    yield
-    loop.programs.cache_clear()
-    jax.clear_caches()
-
-
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_broken_code_is_noticed(name, monkeypatch, fresh_programs):
     owner, attribute, broken, oracle = MUTATIONS[name]

@@ -175,8 +175,9 @@ def run_chunk(
     limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops))
     carry = start(jnp.asarray(thetas), samples, keys)
     runs = [_Member(stop, resolution) for stop in stops]
+    first = {name: np.asarray(carry[name]) for name in ("loss", "gradient_norm")}
     for k, member in enumerate(runs):
-        member.refuse(jax.tree.map(lambda a, k=k: a[k], {n: carry[n] for n in ("loss", "gradient_norm")}))
+        member.refuse({name: value[k] for name, value in first.items()})
     try:
         while not bool(jnp.all(carry["halt"])):
             carry, counts, record = advance(

@@ -67,8 +67,6 @@ def runs(options: Namespace) -> int:
     if options.out:
         target = Path(options.out)
         if target.suffix in (".nc", ".npz"):
-            from ..sweeps import export
-
             if condition or len(folders) > 1:
                 raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
             export(folders[0], target)

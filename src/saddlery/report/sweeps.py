@@ -84,7 +84,8 @@ def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
         f"<p class=lead>{len(table):,} of {record['runs']:,} runs, over {escaped(', '.join(varied) or 'seeds')}.</p></header>"
     )
     failed = "".join(map(_failure, failures(folder)))
-    sections = "".join(_section(table, pair, k) for k, pair in enumerate(pairs))
+    shown = quantities(table)
+    sections = "".join(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
     toml = html.escape((Path(folder) / "sweep.toml").read_text(encoding="utf-8"))
     design = f"<details><summary>The design (TOML)</summary><pre>{toml}</pre></details>"
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
@@ -98,9 +99,9 @@ def _failure(entry: dict[str, Any]) -> str:
     return f'<p class="note" role="note">Runs {first} to {last} failed: {escaped(entry["error"])}</p>'
 
 
-def _section(table: pd.DataFrame, pair: Sequence[str], k: int) -> str:
+def _section(table: pd.DataFrame, shown: Mapping[str, np.ndarray], pair: Sequence[str], k: int) -> str:
     pictures = []
-    for j, (title, values) in enumerate(quantities(table).items()):
+    for j, (title, values) in enumerate(shown.items()):
         if not np.isfinite(values).any():
             continue
         caption = f"{title[0].upper()}{title[1:]}: mean over seeds and all other fields, and half its 95% interval."

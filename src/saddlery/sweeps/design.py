@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import math
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -177,7 +178,7 @@ class Sweep:
         """The runs of a batch."""
         return range(batch * self.batch, min((batch + 1) * self.batch, len(self)))
 
-    @property
+    @functools.cached_property
     def identity(self) -> str:
         """A short hash of everything that determines the results; name, description and engine options do not."""
         table = {k: v for k, v in self.table().items() if k not in ("name", "description", "slurm")}
@@ -186,7 +187,7 @@ class Sweep:
 
     def pinned(self) -> Sweep:
         """The sweep with the content of its experiment's files fixed."""
-        return Sweep(**{**vars(self), "experiment": self.experiment.pinned()})
+        return replace(self, experiment=self.experiment.pinned())
 
     # --------------------------------------------------------------------- TOML
     def table(self) -> dict[str, Any]:
