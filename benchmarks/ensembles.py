@@ -83,12 +83,13 @@ def ours(unit: str, seeds: int, steps: int, moments: bool, looks: bool = False) 
 
 
 # ------------------------------------------------------------------------ the peers
-def start(seeds: int) -> tuple[np.ndarray, np.ndarray]:
-    """u (S, WIDTH, INPUTS) and v (S, WIDTH, OUTPUTS) of the same seeds."""
+def given(seeds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs, targets, and the weights u (S, H, D) and v (S, H, O) of the same seeds."""
+    data = Job().data(0)
+    assert data.inputs is not None and data.targets is not None
     states = np.array([prepare(e).start for e in experiments("linear", seeds, 1, False)])
-    return states[:, : WIDTH * INPUTS].reshape(seeds, WIDTH, INPUTS), states[:, WIDTH * INPUTS :].reshape(
-        seeds, WIDTH, OUTPUTS
-    )
+    u, v = states[:, : WIDTH * INPUTS], states[:, WIDTH * INPUTS :]
+    return data.inputs, data.targets, u.reshape(seeds, WIDTH, INPUTS), v.reshape(seeds, WIDTH, OUTPUTS)
 
 
 def numpy_data(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
@@ -230,10 +231,7 @@ def race(bench: Bench, kind: str, entries: Mapping[str, Entry], repeats: int) ->
 
 
 def peers_on_data(torch: Any, seeds: int, steps: int, tanh: bool) -> dict[str, Entry]:
-    data = Job().data(0)
-    x, y = data.inputs, data.targets
-    assert x is not None and y is not None
-    u, v = start(seeds)
+    x, y, u, v = given(seeds)
     p = jnp.asarray(u), jnp.asarray(v.transpose(0, 2, 1))
     job = jax_job(x, y, tanh, False, steps)
     compiled = lambda function: Entry(lambda s, t: np.asarray(function(p)[1]), seeds, steps)
@@ -252,10 +250,7 @@ def peers_on_data(torch: Any, seeds: int, steps: int, tanh: bool) -> dict[str, E
 
 
 def peers_on_statistics(seeds: int, steps: int) -> dict[str, Entry]:
-    data = Job().data(0)
-    x, y = data.inputs, data.targets
-    assert x is not None and y is not None
-    u, v = start(seeds)
+    x, y, u, v = given(seeds)
     p = jnp.asarray(u), jnp.asarray(v.transpose(0, 2, 1))
     job = jax_job(x, y, False, True, steps)
     compiled = lambda function: Entry(lambda s, t: np.asarray(function(p)[1]), seeds, steps)
@@ -286,11 +281,9 @@ def compare(bench: Bench, kind: str, found: Mapping[str, float], loop: float | N
 
 def agree(bench: Bench, seeds: int, steps: int) -> None:
     """The losses of ours are those of the NumPy peers from the same weights."""
-    data = Job().data(0)
-    assert data.inputs is not None and data.targets is not None
-    u, v = start(seeds)
+    x, y, u, v = given(seeds)
     for moments, peer in ((False, numpy_data), (True, numpy_statistics)):
-        off = np.abs(ours("linear", seeds, steps, moments) / peer(data.inputs, data.targets, u, v, steps) - 1).max()
+        off = np.abs(ours("linear", seeds, steps, moments) / peer(x, y, u, v, steps) - 1).max()
         bench.demand(
             f"{peer.__name__}: the same losses after {steps} steps (relative difference {off:.1e})", off < 1e-8
         )

@@ -6,11 +6,11 @@ import dataclasses
 import functools
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tomli_w
@@ -24,6 +24,7 @@ from .objectives import Data, Objective, objective
 from .rules import GradientFlow, Rule
 from .tasks import Task
 
+T = TypeVar("T")
 SECTIONS = ("name", "description", "seed", "precision", "moments", "task", "network", "initialization", "rule", "stop")
 REQUIRED = ("task", "network", "stop")
 MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
@@ -145,26 +146,13 @@ class Experiment:
 
         Raises InputError naming the file, the line or the key.
         """
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{source}: not valid TOML, {error}") from None
-        try:
-            return from_table(table, folder)
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from None
+        return made_from_toml(text, source, lambda table: from_table(table, folder))
 
     @staticmethod
     def load(path: str | Path) -> Experiment:
         """From a TOML file."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
-            raise InputError(f"{path}: there is no such file{guess}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: the file cannot be read ({error})") from None
-        return Experiment.from_toml(text, str(path), Path(path).parent)
+        guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
+        return Experiment.from_toml(text_of(path, guess), str(path), Path(path).parent)
 
     @staticmethod
     def named(name: str) -> Experiment:
@@ -178,6 +166,28 @@ class Experiment:
             f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
             f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
         )
+
+
+def text_of(path: str | Path, guess: str = "") -> str:
+    """The text of a file that a user named; raises InputError, with a guess at what was meant where there is no such file."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file{guess}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: the file cannot be read ({error})") from None
+
+
+def made_from_toml(text: str, source: str, maker: Callable[[dict[str, Any]], T]) -> T:
+    """What `maker` makes of a TOML text; errors begin with `source`."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{source}: not valid TOML, {error}") from None
+    try:
+        return maker(table)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
 
 
 KEPT = 8  # data and objectives of that many tasks and seeds: an ensemble asks for the same again and again

@@ -6,7 +6,6 @@ import functools
 import hashlib
 import itertools
 import math
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ import tomli_w
 
 from ..changes import changed
 from ..checks import InputError, Words, flag, known, real, require, whole
-from ..experiments import Experiment, find, from_table
+from ..experiments import Experiment, find, from_table, made_from_toml, text_of
 
 KEYS = (
     "name",
@@ -218,25 +217,12 @@ class Sweep:
     @staticmethod
     def from_toml(text: str, source: str = "sweep", folder: str | Path = ".") -> Sweep:
         """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`."""
-        try:
-            table = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise InputError(f"{source}: not valid TOML, {error}") from None
-        try:
-            return from_sweep_table(table, folder)
-        except InputError as error:
-            raise InputError(f"{source}: {error}") from None
+        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder))
 
     @staticmethod
     def load(path: str | Path) -> Sweep:
         """From a TOML file."""
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(f"{path}: there is no such file") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: the file cannot be read ({error})") from None
-        return Sweep.from_toml(text, str(path), Path(path).parent)
+        return Sweep.from_toml(text_of(path), str(path), Path(path).parent)
 
     def __repr__(self) -> str:
         fields = ", ".join(self.fields) or "nothing but seeds"
