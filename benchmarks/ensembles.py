@@ -354,7 +354,7 @@ def main() -> None:
         plain, looked = race(bench, kind, pair, 1 if unit == "tanh" else repeats).values()
         more = looked / plain - 1
         words = f"{kind}: stages and observables cost {100 * more:.0f}% more, {1e-3 * (looked - plain) * steps:.1f} ms a run"
-        if moments or unit == "linear":
+        if moments:
             bench.note(words)
         else:
             bench.demand(words, more < 0.15)

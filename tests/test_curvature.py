@@ -12,7 +12,7 @@ from saddlery.curvature import hessian, is_structured
 from saddlery.losses import LOSSES
 from saddlery.networks import Layer, Network
 from saddlery.objectives import Data, objective
-from saddlery.observables import UnitObservables
+from saddlery.observables import observe
 from saddlery.tasks import LinearTeacher
 from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context
 
@@ -160,7 +160,8 @@ def test_observables_by_loops():
     network = Network((Layer(dense("linear"), 4, mixes=False), Layer(dense("relu"), 3)))
     rng = np.random.default_rng(3)
     w1, w2, w3 = rng.standard_normal((4, 2)), rng.standard_normal((3, 4)), rng.standard_normal((3, 2))
-    seen = UnitObservables(network, (2,), 2)(jnp.asarray(np.concatenate([w1.ravel(), w2.ravel(), w3.ravel()])))
+    one = lambda net, inputs, outputs, theta: {k: a[0] for k, a in observe(net, inputs, outputs, theta[None]).items()}
+    seen = one(network, (2,), 2, np.concatenate([w1.ravel(), w2.ravel(), w3.ravel()]))
     root = lambda m: np.sqrt(np.maximum(np.linalg.eigvalsh(m)[::-1], 0))
     norms = [np.sqrt(sum(a * a for a in w1[i])) * np.sqrt(sum(a * a for a in w2[:, i])) for i in range(4)]
     np.testing.assert_allclose(seen["unit_norms_0"], norms, rtol=1e-13)
@@ -169,14 +170,16 @@ def test_observables_by_loops():
     )
     values = np.linalg.eigvalsh(w1.T @ w1)
     assert float(seen["alignment_0"]) == pytest.approx(values[-1] / values.sum(), rel=1e-12)
-    stacked = np.concatenate([w1, w2.T], axis=1)
-    np.testing.assert_allclose(seen["singular_values_0"], root(stacked @ stacked.T), rtol=1e-9)
     product = w2 @ w1
     np.testing.assert_allclose(seen["product_singular_values_0"], root(product.T @ product), rtol=1e-9)
-    assert "product_singular_values_1" not in seen
-    aligned = UnitObservables(Network((Layer(dense("relu"), 3),)), (2,), 1)(
-        jnp.asarray([1.0, 2, -2, -4, 3, 6, 1, 1, 1])
-    )
-    assert float(aligned["alignment_0"]) == pytest.approx(1.0, abs=1e-15)
-    still = UnitObservables(Network((Layer(dense("relu"), 3),)), (2,), 1)(jnp.zeros(9))
+    stacked = np.concatenate([w2, w3], axis=1)
+    np.testing.assert_allclose(seen["singular_values_1"], root(stacked @ stacked.T), rtol=1e-9)
+    assert "singular_values_0" not in seen and "product_singular_values_1" not in seen
+    relu = Network((Layer(dense("relu"), 3),))
+    lined = np.array([1.0, 2, -2, -4, 3, 6, 1, 1, 1])
+    for scale in (1.0, 1e-200, 1e200):
+        assert float(one(relu, (2,), 1, scale * lined)["alignment_0"]) == pytest.approx(1.0, abs=1e-15)
+    still = one(relu, (2,), 1, np.zeros(9))
     assert float(still["alignment_0"]) == 0.0
+    mixed = observe(relu, (2,), 1, np.array([lined, [*lined[:8], np.nan]]))
+    assert all(np.isfinite(a[0]).all() and np.isnan(a[1]).all() for a in mixed.values())

@@ -191,7 +191,7 @@ MUTATIONS = {
     "reduction: singular values not split": (
         reduction,
         "low_rank",
-        replaced("low_rank", lambda sides: (sides[0], 2 * sides[1])),
+        replaced("low_rank", lambda fewer: lambda count: (fewer(count)[0], 2 * fewer(count)[1])),
         lambda: test_reduction.test_reduce_inverts_embed("linear", "iv", 0),
     ),
     "effective: rays on both sides are one": (

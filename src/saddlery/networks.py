@@ -118,6 +118,8 @@ class Network:
 
     def with_widths(self, widths: Sequence[int]) -> Network:
         """The same network with other widths."""
+        if tuple(widths) == self.widths:
+            return self
         layers = tuple(replace(layer, width=int(h)) for layer, h in zip(self.layers, widths, strict=True))
         return replace(self, layers=layers)
 

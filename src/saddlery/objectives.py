@@ -115,6 +115,10 @@ _hessian_vector = jax.jit(
     lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1], static_argnums=0
 )
 _predictions = jax.jit(lambda f, theta, inputs: f.predict(theta, inputs), static_argnums=0)
+_squared_gaps = jax.jit(
+    lambda f, thetas, inputs, target: jax.lax.map(lambda t: jnp.sum((f.predict(t, inputs) - target) ** 2), thetas),
+    static_argnums=0,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,19 +166,19 @@ class Objective:
 
     def loss(self, theta: Vector) -> Float[Array, ""]:
         """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
-        return _loss(self.function, jnp.asarray(theta), self.samples)
+        return _loss(self.function, theta, self.samples)
 
     def gradient(self, theta: Vector) -> Float[Array, " P"]:
         """dL/dtheta of the mean loss; cost: three passes over the samples."""
-        return _gradient(self.function, jnp.asarray(theta), self.samples)
+        return _gradient(self.function, theta, self.samples)
 
     def hessian_vector(self, theta: Vector, d: Vector) -> Float[Array, " P"]:
         """(d^2 L / d theta^2) d without forming the Hessian; cost: about two gradients."""
-        return _hessian_vector(self.function, jnp.asarray(theta), jnp.asarray(d), self.samples)
+        return _hessian_vector(self.function, theta, d, self.samples)
 
     def predictions(self, theta: Vector) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
-        return _predictions(self.function, jnp.asarray(theta), self.samples[0])
+        return _predictions(self.function, theta, self.samples[0])
 
     def with_network(self, network: Network) -> Objective:
         """The same data read by a network of other widths, its units of the same kinds."""
@@ -207,6 +211,11 @@ class Objective:
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
         """sqrt(mean_n |f_n - g_n|^2) over `target_scale`, for two sets of predictions."""
         return float(np.sqrt(np.sum((f - g) ** 2) / len(f)) / (self.target_scale or 1.0))
+
+    def map_errors(self, thetas: Float[np.ndarray, "T P"], target: np.ndarray) -> np.ndarray:
+        """The `map_error` of each of T states to the given predictions; one compiled call, a pass over the samples each."""
+        gaps = np.asarray(_squared_gaps(self.function, thetas, self.samples[0], target))
+        return np.sqrt(gaps / len(target)) / (self.target_scale or 1.0)
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,62 +4,79 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from .networks import Network, Shape, unflatten
-from .rows import by_blocks
 
 SHOWN = 12  # singular values kept
-ROWS = 32  # states of one call
+
+Observable = Literal["unit_norms", "alignment", "singular_values"]
+OBSERVABLES: tuple[Observable, ...] = ("unit_norms", "alignment", "singular_values")
 
 
-@dataclass(frozen=True)
-class UnitObservables:
-    """theta -> {"unit_norms_k", "alignment_k", "singular_values_k"[, "product_singular_values_k"]} for each layer k.
+def observe(
+    network: Network,
+    shape: Shape,
+    outputs: int,
+    states: Float[np.ndarray, "T P"],
+    wanted: tuple[Observable, ...] = OBSERVABLES,
+) -> Mapping[str, np.ndarray]:
+    """The observables of T states for each layer k, in float64: "unit_norms_k" (T, H), "alignment_k" (T,) and
+    "singular_values_k" (T, at most 12), or "product_singular_values_k" in its place.
 
-    unit_norms (H,): |u_i| |v_i|. alignment (): largest share of the squared incoming weights in one direction,
-    s_1^2 / sum s^2 of the matrix u (1 when all units lie on one line). singular_values: of the stacked weights [u, v]
-    (H, U + V), at most 12. product_singular_values: of sum_i v_i u_i', for units linear in u. only: "unit_norms" for those
-    alone.
+    unit_norms: |u_i| |v_i|. alignment: largest share of the squared incoming weights in one direction, s_1^2 / sum s^2 of the
+    matrix u (H, U): 1 when all units lie on one line, 0 where all are zero. singular_values: of the weights [u, v] side by side
+    (H, U + V); for units linear in u those of sum_i v_i u_i', the product. wanted: which of the three. A state that is not finite
+    has none (NaN). Cost: a singular value decomposition and the eigenvalues of a Gram matrix a layer and state.
     """
-
-    network: Network
-    shape: Shape
-    outputs: int
-    only: str = ""
-
-    def __call__(self, theta: Array) -> dict[str, Array]:
-        params = unflatten(self.network, theta, self.shape, self.outputs)
-        found: dict[str, Array] = {}
-        for k, layer in enumerate(self.network.layers):
-            u, v = (jnp.asarray(side(params, k)) for side in (self.network.incoming, self.network.outgoing))
-            found[f"unit_norms_{k}"] = jnp.linalg.norm(u, axis=1) * jnp.linalg.norm(v, axis=1)
-            if self.only == "unit_norms":
-                continue
-            spread = _singular_values(u) ** 2
-            found[f"alignment_{k}"] = spread[0] / jnp.maximum(
-                jnp.sum(spread), 1e-300 if u.dtype == jnp.float64 else 1e-37
-            )
-            found[f"singular_values_{k}"] = _singular_values(jnp.concatenate([u, v], axis=1))[:SHOWN]
-            if layer.unit.symmetry.linear:
-                found[f"product_singular_values_{k}"] = jnp.linalg.svd(v.T @ u, compute_uv=False)[:SHOWN]
-        return found
+    states = np.asarray(states, float)
+    broken = np.logical_not(np.isfinite(states).all(axis=1))
+    states = np.where(broken[:, None], 0.0, states) if broken.any() else states
+    found: dict[str, np.ndarray] = {}
+    for k, (layer, sides) in enumerate(zip(network.layers, _places(network, shape, outputs), strict=True)):
+        u, v = (states[:, where].reshape(len(states), *shape) for where, shape in sides)
+        if "unit_norms" in wanted:
+            found[f"unit_norms_{k}"] = _lengths(u) * _lengths(v)
+        if "alignment" in wanted:
+            found[f"alignment_{k}"] = alignment(u)
+        if "singular_values" in wanted:
+            linear = layer.unit.symmetry.linear
+            name = f"product_singular_values_{k}" if linear else f"singular_values_{k}"
+            matrix = v.swapaxes(1, 2) @ u if linear else np.concatenate([u, v], axis=2)
+            found[name] = np.linalg.svd(matrix, compute_uv=False)[:, :SHOWN]
+    for values in found.values():
+        values[broken] = np.nan
+    return found
 
 
-def _singular_values(matrix: Array) -> Array:
-    return jnp.linalg.svd(matrix, compute_uv=False)
+def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
+    """s_1^2 / sum s^2 of each matrix; the largest eigenvalue of a Gram matrix is as exact as s_1."""
+    u = u / np.maximum(np.abs(u).max(axis=(1, 2), initial=0.0), np.finfo(float).tiny)[:, None, None]
+    across = u.swapaxes(1, 2)
+    gram = u @ across if u.shape[1] < u.shape[2] else across @ u
+    total = np.trace(gram, axis1=1, axis2=2)
+    return np.linalg.eigvalsh(gram)[:, -1] / np.where(total > 0, total, 1.0)
 
 
-def observe(observables: UnitObservables, states: Float[np.ndarray, "T P"]) -> Mapping[str, np.ndarray]:
-    """The observables of T states, name -> (T, ...). Cost: two or three singular value decompositions a layer and state."""
-    return by_blocks(functools.partial(_observed, observables), states, ROWS)
+def _lengths(rows: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, "T H"]:
+    return np.sqrt(np.einsum("thi,thi->th", rows, rows))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _observed(observables: UnitObservables, states: Array) -> dict[str, Array]:
-    return jax.lax.map(observables, states)
+Place = tuple[slice | np.ndarray, tuple[int, ...]]  # which numbers, and the shape they make
+
+
+@functools.lru_cache(maxsize=256)
+def _places(network: Network, shape: Shape, outputs: int) -> tuple[tuple[Place, Place], ...]:
+    """Where u (H, U) and v (H, V) of every layer lie in the flat vector."""
+    params = unflatten(network, np.arange(network.count(shape, outputs), dtype=float), shape, outputs)
+    sides = lambda k: (_place(network.incoming(params, k)), _place(network.outgoing(params, k)))
+    return tuple(sides(k) for k in range(len(network.layers)))
+
+
+def _place(side: Array | np.ndarray) -> Place:
+    numbers = np.asarray(side).astype(int).ravel()
+    together = len(numbers) > 0 and np.array_equal(numbers, np.arange(numbers[0], numbers[0] + len(numbers)))
+    return slice(numbers[0], numbers[0] + len(numbers)) if together else numbers, side.shape

@@ -16,7 +16,7 @@ from .checks import NumericalError
 from .driver import Trajectory
 from .experiments import Experiment, find
 from .objectives import Objective, draw_batch
-from .observables import UnitObservables, observe
+from .observables import OBSERVABLES, observe
 from .precision import precision_context
 from .records import html_table, number, text_table
 from .rules import Rule
@@ -164,11 +164,14 @@ class Prepared:
 
     def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
         """The observables; all but the sizes of units are the same in the span, where they cost less."""
-        watch = lambda f, only: UnitObservables(f.network, f.shape, f.outputs, only)
+        look = lambda f, states, wanted: observe(f.network, f.shape, f.outputs, states, wanted)
         if self.span is None:
-            return observe(watch(self.whole.function, ""), wide)
-        sizes = observe(watch(self.whole.function, "unit_norms"), wide)
-        return {**observe(watch(self.objective.function, ""), narrow), **sizes}
+            return look(self.whole.function, wide, OBSERVABLES)
+        sizes, *others = OBSERVABLES
+        return {
+            **look(self.objective.function, narrow, tuple(others)),
+            **look(self.whole.function, wide, (sizes,)),
+        }
 
 
 def prepare(experiment: Experiment) -> Prepared:

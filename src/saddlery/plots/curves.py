@@ -72,24 +72,22 @@ def _recorded(run: Run, name: str) -> np.ndarray:
     return np.asarray(run.trajectory.observables[name]).reshape(len(run.trajectory.loss), -1)
 
 
-def singular_values(
-    subject: Run | Stages, axes: Axes | None = None, *, layer: int = 0, product: bool | None = None
-) -> Axes:
+def singular_values(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 0) -> Axes:
     """A layer's recorded singular values against flow time, the largest twelve.
 
-    product: those of the product of both sides, sum_i v_i u_i' (linear units only), instead of those of the weights [u, v]
-    side by side; by default where they were recorded. Raises InputError for an observable that was not recorded.
+    Of sum_i v_i u_i' for units linear in u, else of the weights [u, v] side by side. Raises InputError where they were not
+    recorded.
     """
     run, stages = parts(subject)
-    stacked, of_product = f"singular_values_{layer}", f"product_singular_values_{layer}"
-    name = of_product if product or (product is None and of_product in run.trajectory.observables) else stacked
+    product = f"product_singular_values_{layer}" in run.trajectory.observables
+    name = f"{'product_' * product}singular_values_{layer}"
     axes, values, shown = new_axes(axes), _recorded(run, name), window(subject)
     bands(axes, stages)
     for k in range(values.shape[1]):
         axes.plot(run.trajectory.flow_time, values[:, k], color=CYCLE[k] if k < len(CYCLE) else MUTED, linewidth=1.4)
     time_axis(axes, shown)
     _name_lines(axes, values[np.searchsorted(run.trajectory.flow_time, shown.end, side="right") - 1])
-    of = "Σ v u′" if name == of_product else "[u, v]"
+    of = "Σ v u′" if product else "[u, v]"
     axes.set_ylabel(f"singular values of {of}{_layer_name(run, layer)}")
     return axes
 

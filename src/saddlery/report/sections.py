@@ -72,13 +72,13 @@ def _curves(found: Stages, anchor: str) -> str:
     for k in layers:
         of = f" of layer {k + 1}" if len(layers) > 1 else ""
         pictures = (
-            (f"singular_values_{k}", plots.singular_values, f"The largest singular values{of} against flow time."),
-            (f"unit_norms_{k}", plots.unit_norms, f"The strength of every unit{of} against flow time."),
+            ("singular_values", plots.singular_values, f"The largest singular values{of} against flow time."),
+            ("unit_norms", plots.unit_norms, f"The strength of every unit{of} against flow time."),
         )
         figures += [
-            figure(lambda ax, draw=draw, k=k: draw(found, ax, layer=k), f"{anchor}-{name}", caption, WIDE)
+            figure(lambda ax, draw=draw, k=k: draw(found, ax, layer=k), f"{anchor}-{name}_{k}", caption, WIDE)
             for name, draw, caption in pictures
-            if name in run.trajectory.observables
+            if any(key.endswith(f"{name}_{k}") for key in run.trajectory.observables)
         ]
     return f"<div class=curves>{''.join(figures)}</div>"
 

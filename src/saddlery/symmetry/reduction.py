@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from ..checks import positive, require
 from ..networks import Network, Params, flatten
@@ -13,6 +16,8 @@ from ..precision import in_float64
 from ..records import html_table, text_table
 from ..units import Unit
 from .embedding import Side, Sides, embed_near, richest, unit_rows
+
+TOGETHER = 4  # widths tried in one call
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,8 @@ def reduce(
 
     Units that a residual layer adds to are all kept.
 
-    Raises InputError for a state of the wrong size. Cost: (widths found + 1) passes over the samples a layer.
+    Raises InputError for a state of the wrong size. Cost: a pass of the wide network over the samples for every width tried,
+    after the first four at a time.
 
     Example
     -------
@@ -85,45 +91,57 @@ def reduce(
     if widths is not None:
         require(len(widths) == len(network.layers), "widths", f"{len(network.layers)} numbers, one a layer", widths)
     target = np.asarray(objective.predictions(theta))
-    constructions, before, current = [], [], objective
+    constructions, before, current, error = [], [], objective, 0.0
     for index in range(len(network.layers)):
         before.append(sides(current.network, params, index))
-        current, params, construction = _reduce_layer(
-            current, params, index, target, tolerance, None if widths is None else widths[index]
-        )
-        constructions.append(construction)
-    state = flatten(params)
-    error = objective.map_error(np.asarray(current.predictions(state)), target)
+        width = None if widths is None else widths[index]
+        found = _narrowed(current, params, index, target, tolerance, width)
+        if found is None:
+            constructions.append("none")
+            continue
+        current, params, error = found
+        narrow = sides(current.network, params, index)
+        constructions.append(construction_of(before[-1], narrow, network.layers[index].unit))
     return Reduction(
-        current.network, state, current.network.widths, tuple(constructions), error, tolerance, tuple(before)
+        current.network, flatten(params), current.network.widths, tuple(constructions), error, tolerance, tuple(before)
     )
 
 
-def _reduce_layer(
+def _narrowed(
     current: Objective, params: Params, index: int, target: np.ndarray, tolerance: float, width: int | None
-) -> tuple[Objective, Params, str]:
+) -> tuple[Objective, Params, float] | None:
+    """The objective and weights with fewer units in one layer, and the error of its map; None where none can be spared."""
     network = current.network
-    wide = sides(network, params, index)
-    unit = network.layers[index].unit
+    u, v = sides(network, params, index)
     if network.streams(index):
-        fixed = f"the {len(wide[0])} units that a residual layer adds to"
-        require(width in (None, len(wide[0])), f"width of layer {index}", fixed, width)
-        return current, params, "none"
-    candidates = range(len(wide[0]) + 1) if width is None else [width]
-    best: tuple[Objective, Params] | None = None
-    for count in candidates:
-        if count >= len(wide[0]):
-            break
-        narrow = fewer_units(*wide, count, unit)
-        candidate, smaller = network.with_sides(params, index, *narrow)
-        reduced = current.with_network(candidate)
-        error = current.map_error(np.asarray(reduced.predictions(flatten(smaller))), target)
+        fixed = f"the {len(u)} units that a residual layer adds to"
+        require(width in (None, len(u)), f"width of layer {index}", fixed, width)
+        return None
+    fewer = fewer_units(u, v, network.layers[index].unit)
+    shown = lambda count: flatten(network.with_sides(params, index, *_padded(fewer(count), u, v))[1])
+    for count, error in _errors(current, shown, range(len(u)) if width is None else [width] * (width < len(u)), target):
         if error <= tolerance or width is not None:
-            best = (reduced, smaller)
-            break
-    if best is None:
-        return current, params, "none"
-    return *best, construction_of(wide, sides(best[0].network, best[1], index), unit)
+            narrow, params = network.with_sides(params, index, *fewer(count))
+            return current.with_network(narrow), params, error
+    return None
+
+
+def _errors(
+    objective: Objective, shown: Callable[[int], np.ndarray], counts: Sequence[int], target: np.ndarray
+) -> Iterator[tuple[int, float]]:
+    """Each width with the error of its map: the first alone, since often it will do, then a few in one call."""
+    for count in counts[:1]:
+        yield count, objective.map_error(np.asarray(objective.predictions(shown(count))), target)
+    for some in (counts[k : k + TOGETHER] for k in range(1, len(counts), TOGETHER)):
+        states = [shown(count) for count in some]
+        states += states[-1:] * (TOGETHER - len(some))
+        yield from zip(some, objective.map_errors(np.array(states), target).tolist(), strict=False)
+
+
+def _padded(narrow: Sides, u: Side, v: Side) -> Sides:
+    """The same map by as many units as in u, v: silent ones are added, so that every width is one compiled program."""
+    count = len(narrow[0])
+    return np.vstack([narrow[0], u[count:]]), np.vstack([narrow[1], np.zeros_like(v[count:])])
 
 
 def sides(network: Network, params: Params, index: int) -> Sides:
@@ -141,68 +159,83 @@ def construction_of(wide: Sides, narrow: Sides, unit: Unit) -> str:
     return richest(unit) if unit.symmetry.homogeneous else "i"
 
 
-def fewer_units(u: Side, v: Side, count: int, unit: Unit) -> Sides:
-    """The best `count` units for one layer."""
-    if count == 0:
-        return u[:0], v[:0]
-    if unit.symmetry.linear:
-        return low_rank(u, v, count)
-    return merge(u, v, count, unit)
+def fewer_units(u: Side, v: Side, unit: Unit) -> Callable[[int], Sides]:
+    """count -> the best `count` units for one layer; what all counts have in common is computed once, when it is needed."""
+    some = functools.cache(lambda: low_rank(u, v) if unit.symmetry.linear else merge(u, v, unit))
+    return lambda count: some()(count) if count else (u[:0], v[:0])
 
 
-def low_rank(u: Side, v: Side, count: int) -> Sides:
+def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
     """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of sum_i v_i u_i'."""
     q, s, rt = np.linalg.svd(v.T @ u, full_matrices=False)
-    kept = min(count, len(s))
-    root = np.sqrt(s[:kept, None])
-    narrow = root * rt[:kept], root * q.T[:kept]
-    pad = ((0, count - kept), (0, 0))
-    return np.pad(narrow[0], pad), np.pad(narrow[1], pad)
+    root, more = np.sqrt(s[:, None]), len(u) - len(s)  # beyond the rank units are zero
+    every = np.pad(root * rt, ((0, max(more, 0)), (0, 0))), np.pad(root * q.T, ((0, max(more, 0)), (0, 0)))
+    return lambda count: (every[0][:count], every[1][:count])
 
 
-def merge(u: Side, v: Side, count: int, unit: Unit) -> Sides:
+def merge(u: Side, v: Side, unit: Unit) -> Callable[[int], Sides]:
     """`count` clusters of units on one ray (homogeneous) or with equal u (otherwise), the rest dropped as silent.
 
     Centres are chosen greedily by the weight they would explain, then units join the nearest centre and centres move to
-    the weighted mean, a few rounds (spherical k-means). Weights: |u_i| |v_i|.
+    the weighted mean, a few rounds (spherical k-means). Weights: |u_i| |v_i|. Cost: a few H x count distances a count.
     """
     homogeneous = unit.symmetry.homogeneous
     weight = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
     points = unit_rows(u) if homogeneous else u
     if homogeneous == "real":
         points = points * np.where(points @ points[weight.argmax()] < 0, -1.0, 1.0)[:, None]
-    centres, member = _cluster(points, weight, count, normalise=homogeneous is not None)
-    if not homogeneous:
-        return _shared(u, v, centres, member)
-    scale = np.einsum("hk,hk->h", u, points)  # signed length along its own ray
-    narrow_u, narrow_v = [], []
-    for k in range(len(centres)):
-        total = (scale[member == k, None] * v[member == k]).sum(axis=0)
-        root = np.sqrt(max(np.linalg.norm(total), 1e-300))
-        narrow_u.append(root * centres[k])
-        narrow_v.append(total / root)
-    return np.array(narrow_u), np.array(narrow_v)
+    chosen = _Chosen(points, weight)
+
+    def merged(count: int) -> Sides:
+        centres, joined = _cluster(points, weight, points[chosen.first(count)], normalise=homogeneous is not None)
+        return _on_rays(u, v, points, centres, joined) if homogeneous else _shared(u, v, centres, joined)
+
+    return merged
 
 
-def _shared(u: Side, v: Side, centres: np.ndarray, member: np.ndarray) -> Sides:
-    near = np.linalg.norm(u - centres[member], axis=1) <= 0.1 * np.linalg.norm(centres[member], axis=1)
-    out = [v[(member == k) & near].sum(axis=0) for k in range(len(centres))]
-    return centres, np.array(out)
+def _on_rays(u: Side, v: Side, points: Side, centres: Side, joined: np.ndarray) -> Sides:
+    length = np.einsum("hk,hk->h", u, points)  # signed, along its own ray
+    total = joined @ (length[:, None] * v)
+    root = np.sqrt(np.maximum(np.linalg.norm(total, axis=1), 1e-300))[:, None]
+    return root * centres, total / root
 
 
-def _cluster(points: np.ndarray, weight: np.ndarray, count: int, *, normalise: bool) -> tuple[np.ndarray, np.ndarray]:
-    centres = points[[int(weight.argmax())]]
-    while len(centres) < count:
-        gap = np.min(np.linalg.norm(points[:, None] - centres[None], axis=2), axis=1)
-        centres = np.vstack([centres, points[int((weight * gap**2).argmax())]])
-    member = np.zeros(len(points), int)
+def _shared(u: Side, v: Side, centres: Side, joined: np.ndarray) -> Sides:
+    near = cdist(centres, u) <= 0.1 * np.linalg.norm(centres, axis=1)[:, None]
+    return centres, (joined * near) @ v
+
+
+class _Chosen:
+    """Units in the order in which they would be centres: the heaviest, then always the one with most weight x distance^2."""
+
+    def __init__(self, points: Side, weight: np.ndarray) -> None:
+        self._points, self._weight = points, weight
+        self._order: list[int] = []
+        self._gap = np.full(len(points), np.inf)
+
+    def first(self, count: int) -> list[int]:
+        while len(self._order) < count:
+            far = self._gap**2 if self._order else 1.0
+            self._order.append(int((self._weight * far).argmax()))
+            self._gap = np.minimum(self._gap, cdist(self._points, self._points[self._order[-1:]])[:, 0])
+        return self._order[:count]
+
+
+def _cluster(points: Side, weight: np.ndarray, centres: Side, *, normalise: bool) -> tuple[Side, np.ndarray]:
+    """Centres (count, .) moved to the means of what joins them, and who joined which, (count, H) of zeros and ones."""
+    labels, before = np.arange(len(centres))[:, None], None
+    joined = np.zeros((len(centres), len(points)))
     for _ in range(10):
-        distance = np.linalg.norm(points[:, None] - centres[None], axis=2)
-        member = distance.argmin(axis=1)
-        near = distance.min(axis=1) < (1.0 if normalise else 0.1 * np.linalg.norm(centres, axis=1)[member] + 1e-300)
-        for k in range(count):
-            chosen = (member == k) & near
-            if weight[chosen].sum() > 0:
-                centre = weight[chosen] @ points[chosen] / weight[chosen].sum()
-                centres[k] = centre / max(np.linalg.norm(centre), 1e-300) if normalise else centre
-    return centres, member
+        distance = cdist(points, centres)
+        member, nearest = distance.argmin(axis=1), distance.min(axis=1)
+        near = nearest < (1.0 if normalise else 0.1 * np.linalg.norm(centres, axis=1)[member] + 1e-300)
+        joined = (member == labels).astype(float)
+        shares = joined * np.where(near, weight, 0.0)
+        if before is not None and np.array_equal(shares, before):
+            break
+        total, before = shares.sum(axis=1, keepdims=True), shares
+        means = shares @ points / np.where(total > 0, total, 1.0)
+        if normalise:
+            means /= np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-300)
+        centres = np.where(total > 0, means, centres)
+    return centres, joined
