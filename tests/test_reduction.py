@@ -63,6 +63,23 @@ def test_reduce_every_layer(kind):
     assert found.error <= 1e-6
 
 
+@pytest.mark.parametrize("name", ["linear", "relu", "tanh", "conv_relu", "in_context_linear"])
+def test_the_fewest_units_and_their_error_by_narrow_networks(name):
+    """Oracle (d): each width as a network of its own; the first within the tolerance is found, with that error."""
+    _network, subject, _ = narrow(name, width=6)
+    theta = np.random.default_rng(2).standard_normal(subject.size)
+    target = np.asarray(subject.predictions(theta))
+    errors = []
+    for count in range(6):
+        forced = reduce(subject, theta, widths=(count,))
+        map_of = np.asarray(subject.with_network(forced.network).predictions(forced.theta))
+        errors.append(subject.map_error(map_of, target))
+        assert forced.widths == (count,) and forced.error == pytest.approx(errors[-1], rel=1e-9)
+    for tolerance in (0.9 * min(errors), 1.01 * errors[1], 1.01 * errors[3], 1.01 * errors[0]):
+        wanted = next((count for count, error in enumerate(errors) if error <= tolerance), 6)
+        assert reduce(subject, theta, tolerance=tolerance).widths == (wanted,)
+
+
 def test_zero_state_has_no_units():
     _network, subject, theta = narrow("relu")
     found = reduce(subject, 0 * theta)
