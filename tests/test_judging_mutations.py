@@ -208,6 +208,12 @@ MUTATIONS = {
         ),
         test_utility.test_linear_utility_is_half_the_largest_singular_value,
     ),
+    "plateaus: random speed is taken for structure": (
+        plateaus._Road,
+        "chance",
+        lambda *a: 0.0,
+        lambda: test_plateaus.test_random_speed_makes_no_plateaus_and_hides_none(1),
+    ),
     "plateaus: strength by speed, not its logarithm": (
         plateaus,
         "_strength",

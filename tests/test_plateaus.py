@@ -333,6 +333,24 @@ def test_noise_makes_no_plateaus(sd):
     assert false == 0
 
 
+def unsteady(rng, last, n, freedom):
+    """Time and the progress of a run whose steps are independent chi-square values, as with batches of a few samples."""
+    return np.linspace(0, last, n), np.cumsum(rng.chisquare(freedom, n) / freedom) * last / n
+
+
+@pytest.mark.parametrize("freedom", [1, 2, 5])
+def test_random_speed_makes_no_plateaus_and_hides_none(freedom):
+    """The loss never rises, so that only the jitter of its speed shows the noise."""
+    rng = np.random.default_rng(11)
+    for n in (300, 1000, 5000):
+        for name in CONVEX:
+            t, progress = unsteady(rng, 10, n, freedom)
+            loss = CONVEX[name](np.minimum(progress, 10.5))
+            assert [p for p in find_plateaus(t, loss) if p.kind == "intermediate"] == []
+        t, progress = unsteady(rng, 20, n, freedom)
+        assert kinds(find_plateaus(t, staircase(progress, *THREE))) == steps(3)
+
+
 def test_more_noise_claims_fewer_plateaus():
     rng = np.random.default_rng(7)
     clean = staircase(GRID, *THREE)

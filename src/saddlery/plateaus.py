@@ -6,6 +6,8 @@ A plateau is a stretch of road where a little loss costs much time compared with
 1. *Noise.* Loss cannot rise along a flow, so whatever isotonic regression rejects is noise. Past means bound a falling
    loss from above and future means from below, at every dyadic length: a confidence band. The taut string through
    the band is the curve in it whose speed has the fewest peaks and valleys: a valley it keeps is in the data.
+   Where the loss never rises, noise is in its speed: a random step is a random progress. What such a jitter makes by
+   chance of a stretch of so many samples is taken off its strength.
 2. *Dwell.* Valleys of log speed are merged, weakest first, until each is `prominence` deep when speed is averaged
    over loss: over half a drop for a drop, over a tenth of the smaller neighbouring drop for the plateau.
 
@@ -70,9 +72,11 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
         strength = log( max <v>_{B/2} / <v>_{B/10}, from the start on )                       (initial)
         strength = log( max <v>_{A/2} / <v> over the last A/100 )                             (end)
 
-    so e^strength says how much slower the plateau is than the slower of its drops. An end plateau must also have stayed
-    within A/100 of its final loss (within the noise, if that is larger, and then for longer) at least as long
-    as the middle 80 % of the last drop took: an exponential decay converges after seven time constants.
+    so e^strength says how much slower the plateau is than the slower of its drops. Where log speed jitters from sample to
+    sample by sd, sd * quantile * sqrt(1/n + 1/m) is taken off an intermediate one, n and m the samples on the plateau and in
+    a drop. An end plateau must also have stayed within A/100 of its final loss (within the noise, if that is larger, and then
+    for longer) at least as long as the middle 80 % of the last drop took: an exponential decay converges after seven time
+    constants.
     An interval extends to where the loss is 0.05 sqrt(A min(A, B)) above and 0.05 sqrt(B min(A, B)) below the plateau.
 
     Arguments: `flow_time` (T), strictly increasing, any spacing; `loss` (T), any scale and offset, noise allowed;
@@ -85,7 +89,9 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     drops within a factor 10, dwells of 2 to 20 drop widths, 2000 to 8000 samples, Gaussian noise of 0, 1, 3, 10
     and 30 % of the *smallest* drop: intermediate plateaus missed 0, 0, 0, 1 and 18 % of 202, none invented. Curves
     without plateau (exponentials, power laws, stretched exponentials, ramps; 30 to 8000 samples; noise 1e-5
-    to 30 % of the range, white, correlated over 20 or 100 samples, or proportional to the loss): 7 false of 5500.
+    to 30 % of the range, white, correlated over 20 or 100 samples, or proportional to the loss): 7 false of 5500. The
+    same curves run through at random speed (steps of 1, 2 or 5 chi-square degrees of freedom): none false of 288, and no
+    plateau of 90 staircases of three drops missed.
 
     Raises InputError: non-finite values, unequal shapes, not one-dimensional, times not increasing, no sample.
     Cost: O(T log T); 10,000 samples take about 20 ms with noise, 2 ms without.
@@ -159,6 +165,28 @@ class _Road:
         a, b = np.searchsorted(self.fallen, (before, after))
         return bool(self.low[a] > self.high[b])
 
+    def chance(self, before: float, here: float, after: float, size: float) -> float:
+        """How much slower than the drops beside it a window of `size` may be by chance, where log speed jitters."""
+        a, low, b, high, c = np.searchsorted(self.fallen, (before, here - size, here, here + size, after))
+        jitter = _jitter(np.diff(self.fallen[a : c + 1]), np.diff(self.time[a : c + 1]))
+        within, beside = max(1, (high - low) / 2), max(1, min(b - a, c - b) / 2)
+        return jitter * _quantile(len(self.time), within) * math.sqrt(1 / within + 1 / beside)
+
+
+def _jitter(lost: np.ndarray, spent: np.ndarray) -> float:
+    """Standard deviation of log speed from sample to sample, by the products of its neighbouring changes: of independent values
+    they are negative, with a median of -0.327 of the variance (normal values); where speed changes smoothly they are positive.
+    Steps of less than RISES are rounding and do not count."""
+    change = np.diff(np.log(np.maximum(lost, RISES) / spent))
+    counts = lost > RISES
+    products = (change[1:] * change[:-1])[counts[2:] & counts[1:-1] & counts[:-2]]
+    return math.sqrt(max(0.0, -float(np.median(products))) / 0.327) if len(products) else 0.0
+
+
+def _quantile(samples: int, size: float) -> float:
+    """What the mean of a stretch of `size` among so many `samples` exceeds nowhere by chance, in standard errors."""
+    return BAND + math.sqrt(2 * math.log(math.e * samples / min(size, samples)))
+
 
 def _road(time, loss):
     level = isotonic_regression(loss, increasing=False).x
@@ -205,7 +233,7 @@ def _band(loss, level, scale, length):
     while size <= max(1, n // 2):
         mean = (total[size:] - total[:-size]) / size
         error = np.sqrt((power[size:] - power[:-size]) / size * min(1.0, length / size))
-        error *= BAND + math.sqrt(2 * math.log(math.e * n / min(max(size, length), n)))
+        error *= _quantile(n, max(size, length))
         high[size - 1 :] = np.minimum(high[size - 1 :], mean + error)
         low[: n - size + 1] = np.maximum(low[: n - size + 1], mean - error)
         size *= 2
@@ -308,7 +336,8 @@ def _strength(road, before, here, after):
         return -math.inf
     size = WINDOW * min(left, right)
     slow = road.spans(here - size, here + size, size).max() / size
-    return math.log(slow / max(_pace(road, before, here), _pace(road, here, after)))
+    strength = math.log(slow / max(_pace(road, before, here), _pace(road, here, after)))
+    return strength - road.chance(before, here, after, size)
 
 
 def _pace(road, begin, finish):
