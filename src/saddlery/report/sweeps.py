@@ -16,7 +16,8 @@ from ..studies.base import interval_of_mean, interval_of_share
 from ..sweeps import failures, index, read_record
 from .figures import figure
 from .pages import page
-from .tables import escaped, grid
+from .sketches import card, curves, stages_of
+from .tables import Linked, escaped, grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,13 +29,13 @@ CELLS = 4000  # of one heat map
 
 def quantities(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """What is shown of every run (R,), NaN where a run has none: title -> values."""
-    rows = [_Lists(row) for row in table.to_dict("records")]
+    plateaus = [stages_of(row) for row in table.to_dict("records")]
     found = {
         "number of plateaus": table["stages"].astype(float).to_numpy(),
         "plateaus between two drops": table["intermediate"].astype(float).to_numpy(),
-        "length of the first plateau (flow time)": np.array([row.first_length for row in rows]),
-        "effective units at the end": np.array([row.last_units for row in rows]),
-        "effective units of the first plateau between": np.array([row.first_between for row in rows]),
+        "length of the first plateau (flow time)": np.array([_first_length(p) for p in plateaus]),
+        "effective units at the end": np.array([_last_units(p) for p in plateaus]),
+        "effective units of the first plateau between": np.array([_first_between(p) for p in plateaus]),
         "log10 of the last loss": np.log10(np.maximum(table["loss"].astype(float).to_numpy(), 1e-300)),
         "share of runs that failed": (table["status"] != "stopped").astype(float).to_numpy(),
     }
@@ -44,24 +45,16 @@ def quantities(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return found
 
 
-class _Lists:
-    """What the lists in a row say of the stages of a run; NaN where it has none."""
+def _first_length(plateaus: Sequence[tuple[Any, ...]]) -> float:
+    return float(plateaus[0][2] - plateaus[0][1]) if plateaus else np.nan
 
-    def __init__(self, row: Mapping[Any, Any]) -> None:
-        lists = [row[name] for name in ("stage_kind", "stage_start", "stage_end", "units")]
-        self.stages = [] if any(a is None or np.isscalar(a) for a in lists) else list(zip(*lists, strict=True))
 
-    @property
-    def first_length(self) -> float:
-        return float(self.stages[0][2] - self.stages[0][1]) if self.stages else np.nan
+def _last_units(plateaus: Sequence[tuple[Any, ...]]) -> float:
+    return float(plateaus[-1][3]) if plateaus else np.nan
 
-    @property
-    def last_units(self) -> float:
-        return float(self.stages[-1][3]) if self.stages else np.nan
 
-    @property
-    def first_between(self) -> float:
-        return next((float(units) for kind, _, _, units in self.stages if kind == "intermediate"), np.nan)
+def _first_between(plateaus: Sequence[tuple[Any, ...]]) -> float:
+    return next((float(units) for kind, _, _, units, _ in plateaus if kind == "intermediate"), np.nan)
 
 
 def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
@@ -146,16 +139,23 @@ def _mean(values: np.ndarray, title: str) -> tuple[float, float, int]:
 
 
 def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> str:
-    columns = ("run", "seed", *varied, "status", "units", "loss", "again")
-    ordered = table.sort_values("run").head(LISTED)
-    first = ("run", "seed", *varied, "status")
-    again = lambda row: f"saddlery report '{folder}#{row['run']}'"
-    rows = [
-        [*(row[c] for c in first), _units(row["units"]), row["loss"], again(row)] for row in ordered.to_dict("records")
+    """A row a run, which leads to its card."""
+    rows = table.sort_values("run").head(LISTED).to_dict("records")
+    drawn = curves(folder, [row["run"] for row in rows if row["status"] != "impossible"])
+    cards = [card(row, varied, drawn.get(row["run"]), f"saddlery report '{folder}#{row['run']}'") for row in rows]
+    columns = ("run", "seed", *varied, "status", "units", "loss")
+    cells = [
+        [Linked(f"#run-{row['run']}", row["run"]), *(row[c] for c in columns[1:-2]), _units(row["units"]), row["loss"]]
+        for row in rows
     ]
     more = f" (the first {LISTED} of {len(table):,}; saddlery runs shows all)" if len(table) > LISTED else ""
-    caption = f"Runs{more}. Each is repeated, certified and shown by the command in its row."
-    return f'<section class="run"><h2>Runs</h2>{grid(columns, rows, caption=caption)}</section>'
+    caption = (
+        f"Runs{more}. Each number leads to the run's card; the command there repeats, certifies and shows it whole."
+    )
+    return (
+        f'<section class="run"><h2>Runs</h2>{grid(columns, cells, caption=caption)}'
+        f"<h3>Each run</h3><div class=cards>{''.join(cards)}</div></section>"
+    )
 
 
 def _units(units: Any) -> str:

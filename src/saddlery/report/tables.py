@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .. import plots
 from ..records import number
@@ -20,8 +21,18 @@ MARKS = {
 NOT_CERTIFIED = ("none", "·")
 
 
+@dataclass(frozen=True)
+class Linked:
+    """A value that leads to a place."""
+
+    target: str
+    value: object
+
+
 def escaped(value: object) -> str:
     """Any value as escaped text; numbers as people write them."""
+    if isinstance(value, Linked):
+        return f'<a href="{html.escape(value.target)}">{escaped(value.value)}</a>'
     return html.escape(number(value))
 
 
