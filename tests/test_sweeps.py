@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import shutil
 from dataclasses import replace
 
@@ -21,7 +22,10 @@ from saddlery.cli import main
 from saddlery.driver import Stop
 from saddlery.engines import Here
 from saddlery.initializations import Initialization
+from saddlery.report.sketches import sketch
+from saddlery.report.sweeps import sweep_page
 from saddlery.sweeps import Drawn, Sweep, arrays, export, failures, index, plan, query, run_sweep, storage, work
+from saddlery.tasks import LinearTeacher
 
 BASE = Experiment.named("linear").replace(stop=Stop(flow_time=40.0))
 WIDTH, SCALE = "network.layers.0.width", "initialization.scale"
@@ -364,6 +368,13 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert main(["report", "sweeps/small"]) == 0
     page = (tmp_path / "sweeps" / "small" / "report.html").read_text()
     assert "12 of 12 runs" in page and page.count("<svg") >= 4 and "sweeps/small#11" in page
+    table = index("sweeps/small")
+    for run in range(12):  # a link, its card, and on the card the plateaus of the index
+        assert f'<a href="#run-{run}">{run}</a>' in page
+        card = page.split(f'<article class=card id="run-{run}">')[1].split("</article>")[0]
+        (row,) = table[table["run"] == run].to_dict("records")
+        assert card.count("<rect") == row["stages"] == card.count("<br>") and "<polyline" in card
+        assert all(f"{kind}:" in card for kind in row["stage_kind"])
     capsys.readouterr()
     assert main(["stages", "sweeps/small#11", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["runs"][0]["seed"] == 7
@@ -373,3 +384,27 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "belongs to --engine dask" in capsys.readouterr().err
     assert main(["runs", "nowhere"]) == 2 and "not a sweep folder" in capsys.readouterr().err
     assert main(["report", "linear", "--fields", "a,b"]) == 2 and "--fields is for" in capsys.readouterr().err
+
+
+def test_a_page_shows_combinations_that_are_impossible(tmp_path):
+    """Each value is possible, two of them together are not: a row and a card with the reason, and no curve."""
+    base = BASE.replace(task=LinearTeacher((1.0, 0.4), inputs=3, outputs=3))
+    grid = {"task.inputs": (2, 3), "task.singular_values": ([1.0], [1.0, 0.5, 0.2])}
+    folder = tmp_path / "mixed"
+    run_sweep(Sweep(base, grid=grid), folder, engine=Here())
+    statuses = index(folder).sort_values("run")["status"].tolist()
+    assert statuses == ["stopped", "impossible", "stopped", "stopped"]
+    page = sweep_page(folder)
+    card = page.split('id="run-1"')[1].split("</article>")[0]
+    assert "impossible" in card and "inputs" in card and "<svg" not in card
+
+
+@pytest.mark.parametrize("plateaus", [[], [(0.0, 1.0), (2.0, 5.0)]])
+def test_a_sketch_is_the_curve(plateaus):
+    """(d) Points of the polyline, read back, lie on the loss; a constant loss of zero is drawn too."""
+    time, loss = np.array([0.0, 1.0, 2.0, 5.0]), np.array([2.0, 2.0, 0.5, 0.0])
+    drawn = sketch(time, loss, plateaus)
+    points = np.array([p.split(",") for p in re.findall(r'points="([^"]*)"', drawn)[0].split()], float)
+    last = 5.0 if not plateaus else 1.15 * 2.0
+    np.testing.assert_allclose(1 - points[:, 1] / 90, np.interp(points[:, 0] / 240 * last, time, loss) / 2, atol=0.01)
+    assert "<polyline" in sketch(time, 0 * loss, plateaus)
