@@ -10,7 +10,7 @@ from saddlery.checks import InputError
 from saddlery.driver import Stop, run, run_chunk
 from saddlery.ensembles import Failure, chunk_size, train_many
 from saddlery.initializations import Initialization
-from saddlery.rules import AlternatingFlow, GradientDescent
+from saddlery.rules import Adam, AlternatingFlow, GradientDescent, Momentum, Muon, SignDescent, SpectralDescent
 from saddlery.runs import prepare
 from saddlery.tasks import LinearTeacher
 
@@ -88,8 +88,45 @@ def test_runs_of_equal_shape_share_a_program():
     collected([e.replace(seed=s) for e in widths for s in range(2)], chunk=2)
     assert loop.programs.cache_info().currsize == 1
     made = prepare(widths[0])
-    _, advance = loop.programs(made.objective.function, made.rule, None, False, 1, 128, 10_000)
+    _, advance = loop.programs(made.objective.function, made.rule.program, None, False, 1, 128, 10_000)
     assert loop.programs.cache_info().currsize == 1 and advance._cache_size() == 1
+
+
+RATES = {
+    "descent": [GradientDescent(rate) for rate in (0.01, 0.02, 0.005)],
+    "stochastic": [GradientDescent(rate, batch=4) for rate in (0.01, 0.02)],
+    "momentum": [Momentum(0.01, momentum=m) for m in (0.9, 0.5, 0.0)],
+    "adam": [Adam(rate, first=first) for rate, first in ((1e-3, 0.9), (2e-3, 0.8))],
+    "sign": [SignDescent(1e-3), SignDescent(3e-3)],
+    "spectral": [SpectralDescent(rate) for rate in (1e-3, 2e-3)],
+    "muon": [Muon(rate) for rate in (1e-3, 2e-3)],
+}
+
+
+@pytest.mark.parametrize("rules", RATES.values(), ids=RATES)
+def test_rates_share_one_program(rules):
+    """(d) Side by side, each with its own learning rate, they are the runs alone; (a) flow time is the rate times the steps."""
+    base = BASE.replace(stop=Stop(steps=200), moments=False, initialization=Initialization(scale=0.1))
+    es = [base.replace(rule=rule) for rule in rules]
+    loop.programs.cache_clear()
+    together = collected(es, chunk=len(es))
+    assert loop.programs.cache_info().currsize == 1
+    ends = []
+    for run_, e in zip(together, es, strict=True):
+        alone = train(e)
+        last = alone.trajectory.states[-1]
+        np.testing.assert_allclose(run_.trajectory.states[-1], last, rtol=1e-7, atol=1e-9 * np.abs(last).max())
+        assert run_.trajectory.flow_time[-1] == pytest.approx(200 * e.rule.learning_rate, rel=1e-12)
+        assert run_.experiment.rule == e.rule
+        ends.append(run_.final_loss)
+    assert len(set(ends)) == len(ends)
+
+
+def test_rules_of_several_programs_are_not_one_chunk():
+    f = prepare(BASE).objective
+    thetas = np.stack([prepare(BASE).theta] * 2)
+    with pytest.raises(InputError, match="rules must be of one program"):
+        run_chunk(f.function, f.samples, thetas, [GradientDescent(), Adam()], [Stop(steps=2)] * 2, seeds=[0, 0])
 
 
 def test_order_does_not_matter():
@@ -109,9 +146,9 @@ def test_a_chunk_of_shared_samples_is_that_of_copies():
     made = [prepare(BASE.replace(seed=0)) for _ in range(2)]
     thetas = np.stack([made[0].theta, 2 * made[0].theta])
     f, stops = made[0].objective, [Stop(flow_time=5.0)] * 2
-    shared = run_chunk(f.function, f.samples, thetas, made[0].rule, stops, seeds=[0, 0])
+    shared = run_chunk(f.function, f.samples, thetas, [made[0].rule] * 2, stops, seeds=[0, 0])
     copies = tuple(np.stack([a, a]) for a in map(np.asarray, f.samples))
-    apart = run_chunk(f.function, copies, thetas, made[0].rule, stops, seeds=[0, 0], shared=False)
+    apart = run_chunk(f.function, copies, thetas, [made[0].rule] * 2, stops, seeds=[0, 0], shared=False)
     alone = run(f.function, f.samples, thetas[1], made[0].rule, stops[1])
     np.testing.assert_allclose(shared[1].states[-1], apart[1].states[-1], rtol=1e-10)
     np.testing.assert_allclose(shared[1].states[-1], alone.states[-1], rtol=1e-6)

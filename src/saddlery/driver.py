@@ -126,7 +126,7 @@ def run(
         loss,
         samples,
         np.asarray(theta)[None],
-        rule,
+        [rule],
         [stop],
         batch=batch,
         seeds=[seed],
@@ -144,7 +144,7 @@ def run_chunk(
     loss: LossFunction,
     samples: Any,
     thetas: Float[np.ndarray, "B P"],
-    rule: Rule,
+    rules: Sequence[Rule],
     stops: Sequence[Stop],
     *,
     seeds: Sequence[int],
@@ -157,14 +157,16 @@ def run_chunk(
 ) -> list[Trajectory]:
     """The trajectories of B runs of one program, stepped side by side: each is what `run` gives, to rounding.
 
-    thetas: a row a run. stops, seeds: one a run. samples: of all runs where `shared`, else with a leading axis B. A run that
-    diverges, or is over before it begins (status "refused"), leaves the others as they are. The cost is that of the longest
-    run for every member. progress: called with (fraction done, loss), means over the chunk.
+    thetas: a row a run. rules, stops, seeds: one a run, the rules of one `program`. samples: of all runs where `shared`, else
+    with a leading axis B. A run that diverges, or is over before it begins (status "refused"), leaves the others as they are.
+    The cost is that of the longest run for every member. progress: called with (fraction done, loss), means over the chunk.
     """
     for theta in thetas:
         finite(np.asarray(theta), "the initial weights")
     positive(resolution, "resolution")
     whole(every, "every")
+    rule, others = rules[0].program, {other.program for other in rules[1:]}
+    require(not others - {rule}, "rules", "of one program", Words("several"))
     if rule.batch and batch is None:
         raise InputError("a rule with a batch size needs a way to draw batches; train on samples (moments = false)")
     members = len(thetas)
@@ -172,8 +174,8 @@ def run_chunk(
     attempts = max(every, ATTEMPTS // members)
     start, advance = programs(loss, rule, batch if rule.batch else None, shared, every, saves, attempts)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops))
-    carry = start(jnp.asarray(thetas), samples, keys)
+    limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))
+    carry = start(jnp.asarray(thetas), samples, keys, limits)
     runs = [_Member(stop, resolution) for stop in stops]
     first = {name: np.asarray(carry[name]) for name in ("loss", "gradient_norm")}
     for k, member in enumerate(runs):
@@ -198,11 +200,12 @@ def run_chunk(
     return [member.trajectory() for member in runs]
 
 
-def _limits(stop: Stop) -> dict[str, Any]:
+def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
     infinite = [stop.flow_time, stop.steps]
     lower = [stop.loss, stop.gradient_norm]
     values = [math.inf if v is None else v for v in infinite] + [-math.inf if v is None else v for v in lower]
-    return dict(zip(("flow_time", "steps", "loss", "gradient_norm"), map(jnp.asarray, map(float, values)), strict=True))
+    ends = dict(zip(("flow_time", "steps", "loss", "gradient_norm"), map(jnp.asarray, map(float, values)), strict=True))
+    return ends | {"numbers": {name: jnp.asarray(float(value)) for name, value in rule.values.items()}}
 
 
 class _Member:

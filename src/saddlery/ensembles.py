@@ -41,7 +41,7 @@ def train_many(
     """Train experiments and yield (place in the sequence, run), a chunk at a time, so that memory stays bounded.
 
     Experiments of the same network, rule, precision and data shape share one compiled program; their seeds, initial weights,
-    data and ends may differ. Each run is what `train` gives, to rounding, but that rules of fixed steps look for points to
+    data, ends and learning rates (the rule's `numbers`) may differ. Each run is what `train` gives, to rounding, but that rules of fixed steps look for points to
     save every `Rule.pace` steps. chunk: runs stepped side by side, None for as many as the cache holds (`chunk_size`). A run that
     diverges is yielded with that status, an experiment that is impossible as a `Failure`; neither touches its neighbours.
     progress: called with (fraction of the chunk done, mean loss).
@@ -128,7 +128,7 @@ def program_of(ready: Prepared) -> Any:
     """What runs of one program have in common."""
     arrays = ready.objective.samples[:2]
     shapes = tuple((a.shape, str(a.dtype)) for a in arrays)
-    return ready.objective.function, ready.rule, ready.experiment.precision, len(ready.theta), shapes
+    return ready.objective.function, ready.rule.program, ready.experiment.precision, len(ready.theta), shapes
 
 
 def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progress: Any) -> Iterator[tuple[int, Run]]:
@@ -140,7 +140,7 @@ def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progres
             first.objective.function,
             samples,
             np.stack([member.theta for member in ready]),
-            first.rule,
+            [member.rule for member in ready],
             [member.experiment.stop for member in ready],
             seeds=[member.experiment.seed for member in ready],
             shared=shared,

@@ -23,7 +23,8 @@ REFUSED = 60  # attempts in a row that the error control may refuse
 
 
 class Programs(NamedTuple):
-    """start(thetas, samples, keys) and advance(carry, samples, keys, limits, resolution)."""
+    """start(thetas, samples, keys, limits) and advance(carry, samples, keys, limits, resolution). limits: of every member, where
+    it ends and the `numbers` of its rule."""
 
     start: Callable[..., dict[str, Any]]
     advance: Callable[..., tuple[dict[str, Any], Array, dict[str, Any]]]
@@ -39,8 +40,11 @@ def programs(
     saves: int,
     attempts: int,
 ) -> Programs:
-    """The compiled programs of one kind of run. shared: whether all members train on the same samples. saves, attempts: of
-    one member between two returns of `advance`."""
+    """The compiled programs of one kind of run. rule: a `Rule.program`. shared: whether all members train on the same samples.
+    saves, attempts: of one member between two returns of `advance`."""
+
+    def own(limits: dict) -> Rule:
+        return rule.given(limits["numbers"])
 
     def gradient_on(samples: Any) -> Callable[[Array, Array], Array]:
         def gradient(theta: Array, key: Array) -> Array:
@@ -52,8 +56,8 @@ def programs(
         value, slope = jax.value_and_grad(loss)(theta, samples)
         return value, jnp.linalg.norm(slope)
 
-    def start(theta: Array, samples: Any, key: Array) -> dict[str, Any]:
-        walker = rule.start(theta, gradient_on(samples), key)
+    def start(theta: Array, samples: Any, key: Array, limits: dict) -> dict[str, Any]:
+        walker = own(limits).start(theta, gradient_on(samples), key)
         zero = jnp.zeros((), jnp.int32)
         value, norm = valued(theta, samples)
         return {
@@ -73,7 +77,7 @@ def programs(
 
     def attempt(moving: dict, samples: Any, key: Array, limits: dict) -> dict:
         """One step of one member, unless it rests."""
-        walker, kept = rule.advance(
+        walker, kept = own(limits).advance(
             moving["walker"], gradient_on(samples), jax.random.fold_in(key, moving["steps"]), limits["flow_time"]
         )
         steps = moving["steps"] + kept
@@ -88,10 +92,11 @@ def programs(
 
     def strides(moving: dict, samples: Any, key: Array, limits: dict) -> dict:
         """`every` steps of a rule that never refuses one."""
-        assert isinstance(rule, Descent)
+        mine = own(limits)
+        assert isinstance(mine, Descent)
         most = jnp.where(moving["rests"], 0.0, limits["steps"] - moving["steps"])
         draw = lambda number: jax.random.fold_in(key, number)
-        walker, count = rule.stride(moving["walker"], gradient_on(samples), draw, limits["flow_time"], most, every)
+        walker, count = mine.stride(moving["walker"], gradient_on(samples), draw, limits["flow_time"], most, every)
         steps = moving["steps"] + count
         ended = (walker.time >= limits["flow_time"]) | (steps >= limits["steps"])
         return {**moving, "walker": walker, "steps": steps, "attempts": moving["attempts"] + count, "rests": ended}
@@ -169,8 +174,8 @@ def programs(
         carry, count, record, _ = jax.lax.while_loop(going, body, (carry, none, blank, zero))
         return carry, count, record
 
-    def start_all(thetas: Array, samples: Any, keys: Array) -> dict:
-        return _each(start, members=len(thetas), shared=shared)(thetas, samples, keys)
+    def start_all(thetas: Array, samples: Any, keys: Array, limits: dict) -> dict:
+        return _each(start, members=len(thetas), shared=shared)(thetas, samples, keys, limits)
 
     return Programs(jax.jit(start_all), jax.jit(advance))
 

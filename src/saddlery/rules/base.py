@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -68,13 +69,15 @@ class Rule(ABC):
     batch: samples drawn for one step (with replacement), 0 for all of them. rotates: whether a step commutes with every
     rotation of the weights, so that units linear in u may be trained in their span (see `spans`). together: how many runs are
     stepped side by side at most; 1 where a step takes one of several ways by its state, since side by side all would take all
-    of them. pace: steps between two looks for points to save, where runs are stepped side by side.
+    of them. pace: steps between two looks for points to save, where runs are stepped side by side. numbers: fields that enter a
+    step as plain numbers, such as the learning rate: rules that differ in those alone share one compiled program.
     """
 
     kind: ClassVar[str] = ""
     rotates: ClassVar[bool] = False
     together: ClassVar[int] = 64
     pace: ClassVar[int] = 1
+    numbers: ClassVar[tuple[str, ...]] = ()
     batch: int = 0
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -85,6 +88,23 @@ class Rule(ABC):
     def bound(self, parts: Parts) -> Rule:
         """The rule for these weights; itself where it treats all weights alike."""
         return self
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The rule's `numbers`, by name."""
+        return {name: getattr(self, name) for name in self.numbers}
+
+    def given(self, values: Mapping[str, Any]) -> Rule:
+        """The rule with other numbers, unchecked: in a compiled program they are not known yet."""
+        made = copy.copy(self)
+        for name, value in values.items():
+            object.__setattr__(made, name, value)
+        return made
+
+    @property
+    def program(self) -> Rule:
+        """The rule that stands for all those that share a compiled program."""
+        return self.given(dict.fromkeys(self.numbers, 0.0))
 
     def observe(self, walker: Walker) -> Mapping[str, Array]:
         """What a record should keep of the rule's own state, beside the weights."""

@@ -20,6 +20,7 @@ class Descent(Rule):
     """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon."""
 
     pace: ClassVar[int] = 10
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     learning_rate: float = 1e-2
     batch: int = 0
 
@@ -98,6 +99,7 @@ class Momentum(Descent):
 
     kind: ClassVar[str] = "momentum"
     rotates: ClassVar[bool] = True
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate", "momentum")
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
@@ -113,6 +115,7 @@ class Adam(Descent):
     """Adam (Kingma & Ba 2015) with optax's defaults for epsilon; flow time counts the learning rate a step."""
 
     kind: ClassVar[str] = "adam"
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate", "first", "second")
     learning_rate: float = 1e-3
     first: float = 0.9
     second: float = 0.999

@@ -24,7 +24,7 @@ class MatrixDescent(Descent):
     learning_rate: float = 1e-3
 
     def bound(self, parts: Parts) -> Rule:
-        return _Bound(self.learning_rate, self.batch, self, tuple(parts.matrices))
+        return _Bound(self.learning_rate, self.batch, self.program, tuple(parts.matrices))
 
     def transformation(self) -> optax.GradientTransformation:
         raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first")
@@ -36,12 +36,15 @@ class MatrixDescent(Descent):
 
 @dataclass(frozen=True)
 class _Bound(Descent):
-    rule: MatrixDescent | None = None
+    """rule: what it does, but for its learning rate, which is this one's."""
+
+    rule: Rule | None = None
     matrices: tuple[Matrices, ...] = ()
 
     def transformation(self) -> optax.GradientTransformation:
-        assert self.rule is not None
-        inner = self.rule.on_matrices()
+        rule = self.rule and self.rule.given(self.values)
+        assert isinstance(rule, MatrixDescent)
+        inner = rule.on_matrices()
         take = lambda theta: tuple(m.take(theta) for m in self.matrices)
 
         def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
