@@ -199,8 +199,11 @@ def test_query_catalog_and_export(done, tmp_path):
         np.testing.assert_array_equal(stored["loss"].values, arrays(done)["loss"].values)
     with np.load(npz, allow_pickle=False) as stored:
         np.testing.assert_array_equal(stored["loss"], arrays(done)["loss"].values)
-    with pytest.raises(InputError, match=r"must end in .csv, .nc or .npz"):
+    with pytest.raises(InputError, match=r"ending of an export '.mat' is not known"):
         export(done, tmp_path / "all.mat")
+    with pytest.raises(InputError, match="one whole sweep"):
+        export(done, tmp_path / "some.nc", "seed = 6")
+    assert len(json.loads(export(done, tmp_path / "some.json", "seed = 6").read_text())) == 4
 
 
 def test_it_opens_with_xarray_and_pandas_alone(done):

@@ -54,7 +54,6 @@ def engine_options(options: Namespace, out: Path, slurm: Mapping[str, Any] | Non
 
 def runs(options: Namespace) -> int:
     """The runs of one or more sweeps that meet a condition."""
-    from ..store import write_text
     from ..sweeps import export, query
 
     words = options.folders
@@ -65,15 +64,7 @@ def runs(options: Namespace) -> int:
     table = query(folders, condition)
     columns = _columns(options, table)
     if options.out:
-        target = Path(options.out)
-        if target.suffix in (".nc", ".npz"):
-            if condition or len(folders) > 1:
-                raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
-            export(folders[0], target)
-        else:
-            known(target.suffix, (".csv", ".json"), "ending of --out")
-            csv = target.suffix == ".csv"
-            write_text(target, str(table.to_csv(index=False) if csv else table.to_json(orient="records", indent=1)))
+        target = export(folders, options.out, condition)
         say(f"{len(table):,} runs in {target}")
     record = json.loads(str(table[columns].to_json(orient="records")))
     text = table[columns].head(SHOWN).to_string(index=False) if len(table) else "no run"

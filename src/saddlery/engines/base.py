@@ -41,30 +41,28 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """A job that is over. result: what its function returned. error: why it failed `attempts` times; empty where it did not.
+    """A job that is over. error: why it failed `attempts` times; empty where it did not.
     unwritable: whether that was because its folder cannot be written, which no other job will escape."""
 
     job: Job
-    result: int = 0
     error: str = ""
     attempts: int = 1
     unwritable: bool = False
 
     @staticmethod
     def of(job: Job, answer: Mapping[str, Any], attempts: int = 1) -> Done:
-        """From the answer of a worker, {"result"} or what `failure` makes of an error."""
-        error = answer.get("error", "")
-        return Done(job, answer.get("result", 0), error, attempts, bool(answer.get("unwritable")))
+        """From the answer of a worker: what `failure` makes of an error, or nothing of the kind."""
+        return Done(job, answer.get("error", ""), attempts, bool(answer.get("unwritable")))
 
 
-def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> int:
+def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> None:
     """Do a job in this process."""
     for name in job.imports:
         importlib.import_module(name)
     if job.function not in FUNCTIONS:
         raise InputError(f"a job for {job.function!r} is not known; workers and sender must be of one saddlery version")
     module, _, name = FUNCTIONS[job.function].partition(":")
-    return getattr(importlib.import_module(module), name)(**job.arguments, progress=progress)
+    getattr(importlib.import_module(module), name)(**job.arguments, progress=progress)
 
 
 def failure(error: BaseException) -> dict[str, Any]:

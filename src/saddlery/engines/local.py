@@ -45,7 +45,8 @@ class Here(Engine):
             shown = None if progress is None else lambda fraction, _, job=job: progress({job.key: fraction})
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    done = Done(job, perform(job, shown), attempts=attempt)
+                    perform(job, shown)
+                    done = Done(job, attempts=attempt)
                     break
                 except Exception as error:
                     done = Done.of(job, failure(error), attempt)

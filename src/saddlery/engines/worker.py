@@ -33,7 +33,9 @@ def main() -> None:
 
     for line in sys.stdin:
         try:
-            say({"result": perform(Job.from_json(line), progress)})
+            job = Job.from_json(line)
+            perform(job, progress)
+            say({"key": job.key})
         except Exception as error:
             say(failure(error))
         spare_programs()

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import InputError, StorageError, installed, require
+from ..checks import InputError, StorageError, installed, known, require
 from ..runs import versions
 from ..store import placed, storage_errors, write_text
 from .design import Sweep
@@ -275,21 +275,25 @@ def _read_zarr(path: Path) -> xr.Dataset:
         raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
 
 
-def export(folder: str | Path, target: str | Path) -> Path:
-    """The index as .csv, or the arrays as .nc (netCDF) or .npz. Raises InputError for another ending."""
+def export(folders: str | Path | Sequence[str | Path], target: str | Path, condition: str = "") -> Path:
+    """The rows of the runs that meet a condition (see `query`) as .csv or .json; the arrays of one whole sweep as .nc (netCDF) or
+    .npz. Raises InputError for another ending, and where arrays are asked of a part."""
     import numpy as np
 
-    path = Path(target)
+    path, given = Path(target), [folders] if isinstance(folders, (str, Path)) else list(folders)
+    ending = known(path.suffix, (".csv", ".json", ".nc", ".npz"), "ending of an export")
+    if ending in (".nc", ".npz") and (condition or len(given) > 1):
+        raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
     with placed(path) as staging:
-        if path.suffix == ".csv":
-            index(folder).to_csv(staging, index=False)
-        elif path.suffix == ".nc":
-            arrays(folder).to_netcdf(staging, engine="scipy")
-        elif path.suffix == ".npz":
-            data = arrays(folder)
+        if ending == ".csv":
+            query(given, condition).to_csv(staging, index=False)
+        elif ending == ".json":
+            query(given, condition).to_json(staging, orient="records", indent=1)
+        elif ending == ".nc":
+            arrays(given[0]).to_netcdf(staging, engine="scipy")
+        else:
+            data = arrays(given[0])
             kept: dict[str, Any] = {str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"}
             with open(staging, "wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **kept)
-        else:
-            raise InputError(f"the export must end in .csv, .nc or .npz, got {path.name}")
     return path
