@@ -51,6 +51,15 @@ def test_verdicts(low, high, values, verdict):
     assert judge("s", claim(low, high), rows(*values)).verdict == verdict
 
 
+def test_the_interval_of_shares_ends_at_one():
+    """(c) A mean of shares is at most 1: Student's interval of these goes beyond, which says nothing against [0.9, 1]."""
+    values = [1.0] * 39 + [0.5]
+    of_shares = Claim("c", "s", "o", "share of layers", 0.9, 1.0, lambda rows: values)
+    of_others = Claim("c", "s", "o", "plateaus", 0.9, 1.0, lambda rows: values)
+    assert interval(np.array(values))[1] > 1
+    assert judge("x", of_shares, []).verdict == "holds" and judge("x", of_others, []).verdict == "undecided"
+
+
 def test_the_uncertainty_is_students():
     """(d) At the edge of the interval a t test has p = 0.05."""
     values = np.array([0.3, 0.5, 0.9, 1.1])

@@ -2,7 +2,7 @@
 
 A claim is a number of every seed and an interval that its mean must lie in, fixed before the study is run. It *holds* where
 the 95% interval of the mean over seeds lies inside, *fails* where it lies outside, and is *undecided* else. A claim that
-allows one value only speaks of the mean itself.
+allows one value only speaks of the mean itself. Of shares the interval ends at 0 and 1.
 """
 
 from __future__ import annotations
@@ -123,6 +123,8 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
         return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, None, None, "undecided", 0)
     mean = float(values.mean())
     below, above = (mean, mean) if claim.low == claim.high else interval(values)
+    if claim.quantity.startswith("share"):
+        below, above = max(below, 0.0), min(above, 1.0)  # where the mean of shares must lie
     slack = 1e-9 * max(abs(mean), 1.0)
     inside = claim.low - slack <= below and above <= claim.high + slack
     outside = above < claim.low - slack or below > claim.high + slack

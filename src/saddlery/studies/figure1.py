@@ -91,5 +91,5 @@ STUDY = Study(
     tuple(claim for name in NETWORKS for claim in _claim(name)),
     draw,
     quick=3,
-    full=40,
+    full=160,
 )

@@ -261,7 +261,7 @@ FIGURE2C = Study(
     ),
     draw_c,
     quick=4,
-    full=40,
+    full=160,
 )
 
 # ---------------------------------------------------------- D: initialization scale
