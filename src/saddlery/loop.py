@@ -113,7 +113,12 @@ def programs(
             moving, _ = jax.lax.scan(lambda m, _: (attempt(m, samples, key, limits), None), moving, None, length=every)
         ended, walker = moving.pop("rests"), moving["walker"]
         carry = {**carry, **moving, "change": carry["change"] + walker.gradient @ (walker.theta - before.theta)}
-        due = _moved(carry, resolution) | ended | _broken(carry) | _differ(rule.observe(before), rule.observe(walker))
+        due = (
+            _moved(carry, resolution)
+            | ended
+            | _broken(carry)
+            | _differ(own(limits).observe(before), own(limits).observe(walker))
+        )
         return {**carry, "due": jnp.where(waits, carry["due"], due)}
 
     def saved(carry: dict, limits: dict, value: Array, norm: Array) -> dict:

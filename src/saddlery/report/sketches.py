@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..sweeps import Sweep, arrays
+from ..sweeps import arrays, read_record
 from .tables import escaped
 
 WIDTH, HEIGHT = 240, 90  # of a sketch, in its own units
@@ -18,14 +18,14 @@ Curve = tuple[np.ndarray, np.ndarray]  # flow time and loss
 
 def curves(folder: str | Path, runs: Iterable[int]) -> dict[int, Curve]:
     """The recorded loss of each of these runs; none of a run that was impossible."""
-    wanted, sweep = set(runs), Sweep.load(Path(folder) / "sweep.toml")
+    wanted, size = set(runs), read_record(folder)["batch"]
     found = {}
-    for batch in sorted({run // sweep.batch for run in wanted}):
+    for batch in sorted({run // size for run in wanted}):
         data = arrays(folder, batch)
         for place, run in enumerate(data["run"].values.tolist()):
             if run in wanted:
                 time, loss = (data[name].values[place] for name in ("flow_time", "loss"))
-                there = np.isfinite(time)
+                there = np.isfinite(time) & np.isfinite(loss)
                 found[run] = time[there], loss[there]
     return found
 
@@ -58,7 +58,7 @@ def sketch(time: np.ndarray, loss: np.ndarray, plateaus: Sequence[tuple[float, f
     last = float(time[-1])
     if plateaus:
         last = min(last, 1.15 * plateaus[-1][0]) or last
-    most = float(np.max(loss)) or 1.0
+    most = min(float(np.max(loss)), 2 * float(loss[0])) or 1.0  # a loss that grew without end leaves the picture
     at = lambda t: round(WIDTH * min(float(t) / (last or 1.0), 1.0), 1)
     shown = np.linspace(0.0, last, POINTS)
     heights = HEIGHT * (1 - np.clip(np.interp(shown, time, loss) / most, 0, 1))

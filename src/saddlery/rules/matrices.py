@@ -24,7 +24,7 @@ class MatrixDescent(Descent):
     learning_rate: float = 1e-3
 
     def bound(self, parts: Parts) -> Rule:
-        return _Bound(self.learning_rate, self.batch, self.program, tuple(parts.matrices))
+        return _Bound(self.learning_rate, self.batch, self.given({"learning_rate": 0.0}), tuple(parts.matrices))
 
     def transformation(self) -> optax.GradientTransformation:
         raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first")

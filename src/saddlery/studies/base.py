@@ -123,7 +123,7 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
         return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, None, None, "undecided", 0)
     mean = float(values.mean())
     below, above = (mean, mean) if claim.low == claim.high else interval(values)
-    if claim.quantity.startswith("share"):
+    if claim.quantity.startswith("share") and values.min() >= 0 and values.max() <= 1:
         below, above = max(below, 0.0), min(above, 1.0)  # where the mean of shares must lie
     slack = 1e-9 * max(abs(mean), 1.0)
     inside = claim.low - slack <= below and above <= claim.high + slack
