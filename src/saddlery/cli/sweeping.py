@@ -66,7 +66,7 @@ def runs(options: Namespace) -> int:
     if options.out:
         target = export(folders, options.out, condition)
         say(f"{len(table):,} runs in {target}")
-    record = json.loads(str(table[columns].to_json(orient="records")))
+    record = json.loads(str(table[columns].to_json(orient="records", double_precision=15)))
     text = table[columns].head(SHOWN).to_string(index=False) if len(table) else "no run"
     more = f"\n... {len(table) - SHOWN:,} more; --out FILE.csv writes all" if len(table) > SHOWN else ""
     show(options, record, f"{text}{more}\n{len(table):,} runs")

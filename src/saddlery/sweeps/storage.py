@@ -288,7 +288,7 @@ def export(folders: str | Path | Sequence[str | Path], target: str | Path, condi
         if ending == ".csv":
             query(given, condition).to_csv(staging, index=False)
         elif ending == ".json":
-            query(given, condition).to_json(staging, orient="records", indent=1)
+            query(given, condition).to_json(staging, orient="records", indent=1, double_precision=15)
         elif ending == ".nc":
             arrays(given[0]).to_netcdf(staging, engine="scipy")
         else:
