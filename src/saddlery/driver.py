@@ -165,8 +165,9 @@ def run_chunk(
         finite(np.asarray(theta), "the initial weights")
     positive(resolution, "resolution")
     whole(every, "every")
-    rule, others = rules[0].program, {other.program for other in rules[1:]}
-    require(not others - {rule}, "rules", "of one program", Words("several"))
+    shared_rules = {rule.program for rule in rules}
+    require(len(shared_rules) == 1, "rules", "of one program", Words("several"))
+    (rule,) = shared_rules
     if rule.batch and batch is None:
         raise InputError("a rule with a batch size needs a way to draw batches; train on samples (moments = false)")
     members = len(thetas)

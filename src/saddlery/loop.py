@@ -140,7 +140,7 @@ def programs(
         members = carry["halt"].shape[0]
         each = functools.partial(_each, members=members, shared=shared)
 
-        def point(carry: dict) -> dict[str, Any]:
+        def point(carry: dict, limits: dict) -> dict[str, Any]:
             walker = carry["walker"]
             return {
                 "flow_time": walker.time,
@@ -148,7 +148,7 @@ def programs(
                 "loss": carry["loss"],
                 "gradient_norm": carry["gradient_norm"],
                 "states": walker.theta,
-                "observables": dict(rule.observe(walker)),
+                "observables": dict(own(limits).observe(walker)),
             }
 
         def save(carry: dict, count: Array, record: Any) -> tuple[dict, Array, Any]:
@@ -157,7 +157,7 @@ def programs(
             carry = jax.vmap(saved)(carry, limits, value, norm)
             place = (jnp.arange(members), jnp.where(due, count, saves))  # beyond the record where none is due
             write = lambda buffer, now: buffer.at[place].set(now, mode="drop")
-            return carry, count + due, jax.tree.map(write, record, jax.vmap(point)(carry))
+            return carry, count + due, jax.tree.map(write, record, jax.vmap(point)(carry, limits))
 
         def body(state: tuple) -> tuple:
             carry, count, record, tried = state
@@ -172,7 +172,7 @@ def programs(
             return jnp.all(count < saves) & (tried < attempts) & ~jnp.all(carry["halt"])
 
         blank = jax.tree.map(
-            lambda a: jnp.zeros((members, saves, *a.shape[1:]), a.dtype), jax.eval_shape(jax.vmap(point), carry)
+            lambda a: jnp.zeros((members, saves, *a.shape[1:]), a.dtype), jax.eval_shape(jax.vmap(point), carry, limits)
         )
         zero = jnp.zeros((), jnp.int32)
         none = jnp.zeros(members, jnp.int32)

@@ -167,10 +167,10 @@ class Prepared:
         look = lambda f, states, wanted: observe(f.network, f.shape, f.outputs, states, wanted)
         if self.span is None:
             return look(self.whole.function, wide, OBSERVABLES)
-        sizes, *others = OBSERVABLES
+        others = tuple(name for name in OBSERVABLES if name != "unit_norms")
         return {
-            **look(self.objective.function, narrow, tuple(others)),
-            **look(self.whole.function, wide, (sizes,)),
+            **look(self.objective.function, narrow, others),
+            **look(self.whole.function, wide, ("unit_norms",)),
         }
 
 

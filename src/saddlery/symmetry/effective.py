@@ -64,12 +64,11 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
     """Classes of rows within `angle` radians of each other (of each other's line when `both`), greedily from the longest."""
     rows = unit_rows(u[np.argsort(-np.linalg.norm(u, axis=1))])
-    cosine = rows @ rows.T
-    alike = (np.abs(cosine) if both else cosine) >= np.cos(angle)
     left, count = np.ones(len(rows), bool), 0
     while left.any():
         first = left.argmax()
-        left &= ~alike[first]
+        cosine = rows @ rows[first]
+        left &= (np.abs(cosine) if both else cosine) < np.cos(angle)
         left[first] = False
         count += 1
     return count
