@@ -15,7 +15,7 @@ import time
 
 import jax
 from common import Bench
-from ensembles import EVERY, INPUTS, OUTPUTS, SAMPLES, WIDTH, experiments
+from ensembles import INPUTS, OUTPUTS, SAMPLES, WIDTH, experiments
 
 from saddlery.ensembles import train_many
 
@@ -69,7 +69,6 @@ def main() -> None:
                     f"{precision}, {kind}, {seeds} seeds",
                     runs_a_second=round(speed, 1),
                     card=card,
-                    every=EVERY,
                     **shares,
                 )
                 best = max(best, speed)

@@ -202,7 +202,7 @@ def test_repeats_bit_for_bit_without_compiling_again(rule):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     go(theta[::-1], 60)
     drawn = draw_batch if rule.batch else None
-    made = loop.programs(subject.function, rule.program, drawn, True, 1, driver.SAVES, driver.ATTEMPTS)
+    made = loop.programs(subject.function, rule.program, drawn, True, driver.SAVES, driver.ATTEMPTS)
     assert [program._cache_size() for program in made] == [1, 1]
     equal, _ = regression()  # made anew: an equal architecture shares the program
     assert equal.function == subject.function and hash(equal.function) == hash(subject.function)

@@ -9,14 +9,19 @@ import pytest
 import test_ensembles
 import test_networks
 import test_sweeps
-from saddlery import driver, ensembles, networks
+from saddlery import driver, ensembles, loop, networks
 from saddlery.rules import descent
 from saddlery.sweeps import design, storage
 from saddlery.units import dense
 
 
-def a_step_more(self, walker, gradient, draw, horizon, most, every, real=descent.Descent.stride):
-    return real(self, walker, gradient, draw, horizon, most + 1, every)
+def a_step_more(self, walker, gradient, draw, horizon, most, longest, real=descent.Descent.stride):
+    walker, count = real(self, walker, gradient, draw, horizon, most + 1, longest + 1)
+    return walker, count - 1
+
+
+def nothing_is_far(carry, step, change, resolution, real=loop._way):
+    return real(carry, step, change, resolution) * 0.1
 
 
 def keys_of_the_first(*args, seeds, real=driver.run_chunk, **options):
@@ -47,7 +52,11 @@ def states_of_the_end_only(run, wanted, real=test_sweeps.work.measure):
 MUTATIONS = {
     "strides: one step beyond the last": (
         *(descent.Descent, "stride", a_step_more),
-        test_ensembles.test_steps_of_descent_are_the_same_to_rounding,
+        lambda: test_ensembles.test_steps_of_descent_are_the_same_to_rounding(0.02),
+    ),
+    "long strides at large rates": (
+        *(loop, "_way", nothing_is_far),
+        lambda: test_ensembles.test_plateaus_are_those_of_every_step_at_any_rate(0.5),
     ),
     "a chunk draws all batches by the first seed": (
         *(ensembles.driver, "run_chunk", keys_of_the_first),

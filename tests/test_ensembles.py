@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from saddlery import Experiment, ensembles, loop, train
-from saddlery.checks import InputError
+from saddlery.checks import InputError, NumericalError
 from saddlery.driver import Stop, run, run_chunk
 from saddlery.ensembles import Failure, chunk_size, train_many
 from saddlery.initializations import Initialization
+from saddlery.plateaus import find_plateaus
 from saddlery.rules import Adam, AlternatingFlow, GradientDescent, Momentum, Muon, SignDescent, SpectralDescent
 from saddlery.runs import prepare
 from saddlery.tasks import LinearTeacher
@@ -43,14 +48,52 @@ def test_a_chunk_equals_each_run_alone(name):
             np.testing.assert_allclose(seen, value[-1], rtol=1e-4, atol=3e-6 * np.abs(value[-1]).max())
 
 
-def test_steps_of_descent_are_the_same_to_rounding():
-    """(d) The last of steps that are no multiple of the pace, and every one that is saved."""
-    e = BASE.replace(rule=GradientDescent(0.02), stop=Stop(steps=1003))
-    (together, *_), alone = collected([e.replace(seed=s) for s in range(4)]), train(e)
-    assert together.trajectory.step[-1] == 1003 and set(together.trajectory.step[1:-1] % 10) == {0}
-    shared, mine, theirs = np.intersect1d(alone.trajectory.step, together.trajectory.step, return_indices=True)
-    assert len(shared) > 50
-    np.testing.assert_allclose(together.trajectory.states[theirs], alone.trajectory.states[mine], rtol=1e-8, atol=1e-11)
+def plain_descent(e: Experiment, loss, steps: int) -> np.ndarray:
+    """The states (steps + 1, P) of gradient descent, by a loop."""
+    move = jax.jit(lambda theta: theta - e.rule.learning_rate * jax.grad(loss)(theta))
+    states = [jnp.asarray(prepare(e).start)]
+    for _ in range(steps):
+        states.append(move(states[-1]))
+    return np.array(states)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.5, 2.5], ids=["small", "large", "hopeless"])
+def test_steps_of_descent_are_the_same_to_rounding(rate):
+    """(d) A loop step by step: the last of steps that are no multiple of a stride, and every one that is saved; from a small
+    rate, at which strides are long, to one that diverges, at which they are single steps."""
+    e = BASE.replace(rule=GradientDescent(rate), stop=Stop(steps=1003))
+    (together, *_) = collected([e.replace(seed=s) for s in range(4)])
+    path = together.trajectory
+    assert path.step[-1] == 1003 or path.status == "diverged"
+    expected = plain_descent(e.replace(seed=0), together.objective().loss, int(path.step[-1]))
+    assert len(path.step) > 5
+    np.testing.assert_allclose(path.states, expected[path.step], rtol=1e-7, atol=1e-10 * np.abs(expected).max())
+    np.testing.assert_allclose(path.flow_time, rate * path.step, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rate", [0.25, 0.5, 1.0, 2.0])
+def test_plateaus_are_those_of_every_step_at_any_rate(rate):
+    """(d) Digits has nine stages a few units of time apart; at rate 2 some pass in three steps."""
+    es = [Experiment.named("digits").replace(rule=GradientDescent(rate), seed=s) for s in range(3)]
+    for e, run in zip(es, collected(es), strict=True):
+        path, alone = run.trajectory, train(e)
+        found = find_plateaus(path.flow_time, path.loss)
+        loss = run.objective().loss
+        losses = np.asarray(jax.lax.map(loss, jnp.asarray(plain_descent(e, loss, int(path.step[-1])))))
+        expected = find_plateaus(rate * np.arange(len(losses)), losses)
+        assert [p.kind for p in found] == [p.kind for p in expected]
+        np.testing.assert_allclose([p.loss for p in found], [p.loss for p in expected], rtol=0.01)
+        assert [p.kind for p in find_plateaus(alone.trajectory.flow_time, alone.trajectory.loss)] == [
+            p.kind for p in found
+        ]
+
+
+@pytest.mark.parametrize("rate", [2.0, 3.0, 10.0, 1e200])
+def test_a_run_that_diverges_says_the_same_alone_and_in_company(rate):
+    es = [BASE.replace(rule=GradientDescent(rate), seed=s, stop=Stop(steps=600)) for s in range(3)]
+    for e, run in zip(es, collected(es), strict=True):
+        with pytest.raises(NumericalError, match=re.escape(run.trajectory.reason)):
+            train(e)
 
 
 def test_batches_are_drawn_by_each_runs_own_seed():
@@ -88,7 +131,7 @@ def test_runs_of_equal_shape_share_a_program():
     collected([e.replace(seed=s) for e in widths for s in range(2)], chunk=2)
     assert loop.programs.cache_info().currsize == 1
     made = prepare(widths[0])
-    _, advance = loop.programs(made.objective.function, made.rule.program, None, False, 1, 128, 10_000)
+    _, advance = loop.programs(made.objective.function, made.rule.program, None, False, 128, 10_000)
     assert loop.programs.cache_info().currsize == 1 and advance._cache_size() == 1
 
 

@@ -3,7 +3,8 @@
 States are saved where the trajectory moves and sparsely on plateaus. A point is saved when, since the last saved one,
 the weights moved by more than `resolution` of their norm, or the loss changed by more than resolution/3 of itself (plus
 a thousandth of the initial loss), or one part in a hundred of the run so far has passed; and where what the rule shows
-of its own state changes. A run is a chunk of one of the runs that `run_chunk` takes side by side.
+of its own state changes. Rules of fixed steps take up to sixteen steps from look to look, fewer where they would go
+beyond four times as far. A run is a chunk of one of the runs that `run_chunk` takes side by side.
 """
 
 from __future__ import annotations
@@ -109,15 +110,13 @@ def run(
     seed: int = 0,
     resolution: float = 0.03,
     limit: int = 4000,
-    every: int = 1,
     progress: Callable[[float, float], None] | None = None,
 ) -> Trajectory:
     """Move theta by the rule until a stop criterion is met.
 
     loss, batch and rule must be hashable: runs that share them and the shapes share one compiled program.
-    limit: beyond so many saved points the resolution is halved again and again, to bound memory. every: attempts between
-    two looks at whether a point is to be saved or the loss met its criterion. progress: called with (fraction done, current
-    loss). Ctrl-C returns what was finished, with status "interrupted".
+    limit: beyond so many saved points the resolution is halved again and again, to bound memory.
+    progress: called with (fraction done, current loss). Ctrl-C returns what was finished, with status "interrupted".
 
     Raises InputError for an empty or non-finite start, or one that meets a criterion already. Cost: the rule's steps plus
     one gradient a saved point.
@@ -132,7 +131,6 @@ def run(
         seeds=[seed],
         resolution=resolution,
         limit=limit,
-        every=every,
         progress=progress,
     )
     if found.status == "refused":
@@ -152,7 +150,6 @@ def run_chunk(
     batch: BatchFunction | None = None,
     resolution: float = 0.03,
     limit: int = 4000,
-    every: int = 1,
     progress: Callable[[float, float], None] | None = None,
 ) -> list[Trajectory]:
     """The trajectories of B runs of one program, stepped side by side: each is what `run` gives, to rounding.
@@ -164,7 +161,6 @@ def run_chunk(
     for theta in thetas:
         finite(np.asarray(theta), "the initial weights")
     positive(resolution, "resolution")
-    whole(every, "every")
     shared_rules = {rule.program for rule in rules}
     require(len(shared_rules) == 1, "rules", "of one program", Words("several"))
     (rule,) = shared_rules
@@ -172,8 +168,8 @@ def run_chunk(
         raise InputError("a rule with a batch size needs a way to draw batches; train on samples (moments = false)")
     members = len(thetas)
     saves = max(LEAST, SAVES // members) if members > 1 else SAVES
-    attempts = max(every, ATTEMPTS // members)
-    start, advance = programs(loss, rule, batch if rule.batch else None, shared, every, saves, attempts)
+    attempts = max(1, ATTEMPTS // members)
+    start, advance = programs(loss, rule, batch if rule.batch else None, shared, saves, attempts)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))
     carry = start(jnp.asarray(thetas), samples, keys, limits)
@@ -206,7 +202,9 @@ def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
     lower = [stop.loss, stop.gradient_norm]
     values = [math.inf if v is None else v for v in infinite] + [-math.inf if v is None else v for v in lower]
     ends = dict(zip(("flow_time", "steps", "loss", "gradient_norm"), map(jnp.asarray, map(float, values)), strict=True))
-    return ends | {"numbers": {name: jnp.asarray(float(value)) for name, value in rule.values.items()}}
+    pace = rule.pace(*(math.inf if limit is None else limit for limit in infinite))
+    numbers = {name: jnp.asarray(float(value)) for name, value in rule.values.items()}
+    return ends | {"pace": jnp.asarray(pace, jnp.int32), "numbers": numbers}
 
 
 class _Member:

@@ -41,11 +41,10 @@ def train_many(
     """Train experiments and yield (place in the sequence, run), a chunk at a time, so that memory stays bounded.
 
     Experiments of the same network, rule, precision and data shape share one compiled program; their seeds, initial weights,
-    data, ends and learning rates (the rule's `numbers`) may differ. Each run is what `train` gives, to rounding, but that rules
-    of fixed steps look for points to save every `Rule.pace` steps. chunk: runs stepped side by side, None for as many as the
-    cache holds (`chunk_size`). A run that diverges is yielded with that status, an experiment that is impossible as a `Failure`;
-    neither touches its neighbours.
-    progress: called with (fraction of the chunk done, mean loss).
+    data, ends and learning rates (the rule's `numbers`) may differ. Each run is what `train` gives, to rounding. chunk: runs
+    stepped side by side, None for as many as the cache holds (`chunk_size`). A run that diverges is yielded with that status, an
+    experiment that is impossible as a `Failure`; neither touches its neighbours. progress: called with (fraction of the chunk
+    done, mean loss).
 
     Example
     -------
@@ -146,7 +145,6 @@ def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progres
             seeds=[member.experiment.seed for member in ready],
             shared=shared,
             batch=draw_batch,
-            every=first.rule.pace,
             progress=progress,
         )
         if any(trajectory.status == "interrupted" for trajectory in found):

@@ -1,8 +1,10 @@
 """The compiled part of the driving loop: members that share a program step side by side until a look at the clock is due.
 
-A chunk of B members is stepped as one: every array of the carry has a leading axis B. Between two looks each member takes
-`every` attempts; a look finds which members have moved far enough to be saved, and saves those. A chunk of one is not
-mapped, so that a rule that branches takes one branch only.
+A chunk of B members is stepped as one: every array of the carry has a leading axis B. Between two looks each member takes a
+`stride`, of as many steps as move it at most a few times as far as points are saved apart; a look finds which members have moved
+far enough to be saved, and saves those. A stride that went further is taken again in fewer steps, so that at any learning rate
+a drop is seen in as many points as single steps allow. Strides are powers of two and end at their multiples, so that members
+look together. A chunk of one is not mapped, so that a rule that branches takes one branch only.
 """
 
 from __future__ import annotations
@@ -15,16 +17,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from .rules import Descent, Rule
+from .rules import Rule
 
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
 REFUSED = 60  # attempts in a row that the error control may refuse
+FARTHEST = 4.0  # that a stride may go, in units of how far apart points are saved
 
 
 class Programs(NamedTuple):
     """start(thetas, samples, keys, limits) and advance(carry, samples, keys, limits, resolution). limits: of every member, where
-    it ends and the `numbers` of its rule."""
+    it ends, the `numbers` of its rule, and its `pace`, the most steps of a stride."""
 
     start: Callable[..., dict[str, Any]]
     advance: Callable[..., tuple[dict[str, Any], Array, dict[str, Any]]]
@@ -36,7 +39,6 @@ def programs(
     rule: Rule,
     batch: BatchFunction | None,
     shared: bool,
-    every: int,
     saves: int,
     attempts: int,
 ) -> Programs:
@@ -70,56 +72,37 @@ def programs(
             "gradient_norm": norm,
             "steps": zero,
             "attempts": zero,
+            "stride": zero + 1,
             "due": jnp.array(True),
             "failing": zero,
             "halt": jnp.array(False),
         }
 
-    def attempt(moving: dict, samples: Any, key: Array, limits: dict) -> dict:
-        """One step of one member, unless it rests."""
-        walker, kept = own(limits).advance(
-            moving["walker"], gradient_on(samples), jax.random.fold_in(key, moving["steps"]), limits["flow_time"]
-        )
-        steps = moving["steps"] + kept
-        moved = {
+    def leap(carry: dict, samples: Any, key: Array, limits: dict, resolution: Array, *, longest: Array) -> dict:
+        """One stride of one member that is not at rest, and whether it is due to be saved then."""
+        mine, before, taken = own(limits), carry["walker"], carry["steps"]
+        draw = lambda k: jax.random.fold_in(key, taken + k)
+        most = jnp.minimum(carry["stride"] - taken % carry["stride"], limits["steps"] - taken).astype(jnp.int32)
+        most = jnp.where(carry["due"] | carry["halt"], 0, most)
+        walker, kept = mine.stride(before, gradient_on(samples), draw, limits["flow_time"], most, longest)
+        fall = walker.gradient @ (walker.theta - before.theta)
+        new = {
+            **carry,
             "walker": walker,
-            "steps": steps,
-            "attempts": moving["attempts"] + 1,
-            "rests": (walker.time >= limits["flow_time"]) | (steps >= limits["steps"]),
-            "failing": jnp.where(kept, 0, moving["failing"] + 1),
+            "steps": taken + kept,
+            "attempts": carry["attempts"] + jnp.maximum(kept, 1),
+            "failing": jnp.where(kept > 0, 0, carry["failing"] + 1),
+            "change": carry["change"] + fall,
         }
-        return jax.tree.map(lambda old, new: jnp.where(moving["rests"], old, new), moving, moved)
-
-    def strides(moving: dict, samples: Any, key: Array, limits: dict) -> dict:
-        """`every` steps of a rule that never refuses one."""
-        mine = own(limits)
-        assert isinstance(mine, Descent)
-        most = jnp.where(moving["rests"], 0.0, limits["steps"] - moving["steps"])
-        draw = lambda number: jax.random.fold_in(key, number)
-        walker, count = mine.stride(moving["walker"], gradient_on(samples), draw, limits["flow_time"], most, every)
-        steps = moving["steps"] + count
-        ended = (walker.time >= limits["flow_time"]) | (steps >= limits["steps"])
-        return {**moving, "walker": walker, "steps": steps, "attempts": moving["attempts"] + count, "rests": ended}
-
-    def leap(carry: dict, samples: Any, key: Array, limits: dict, resolution: Array) -> dict:
-        """`every` attempts of one member, and whether it is due to be saved then."""
-        before, waits = carry["walker"], carry["due"] | carry["halt"]
-        moving = {name: carry[name] for name in ("walker", "steps", "attempts", "failing")} | {"rests": waits}
-        if every == 1:
-            moving = attempt(moving, samples, key, limits)
-        elif isinstance(rule, Descent):
-            moving = strides(moving, samples, key, limits)
-        else:
-            moving, _ = jax.lax.scan(lambda m, _: (attempt(m, samples, key, limits), None), moving, None, length=every)
-        ended, walker = moving.pop("rests"), moving["walker"]
-        carry = {**carry, **moving, "change": carry["change"] + walker.gradient @ (walker.theta - before.theta)}
-        due = (
-            _moved(carry, resolution)
-            | ended
-            | _broken(carry)
-            | _differ(own(limits).observe(before), own(limits).observe(walker))
-        )
-        return {**carry, "due": jnp.where(waits, carry["due"], due)}
+        way = _way(carry, walker.theta - before.theta, fall, resolution)
+        ended = (walker.time >= limits["flow_time"]) | (new["steps"] >= limits["steps"])
+        late = walker.time - carry["saved_at"] > 0.01 * walker.time
+        far = _way(carry, walker.theta - carry["last"], new["change"], resolution) > 1
+        new["due"] = far | late | ended | _broken(new) | _differ(mine.observe(before), mine.observe(walker))
+        new = _where((kept > 1) & ~(way <= FARTHEST), carry, new)
+        room = jnp.where(jnp.isfinite(way), kept * FARTHEST / jnp.maximum(way, 1e-3), 1.0)
+        new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
+        return _where(carry["due"] | carry["halt"], carry, new)
 
     def saved(carry: dict, limits: dict, value: Array, norm: Array) -> dict:
         """The carry of one member after a look; as it was where none was due."""
@@ -134,7 +117,7 @@ def programs(
             "gradient_norm": norm,
         }
         new["halt"] = finished(new, limits)
-        return jax.tree.map(lambda old, now: jnp.where(due, now, old), carry, new)
+        return _where(due, new, carry)
 
     def advance(carry: dict, samples: Any, keys: Array, limits: dict, resolution: Array):
         members = carry["halt"].shape[0]
@@ -161,11 +144,12 @@ def programs(
 
         def body(state: tuple) -> tuple:
             carry, count, record, tried = state
-            carry = each(leap)(carry, samples, keys, limits, resolution)
+            longest = jnp.max(carry["stride"])
+            carry = each(functools.partial(leap, longest=longest))(carry, samples, keys, limits, resolution)
             carry, count, record = jax.lax.cond(
                 jnp.any(carry["due"]), save, lambda c, n, r: (c, n, r), carry, count, record
             )
-            return carry, count, record, tried + every
+            return carry, count, record, tried + longest
 
         def going(state: tuple) -> Array:
             carry, count, _, tried = state
@@ -199,11 +183,22 @@ def _each(function: Callable, *, members: int, shared: bool) -> Callable:
     return alone
 
 
-def _moved(carry: dict, resolution: Array) -> Array:
-    walker = carry["walker"]
-    far = jnp.linalg.norm(walker.theta - carry["last"]) > resolution * jnp.linalg.norm(carry["last"])
-    fell = jnp.abs(carry["change"]) > resolution / 3 * (jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"]))
-    return far | fell | (walker.time - carry["saved_at"] > 0.01 * walker.time)
+def _way(carry: dict, step: Array, change: Array, resolution: Array) -> Array:
+    """How far a member has moved, in units of how far apart points are saved: in weights or in loss, what is more."""
+    size, level = jnp.linalg.norm(carry["last"]), jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"])
+    tiny = jnp.finfo(size.dtype).tiny
+    moved = jnp.linalg.norm(step) / (resolution * jnp.maximum(size, tiny))
+    lost = jnp.abs(change) / (resolution / 3 * jnp.maximum(level, tiny))
+    return jnp.maximum(moved, lost)
+
+
+def _power_of_two(most: Array) -> Array:
+    """The largest one that is not larger."""
+    return jnp.exp2(jnp.floor(jnp.log2(most))).astype(jnp.int32)
+
+
+def _where(condition: Array, yes: dict, no: dict) -> dict:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def _differ(before: Mapping[str, Array], after: Mapping[str, Array]) -> Array:

@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .networks import Network, Shape, unflatten
+from .precision import precision_context
 
 SHOWN = 12  # singular values kept
+HUGE = np.finfo(float).max ** 0.25  # a weight whose products overflow
 
 Observable = Literal["unit_norms", "alignment", "singular_values"]
 OBSERVABLES: tuple[Observable, ...] = ("unit_norms", "alignment", "singular_values")
@@ -29,11 +31,11 @@ def observe(
 
     unit_norms: |u_i| |v_i|. alignment: largest share of the squared incoming weights in one direction, s_1^2 / sum s^2 of the
     matrix u (H, U): 1 when all units lie on one line, 0 where all are zero. singular_values: of the weights [u, v] side by side
-    (H, U + V); for units linear in u those of sum_i v_i u_i', the product. wanted: which of the three. A state that is not finite
-    has none (NaN). Cost: a singular value decomposition and the eigenvalues of a Gram matrix a layer and state.
+    (H, U + V); for units linear in u those of sum_i v_i u_i', the product. wanted: which of the three. A state that is not finite,
+    or has weights beyond 1e77, has none (NaN). Cost: a singular value decomposition and the eigenvalues of a Gram matrix a layer and state.
     """
     states = np.asarray(states, float)
-    broken = np.logical_not(np.isfinite(states).all(axis=1))
+    broken = np.logical_not((np.abs(states) < HUGE).all(axis=1))
     states = np.where(broken[:, None], 0.0, states) if broken.any() else states
     found: dict[str, np.ndarray] = {}
     for k, (layer, sides) in enumerate(zip(network.layers, _places(network, shape, outputs), strict=True)):
@@ -71,9 +73,10 @@ Place = tuple[slice | np.ndarray, tuple[int, ...]]  # which numbers, and the sha
 @functools.lru_cache(maxsize=256)
 def _places(network: Network, shape: Shape, outputs: int) -> tuple[tuple[Place, Place], ...]:
     """Where u (H, U) and v (H, V) of every layer lie in the flat vector."""
-    params = unflatten(network, np.arange(network.count(shape, outputs), dtype=float), shape, outputs)
-    sides = lambda k: (_place(network.incoming(params, k)), _place(network.outgoing(params, k)))
-    return tuple(sides(k) for k in range(len(network.layers)))
+    with precision_context("float64"):  # float32 holds whole numbers to 2^24
+        params = unflatten(network, np.arange(network.count(shape, outputs), dtype=float), shape, outputs)
+        sides = lambda k: (_place(network.incoming(params, k)), _place(network.outgoing(params, k)))
+        return tuple(sides(k) for k in range(len(network.layers)))
 
 
 def _place(side: Array | np.ndarray) -> Place:

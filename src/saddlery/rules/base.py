@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 Gradient = Callable[[Array, Array], Array]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
@@ -69,14 +70,13 @@ class Rule(ABC):
     batch: samples drawn for one step (with replacement), 0 for all of them. rotates: whether a step commutes with every
     rotation of the weights, so that units linear in u may be trained in their span (see `spans`). together: how many runs are
     stepped side by side at most; 1 where a step takes one of several ways by its state, since side by side all would take all
-    of them. pace: steps between two looks for points to save, where runs are stepped side by side. numbers: fields that enter a
-    step as plain numbers, such as the learning rate: rules that differ in those alone share one compiled program.
+    of them. numbers: fields that enter a step as plain numbers, such as the learning rate: rules that differ in those alone share
+    one compiled program.
     """
 
     kind: ClassVar[str] = ""
     rotates: ClassVar[bool] = False
     together: ClassVar[int] = 64
-    pace: ClassVar[int] = 1
     numbers: ClassVar[tuple[str, ...]] = ()
     batch: int = 0
 
@@ -118,6 +118,25 @@ class Rule(ABC):
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
         """One attempted step; False where it was rejected (the walker then waits). An adaptive flow never goes past flow time
         `horizon`; a rule of fixed steps takes the last one whole, and so ends less than a step behind it."""
+
+    def stride(
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        draw: Callable[[Any], Array],
+        horizon: Array,
+        most: Array,
+        longest: Array,
+    ) -> tuple[Walker, Array]:
+        """Up to `most` steps between two looks of the driver at the run, and how many were kept: of this rule one attempt.
+
+        draw(k): the key of the k-th of these steps. longest: the largest `most` of all runs stepped side by side."""
+        walker, kept = self.advance(walker, gradient, draw(0), horizon)
+        return walker, jnp.asarray(kept, jnp.int32)
+
+    def pace(self, flow_time: float, steps: float) -> int:
+        """The most steps between two looks at a run that ends after so much flow time or so many steps."""
+        return 1
 
     def options(self) -> dict[str, Any]:
         """The kind and every field, as in an experiment file."""

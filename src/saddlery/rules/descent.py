@@ -14,12 +14,13 @@ from jaxtyping import Array
 from ..checks import positive, require, whole
 from .base import Gradient, Rule, Walker
 
+PACE, LOOKS = 16, 500  # steps between two looks at most; looks at a run at least
+
 
 @dataclass(frozen=True)
 class Descent(Rule):
     """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon."""
 
-    pace: ClassVar[int] = 10
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     learning_rate: float = 1e-2
     batch: int = 0
@@ -47,29 +48,28 @@ class Descent(Rule):
         self,
         walker: Walker,
         gradient: Gradient,
-        draw: Callable[[Array], Array],
+        draw: Callable[[Any], Array],
         horizon: Array,
         most: Array,
-        every: int,
+        longest: Array,
     ) -> tuple[Walker, Array]:
-        """The steps that `every` calls of `advance` take, but at most `most` of them and none beyond the horizon, and how many
-        they are; the clock is set once. draw: the key of a step, by its number."""
+        """The steps that `most` calls of `advance` take, but none beyond the horizon; the clock is set once."""
         first = walker.inner["steps"]
         last = jnp.ceil(horizon / self.learning_rate * (1 - 8 * jnp.finfo(walker.time.dtype).eps))
-        count = jnp.clip(jnp.minimum(last - first, most), 0, every).astype(jnp.int32)
+        count = jnp.clip(last - first, 0, most).astype(jnp.int32)
 
-        def one(state: tuple, k: Array) -> tuple[tuple, None]:
+        def one(k: Array, state: tuple) -> tuple:
             theta, optimizer, _ = state
-            moved, updated, slope = self._step(theta, optimizer, gradient, draw(first + k))
-            theta, optimizer = jax.tree.map(
-                lambda old, new: jnp.where(k < count, new, old), (theta, optimizer), (moved, updated)
-            )
-            return (theta, optimizer, slope), None
+            moved = self._step(theta, optimizer, gradient, draw(k))
+            return jax.tree.map(lambda old, new: jnp.where(k < count, new, old), state, moved)
 
         state = (walker.theta, walker.inner["optimizer"], walker.gradient)
-        (theta, optimizer, slope), _ = jax.lax.scan(one, state, jnp.arange(every, dtype=jnp.int32))
-        moved = self._arrived(walker, theta, optimizer, slope, first + count, horizon)
-        return jax.tree.map(lambda old, new: jnp.where(count > 0, new, old), walker, moved), count
+        theta, optimizer, slope = jax.lax.fori_loop(0, longest, one, state)
+        return self._arrived(walker, theta, optimizer, slope, first + count, horizon), count
+
+    def pace(self, flow_time: float, steps: float) -> int:
+        """Sixteen, or fewer where a run is so short that it would be looked at less than five hundred times."""
+        return int(min(PACE, max(1, min(steps, flow_time / self.learning_rate) // LOOKS)))
 
     def _step(self, theta: Array, optimizer: Any, gradient: Gradient, key: Array) -> tuple[Array, Any, Array]:
         slope = gradient(theta, key)
