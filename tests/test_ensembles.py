@@ -75,10 +75,10 @@ def test_steps_of_descent_are_the_same_to_rounding(rate):
 def test_plateaus_are_those_of_every_step_at_any_rate(rate):
     """(d) Digits has nine stages a few units of time apart; at rate 2 some pass in three steps."""
     es = [Experiment.named("digits").replace(rule=GradientDescent(rate), seed=s) for s in range(3)]
-    for e, run in zip(es, collected(es), strict=True):
-        path, alone = run.trajectory, train(e)
+    for e, made in zip(es, collected(es), strict=True):
+        path, alone = made.trajectory, train(e)
         found = find_plateaus(path.flow_time, path.loss)
-        loss = run.objective().loss
+        loss = made.objective().loss
         losses = np.asarray(jax.lax.map(loss, jnp.asarray(plain_descent(e, loss, int(path.step[-1])))))
         expected = find_plateaus(rate * np.arange(len(losses)), losses)
         assert [p.kind for p in found] == [p.kind for p in expected]
@@ -91,8 +91,8 @@ def test_plateaus_are_those_of_every_step_at_any_rate(rate):
 @pytest.mark.parametrize("rate", [2.0, 3.0, 10.0, 1e200])
 def test_a_run_that_diverges_says_the_same_alone_and_in_company(rate):
     es = [BASE.replace(rule=GradientDescent(rate), seed=s, stop=Stop(steps=600)) for s in range(3)]
-    for e, run in zip(es, collected(es), strict=True):
-        with pytest.raises(NumericalError, match=re.escape(run.trajectory.reason)):
+    for e, made in zip(es, collected(es), strict=True):
+        with pytest.raises(NumericalError, match=re.escape(made.trajectory.reason)):
             train(e)
 
 

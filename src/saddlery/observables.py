@@ -31,8 +31,9 @@ def observe(
 
     unit_norms: |u_i| |v_i|. alignment: largest share of the squared incoming weights in one direction, s_1^2 / sum s^2 of the
     matrix u (H, U): 1 when all units lie on one line, 0 where all are zero. singular_values: of the weights [u, v] side by side
-    (H, U + V); for units linear in u those of sum_i v_i u_i', the product. wanted: which of the three. A state that is not finite,
-    or has weights beyond 1e77, has none (NaN). Cost: a singular value decomposition and the eigenvalues of a Gram matrix a layer and state.
+    (H, U + V); for units linear in u those of sum_i v_i u_i', the product. wanted: which of the three. A state that is not
+    finite, or has weights beyond 1e77, has none (NaN). Cost: a singular value decomposition and the eigenvalues of a Gram matrix
+    a layer and state.
     """
     states = np.asarray(states, float)
     broken = np.logical_not((np.abs(states) < HUGE).all(axis=1))
