@@ -214,6 +214,14 @@ MUTATIONS = {
         lambda *a: 0.0,
         lambda: test_plateaus.test_random_speed_makes_no_plateaus_and_hides_none(1),
     ),
+    "plateaus: coarse samples are taken for random speed": (
+        plateaus._Road,
+        "_jitter",
+        lambda self, first, last: float(
+            np.sqrt(max(0.0, -np.median(self._bends[0][first : max(last - 2, first + 1)])) / 0.327)
+        ),
+        lambda: test_plateaus.test_few_samples_at_any_times_are_not_taken_for_noise("log", 120),
+    ),
     "plateaus: strength by speed, not its logarithm": (
         plateaus,
         "_strength",

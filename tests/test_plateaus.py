@@ -351,6 +351,45 @@ def test_random_speed_makes_no_plateaus_and_hides_none(freedom):
         assert kinds(find_plateaus(t, staircase(progress, *THREE))) == steps(3)
 
 
+def times(rng, grid: str, last: float, n: int) -> np.ndarray:
+    made = {
+        "even": lambda: np.linspace(0, last, n),
+        "random": lambda: np.unique(rng.uniform(0, last, n)),
+        "log": lambda: np.concatenate([[0.0], np.geomspace(1e-2, last, n - 1)]),
+    }
+    return made[grid]()
+
+
+@pytest.mark.parametrize("n", [30, 60, 120, 250])
+@pytest.mark.parametrize("grid", ["even", "random", "log"])
+def test_few_samples_at_any_times_are_not_taken_for_noise(grid, n):
+    """(a) Smooth staircases of 2 to 5 drops far apart: found are all plateaus but those beside a drop without a sample,
+    and no others."""
+    rng = np.random.default_rng(7)
+    found = seen = there = 0
+    for _ in range(40):
+        drops = rng.integers(2, 6)
+        centres, sizes = np.cumsum(rng.uniform(8, 25, drops)), rng.uniform(0.2, 1, drops)
+        t = times(rng, grid, centres[-1] + 10, n)
+        shown = kinds(find_plateaus(t, 0.3 + 0.5 * (1 - np.tanh(t[:, None] - centres)) @ sizes))
+        samples = np.count_nonzero(np.abs(t[:, None] - centres) < 2.0, axis=0)
+        found, there = found + shown.count("intermediate"), there + drops - 1
+        seen += np.count_nonzero(np.minimum(samples[1:], samples[:-1]) >= 1)
+    assert 0.98 * seen <= found <= there
+
+
+@pytest.mark.parametrize(("n", "most"), [(30, 0.2), (60, 0.05), (100, 0.02)])
+def test_random_speed_makes_few_plateaus_of_few_samples(n, most):
+    rng = np.random.default_rng(5)
+    false = total = 0
+    for _ in range(15):
+        for name in CONVEX:
+            t, progress = unsteady(rng, 10, n, int(rng.choice([1, 2, 5])))
+            false += "intermediate" in kinds(find_plateaus(t, CONVEX[name](np.minimum(progress, 10.5))))
+            total += 1
+    assert false <= most * total
+
+
 def test_more_noise_claims_fewer_plateaus():
     rng = np.random.default_rng(7)
     clean = staircase(GRID, *THREE)
