@@ -134,7 +134,29 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
     with pytest.raises(InputError, match=r"scheduler at tcp://127.0.0.1:9 does not answer within 0.5 seconds"):
         run_sweep(SMALL, tmp_path / "out", engine=Dask(options={"scheduler": "tcp://127.0.0.1:9"}))
-    assert (tmp_path / "out" / "sweep.json").exists()  # and it can be resumed
+    assert not (tmp_path / "out").exists()  # nothing was begun
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"partitions": "gpu"}, r"\[slurm\] option 'partitions' is not known; did you mean 'partition'"),
+        ({"cluster": "locale"}, r"\[slurm\] cluster 'locale' is not known; did you mean 'local'"),
+        ({"cluster": "local", "minutes": "60"}, r"\[slurm\] minutes must be a whole number of at least 1, got '60'"),
+        ({"cluster": "local", "memory_gb": -1}, r"\[slurm\] memory_gb must be a finite number above zero"),
+        ({"partition": 3}, r"\[slurm\] partition must be a text, got 3"),
+    ],
+)
+def test_bad_options_are_found_before_anything_is_written(options, words, tmp_path):
+    pytest.importorskip("submitit")
+    with pytest.raises(InputError, match=words):
+        run_sweep(SMALL, tmp_path / "out", engine=Slurm(options=options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_number_of_workers_that_is_none(tmp_path):
+    with pytest.raises(InputError, match="workers must be a whole number of at least 0"):
+        run_sweep(SMALL, tmp_path / "out", engine=Local(-1))
 
 
 def test_workers_of_other_versions_are_refused():
@@ -156,9 +178,8 @@ def test_slurm_by_the_local_executor(undisturbed, tmp_path):
 
 def test_slurm_options_and_what_is_submitted_again():
     submitit = pytest.importorskip("submitit")
-    with pytest.raises(InputError, match=r"\[slurm\] option 'partitions' is not known; did you mean 'partition'"):
-        list(Slurm(options={"partitions": "gpu"}).run([Job("sweep", "k", {})]))
-    found = cluster._parameters({"partition": "short", "minutes": 30, "memory_gb": 8}, "slurm", 100)
+    engine = Slurm(100, {"partition": "short", "minutes": 30, "memory_gb": 8})
+    found = engine._settings(engine._checked())
     assert found["slurm_partition"] == "short" and found["timeout_min"] == 30 and found["mem_gb"] == 8
     assert found["slurm_array_parallelism"] == 100
     share = cluster.Share()

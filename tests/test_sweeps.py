@@ -24,6 +24,7 @@ from saddlery.engines import Here
 from saddlery.initializations import Initialization
 from saddlery.report.sketches import sketch
 from saddlery.report.sweeps import sweep_page
+from saddlery.rules import GradientDescent
 from saddlery.sweeps import Drawn, Sweep, arrays, export, failures, index, plan, query, run_sweep, storage, work
 from saddlery.tasks import LinearTeacher
 
@@ -101,7 +102,20 @@ def test_random_fields(drawn, accept):
         ("[grid]\ninitialization.scale = []", "at least one value, got an empty list"),
         ("[grid]\ninitialization.scale = [1e-3, -1]", "grid initialization.scale = -1: .*above zero"),
         ("[grid]\ninitialization.scale = 1e-3", "grid initialization.scale must be a list of values"),
-        ("[grid]\nseed = [1, 2]", "without the seed"),
+        ("[grid]\nseed = [1, 2]", "other than the seed"),
+        ("[grid]\nwidth = [1, 2]", "the width is network.layers.0.width"),
+        ("[grid]\ninitialization.scale = [1e-3, 1e-3]", r"different values, got \[0.001\] twice; seeds = N"),
+        ('[grid]\nnetwork.layers = [["x"]]', "network.layers = "),
+        ("[grid]\nnetwork.layers.0.width = [99999999999999999999999999999999]", "below 2"),
+        ("[grid]\nrule.learning_rate = [0.1]\ninitialization.scale = [1e-3]", "grid rule.learning_rate = 0.1: "),
+        ("name = 3", "name must be a text, got 3"),
+        ("name = ['x']", "name must be a text"),
+        ("name = '../up'", "name must be of a folder, without / or #"),
+        ("imports = 3", "imports must be a list of module names, got 3"),
+        ("imports = 'json'", "imports must be a list of module names, got 'json'"),
+        ("imports = ['..x']", "imports: ..x cannot be imported"),
+        ("[random]\nfields = 3", r"\[random.fields\] must be a table, got 3"),
+        ("[random.fields]\ninitialization.scale = {uniform = [-2, -1]}", "random initialization.scale = -.*above zero"),
         ("seeds = 0", "seeds must be a whole number of at least 1"),
         ("[grids]", "key 'grids' is not known; did you mean 'grid'"),
         ("[random]\ndraws = 3", r"\[random.fields\] must be at least one field"),
@@ -187,23 +201,81 @@ def test_a_run_that_diverges_has_its_row(tmp_path):
 def test_query_catalog_and_export(done, tmp_path):
     assert len(query(done, "width >= 5 and units[2] = 1")) == 6
     assert len(query(done, f'"{SCALE}" < 1e-4 and seed = 6')) == 2
-    both = query([done, done], "seed = 6")
+    assert (
+        len(query(done, f"{SCALE} < 1e-4 and status = '{SCALE}'")) == 0
+    )  # a field as it is written elsewhere, and a text
+    assert len(query(done, f"{SCALE} < 1e-4 and seed = 6 -- and so on")) == 2
+    shutil.copytree(done, tmp_path / "copy")
+    both = query([done, tmp_path / "copy"], "seed = 6")
     assert len(both) == 8 and set(both["sweep"]) == {"small"}
-    with pytest.raises(InputError, match=r"is not a condition on the runs: .*columns are run, seed"):
-        query(done, "H >= 5")
     with pytest.raises(InputError, match="not a condition"):
         query(done, "1 = 1) UNION SELECT * FROM read_csv('/etc/passwd'")
     csv, nc, npz = (export(done, tmp_path / f"all.{ending}") for ending in ("csv", "nc", "npz"))
-    assert len(pd.read_csv(csv)) == 12
+    rows = pd.read_csv(csv)
+    assert len(rows) == 12 and rows["loss"].tolist() == index(done)["loss"].tolist()
+    assert [json.loads(cell) for cell in rows["stage_loss"]] == [list(row) for row in index(done)["stage_loss"]]
     with xr.open_dataset(nc, engine="scipy") as stored:
         np.testing.assert_array_equal(stored["loss"].values, arrays(done)["loss"].values)
+        np.testing.assert_array_equal(stored[SCALE].values, index(done)[SCALE].to_numpy())
     with np.load(npz, allow_pickle=False) as stored:
         np.testing.assert_array_equal(stored["loss"], arrays(done)["loss"].values)
+        assert stored["seed"].tolist() == index(done)["seed"].tolist() and set(stored["status"]) == {"stopped"}
     with pytest.raises(InputError, match=r"ending of an export '.mat' is not known"):
         export(done, tmp_path / "all.mat")
     with pytest.raises(InputError, match="one whole sweep"):
         export(done, tmp_path / "some.nc", "seed = 6")
-    assert len(json.loads(export(done, tmp_path / "some.json", "seed = 6").read_text())) == 4
+    some = json.loads(export(done, tmp_path / "some.JSON", "seed = 6").read_text())
+    assert [row["loss"] for row in some] == query(done, "seed = 6")["loss"].tolist() and some[0]["verdict"] is None
+    for path in (done / "sweep.json", done / "index" / "x.csv", done / "sweep.toml.csv"):
+        if path.suffix == ".csv" and path.parent == done:
+            continue
+        with pytest.raises(InputError, match="which belongs to the sweep"):
+            export(done, path)
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        ("H >= 5", "there is no column 'H'; "),
+        ("widht >= 5", "there is no column 'widht'; did you mean 'width'"),
+        ("initialization.scal < 1", "there is no column 'initialization"),
+        ('status = "stopped"', "text goes in single quotes, 'stopped'"),
+        ("width >=", r"is not a condition on the runs: .*columns are run, seed"),
+        ("width >= 5; drop table runs", "is not a condition on the runs"),
+        ("width >= 5 union select * from runs", "is not a condition on the runs"),
+        (3, "FILTER must be a text"),
+    ],
+)
+def test_filters_that_are_none(done, condition, words):
+    with pytest.raises(InputError, match=words):
+        query(done, condition)
+
+
+def test_folders_that_are_none(done, tmp_path):
+    for folders, words in (
+        ([], "at least one sweep's folder, got none"),
+        ([done, str(done) + "/."], "must be different ones, got .* twice"),
+        (done.parent / "smal", "there is no folder .*smal; did you mean .*small"),
+        (tmp_path, "not a sweep folder, there is no sweep.json in it"),
+        (done / "sweep.toml", "there is no folder"),
+    ):
+        with pytest.raises(InputError, match=words):
+            index(folders)
+
+
+def test_an_impossible_draw_is_a_row_and_leaves_the_others(tmp_path):
+    """Two values that exclude each other: a flow time shorter than a step."""
+    base = BASE.replace(rule=GradientDescent(0.05))
+    drawn = {"rule.learning_rate": Drawn("choice", (0.05, 50.0)), "stop.flow_time": Drawn("choice", (20.0, 40.0))}
+    sweep = Sweep(base, random=drawn, draws=8, seeds=2, name="drawn")
+    run_sweep(sweep, tmp_path / "out", engine=Here())
+    rows = index(tmp_path / "out")
+    too_long = rows["rule.learning_rate"] == 50.0
+    assert 0 < too_long.sum() < 16 and not failures(tmp_path / "out")
+    assert set(rows["status"][too_long]) == {"impossible"} and set(rows["status"][~too_long]) == {"stopped"}
+    assert rows["reason"][too_long].str.contains("learning_rate must be at most the run's flow time").all()
+    assert len(arrays(tmp_path / "out")["run"]) == (~too_long).sum()
+    assert "impossible" in sweep_page(tmp_path / "out")
 
 
 def test_it_opens_with_xarray_and_pandas_alone(done):
@@ -263,7 +335,7 @@ def test_a_part_without_its_index_is_done_again(done, tmp_path):
 
 def test_folders_that_are_not_this_sweep(done, tmp_path):
     other = replace(SMALL, seeds=4)
-    with pytest.raises(InputError, match="holds another sweep"):
+    with pytest.raises(InputError, match="holds another sweep, 'small', seeds = 3 there and 4 here; choose"):
         run_sweep(other, done, engine=Here(), resume=True)
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(StorageError, match="is not a sweep"):
@@ -271,7 +343,7 @@ def test_folders_that_are_not_this_sweep(done, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(done, half)
     (half / "sweep.json").unlink()
-    with pytest.raises(InputError, match=r"sweep.json is missing; copy the whole folder"):
+    with pytest.raises(InputError, match=r"a sweep without its sweep.json, copied in part"):
         index(half)
     shutil.copytree(done, tmp_path / "cut")
     part = sorted((tmp_path / "cut" / "parts").iterdir())[0]
@@ -385,7 +457,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "from 0 to 11" in capsys.readouterr().err
     assert main(["sweep", "s.toml", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "belongs to --engine dask" in capsys.readouterr().err
-    assert main(["runs", "nowhere"]) == 2 and "not a sweep folder" in capsys.readouterr().err
+    assert main(["runs", "nowhere"]) == 2 and "there is no folder nowhere" in capsys.readouterr().err
     assert main(["report", "linear", "--fields", "a,b"]) == 2 and "--fields is for" in capsys.readouterr().err
 
 

@@ -266,7 +266,8 @@ def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop) -> tuple[
             f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}",
         ),
         (stop.steps is not None and int(carry["steps"]) >= stop.steps, f"all {stop.steps} steps were taken"),
-        (True, f"flow time {stop.flow_time} was reached"),
+        (time == stop.flow_time, f"flow time {stop.flow_time} was reached"),
+        (True, f"flow time {stop.flow_time} was passed by the last step, to {time:.6g}"),
     ]
     return "stopped", next(words for true, words in met if true)
 

@@ -62,6 +62,14 @@ class Experiment:
         for layer in self.network.layers:
             whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
         require(not (self.rule.batch and self.moments), "moments", "false for a rule with a batch size", self.moments)
+        step, last = getattr(self.rule, "learning_rate", 0.0), self.stop.flow_time
+        require(
+            last is None or step <= last,
+            "learning_rate",
+            f"at most the run's flow time {last}",
+            step,
+            "or stop on steps",
+        )
 
     # ------------------------------------------------------------ what it means
     def pinned(self) -> Experiment:
@@ -267,8 +275,9 @@ def _section(table: Mapping[str, Any], name: str, maker: Any) -> Any:
 def _network(layers: Any = None, readout: bool = False, reads: str = "all", **rest: Any) -> Network:
     for key in rest:
         known(key, ("layers", "readout", "reads"), "key")
-    require(isinstance(layers, list) and len(layers) > 0, "layers", "a list of tables, [[network.layers]]", layers)
-    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers)), readout, reads)  # type: ignore[arg-type]
+    listed = isinstance(layers, list) and len(layers) > 0 and all(isinstance(entry, Mapping) for entry in layers)
+    require(listed, "layers", "a list of tables, [[network.layers]]", layers)
+    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers or ())), readout, reads)  # type: ignore[arg-type]
 
 
 def _layer(index: int, entry: dict[str, Any]) -> Layer:

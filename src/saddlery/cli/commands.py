@@ -115,11 +115,19 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
 
 
 def _of_sweep(folder: Path, place: int) -> Any:
-    """Run number `place` of a sweep, as an experiment."""
-    from ..sweeps import Sweep, read_record
+    """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
+    from ..sweeps import design_of, query
 
-    read_record(folder)
-    return Sweep.load(folder / "sweep.toml").experiment_of(place)
+    design = design_of(folder)
+    experiment = design.experiment_of(place)
+    done = query(folder, f"run = {place}")
+    for identity in done["identity"].dropna() if len(done) else ():
+        if identity != experiment.identity:
+            raise InputError(
+                f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
+                " it; use the version that sweep.json names"
+            )
+    return experiment.replace(name=f"{design.name}-run{place}")
 
 
 def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
@@ -314,6 +322,9 @@ def report(options: Namespace) -> int:
     if options.fields:
         raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
     default = folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    home, _, number = options.run.rpartition("#")
+    if (Path(home) / "sweep.json").exists():
+        default = Path(home) / f"run{number}.html"
     target = file_to_write(Path(options.out) if options.out else default)
     run, fresh = _run_of(options)
     found, complete = _certified(run, fresh)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checks import InputError, known
+from ..checks import InputError, known, require
 from .codes import DONE, NUMERICAL
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
@@ -54,22 +53,27 @@ def engine_options(options: Namespace, out: Path, slurm: Mapping[str, Any] | Non
 
 def runs(options: Namespace) -> int:
     """The runs of one or more sweeps that meet a condition."""
-    from ..sweeps import export, query
+    from ..sweeps import as_records, export, export_place, query, write_rows
 
     words = options.folders
     filtered = len(words) > 1 and not Path(words[-1]).is_dir()
     folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
     if options.seed is not None:
         raise InputError(f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out")
+    target = file_to_write(export_place(options.out)) if options.out else None
     table = query(folders, condition)
     columns = _columns(options, table)
-    if options.out:
-        target = export(folders, options.out, condition)
+    chosen: Any = table[columns]
+    if target and target.suffix.lower() in (".csv", ".json"):
+        write_rows(chosen if options.columns else table, target)
+    elif target:
+        require(not options.columns, "--columns", "left out", options.columns, "arrays are written whole")
+        export(folders, target, condition)
+    if target:
         say(f"{len(table):,} runs in {target}")
-    record = json.loads(str(table[columns].to_json(orient="records", double_precision=15)))
-    text = table[columns].head(SHOWN).to_string(index=False) if len(table) else "no run"
+    text = chosen.head(SHOWN).to_string(index=False) if len(table) else "no run"
     more = f"\n... {len(table) - SHOWN:,} more; --out FILE.csv writes all" if len(table) > SHOWN else ""
-    show(options, record, f"{text}{more}\n{len(table):,} runs")
+    show(options, as_records(chosen), f"{text}{more}\n{len(table):,} runs")
     return DONE
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..checks import InputError, SaddleryError, StorageError
+from ..checks import InputError, SaddleryError, StorageError, whole
 
 ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
 FUNCTIONS = {"sweep": "saddlery.sweeps.work:do_batch", "study": "saddlery.studies.work:measure_rows"}
@@ -86,6 +86,10 @@ class Engine(ABC):
         super().__init_subclass__(**kwargs)
         if cls.name:
             ENGINES[cls.name] = cls
+
+    def check(self) -> None:
+        """Raise InputError where no job could be done: before anything is written."""
+        whole(self.workers, "workers", 0, "0 takes what the engine finds best")
 
     @abstractmethod
     def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:

@@ -7,10 +7,9 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-from ..checks import InputError, installed, known, whole
+from ..checks import InputError, installed, known, positive, require, whole
 from ..precision import spare_programs
 from ..runs import versions
 from .base import ATTEMPTS, Done, Engine, Job, failure, perform
@@ -43,6 +42,13 @@ class Dask(Engine):
     `workers` processes of this machine is started. A worker that dies is replaced by Dask, and its jobs are done by others."""
 
     name: ClassVar[str] = "dask"
+
+    def check(self) -> None:
+        super().check()
+        distributed = _needed("distributed")
+        if self.options.get("scheduler"):
+            with self._connected(distributed)[1] as client:
+                _check_versions(client)
 
     def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
         distributed = _needed("distributed")
@@ -125,6 +131,7 @@ class Share:
     __submitit_checkpoint__ = checkpoint
 
 
+WHOLE = {"minutes": 60, "cpus": 1, "requeues": 3}  # and their defaults
 SLURM = ("cluster", "folder", "partition", "minutes", "memory_gb", "cpus", "tasks", "account", "requeues")
 
 
@@ -136,46 +143,57 @@ class Slurm(Engine):
 
     name: ClassVar[str] = "slurm"
 
+    def check(self) -> None:
+        super().check()
+        self._executor()
+
     def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
-        submitit = _needed("submitit")
-        for key in self.options:
-            known(key, SLURM, "[slurm] option")
-        options = dict(self.options)
-        cluster = known(options.get("cluster", "slurm"), ("slurm", "local"), "[slurm] cluster")
         shares = [list(jobs[k :: self._tasks(jobs)]) for k in range(self._tasks(jobs))]
+        tasks = self._executor().map_array(Share(), [[job.to_json() for job in share] for share in shares])
+        yield from _collected(tasks, shares)
+
+    def _executor(self) -> Any:
+        submitit = _needed("submitit")
+        options = self._checked()
         try:
             executor = submitit.AutoExecutor(
-                folder=str(Path(options.get("folder", "slurm"))),
-                cluster=cluster,
-                slurm_max_num_timeout=options.get("requeues", 3),
+                folder=str(options["folder"]), cluster=options["cluster"], slurm_max_num_timeout=options["requeues"]
             )
         except (RuntimeError, OSError) as error:
             raise InputError(f"Slurm cannot be reached from here ({error}); run this where sbatch works") from None
-        executor.update_parameters(**_parameters(options, cluster, self.workers))
-        tasks = executor.map_array(Share(), [[job.to_json() for job in share] for share in shares])
-        yield from _collected(tasks, shares)
+        executor.update_parameters(**self._settings(options))
+        return executor
+
+    def _checked(self) -> dict[str, Any]:
+        """The options, those left out at their defaults."""
+        for key in self.options:
+            known(key, SLURM, "[slurm] option")
+        options = {"cluster": "slurm", "folder": "slurm", **WHOLE, "memory_gb": 4, **self.options}
+        known(options["cluster"], ("slurm", "local"), "[slurm] cluster")
+        for name in WHOLE:
+            whole(options[name], f"[slurm] {name}", 0 if name == "requeues" else 1)
+        positive(options["memory_gb"], "[slurm] memory_gb")
+        for name in ("partition", "account"):
+            require(isinstance(options.get(name, ""), str), f"[slurm] {name}", "a text", options.get(name))
+        return options
+
+    def _settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = {
+            "name": "saddlery",
+            "timeout_min": options["minutes"],
+            "mem_gb": options["memory_gb"],
+            "cpus_per_task": options["cpus"],
+        }
+        if options["cluster"] == "slurm":
+            found |= {f"slurm_{name}": options[name] for name in ("partition", "account") if name in options}
+            found |= {"slurm_array_parallelism": self.workers} if self.workers else {}
+        return found
 
     def _tasks(self, jobs: Sequence[Job]) -> int:
         usual = self.workers or (
             64 if self.options.get("cluster", "slurm") == "slurm" else len(os.sched_getaffinity(0))
         )
         return min(len(jobs), whole(self.options.get("tasks", usual), "[slurm] tasks"))
-
-
-def _parameters(options: Mapping[str, Any], cluster: str, workers: int) -> dict[str, Any]:
-    found = {
-        "name": "saddlery",
-        "timeout_min": options.get("minutes", 60),
-        "mem_gb": options.get("memory_gb", 4),
-        "cpus_per_task": options.get("cpus", 1),
-    }
-    if cluster == "slurm":
-        for name in ("partition", "account"):
-            if name in options:
-                found[f"slurm_{name}"] = options[name]
-        if workers:
-            found["slurm_array_parallelism"] = workers
-    return found
 
 
 def _collected(tasks: Sequence[Any], shares: Sequence[Sequence[Job]]) -> Iterator[Done]:

@@ -177,13 +177,15 @@ def run_study(
             return run_study(study, full=full, folder=nowhere, engine=engine, progress=progress)
     from .work import kept_row
 
+    where = engine or Here()
+    where.check()
     design = list(study.design(study.full if full else study.quick))
     left = [k for k, (_, experiment) in enumerate(design) if kept_row(folder, experiment) is None]
     arguments = {"folder": str(folder), "study": study.name}
     places = {f"{study.name}-{k}": k for k in left}
     jobs = [Job("study", key, {**arguments, "experiment": design[k][1].to_toml()}) for key, k in places.items()]
     errors: dict[int, str] = {}
-    for count, done in enumerate((engine or Here()).run(jobs) if jobs else (), 1):
+    for count, done in enumerate(where.run(jobs) if jobs else (), 1):
         place = places[done.job.key]
         if done.error:
             errors[place] = done.error

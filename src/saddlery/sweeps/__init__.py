@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .design import Drawn, Sweep
+from .reading import arrays, as_records, export, export_place, index, query, write_rows
 from .running import Finished, Plan, plan, run_sweep
-from .storage import arrays, export, failures, index, kept, query, read_record
+from .storage import design_of, failures, kept, read_record
 
 __all__ = [
     "Drawn",
@@ -12,7 +13,10 @@ __all__ = [
     "Plan",
     "Sweep",
     "arrays",
+    "as_records",
+    "design_of",
     "export",
+    "export_place",
     "failures",
     "index",
     "kept",
@@ -20,4 +24,5 @@ __all__ = [
     "query",
     "read_record",
     "run_sweep",
+    "write_rows",
 ]

@@ -17,6 +17,7 @@ import tomli_w
 from ..changes import changed
 from ..checks import InputError, Words, flag, known, real, require, whole
 from ..experiments import Experiment, find, from_table, made_from_toml, text_of
+from ..records import plain
 
 KEYS = (
     "name",
@@ -34,6 +35,7 @@ KEYS = (
 )
 MEASURES = ("certificates", "predictions", "observables")
 BATCH = 64  # runs of one unit of work: what is lost when a process dies
+TRIED = 8  # draws of which one must be possible
 WAYS = ("uniform", "log_uniform", "integers", "choice")
 
 
@@ -104,31 +106,51 @@ class Sweep:
     slurm: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        made = isinstance(self.experiment, Experiment)
+        require(made, "experiment", "an Experiment", self.experiment, "such as Experiment.named('linear')")
+        for name in ("name", "description"):
+            require(isinstance(getattr(self, name), str), name, "a text", getattr(self, name))
+        plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\#\0\n")
+        require(plain, "name", "of a folder, without / or #", self.name)
         for name in ("seeds", "draws", "batch"):
             whole(getattr(self, name), name)
         whole(self.first_seed, "first_seed", 0)
         whole(self.chunk, "chunk", 0, "0 takes what fits the cache")
         whole(self.draw_seed, "seed of the random design", 0)
+        for name in ("measure", "imports"):
+            values = getattr(self, name)
+            listed = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
+            require(listed, name, "a list of names", values)
+            object.__setattr__(self, name, tuple(values))
         for name in self.measure:
             known(name, MEASURES, "measure")
         require(bool(self.random) or self.draws == 1, "draws", "left out where nothing is random", self.draws)
         both = sorted(set(self.grid) & set(self.random))
         require(not both, "a field", "in the grid or random, not both", both)
-        for path, values in self.grid.items():
-            require(len(values) > 0, f"grid {path}", "at least one value", Words("an empty list"))
-            require(path != "seed", "grid", "without the seed", path, "give seeds and first_seed")
+        object.__setattr__(self, "grid", {path: _listed(path, values) for path, values in self.grid.items()})
+        for path, drawn in self.random.items():
+            require(
+                isinstance(drawn, Drawn), f"random {path}", "a Drawn", drawn, "such as Drawn('uniform', (0.0, 1.0))"
+            )
+        for path in self.fields:
+            require(path != "seed", "a field", "other than the seed", path, "give seeds and first_seed")
+            require(path != "width", "a field", "a dotted path", path, "the width is network.layers.0.width")
         self._try()
 
     def _try(self) -> None:
-        """Every value of every field makes an experiment by itself, beside the first values of the others."""
-        first = {path: values[0] for path, values in self.grid.items()} | self._drawn(0)
-        table = self.experiment.table()
+        """Every value of every field of the grid makes an experiment beside the first values of the others, and so does one of
+        the first draws."""
+        table, first = self.experiment.table(), {path: values[0] for path, values in self.grid.items()}
+        _made(table, first, f"grid {_blamed(table, first)}")
         for path, values in self.grid.items():
-            for value in values:
+            for value in values[1:]:
                 _made(table, {**first, path: value}, f"grid {path} = {value!r}: ")
-        for path in self.random:
-            changed(table, {path: first[path]}, "random ")
-        _made(table, first, "")
+        for k in range(min(self.draws, TRIED)):
+            drawn = self._drawn(k)
+            if not _fails(table, {**first, **drawn}):
+                return
+        drawn = self._drawn(0)
+        _made(table, {**first, **drawn}, f"random {_blamed(table, drawn)}")
 
     def __len__(self) -> int:
         """How many runs."""
@@ -161,13 +183,18 @@ class Sweep:
         """The experiment of the run of a number."""
         return _made(self.experiment.table(), self.point(number), "").replace(seed=self.seed(number))
 
-    def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment]:
-        """The experiments of many runs; those that differ in the seed only are made once."""
+    def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment | str]:
+        """The experiments of many runs, or why there is none, such as two values that exclude each other; those that differ in
+        the seed only are made once."""
         table = self.experiment.table()
         for _, same in itertools.groupby(numbers, key=lambda number: number // self.seeds):
             first, *rest = same
-            made = _made(table, self.point(first), "")
-            yield from (made.replace(seed=self.seed(number)) for number in (first, *rest))
+            try:
+                made = _made(table, self.point(first), "")
+            except InputError as error:
+                yield from (str(error) for _ in (first, *rest))
+            else:
+                yield from (made.replace(seed=self.seed(number)) for number in (first, *rest))
 
     def batches(self) -> range:
         """The numbers of the batches."""
@@ -229,6 +256,33 @@ class Sweep:
         return f"Sweep {self.name!r}: {len(self):,} runs of {self.experiment.name!r} over {fields}, id {self.identity}"
 
 
+def _fails(table: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    try:
+        _made(table, values, "")
+    except InputError:
+        return True
+    return False
+
+
+def _blamed(table: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+    """Of changes that make no experiment together: the one without which the others do."""
+    for path in values:
+        others = {other: value for other, value in values.items() if other != path}
+        if _fails(table, values) and not _fails(table, others):
+            return f"{path} = {values[path]!r}: "
+    return ""
+
+
+def _listed(path: str, values: Any) -> tuple[Any, ...]:
+    """The values of a field of the grid, as a file would hold them."""
+    require(isinstance(values, (list, tuple, np.ndarray)), f"grid {path}", "a list of values", values)
+    found = tuple(plain(value) for value in values)
+    require(len(found) > 0, f"grid {path}", "at least one value", Words("an empty list"))
+    twice = [value for k, value in enumerate(found) if value in found[:k]]
+    require(not twice, f"grid {path}", "different values", Words(f"{twice[:1]} twice"), "seeds = N repeats a point")
+    return found
+
+
 def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Experiment:
     new = changed(table, values, label or "")
     try:
@@ -242,7 +296,10 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     for key in table:
         known(key, KEYS, "key")
     require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
-    for name in table.get("imports", ()):
+    imports = table.get("imports", [])
+    listed = isinstance(imports, list) and all(isinstance(name, str) for name in imports)
+    require(listed, "imports", "a list of module names", imports)
+    for name in imports:
         _import(name)
     given = table["experiment"]
     if isinstance(given, str):
@@ -264,20 +321,19 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
         experiment,
         grid={path: _values(path, values) for path, values in _flat(table.get("grid", {}))},
         measure=tuple(name for name in MEASURES if measure.get(name)),
-        imports=tuple(table.get("imports", ())),
+        imports=tuple(imports),
         slurm=dict(table.get("slurm", {})),
         **_random(table.get("random", {})),
         **plain,
     )
 
 
-def _import(name: object) -> None:
+def _import(name: str) -> None:
     import importlib
 
-    require(isinstance(name, str), "imports", "a list of module names", name)
     try:
-        importlib.import_module(str(name))
-    except ImportError as error:
+        importlib.import_module(name)
+    except (ImportError, TypeError, ValueError) as error:
         raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
 
 
@@ -301,8 +357,9 @@ def _random(table: Mapping[str, Any]) -> dict[str, Any]:
         known(key, ("draws", "seed", "fields"), "key of [random]")
     if not table:
         return {}
-    found = {}
-    for path, values in _flat(table.get("fields", {})):
+    fields, found = table.get("fields", {}), {}
+    require(isinstance(fields, Mapping), "[random.fields]", "a table", fields)
+    for path, values in _flat(fields):
         parent, _, way = path.rpartition(".")
         require(
             bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}"

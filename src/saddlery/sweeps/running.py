@@ -96,7 +96,8 @@ def run_sweep(
         raise InputError(
             f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant"
         )
-    target = Path(folder)
+    chosen, begin, target = engine or Local(), time.perf_counter(), Path(folder)
+    chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
     jobs = [
@@ -104,7 +105,6 @@ def run_sweep(
         for k in left
     ]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
-    chosen, begin = engine or Local(), time.perf_counter()
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():
         batch = int(done.job.arguments["batch"])
@@ -213,8 +213,8 @@ def plan(sweep: Sweep, progress: Progress | None = None) -> Plan:
     programs, seconds, first, sizes, data, reasons = set(), [], [], [], [], []
     for done, point in enumerate(picked):
         numbers = range(point * sweep.seeds, point * sweep.seeds + min(sweep.seeds, 8))
-        experiments = list(sweep.experiments(numbers))
         try:
+            experiments = [sweep.experiment_of(number) for number in numbers]
             with precision_context(experiments[0].precision):
                 ready = prepare(experiments[0])
                 key = program_of(ready)

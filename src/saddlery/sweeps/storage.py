@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import InputError, StorageError, installed, known, require
+from ..checks import InputError, StorageError, installed, nearest, require
 from ..runs import versions
 from ..store import placed, storage_errors, write_text
 from .design import Sweep
@@ -50,16 +51,10 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
     if (target / "sweep.json").exists():
-        record = read_record(target)
-        frozen = Sweep.load(target / "sweep.toml")
-        if frozen.identity != record["identity"]:
-            raise InputError(f"{target}/sweep.toml is not the design this folder was made for; restore it")
-        pinned = sweep.pinned()
+        frozen, pinned = design_of(target), sweep.pinned()
         if pinned.identity != frozen.identity:
-            raise InputError(
-                f"{target} holds another sweep ({record['name']!r}, id {record['identity']}, not {pinned.identity});"
-                " choose another --out"
-            )
+            differs = "".join(f", {words}" for words in differences(frozen.table(), pinned.table())[:3])
+            raise InputError(f"{target} holds another sweep, {frozen.name!r}{differs}; choose another --out")
         require(
             resume,
             f"{target}",
@@ -92,6 +87,24 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     return frozen
 
 
+def design_of(folder: str | Path) -> Sweep:
+    """The frozen design of a sweep's folder. Raises InputError where it is no sweep, or its design was changed."""
+    record = read_record(folder)
+    frozen = Sweep.load(Path(folder) / "sweep.toml")
+    if frozen.identity != record["identity"]:
+        raise InputError(f"{folder}/sweep.toml is not the design this folder was made for; restore it")
+    return frozen
+
+
+def differences(there: Any, here: Any, path: str = "") -> list[str]:
+    """In words, where two tables of designs differ in what determines results."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        keys = [key for key in {**there, **here} if key not in ("name", "description", "slurm")]
+        inner = (differences(there.get(k), here.get(k), f"{path}.{k}" if path else k) for k in keys)
+        return list(itertools.chain.from_iterable(inner))
+    return [] if there == here else [f"{path} = {there!r} there and {here!r} here"]
+
+
 def git_state() -> dict[str, object] | None:
     """The commit of the folder one works in, and whether it has changes; None where git is not used."""
     ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout
@@ -106,10 +119,8 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "sweep.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(
-            f"{folder}: not a sweep folder, sweep.json is missing; copy the whole folder, or start anew"
-        ) from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(_no_record(Path(folder))) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: damaged ({error}); copy the folder again") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
@@ -120,6 +131,17 @@ def read_record(folder: str | Path) -> dict[str, Any]:
             " install the matching saddlery"
         )
     return record
+
+
+def _no_record(folder: Path) -> str:
+    if not folder.is_dir():
+        beside = nearest(folder.name, [path.name for path in folder.parent.glob("*/")])
+        return f"there is no folder {folder}" + (
+            f"; did you mean {folder.parent / beside}?" if beside else "; check the path"
+        )
+    if any((folder / name).is_dir() for name in FOLDERS):
+        return f"{folder}: a sweep without its sweep.json, copied in part; copy it again, sweep.json and sweep.toml with it"
+    return f"{folder}: not a sweep folder, there is no sweep.json in it; name a folder that saddlery sweep wrote"
 
 
 # --------------------------------------------------------------------- batches
@@ -138,12 +160,12 @@ def kept(folder: str | Path) -> int:
     if not (Path(folder) / "sweep.json").exists():
         return 0
     record = read_record(folder)
-    done = [int(path.name.partition("-")[0]) for path in _finished(folder, "index")]
+    done = [int(path.name.partition("-")[0]) for path in finished(folder, "index")]
     last = -(-record["runs"] // record["batch"]) - 1
     return sum(record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done)
 
 
-def _finished(folder: str | Path, kind: str) -> list[Path]:
+def finished(folder: str | Path, kind: str) -> list[Path]:
     """The whole files of a kind, in order; those a killed process was still writing begin with a dot."""
     return sorted(path for path in Path(folder, kind).glob("[0-9]*") if not path.name.startswith("."))
 
@@ -188,112 +210,4 @@ def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def failures(folder: str | Path) -> list[dict[str, Any]]:
     """The batches that could not be done."""
-    return [json.loads(path.read_text()) for path in _finished(folder, "failed")]
-
-
-# --------------------------------------------------------------------- reading
-def index(folders: str | Path | Sequence[str | Path]) -> pd.DataFrame:
-    """One row a finished run of one sweep, or of many (column `folder`)."""
-    installed(PACKAGES, "reading a sweep", "sweeps")
-    import pandas as pd
-
-    given = [folders] if isinstance(folders, (str, Path)) else list(folders)
-    tables = []
-    for folder in given:
-        record = read_record(folder)
-        for path in _finished(folder, "index"):
-            tables.append(_rows(path).assign(folder=str(folder), sweep=record["name"]))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-
-
-def _rows(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:
-        raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
-
-
-def query(folders: str | Path | Sequence[str | Path], condition: str = "") -> pd.DataFrame:
-    """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within this process.
-
-    Lists count from one: "width >= 100 and units[2] = 2". Raises InputError with DuckDB's words where the condition is none.
-    """
-    import duckdb
-
-    table = index(folders)
-    if not condition.strip() or table.empty:
-        return table
-    connection = duckdb.connect(config={"enable_external_access": "false"})
-    try:
-        connection.register("runs", table)
-        return connection.execute(f"SELECT * FROM runs WHERE {condition}").df()
-    except duckdb.Error as error:
-        words = str(error).splitlines()[0]
-        columns = ", ".join(table.columns)
-        raise InputError(
-            f"FILTER {condition!r} is not a condition on the runs: {words}; the columns are {columns}"
-        ) from None
-    finally:
-        connection.close()
-
-
-def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
-    """The labelled arrays of one batch, or of all that are done, one after the other along `run`."""
-    installed(PACKAGES, "reading a sweep", "sweeps")
-    import xarray as xr
-
-    record = read_record(folder)
-    pattern = "[0-9]*.zarr.zip" if batch is None else f"{batch_name(record['identity'], batch)}.zarr.zip"
-    names = {path.name.removesuffix(".parquet") for path in _finished(folder, "index")}
-    paths = [p for p in sorted(Path(folder, "parts").glob(pattern)) if p.name.removesuffix(".zarr.zip") in names]
-    require(bool(paths), f"{folder}", "a sweep with finished runs", "none" if batch is None else f"no batch {batch}")
-    parts = [_read_zarr(path) for path in paths]
-    most = {dim: max(part.sizes.get(dim, 0) for part in parts) for part in parts for dim in part.sizes if dim != "run"}
-    return parts[0] if len(parts) == 1 else xr.concat([_padded(part, most) for part in parts], "run")
-
-
-def _padded(part: xr.Dataset, most: Mapping[Any, int]) -> xr.Dataset:
-    """A part as large as the largest: NaN, or -1 where numbers are whole, beyond its own."""
-    missing = {dim: (0, most[dim] - size) for dim, size in part.sizes.items() if most.get(dim, 0) > size}
-    if not missing:
-        return part
-    fill = {name: -1 if values.dtype.kind == "i" else float("nan") for name, values in part.data_vars.items()}
-    return part.pad(missing, constant_values=fill)
-
-
-def _read_zarr(path: Path) -> xr.Dataset:
-    import xarray as xr
-    from zarr.storage import ZipStore
-
-    try:
-        store = ZipStore(path, mode="r")
-        with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
-            return dataset.load()
-    except Exception as error:
-        raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
-
-
-def export(folders: str | Path | Sequence[str | Path], target: str | Path, condition: str = "") -> Path:
-    """The rows of the runs that meet a condition (see `query`) as .csv or .json; the arrays of one whole sweep as .nc (netCDF) or
-    .npz. Raises InputError for another ending, and where arrays are asked of a part."""
-    import numpy as np
-
-    path, given = Path(target), [folders] if isinstance(folders, (str, Path)) else list(folders)
-    ending = known(path.suffix, (".csv", ".json", ".nc", ".npz"), "ending of an export")
-    if ending in (".nc", ".npz") and (condition or len(given) > 1):
-        raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
-    with placed(path) as staging:
-        if ending == ".csv":
-            query(given, condition).to_csv(staging, index=False)
-        elif ending == ".json":
-            query(given, condition).to_json(staging, orient="records", indent=1, double_precision=15)
-        elif ending == ".nc":
-            arrays(given[0]).to_netcdf(staging, engine="scipy")
-        else:
-            data = arrays(given[0])
-            kept: dict[str, Any] = {str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biuf"}
-            with open(staging, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **kept)
-    return path
+    return [json.loads(path.read_text()) for path in finished(folder, "failed")]

@@ -35,21 +35,31 @@ def do_batch(folder: str, batch: int, progress: Callable[[float, str], None] | N
     numbers = sweep.numbers(batch)
     rows: dict[int, Row] = {}
     curves: dict[int, dict[str, np.ndarray]] = {}
-    watch = "observables" in sweep.measure
-    for k, found in train_many(list(sweep.experiments(numbers)), chunk=sweep.chunk or None, observables=watch):
-        number = numbers[k]
-        fields = {"run": number, "seed": sweep.seed(number), **{p: _cell(v) for p, v in sweep.point(number).items()}}
-        if isinstance(found, Failure):
-            rows[k] = {**fields, **described(found.experiment), "status": "impossible", "reason": found.reason}
+    made: dict[int, Experiment] = {}
+    for number, found in zip(numbers, sweep.experiments(numbers), strict=True):
+        if isinstance(found, Experiment):
+            made[number] = found
         else:
-            measured, curves[k] = measure(found, sweep.measure)
-            rows[k] = {**fields, **described(found.experiment), **measured}
+            rows[number] = {"experiment": sweep.experiment.name, "status": "impossible", "reason": found}
+    places, watch = list(made), "observables" in sweep.measure
+    for k, found in train_many(list(made.values()), chunk=sweep.chunk or None, observables=watch):
+        number = places[k]
+        if isinstance(found, Failure):
+            rows[number] = {**described(found.experiment), "status": "impossible", "reason": found.reason}
+        else:
+            measured, curves[number] = measure(found, sweep.measure)
+            rows[number] = {**described(found.experiment), **measured}
         if progress is not None:
             progress(len(rows) / len(numbers), f"run {number}")
-    table = pd.DataFrame([{**dict.fromkeys(COLUMNS), **rows[k]} for k in sorted(rows)])
-    arrays = _labelled([numbers[k] for k in sorted(curves)], [curves[k] for k in sorted(curves)])
+    table = pd.DataFrame([{**dict.fromkeys(COLUMNS), **_fields(sweep, n), **rows[n]} for n in sorted(rows)])
+    arrays = _labelled(sorted(curves), [curves[n] for n in sorted(curves)])
     write_batch(Path(folder), batch_name(sweep.identity, batch), arrays, table.astype(TYPES))
     return len(numbers)
+
+
+def _fields(sweep: Sweep, number: int) -> Row:
+    point = sweep.point(number)
+    return {"run": number, "seed": sweep.seed(number), **{path: _cell(value) for path, value in point.items()}}
 
 
 def _cell(value: Any) -> Any:
@@ -168,7 +178,7 @@ ATTRIBUTES = {
 TYPES = {
     "run": "int64",
     "seed": "int64",
-    "width": "int64",
+    "width": "Int64",
     "loss": "float64",
     "flow_time": "float64",
     "steps": "Int64",
