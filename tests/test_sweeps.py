@@ -15,6 +15,8 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
+from scipy.stats import t as student
 
 from saddlery import Experiment, stages, train
 from saddlery.checks import InputError, StorageError
@@ -22,6 +24,7 @@ from saddlery.cli import main
 from saddlery.driver import Stop
 from saddlery.engines import Here
 from saddlery.initializations import Initialization
+from saddlery.report.quantities import QUANTITIES, Quantity, estimate, quantities
 from saddlery.report.sketches import sketch
 from saddlery.report.sweeps import sweep_page
 from saddlery.rules import GradientDescent
@@ -249,6 +252,45 @@ def test_query_catalog_and_export(done, tmp_path):
 def test_filters_that_are_none(done, condition, words):
     with pytest.raises(InputError, match=words):
         query(done, condition)
+
+
+SHARE = Quantity("share", lambda row: row["x"], high=1.0, share=True)
+
+
+def test_intervals_are_over_seeds():
+    """(c) Runs of one seed do not count as several: Student's interval of the seeds' means, or exact where a seed has one run."""
+    rng = np.random.default_rng(3)
+    seeds = np.repeat(np.arange(6), 50)
+    values = rng.normal(size=6)[seeds] + 0.01 * rng.normal(size=300)  # the noise is of the seeds
+    found = estimate(Quantity("x", lambda row: row["x"], low=-np.inf), values, seeds)
+    means = values.reshape(6, 50).mean(axis=1)
+    low, high = student.interval(0.95, 5, means.mean(), means.std(ddof=1) / np.sqrt(6))
+    assert found[:3] == pytest.approx((means.mean(), low, high)) and found.runs == 300
+    hits = np.array([1.0, 1, 1, 0])
+    exact = estimate(SHARE, hits, np.arange(4))
+    assert (exact.low, exact.high) == pytest.approx(tuple(binomtest(3, 4).proportion_ci(0.95, "exact")))
+    assert estimate(SHARE, np.ones(4), np.arange(4))[1:3] == pytest.approx((0.025**0.25, 1.0))
+    twice = estimate(SHARE, np.tile(hits, 2), np.tile(np.arange(4), 2))
+    assert 0.0 <= twice.low < twice.mean == 0.75 < twice.high <= 1.0
+    one = estimate(SHARE, hits, np.zeros(4))
+    assert one.mean == 0.75 and np.isnan(one.low) and np.isnan(one.high)
+    assert estimate(SHARE, np.full(2, np.nan), np.arange(2)).runs == 0
+
+
+def test_what_a_page_says_of_a_run(done):
+    """(d) By the run trained again."""
+    table = index(done)
+    row = table[table["run"] == 5].to_dict("records")[0]
+    found = stages(train(SMALL.experiment_of(5)))
+    shown = {q.title: q.of(row) for q in quantities(table)}
+    assert shown["number of plateaus"] == len(found)
+    assert shown["length of the initial plateau (flow time)"] == pytest.approx(found[0].end - found[0].start, rel=1e-4)
+    assert shown["length of the first plateau between (flow time)"] == pytest.approx(
+        found[1].end - found[1].start, rel=1e-3
+    )
+    assert shown["share of runs that failed"] == 0
+    assert "largest distance to a certified fixed point" not in shown  # none was asked for
+    assert Quantity("", QUANTITIES[7].of).of({**row, "status": "impossible"}) is None
 
 
 def test_folders_that_are_none(done, tmp_path):

@@ -8,27 +8,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..records import number
-from .axes import INK, new_axes
+from .axes import new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+DARK, LIGHT = "#101010", "#fefefe"  # on the map's own colours, which a page leaves as they are in the dark
 MOST = 12  # values a side that are written into their cells
 
 
 def heat_map(
     means: np.ndarray,
-    halves: np.ndarray,
-    counts: np.ndarray,
+    intervals: np.ndarray,
     columns: Sequence[Any],
     rows: Sequence[Any],
     labels: tuple[str, str, str],
     axes: Axes | None = None,
 ) -> Axes:
-    """Means (R, C) of a quantity as colours and, where there are few, numbers with half their 95% intervals.
+    """Means (R, C) of a quantity as colours and, where there are few, numbers with their intervals (R, C, 2) where those are
+    finite.
 
-    counts (R, C): finite values behind each. columns, rows: the values of the two fields. labels: of the columns, the rows and
-    the quantity. Cells without a value stay empty.
+    columns, rows: the values of the two fields. labels: of the columns, the rows and the quantity. Cells without a value stay
+    empty.
     """
     axes = new_axes(axes, (1.1 * len(columns) + 2.0, 0.55 * len(rows) + 1.4))
     shown = axes.imshow(np.ma.masked_invalid(means), aspect="auto", cmap="viridis", origin="lower")
@@ -38,12 +39,13 @@ def heat_map(
     axes.set_ylabel(labels[1])
     assert axes.figure is not None
     bar = axes.figure.colorbar(shown, ax=axes)
-    bar.set_label(labels[2])
+    bar.set_label(labels[2], fontsize=7)
     if len(columns) <= MOST and len(rows) <= MOST:
-        low, high = (float(f(means[np.isfinite(means)])) if np.isfinite(means).any() else 0.0 for f in (np.min, np.max))
-        for r, c in np.argwhere(counts > 0):
-            bright = means[r, c] > 0.6 * high + 0.4 * low
-            spread = f"\n±{number(halves[r, c], 2)}" if np.isfinite(halves[r, c]) and counts[r, c] > 1 else ""
+        for r, c in np.argwhere(np.isfinite(means)):
+            low, high = intervals[r, c]
+            spread = f"\n{number(low, 2)} to {number(high, 2)}" if np.isfinite(low + high) and low < high else ""
+            red, green, blue, _ = shown.cmap(shown.norm(means[r, c]))
+            bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
             words = f"{number(means[r, c], 3)}{spread}"
-            axes.text(c, r, words, ha="center", va="center", fontsize=7, color=INK if bright else "white")
+            axes.text(c, r, words, ha="center", va="center", fontsize=7, color=DARK if bright else LIGHT)
     return axes

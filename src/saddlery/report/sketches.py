@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,19 +32,22 @@ def curves(folder: str | Path, runs: Iterable[int]) -> dict[int, Curve]:
 
 
 def card(row: Mapping[Any, Any], fields: Sequence[str], curve: Curve | None, command: str) -> str:
-    """The run of a row of the index: its fields, a sketch of its loss with the plateaus shaded, and how to see it whole."""
+    """The run of a row of the index: its fields, a sketch of its loss with the plateaus shaded, and the command that
+    shows it whole, if there is one."""
     where = ", ".join(f"{name} = {escaped(row[name])}" for name in ("seed", *fields))
     plateaus = stages_of(row)
+    verdicts = row["verdict"] if plateaus and not (row["verdict"] is None or np.isscalar(row["verdict"])) else ()
     lines = "".join(
         f"<br>{escaped(kind)}: {escaped(units)} unit{'' if units == 1 else 's'}, loss {escaped(float(loss))},"
-        f" {escaped(float(start))} to {escaped(float(end))}"
-        for kind, start, end, units, loss in plateaus
+        f" {escaped(float(start))} to {escaped(float(end))}{f', {escaped(verdict)}' if verdict else ''}"
+        for (kind, start, end, units, loss), verdict in itertools.zip_longest(plateaus, verdicts)
     )
+    again = f"<p class=small><code>{escaped(command)}</code></p>" if command else ""
     picture = "" if curve is None else sketch(*curve, [(start, end) for _, start, end, _, _ in plateaus])
     return (
         f'<article class=card id="run-{row["run"]}"><h4>Run {row["run"]} <small>{escaped(row["status"])}</small></h4>'
         f"<p class=small>{where}</p>{picture}<p class=small>{escaped(row['reason'])}{lines}</p>"
-        f"<p class=small><code>{escaped(command)}</code></p></article>"
+        f"{again}</article>"
     )
 
 

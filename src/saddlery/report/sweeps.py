@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ import numpy as np
 
 from .. import plots
 from ..checks import InputError, known
-from ..studies.base import interval_of_mean, interval_of_share
+from ..records import number
 from ..sweeps import failures, index, read_record
 from .figures import figure
 from .pages import page
-from .sketches import card, curves, stages_of
+from .quantities import Quantity, estimate, quantities
+from .sketches import card, curves
 from .tables import Linked, escaped, grid
 
 if TYPE_CHECKING:
@@ -24,37 +25,8 @@ if TYPE_CHECKING:
 
 SIZE = (4.4, 3.0)  # inches
 LISTED = 500  # runs in the table
-CELLS = 4000  # of one heat map
-
-
-def quantities(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What is shown of every run (R,), NaN where a run has none: title -> values."""
-    plateaus = [stages_of(row) for row in table.to_dict("records")]
-    found = {
-        "number of plateaus": table["stages"].astype(float).to_numpy(),
-        "plateaus between two drops": table["intermediate"].astype(float).to_numpy(),
-        "length of the first plateau (flow time)": np.array([_first_length(p) for p in plateaus]),
-        "effective units at the end": np.array([_last_units(p) for p in plateaus]),
-        "effective units of the first plateau between": np.array([_first_between(p) for p in plateaus]),
-        "log10 of the last loss": np.log10(np.maximum(table["loss"].astype(float).to_numpy(), 1e-300)),
-        "share of runs that failed": (table["status"] != "stopped").astype(float).to_numpy(),
-    }
-    if bool(table["predicted"].notna().any()):
-        found["share of runs as predicted"] = table["predicted"].astype("float").to_numpy()
-        found["largest error of a predicted jump"] = table["jump_error"].astype(float).to_numpy()
-    return found
-
-
-def _first_length(plateaus: Sequence[tuple[Any, ...]]) -> float:
-    return float(plateaus[0][2] - plateaus[0][1]) if plateaus else np.nan
-
-
-def _last_units(plateaus: Sequence[tuple[Any, ...]]) -> float:
-    return float(plateaus[-1][3]) if plateaus else np.nan
-
-
-def _first_between(plateaus: Sequence[tuple[Any, ...]]) -> float:
-    return next((float(units) for kind, _, _, units, _ in plateaus if kind == "intermediate"), np.nan)
+MANY = 24  # values of a field beyond which it is drawn as a continuum
+DECADES = 30.0  # between the least and the largest, beyond which its axis is logarithmic
 
 
 def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
@@ -76,7 +48,7 @@ def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
         f"<header><p class=small>saddlery: report of a sweep</p><h1>{escaped(record['name'])}</h1>"
         f"<p class=lead>{len(table):,} of {record['runs']:,} runs, over {escaped(', '.join(varied) or 'seeds')}.</p></header>"
     )
-    failed = "".join(map(_failure, failures(folder)))
+    failed = "".join(map(_failure, failures(folder))) + _impossible(table)
     shown = quantities(table)
     sections = "".join(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
     toml = html.escape((Path(folder) / "sweep.toml").read_text(encoding="utf-8"))
@@ -92,57 +64,92 @@ def _failure(entry: dict[str, Any]) -> str:
     return f'<p class="note" role="note">Runs {first} to {last} failed: {escaped(entry["error"])}</p>'
 
 
-def _section(table: pd.DataFrame, shown: Mapping[str, np.ndarray], pair: Sequence[str], k: int) -> str:
-    pictures = []
-    for j, (title, values) in enumerate(shown.items()):
-        if not np.isfinite(values).any():
+def _impossible(table: pd.DataFrame) -> str:
+    rows = [row for row in table.to_dict("records") if row["status"] == "impossible"]
+    if not rows:
+        return ""
+    return (
+        f'<p class="note" role="note">{len(rows):,} of the runs are impossible and left out of the maps, such as run'
+        f" {rows[0]['run']}: {escaped(rows[0]['reason'])}</p>"
+    )
+
+
+def _section(table: pd.DataFrame, shown: Sequence[Quantity], pair: Sequence[str], k: int) -> str:
+    pictures, same = [], []
+    scattered = any(_continuous(table, name) for name in pair)
+    means = "a point a run" if scattered else "mean over seeds and all other fields, and its 95% interval over seeds"
+    for j, quantity in enumerate(shown):
+        values = quantity.values(table)
+        there = values[np.isfinite(values)]
+        if np.ptp(there) == 0:
+            same.append(f"{quantity.title}: {number(there[0])}")
             continue
-        caption = f"{title[0].upper()}{title[1:]}: mean over seeds and all other fields, and half its 95% interval."
-        draw = lambda axes, title=title, values=values: _draw(table, pair, title, values, axes)
+        title = f"{quantity.title[0].upper()}{quantity.title[1:]}"
+        caption = f"{title}: {means}."
+        draw = lambda axes, quantity=quantity, values=values: _draw(table, pair, quantity, values, axes)
         pictures.append(figure(draw, f"map-{k}-{j}", caption, SIZE, shown=True))
     heading = " and ".join(pair) or "seeds"
-    return f'<section class="run"><h2>{escaped(heading)}</h2><div class=curves>{"".join(pictures)}</div></section>'
+    constant = f"<p class=small>The same in every run that has one: {escaped('; '.join(same))}.</p>" if same else ""
+    return f'<section class="run"><h2>{escaped(heading)}</h2>{constant}<div class=curves>{"".join(pictures)}</div></section>'
 
 
-def _draw(table: pd.DataFrame, pair: Sequence[str], title: str, values: np.ndarray, axes: Any) -> None:
-    if len(pair) == 2:
+def _draw(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: np.ndarray, axes: Any) -> None:
+    seeds = table["seed"].to_numpy()
+    if any(_continuous(table, name) for name in pair):
+        _scatter(table, pair, quantity, values, axes)
+    elif len(pair) == 2:
         columns, rows = (sorted(table[name].unique()) for name in pair)
-        if len(columns) * len(rows) <= CELLS:
-            shape = (len(rows), len(columns))
-            means, halves, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape, int)
-            x, y = table[pair[0]].to_numpy(), table[pair[1]].to_numpy()
-            for r, c in itertools.product(range(len(rows)), range(len(columns))):
-                means[r, c], halves[r, c], counts[r, c] = _mean(values[(x == columns[c]) & (y == rows[r])], title)
-            plots.heat_map(means, halves, counts, columns, rows, (pair[0], pair[1], title), axes)
-            return
-        axes.scatter(table[pair[0]], table[pair[1]], c=values, s=6)
-        axes.set_xlabel(pair[0])
-        axes.set_ylabel(pair[1])
-        return
-    name = pair[0] if pair else "seed"
-    places = sorted(table[name].unique())
-    found = np.array([_mean(values[(table[name] == place).to_numpy()], title)[:2] for place in places])
-    axes.errorbar(range(len(places)), found[:, 0], np.nan_to_num(found[:, 1]), fmt="o", capsize=3)
-    axes.set_xticks(range(len(places)), [str(place) for place in places], rotation=30)
-    axes.set_xlabel(name)
-    axes.set_ylabel(title)
+        x, y = table[pair[0]].to_numpy(), table[pair[1]].to_numpy()
+        chosen = [[(x == column) & (y == row) for column in columns] for row in rows]
+        found = np.array([[estimate(quantity, values[at], seeds[at]) for at in line] for line in chosen])
+        plots.heat_map(found[..., 0], found[..., 1:3], columns, rows, (pair[0], pair[1], quantity.title), axes)
+    else:
+        name = pair[0] if pair else "seed"
+        column, places = table[name].to_numpy(), sorted(table[name].unique())
+        found = np.array([estimate(quantity, values[column == p], seeds[column == p]) for p in places])
+        spread = np.nan_to_num(np.abs(found[:, 1:3] - found[:, :1])).T
+        axes.errorbar(range(len(places)), found[:, 0], spread, fmt="o", capsize=3)
+        axes.set_xticks(range(len(places)), [number(place, 3) for place in places], rotation=30)
+        axes.set_xlabel(name)
+        axes.set_ylabel(quantity.title)
 
 
-def _mean(values: np.ndarray, title: str) -> tuple[float, float, int]:
-    """(mean, half its 95% interval, how many) of the finite values; exact where they are a share."""
-    finite = values[np.isfinite(values)]
-    if not len(finite):
-        return np.nan, np.nan, 0
-    shares = title.startswith("share")
-    low, high = interval_of_share(int(finite.sum()), len(finite)) if shares else interval_of_mean(finite)
-    return float(finite.mean()), float(max(finite.mean() - low, high - finite.mean())), len(finite)
+def _continuous(table: pd.DataFrame, name: str) -> bool:
+    """Whether a field has so many values that each is one of a continuum."""
+    return table[name].dtype.kind in "if" and len(table[name].unique()) > MANY
+
+
+def _scatter(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: np.ndarray, axes: Any) -> None:
+    """A point a run: in colour over two continuous fields, else against the one, the values of the other in colour."""
+    along = [name for name in pair if _continuous(table, name)]
+    if len(along) == 2:
+        points = axes.scatter(table[along[0]], table[along[1]], c=values, s=8)
+        axes.figure.colorbar(points, ax=axes).set_label(quantity.title, fontsize=7)
+        axes.set_ylabel(along[1])
+    else:
+        for name, value in [
+            (other, v) for other in pair if other not in along for v in sorted(table[other].unique())
+        ] or [("", 0)]:
+            at = (table[name] == value).to_numpy() if name else slice(None)
+            axes.scatter(
+                table[along[0]].to_numpy()[at], values[at], s=8, label=f"{name.rpartition('.')[2]} {number(value, 3)}"
+            )
+        if len(pair) == 2:
+            axes.legend(fontsize=7, frameon=False)
+        axes.set_ylabel(quantity.title)
+    axes.set_xlabel(along[0])
+    for name, scale in zip(along, (axes.set_xscale, axes.set_yscale), strict=False):
+        low, high = np.min(table[name].to_numpy()), np.max(table[name].to_numpy())
+        if low > 0 and high > DECADES * low:
+            scale("log")
 
 
 def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> str:
     """A row a run, which leads to its card."""
     rows = table.sort_values("run").head(LISTED).to_dict("records")
     drawn = curves(folder, [row["run"] for row in rows if row["status"] != "impossible"])
-    cards = [card(row, varied, drawn.get(row["run"]), f"saddlery report '{folder}#{row['run']}'") for row in rows]
+    command = lambda row: f"saddlery report '{folder}#{row['run']}'" if row["status"] == "stopped" else ""
+    cards = [card(row, varied, drawn.get(row["run"]), command(row)) for row in rows]
     columns = ("run", "seed", *varied, "status", "units", "loss")
     cells = [
         [Linked(f"#run-{row['run']}", row["run"]), *(row[c] for c in columns[1:-2]), _units(row["units"]), row["loss"]]
