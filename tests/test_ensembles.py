@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from saddlery import Experiment, ensembles, loop, train
@@ -16,6 +18,7 @@ from saddlery.ensembles import Failure, chunk_size, train_many
 from saddlery.initializations import Initialization
 from saddlery.plateaus import find_plateaus
 from saddlery.rules import Adam, AlternatingFlow, GradientDescent, Momentum, Muon, SignDescent, SpectralDescent
+from saddlery.rules.descent import Descent
 from saddlery.runs import prepare
 from saddlery.tasks import LinearTeacher
 
@@ -163,6 +166,37 @@ def test_rates_share_one_program(rules):
         assert run_.experiment.rule == e.rule
         ends.append(run_.final_loss)
     assert len(set(ends)) == len(ends)
+
+
+@dataclasses.dataclass(frozen=True)
+class Capped(Descent):
+    """A rule of one's own that asks its learning rate in Python, where a number that JAX computes with has no answer."""
+
+    def transformation(self):
+        return optax.sgd(min(self.learning_rate, 0.02))
+
+
+def test_a_rule_of_ones_own_may_use_its_learning_rate_in_any_way():
+    es = [BASE.replace(rule=Capped(rate), stop=Stop(steps=300)) for rate in (0.01, 0.04)]
+    slow, capped = collected(es)
+    plain = train(BASE.replace(rule=GradientDescent(0.02), stop=Stop(steps=300)))
+    np.testing.assert_allclose(capped.trajectory.states[-1], plain.trajectory.states[-1], rtol=1e-9)
+    assert slow.final_loss > capped.final_loss and capped.trajectory.flow_time[-1] == pytest.approx(12.0)
+
+
+def test_runs_of_very_different_lengths_do_not_wait_for_each_other(monkeypatch):
+    steps = []
+    real = ensembles.driver.run_chunk
+
+    def watched(*args, **options):
+        steps.append([stop.flow_time / rule.learning_rate for rule, stop in zip(args[3], args[4], strict=True)])
+        return real(*args, **options)
+
+    monkeypatch.setattr(ensembles.driver, "run_chunk", watched)
+    rates = (0.02, 0.5, 0.021, 0.45, 0.1)
+    found = collected([BASE.replace(rule=GradientDescent(rate)) for rate in rates])
+    assert [run.experiment.rule.learning_rate for run in found] == list(rates)
+    assert sorted(map(len, steps)) == [1, 2, 2] and all(max(chunk) < 2 * min(chunk) for chunk in steps)
 
 
 def test_rules_of_several_programs_are_not_one_chunk():

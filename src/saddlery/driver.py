@@ -197,12 +197,18 @@ def run_chunk(
     return [member.trajectory() for member in runs]
 
 
+def expected(stop: Stop, rule: Rule) -> float:
+    """The steps of a run, as far as they are known beforehand (else infinite)."""
+    flow_time, steps = (math.inf if limit is None else limit for limit in (stop.flow_time, stop.steps))
+    return rule.length(flow_time, steps)
+
+
 def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
     infinite = [stop.flow_time, stop.steps]
     lower = [stop.loss, stop.gradient_norm]
     values = [math.inf if v is None else v for v in infinite] + [-math.inf if v is None else v for v in lower]
     ends = dict(zip(("flow_time", "steps", "loss", "gradient_norm"), map(jnp.asarray, map(float, values)), strict=True))
-    pace = rule.pace(*(math.inf if limit is None else limit for limit in infinite))
+    pace = rule.pace(expected(stop, rule))
     numbers = {name: jnp.asarray(float(value)) for name, value in rule.values.items()}
     return ends | {"pace": jnp.asarray(pace, jnp.int32), "numbers": numbers}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -63,7 +64,7 @@ def train_many(
         try:
             with precision_context(experiment.precision):
                 ready = prepare(experiment)
-                key = program_of(ready)
+                key = (program_of(ready), _scale(driver.expected(experiment.stop, ready.rule)))
         except SaddleryError as error:
             yield k, Failure(experiment, str(error))
             continue
@@ -74,6 +75,11 @@ def train_many(
             yield from _trained(waiting.pop(key), observables, progress)
     for members in waiting.values():
         yield from _trained(members, observables, progress)
+
+
+def _scale(steps: float) -> int:
+    """Of how many steps, to a factor of two: a chunk takes as long as its longest run."""
+    return round(math.log2(steps)) if 0 < steps < math.inf else 0
 
 
 def chunk_size(ready: Prepared) -> int:

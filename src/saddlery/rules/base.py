@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
@@ -71,7 +72,7 @@ class Rule(ABC):
     rotation of the weights, so that units linear in u may be trained in their span (see `spans`). together: how many runs are
     stepped side by side at most; 1 where a step takes one of several ways by its state, since side by side all would take all
     of them. numbers: fields that enter a step as plain numbers, such as the learning rate: rules that differ in those alone share
-    one compiled program.
+    one compiled program, in which JAX, not Python, computes with them.
     """
 
     kind: ClassVar[str] = ""
@@ -104,7 +105,7 @@ class Rule(ABC):
     @property
     def program(self) -> Rule:
         """The rule that stands for all those that share a compiled program."""
-        return self.given(dict.fromkeys(self.numbers, 0.0))
+        return self.given(dict.fromkeys(self.values, 0.0))
 
     def observe(self, walker: Walker) -> Mapping[str, Array]:
         """What a record should keep of the rule's own state, beside the weights."""
@@ -134,8 +135,12 @@ class Rule(ABC):
         walker, kept = self.advance(walker, gradient, draw(0), horizon)
         return walker, jnp.asarray(kept, jnp.int32)
 
-    def pace(self, flow_time: float, steps: float) -> int:
-        """The most steps between two looks at a run that ends after so much flow time or so many steps."""
+    def length(self, flow_time: float, steps: float) -> float:
+        """The steps of a run that ends after so much flow time or so many steps; infinite where nobody knows beforehand."""
+        return math.inf
+
+    def pace(self, length: float) -> int:
+        """The most steps between two looks at a run of so many."""
         return 1
 
     def options(self) -> dict[str, Any]:

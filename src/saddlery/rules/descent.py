@@ -19,11 +19,20 @@ PACE, LOOKS = 16, 500  # steps between two looks at most; looks at a run at leas
 
 @dataclass(frozen=True)
 class Descent(Rule):
-    """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon."""
+    """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon.
+
+    A rule with an update of its own (`transformation`, `on_matrices`) has those `numbers` that it names itself: none, if it names
+    none, so that it may use its learning rate in any way.
+    """
 
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     learning_rate: float = 1e-2
     batch: int = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if {"transformation", "on_matrices"} & set(vars(cls)) and "numbers" not in vars(cls):
+            cls.numbers = ()
 
     def __post_init__(self) -> None:
         positive(self.learning_rate, "learning_rate")
@@ -67,9 +76,12 @@ class Descent(Rule):
         theta, optimizer, slope = jax.lax.fori_loop(0, longest, one, state)
         return self._arrived(walker, theta, optimizer, slope, first + count, horizon), count
 
-    def pace(self, flow_time: float, steps: float) -> int:
+    def length(self, flow_time: float, steps: float) -> float:
+        return min(steps, flow_time / self.learning_rate)
+
+    def pace(self, length: float) -> int:
         """Sixteen, or fewer where a run is so short that it would be looked at less than five hundred times."""
-        return int(min(PACE, max(1, min(steps, flow_time / self.learning_rate) // LOOKS)))
+        return int(min(PACE, max(1, length // LOOKS)))
 
     def _step(self, theta: Array, optimizer: Any, gradient: Gradient, key: Array) -> tuple[Array, Any, Array]:
         slope = gradient(theta, key)
@@ -134,6 +146,7 @@ class SignDescent(Descent):
     """theta <- theta - eta sign(g), each weight at the same pace; sign(0) = 0."""
 
     kind: ClassVar[str] = "sign"
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     learning_rate: float = 1e-3
 
     def transformation(self) -> optax.GradientTransformation:
@@ -145,6 +158,7 @@ class NormalisedDescent(Descent):
     """theta <- theta - eta g / |g|, the 2-norm over all weights, so that a step has length eta."""
 
     kind: ClassVar[str] = "normalised"
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     rotates: ClassVar[bool] = True
     learning_rate: float = 1e-3
 

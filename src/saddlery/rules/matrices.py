@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,7 +24,7 @@ class MatrixDescent(Descent):
     learning_rate: float = 1e-3
 
     def bound(self, parts: Parts) -> Rule:
-        return _Bound(self.learning_rate, self.batch, self.given({"learning_rate": 0.0}), tuple(parts.matrices))
+        return _Bound(self.learning_rate, self.batch, self, tuple(parts.matrices))
 
     def transformation(self) -> optax.GradientTransformation:
         raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first")
@@ -36,15 +36,25 @@ class MatrixDescent(Descent):
 
 @dataclass(frozen=True)
 class _Bound(Descent):
-    """rule: what it does, but for its learning rate, which is this one's."""
+    """A rule, and the matrices it is told; its numbers are the rule's."""
 
-    rule: Rule | None = None
+    rule: MatrixDescent | None = None
     matrices: tuple[Matrices, ...] = ()
 
+    @property
+    def values(self) -> dict[str, float]:
+        assert self.rule is not None
+        return self.rule.values
+
+    def given(self, values: Mapping[str, Any]) -> Rule:
+        assert self.rule is not None
+        rule = self.rule.given(values)
+        rate = {"learning_rate": values["learning_rate"]} if "learning_rate" in values else {}
+        return super().given({**rate, "rule": rule})
+
     def transformation(self) -> optax.GradientTransformation:
-        rule = self.rule and self.rule.given(self.values)
-        assert isinstance(rule, MatrixDescent)
-        inner = rule.on_matrices()
+        assert self.rule is not None
+        inner = self.rule.on_matrices()
         take = lambda theta: tuple(m.take(theta) for m in self.matrices)
 
         def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
@@ -65,6 +75,7 @@ class SchattenDescent(MatrixDescent):
     """
 
     kind: ClassVar[str] = "schatten"
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     p: float = 4.0
 
     def __post_init__(self) -> None:
@@ -85,6 +96,7 @@ class SpectralDescent(MatrixDescent):
     """
 
     kind: ClassVar[str] = "spectral"
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     cutoff: float = 1e-12
 
     def __post_init__(self) -> None:
@@ -106,6 +118,7 @@ class Muon(MatrixDescent):
     """
 
     kind: ClassVar[str] = "muon"
+    numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
     momentum: float = 0.95
     steps: int = 5
 
