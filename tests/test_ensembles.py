@@ -11,16 +11,18 @@ import numpy as np
 import optax
 import pytest
 
-from saddlery import Experiment, ensembles, loop, train
+from saddlery import Experiment, Layer, Network, ensembles, loop, train
 from saddlery.checks import InputError, NumericalError
 from saddlery.driver import Stop, run, run_chunk
 from saddlery.ensembles import Failure, chunk_size, train_many
 from saddlery.initializations import Initialization
+from saddlery.observables import _places
 from saddlery.plateaus import find_plateaus
 from saddlery.rules import Adam, AlternatingFlow, GradientDescent, Momentum, Muon, SignDescent, SpectralDescent
 from saddlery.rules.descent import Descent
 from saddlery.runs import prepare
 from saddlery.tasks import LinearTeacher
+from saddlery.units import dense
 
 BASE = Experiment.named("linear").replace(stop=Stop(flow_time=12.0))
 
@@ -229,3 +231,9 @@ def test_a_chunk_of_shared_samples_is_that_of_copies():
     alone = run(f.function, f.samples, thetas[1], made[0].rule, stops[1])
     np.testing.assert_allclose(shared[1].states[-1], apart[1].states[-1], rtol=1e-10)
     np.testing.assert_allclose(shared[1].states[-1], alone.states[-1], rtol=1e-6)
+
+
+def test_observables_know_where_weights_lie_in_large_networks():
+    """(a) Beyond 2^24 weights, where float32 no longer counts them."""
+    (((incoming, _), (outgoing, _)),) = _places(Network((Layer(dense("linear"), 9_000_000),)), (1,), 1)
+    assert (incoming, outgoing) == (slice(0, 9_000_000), slice(9_000_000, 18_000_000))

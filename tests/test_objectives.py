@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from saddlery import Experiment
 from saddlery.checks import InputError
 from saddlery.driver import Stop, run
 from saddlery.losses import LOSSES, loss_named
@@ -327,3 +328,12 @@ def test_cross_entropy_never_uses_moments():
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_list_of_numbers_will_do():
+    subject = Experiment.named("linear").objective()
+    theta = np.linspace(-1, 1, subject.size)
+    for function in (subject.loss, subject.gradient, subject.predictions):
+        np.testing.assert_array_equal(function(theta.tolist()), function(theta))
+    with pytest.raises(InputError, match="theta must be a list of numbers, got 'all'"):
+        subject.loss("all")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from planted import random_fixed_point
-from saddlery import units
+from saddlery import Experiment, units
 from saddlery.checks import InputError
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
@@ -141,3 +141,10 @@ def test_units_that_a_residual_layer_adds_to_are_kept():
         reduce(subject, theta, widths=(1, 1, 1))
     with pytest.raises(InputError, match="width of layer 0 must be the 3 units"):
         embed(subject.network, subject.params(theta), 6)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_a_state_that_is_not_finite_is_refused(wrong):
+    subject = Experiment.named("linear").objective()
+    with pytest.raises(InputError, match="theta must be finite"):
+        reduce(subject, np.full(subject.size, wrong))

@@ -11,13 +11,14 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .checks import InputError, Words, finite, require
+from .checks import InputError, Words, finite, numbers, require
 from .losses import LOSSES, Loss
 from .networks import Network, Params, Shape, UnitWeights, WeightMatrices, unflatten, unit_weights, weight_matrices
 from .precision import in_float64, precision_context
@@ -121,6 +122,11 @@ _squared_gaps = jax.jit(
 )
 
 
+def _array(theta: Any) -> Any:
+    """A list of numbers as an array; arrays, JAX's own too, as they are."""
+    return theta if hasattr(theta, "shape") else numbers(theta, "theta")
+
+
 @dataclass(frozen=True, eq=False)
 class Objective:
     """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers, with its derivatives.
@@ -166,19 +172,19 @@ class Objective:
 
     def loss(self, theta: Vector) -> Float[Array, ""]:
         """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
-        return _loss(self.function, theta, self.samples)
+        return _loss(self.function, _array(theta), self.samples)
 
     def gradient(self, theta: Vector) -> Float[Array, " P"]:
         """dL/dtheta of the mean loss; cost: three passes over the samples."""
-        return _gradient(self.function, theta, self.samples)
+        return _gradient(self.function, _array(theta), self.samples)
 
     def hessian_vector(self, theta: Vector, d: Vector) -> Float[Array, " P"]:
         """(d^2 L / d theta^2) d without forming the Hessian; cost: about two gradients."""
-        return _hessian_vector(self.function, theta, d, self.samples)
+        return _hessian_vector(self.function, _array(theta), _array(d), self.samples)
 
     def predictions(self, theta: Vector) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
-        return _predictions(self.function, theta, self.samples[0])
+        return _predictions(self.function, _array(theta), self.samples[0])
 
     def with_network(self, network: Network) -> Objective:
         """The same data read by a network of other widths, its units of the same kinds."""

@@ -101,6 +101,8 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
         return run, False
     folder, mark, place = options.run.rpartition("#")
     if mark and place.isdecimal():
+        if options.seed is not None:
+            raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
         return _trained(_of_sweep(Path(folder), int(place))), True
     if Path(options.run).is_file() and not options.run.endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")

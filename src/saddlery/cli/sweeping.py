@@ -92,6 +92,8 @@ def sweep_report(options: Namespace) -> int:
     from ..store import write_text
 
     folder = Path(options.run)
+    if options.seed is not None:
+        raise InputError(f"{folder} is a sweep, with seeds of its own; leave --seed out")
     target = file_to_write(Path(options.out) if options.out else folder / "report.html")
     fields = [name.strip() for name in options.fields.split(",")] if options.fields else None
     write_text(target, sweep_page(folder, fields))

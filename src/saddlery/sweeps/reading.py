@@ -99,6 +99,8 @@ def _no_condition(condition: str, words: str, columns: Sequence[str]) -> str:
     if f'"{name}"' in condition and not difflib.get_close_matches(name, columns, cutoff=0.8):
         return f"FILTER {condition!r}: there is no column {name!r}; text goes in single quotes, '{name}'"
     guess = nearest(name, columns)
+    if condition.strip() == name and not guess:
+        return f"FILTER {condition!r}: there is no such folder and no such column; a filter reads like 'width >= 20'"
     hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(columns)}"
     return f"FILTER {condition!r}: there is no column {name!r}; {hint}"
 

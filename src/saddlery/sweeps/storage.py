@@ -24,6 +24,7 @@ import itertools
 import json
 import subprocess
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -150,9 +151,9 @@ def batch_name(sweep_identity: str, batch: int) -> str:
 
 
 def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
-    """Whether a batch is finished: its index and its part are there."""
+    """Whether a batch is finished: its index is there, and its part, whole to its last bytes."""
     name = batch_name(sweep.identity, batch)
-    return (folder / "index" / f"{name}.parquet").exists() and (folder / "parts" / f"{name}.zarr.zip").exists()
+    return (folder / "index" / f"{name}.parquet").exists() and zipfile.is_zipfile(folder / "parts" / f"{name}.zarr.zip")
 
 
 def kept(folder: str | Path) -> int:

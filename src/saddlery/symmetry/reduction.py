@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from ..checks import positive, require
+from ..checks import finite, numbers, positive, require
 from ..networks import Network, Params, flatten
 from ..objectives import Objective
 from ..precision import in_float64
@@ -74,8 +74,8 @@ def reduce(
 
     Units that a residual layer adds to are all kept.
 
-    Raises InputError for a state of the wrong size. Cost: a pass of the wide network over the samples for every width tried,
-    after the first four at a time.
+    Raises InputError for a state of the wrong size or one that is not finite. Cost: a pass of the wide network over the samples
+    for every width tried, after the first four at a time.
 
     Example
     -------
@@ -85,7 +85,7 @@ def reduce(
     >>> reduce(objective, 0 * experiment.initial_state()).widths
     (0,)
     """
-    theta = np.asarray(theta, dtype=float)
+    theta = finite(numbers(theta, "theta"), "theta")
     positive(tolerance, "tolerance")
     network, params = objective.network, objective.params(theta)
     if widths is not None:
@@ -169,7 +169,7 @@ def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
     """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of sum_i v_i u_i'."""
     q, s, rt = np.linalg.svd(v.T @ u, full_matrices=False)
     root, more = np.sqrt(s[:, None]), len(u) - len(s)  # beyond the rank units are zero
-    every = np.pad(root * rt, ((0, max(more, 0)), (0, 0))), np.pad(root * q.T, ((0, max(more, 0)), (0, 0)))
+    every = [np.pad(root * side, ((0, max(more, 0)), (0, 0))) for side in (rt, q.T)]
     return lambda count: (every[0][:count], every[1][:count])
 
 
