@@ -102,8 +102,8 @@ def uphill(gradient, key):
     return diffrax.ODETerm(lambda _, theta, __: 0.99 * -gradient(theta, key))
 
 
-def one_step_late(self, walker, gradient, key, horizon, real=descent.Descent.advance):
-    moved, kept = real(self, walker, gradient, key, horizon)
+def one_step_late(self, walker, gradient, *rest, real=descent.Descent.stride):
+    moved, kept = real(self, walker, gradient, *rest)
     return moved._replace(theta=moved.theta - 1e-3 * self.learning_rate * walker.gradient), kept
 
 
@@ -215,7 +215,7 @@ MUTATIONS = {
         lambda: test_tasks.test_singular_values_as_asked((1.0, 0.4), 2, 2, True),
     ),
     "flow: one percent slow": (flow, "_descent_field", uphill, lambda: test_rules.test_exponential_decay("tsit5")),
-    "descent: a little momentum": (descent.Descent, "advance", one_step_late, test_rules.test_gradient_descent),
+    "descent: a little momentum": (descent.Descent, "stride", one_step_late, test_rules.test_gradient_descent),
     "stop: loss compared with twice the limit": (
         loop,
         "finished",

@@ -32,26 +32,29 @@ def observe(
     unit_norms: |u_i| |v_i|. alignment: largest share of the squared incoming weights in one direction, s_1^2 / sum s^2 of the
     matrix u (H, U): 1 when all units lie on one line, 0 where all are zero. singular_values: of the weights [u, v] side by side
     (H, U + V); for units linear in u those of sum_i v_i u_i', the product. wanted: which of the three. A state that is not
-    finite, or has weights beyond 1e77, has none (NaN). Cost: a singular value decomposition and the eigenvalues of a Gram matrix
-    a layer and state.
+    finite has none (NaN), one with weights beyond 1e77 its alignment only. Cost: a singular value decomposition and the
+    eigenvalues of a Gram matrix a layer and state.
     """
     states = np.asarray(states, float)
-    broken = np.logical_not((np.abs(states) < HUGE).all(axis=1))
-    states = np.where(broken[:, None], 0.0, states) if broken.any() else states
+    broken = np.logical_not(np.isfinite(states).all(axis=1))
+    huge = np.logical_not((np.abs(states) < HUGE).all(axis=1))
+    directions = np.where(broken[:, None], 0.0, states) if broken.any() else states
+    states = np.where(huge[:, None], 0.0, states) if huge.any() else states
     found: dict[str, np.ndarray] = {}
     for k, (layer, sides) in enumerate(zip(network.layers, _places(network, shape, outputs), strict=True)):
         u, v = (states[:, where].reshape(len(states), *shape) for where, shape in sides)
         if "unit_norms" in wanted:
             found[f"unit_norms_{k}"] = _lengths(u) * _lengths(v)
         if "alignment" in wanted:
-            found[f"alignment_{k}"] = alignment(u)
+            where, size = sides[0]
+            found[f"alignment_{k}"] = alignment(directions[:, where].reshape(len(states), *size))
         if "singular_values" in wanted:
             linear = layer.unit.symmetry.linear
             name = f"product_singular_values_{k}" if linear else f"singular_values_{k}"
             matrix = v.swapaxes(1, 2) @ u if linear else np.concatenate([u, v], axis=2)
             found[name] = np.linalg.svd(matrix, compute_uv=False)[:, :SHOWN]
-    for values in found.values():
-        values[broken] = np.nan
+    for name, values in found.items():
+        values[broken if name.startswith("alignment") else huge] = np.nan
     return found
 
 

@@ -50,8 +50,9 @@ class Descent(Rule):
         )
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
-        moved, optimizer, slope = self._step(walker.theta, walker.inner["optimizer"], gradient, key)
-        return self._arrived(walker, moved, optimizer, slope, walker.inner["steps"] + 1, horizon), jnp.array(True)
+        one = jnp.ones((), jnp.int32)
+        moved, count = self.stride(walker, gradient, lambda _: key, horizon, one, one)
+        return moved, count > 0
 
     def stride(
         self,
@@ -62,7 +63,7 @@ class Descent(Rule):
         most: Array,
         longest: Array,
     ) -> tuple[Walker, Array]:
-        """The steps that `most` calls of `advance` take, but none beyond the horizon; the clock is set once."""
+        """`most` steps, but none beyond the horizon; the clock is set once."""
         first = walker.inner["steps"]
         last = jnp.ceil(horizon / self.learning_rate * (1 - 8 * jnp.finfo(walker.time.dtype).eps))
         count = jnp.clip(last - first, 0, most).astype(jnp.int32)
