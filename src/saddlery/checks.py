@@ -114,8 +114,9 @@ def finite(array: np.ndarray, argument: str) -> np.ndarray:
     values = np.asarray(array)
     require(values.size > 0, argument, "a non-empty array", Words(f"shape {values.shape}"))
     require(values.dtype.kind in "fiub", argument, "an array of real numbers", Words(f"dtype {values.dtype}"))
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
+    fit = np.isfinite(values)
+    if not fit.all():
+        bad = np.argwhere(~fit)
         where = tuple(int(k) for k in bad[0])
         raise InputError(
             f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} such entries in all;"

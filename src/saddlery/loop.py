@@ -193,8 +193,8 @@ def _way(carry: dict, step: Array, change: Array, resolution: Array) -> Array:
 
 
 def _power_of_two(most: Array) -> Array:
-    """The largest one that is not larger."""
-    return jnp.exp2(jnp.floor(jnp.log2(most))).astype(jnp.int32)
+    """The largest one that is not larger, of most >= 1; by its bits, since compiled exp2 and log2 round."""
+    return jnp.left_shift(jnp.int32(1), 31 - jax.lax.clz(most.astype(jnp.int32)))
 
 
 def _where(condition: Array, yes: dict, no: dict) -> dict:

@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -148,7 +148,7 @@ class Network:
 
     def count(self, inputs: Shape, outputs: int) -> int:
         """The number of parameters P."""
-        return sum(math.prod(s) for s in jax.tree.leaves(self.shapes(inputs, outputs), is_leaf=_is_shape))
+        return _layout(self, tuple(inputs), outputs).size
 
     def _dimension(self, k: int, shape: Shape, outputs: int) -> int:
         layer = self.layers[k]
@@ -279,7 +279,7 @@ def mix(features: Float[Array, "H ..."], v: Float[Array, "H ... O"], mixed: int)
 # ---------------------------------------------------------------- flat vectors
 def flatten(params: Params) -> Float[np.ndarray, " P"]:
     """All parameters as one float64 NumPy vector: layer by layer, "readout", "u", "v" within a layer."""
-    return np.concatenate([np.asarray(leaf, dtype=float).ravel() for leaf in jax.tree.leaves(params)])
+    return np.concatenate([np.asarray(entry[name], dtype=float).ravel() for entry in params for name in sorted(entry)])
 
 
 @dataclass(frozen=True)
@@ -362,11 +362,26 @@ def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
 
 def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:
     """The inverse of `flatten`; keeps the vector's precision."""
-    shapes = jax.tree.leaves(network.shapes(inputs, outputs), is_leaf=_is_shape)
-    sizes = [math.prod(s) for s in shapes]
-    if vector.shape != (sum(sizes),):
-        raise InputError(f"the state must have {sum(sizes)} parameters for this network, got shape {vector.shape}")
-    offsets = np.cumsum([0, *sizes])
-    leaves = [vector[a:b].reshape(s) for a, b, s in zip(offsets[:-1], offsets[1:], shapes, strict=True)]
-    structure = jax.tree.structure(network.shapes(inputs, outputs), is_leaf=_is_shape)
-    return jax.tree.unflatten(structure, leaves)
+    layout = _layout(network, tuple(inputs), outputs)
+    if vector.shape != (layout.size,):
+        raise InputError(f"the state must have {layout.size} parameters for this network, got shape {vector.shape}")
+    return tuple({name: vector[a:b].reshape(shape) for name, a, b, shape in entry} for entry in layout.entries)
+
+
+class _Layout(NamedTuple):
+    """size: P. entries: a layer's (name, from, to, shape) of all its arrays in the flat vector."""
+
+    size: int
+    entries: tuple[tuple[tuple[str, int, int, Shape], ...], ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def _layout(network: Network, inputs: Shape, outputs: int) -> _Layout:
+    entries, start = [], 0
+    for shapes in network.shapes(inputs, outputs):
+        entry = []
+        for name in sorted(shapes):
+            entry.append((name, start, start + math.prod(shapes[name]), shapes[name]))
+            start = entry[-1][2]
+        entries.append(tuple(entry))
+    return _Layout(start, tuple(entries))

@@ -13,6 +13,7 @@ from .networks import Network, Shape, unflatten
 from .precision import precision_context
 
 SHOWN = 12  # singular values kept
+SMALL, TINY = 1e-200, np.finfo(float).tiny  # a sum of squares whose rounding would underflow; the least positive number
 HUGE = np.finfo(float).max ** 0.25  # a weight whose products overflow
 
 Observable = Literal["unit_norms", "alignment", "singular_values"]
@@ -36,8 +37,7 @@ def observe(
     eigenvalues of a Gram matrix a layer and state.
     """
     states = np.asarray(states, float)
-    broken = np.logical_not(np.isfinite(states).all(axis=1))
-    huge = np.logical_not((np.abs(states) < HUGE).all(axis=1))
+    broken, huge = _unfit(states)
     directions = np.where(broken[:, None], 0.0, states) if broken.any() else states
     states = np.where(huge[:, None], 0.0, states) if huge.any() else states
     found: dict[str, np.ndarray] = {}
@@ -58,13 +58,28 @@ def observe(
     return found
 
 
+def _unfit(states: Float[np.ndarray, "T P"]) -> tuple[np.ndarray, np.ndarray]:
+    """Which states (T) are not finite, and which of them or of the others hold weights that overflow."""
+    if np.vdot(states, states) < HUGE**2:  # one pass tells of nearly all runs that every weight is below
+        return np.zeros(len(states), bool), np.zeros(len(states), bool)
+    largest = np.abs(states).max(axis=1, initial=0.0)  # NaN where a weight is
+    return ~np.isfinite(largest), ~(largest < HUGE)
+
+
 def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
     """s_1^2 / sum s^2 of each matrix; the largest eigenvalue of a Gram matrix is as exact as s_1."""
-    u = u / np.maximum(np.abs(u).max(axis=(1, 2), initial=0.0), np.finfo(float).tiny)[:, None, None]
-    across = u.swapaxes(1, 2)
-    gram = u @ across if u.shape[1] < u.shape[2] else across @ u
-    total = np.trace(gram, axis1=1, axis2=2)
+    gram, total = _gram(u)
+    if not np.all((total > SMALL) & (total < 1 / SMALL)):  # squares that underflow or overflow
+        gram, total = _gram(u / np.maximum(np.abs(u).max(axis=(1, 2), initial=0.0), TINY)[:, None, None])
     return np.linalg.eigvalsh(gram)[:, -1] / np.where(total > 0, total, 1.0)
+
+
+def _gram(u: Float[np.ndarray, "T H U"]) -> tuple[Float[np.ndarray, "T N N"], Float[np.ndarray, " T"]]:
+    """The Gram matrices on the shorter side and their traces."""
+    across = u.swapaxes(1, 2)
+    with np.errstate(over="ignore", invalid="ignore"):
+        gram = u @ across if u.shape[1] < u.shape[2] else across @ u
+        return gram, np.trace(gram, axis1=1, axis2=2)
 
 
 def _lengths(rows: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, "T H"]:

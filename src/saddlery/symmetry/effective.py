@@ -12,6 +12,8 @@ from ..units import Unit
 from .embedding import Side, unit_rows
 from .reduction import Reduction, reduce, sides
 
+BLOCK = 64  # rows compared with all others in one product
+
 
 @dataclass(frozen=True)
 class EffectiveUnits:
@@ -64,11 +66,15 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
     """Classes of rows within `angle` radians of each other (of each other's line when `both`), greedily from the longest."""
     rows = unit_rows(u[np.argsort(-np.linalg.norm(u, axis=1))])
-    left, count = np.ones(len(rows), bool), 0
-    while left.any():
-        first = left.argmax()
-        cosine = rows @ rows[first]
-        left &= (np.abs(cosine) if both else cosine) < np.cos(angle)
-        left[first] = False
-        count += 1
+    least, count = np.cos(angle), 0
+    while len(rows):
+        block = rows[:BLOCK]
+        cosine = block @ rows.T
+        near, left = (np.abs(cosine) if both else cosine) >= least, np.ones(len(rows), bool)
+        for k in range(len(block)):
+            if left[k]:
+                count += 1
+                left &= ~near[k]
+        left[:BLOCK] = False
+        rows = rows[left]
     return count

@@ -75,7 +75,7 @@ def reduce(
     Units that a residual layer adds to are all kept.
 
     Raises InputError for a state of the wrong size or one that is not finite. Cost: a pass of the wide network over the samples
-    for every width tried, after the first four at a time.
+    for every width tried, four at a time.
 
     Example
     -------
@@ -117,9 +117,12 @@ def _narrowed(
         fixed = f"the {len(u)} units that a residual layer adds to"
         require(width in (None, len(u)), f"width of layer {index}", fixed, width)
         return None
-    fewer = fewer_units(u, v, network.layers[index].unit)
-    shown = lambda count: flatten(network.with_sides(params, index, *_padded(fewer(count), u, v))[1])
-    for count, error in _errors(current, shown, range(len(u)) if width is None else [width] * (width < len(u)), target):
+    unit = network.layers[index].unit
+    fewer, most = fewer_units(u, v, unit), min(len(u), unit_limit(u, v, unit))
+    wide, start = network.with_sides(params, index, u[:most], v[:most])
+    shown = lambda count: flatten(wide.with_sides(start, index, *_padded(fewer(min(count, most)), u[:most], v[:most]))[1])
+    counts = range(min(len(u), most + 1)) if width is None else [width] * (width < len(u))
+    for count, error in _errors(current.with_network(wide), shown, counts, target):
         if error <= tolerance or width is not None:
             narrow, params = network.with_sides(params, index, *fewer(count))
             return current.with_network(narrow), params, error
@@ -129,10 +132,8 @@ def _narrowed(
 def _errors(
     objective: Objective, shown: Callable[[int], np.ndarray], counts: Sequence[int], target: np.ndarray
 ) -> Iterator[tuple[int, float]]:
-    """Each width with the error of its map: the first alone, since often it will do, then a few in one call."""
-    for count in counts[:1]:
-        yield count, objective.map_error(np.asarray(objective.predictions(shown(count))), target)
-    for some in (counts[k : k + TOGETHER] for k in range(1, len(counts), TOGETHER)):
+    """Each width with the error of its map, a few in one call."""
+    for some in (counts[k : k + TOGETHER] for k in range(0, len(counts), TOGETHER)):
         states = [shown(count) for count in some]
         states += states[-1:] * (TOGETHER - len(some))
         yield from zip(some, objective.map_errors(np.array(states), target).tolist(), strict=False)
@@ -165,12 +166,21 @@ def fewer_units(u: Side, v: Side, unit: Unit) -> Callable[[int], Sides]:
     return lambda count: some()(count) if count else (u[:0], v[:0])
 
 
+def unit_limit(u: Side, v: Side, unit: Unit) -> int:
+    """So many units make any map of the layer: as many as the rank can be where units are linear, else all."""
+    return min(u.shape[1], v.shape[1]) if unit.symmetry.linear else len(u)
+
+
 def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
     """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of sum_i v_i u_i'."""
     q, s, rt = np.linalg.svd(v.T @ u, full_matrices=False)
-    root, more = np.sqrt(s[:, None]), len(u) - len(s)  # beyond the rank units are zero
-    every = [np.pad(root * side, ((0, max(more, 0)), (0, 0))) for side in (rt, q.T)]
-    return lambda count: (every[0][:count], every[1][:count])
+    root = np.sqrt(s[:, None])
+    return lambda count: (_rows(root * rt, count), _rows(root * q.T, count))
+
+
+def _rows(side: Side, count: int) -> Side:
+    """The first `count` rows, zeros beyond the last."""
+    return side[:count] if count <= len(side) else np.vstack([side, np.zeros((count - len(side), side.shape[1]))])
 
 
 def merge(u: Side, v: Side, unit: Unit) -> Callable[[int], Sides]:
