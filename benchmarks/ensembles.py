@@ -34,6 +34,7 @@ from saddlery import Experiment, Initialization, Layer, Network
 from saddlery.driver import Stop
 from saddlery.ensembles import train_many
 from saddlery.objectives import Data
+from saddlery.precision import answer_at_once
 from saddlery.rules import GradientDescent
 from saddlery.runs import prepare
 from saddlery.stage import stages
@@ -363,5 +364,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    answer_at_once()  # as in the workers of a sweep; it is the same for the peers
     with jax.enable_x64(True):
         main()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..checks import InputError, installed, known, positive, require, whole
-from ..precision import spare_programs
+from ..precision import answer_at_once, spare_programs
 from ..runs import versions
 from .base import ATTEMPTS, Done, Engine, Job, failure, perform
 from .local import surroundings
@@ -23,6 +23,7 @@ POLL = 1.0  # seconds between two looks at job arrays
 def attempt(text: str) -> dict[str, Any]:
     """A job given as JSON, done on a worker; an error is an answer."""
     job = Job.from_json(text)
+    answer_at_once()
     try:
         perform(job)
         return {"key": job.key}

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from ..precision import spare_programs
+from ..precision import answer_at_once, spare_programs
 from .base import Job, failure, perform
 
 EVERY = 0.5  # seconds between two words on progress
@@ -19,6 +19,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever prints goes to standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all; the supervisor ends its workers
+    answer_at_once()
     last = 0.0
 
     def say(answer: dict[str, Any]) -> None:
