@@ -32,9 +32,9 @@ from common import Bench
 
 from saddlery import Experiment, Initialization, Layer, Network
 from saddlery.driver import Stop
+from saddlery.engines.base import answer_at_once
 from saddlery.ensembles import train_many
 from saddlery.objectives import Data
-from saddlery.precision import answer_at_once
 from saddlery.rules import GradientDescent
 from saddlery.runs import prepare
 from saddlery.stage import stages

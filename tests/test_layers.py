@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parent.parent
 UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # may run code on load
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 LAYERS = {
-    0: ["rows", "checks", "precision", "records"],
+    0: ["checks", "precision", "records"],
     1: [
         "scales",
         "units",
@@ -113,7 +113,8 @@ def test_no_print_no_pickle_no_global_switch(path):
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     assert not UNSAFE & {name.split(".")[0] for name in modules}
-    assert not [
+    own = top(path) == "engines"  # whose worker processes are saddlery's own
+    assert own or not [
         node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("config.update")
     ]
     for node in nodes:

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .checks import InputError, Words, flag, known, require, whole
+from .precision import precision_context
 from .units import Unit
 
 Params = tuple[dict[str, Any], ...]
@@ -366,6 +367,28 @@ def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outpu
     if vector.shape != (layout.size,):
         raise InputError(f"the state must have {layout.size} parameters for this network, got shape {vector.shape}")
     return tuple({name: vector[a:b].reshape(shape) for name, a, b, shape in entry} for entry in layout.entries)
+
+
+class Place(NamedTuple):
+    """Which numbers of the flat vector, and the shape (H, numbers a unit) they make."""
+
+    numbers: slice | np.ndarray
+    shape: tuple[int, ...]
+
+
+@functools.lru_cache(maxsize=1024)
+def places_of_units(network: Network, inputs: Shape, outputs: int) -> tuple[tuple[Place, Place], ...]:
+    """Where u (H, U) and v (H, V) of every layer lie in the flat vector."""
+    with precision_context("float64"):  # float32 holds whole numbers to 2^24
+        params = unflatten(network, np.arange(network.count(inputs, outputs), dtype=float), inputs, outputs)
+        sides = lambda k: (_place(network.incoming(params, k)), _place(network.outgoing(params, k)))
+        return tuple(sides(k) for k in range(len(network.layers)))
+
+
+def _place(side: Array | np.ndarray) -> Place:
+    numbers = np.asarray(side).astype(int).ravel()
+    together = len(numbers) > 0 and np.array_equal(numbers, np.arange(numbers[0], numbers[0] + len(numbers)))
+    return Place(slice(int(numbers[0]), int(numbers[0]) + len(numbers)) if together else numbers, side.shape)
 
 
 class _Layout(NamedTuple):

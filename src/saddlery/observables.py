@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .networks import Network, Shape, unflatten
-from .precision import precision_context
+from .networks import Network, Shape, places_of_units
 
 SHOWN = 12  # singular values kept
 SMALL, TINY = 1e-200, np.finfo(float).tiny  # a sum of squares whose rounding would underflow; the least positive number
@@ -41,7 +39,7 @@ def observe(
     directions = np.where(broken[:, None], 0.0, states) if broken.any() else states
     states = np.where(huge[:, None], 0.0, states) if huge.any() else states
     found: dict[str, np.ndarray] = {}
-    for k, (layer, sides) in enumerate(zip(network.layers, _places(network, shape, outputs), strict=True)):
+    for k, (layer, sides) in enumerate(zip(network.layers, places_of_units(network, shape, outputs), strict=True)):
         u, v = (states[:, where].reshape(len(states), *shape) for where, shape in sides)
         if "unit_norms" in wanted:
             found[f"unit_norms_{k}"] = _lengths(u) * _lengths(v)
@@ -84,21 +82,3 @@ def _gram(u: Float[np.ndarray, "T H U"]) -> tuple[Float[np.ndarray, "T N N"], Fl
 
 def _lengths(rows: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, "T H"]:
     return np.sqrt(np.einsum("thi,thi->th", rows, rows))
-
-
-Place = tuple[slice | np.ndarray, tuple[int, ...]]  # which numbers, and the shape they make
-
-
-@functools.lru_cache(maxsize=256)
-def _places(network: Network, shape: Shape, outputs: int) -> tuple[tuple[Place, Place], ...]:
-    """Where u (H, U) and v (H, V) of every layer lie in the flat vector."""
-    with precision_context("float64"):  # float32 holds whole numbers to 2^24
-        params = unflatten(network, np.arange(network.count(shape, outputs), dtype=float), shape, outputs)
-        sides = lambda k: (_place(network.incoming(params, k)), _place(network.outgoing(params, k)))
-        return tuple(sides(k) for k in range(len(network.layers)))
-
-
-def _place(side: Array | np.ndarray) -> Place:
-    numbers = np.asarray(side).astype(int).ravel()
-    together = len(numbers) > 0 and np.array_equal(numbers, np.arange(numbers[0], numbers[0] + len(numbers)))
-    return slice(numbers[0], numbers[0] + len(numbers)) if together else numbers, side.shape

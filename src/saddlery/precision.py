@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -30,15 +29,6 @@ def precision_context(precision: str):
     import jax
 
     return jax.enable_x64(precision == "float64")
-
-
-def answer_at_once() -> None:
-    """Have compiled programs answer on the calling thread: small ones take 15 microseconds then, and 70 where another thread is
-    handed each. For worker processes, before JAX is first used; a switch of the whole process, so nothing else sets it."""
-    import jax
-
-    with contextlib.suppress(AttributeError):  # a JAX that no longer has the switch
-        jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 MAPS = 30_000  # memory maps of a process: every compiled program takes a few, and Linux ends a process at 65,530

@@ -11,17 +11,14 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from .networks import Network, Shape, flatten, unflatten
+from .networks import Network, Place, Shape, flatten, places_of_units, unflatten
 from .objectives import Objective
-from .rows import by_blocks
 
-ROWS = 128  # states of one call
 WELL = 1e-6  # smallest over largest singular value of [u v] below which a start is left as it is: rounding would count
 
 
@@ -48,8 +45,14 @@ class Span:
 
     def widen(self, states: Float[np.ndarray, "T P_"]) -> Float[np.ndarray, "T P"]:
         """The states of all H units; cost H (U + V)^2 a state."""
-        frames = tuple(jnp.asarray(frame, states.dtype) for frame in self.frames)
-        return by_blocks(functools.partial(_widened, self.layout, frames), states, ROWS)
+        network, layout = self.layout.narrow, self.layout
+        for k, frame in zip(reversed(layout.layers), reversed(self.frames), strict=True):
+            widths = list(network.widths)
+            widths[k] = len(frame)
+            wider = network.with_widths(widths)
+            here, there = (_places(n, layout.shape, layout.outputs, k) for n in (network, wider))
+            states, network = _widened(states, frame.astype(states.dtype), here, there), wider
+        return states
 
 
 def span(objective: Objective, theta: Float[np.ndarray, " P"]) -> Span | None:
@@ -77,13 +80,28 @@ def span(objective: Objective, theta: Float[np.ndarray, " P"]) -> Span | None:
     return Span(objective.with_network(narrow), flatten(params), layout, tuple(frames))
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _widened(layout: _Layout, frames: tuple[Array, ...], states: Array) -> Array:
-    def one(state: Array) -> Array:
-        network, params = layout.narrow, unflatten(layout.narrow, state, layout.shape, layout.outputs)
-        for k, frame in zip(reversed(layout.layers), reversed(frames), strict=True):
-            u, v = frame @ network.incoming(params, k), frame @ network.outgoing(params, k)
-            network, params = network.with_sides(params, k, u, v)
-        return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(params)])
+class _Places(NamedTuple):
+    """Of a layer in the flat vector of P numbers: its units' u and v, and all that is neither."""
 
-    return jax.vmap(one, in_axes=1, out_axes=1)(states.T).T  # states side by side: one product of matrices a layer
+    size: int
+    sides: tuple[Place, Place]
+    rest: np.ndarray
+
+
+@functools.lru_cache(maxsize=256)
+def _places(network: Network, shape: Shape, outputs: int, layer: int) -> _Places:
+    size, sides = network.count(shape, outputs), places_of_units(network, shape, outputs)[layer]
+    rest = np.ones(size, bool)
+    for side in sides:
+        rest[side.numbers] = False
+    return _Places(size, sides, np.flatnonzero(rest))
+
+
+def _widened(states: np.ndarray, frame: np.ndarray, here: _Places, there: _Places) -> np.ndarray:
+    """The states with Q u and Q v for u and v of one layer."""
+    found = np.empty((len(states), there.size), states.dtype)
+    found[:, there.rest] = states[:, here.rest]
+    for narrow, wide in zip(here.sides, there.sides, strict=True):
+        rows = states[:, narrow.numbers].reshape(len(states), *narrow.shape)
+        found[:, wide.numbers] = (frame @ rows).reshape(len(states), -1)
+    return found

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..checks import InputError, installed, known, positive, require, whole
-from ..precision import answer_at_once, spare_programs
+from ..precision import spare_programs
 from ..runs import versions
-from .base import ATTEMPTS, Done, Engine, Job, failure, perform
+from .base import ATTEMPTS, Done, Engine, Job, answer_at_once, failure, perform
 from .local import surroundings
 
 SAME = ("saddlery", "jax", "numpy")  # of these, workers must have the versions of the sender

@@ -9,8 +9,8 @@ import sys
 import time
 from typing import Any
 
-from ..precision import answer_at_once, spare_programs
-from .base import Job, failure, perform
+from ..precision import spare_programs
+from .base import Job, answer_at_once, failure, perform
 
 EVERY = 0.5  # seconds between two words on progress
 

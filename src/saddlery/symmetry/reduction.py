@@ -120,7 +120,9 @@ def _narrowed(
     unit = network.layers[index].unit
     fewer, most = fewer_units(u, v, unit), min(len(u), unit_limit(u, v, unit))
     wide, start = network.with_sides(params, index, u[:most], v[:most])
-    shown = lambda count: flatten(wide.with_sides(start, index, *_padded(fewer(min(count, most)), u[:most], v[:most]))[1])
+    shown = lambda count: flatten(
+        wide.with_sides(start, index, *_padded(fewer(min(count, most)), u[:most], v[:most]))[1]
+    )
     counts = range(min(len(u), most + 1)) if width is None else [width] * (width < len(u))
     for count, error in _errors(current.with_network(wide), shown, counts, target):
         if error <= tolerance or width is not None:
