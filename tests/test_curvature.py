@@ -181,5 +181,8 @@ def test_observables_by_loops():
         assert float(one(relu, (2,), 1, scale * lined)["alignment_0"]) == pytest.approx(1.0, abs=1e-15)
     still = one(relu, (2,), 1, np.zeros(9))
     assert float(still["alignment_0"]) == 0.0
-    mixed = observe(relu, (2,), 1, np.array([lined, [*lined[:8], np.nan]]))
-    assert all(np.isfinite(a[0]).all() and np.isnan(a[1]).all() for a in mixed.values())
+    for bad in (np.nan, np.inf):
+        mixed = observe(relu, (2,), 1, np.array([lined, [bad, *lined[1:]], [*lined[:8], bad]]))
+        assert all(np.isfinite(a[0]).all() and np.isnan(a[1].ravel()[0]) for a in mixed.values())
+        assert np.isnan(mixed["singular_values_0"][1:]).all() and np.isnan(mixed["unit_norms_0"][2, 2])
+        assert mixed["alignment_0"][2] == mixed["alignment_0"][0]  # it is made of u alone
