@@ -4,7 +4,7 @@ States are saved where the trajectory moves and sparsely on plateaus. A point is
 the weights moved by more than `resolution` of their norm, or the loss changed by more than that share of itself (plus
 a thousandth of the initial loss), or one part in a hundred of the run so far has passed; and where what the rule shows
 of its own state changes. Rules of fixed steps take up to sixteen steps from look to look, fewer where they would go
-beyond twice as far. A run is a chunk of one of the runs that `run_chunk` takes side by side.
+beyond three times as far. A run is a chunk of one of the runs that `run_chunk` takes side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The compiled part of the driving loop: members that share a program step side by side until a look at the clock is due.
 
 A chunk of B members is stepped as one: every array of the carry has a leading axis B. Between two looks each member takes a
-`stride`, of as many steps as move it at most twice as far as points are saved apart; a look finds which members have moved
+`stride`, of as many steps as move it at most three times as far as points are saved apart; a look finds which members have moved
 far enough to be saved, and saves those. A stride that went further is taken again in fewer steps, so that at any learning rate
 a drop is seen in as many points as single steps allow. Strides are powers of two and end at their multiples, so that members
 look together. A chunk of one is not mapped, so that a rule that branches takes one branch only.
@@ -22,7 +22,7 @@ from .rules import Rule
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
 REFUSED = 60  # attempts in a row that the error control may refuse
-FARTHEST = 2.0  # that a stride may go, in units of how far apart points are saved
+FARTHEST = 3.0  # that a stride may go, in units of how far apart points are saved
 
 
 class Programs(NamedTuple):
