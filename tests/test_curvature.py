@@ -186,3 +186,4 @@ def test_observables_by_loops():
         assert all(np.isfinite(a[0]).all() and np.isnan(a[1].ravel()[0]) for a in mixed.values())
         assert np.isnan(mixed["singular_values_0"][1:]).all() and np.isnan(mixed["unit_norms_0"][2, 2])
         assert mixed["alignment_0"][2] == mixed["alignment_0"][0]  # it is made of u alone
+    assert np.isnan(one(relu, (2,), 1, np.full(9, 1e308))["singular_values_0"][0])  # it overflows

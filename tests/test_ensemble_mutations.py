@@ -24,6 +24,10 @@ def nothing_is_far(carry, step, change, resolution, real=loop._way):
     return real(carry, step, change, resolution) * 0.1
 
 
+def rounded_strides(most):
+    return jax.numpy.exp2(jax.numpy.floor(jax.numpy.log2(most))).astype(jax.numpy.int32)
+
+
 def keys_of_the_first(*args, seeds, real=driver.run_chunk, **options):
     return real(*args, seeds=[seeds[0]] * len(seeds), **options)
 
@@ -53,6 +57,10 @@ MUTATIONS = {
     "strides: one step beyond the last": (
         *(descent.Descent, "stride", a_step_more),
         lambda: test_ensembles.test_steps_of_descent_are_the_same_to_rounding(0.02),
+    ),
+    "strides of fifteen, by a compiled exp2": (
+        *(loop, "_power_of_two", rounded_strides),
+        test_ensembles.test_strides_are_powers_of_two_that_end_together,
     ),
     "long strides at large rates": (
         *(loop, "_way", nothing_is_far),

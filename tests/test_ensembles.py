@@ -16,7 +16,7 @@ from saddlery.checks import InputError, NumericalError
 from saddlery.driver import Stop, run, run_chunk
 from saddlery.ensembles import Failure, chunk_size, train_many
 from saddlery.initializations import Initialization
-from saddlery.observables import _places
+from saddlery.networks import places_of_units
 from saddlery.plateaus import find_plateaus
 from saddlery.rules import Adam, AlternatingFlow, GradientDescent, Momentum, Muon, SignDescent, SpectralDescent
 from saddlery.rules.descent import Descent
@@ -74,6 +74,15 @@ def test_steps_of_descent_are_the_same_to_rounding(rate):
     assert len(path.step) > 5
     np.testing.assert_allclose(path.states, expected[path.step], rtol=1e-7, atol=1e-10 * np.abs(expected).max())
     np.testing.assert_allclose(path.flow_time, rate * path.step, rtol=1e-12)
+
+
+def test_strides_are_powers_of_two_that_end_together():
+    """(a) At rest every look is sixteen steps after the last, at a multiple of sixteen; where the run moves, at one of fewer."""
+    e = BASE.replace(rule=GradientDescent(0.0055), stop=Stop(steps=8_000))
+    steps = train(e).trajectory.step[2:-1]  # the first step is saved, and the end
+    early, gaps = steps[steps < 300], np.diff(steps)
+    assert len(early) > 15 and np.all(early % 16 == 0)
+    assert gaps.min() in (1, 2, 4, 8) and np.all(steps % gaps.min() == 0)
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5, 1.0, 2.0])
@@ -235,5 +244,5 @@ def test_a_chunk_of_shared_samples_is_that_of_copies():
 
 def test_observables_know_where_weights_lie_in_large_networks():
     """(a) Beyond 2^24 weights, where float32 no longer counts them."""
-    (((incoming, _), (outgoing, _)),) = _places(Network((Layer(dense("linear"), 9_000_000),)), (1,), 1)
+    (((incoming, _), (outgoing, _)),) = places_of_units(Network((Layer(dense("linear"), 9_000_000),)), (1,), 1)
     assert (incoming, outgoing) == (slice(0, 9_000_000), slice(9_000_000, 18_000_000))

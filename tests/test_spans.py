@@ -89,6 +89,17 @@ def test_what_does_not_gain_or_would_be_rounding_stays():
     assert found is None or 0 not in found.layout.layers  # its units are what the residual layer adds to
 
 
+def test_states_that_are_not_finite_widen_in_silence():
+    """The last state of a run that diverged, in float64 and float32."""
+    whole, theta = subject(*CASES["one layer"])
+    found = span(whole, theta)
+    assert found is not None
+    bad = np.stack([found.theta, np.where(np.arange(len(found.theta)) % 2, np.inf, -np.inf)])
+    for kind in (float, np.float32):
+        wide = found.widen(bad.astype(kind))
+        assert wide.dtype == kind and np.isfinite(wide[0]).all() and not np.isfinite(wide[1]).any()
+
+
 def test_a_wrong_frame_is_noticed(monkeypatch):
     """(break) Frames that are not orthonormal change the gradient."""
     real = np.linalg.qr

@@ -28,7 +28,20 @@ from saddlery.report.quantities import QUANTITIES, Quantity, estimate, quantitie
 from saddlery.report.sketches import sketch
 from saddlery.report.sweeps import sweep_page
 from saddlery.rules import GradientDescent
-from saddlery.sweeps import Drawn, Sweep, arrays, export, failures, index, plan, query, run_sweep, storage, work
+from saddlery.sweeps import (
+    Drawn,
+    Sweep,
+    arrays,
+    export,
+    failures,
+    index,
+    plan,
+    query,
+    run_sweep,
+    running,
+    storage,
+    work,
+)
 from saddlery.tasks import LinearTeacher
 
 BASE = Experiment.named("linear").replace(stop=Stop(flow_time=40.0))
@@ -444,6 +457,25 @@ def test_plan_counts_and_measures():
         0 < found.seconds_a_run < 5 and 1e3 < found.bytes_a_run < 1e6 and record["data"] == ["exact moments of input"]
     )
     assert "core-hours" in repr(found)
+
+
+def test_time_left_leaves_compiling_out(monkeypatch):
+    """(a) Ten seconds to compile, then one run a second."""
+    clock, said = [0.0], []
+    monkeypatch.setattr(running.time, "perf_counter", lambda: clock[0])
+    told = running._Told(SMALL, 0, 0.0, lambda fraction, words: said.append(words))
+    for seconds, done in ((5.0, 0.0), (10.0, 0.2), (12.0, 0.6), (13.0, 0.8)):
+        clock[0] = seconds
+        told.under_way({"batch": done})
+    assert "seconds left" not in said[0]
+    assert (
+        said[2] == "3 of 12 runs, 1 a second, 9 seconds left" and said[3] == "4 of 12 runs, 1 a second, 8 seconds left"
+    )
+
+
+def test_programs_are_extrapolated_only_where_each_point_has_its_own():
+    assert running._extrapolated(1, 12, 400) == 1 and running._extrapolated(6, 12, 400) == 6
+    assert running._extrapolated(12, 12, 400) == 400 and running._extrapolated(5, 5, 5) == 5
 
 
 def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):

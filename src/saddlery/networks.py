@@ -149,7 +149,7 @@ class Network:
 
     def count(self, inputs: Shape, outputs: int) -> int:
         """The number of parameters P."""
-        return _layout(self, tuple(inputs), outputs).size
+        return _flat(self, tuple(inputs), outputs).size
 
     def _dimension(self, k: int, shape: Shape, outputs: int) -> int:
         layer = self.layers[k]
@@ -313,19 +313,17 @@ def weight_matrices(network: Network, inputs: Shape, outputs: int) -> tuple[Weig
     u of a layer is (numbers a unit) x H, so that units are outputs; v is H x (numbers a unit); key and query of separate
     heads are matrices of their own, D x (H R), all heads side by side; a read-out is itself.
     """
-    found, start = [], 0
-    for entry, layer in zip(network.shapes(inputs, outputs), network.layers, strict=True):
-        for name in sorted(entry):
-            shape, width = entry[name], entry[name][0]
+    found = []
+    for entry, layer in zip(_flat(network, tuple(inputs), outputs).entries, network.layers, strict=True):
+        for name, start, _, shape in entry:
             if name == "u" and layer.unit.parts > 1:
                 parts, numbers = shape[1], shape[2]
                 axes, stack = (1, 2, 0, *range(3, len(shape))), (parts, numbers, math.prod(shape) // (parts * numbers))
             elif name == "u":
-                axes, stack = (*range(1, len(shape)), 0), (1, math.prod(shape[1:]), width)
+                axes, stack = (*range(1, len(shape)), 0), (1, math.prod(shape[1:]), shape[0])
             else:
-                axes, stack = tuple(range(len(shape))), (1, width, math.prod(shape[1:]))
+                axes, stack = tuple(range(len(shape))), (1, shape[0], math.prod(shape[1:]))
             found.append(WeightMatrices(start, shape, axes, stack))
-            start += math.prod(shape)
     return tuple(found)
 
 
@@ -363,10 +361,10 @@ def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
 
 def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:
     """The inverse of `flatten`; keeps the vector's precision."""
-    layout = _layout(network, tuple(inputs), outputs)
-    if vector.shape != (layout.size,):
-        raise InputError(f"the state must have {layout.size} parameters for this network, got shape {vector.shape}")
-    return tuple({name: vector[a:b].reshape(shape) for name, a, b, shape in entry} for entry in layout.entries)
+    flat = _flat(network, tuple(inputs), outputs)
+    if vector.shape != (flat.size,):
+        raise InputError(f"the state must have {flat.size} parameters for this network, got shape {vector.shape}")
+    return tuple({name: vector[a:b].reshape(shape) for name, a, b, shape in entry} for entry in flat.entries)
 
 
 class Place(NamedTuple):
@@ -376,7 +374,7 @@ class Place(NamedTuple):
     shape: tuple[int, ...]
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=64)
 def places_of_units(network: Network, inputs: Shape, outputs: int) -> tuple[tuple[Place, Place], ...]:
     """Where u (H, U) and v (H, V) of every layer lie in the flat vector."""
     with precision_context("float64"):  # float32 holds whole numbers to 2^24
@@ -391,7 +389,7 @@ def _place(side: Array | np.ndarray) -> Place:
     return Place(slice(int(numbers[0]), int(numbers[0]) + len(numbers)) if together else numbers, side.shape)
 
 
-class _Layout(NamedTuple):
+class _Flat(NamedTuple):
     """size: P. entries: a layer's (name, from, to, shape) of all its arrays in the flat vector."""
 
     size: int
@@ -399,7 +397,7 @@ class _Layout(NamedTuple):
 
 
 @functools.lru_cache(maxsize=1024)
-def _layout(network: Network, inputs: Shape, outputs: int) -> _Layout:
+def _flat(network: Network, inputs: Shape, outputs: int) -> _Flat:
     entries, start = [], 0
     for shapes in network.shapes(inputs, outputs):
         entry = []
@@ -407,4 +405,4 @@ def _layout(network: Network, inputs: Shape, outputs: int) -> _Layout:
             entry.append((name, start, start + math.prod(shapes[name]), shapes[name]))
             start = entry[-1][2]
         entries.append(tuple(entry))
-    return _Layout(start, tuple(entries))
+    return _Flat(start, tuple(entries))

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -111,28 +110,16 @@ def draw_batch(samples: Samples, key: Array, size: int) -> Samples:
     return inputs[chosen], targets[chosen], constant
 
 
-class _Programs(NamedTuple):
-    """The compiled functions of one architecture."""
-
-    loss: Callable[..., Array]
-    gradient: Callable[..., Array]
-    hessian_vector: Callable[..., Array]
-    predictions: Callable[..., Array]
-    squared_gaps: Callable[..., Array]
-
-
-@functools.lru_cache(maxsize=1024)
-def _programs(f: MeanLoss) -> _Programs:
-    """Kept here rather than by `jax.jit` with f as a static argument, whose calls take twice as long."""
-    slope = jax.grad(f)
-    gap = lambda theta, inputs, target: jnp.sum((f.predict(theta, inputs) - target) ** 2)
-    return _Programs(
-        jax.jit(f.__call__),
-        jax.jit(slope),
-        jax.jit(lambda theta, d, samples: jax.jvp(lambda t: slope(t, samples), (theta,), (d,))[1]),
-        jax.jit(f.predict),
-        jax.jit(lambda thetas, inputs, target: jax.lax.map(lambda t: gap(t, inputs, target), thetas)),
-    )
+_loss = jax.jit(lambda f, theta, samples: f(theta, samples), static_argnums=0)
+_gradient = jax.jit(lambda f, theta, samples: jax.grad(f)(theta, samples), static_argnums=0)
+_hessian_vector = jax.jit(
+    lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1], static_argnums=0
+)
+_predictions = jax.jit(lambda f, theta, inputs: f.predict(theta, inputs), static_argnums=0)
+_squared_gaps = jax.jit(
+    lambda f, thetas, inputs, target: jax.lax.map(lambda t: jnp.sum((f.predict(t, inputs) - target) ** 2), thetas),
+    static_argnums=0,
+)
 
 
 def _array(theta: Any) -> Any:
@@ -185,19 +172,19 @@ class Objective:
 
     def loss(self, theta: Vector) -> Float[Array, ""]:
         """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
-        return _programs(self.function).loss(_array(theta), self.samples)
+        return _loss(self.function, _array(theta), self.samples)
 
     def gradient(self, theta: Vector) -> Float[Array, " P"]:
         """dL/dtheta of the mean loss; cost: three passes over the samples."""
-        return _programs(self.function).gradient(_array(theta), self.samples)
+        return _gradient(self.function, _array(theta), self.samples)
 
     def hessian_vector(self, theta: Vector, d: Vector) -> Float[Array, " P"]:
         """(d^2 L / d theta^2) d without forming the Hessian; cost: about two gradients."""
-        return _programs(self.function).hessian_vector(_array(theta), _array(d), self.samples)
+        return _hessian_vector(self.function, _array(theta), _array(d), self.samples)
 
     def predictions(self, theta: Vector) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
-        return _programs(self.function).predictions(_array(theta), self.samples[0])
+        return _predictions(self.function, _array(theta), self.samples[0])
 
     def with_network(self, network: Network) -> Objective:
         """The same data read by a network of other widths, its units of the same kinds."""
@@ -233,7 +220,7 @@ class Objective:
 
     def map_errors(self, thetas: Float[np.ndarray, "T P"], target: np.ndarray) -> np.ndarray:
         """The `map_error` of each of T states to the given predictions; one compiled call, a pass over the samples each."""
-        gaps = np.asarray(_programs(self.function).squared_gaps(thetas, self.samples[0], target))
+        gaps = np.asarray(_squared_gaps(self.function, thetas, self.samples[0], target))
         return np.sqrt(gaps / len(target)) / (self.target_scale or 1.0)
 
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from .networks import Network, Shape, places_of_units
 
 SHOWN = 12  # singular values kept
-SMALL, TINY = 1e-200, np.finfo(float).tiny  # a sum of squares whose rounding would underflow; the least positive number
+SMALL, TINY = 1e-200, np.finfo(float).tiny  # a sum of squares whose rounding would underflow; the least normal number
 
 Observable = Literal["unit_norms", "alignment", "singular_values"]
 OBSERVABLES: tuple[Observable, ...] = ("unit_norms", "alignment", "singular_values")
@@ -72,7 +72,7 @@ def singular_values(matrices: Float[np.ndarray, "T M N"]) -> Float[np.ndarray, "
     """At most 12, in falling order."""
     fit = np.isfinite(matrices).all(axis=(1, 2))
     values = np.linalg.svd(np.where(fit[:, None, None], matrices, 0.0), compute_uv=False)[:, :SHOWN]
-    return np.where(fit[:, None], values, np.nan)
+    return np.where(fit[:, None] & np.isfinite(values), values, np.nan)
 
 
 def _gram(u: Float[np.ndarray, "T H U"]) -> tuple[Float[np.ndarray, "T N N"], Float[np.ndarray, " T"]]:

@@ -88,7 +88,7 @@ class _Places(NamedTuple):
     rest: np.ndarray
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=64)
 def _places(network: Network, shape: Shape, outputs: int, layer: int) -> _Places:
     size, sides = network.count(shape, outputs), places_of_units(network, shape, outputs)[layer]
     rest = np.ones(size, bool)
@@ -103,5 +103,6 @@ def _widened(states: np.ndarray, frame: np.ndarray, here: _Places, there: _Place
     found[:, there.rest] = states[:, here.rest]
     for narrow, wide in zip(here.sides, there.sides, strict=True):
         rows = states[:, narrow.numbers].reshape(len(states), *narrow.shape)
-        found[:, wide.numbers] = (frame @ rows).reshape(len(states), -1)
+        with np.errstate(over="ignore", invalid="ignore"):  # the last state of a run that diverged
+            found[:, wide.numbers] = (frame @ rows).reshape(len(states), -1)
     return found

@@ -23,8 +23,8 @@ POLL = 1.0  # seconds between two looks at job arrays
 def attempt(text: str) -> dict[str, Any]:
     """A job given as JSON, done on a worker; an error is an answer."""
     job = Job.from_json(text)
-    answer_at_once()
     try:
+        answer_at_once()
         perform(job)
         return {"key": job.key}
     except Exception as error:

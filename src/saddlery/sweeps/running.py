@@ -129,6 +129,7 @@ class _Told:
     def __init__(self, sweep: Sweep, kept: int, begin: float, progress: Progress | None) -> None:
         self.sweep, self.kept, self.begin, self.progress = sweep, kept, begin, progress
         self.done, self.failed, self.partly = 0, 0, 0.0
+        self.mark: tuple[float, float] | None = None  # when the first was heard of, and how much it was
 
     def under_way(self, fractions: Mapping[str, float]) -> None:
         self.partly = sum(fractions.values()) * self.sweep.batch
@@ -144,11 +145,19 @@ class _Told:
         if self.progress is None:
             return
         total, now = len(self.sweep), min(self.done + self.partly, len(self.sweep) - self.kept)
-        speed = now / max(time.perf_counter() - self.begin, 1e-9)
+        speed = self._speed(now)
         words = f"{int(self.kept + now):,} of {total:,} runs, {speed:.3g} a second"
         words += f", {duration((total - self.kept - now) / speed)} left" if speed else ""
         words += f", {self.failed} batches failed" if self.failed else ""
         self.progress((self.kept + now) / total, words)
+
+    def _speed(self, now: float) -> float:
+        """Runs a second since the first was heard of: before, programs were compiled."""
+        clock = time.perf_counter()
+        if self.mark is None and now:
+            self.mark = clock, now
+        start, first = self.mark if self.mark and now > self.mark[1] else (self.begin, 0.0)
+        return (now - first) / max(clock - start, 1e-9)
 
 
 def duration(seconds: float) -> str:
@@ -222,7 +231,8 @@ def plan(sweep: Sweep, progress: Progress | None = None) -> Plan:
             reasons.append(str(error))
             continue
         begin = time.perf_counter()
-        _dry(sweep, experiments)
+        if key not in programs:
+            _dry(sweep, experiments)
         warm = time.perf_counter()
         sizes.append(_dry(sweep, experiments))
         seconds.append((time.perf_counter() - warm) / len(experiments))
@@ -235,10 +245,14 @@ def plan(sweep: Sweep, progress: Progress | None = None) -> Plan:
     if not seconds:
         raise InputError(f"no run of this sweep is possible: {reasons[0]}")
     mean = lambda values: float(sum(values) / len(values))
-    share = len(programs) / len(picked)
-    many = len(programs) if len(picked) == points else max(len(programs), round(share * points) if share > 0.9 else 0)
+    many = _extrapolated(len(programs), len(seconds), points)
     words = tuple(sorted({"samples" if d == "samples" else f"exact moments of {d}" for d in data}))
     return Plan(sweep, many, len(picked), mean(seconds), mean(first) * many, mean(sizes), words)
+
+
+def _extrapolated(found: int, tried: int, points: int) -> int:
+    """How many programs all points take, of those found at the points tried: no more, unless nearly every point has its own."""
+    return round(points * found / tried) if found > 0.9 * tried else found
 
 
 def _dry(sweep: Sweep, experiments: list) -> float:

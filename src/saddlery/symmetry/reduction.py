@@ -75,7 +75,7 @@ def reduce(
     Units that a residual layer adds to are all kept.
 
     Raises InputError for a state of the wrong size or one that is not finite. Cost: a pass of the wide network over the samples
-    for every width tried, four at a time.
+    and one for every width tried, after the first four at a time; of linear units only as many as the rank are passed.
 
     Example
     -------
@@ -117,14 +117,12 @@ def _narrowed(
         fixed = f"the {len(u)} units that a residual layer adds to"
         require(width in (None, len(u)), f"width of layer {index}", fixed, width)
         return None
-    unit = network.layers[index].unit
-    fewer, most = fewer_units(u, v, unit), min(len(u), unit_limit(u, v, unit))
-    wide, start = network.with_sides(params, index, u[:most], v[:most])
-    shown = lambda count: flatten(
-        wide.with_sides(start, index, *_padded(fewer(min(count, most)), u[:most], v[:most]))[1]
-    )
+    fewer, most = fewer_units(u, v, network.layers[index].unit)
+    capped, start = network.with_sides(params, index, u[:most], v[:most])  # as many units as any map of the layer needs
+    at = lambda count: _padded(fewer(min(count, most)), u[:most], v[:most])
+    shown = lambda count: flatten(capped.with_sides(start, index, *at(count))[1])
     counts = range(min(len(u), most + 1)) if width is None else [width] * (width < len(u))
-    for count, error in _errors(current.with_network(wide), shown, counts, target):
+    for count, error in _errors(current.with_network(capped), shown, counts, target):
         if error <= tolerance or width is not None:
             narrow, params = network.with_sides(params, index, *fewer(count))
             return current.with_network(narrow), params, error
@@ -134,8 +132,10 @@ def _narrowed(
 def _errors(
     objective: Objective, shown: Callable[[int], np.ndarray], counts: Sequence[int], target: np.ndarray
 ) -> Iterator[tuple[int, float]]:
-    """Each width with the error of its map, a few in one call."""
-    for some in (counts[k : k + TOGETHER] for k in range(0, len(counts), TOGETHER)):
+    """Each width with the error of its map: the first alone, since often it will do, then a few in one call."""
+    for count in counts[:1]:
+        yield count, objective.map_error(np.asarray(objective.predictions(shown(count))), target)
+    for some in (counts[k : k + TOGETHER] for k in range(1, len(counts), TOGETHER)):
         states = [shown(count) for count in some]
         states += states[-1:] * (TOGETHER - len(some))
         yield from zip(some, objective.map_errors(np.array(states), target).tolist(), strict=False)
@@ -162,22 +162,21 @@ def construction_of(wide: Sides, narrow: Sides, unit: Unit) -> str:
     return richest(unit) if unit.symmetry.homogeneous else "i"
 
 
-def fewer_units(u: Side, v: Side, unit: Unit) -> Callable[[int], Sides]:
-    """count -> the best `count` units for one layer; what all counts have in common is computed once, when it is needed."""
-    some = functools.cache(lambda: low_rank(u, v) if unit.symmetry.linear else merge(u, v, unit))
-    return lambda count: some()(count) if count else (u[:0], v[:0])
-
-
-def unit_limit(u: Side, v: Side, unit: Unit) -> int:
-    """So many units make any map of the layer: as many as the rank can be where units are linear, else all."""
-    return min(u.shape[1], v.shape[1]) if unit.symmetry.linear else len(u)
+def fewer_units(u: Side, v: Side, unit: Unit) -> tuple[Callable[[int], Sides], int]:
+    """count -> the best `count` units for one layer (what all counts have in common is computed once, when it is needed), and how
+    many make any map of the layer: as many as the rank can be where units are linear, else all."""
+    linear = unit.symmetry.linear
+    some = functools.cache(lambda: low_rank(u, v) if linear else merge(u, v, unit))
+    most = min(len(u), u.shape[1], v.shape[1]) if linear else len(u)
+    return lambda count: some()(count) if count else (u[:0], v[:0]), most
 
 
 def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
     """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of sum_i v_i u_i'."""
     q, s, rt = np.linalg.svd(v.T @ u, full_matrices=False)
     root = np.sqrt(s[:, None])
-    return lambda count: (_rows(root * rt, count), _rows(root * q.T, count))
+    every = root * rt, root * q.T
+    return lambda count: (_rows(every[0], count), _rows(every[1], count))
 
 
 def _rows(side: Side, count: int) -> Side:
