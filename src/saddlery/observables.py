@@ -70,7 +70,7 @@ def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
 
 def singular_values(matrices: Float[np.ndarray, "T M N"]) -> Float[np.ndarray, "T K"]:
     """At most 12, in falling order."""
-    fit = np.isfinite(matrices).all(axis=(1, 2))
+    fit = np.all(np.isfinite(matrices), axis=(1, 2))
     values = np.linalg.svd(np.where(fit[:, None, None], matrices, 0.0), compute_uv=False)[:, :SHOWN]
     return np.where(fit[:, None] & np.isfinite(values), values, np.nan)
 
