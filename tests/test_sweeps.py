@@ -397,6 +397,10 @@ def test_folders_that_are_not_this_sweep(done, tmp_path):
         run_sweep(SMALL, tmp_path, engine=Here())
     half = tmp_path / "half"
     shutil.copytree(done, half)
+    (half / "sweep.toml").unlink()
+    with pytest.raises(InputError, match=r"sweep.toml is missing, as in a folder that is half copied; copy the folder"):
+        run_sweep(SMALL, half, engine=Here(), resume=True)
+    assert len(index(half)) == len(SMALL)
     (half / "sweep.json").unlink()
     with pytest.raises(InputError, match=r"a sweep without its sweep.json, copied in part"):
         index(half)

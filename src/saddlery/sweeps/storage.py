@@ -90,8 +90,10 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
 
 def design_of(folder: str | Path) -> Sweep:
     """The frozen design of a sweep's folder. Raises InputError where it is no sweep, or its design was changed."""
-    record = read_record(folder)
-    frozen = Sweep.load(Path(folder) / "sweep.toml")
+    record, design = read_record(folder), Path(folder) / "sweep.toml"
+    if not design.exists():
+        raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
+    frozen = Sweep.load(design)
     if frozen.identity != record["identity"]:
         raise InputError(f"{folder}/sweep.toml is not the design this folder was made for; restore it")
     return frozen
