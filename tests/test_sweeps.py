@@ -409,6 +409,10 @@ def test_folders_that_are_not_this_sweep(done, tmp_path):
     part.write_bytes(part.read_bytes()[:200])
     with pytest.raises(InputError, match=r"damaged .*--resume, which repeats its batch"):
         arrays(tmp_path / "cut")
+    part.unlink()
+    with pytest.raises(InputError, match=r"zip: missing; --resume, which repeats its batch"):
+        arrays(tmp_path / "cut")
+    part.write_bytes(b"PK")
     assert run_sweep(SMALL, tmp_path / "cut", engine=Here(), resume=True).made == 5
     same(tmp_path / "cut", done)
     record = json.loads((half.parent / "cut" / "sweep.json").read_text())

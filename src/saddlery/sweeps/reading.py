@@ -51,7 +51,12 @@ def _rows(path: Path) -> pd.DataFrame:
     try:
         return pd.read_parquet(path)
     except Exception as error:
-        raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    words = f"damaged ({error}); remove it and" if path.exists() else "missing;"
+    return InputError(f"{path}: {words} --resume, which repeats its batch")
 
 
 # ----------------------------------------------------------------------- query
@@ -148,7 +153,7 @@ def _read_zarr(path: Path) -> xr.Dataset:
         with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
             return dataset.load()
     except Exception as error:
-        raise InputError(f"{path}: damaged ({error}); remove it and --resume, which repeats its batch") from None
+        raise _damaged(path, error) from None
 
 
 # ---------------------------------------------------------------------- export
