@@ -11,7 +11,7 @@ import numpy as np
 import optax
 import pytest
 
-from saddlery import Experiment, Layer, Network, ensembles, loop, train
+from saddlery import Experiment, Layer, Network, driver, ensembles, loop, train
 from saddlery.checks import InputError, NumericalError
 from saddlery.driver import Stop, run, run_chunk
 from saddlery.ensembles import Failure, chunk_size, train_many
@@ -108,6 +108,17 @@ def test_a_run_that_diverges_says_the_same_alone_and_in_company(rate):
     for e, made in zip(es, collected(es), strict=True):
         with pytest.raises(NumericalError, match=re.escape(made.trajectory.reason)):
             train(e)
+
+
+def test_a_chunk_of_hundreds_goes_on_for_a_thousand_steps_between_looks(monkeypatch):
+    """(a) What an accelerator is given: the host is not asked every few steps, and every run is what it is alone."""
+    looks, real = [], driver._Member.take
+    monkeypatch.setattr(driver._Member, "take", lambda self, *args: (looks.append(self), real(self, *args))[1])
+    es = [BASE.replace(rule=GradientDescent(1e-4), stop=Stop(steps=8_000), seed=s) for s in range(300)]
+    found = collected(es, chunk=512, observables=False)
+    assert len(looks) <= 300 * 20
+    for k in (0, 150, 299):
+        np.testing.assert_allclose(found[k].trajectory.loss, train(es[k]).trajectory.loss, rtol=1e-9)
 
 
 def test_batches_are_drawn_by_each_runs_own_seed():

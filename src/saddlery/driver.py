@@ -27,6 +27,7 @@ from .rules import Rule
 
 SAVES, ATTEMPTS = 256, 20_000  # of one run: what is compiled and done between two looks at the clock
 LEAST = 32  # saved points a member between two looks, however large the chunk
+FEWEST = 1000  # attempts between two looks, however large the chunk
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def run_chunk(
         raise InputError("a rule with a batch size needs a way to draw batches; train on samples (moments = false)")
     members = len(thetas)
     saves = max(LEAST, SAVES // members) if members > 1 else SAVES
-    attempts = max(1, ATTEMPTS // members)
+    attempts = max(FEWEST, ATTEMPTS // members)
     start, advance = programs(loss, rule, batch if rule.batch else None, shared, saves, attempts)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))

@@ -155,9 +155,11 @@ def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progres
         )
         if any(trajectory.status == "interrupted" for trajectory in found):
             raise KeyboardInterrupt
-        spent = (time.perf_counter() - begin) / len(members)
-        runs = [m.record(t, spent, observables=observables) for m, t in zip(ready, found, strict=True)]
-    yield from zip((k for k, _ in members), runs, strict=True)
+    spent = (time.perf_counter() - begin) / len(members)
+    for (k, member), trajectory in zip(members, found, strict=True):
+        with precision_context(first.experiment.precision):
+            run = member.record(trajectory, spent, observables=observables)
+        yield k, run
 
 
 def _samples(objectives: Sequence[Objective]) -> tuple[Any, bool]:
