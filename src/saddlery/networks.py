@@ -124,6 +124,10 @@ class Network:
         layers = tuple(replace(layer, width=int(h)) for layer, h in zip(self.layers, widths, strict=True))
         return replace(self, layers=layers)
 
+    def with_width(self, index: int, width: int) -> Network:
+        """The same network with another width of one layer."""
+        return self.with_widths([*self.widths[:index], width, *self.widths[index + 1 :]])
+
     def with_unit(self, index: int, unit: Unit) -> Network:
         """The same network with another kind of unit in one layer."""
         layers = list(self.layers)
@@ -218,9 +222,7 @@ class Network:
             new[index]["v"] = v.reshape(width, *params[index]["v"].shape[1:])
         else:
             new[index + 1]["u"] = self._from_channels(params, index, v)
-        widths = list(self.widths)
-        widths[index] = width
-        return self.with_widths(widths), tuple(new)
+        return self.with_width(index, width), tuple(new)
 
     def streams(self, index: int) -> bool:
         """Whether the units of a layer are themselves what the next, residual layer adds to: their number is then fixed."""
@@ -349,10 +351,8 @@ def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
     degree = unit.symmetry.degree
     if degree is None:
         raise InputError(f"units {unit.name!r} have no silent point, so none is ever dormant; choose another rule")
-    shapes = network.shapes(inputs, outputs)[0]
-    count = math.prod(shapes["u"])
-    u = np.arange(count).reshape(layer.width, -1)
-    v = count + np.arange(math.prod(shapes["v"])).reshape(layer.width, -1)
+    every, (sides,) = np.arange(network.count(inputs, outputs)), places_of_units(network, tuple(inputs), outputs)
+    u, v = (every[place.numbers].reshape(place.shape) for place in sides)
     if unit.separable:
         u, v = u.reshape(u.size, 1), v.reshape(u.size, -1)
     index = np.hstack([u, v])

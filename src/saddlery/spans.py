@@ -47,9 +47,7 @@ class Span:
         """The states of all H units; cost H (U + V)^2 a state."""
         network, layout = self.layout.narrow, self.layout
         for k, frame in zip(reversed(layout.layers), reversed(self.frames), strict=True):
-            widths = list(network.widths)
-            widths[k] = len(frame)
-            wider = network.with_widths(widths)
+            wider = network.with_width(k, len(frame))
             here, there = (_places(n, layout.shape, layout.outputs, k) for n in (network, wider))
             states, network = _widened(states, frame.astype(states.dtype), here, there), wider
         return states

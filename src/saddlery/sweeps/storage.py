@@ -95,7 +95,7 @@ def design_of(folder: str | Path) -> Sweep:
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
     frozen = Sweep.load(design)
     if frozen.identity != record["identity"]:
-        raise InputError(f"{folder}/sweep.toml is not the design this folder was made for; restore it")
+        raise InputError(f"{design} is not the design this folder was made for; restore it")
     return frozen
 
 

@@ -118,9 +118,9 @@ def _narrowed(
         require(width in (None, len(u)), f"width of layer {index}", fixed, width)
         return None
     fewer, most = fewer_units(u, v, network.layers[index].unit)
-    capped, start = network.with_sides(params, index, u[:most], v[:most])  # as many units as any map of the layer needs
-    at = lambda count: _padded(fewer(min(count, most)), u[:most], v[:most])
-    shown = lambda count: flatten(capped.with_sides(start, index, *at(count))[1])
+    room = u[:most], v[:most]  # as many units as any map of the layer needs
+    capped, start = network.with_sides(params, index, *room)
+    shown = lambda count: flatten(capped.with_sides(start, index, *_padded(fewer(min(count, most)), *room))[1])
     counts = range(min(len(u), most + 1)) if width is None else [width] * (width < len(u))
     for count, error in _errors(current.with_network(capped), shown, counts, target):
         if error <= tolerance or width is not None:
@@ -174,14 +174,9 @@ def fewer_units(u: Side, v: Side, unit: Unit) -> tuple[Callable[[int], Sides], i
 def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
     """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of sum_i v_i u_i'."""
     q, s, rt = np.linalg.svd(v.T @ u, full_matrices=False)
-    root = np.sqrt(s[:, None])
-    every = root * rt, root * q.T
-    return lambda count: (_rows(every[0], count), _rows(every[1], count))
-
-
-def _rows(side: Side, count: int) -> Side:
-    """The first `count` rows, zeros beyond the last."""
-    return side[:count] if count <= len(side) else np.vstack([side, np.zeros((count - len(side), side.shape[1]))])
+    root, more = np.sqrt(s[:, None]), max(len(u) - len(s), 0)  # beyond the rank units are zero
+    every = [np.vstack([root * side, np.zeros((more, side.shape[1]))]) for side in (rt, q.T)]
+    return lambda count: (every[0][:count], every[1][:count])
 
 
 def merge(u: Side, v: Side, unit: Unit) -> Callable[[int], Sides]:

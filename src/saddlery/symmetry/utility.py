@@ -87,9 +87,9 @@ def _climbed(
     shape = objective.params(jnp.asarray(theta))[layer]["u"].shape[1:]
     rng = np.random.default_rng(seed)
     u = jnp.asarray(rng.standard_normal((starts, *shape)))
-    wide = objective.network.with_widths([w + starts * (k == layer) for k, w in enumerate(objective.network.widths)])
-    function = objective.with_network(wide).function
-    u, gain = _ascend(function, objective.network, layer, steps, u, jnp.asarray(theta), objective.samples)
+    network = objective.network
+    function = objective.with_network(network.with_width(layer, network.widths[layer] + starts)).function
+    u, gain = _ascend(function, network, layer, steps, u, jnp.asarray(theta), objective.samples)
     return np.asarray(u), np.asarray(gain), degree
 
 
@@ -106,9 +106,9 @@ def leading_tensor(objective: Objective, theta: np.ndarray, layer: int = 0) -> n
     degree = unit.symmetry.degree
     if degree is None or not unit.smooth:
         raise InputError(f"unit {unit.name!r} has no smooth silent point, so its utility has no leading tensor")
-    wide = [w + (k == layer) for k, w in enumerate(objective.network.widths)]
-    function = objective.with_network(objective.network.with_widths(wide)).function
-    return np.asarray(_leading(function, objective.network, layer, jnp.asarray(theta), objective.samples))
+    network = objective.network
+    function = objective.with_network(network.with_width(layer, network.widths[layer] + 1)).function
+    return np.asarray(_leading(function, network, layer, jnp.asarray(theta), objective.samples))
 
 
 @in_float64
