@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from planted import gradient_norm, random_fixed_point
-from saddlery import Experiment, Initialization, certificates, certify, fixed_points, train, visit
-from saddlery.certificates import certify_state, spectrum_at
+from saddlery import Experiment, Initialization, certify, fixed_points, judging, train, visit
+from saddlery.certificates import certify_state
 from saddlery.checks import InputError
 from saddlery.curvature import hessian
 from saddlery.driver import Stop
+from saddlery.judging import spectrum_at
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
 from saddlery.spectra import dense_spectrum
@@ -153,14 +154,14 @@ def test_a_minimum_with_silent_units_that_help_is_no_minimum():
     found = certified("quadratic")
     subject, c = found.run.objective(), found[1].certificate
     assert c.index == 0 and c.verdict == "degenerate saddle"
-    original = certificates.best_silent_unit
+    original = judging.best_silent_unit
     try:
-        certificates.best_silent_unit = lambda *a, **k: dataclasses.replace(original(*a, **k), value=0.0)
+        judging.best_silent_unit = lambda *a, **k: dataclasses.replace(original(*a, **k), value=0.0)
         second = certify_state(subject, c.state)
-        search, certificates.find_descent = certificates.find_descent, lambda *a, **k: None
+        search, judging.find_descent = judging.find_descent, lambda *a, **k: None
         wrong = certify_state(subject, c.state)
     finally:
-        certificates.best_silent_unit, certificates.find_descent = original, search
+        judging.best_silent_unit, judging.find_descent = original, search
     assert second.verdict == "degenerate saddle" and second.escape_order == c.escape_order == 3
     assert wrong.verdict == "minimum"  # what the code would say with both broken: the tests do see it
 

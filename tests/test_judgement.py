@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, certify, load_run, reduce, save_run, train
-from saddlery.certificates import certify_state, spectrum_at
+from saddlery.certificates import certify_state
 from saddlery.checks import InputError
 from saddlery.driver import Stop
 from saddlery.fixed_points import find_fixed_point
+from saddlery.judging import spectrum_at
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
 from saddlery.symmetry import best_silent_unit, effective_units, silent_direction, silent_units

@@ -27,6 +27,7 @@ from saddlery import (
     certify,
     descent,
     fixed_points,
+    judging,
     objectives,
     plateaus,
     spectra,
@@ -83,7 +84,7 @@ MUTATIONS = {
         test_descent.test_a_fall_at_a_distance_is_no_descent,
     ),
     "spectra: the blur is forgotten": (
-        certificates,
+        judging,
         "ROUNDING",
         0.0,
         lambda: test_verdicts.test_a_hessian_that_is_rounding_has_no_negative_eigenvalue(False),
@@ -133,13 +134,13 @@ MUTATIONS = {
         test_verdicts.test_a_far_fixed_point_says_so,
     ),
     "certificates: the largest utility wins": (
-        certificates,
+        judging,
         "min",
         lambda helpful, key: max(helpful, key=lambda u: u.value),
         test_verdicts.test_the_lowest_order_of_several_layers_wins,
     ),
     "certificates: flat directions are not searched": (
-        certificates,
+        judging,
         "find_descent",
         lambda *a, **k: None,
         lambda: test_verdicts.test_the_origin_of_deep_networks_falls_at_the_order_of_their_depth(3),
@@ -289,6 +290,6 @@ def test_saddles_are_all_there():
 def test_broken_code_is_noticed(name, monkeypatch):
     owner, attribute, broken, oracle = MUTATIONS[name]
     jax.clear_caches()
-    monkeypatch.setattr(owner, attribute, broken, raising=attribute != "min")  # certificates uses the builtin
+    monkeypatch.setattr(owner, attribute, broken, raising=attribute != "min")  # judging uses the builtin
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         oracle()

@@ -41,6 +41,7 @@ LAYERS = {
             "runs",
             "stage",
             "certificates",
+            "judging",
             "visits",
             "store",
             "predictions",

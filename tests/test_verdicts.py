@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from saddlery import certify, reduce, train, visit
-from saddlery.certificates import certify_state, spectrum_at
+from saddlery.certificates import certify_state
 from saddlery.checks import InputError
+from saddlery.judging import spectrum_at
 from saddlery.losses import loss_named
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, Moments, equivalent_samples, objective
