@@ -95,7 +95,7 @@ def test_a_large_network_by_lanczos():
 def test_not_a_fixed_point_says_why():
     """A ReLU network on digits has no smooth fixed point behind its plateaus: refused with a reason, no number made up."""
     c = certified("digits_relu")[1].certificate
-    assert c.verdict == "not a fixed point" and not c.certified
+    assert c.verdict == "no fixed point found" and not c.certified
     assert len(c.reason) > 20
     assert np.isnan(c.loss) and np.isnan(c.distance)
     assert (c.index, c.utility, c.construction, c.state) == (None, None, None, None)
@@ -111,7 +111,7 @@ def test_separable_cross_entropy_has_its_minimum_at_infinity():
     data = Data((2,), 2, x, np.eye(2), loss=loss_named("cross_entropy"))
     subject = objective(Network((Layer(dense("linear"), 2),)), data)
     c = certify_state(subject, Initialization(scale=1.0).draw(subject.network, (2,), 2, 0), route="direct")
-    assert c.verdict == "not a fixed point"
+    assert c.verdict == "no fixed point found"
 
 
 @pytest.mark.parametrize("unit", ["linear", "relu", "tanh", "quadratic", "conv_linear"])
@@ -217,7 +217,7 @@ def test_zero_utility_in_a_deep_network_is_no_descent():
     found = certify(train(e))
     end = found[len(found) - 1].certificate
     assert end.utility is None or abs(end.utility.value) < 1e-12
-    assert end.verdict in ("minimum", "not a fixed point")
+    assert end.verdict in ("minimum", "no fixed point found")
 
 
 def test_large_low_rank_start_and_the_tolerance_of_the_end():
@@ -244,5 +244,5 @@ def test_zero_eigenvalues_of_a_nearly_converged_minimum_are_no_descent():
     """The tanh run ends within 1e-12 of a minimum whose Hessian is nearly flat: rounding of the state is no saddle."""
     found = certified("tanh")
     end = found[len(found) - 1].certificate
-    assert end.verdict in ("minimum", "not a fixed point")
+    assert end.verdict in ("minimum", "no fixed point found")
     assert end.loss < 1e-10 or not end.certified

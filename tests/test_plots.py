@@ -317,7 +317,7 @@ def test_spectrum_tells_negative_zero_and_positive_apart(linear):
 
 def test_no_fixed_point_has_no_spectrum():
     axes = plots.spectrum(certificate(None, certified=False))
-    assert labels(axes) == ["not a fixed point:\nno spectrum"] and axes.get_ylabel() == "Hessian eigenvalue"
+    assert labels(axes) == ["no fixed point found:\nno spectrum"] and axes.get_ylabel() == "Hessian eigenvalue"
 
 
 def test_a_partial_spectrum_promises_only_what_is_known():

@@ -60,7 +60,10 @@ class Page(HTMLParser):
 def refusal() -> Certificate:
     """A certificate that found nothing: NaN numbers, None spectra."""
     names = Certificate.__dataclass_fields__
-    empty = dict.fromkeys(names, None) | {"verdict": "not a fixed point", "reason": "left the basin: <b>far & away</b>"}
+    empty = dict.fromkeys(names, None) | {
+        "verdict": "no fixed point found",
+        "reason": "left the basin: <b>far & away</b>",
+    }
     numbers = dict.fromkeys(("loss", "distance", "relative_distance"), NAN)
     rest = {"gradient_norm": 0.1, "tolerance": 1e-12, "gradient_scale": 1.0, "explained": {}, "narrow_units": (), "steps": 3,
             "route": "direct", "method": "", "precision": "float64"}  # fmt: skip
@@ -222,7 +225,7 @@ def test_not_a_fixed_point_is_a_full_answer(linear):
     page = Page(report.run_page(found))
     assert "left the basin: <b>far & away</b>" in page.words
     assert "nan" not in page.words.lower().split()
-    assert "not a fixed point:" in page.text["text"]
+    assert "no fixed point found:" in page.text["text"]
     assert any("No fixed point was found" in (svg["aria-label"] or "") for svg in page.all("svg"))
 
 

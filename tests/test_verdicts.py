@@ -142,7 +142,7 @@ def test_an_infimum_at_infinity_is_no_fixed_point_however_small_the_gradient():
     for size in (3.0, 8.0, 20.0, 40.0):
         theta = flatten(({"u": size * np.eye(2), "v": size * np.array([[-1.0, 1.0], [0.0, 0.0]])},))
         c = certify_state(subject, theta)
-        assert c.verdict == "not a fixed point", (size, c.verdict, c.reason)
+        assert c.verdict == "no fixed point found", (size, c.verdict, c.reason)
 
 
 # ---------------------------------------------------------- which fixed point
@@ -247,7 +247,9 @@ def test_a_fixed_point_beyond_the_basin_is_not_the_one_behind_the_state():
     x = np.random.default_rng(0).standard_normal((60, 2))
     subject = one_layer("sine", 1, x, np.sin(3 * x[:, :1]))
     c = certify_state(subject, np.array([0.3, 0.0, 0.3]), tolerance=1e-6, route="reduce")
-    assert c.verdict == "not a fixed point" and "left the basin" in c.reason and "farther than the allowed" in c.reason
+    assert (
+        c.verdict == "no fixed point found" and "left the basin" in c.reason and "farther than the allowed" in c.reason
+    )
 
 
 def test_an_origin_too_far_away_is_not_behind_the_state():
@@ -257,7 +259,7 @@ def test_an_origin_too_far_away_is_not_behind_the_state():
     theta = flatten(({"u": u, "v": v},)) * np.linalg.norm(wide) / 4
     assert reduce(subject, theta).widths == (0,) and np.linalg.norm(theta) > subject.scales.weights
     c = certify_state(subject, theta, route="reduce")
-    assert c.verdict == "not a fixed point" and "left the basin" in c.reason
+    assert c.verdict == "no fixed point found" and "left the basin" in c.reason
 
 
 def test_tolerances_of_stages_in_closed_form(linear):

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .behind import Around, Behind, Margin
 from .checks import InputError, finite, known, positive
 from .fixed_points import TOLERANCE, Found, find_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
 from .objectives import Objective
 from .precision import in_float64
-from .records import html_table, number, text_table
+from .records import html_table, number, text_table, tiny
 from .spectra import Spectrum
 from .symmetry import Reduction, Utility
 from .zero_modes import explain_zero_modes
 
-FAR = 0.3  # of the norm of the state: a fixed point farther away is called far from the plateau
-VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "not a fixed point")
+NOTHING = "no fixed point found"  # at this plateau
+UNFOUND = (NOTHING, "not a fixed point")  # the latter in what was written before version 0.2
+VERDICTS = ("minimum", "strict saddle", "degenerate saddle", NOTHING)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,9 +30,12 @@ class Certificate:
     verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
         second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
         saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2, or units of several
-        layers that lower the loss together), or "not a fixed point".
+        layers that lower the loss together), or "no fixed point found" at this plateau: none at all, or none that is
+        close in weights, close in loss and where the run slows down (see `behind`).
     reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
         tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
+    behind: the conditions with their margins. nearest: where no fixed point is behind the plateau, the certificate of
+        the nearest one that was found; `reason` says how it misses, and no number of it stands in this certificate.
     distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm of the state.
     index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero being called zero;
         None beyond what Lanczos established. explained: zero modes by cause (see `explain_zero_modes`).
@@ -67,11 +72,13 @@ class Certificate:
     steps: int
     method: str = ""
     precision: str = "float64"
+    behind: Behind | None = None
+    nearest: Certificate | None = None
 
     @property
     def certified(self) -> bool:
-        """Whether a fixed point was found at all."""
-        return self.verdict != "not a fixed point"
+        """Whether there is a fixed point behind the plateau."""
+        return self.state is not None
 
     def record(self) -> dict[str, object]:
         """The stable JSON form; a value that does not exist is None and `reason` says why."""
@@ -99,6 +106,8 @@ class Certificate:
             "route": self.route,
             "steps": self.steps,
             "spectrum": self.method,
+            "behind": None if self.behind is None else self.behind.record(),
+            "nearest": None if self.nearest is None else self.nearest.record(),
         }
 
     def rows(self) -> list[tuple[str, object]]:
@@ -108,7 +117,7 @@ class Certificate:
             ("verdict", self.verdict),
             ("reason", self.reason),
             ("loss", number(self.loss, 12)),
-            ("gradient norm", f"{self.gradient_norm:.1e} (tolerance {self.tolerance:.1e}, float64)"),
+            ("gradient norm", f"{tiny(self.gradient_norm)} (tolerance {self.tolerance:.1e}, float64)"),
             ("distance", f"{number(self.distance)} ({number(self.relative_distance)} of the state)"),
             ("index", self.index),
             ("zero modes", f"{number(self.zero_modes)}{f' ({zero})' if zero else ''}"),
@@ -119,7 +128,12 @@ class Certificate:
             ("construction", self.construction),
             ("narrow units", ", ".join(map(str, self.narrow_units)) or "-"),
             ("route", self.route),
+            *[(f"behind: {m.name}", f"{number(m.measured)} (at most {m.limit:g})") for m in self._margins],
         ]
+
+    @property
+    def _margins(self) -> tuple[Margin, ...]:
+        return () if self.behind is None else self.behind.margins
 
     def __repr__(self) -> str:
         return text_table(("certificate", ""), self.rows())
@@ -137,6 +151,7 @@ def certify_state(
     tolerance: float = 0.02,
     route: str = "auto",
     reduction: Reduction | None = None,
+    around: Around | None = None,
     seed: int = 0,
 ) -> Certificate:
     """The certificate of the fixed point behind one state.
@@ -144,7 +159,8 @@ def certify_state(
     theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a gradient counts as zero; by
     default its norm at random weights where the map is as large as the targets (`Objective.scales`), so that no start
     loosens it. tolerance: of the reduction (see `reduce`; 2% of the targets by default). route: "auto", "reduce" or
-    "direct" (see `find_fixed_point`). reduction: of this state, if known.
+    "direct" (see `find_fixed_point`). reduction: of this state, if known. around: what is known of its plateau: without it
+    a fixed point is held against the state alone.
 
     Raises InputError for a state that is not finite or of the wrong size. Cost: a few Newton steps on the narrow
     network, one Hessian of the wide one and its eigenvalues: about 0.1 s at 750 parameters once compiled.
@@ -161,21 +177,28 @@ def certify_state(
     if theta.shape != (objective.size,):
         raise InputError(f"the state must have shape ({objective.size},) for this network, got {theta.shape}")
     scale = objective.scales.gradient if gradient_scale is None else positive(gradient_scale, "gradient_scale")
-    found = find_fixed_point(objective, theta, scale=scale, tolerance=tolerance, route=route, reduction=reduction)
+    found = find_fixed_point(
+        objective, theta, scale=scale, tolerance=tolerance, route=route, reduction=reduction, around=around
+    )
     if not found.refinement.converged:
-        refinement = found.refinement
-        return _refusal(objective, theta, found, scale, f"{refinement.status}: {refinement.reason}")
-    return _judge(objective, theta, found, scale, seed)
+        return _nothing(found, scale, f"{found.refinement.status}: {found.refinement.reason}")
+    judged = _judge(objective, theta, found, scale, seed)
+    if found.is_behind or not judged.certified:
+        return judged
+    assert found.behind is not None  # it converged
+    words = f"{found.behind.miss}; the nearest fixed point found is a {judged.verdict}: {judged.reason}"
+    return replace(_nothing(found, scale, words), behind=found.behind, nearest=judged)
 
 
 # ------------------------------------------------------------------- judging
-def _refusal(objective: Objective, theta: np.ndarray, found: Found, scale: float, reason: str) -> Certificate:
+def _nothing(found: Found, scale: float, reason: str) -> Certificate:
+    """No fixed point is behind the state."""
     reduction = found.reduction
     return Certificate(
-        verdict="not a fixed point",
+        verdict=NOTHING,
         reason=reason,
         loss=float("nan"),
-        gradient_norm=float(np.linalg.norm(np.asarray(objective.gradient(theta)))),
+        gradient_norm=float("nan"),
         tolerance=TOLERANCE * scale,
         gradient_scale=scale,
         distance=float("nan"),
@@ -207,13 +230,13 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
             "the loss is flat to rounding at its lower bound, as on the way to an infimum at infinity: largest eigenvalue"
             f" {np.abs(spectrum.eigenvalues).max():.1e}, where {objective.scales.curvature:.1e} is natural"
         )
-        return _refusal(objective, theta, found, scale, words)
+        return _nothing(found, scale, words)
     utilities = utilities_at(objective, state, seed)
     escape = escape_from(objective, found, spectrum, utilities, scale, seed)
     distance = float(np.linalg.norm(state - theta))
     return Certificate(
         verdict=escape.verdict,
-        reason=escape.reason + _far(distance, theta, found),
+        reason=escape.reason,
         loss=float(objective.loss(state)),
         gradient_norm=found.refinement.gradient_norm,
         tolerance=TOLERANCE * scale,
@@ -237,14 +260,8 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
         route=found.route,
         steps=found.refinement.steps,
         method=spectrum.method,
+        behind=found.behind,
     )
-
-
-def _far(distance: float, theta: np.ndarray, found: Found) -> str:
-    """A warning where the fixed point is not close to the plateau; the origin is as far as the state is large."""
-    size = float(np.linalg.norm(theta))
-    away = found.reduction is not None and any(found.reduction.widths) and distance > FAR * size
-    return f"; far from the plateau, {distance:.3g} away at a state of norm {size:.3g}" if away else ""
 
 
 def _vanished(objective: Objective, state: np.ndarray, spectrum: Spectrum) -> bool:

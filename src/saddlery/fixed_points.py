@@ -8,12 +8,14 @@ is at rest already is its own fixed point, whatever a coarser network would make
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
+from .behind import FAR, Around, Behind, behind
 from .curvature import hessian
 from .networks import flatten
 from .objectives import Objective
@@ -28,7 +30,8 @@ BASIN = 1.0  # a fixed point farther from the state than this multiple of its ow
 EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
 SNAP = 1e-3  # of the weights: how far a fixed point may be moved to make its silent units exactly silent
 STEPS = 150  # of Newton's method, for minima that are degenerate and approached linearly
-CALM = 0.1  # a gradient under this share of what a fixed point's Hessian explains belongs to a nearer fixed point
+COARSE = 0.02  # of the targets: finer reductions begin here, or at the tolerance where that is smaller,
+FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Found:
 
     state (P,): the point. reduction: of the state it lies behind; narrow: the flat parameters of the narrow network at its
     own fixed point, or None. refinement: how it ended; only where it converged is the state a fixed point. route: "reduce"
-    or "direct".
+    or "direct". behind: the conditions under which it is the fixed point behind the state; None where there is none.
     """
 
     state: np.ndarray
@@ -45,6 +48,12 @@ class Found:
     narrow: np.ndarray | None
     refinement: Refinement
     route: str
+    behind: Behind | None = None
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is a fixed point, and the one behind the state."""
+        return self.behind is not None and self.behind.holds
 
 
 @in_float64
@@ -56,14 +65,16 @@ def find_fixed_point(
     tolerance: float = 0.02,
     route: str = "auto",
     reduction: Reduction | None = None,
+    around: Around | None = None,
 ) -> Found:
     """The fixed point dL/dtheta = 0 behind a state theta (P,), float64.
 
     scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of the task. tolerance: of
-    the map, for the reduction of the state (or pass the `reduction`). route: "reduce" or "direct", or "auto": the state
-    itself if it is at rest, else the nearest of the fixed points its reductions lead to, else direct refinement. A fixed
-    point that turns out to need fewer units is returned as that narrower network. The result says how it ended; nothing
-    is raised for a state without a fixed point. Cost: a few Newton steps on the narrow network, some 10 p^3 each.
+    the map, for the reduction of the state (or pass the `reduction`). around: what is known of the plateau (see `behind`).
+    route: "reduce" or "direct", or "auto": the state itself if it is at rest, else the first that is behind the state of those
+    that its reductions lead to, coarse to fine, and direct refinement. Where none is, the nearest one found, whose `behind` says
+    how it misses. A fixed point that turns out to need fewer units is returned as that narrower network. Nothing is raised for a
+    state without a fixed point. Cost: a few Newton steps on the narrow network, some 10 p^3 each.
 
     Example
     -------
@@ -74,17 +85,40 @@ def find_fixed_point(
     'converged'
     """
     scale = objective.scales.gradient if scale is None else scale
+    measured = lambda found: _measured(objective, theta, found, around)
     if route == "auto" and _norm(objective, theta) <= TOLERANCE * scale:
-        return _at_rest(objective, theta, scale)
+        return measured(_at_rest(objective, theta, scale))
     if route == "direct":
-        return _direct(objective, theta, scale)
-    first = _through_narrow(objective, theta, reduction or reduce(objective, theta, tolerance=tolerance), scale)
-    if route == "reduce":
+        return measured(_direct(objective, theta, scale, BASIN))
+    coarse = reduction or reduce(objective, theta, tolerance=tolerance)
+    first = measured(_through_narrow(objective, theta, coarse, scale))
+    if route == "reduce" or first.is_behind:
         return first
-    if first.refinement.converged:
-        return _nearest(objective, theta, scale, tolerance, first)
-    second = _direct(objective, theta, scale) if objective.size <= DENSE else first
-    return second if second.refinement.converged else first
+    nearest = first
+    for found in map(measured, _others(objective, theta, scale, tolerance, first)):
+        if found.is_behind:
+            return found
+        nearest = min(nearest, found, key=lambda f: f.refinement.distance if f.refinement.converged else np.inf)
+    return nearest
+
+
+def _measured(objective: Objective, theta: np.ndarray, found: Found, around: Around | None) -> Found:
+    """With the conditions of `behind`, where there is a fixed point."""
+    if not found.refinement.converged:
+        return found
+    return replace(found, behind=behind(objective, theta, found.state, around))
+
+
+def _others(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found) -> Iterator[Found]:
+    """The fixed points of finer reductions of the state, then that of the state itself, where dense Hessians can be formed."""
+    seen = {first.reduction.widths if first.reduction else (), objective.network.widths}
+    for share in FINER:
+        finer = reduce(objective, theta, tolerance=share * min(tolerance, COARSE))
+        if finer.widths not in seen:
+            seen.add(finer.widths)
+            yield _through_narrow(objective, theta, finer, scale)
+    if objective.size <= DENSE:
+        yield _direct(objective, theta, scale, FAR if first.refinement.converged else BASIN)
 
 
 def _norm(objective: Objective, theta: np.ndarray) -> float:
@@ -100,19 +134,6 @@ def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
 def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
     words = f"gradient norm {norm:.1e} at the state itself"
     return Refinement(theta, float(objective.loss(theta)), norm, norm / scale, 0.0, 0, "converged", words, (norm,))
-
-
-def _nearest(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found) -> Found:
-    """The fixed point found, or a nearer one with more units where the state is calmer than the one found explains."""
-    expected = float(np.linalg.norm(np.asarray(objective.hessian_vector(first.state, theta - first.state))))
-    if _norm(objective, theta) >= CALM * expected:
-        return first
-    finer = reduce(objective, theta, tolerance=0.1 * min(tolerance, 0.02))
-    if first.reduction is None or finer.widths == first.reduction.widths:
-        return first
-    second = _through_narrow(objective, theta, finer, scale)
-    distances = [float(np.linalg.norm(found.state - theta)) for found in (first, second)]
-    return second if second.refinement.converged and distances[1] < distances[0] else first
 
 
 def refined(objective: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
@@ -169,8 +190,8 @@ def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None
     return replace(refinement, status="left the basin", distance=distance, reason=words)
 
 
-def _direct(objective: Objective, theta: np.ndarray, scale: float) -> Found:
-    refinement = refined(objective, theta, scale, BASIN)
+def _direct(objective: Objective, theta: np.ndarray, scale: float, basin: float) -> Found:
+    refinement = refined(objective, theta, scale, basin)
     found = Found(refinement.point, None, None, refinement, "direct")
     return _polished(objective, theta, found, scale)
 

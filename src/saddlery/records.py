@@ -22,6 +22,11 @@ def number(value: Any, digits: int = 4) -> str:
     return f"{float(value):.{digits}g}" if size == 0 or 1e-3 <= size < 1e5 else f"{float(value):.1e}"
 
 
+def tiny(value: float | None) -> str:
+    """A number that is nothing but rounding, by its size; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.1e}"
+
+
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns, one row a line, no frame."""
     cells = [list(columns)] + [[number(cell) for cell in row] for row in rows]

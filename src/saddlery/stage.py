@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .behind import Around
 from .certificates import Certificate, certify_state
 from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
 from .precision import in_float64
-from .records import html_table, plain, text_table
+from .records import html_table, plain, text_table, tiny
 from .runs import Run
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
 
@@ -105,11 +106,17 @@ class Stages:
     def __repr__(self) -> str:
         columns, rows = self.table()
         name = self.run.experiment.name
-        return (
-            f"{name}: {self.run.experiment.network.architecture}\n{text_table(columns, rows)}"
-            if rows
-            else f"{name}: no plateau found"
-        )
+        if not rows:
+            return f"{name}: no plateau found"
+        title = f"{name}: {self.run.experiment.network.architecture}"
+        return "\n".join([title, text_table(columns, rows), *self.remarks()])
+
+    def remarks(self) -> list[str]:
+        """A sentence for every stage without a fixed point: which is the nearest, and how it misses."""
+        unfound = [
+            (k, s.certificate) for k, s in enumerate(self.stages) if s.certificate and not s.certificate.certified
+        ]
+        return [f"stage {k}: {certificate.verdict}; {certificate.reason}" for k, certificate in unfound]
 
     def _repr_html_(self) -> str:
         return html_table(*self.table(), caption=repr(self.run.experiment))
@@ -132,7 +139,7 @@ def _row(stage: Stage, certified: bool) -> list[object]:
         *row,
         c.verdict,
         c.loss,
-        f"{c.gradient_norm:.1e}",
+        tiny(c.gradient_norm),
         c.distance,
         c.index,
         c.zero_modes,
@@ -187,14 +194,40 @@ def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k:
     change of the map of sqrt(2 dL) or more, and so does one of the cross-entropy. A fall from large random weights is
     larger than the targets, and says nothing of units: hence the cap.)
     """
+    here = found[k]
+    smaller = smaller_drop(run, found, k)
+    derived = SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
+    return min(derived, CONVERGED if here.kind == "end" else SHARE)
+
+
+def smaller_drop(run: Run, found: Sequence[Plateau] | Sequence[Stage], k: int) -> float:
+    """The smaller of the drops of the loss before and after plateau k, to its neighbours or the run's first or last loss.
+
+    Nothing drops before an initial plateau or after the end. Where neither drop is more than rounding, all that the loss
+    fell in the run.
+    """
     loss, here = run.trajectory.loss, found[k]
     before = found[k - 1].loss if k > 0 else float(loss[0])
     after = found[k + 1].loss if k + 1 < len(found) else float(loss[-1])
     drops = [before - here.loss] * (here.kind != "initial") + [here.loss - after] * (here.kind != "end")
     total = float(loss.max() - loss.min()) or 1.0
-    smaller = min((drop for drop in drops if drop > 1e-9 * total), default=total)
-    derived = SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
-    return min(derived, CONVERGED if here.kind == "end" else SHARE)
+    return min((drop for drop in drops if drop > 1e-9 * total), default=total)
+
+
+def around(found: Stages, k: int) -> Around:
+    """What the run says of the plateau of stage k: its neighbouring drops, and where it came how close to a fixed point."""
+    run, stage = found.run, found[k]
+    states, time = run.trajectory.states, run.trajectory.flow_time
+    first = found[k - 1].index if k > 0 else 0
+    last = found[k + 1].index if k + 1 < len(found) else len(time) - 1
+    within = np.flatnonzero((time[first : last + 1] >= stage.start) & (time[first : last + 1] <= stage.end))
+
+    def closest(point: np.ndarray) -> float:
+        distances = np.linalg.norm(np.asarray(states[first : last + 1], float) - point, axis=1)
+        here = min(distances[within].min(initial=np.inf), distances[stage.index - first])
+        return float(here / max(distances.min(), np.finfo(float).tiny))
+
+    return Around(smaller_drop(run, found.stages, k), float(np.finfo(states.dtype).eps), closest)
 
 
 @in_float64
@@ -225,6 +258,7 @@ def certify(
             tolerance=stage.tolerance,
             reduction=stage.reduction,
             route=route,
+            around=around(found, k),
         )
         certified.append(replace(stage, certificate=certificate))
         if progress is not None:

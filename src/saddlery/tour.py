@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .checks import StorageError
-from .records import plain, text_table
+from .records import plain, text_table, tiny
 from .report import tour_page
 from .runs import train
 from .stage import Stage, Stages, certify, stages
@@ -133,5 +133,5 @@ def _row(found: Stages, stage: Stage) -> list[object]:
         f"{stage.start:.4g} - {stage.end:.4g}",
         stage.loss,
         units if isinstance(units, int) else " > ".join(map(str, units)),
-        *([None] * 5 if c is None else [c.verdict, f"{c.gradient_norm:.1e}", c.distance, c.index, c.construction]),
+        *([None] * 5 if c is None else [c.verdict, tiny(c.gradient_norm), c.distance, c.index, c.construction]),
     ]

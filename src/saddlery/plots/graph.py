@@ -19,7 +19,7 @@ MARKERS = {
     "minimum": ("o", BLUE),
     "strict saddle": ("^", VERMILION),
     "degenerate saddle": ("D", PURPLE),
-    "not a fixed point": ("s", MUTED),
+    "no fixed point found": ("s", MUTED),
 }
 SIZE = (6.0, 4.0)  # inches
 NEAR = 0.03  # of the range of losses: nodes of one width that are nearer stand side by side

@@ -24,7 +24,7 @@ def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
     axes = new_axes(axes, (2.6, 2.6))
     values = certificate.eigenvalues
     if values is None or not len(values):
-        words = "not a fixed point:\nno spectrum" if not certificate.certified else "no spectrum"
+        words = "no fixed point found:\nno spectrum" if not certificate.certified else "no spectrum"
         axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color=MUTED, fontsize=SMALL + 1)
         axes.set(xticks=[], yticks=[], xlabel="eigenvalue, in ascending order", ylabel="Hessian eigenvalue")
         return axes

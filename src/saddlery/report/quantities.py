@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..certificates import UNFOUND
 from ..studies.base import interval_of_mean, interval_of_share
 from .sketches import stages_of
 
@@ -115,7 +116,7 @@ QUANTITIES = (
     Quantity("largest error of a predicted jump", _number("jump_error")),
     Quantity(
         "share of plateaus with a certified fixed point",
-        _listed("verdict", lambda found: float(np.mean([verdict != "not a fixed point" for verdict in found]))),
+        _listed("verdict", lambda found: float(np.mean([verdict not in UNFOUND for verdict in found]))),
         high=1.0,
     ),
     Quantity(

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import plots
-from ..records import number
+from ..records import number, tiny
 from ..stage import Stage, Stages
 
 MARKS = {
     "minimum": ("minimum", "●"),
     "strict saddle": ("strict", "▲"),
     "degenerate saddle": ("degenerate", "◆"),
-    "not a fixed point": ("none", "○"),
+    "no fixed point found": ("none", "○"),
 }
 NOT_CERTIFIED = ("none", "·")
 
@@ -81,7 +81,7 @@ def _summary_cells(stage: Stage) -> str:
         cells += ["-"] * 7
     else:
         utility = None if c.utility is None else c.utility.value
-        gradient = f"{c.gradient_norm:.1e}"
+        gradient = tiny(c.gradient_norm)
         cells += [escaped(v) for v in (c.loss, gradient, c.distance, c.index, c.zero_modes, utility, c.construction)]
     return "".join(f"<td>{cell}</td>" for cell in cells)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..certificates import FAR, Certificate
+from ..certificates import Certificate
 from ..checks import SaddleryError
 from ..driver import Stop
 from ..experiments import Experiment
@@ -46,6 +46,9 @@ LIKELY = {  # the beginning of a reason, and what it means as far as examples of
     "diverged": "the narrower network has no fixed point nearby: its loss falls towards infinite weights",
     "stalled": "no smooth fixed point is near; in ReLU networks the narrower network rests on a kink, where no gradient is zero",
     "not embedded": "a fixed point in its own right, which what is left of the initial weights keeps off the embedded one",
+    "another loss": "the nearest fixed point belongs to another plateau, or the run was on its way when it was measured",
+    "no slowing down": "the run is slow for another reason than this fixed point: a valley, or another one nearby",
+    "passed elsewhere": "the run comes closer to that fixed point outside the plateau",
     "left the basin": "the only fixed point found is farther away than the state is large",
 }
 OPEN = "open question of Zhang, Saxe & Latham 2026, Theorem 1; "
@@ -185,8 +188,8 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
 
 
 # ------------------------------------------------------------- the classification
-def classify(objective: Objective, theta: np.ndarray, certificate: Certificate) -> tuple[str, str]:
-    """Which class of fixed point is behind a state theta (P,), and why.
+def classify(objective: Objective, certificate: Certificate) -> tuple[str, str]:
+    """Which class of fixed point is behind a plateau, and why.
 
     embedded: a certified fixed point beside the state that is one of fewer units in some layer, by construction ii (it has
     exactly silent units), iii or iv (the units are homogeneous or linear). duplicate: only i makes it of a narrower one.
@@ -194,9 +197,6 @@ def classify(objective: Objective, theta: np.ndarray, certificate: Certificate) 
     """
     if not certificate.certified:
         return "none", certificate.reason
-    away = certificate.distance / _size(objective, theta, certificate)
-    if away > FAR:
-        return "none", f"far: the fixed point found is {away:.2g} of the state's size away"
     widths = zip(certificate.narrow_units, objective.network.widths, strict=True)
     fewer = [k for k, (narrow, wide) in enumerate(widths) if narrow < wide]
     if not fewer:
@@ -206,12 +206,6 @@ def classify(objective: Objective, theta: np.ndarray, certificate: Certificate) 
     if any(_embeds(objective, certificate, k) for k in fewer):
         return "embedded", f"construction {certificate.construction}"
     return "duplicate", "duplicates: no unit is silent, and construction i alone explains the fixed point"
-
-
-def _size(objective: Objective, theta: np.ndarray, certificate: Certificate) -> float:
-    """The norm of the state; near the origin, which is as far as the state is large, the task's natural weights."""
-    origin = not any(certificate.narrow_units)
-    return objective.scales.weights if origin else max(float(np.linalg.norm(theta)), 1e-300)
 
 
 def _embeds(objective: Objective, certificate: Certificate, index: int) -> bool:
@@ -233,12 +227,11 @@ def measure(experiment: Experiment) -> Row:
         found = certify(train(experiment))
     except SaddleryError as error:
         return {**summary([]), "exceptions": [_failure(experiment, error)]}
-    run, objective = found.run, found.run.objective()
+    objective = found.run.objective()
     entries = []
     for stage in found.stages:
-        theta = np.asarray(run.trajectory.states[stage.index], float)
         assert stage.certificate is not None  # from `certify`
-        entries.append((stage, *classify(objective, theta, stage.certificate)))
+        entries.append((stage, *classify(objective, stage.certificate)))
     exceptions = [_exception(experiment, *entry) for entry in entries if entry[1] != "embedded"]
     return {**summary(entries), "exceptions": exceptions}
 

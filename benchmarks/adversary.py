@@ -1,0 +1,56 @@
+"""Random problems over all units, trained, certified and held against brute force: no verdict may be refuted.
+
+    python benchmarks/adversary.py [COUNT [FIRST]]      (28 problems from number 0 by default; the same number is the same problem)
+
+Prints the share of every verdict, also of "no fixed point found" and "undecided", and each refutation with its number. Exit code 1
+where there is one. Problems are taken in processes of their own, 28 at a time, so that a crash is one line of the list.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TESTS = Path(__file__).parent.parent / "tests"
+TOGETHER = 28
+WORK = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+import jax
+jax.config.update("jax_enable_x64", True)
+from adversary.judge import Tally, judged
+tally = Tally()
+for number in range(int(sys.argv[2]), int(sys.argv[3])):
+    judged(number, tally)
+print(json.dumps([dict(tally.verdicts), tally.refuted, tally.failed]))
+"""
+
+
+def main() -> int:
+    count, first = (int(text) for text in (sys.argv[1:] + ["28", "0"][len(sys.argv) - 1 :]))
+    verdicts: dict[str, int] = {}
+    refuted: list[str] = []
+    failed: list[str] = []
+    begin = time.perf_counter()
+    for low in range(first, first + count, TOGETHER):
+        high = min(low + TOGETHER, first + count)
+        command = [sys.executable, "-c", WORK, str(TESTS), str(low), str(high)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            refuted.append(f"{low} to {high}: the process ended with {done.returncode}: {done.stderr[-300:]}")
+            continue
+        found, more, said = json.loads(done.stdout.splitlines()[-1])
+        for name, number in found.items():
+            verdicts[name] = verdicts.get(name, 0) + number
+        refuted += more
+        failed += said
+        print(f"{high - first} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted", flush=True)
+    print("\n".join([*refuted, *(f"failed {words}" for words in failed)]))
+    return 1 if refuted else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""One problem: trained, certified, and each verdict held against brute force. A refutation is a sentence; none is expected."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from saddlery import certify, train
+from saddlery.certificates import Certificate
+from saddlery.checks import SaddleryError
+from saddlery.stage import Stages
+
+from .brute import PHI, Plain
+from .problems import OWN, Problem
+
+KINKED = ("relu", "leaky_relu", "own_abs", "own_clip")
+RADII = (0.1, 0.03, 0.01)  # of the task's natural weights: boxes in which a minimum must have nothing below it
+CLEAR = 100.0  # times the rounding of a loss: falls that count
+
+
+@dataclass
+class Tally:
+    """What came of some problems. refuted: sentences with the problem's number."""
+
+    verdicts: Counter[str] = field(default_factory=Counter)
+    refuted: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        total = sum(self.verdicts.values())
+        shares = ", ".join(f"{name} {count} ({count / total:.0%})" for name, count in self.verdicts.most_common())
+        return f"{total} plateaus: {shares}; {len(self.refuted)} refuted, {len(self.failed)} runs failed with a sentence"
+
+
+def judged(number: int, tally: Tally) -> None:
+    """Train and certify one problem and add what comes of it; any exception but saddlery's own goes on."""
+    try:
+        found = certify(train(Problem(number).experiment()))
+    except SaddleryError as error:
+        tally.failed.append(f"{number}: {error}")
+        return
+    for k, stage in enumerate(found.stages):
+        certificate = stage.certificate
+        assert certificate is not None
+        tally.verdicts[certificate.verdict] += 1
+        tally.refuted += [f"{number}, stage {k}: {words}" for words in refutations(found, k, certificate)]
+
+
+def refutations(found: Stages, k: int, c: Certificate) -> list[str]:
+    if c.state is None:
+        return []
+    e = found.run.experiment
+    data = e.task.data(e.seed)
+    plain = Plain(e.network.layers[0].unit.name, e.network.widths[0], data.inputs, data.targets)
+    size = found.run.objective().scales.weights
+    words = [*_stationary(plain, c, size), *_same_loss(plain, found, k, c)]
+    if c.verdict == "minimum":
+        words += _minimum(plain, c, size)
+    if c.verdict in ("strict saddle", "degenerate saddle"):
+        words += _saddle(plain, c, size)
+    return words
+
+
+def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
+    """The slope by NumPy in long double is zero as the certificate has it; on kinks, no direction of many falls at first order."""
+    if plain.unit not in KINKED:
+        slope = float(np.linalg.norm(np.asarray(plain.slope(c.state), float)))
+        limit = c.tolerance + 1e3 * PHI[plain.unit][2] * c.gradient_scale
+        return [f"its gradient is {slope:.1e}, and {limit:.1e} was to be zero"] if slope > limit else []
+    rng = np.random.default_rng(0)
+    step = 1e-7 * size
+    for _ in range(300):
+        d = rng.standard_normal(len(c.state))
+        rate = plain.one_sided(c.state, d / np.linalg.norm(d), step) / c.gradient_scale
+        if rate < -1e-5:
+            return [f"the loss falls at first order, by {rate:.1e} of the natural gradient"]
+    return []
+
+
+def _same_loss(plain: Plain, found: Stages, k: int, c: Certificate) -> list[str]:
+    """The loss of the record is that of the state, and no farther from the plateau than a quarter of the smaller drop."""
+    loss = float(plain.loss(c.state))
+    words = [] if abs(loss - c.loss) <= 1e-12 * max(loss, float(plain.loss(0 * c.state))) else [f"its loss is {loss}, not {c.loss}"]
+    drops = [abs(found[j].loss - found[k].loss) for j in (k - 1, k + 1) if 0 <= j < len(found)]
+    if drops and abs(loss - found[k].loss) > 0.26 * min(drops) + 1e-12 * found[0].loss:
+        words.append(f"its loss {loss:.3e} is far from the plateau's {found[k].loss:.3e}, where drops are {min(drops):.3e}")
+    return words
+
+
+def _minimum(plain: Plain, c: Certificate, size: float) -> list[str]:
+    """No descent in boxes of three sizes; or only of a higher order than the reason says it was looked for."""
+    falls = [plain.fall(c.state, radius * size) for radius in RADII]
+    if min(falls) <= CLEAR * plain.noise:
+        return []
+    order = np.log(falls[1] / falls[2]) / np.log(RADII[1] / RADII[2])
+    said = re.search(r"up to order (\d+)", c.reason)
+    if said and order > int(said.group(1)) + 0.5:
+        return []
+    return [f"called a minimum ({c.reason[:60]}...), but the loss falls by {falls[2]:.1e} within {RADII[2]:g} of the weights, order {order:.2f}"]
+
+
+def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:
+    """The loss falls nearby; along the direction of escape, at the order that is said; and as many ways as the index says."""
+    words = []
+    if plain.fall(c.state, 0.1 * size) <= 0:
+        words.append(f"called a {c.verdict}, but nothing nearby lies lower")
+    if c.escape_direction is not None and c.escape_order is not None:
+        words += _escape(plain, c, size)
+    if c.index and plain.unit not in KINKED and not set(OWN) & {plain.unit}:
+        words += _index(plain, c, size)
+    return words
+
+
+def _escape(plain: Plain, c: Certificate, size: float) -> list[str]:
+    base = plain.loss(c.state)
+    for radius in (0.1, 0.03, 0.01, 3e-3, 1e-3):
+        if any(plain.loss(c.state + sign * radius * size * c.escape_direction) < base for sign in (1, -1)):
+            return []
+    return [f"the loss does not fall along the escape direction of a {c.verdict} of order {c.escape_order}"]
+
+
+def _index(plain: Plain, c: Certificate, size: float) -> list[str]:
+    """Negative eigenvalues by differences, where they are clearly told from zero."""
+    values = np.linalg.eigvalsh(plain.hessian(c.state, 1e-6 * size))
+    zero = 1e-6 * np.abs(values).max()
+    clear = int(np.sum(values < -zero))
+    unsure = int(np.sum(np.abs(values) <= zero))
+    return [] if clear <= c.index <= clear + unsure else [f"its index is {clear} to {clear + unsure}, not {c.index}"]

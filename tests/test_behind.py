@@ -1,0 +1,155 @@
+"""Behind: which fixed point a plateau rests near, by three conditions whose margins are known where everything is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from saddlery import Experiment, Initialization, behind, certify, train
+from saddlery.behind import DROP, FAR, Around
+from saddlery.certificates import UNFOUND, certify_state
+from saddlery.driver import Stop
+from saddlery.networks import Layer, Network, flatten
+from saddlery.objectives import objective
+from saddlery.tasks import LinearTeacher
+from saddlery.units import make
+
+
+def network(width, singular_values, size=2):
+    task = LinearTeacher(tuple(singular_values), inputs=size, outputs=size)
+    return objective(Network((Layer(make("linear"), width),)), task.data(0))
+
+
+def saddle(subject, modes, singular_values, size):
+    """(a) The balanced fixed point of the first modes, u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k."""
+    q, s, rt = np.linalg.svd(np.asarray(LinearTeacher(tuple(singular_values), inputs=size, outputs=size).data(0).moments.cross))
+    u, v = np.zeros((subject.network.widths[0], size)), np.zeros((subject.network.widths[0], size))
+    u[:modes], v[:modes] = np.sqrt(s[:modes, None]) * rt[:modes], np.sqrt(s[:modes, None]) * q.T[:modes]
+    return flatten(({"u": u, "v": v},))
+
+
+def margin(found, name):
+    return next(m for m in found.margins if m.name == name)
+
+
+# ---------------------------------------------------------- the margins themselves
+def test_margins_near_a_saddle_in_closed_form():
+    """(a) Beside a strict saddle, L - L* = d'Hd/2 and g = Hd: the gradient halves half-way, the loss differs by g.d/2."""
+    subject = network(6, (1.0, 0.4))
+    point = saddle(subject, 1, (1.0, 0.4), 2)
+    d = 1e-4 * np.random.default_rng(0).standard_normal(subject.size)
+    found = behind.behind(subject, point + d, point)
+    g = np.asarray(subject.gradient(point + d))
+    explained = abs(0.5 * g @ d) / (np.linalg.norm(g) * np.linalg.norm(d))
+    assert found.holds and found.miss == ""
+    assert margin(found, "weights").measured == pytest.approx(np.linalg.norm(d) / np.linalg.norm(point + d), rel=1e-12)
+    assert margin(found, "slowing").measured == pytest.approx(0.5, abs=1e-3)
+    assert margin(found, "loss").measured == pytest.approx(explained, rel=1e-2)
+
+
+def test_the_gradient_falls_by_the_order_of_the_saddle():
+    """(a) At the origin of a quadratic network the loss falls at third order: a quarter of the gradient half-way."""
+    e = Experiment.named("quadratic")
+    subject = e.objective()
+    direction = np.random.default_rng(0).standard_normal(subject.size)
+    theta = 1e-4 * subject.scales.weights * direction / np.linalg.norm(direction)
+    found = behind.behind(subject, theta, np.zeros(subject.size))
+    assert margin(found, "slowing").measured == pytest.approx(0.25, abs=1e-2)
+    assert margin(found, "weights").measured == pytest.approx(1e-4, rel=1e-9)
+
+
+@pytest.mark.parametrize("c", [1e-5, 1e5])
+def test_margins_do_not_know_the_units_of_the_targets(c):
+    """(c) y -> c y, theta -> sqrt(c) theta: every margin stays."""
+    one, other = network(4, (1.0, 0.4)), network(4, (c, 0.4 * c))
+    d = 1e-2 * np.random.default_rng(0).standard_normal(one.size)
+    point = saddle(one, 1, (1.0, 0.4), 2)
+    before = behind.behind(one, point + d, point, Around(drop=0.08))
+    after = behind.behind(other, np.sqrt(c) * (point + d), np.sqrt(c) * point, Around(drop=0.08 * c**2))
+    assert [m.measured for m in after.margins] == pytest.approx([m.measured for m in before.margins], rel=1e-6)
+
+
+# ---------------------------------------------------------- what is not behind
+def test_a_converged_run_is_at_its_minimum_and_not_at_the_saddle_above():
+    """A last mode of .002: the coarse reduction has one unit, whose saddle has loss 2e-6; the run rests at 1e-13."""
+    task = LinearTeacher((1.0, 0.002), inputs=4, outputs=4)
+    e = Experiment(task, Network((Layer(make("linear"), 8),)), Stop(flow_time=20_000.0), Initialization(scale=1e-6))
+    found = certify(train(e))
+    end = found[len(found) - 1]
+    assert end.kind == "end" and end.loss < 1e-11
+    assert (end.certificate.verdict, end.certificate.narrow_units) == ("minimum", (2,))
+    assert end.certificate.loss < 1e-20
+
+
+def test_a_fixed_point_of_another_loss_is_not_behind():
+    """(a) The saddle of one mode, seen from the minimum of two whose second is small: near in weights, not in loss."""
+    subject = network(8, (1.0, 0.002), 4)
+    minimum, above = (saddle(subject, modes, (1.0, 0.002), 4) for modes in (2, 1))
+    theta = minimum + 1e-9 * np.random.default_rng(0).standard_normal(subject.size)
+    found = behind.behind(subject, theta, above)
+    assert margin(found, "weights").holds and not margin(found, "loss").holds
+    assert "another loss: 2.0e-06 lies above the run's" in found.miss
+    assert behind.behind(subject, theta, minimum).holds
+    below = behind.behind(subject, above + 1e-9 * np.ones(subject.size), minimum)
+    assert "lies below the run's" in below.miss
+
+
+def test_far_fixed_points_are_none():
+    """(a) 0.32 of the state's size away along its own ray: another verdict, the nearest by name, no number of it in the record."""
+    subject = network(1, (1.0, 0.4))
+    point = saddle(subject, 1, (1.0, 0.4), 2)
+    near, far = (certify_state(subject, c * point) for c in (1.2, 1.6))
+    assert (near.verdict, near.certified) == ("strict saddle" if near.index else near.verdict, True)
+    assert (far.verdict, far.certified) == ("no fixed point found", False)
+    assert far.nearest.certified and far.nearest.relative_distance == pytest.approx(0.6 / 1.6, rel=1e-9)
+    assert far.reason.startswith("far: it is 0.375 of the state's size away") and far.nearest.verdict in far.reason
+    assert np.isnan([far.loss, far.gradient_norm, far.distance]).all() and far.index is None and far.state is None
+    record = far.record()
+    assert record["nearest"]["loss"] == pytest.approx(float(subject.loss(point)))
+    assert record["behind"]["weights"] == {"measured": pytest.approx(0.375), "limit": FAR, "holds": False}
+
+
+def test_the_run_must_slow_down():
+    """(a) A path from one saddle to the next: half-way along it no fixed point is behind, although both are near in weights."""
+    subject = network(4, (1.0, 0.6))
+    low, high = (saddle(subject, modes, (1.0, 0.6), 2) for modes in (1, 2))
+    theta = 0.5 * (low + high)
+    for point in (low, high):
+        found = behind.behind(subject, theta, point, Around(drop=0.18))
+        assert not found.holds, found
+
+
+def test_the_closest_approach_must_be_on_the_plateau():
+    subject = network(4, (1.0, 0.4))
+    point = saddle(subject, 1, (1.0, 0.4), 2)
+    found = behind.behind(subject, 1.01 * point, point, Around(closest=lambda p: 2.0))
+    assert found.miss == "passed elsewhere: outside this plateau the run comes 2 times as close to it"
+
+
+def test_a_drop_bounds_the_loss():
+    """The loss may differ by DROP of the smaller neighbouring drop, however large the gradient is."""
+    subject = network(4, (1.0, 0.4))
+    point = saddle(subject, 1, (1.0, 0.4), 2)
+    theta = 1.1 * point
+    gap = abs(float(subject.loss(theta)) - float(subject.loss(point)))
+    assert behind.behind(subject, theta, point, Around(drop=1.01 * gap / DROP)).holds
+    assert not behind.behind(subject, theta, point, Around(drop=0.99 * gap / DROP)).holds
+
+
+# ---------------------------------------------------------- calibration, where every saddle is known
+@pytest.mark.parametrize("scale", [1e-3, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e-8, marks=pytest.mark.slow)])
+def test_every_plateau_of_a_linear_network_has_its_saddle(scale):
+    """(a) Losses .58, .08 and 0, with margins well inside: the conditions refuse nothing that is known to be there."""
+    e = Experiment.named("linear").replace(initialization=Initialization(scale=scale), stop=Stop(flow_time=160.0))
+    found = certify(train(e))
+    losses = [stage.certificate.loss for stage in found.stages]
+    assert losses == pytest.approx([0.58, 0.08, 0.0], abs=1e-12)
+    for stage in found.stages:
+        margins = {m.name: m.measured for m in stage.certificate.behind.margins}
+        assert margins["loss"] <= 0.55 and margins["slowing"] <= 0.6 and margins["passing"] <= 1.01
+        assert margins["weights"] <= 0.1
+
+
+def test_counts_leave_out_what_is_not_found():
+    """Both words, today's and that of stored work, are read as none."""
+    assert UNFOUND == ("no fixed point found", "not a fixed point")
