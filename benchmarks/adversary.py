@@ -1,9 +1,10 @@
 """Random problems over all units, trained, certified and held against brute force: no verdict may be refuted.
 
-    python benchmarks/adversary.py [COUNT [FIRST]]      (28 problems from number 0 by default; the same number is the same problem)
+    python benchmarks/adversary.py [COUNT [FIRST]]      (28 problems from number 0 by default)
 
-Prints the share of every verdict, also of "no fixed point found" and "undecided", and each refutation with its number. Exit code 1
-where there is one. Problems are taken in processes of their own, 28 at a time, so that a crash is one line of the list.
+The same number is the same problem. Prints the share of every verdict, also of "no fixed point found" and "undecided", and
+each refutation with its number. Exit code 1 where there is one. Problems are taken in processes of their own, 28 at a time,
+so that a crash is one line of the list.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ def main() -> int:
             verdicts[name] = verdicts.get(name, 0) + number
         refuted += more
         failed += said
-        print(f"{high - first} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted", flush=True)
+        print(
+            f"{high - first} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted",
+            flush=True,
+        )
     print("\n".join([*refuted, *(f"failed {words}" for words in failed)]))
     return 1 if refuted else 0
 

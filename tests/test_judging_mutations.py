@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import test_balanced
+import test_behind
 import test_blow_up
 import test_certificates
 import test_descent
@@ -23,6 +24,7 @@ import test_spectra
 import test_utility
 import test_verdicts
 from saddlery import (
+    behind,
     certificates,
     certify,
     descent,
@@ -105,8 +107,8 @@ MUTATIONS = {
     ),
     "fixed points: the first is the nearest": (
         fixed_points,
-        "_nearest",
-        lambda subject, theta, scale, tolerance, first: first,
+        "_others",
+        lambda subject, theta, scale, tolerance, first: iter(()),
         test_verdicts.test_a_state_at_rest_is_its_own_fixed_point,
     ),
     "fixed points: no basin": (
@@ -127,11 +129,19 @@ MUTATIONS = {
         1e-300,
         test_verdicts.test_units_that_a_refinement_silences_are_silent,
     ),
-    "certificates: far is never said": (
-        certificates,
-        "_far",
-        lambda *a: "",
-        test_verdicts.test_a_far_fixed_point_says_so,
+    "behind: far is near": (behind, "FAR", 1e6, test_behind.test_far_fixed_points_are_none),
+    "behind: any loss will do": (
+        behind,
+        "_loss",
+        lambda *a: behind.Margin("loss", 0.0, 1.0, ""),
+        test_behind.test_a_fixed_point_of_another_loss_is_not_behind,
+    ),
+    "behind: drops do not bound the loss": (behind, "DROP", 1e6, test_behind.test_a_drop_bounds_the_loss),
+    "behind: the gradient is that at the fixed point": (
+        behind,
+        "_slowing",
+        lambda *a: behind.Margin("slowing", 0.0, 1.0, ""),
+        test_behind.test_margins_near_a_saddle_in_closed_form,
     ),
     "certificates: the largest utility wins": (
         judging,

@@ -225,23 +225,6 @@ def test_distances_and_losses_of_the_record(linear):
         assert c.loss == pytest.approx(float(subject.loss(c.state)), abs=1e-15)
 
 
-def test_a_far_fixed_point_says_so():
-    """One unit of a two-mode task, from far away along its own ray."""
-    subject = objective(Network((Layer(make("linear"), 1),)), LinearTeacher((1.0, 0.4)).data(0))
-    near = certify_state(subject, np.r_[np.zeros(4)] + 0.9 * certify_state(subject, _leading(subject)).state)
-    far = certify_state(subject, 2.2 * _leading(subject))
-    assert "far from the plateau" not in near.reason
-    assert (
-        f"far from the plateau, {far.distance:.3g} away at a state of norm" in far.reason
-        and far.relative_distance > 0.3
-    )
-
-
-def _leading(subject):
-    q, s, rt = np.linalg.svd(np.asarray(LinearTeacher((1.0, 0.4)).data(0).moments.cross))
-    return flatten(({"u": np.sqrt(s[0]) * rt[:1], "v": np.sqrt(s[0]) * q[:, :1].T},))
-
-
 def test_a_fixed_point_beyond_the_basin_is_not_the_one_behind_the_state():
     """Small weights of a task without silent units settle far away: refused, with the distance."""
     x = np.random.default_rng(0).standard_normal((60, 2))

@@ -1,1 +1,1 @@
-"""An adversary: random problems nobody chose, trained and certified, against verdicts made by brute force without saddlery's code."""
+"""An adversary: random problems that nobody chose, trained and certified, held against brute force; and spoilt inputs."""

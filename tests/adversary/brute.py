@@ -1,4 +1,4 @@
-"""Verdicts by brute force: losses and slopes in NumPy, written again without saddlery, and descent in small boxes around a point."""
+"""Verdicts by brute force: losses and slopes written again in NumPy, and descent in small boxes around a point."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ def _sigmoid(a: np.ndarray) -> np.ndarray:
 PHI: dict[str, tuple[Function, Function, float]] = {
     "linear": (lambda a: a, np.ones_like, 1e-19),
     "relu": (lambda a: np.maximum(a, 0), lambda a: (a > 0) * np.ones_like(a), 1e-19),
-    "leaky_relu": (lambda a: np.where(a >= 0, a, a / 10), lambda a: np.where(a >= 0, np.ones_like(a), np.ones_like(a) / 10), 1e-17),
+    "leaky_relu": (
+        lambda a: np.where(a >= 0, a, a / 10),
+        lambda a: np.where(a >= 0, np.ones_like(a), np.ones_like(a) / 10),
+        1e-17,
+    ),
     "quadratic": (lambda a: a**2, lambda a: 2 * a, 1e-19),
     "cubic": (lambda a: a**3, lambda a: 3 * a**2, 1e-19),
     "tanh": (np.tanh, lambda a: 1 - np.tanh(a) ** 2, 1e-19),

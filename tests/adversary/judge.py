@@ -32,7 +32,9 @@ class Tally:
     def __str__(self) -> str:
         total = sum(self.verdicts.values())
         shares = ", ".join(f"{name} {count} ({count / total:.0%})" for name, count in self.verdicts.most_common())
-        return f"{total} plateaus: {shares}; {len(self.refuted)} refuted, {len(self.failed)} runs failed with a sentence"
+        return (
+            f"{total} plateaus: {shares}; {len(self.refuted)} refuted, {len(self.failed)} runs failed with a sentence"
+        )
 
 
 def judged(number: int, tally: Tally) -> None:
@@ -65,7 +67,7 @@ def refutations(found: Stages, k: int, c: Certificate) -> list[str]:
 
 
 def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
-    """The slope by NumPy in long double is zero as the certificate has it; on kinks, no direction of many falls at first order."""
+    """The slope by NumPy is as small as the certificate has it; on kinks, no direction of many falls at first order."""
     if plain.unit not in KINKED:
         slope = float(np.linalg.norm(np.asarray(plain.slope(c.state), float)))
         limit = c.tolerance + 1e3 * PHI[plain.unit][2] * c.gradient_scale
@@ -83,10 +85,16 @@ def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
 def _same_loss(plain: Plain, found: Stages, k: int, c: Certificate) -> list[str]:
     """The loss of the record is that of the state, and no farther from the plateau than a quarter of the smaller drop."""
     loss = float(plain.loss(c.state))
-    words = [] if abs(loss - c.loss) <= 1e-12 * max(loss, float(plain.loss(0 * c.state))) else [f"its loss is {loss}, not {c.loss}"]
+    words = (
+        []
+        if abs(loss - c.loss) <= 1e-12 * max(loss, float(plain.loss(0 * c.state)))
+        else [f"its loss is {loss}, not {c.loss}"]
+    )
     drops = [abs(found[j].loss - found[k].loss) for j in (k - 1, k + 1) if 0 <= j < len(found)]
     if drops and abs(loss - found[k].loss) > 0.26 * min(drops) + 1e-12 * found[0].loss:
-        words.append(f"its loss {loss:.3e} is far from the plateau's {found[k].loss:.3e}, where drops are {min(drops):.3e}")
+        words.append(
+            f"its loss {loss:.3e} is far from the plateau's {found[k].loss:.3e}, where drops are {min(drops):.3e}"
+        )
     return words
 
 
@@ -99,7 +107,8 @@ def _minimum(plain: Plain, c: Certificate, size: float) -> list[str]:
     said = re.search(r"up to order (\d+)", c.reason)
     if said and order > int(said.group(1)) + 0.5:
         return []
-    return [f"called a minimum ({c.reason[:60]}...), but the loss falls by {falls[2]:.1e} within {RADII[2]:g} of the weights, order {order:.2f}"]
+    fell = f"the loss falls by {falls[2]:.1e} within {RADII[2]:g} of the weights, order {order:.2f}"
+    return [f"called a minimum ({c.reason[:60]}...), but {fell}"]
 
 
 def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:

@@ -1,4 +1,4 @@
-"""Random problems of one sum of units: data, weights, scale and units drawn from a seed; shapes from few, so that programs are shared."""
+"""Random problems of one sum of units: data, weights, scale and units from a seed; few shapes, whose programs are shared."""
 
 from __future__ import annotations
 
@@ -19,8 +19,12 @@ from saddlery.units import Symmetry, Unit, make
 RAY = Symmetry(silent=True, homogeneous="positive", degree=1)
 OWN = {  # units that a user might write
     "own_abs": Unit("own_abs", lambda z, u: jnp.abs(z @ u), lambda s: s, RAY, smooth=False),
-    "own_clip": Unit("own_clip", lambda z, u: jnp.clip(z @ u, 0.0, 1.0), lambda s: s, Symmetry(silent=True, degree=1), smooth=False),
-    "own_softened": Unit("own_softened", lambda z, u: jnp.tanh(z @ u) ** 2, lambda s: s, Symmetry(silent=True, degree=2)),
+    "own_clip": Unit(
+        "own_clip", lambda z, u: jnp.clip(z @ u, 0.0, 1.0), lambda s: s, Symmetry(silent=True, degree=1), smooth=False
+    ),
+    "own_softened": Unit(
+        "own_softened", lambda z, u: jnp.tanh(z @ u) ** 2, lambda s: s, Symmetry(silent=True, degree=2)
+    ),
 }
 SHIPPED = ("linear", "relu", "leaky_relu", "quadratic", "cubic", "tanh", "x_tanh_x", "erf", "gelu", "sine", "sigmoid")
 UNITS = (*SHIPPED, *OWN)
@@ -53,7 +57,9 @@ class Drawn(Task):
         y = rng.standard_normal((self.samples, self.outputs))
         if self.style == "teacher":
             w = rng.standard_normal((self.inputs, 2))
-            y = np.tanh(x @ w) @ rng.standard_normal((2, self.outputs)) + 0.3 * (x @ rng.standard_normal((self.inputs, self.outputs)))
+            y = np.tanh(x @ w) @ rng.standard_normal((2, self.outputs)) + 0.3 * (
+                x @ rng.standard_normal((self.inputs, self.outputs))
+            )
         if self.style == "polynomial":  # orthogonal to the lowest powers of the first input: saddles of higher order
             powers = np.vander(x[:, 0], int(rng.integers(1, 4)) + 1)
             y -= powers @ np.linalg.lstsq(powers, y, rcond=None)[0]
@@ -78,4 +84,6 @@ class Problem:
         scale = float(10.0 ** (rng.uniform(-4, -1) + exponent / 2))
         stop = Stop(flow_time=float(3e3 / 10.0**exponent), steps=20_000)
         network = Network((Layer(unit_named(name), width),))
-        return Experiment(task, network, stop, Initialization(scale=scale), GradientFlow(), name=f"adversary {self.number}")
+        return Experiment(
+            task, network, stop, Initialization(scale=scale), GradientFlow(), name=f"adversary {self.number}"
+        )

@@ -1,4 +1,4 @@
-"""(d) Random problems over all units against brute force: no verdict is refuted. `benchmarks/adversary.py N` draws as many as one likes."""
+"""(d) Random problems over all units against brute force: no verdict is refuted. `benchmarks/adversary.py` draws more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adversary.judge import Tally, judged, refutations
 from adversary.problems import UNITS, Problem
 from saddlery import certify, train
 
-FEW = range(0, 14 * 2)  # every unit at widths 1 and 2
+FEW = range(2 * len(UNITS))  # every unit at widths 1 and 2
 
 
 @pytest.mark.slow
