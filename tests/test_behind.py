@@ -22,7 +22,9 @@ def network(width, singular_values, size=2):
 
 def saddle(subject, modes, singular_values, size):
     """(a) The balanced fixed point of the first modes, u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k."""
-    q, s, rt = np.linalg.svd(np.asarray(LinearTeacher(tuple(singular_values), inputs=size, outputs=size).data(0).moments.cross))
+    q, s, rt = np.linalg.svd(
+        np.asarray(LinearTeacher(tuple(singular_values), inputs=size, outputs=size).data(0).moments.cross)
+    )
     u, v = np.zeros((subject.network.widths[0], size)), np.zeros((subject.network.widths[0], size))
     u[:modes], v[:modes] = np.sqrt(s[:modes, None]) * rt[:modes], np.sqrt(s[:modes, None]) * q.T[:modes]
     return flatten(({"u": u, "v": v},))
@@ -95,7 +97,7 @@ def test_a_fixed_point_of_another_loss_is_not_behind():
 
 
 def test_far_fixed_points_are_none():
-    """(a) 0.32 of the state's size away along its own ray: another verdict, the nearest by name, no number of it in the record."""
+    """(a) 0.375 of the state's size away along its own ray: another verdict, the nearest by name, none of its numbers."""
     subject = network(1, (1.0, 0.4))
     point = saddle(subject, 1, (1.0, 0.4), 2)
     near, far = (certify_state(subject, c * point) for c in (1.2, 1.6))
@@ -137,7 +139,9 @@ def test_a_drop_bounds_the_loss():
 
 
 # ---------------------------------------------------------- calibration, where every saddle is known
-@pytest.mark.parametrize("scale", [1e-3, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e-8, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "scale", [1e-3, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e-8, marks=pytest.mark.slow)]
+)
 def test_every_plateau_of_a_linear_network_has_its_saddle(scale):
     """(a) Losses .58, .08 and 0, with margins well inside: the conditions refuse nothing that is known to be there."""
     e = Experiment.named("linear").replace(initialization=Initialization(scale=scale), stop=Stop(flow_time=160.0))

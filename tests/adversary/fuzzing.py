@@ -201,36 +201,9 @@ def filters(rng: m.Rng, folder: Path) -> Outcome:
 
 
 def options(rng: m.Rng, folder: Path) -> Outcome:
-    words = [
-        "train",
-        "stages",
-        "certify",
-        "predict",
-        "runs",
-        "report",
-        "list",
-        "sweep",
-        "study",
-        "graph",
-        "tour",
-        "--json",
-        "--out",
-        "--seed",
-        "--set",
-        "--engine",
-        "--workers",
-        "linear",
-        "relu",
-        "x.toml",
-        "3",
-        "-1",
-        "1e9",
-        "stop.steps=3",
-        "a=b",
-        "=",
-        "units",
-        "--help",
-    ]
+    commands = ["train", "stages", "certify", "predict", "runs", "report", "list", "sweep", "study", "graph", "tour"]
+    flags = ["--json", "--out", "--seed", "--set", "--engine", "--workers", "--help"]
+    words = [*commands, *flags, "linear", "relu", "x.toml", "3", "-1", "1e9", "stop.steps=3", "a=b", "=", "units"]
     words += ["", "\x00", "x" * 300]
     arguments = [m.pick(rng, words) for _ in range(int(rng.integers(1, 6)))]
     costly = {"tour", "study", "sweep"} & set(arguments[:1])
