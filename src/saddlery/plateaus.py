@@ -35,10 +35,13 @@ TINY = float(np.finfo(float).tiny)
 WINDOW = 0.10  # plateau speed: average over this share of the smaller neighbouring drop (of the drop, if initial)
 EDGE = 0.05  # an interval ends where the loss is about this share of the neighbouring drop away from the plateau
 SETTLED = 0.01  # the tail is at rest while the loss is within this share of the last drop of its final value
-BORDER = 1e-3  # a first (last) drop below this share of its neighbour belongs to the initial (end) plateau
+BORDER = 1e-3  # a first fall below this share of the next drop, and from the start on, settles onto the initial plateau
 RESOLUTION = 1e-6  # a drop is at least this share of the loss range: ten roundings of a float32 loss
 RISES = 1e-9  # rises above this share of the loss range are noise to reckon with, below it rounding
 BAND = 1.0  # added to the normal quantile sqrt(2 log(e n / length)) of the band; calibrated, see find_plateaus
+GAPS = (2, 4, 8)  # so many differences between neighbouring values show their common step
+FEW = 50  # steps between the least and the largest loss, or values that fewer than the last of GAPS show may be a staircase's
+FINE = 16  # steps apart, values are not coarse
 KNOTS = 5000  # the taut string passes through at most about so many samples
 
 
@@ -115,12 +118,13 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     time, values = _checked(flow_time, loss)
     positive(prominence, "prominence")
     size = float(np.abs(values).max()) or 1.0
+    step = last_digits(values / size)
     unit = _despiked(values / size)
     reach = float(np.ptp(unit))
     if reach <= 8 * np.finfo(float).eps:
         last = len(time) - 1
         return (Plateau("end", float(time[0]), float(time[-1]), float(values[-1]), math.inf, last, 0, last),)
-    road = _road(time, unit / reach)
+    road = _road(time, unit / reach, 0.5 * step / reach)
     return tuple(_describe(road, _stations(road, prominence), size * reach, prominence))
 
 
@@ -132,6 +136,52 @@ def _checked(flow_time, loss):
     back = np.flatnonzero(np.diff(time) <= 0)
     require(len(back) == 0, "flow_time", "strictly increasing", f"no increase after index {back[:1].tolist()}")
     return time, values
+
+
+# ---------------------------------------------------------------- the digits that a log keeps
+def last_digits(loss):
+    """(T): what one step of the last digit kept is worth at each value of a loss that was rounded, 0 where none was.
+
+    A log keeps so many decimals, or so many significant digits, or float16: then values repeat, and nearby ones differ by whole
+    multiples of one step. It is the greatest common divisor of GAPS neighbouring differences between the values that occur, the
+    largest of those beside a value: the step changes from power to power of ten or two. Of numbers that were not rounded the
+    divisor is rounding itself. Few values on a coarse grid (`FEW`) are a staircase as likely: they are taken as they are.
+    """
+    values, where, times = np.unique(loss, return_inverse=True, return_counts=True)
+    step = np.zeros(len(values))
+    if 2 < len(values) < len(loss):
+        for size in GAPS:
+            if size < len(values):
+                step = np.maximum(step, _steps(values, times > 1, size))
+    return step[where]
+
+
+def _steps(values, repeated, size):
+    """The step (V) at each of the rising values, the largest of the windows of `size` differences that it bounds."""
+    reach, gaps, view = float(values[-1] - values[0]), np.diff(values), np.lib.stride_tricks.sliding_window_view
+    rounding = max(0.1 * RISES * reach, 64 * np.finfo(float).eps * float(np.abs(values).max()))
+    windows = view(gaps, size)
+    step = _common_divisor(windows, rounding)
+    sound = view(repeated, size + 1).any(axis=1) & (step > max(0.1 * RESOLUTION * reach, 10 * rounding))
+    sound &= windows.min(axis=1) < FINE * step
+    if size < GAPS[-1]:
+        sound &= step * FEW <= reach
+    beyond = np.zeros(size)
+    return view(np.concatenate([beyond, np.where(sound, step, 0.0), beyond]), size + 1).max(axis=1)
+
+
+def _common_divisor(numbers, rounding):
+    """Of each row of numbers (R, C) > 0 the greatest common divisor, remainders below `rounding` being zero (Euclid)."""
+    found = numbers[:, 0].copy()
+    for column in numbers[:, 1:].T:
+        larger, smaller = np.maximum(found, column), np.minimum(found, column)
+        going = smaller > rounding
+        while going.any():
+            remainder = larger[going] - np.round(larger[going] / smaller[going]) * smaller[going]
+            larger[going], smaller[going] = smaller[going], np.abs(remainder)
+            going = smaller > rounding
+        found = larger
+    return found
 
 
 def _despiked(loss):
@@ -199,14 +249,20 @@ def _quantile(samples: int, size: float) -> float:
     return BAND + math.sqrt(2 * math.log(math.e * samples / min(size, samples)))
 
 
-def _road(time, loss):
+def _road(time, loss, rounded):
+    """rounded (T): how far the loss may have been rounded to the digits that were kept."""
     level = isotonic_regression(loss, increasing=False).x
     rejected = loss - level
-    low = high = level
-    if np.abs(rejected).max() > RISES:
+    low, high, ends = level, level, (level[0], level[-1])
+    noisy = np.abs(rejected).max() > RISES
+    if noisy:
         scale, length = _noise(level, rejected)
         low, high = _band(loss, level, scale, length)
         ends = _opening_mean(loss, scale, length), _opening_mean(loss[::-1], scale[::-1], length)
+    coarse = rounded.max() > RISES
+    if coarse:
+        low, high = np.maximum.accumulate((low - rounded)[::-1])[::-1], np.minimum.accumulate(high + rounded)
+    if noisy or coarse:
         level = _thread(time, low, high, *ends)
     share = (time - time[0]) / (time[-1] - time[0])
     return _Road(time, np.maximum.accumulate(level[0] - level) + 1e-12 * share, level, low, high)
@@ -304,7 +360,12 @@ def _stations(road, prominence):
     """Fallen loss at the start, at each plateau between two drops, and at the end; weak ones are merged away."""
     at = [float(road.fallen[0]), *_valleys(road, prominence), float(road.fallen[-1])]
     before, after = list(range(-1, len(at) - 1)), list(range(1, len(at) + 1))
-    strength = lambda k: (_strength(road, at[before[k]], at[k], at[after[k]]), k)
+
+
+    def strength(k):
+        settling = _settles(road, at[before[k]], at[k], at[after[k]], prominence)
+        return -math.inf if settling else _strength(road, at[before[k]], at[k], at[after[k]]), k
+
     found = {k: strength(k) for k in range(1, len(at) - 1)}
     weakest = list(found.values())
     heapq.heapify(weakest)
@@ -349,11 +410,16 @@ def _persistent(log, prominence):
     return found
 
 
+def _settles(road, before, here, after, prominence):
+    """Whether a small first fall is the way from the start onto the initial plateau, no drop: nothing dwells before it."""
+    first, small = before == road.fallen[0], here - before < BORDER * (after - here)
+    return first and small and _initial_strength(road, before, here) < prominence
+
+
 def _strength(road, before, here, after):
     """Strength of an intermediate plateau, or -inf if a drop beside it is below the resolution or the noise."""
     left, right = here - before, after - here
-    faint = (before == road.fallen[0] and left < BORDER * right) or (after == road.fallen[-1] and right < BORDER * left)
-    if faint or min(left, right) <= RESOLUTION or not (road.sure(before, here) and road.sure(here, after)):
+    if min(left, right) <= RESOLUTION or not (road.sure(before, here) and road.sure(here, after)):
         return -math.inf
     size = WINDOW * min(left, right)
     slow = road.spans(here - size, here + size, size).max() / size
@@ -378,8 +444,9 @@ def _end_strength(road, begin, finish):
     drop = finish - begin
     size = max(SETTLED * drop, min(float(road.high[-1] - road.low[-1]), 0.5 * drop))
     rest = float(road.time[-1] - road.when(finish - size))
-    middle = float(road.when(finish - 0.1 * drop) - road.when(begin + 0.1 * drop))
-    if rest <= 0 or rest < middle * (1 + math.log(size / (SETTLED * drop), 9)):
+    above = min(10 * size, 0.9 * drop)
+    constant = float(road.when(finish - size) - road.when(finish - above)) / math.log(above / size)
+    if rest <= 0 or rest < constant * math.log(9 * size / (SETTLED * drop)):
         return -math.inf
     return math.log(rest / size / _pace(road, begin, finish))
 
