@@ -39,6 +39,7 @@ LAYERS = {
             "experiments",
             "changes",
             "runs",
+            "rest",
             "stage",
             "certificates",
             "judging",

@@ -40,7 +40,7 @@ RESOLUTION = 1e-6  # a drop is at least this share of the loss range: ten roundi
 RISES = 1e-9  # rises above this share of the loss range are noise to reckon with, below it rounding
 BAND = 1.0  # added to the normal quantile sqrt(2 log(e n / length)) of the band; calibrated, see find_plateaus
 GAPS = (2, 4, 8)  # so many differences between neighbouring values show their common step
-FEW = 50  # steps between the least and the largest loss, or values that fewer than the last of GAPS show may be a staircase's
+FEW = 20  # steps between the least and the largest loss, or values that fewer than the last of GAPS show may be a staircase's
 FINE = 16  # steps apart, values are not coarse
 KNOTS = 5000  # the taut string passes through at most about so many samples
 
