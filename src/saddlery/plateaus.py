@@ -361,7 +361,6 @@ def _stations(road, prominence):
     at = [float(road.fallen[0]), *_valleys(road, prominence), float(road.fallen[-1])]
     before, after = list(range(-1, len(at) - 1)), list(range(1, len(at) + 1))
 
-
     def strength(k):
         settling = _settles(road, at[before[k]], at[k], at[after[k]], prominence)
         return -math.inf if settling else _strength(road, at[before[k]], at[k], at[after[k]]), k

@@ -17,7 +17,7 @@ import numpy as np
 from .plateaus import RESOLUTION, SETTLED, Plateau, find_plateaus
 from .precision import in_float64
 from .records import number, plain
-from .rules import GradientDescent, GradientFlow, Momentum, Rule
+from .rules import GradientDescent, Momentum, Rule
 from .rules.descent import Descent
 from .runs import Run
 
@@ -53,10 +53,11 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     """Whether a run rests where it ends.
 
     plateaus: those of its loss, found if they are not given. What is looked at, in this order:
-    - the loss over the last tenth of the flow time against what the gradient says, the integral of |grad|^2 (of |grad| for rules
-      whose steps do not shrink with it): "oscillates" where that is a hundredth of the last drop or more and the loss fell by
-      less than a quarter of it. Descent is then taken 64 steps on, and must keep its step length and turn it round. Rules
-      that draw batches are not asked: their steps never end;
+    - the loss over the last tenth of the flow time against what the gradient says, the integral of |grad|^2: "oscillates" where
+      that is a hundredth of the last drop or more and the loss fell by less than a quarter of it. Descent is then taken 64
+      steps on, and must keep its step length and turn it round. Rules whose steps do not shrink with the gradient (sign,
+      normalised, Adam, matrices) never settle below a step: they oscillate where one step is worth a hundredth of the drop.
+      Rules that draw batches are not asked: their steps never end;
     - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times keep their ratio and the last
       is more than 1e-5 of the drop: "still falling". Without an end plateau, "still falling" needs that ratio too;
     - else "ended early".
@@ -88,7 +89,9 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     if ends:
         return Rest("at rest", "the run came to rest", tail.evidence)
     return Rest(
-        "ended early", f"the run ended before it came to rest, at loss {number(run.final_loss)}: {t.reason}", tail.evidence
+        "ended early",
+        f"the run ended before it came to rest, at loss {number(run.final_loss)}: {t.reason}",
+        tail.evidence,
     )
 
 
@@ -141,8 +144,12 @@ class _Tail:
 
 def _speed(rule: Rule, norm: np.ndarray) -> np.ndarray:
     """At least how fast the loss falls, by the gradient norm (T), if steps are short."""
-    shrinking = isinstance(rule, (GradientFlow, GradientDescent, Momentum)) or not isinstance(rule, Descent)
-    return norm**2 if shrinking else norm
+    return norm**2 if _shrinking(rule) else norm
+
+
+def _shrinking(rule: Rule) -> bool:
+    """Whether steps shrink with the gradient."""
+    return isinstance(rule, (GradientDescent, Momentum)) or not isinstance(rule, Descent)
 
 
 def _oscillation(run: Run, tail: _Tail) -> Rest | None:
@@ -150,12 +157,17 @@ def _oscillation(run: Run, tail: _Tail) -> Rest | None:
     rule, total = run.experiment.rule, float(np.ptp(run.trajectory.loss))
     fixed = isinstance(rule, Descent) and not rule.batch
     drop = tail.drop if tail.drop > RESOLUTION * total else total
-    if not fixed or tail.said <= SETTLED * drop or tail.fell > SHORT * tail.said:
+    if not fixed or tail.fell > SHORT * tail.said:
+        return None
+    counts = 1.0 if _shrinking(rule) else max(1.0, TAIL * float(run.trajectory.step[-1]))
+    if tail.said <= SETTLED * drop * counts:
         return None
     evidence = tail.evidence
     if not isinstance(rule, GradientDescent):
         words = "its gradient stays and its loss does not fall: steps that undo each other"
-        return Rest("oscillates", f"the run is not at rest, the loss oscillates: {words}; lower the learning rate", evidence)
+        return Rest(
+            "oscillates", f"the run is not at rest, the loss oscillates: {words}; lower the learning rate", evidence
+        )
     losses, curvature, kept = _further(run, rule.learning_rate)
     if not kept:
         return None
