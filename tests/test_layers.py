@@ -40,6 +40,7 @@ LAYERS = {
             "changes",
             "runs",
             "rest",
+            "rounding",
             "stage",
             "certificates",
             "judging",

@@ -13,6 +13,7 @@ from .plateaus import Plateau, find_plateaus
 from .precision import in_float64
 from .records import html_table, plain, text_table
 from .rest import Rest, rest_of
+from .rounding import SEEDED, kept_width
 from .runs import Run
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
 
@@ -174,7 +175,20 @@ def stages(run: Run) -> Stages:
     rest = rest_of(run, found)
     if rest.kind == "oscillates":
         found = tuple(plateau for plateau in found if plateau.kind != "end")
-    return Stages(run, tuple(_stage(run, objective, found, k) for k in range(len(found))), rest)
+    made = [_stage(run, objective, found, k) for k in range(len(found))]
+    return Stages(run, tuple(_noted(run, objective, made)), rest)
+
+
+def _noted(run: Run, objective: Objective, made: list[Stage]) -> list[Stage]:
+    """With a note on the plateau that a run from exactly on an invariant manifold leaves for more units than it can have there."""
+    units = [sum(layer.minimal for layer in stage.effective) for stage in made]
+    width = kept_width(run, objective, max(units, default=0))
+    if width is None:
+        return made
+    left = next(k for k, count in enumerate(units) if count > width) - 1
+    if left < 0:
+        return made
+    return [*made[:left], replace(made[left], note=SEEDED.format(width)), *made[left + 1 :]]
 
 
 def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> Stage:
