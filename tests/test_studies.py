@@ -66,7 +66,9 @@ def test_counts_that_agree_are_judged_alike_whatever_they_are(value):
     found = judge("s", claim(-9, 9, Count()), rows(*[value] * 4))
     assert found.uncertainty == pytest.approx(1 - 0.025**0.25, abs=1e-12)
     low, high = Count().interval(np.full(4, value))
-    assert low == pytest.approx(max(0.0, value - found.uncertainty)) and high == pytest.approx(value + found.uncertainty)
+    assert low == pytest.approx(max(0.0, value - found.uncertainty)) and high == pytest.approx(
+        value + found.uncertainty
+    )
 
 
 @pytest.mark.parametrize("kind", [Share(), Count(), Real()])

@@ -19,8 +19,8 @@ SEEDED = "seeded by rounding: the start lies exactly on the manifold of width {}
 
 
 def kept_width(run: Run, objective: Objective, most: int) -> int | None:
-    """The effective width that a run of one layer keeps in exact arithmetic, if it is less than `most`; None if it is not, or nobody
-    knows (several layers).
+    """The effective width that a run of one layer keeps in exact arithmetic, if it is less than `most`; None if it is not, or
+    nobody knows (several layers).
 
     Of flow, descent, momentum and normalised descent it is that of the nearest invariant manifold; rules that move weight by
     weight keep only equal and silent units. Cost: one `nearest_of_width`, more where there is something to tell.

@@ -1,8 +1,8 @@
 """The 95% interval of a mean over seeds, by the kind of number that is averaged: a share, a count or a real number.
 
-What seeds say of a number depends on what it can be, not on what it happened to be: of seeds that all agree Student's interval has
-no width, although the next may differ. A share has the exact interval of hits among trials; a count is a sum of shares, one a
-level; a real number has Student's, since values that do not come in steps agree only to within what was resolved.
+What seeds say of a number depends on what it can be, not on what it happened to be: of seeds that all agree Student's
+interval has no width, although the next may differ. A share has the exact interval of hits among trials; a count is a sum of
+shares, one a level; a real number has Student's, since values without steps agree only to within what was resolved.
 
 Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
 """
