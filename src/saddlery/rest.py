@@ -1,9 +1,10 @@
-"""Whether a run is at rest where it ends: the speed of its loss against its last drop, and the steps that its rule still takes.
+"""Whether a run rests where it ends: the speed of its loss against its last drop, and the steps its rule still takes.
 
-A plateau of a loss curve is no rest yet. Along a flow dL/dt = -|grad L|^2, so that a gradient that stays while the loss does not
-fall is paid for by steps that undo each other: descent whose step size times the curvature along its steps is two or more
-goes to and fro for ever (Cohen et al. 2021, the edge of stability). And a loss that loses as much from one time to four times
-that as it lost before, in proportion, falls like a power of time: slowly, but it does not rest.
+A plateau of a loss curve is no rest yet. Along a flow dL/dt = -|grad L|^2, so that a gradient that stays
+while the loss does not fall is paid for by steps that undo each other: descent whose step size times the
+curvature along its steps is two or more goes to and fro for ever (Cohen et al. 2021, the edge of stability).
+And a loss that loses as much from one time to four times that as it lost before, in proportion, falls like a
+power of time: slowly, but it does not rest.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ KINDS = ("at rest", "still falling", "oscillates", "ended early")
 class Rest:
     """Whether a run rests where it ends, and what says so.
 
-    kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time), "oscillates" (steps undo each
-    other) or "ended early" (in the middle of a drop). evidence: the numbers behind it, by name. sentence: for people.
+    kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time), "oscillates"
+    (steps undo each other) or "ended early" (in the middle of a drop). evidence: the numbers behind it, by
+    name. sentence: for people.
     """
 
     kind: str
@@ -53,13 +55,13 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     """Whether a run rests where it ends.
 
     plateaus: those of its loss, found if they are not given. What is looked at, in this order:
-    - the loss over the last tenth of the flow time against what the gradient says, the integral of |grad|^2: "oscillates" where
-      that is a hundredth of the last drop or more and the loss fell by less than a quarter of it. Descent is then taken 64
-      steps on, and must keep its step length and turn it round. Rules whose steps do not shrink with the gradient (sign,
-      normalised, Adam, matrices) never settle below a step: they oscillate where one step is worth a hundredth of the drop.
-      Rules that draw batches are not asked: their steps never end;
-    - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times keep their ratio and the last
-      is more than 1e-5 of the drop: "still falling". Without an end plateau, "still falling" needs that ratio too;
+    - the loss over the last tenth of the flow time against what the gradient says, the integral of |grad|^2:
+      "oscillates" where that is a hundredth of the last drop or more and the loss fell by less than a quarter of it.
+      Descent is then taken 64 steps on, and must keep its step length and turn it round. Rules whose steps do not shrink
+      with the gradient (sign, normalised, Adam, matrices) never settle below a step: they oscillate where one step is
+      worth a hundredth of the drop. Rules that draw batches are not asked: their steps never end;
+    - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times keep their ratio and
+      the last is more than 1e-5 of the drop: "still falling". Without an end plateau that needs the ratio too;
     - else "ended early".
 
     Cost: nothing where nothing oscillates, else 64 gradients.
@@ -97,9 +99,9 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
 
 @dataclass(frozen=True)
 class _Tail:
-    """The end of a loss curve. drop: the loss lost since the last plateau before it. quarters: what was lost from a 64th to a 16th
-    of the time since the middle of that drop, from there to a quarter, and from there on. fell, said: what was lost over the
-    last tenth of the flow time, and what the gradient says."""
+    """The end of a loss curve. drop: the loss lost since the last plateau before it. quarters: what was lost
+    from a 64th to a 16th of the time since the middle of that drop, from there to a quarter, and from there
+    on. fell, said: what was lost over the last tenth of the flow time, and what the gradient says."""
 
     drop: float
     quarters: tuple[float, float, float]
@@ -130,8 +132,8 @@ class _Tail:
 
     @property
     def slow(self) -> bool:
-        """Whether the loss falls like a power of time: of successive fourfold times each loses its share of the one before; along
-        an exponential the share itself falls away."""
+        """Whether the loss falls like a power of time: of successive fourfold times each loses its share of
+        the one before; along an exponential the share itself falls away."""
         first, second, third = self.quarters
         if min(self.quarters) <= 0 or third <= 10 * RESOLUTION * self.drop:
             return False
@@ -174,9 +176,9 @@ def _oscillation(run: Run, tail: _Tail) -> Rest | None:
     evidence |= {"lowest": min(losses), "highest": max(losses), "step size times curvature": curvature}
     return Rest(
         "oscillates",
-        f"the run is not at rest, the loss oscillates (from {number(min(losses))} to {number(max(losses))}): the step size"
-        f" {number(rule.learning_rate)} is beyond the edge of stability, times the curvature along its steps it is"
-        f" {curvature:.2f} (2 and more do not settle); lower the learning rate",
+        f"the run is not at rest, the loss oscillates (from {number(min(losses))} to {number(max(losses))}):"
+        f" the step size {number(rule.learning_rate)} is beyond the edge of stability, times the curvature along its"
+        f" steps it is {curvature:.2f} (2 and more do not settle); lower the learning rate",
         evidence,
     )
 

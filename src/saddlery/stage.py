@@ -28,8 +28,8 @@ class Stage:
     kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to rest. strength: of the
     plateau (see `find_plateaus`). index: the saved point nearest to rest. effective: effective units of each layer.
     reduction: the narrow network that reproduces the map within `tolerance` (relative to the targets), which is
-    derived from the neighbouring drops of the loss. certificate: None until `certify`. note: what a reader should know of
-    the plateau, such as that rounding alone ends it.
+    derived from the neighbouring drops of the loss. certificate: None until `certify`. note: what a reader should know
+    of the plateau, such as that rounding alone ends it.
     """
 
     kind: str
@@ -70,7 +70,10 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """The stages of one run, in order; prints as a table. rest: whether the run rests where it ends, None where nobody looked."""
+    """The stages of one run, in order; prints as a table.
+
+    rest: whether the run rests where it ends, None where nobody looked.
+    """
 
     run: Run
     stages: tuple[Stage, ...]
@@ -180,7 +183,7 @@ def stages(run: Run) -> Stages:
 
 
 def _noted(run: Run, objective: Objective, made: list[Stage]) -> list[Stage]:
-    """With a note on the plateau that a run from exactly on an invariant manifold leaves for more units than it can have there."""
+    """With a note where a run from exactly on an invariant manifold gains more units than it can have there."""
     units = [sum(layer.minimal for layer in stage.effective) for stage in made]
     width = kept_width(run, objective, max(units, default=0))
     if width is None:

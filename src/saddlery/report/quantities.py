@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[Any, Any]
+POSITIVE = Real(least=0.0)
 LEAST = 1e-40  # loss that is shown; below is rounding
 
 
@@ -25,7 +26,7 @@ class Quantity:
 
     title: str
     of: Callable[[Row], float | None]
-    kind: Kind = Real(least=0.0)
+    kind: Kind = POSITIVE
 
     def values(self, table: pd.DataFrame) -> np.ndarray:
         """(R,), NaN where a run has none."""

@@ -1,8 +1,9 @@
 """The 95% interval of a mean over seeds, by the kind of number that is averaged: a share, a count or a real number.
 
 What seeds say of a number depends on what it can be, not on what it happened to be: of seeds that all agree Student's
-interval has no width, although the next may differ. A share has the exact interval of hits among trials; a count is a sum of
-shares, one a level; a real number has Student's, since values without steps agree only to within what was resolved.
+interval has no width, although the next may differ. A share has the exact interval of hits among trials; a
+count is a sum of shares, one a level; a real number has Student's, since values without steps agree only to
+within what was resolved.
 
 Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
 """
@@ -27,8 +28,8 @@ class Share:
     """From 0 to 1 of every seed: whether something happened, or in which part of the seed's own cases."""
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """Clopper & Pearson's, of the sum as the number of hits: numbers between 0 and 1 spread no further than hits and misses
-        of the same mean. Of n ones it is from 0.025^(1/n) to 1: from 0.91 for forty."""
+        """Clopper & Pearson's, of the sum as the number of hits: numbers between 0 and 1 spread no further
+        than hits and misses of the same mean. Of n ones it is from 0.025^(1/n) to 1: from 0.91 for forty."""
         require(values.min() >= 0 and values.max() <= 1, "shares", "from 0 to 1", values.tolist())
         return interval_of_share(float(values.sum()), len(values))
 
@@ -40,9 +41,10 @@ class Count:
     most: float = np.inf
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """x = b + sum_j min(max(x - b - j + 1, 0), 1), a sum of shares over the levels b + j from one below the least value seen
-        to one above the largest: the sum of their intervals. (That no seed differs by more than one from all that were seen is
-        what is assumed of the others.) Of n equal values m it is from m - d to m + d, d = 1 - 0.025^(1/n): 0.60 of four."""
+        """x = b + sum_j min(max(x - b - j + 1, 0), 1), a sum of shares over the levels b + j from one below
+        the least value seen to one above the largest: the sum of their intervals. (That no seed differs by
+        more than one from all that were seen is what is assumed of the others.) Of n equal values m it is
+        from m - d to m + d, d = 1 - 0.025^(1/n): 0.60 of four."""
         base = max(np.floor(values.min()) - 1, 0.0)
         top = max(min(np.ceil(values.max()) + 1, self.most), np.ceil(values.max()))
         low = high = base
@@ -77,8 +79,8 @@ def interval_of_share(hits: float, n: int) -> tuple[float, float]:
 def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
     """The 95% interval of a mean by Student's t; of one value, which says nothing of others, all numbers.
 
-    A spread below what a measurement resolves (1e-6 of the number, and rounding of one) is taken to be that: values that are
-    equal to the last digit are equal to within it."""
+    A spread below what a measurement resolves (1e-6 of the number, and rounding of one) is taken to be that:
+    values that are equal to the last digit are equal to within it."""
     n, mean = len(values), float(values.mean())
     if n == 1:
         return -np.inf, np.inf
