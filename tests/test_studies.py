@@ -61,7 +61,7 @@ def test_verdicts(kind, low, high, values, verdict):
 # ---------------------------------------------------------------------- intervals
 @pytest.mark.parametrize("value", [0.0, 1.0, 2.0, 7.0])
 def test_counts_that_agree_are_judged_alike_whatever_they_are(value):
-    """(a) The next seed differs with a probability up to p, (1 - p)^4 = 0.025. It used to be 0 +- 0.60, but
+    """(a) The next seed differs with a probability up to p, (1 - p)^4 = 0.025. It used to be 0 +- 0.60 and
     2 +- 0."""
     found = judge("s", claim(-9, 9, Count()), rows(*[value] * 4))
     assert found.uncertainty == pytest.approx(1 - 0.025**0.25, abs=1e-12)

@@ -86,8 +86,8 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     so e^strength says how much slower the plateau is than the slower of its drops. Where log speed jitters from sample to
     sample by sd, sd * quantile * sqrt(1/n + 1/m) is taken off an intermediate one, n and m the samples on the plateau and in
     a drop. An end plateau must also have stayed within A/100 of its final loss (within the noise, if that is larger, and then
-    for longer) for 2.2 time constants of the fall just before, from A/10 to A/100: an exponential decay converges after seven
-    time constants. A first fall of less than a thousandth of the next drop that nothing dwells before is the way from the start
+    for longer) for 2.2 time constants of the fall, of its middle 80 % or of that from A/10 to A/100, whichever is faster (some
+    drops begin slowly): an exponential decay converges after seven time constants. A first fall of less than a thousandth of the next drop that nothing dwells before is the way from the start
     onto the initial plateau, and belongs to it.
     An interval extends to where the loss is 0.05 sqrt(A min(A, B)) above and 0.05 sqrt(B min(A, B)) below the plateau.
 
@@ -109,7 +109,7 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     120 137 of 142, 250 141 of 141. Losses of all shipped experiments on 500 and 4001 even times, rounded to 3 and 4 decimals,
     3 and 4 significant digits, 1000 and 3777 whole numbers, float16 and float32: the plateaus of the unrounded ones, less those
     beside drops of a few steps. The curves without plateau (30 to 5000 samples), rounded to 3 digits or decimals and more: none
-    false of 1800; to two digits or 30 whole numbers, 300 samples at most, of which few cannot be told from a staircase: 33 of 648.
+    false of 1800; to two digits or 30 whole numbers, of which 300 samples or fewer may be a staircase: 33 of 648.
 
     Raises InputError: non-finite values, unequal shapes, not one-dimensional, times not increasing, no sample; each says what to
     do with a log.
@@ -479,13 +479,19 @@ def _initial_strength(road, begin, finish):
     return math.log(max(slow, TINY) / size / _pace(road, begin, finish))
 
 
+def _constant(road, finish, above, below):
+    """Time constant of the fall from `above` to `below` the end, as if it were exponential."""
+    return float(road.when(finish - below) - road.when(finish - above)) / math.log(above / below)
+
+
 def _end_strength(road, begin, finish):
     """Strength of the tail, or -inf if not at rest. Noise hides the last of an exponential: allow for it."""
     drop = finish - begin
     size = max(SETTLED * drop, min(float(road.high[-1] - road.low[-1]), 0.5 * drop))
     rest = float(road.time[-1] - road.when(finish - size))
-    above = min(10 * size, 0.9 * drop)
-    constant = float(road.when(finish - size) - road.when(finish - above)) / math.log(above / size)
+    constant = min(
+        _constant(road, finish, 0.9 * drop, 0.1 * drop), _constant(road, finish, min(10 * size, 0.9 * drop), size)
+    )
     if rest <= 0 or rest < constant * math.log(9 * size / (SETTLED * drop)):
         return -math.inf
     return math.log(rest / size / _pace(road, begin, finish))
