@@ -119,7 +119,7 @@ def test_ways_to_end(flow, curve, last, kind):
 
 def test_a_run_that_ends_early_says_so(flow):
     """(a) Cut while the second mode falls: the record and the table say that no rest was reached."""
-    run = train(Experiment.named("linear").replace(stop=Stop(flow_time=20.5)))
+    run = train(Experiment.named("linear").replace(stop=Stop(flow_time=18.0)))
     found = stages(run)
     assert [stage.kind for stage in found.stages] == ["initial", "intermediate"]
     assert found.rest.kind == "ended early"

@@ -87,8 +87,8 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     sample by sd, sd * quantile * sqrt(1/n + 1/m) is taken off an intermediate one, n and m the samples on the plateau and in
     a drop. An end plateau must also have stayed within A/100 of its final loss (within the noise, if that is larger, and then
     for longer) for 2.2 time constants of the fall, of its middle 80 % or of that from A/10 to A/100, whichever is faster (some
-    drops begin slowly): an exponential decay converges after seven time constants. A first fall of less than a thousandth of the next drop that nothing dwells before is the way from the start
-    onto the initial plateau, and belongs to it.
+    drops begin slowly): an exponential decay converges after seven time constants. A first fall of less than a thousandth of
+    the next drop that nothing dwells before is the way from the start onto the initial plateau, and belongs to it.
     An interval extends to where the loss is 0.05 sqrt(A min(A, B)) above and 0.05 sqrt(B min(A, B)) below the plateau.
 
     Arguments: `flow_time` (T), strictly increasing, any spacing; `loss` (T), any scale and offset, noise allowed, rounded or
