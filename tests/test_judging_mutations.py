@@ -232,7 +232,7 @@ MUTATIONS = {
         plateaus,
         "last_digits",
         lambda loss: np.zeros(len(loss)),
-        lambda: test_plateaus.test_rounded_losses_have_the_plateaus_of_exact_ones(4001, "3 digits"),
+        lambda: test_plateaus.test_rounded_losses_have_the_plateaus_of_exact_ones("3 digits", 4001),
     ),
     "plateaus: the way onto the initial one is a drop": (
         plateaus,
@@ -244,7 +244,7 @@ MUTATIONS = {
         rest,
         "_oscillation",
         lambda *a: None,
-        lambda: test_rest.test_descent_beyond_the_edge_of_stability_is_not_at_rest(400, 1.2, 0.0763),
+        lambda: test_rest.test_descent_beyond_the_edge_of_stability_is_not_at_rest(1.2, 0.0763, 400),
     ),
     "rest: a slow fall is a rest": (
         rest._Tail,
