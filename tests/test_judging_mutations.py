@@ -19,8 +19,10 @@ import test_manifolds
 import test_modes
 import test_plateaus
 import test_reduction
+import test_rest
 import test_saddles
 import test_spectra
+import test_studies
 import test_utility
 import test_verdicts
 from saddlery import (
@@ -32,12 +34,15 @@ from saddlery import (
     judging,
     objectives,
     plateaus,
+    rest,
+    seeding,
     spectra,
     stage,
     train,
     visits,
     zero_modes,
 )
+from saddlery.studies import intervals
 from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
 from saddlery.theory import balanced, diagonal, modes, saddles, units
 
@@ -232,6 +237,42 @@ MUTATIONS = {
             np.sqrt(max(0.0, -np.median(self._bends[0][first : max(last - 2, first + 1)])) / 0.327)
         ),
         lambda: test_plateaus.test_few_samples_at_any_times_are_not_taken_for_noise("log", 120),
+    ),
+    "plateaus: digits are taken for levels": (
+        plateaus,
+        "last_digits",
+        lambda loss: np.zeros(len(loss)),
+        lambda: test_plateaus.test_rounded_losses_have_the_plateaus_of_exact_ones("3 digits", 4001),
+    ),
+    "plateaus: the way onto the initial one is a drop": (
+        plateaus,
+        "_settles",
+        lambda *a: False,
+        lambda: test_plateaus.test_settling_onto_the_initial_plateau_is_no_drop(1e-4),
+    ),
+    "rest: what does not fall rests": (
+        rest,
+        "_oscillation",
+        lambda *a: None,
+        lambda: test_rest.test_descent_beyond_the_edge_of_stability_is_not_at_rest(1.2, 0.0763, 400),
+    ),
+    "rest: a slow fall is a rest": (
+        rest._Tail,
+        "slow",
+        False,
+        lambda: test_rest.test_ways_to_end(train(test_rest.SCALAR), lambda t: 1 / (1 + t), 1e3, "still falling"),
+    ),
+    "rounding: every start is apart from every manifold": (
+        seeding,
+        "ROUNDINGS",
+        0.0,
+        lambda: test_rest.test_a_start_exactly_on_a_manifold_is_left_by_rounding(0.0, True),
+    ),
+    "studies: counts that agree leave no interval": (
+        intervals.Count,
+        "interval",
+        lambda self, values: (values.mean(), values.mean()),
+        lambda: test_studies.test_counts_that_agree_are_judged_alike_whatever_they_are(2.0),
     ),
     "plateaus: strength by speed, not its logarithm": (
         plateaus,

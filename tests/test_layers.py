@@ -39,6 +39,8 @@ LAYERS = {
             "experiments",
             "changes",
             "runs",
+            "rest",
+            "seeding",
             "stage",
             "certificates",
             "judging",

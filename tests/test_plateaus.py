@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from saddlery.checks import InputError
-from saddlery.plateaus import Plateau, find_plateaus
+from saddlery.plateaus import Plateau, clean_log, find_plateaus, last_digits
 
 
 def sigmoid(x):
@@ -410,6 +410,110 @@ def test_a_drop_below_the_noise_is_not_claimed():
         assert kinds(find_plateaus(t, clean + 0.1 * noise(rng, t.size)))[:2] == ["initial", "end"]
 
 
+# ---------------------------------------------------------------- rounded losses
+def significant(x, digits):
+    step = 10.0 ** (np.floor(np.log10(np.where(x > 0, x, 1.0))) - digits + 1)
+    return np.round(x / step) * step
+
+
+ROUNDED = {
+    "4 decimals": lambda x: np.round(x, 4),
+    "3 decimals": lambda x: np.round(x, 3),
+    "3 digits": lambda x: significant(x, 3),
+    "float16": lambda x: x.astype(np.float16).astype(float),
+    "float32": lambda x: x.astype(np.float32).astype(float),
+    "whole numbers": lambda x: np.round(1000 * x / x.max()),
+    "scaled and shifted": lambda x: 0.37 * np.round(3777 * x / x.max()) + 5,
+}
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+@pytest.mark.parametrize("n", [500, 4001])
+def test_rounded_losses_have_the_plateaus_of_exact_ones(name, n):
+    """(a) Two modes, 1 and 0.4, as the shipped linear run. They used to have 41 to 126 plateaus: every level was one."""
+    t = np.linspace(0, 80, n)
+    exact = linear_network(t, 1e-7, (1.0, 0.4))
+    found = find_plateaus(t, ROUNDED[name](exact))
+    assert kinds(found) == kinds(find_plateaus(t, exact)) == steps(2)
+    for p, level in zip(found, (0.58, 0.08, 0.0), strict=True):
+        offset, unit = {"whole numbers": (0, 1000 / exact[0]), "scaled and shifted": (5, 0.37 * 3777 / exact[0])}.get(
+            name, (0, 1)
+        )
+        assert (p.loss - offset) / unit == pytest.approx(level, abs=2e-3)
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_rounding_makes_no_plateaus_nor_does_noise_with_it(name):
+    rng = np.random.default_rng(2)
+    for curve in ("exponential", "two exponentials", "power", "stretched"):
+        for n in (300, 3000):
+            t = np.linspace(0, 10, n)
+            loss = CONVEX[curve](t)
+            for sd in (0.0, 0.01):
+                shown = ROUNDED[name](np.maximum(loss + sd * np.ptp(loss) * noise(rng, n), 0.0))
+                assert "intermediate" not in kinds(find_plateaus(t, shown))
+    noisy = staircase(GRID, *THREE) + 0.01 * noise(rng, GRID.size)
+    assert kinds(find_plateaus(GRID, ROUNDED[name](np.maximum(noisy, 0.0)))) == steps(3)
+
+
+def test_the_step_of_the_last_digit():
+    """(a) Of decimals one everywhere, of significant digits one a decade, of float16 one a power of two; of exact losses none."""
+    t = np.linspace(0, 6, 4000)
+    loss = np.exp(-t)
+    assert np.allclose(last_digits(np.round(loss, 3)), 1e-3)
+    digits = last_digits(significant(loss, 3))
+    assert np.allclose(digits[(loss > 0.11) & (loss < 0.99)], 1e-3) and np.allclose(
+        digits[(loss > 0.011) & (loss < 0.09)], 1e-4
+    )
+    halves = last_digits(loss.astype(np.float16).astype(float))
+    assert np.allclose(halves[(loss > 0.51) & (loss < 0.99)], 2.0**-11)
+    assert last_digits(loss).max() == 0.0
+    repeated = np.repeat(np.sort(np.random.default_rng(0).uniform(size=500))[::-1], 2)
+    assert last_digits(repeated).max() == 0.0
+
+
+def test_a_staircase_of_few_levels_is_none_of_digits():
+    """Few values on a coarse grid are what they seem: error counts that rest at 9, 5 and 1."""
+    levels = np.repeat([9.0, 9, 5, 5, 1, 1], 50)
+    loss = np.convolve(np.pad(levels, 4, mode="edge"), np.ones(9) / 9, mode="valid")
+    assert kinds(find_plateaus(np.arange(300), loss)) == steps(2)
+    assert kinds(find_plateaus(np.arange(300), levels)) == steps(2)
+
+
+# ---------------------------------------------------------------- small drops at the borders, ends
+@pytest.mark.parametrize("small", [1e-3, 3e-4, 1e-4, 1e-5])
+def test_a_small_last_or_first_drop_has_its_own_dwell(small):
+    """(a) A last drop below a thousandth of its neighbour used to belong to the end plateau, a first one to the initial one."""
+    t = np.linspace(0, 40, 4001)
+    for heights, middles in (([1.0, small], [8.0, 24.0]), ([small, 1.0], [8.0, 20.0])):
+        made = (heights, [2.0, 2.0], middles)
+        check_staircase(find_plateaus(t, staircase(t, *made)), *made)
+    three = ([1.0, 0.3, small], [2.0, 2.0, 2.0], [8.0, 16.0, 30.0])
+    check_staircase(find_plateaus(t, staircase(t, *three)), *three)
+
+
+@pytest.mark.parametrize("small", [9e-4, 1e-4, 1e-5])
+def test_settling_onto_the_initial_plateau_is_no_drop(small):
+    t = np.linspace(0, 40, 4001)
+    loss = staircase(t, [1.0], [2.0], [15.0]) + small * np.exp(-3 * t)
+    assert kinds(find_plateaus(t, loss)) == ["initial", "end"]
+
+
+def test_an_end_is_judged_by_the_fall_just_before():
+    """(a) s' = 4 s^(3/2) (10 - s), the last mode of four linear layers, followed to 5e-6 of its drop, twelve time constants. Its
+    slow beginning used to be the measure of the end, and there was none."""
+    from scipy.integrate import solve_ivp
+
+    t = np.linspace(0, 0.2, 4001)
+    mode = lambda _, s: 4 * s**1.5 * (10 - s)
+    s = solve_ivp(mode, (0, 0.2), [0.12], t_eval=t, rtol=1e-10, atol=1e-12, method="LSODA").y[0]
+    loss = 0.5 * (10 - s) ** 2
+    cut = int(np.argmax(loss < 2.7e-4))
+    assert kinds(find_plateaus(t[:cut], loss[:cut])) == ["initial", "end"]
+    early = int(np.argmax(loss < 1.0))
+    assert kinds(find_plateaus(t[:early], loss[:early])) == ["initial"]
+
+
 def test_prominence_is_the_least_strength_reported():
     t = np.linspace(0, 160, 8001)
     strengths = [p.strength for p in find_plateaus(t, linear_network(t, 1e-6), prominence=0.5)]
@@ -439,13 +543,43 @@ def test_any_finite_input_gives_ordered_intervals(loss, seed, falling):
         ([0, 1], [1, np.nan], "loss must be finite"),
         ([0, np.inf], [1, 1], "flow_time must be finite"),
         ([0, 1, 2], [1, 1], "loss must be of the shape of flow_time"),
-        ([0, 1, 1], [3, 2, 1], "flow_time must be strictly increasing"),
+        (
+            [0, 1, 1],
+            [3, 2, 1],
+            "flow_time must be strictly increasing, got 1 and then 1 at index 2, 1 such places in all",
+        ),
+        ([0, 1, 1], [3, 2, 1], "resumed logs some steps twice: keep the later ones"),
+        ([0, 1], [1, np.nan], "leave these rows of a log out"),
         ([[0, 1]], [[1, 0]], "flow_time must be one-dimensional"),
     ],
 )
 def test_misuse(time, loss, words):
     with pytest.raises(InputError, match=words):
         find_plateaus(time, loss)
+
+
+def test_a_resumed_log_is_cleaned():
+    """(c) What the later rows replace does not matter; rows that are not finite, or masked, are left out."""
+    loss = staircase(GRID, *THREE)
+    again = slice(2400, None)
+    time = np.concatenate([GRID[:3000], GRID[again], [20.5]])
+    logged = np.concatenate([loss[:2400], loss[2400:3000] + 7.0, loss[again], [np.nan]])
+    cleaned = clean_log(time, logged)
+    assert np.array_equal(cleaned[0], GRID) and np.array_equal(cleaned[1], loss)
+    assert [len(a) for a in clean_log([1.0, np.inf], [np.nan, 2.0])] == [0, 0]
+    with pytest.raises(InputError, match="loss must be of the shape of flow_time"):
+        clean_log([0, 1, 2], [1, 1])
+
+
+def test_masked_entries_are_left_out():
+    """(c) As if they had not been logged; indices are those of the whole arrays. What a mask hides used to be read."""
+    loss, hidden = staircase(GRID, *THREE), np.arange(GRID.size) % 3 == 1
+    masked = np.ma.array(np.where(hidden, -1e9, loss), mask=hidden)
+    found, bare = find_plateaus(np.ma.array(GRID, mask=False), masked), find_plateaus(GRID[~hidden], loss[~hidden])
+    places = np.flatnonzero(~hidden)
+    for p, q in zip(found, bare, strict=True):
+        assert (p.start, p.end, p.loss, p.strength) == (q.start, q.end, q.loss, q.strength)
+        assert [p.first, p.quietest, p.last] == places[[q.first, q.quietest, q.last]].tolist()
 
 
 @pytest.mark.parametrize("prominence", [0, -1.0, np.nan, "deep"])

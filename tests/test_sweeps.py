@@ -28,6 +28,7 @@ from saddlery.report.quantities import QUANTITIES, Quantity, estimate, quantitie
 from saddlery.report.sketches import sketch
 from saddlery.report.sweeps import sweep_page
 from saddlery.rules import GradientDescent
+from saddlery.studies.intervals import Real, Share
 from saddlery.sweeps import (
     Drawn,
     Sweep,
@@ -267,15 +268,15 @@ def test_filters_that_are_none(done, condition, words):
         query(done, condition)
 
 
-SHARE = Quantity("share", lambda row: row["x"], high=1.0, share=True)
+SHARE = Quantity("share", lambda row: row["x"], Share())
 
 
 def test_intervals_are_over_seeds():
-    """(c) Runs of one seed do not count as several: Student's interval of the seeds' means, or exact where a seed has one run."""
+    """(c) Runs of one seed do not count as several: Student's interval of the seeds' means, and of shares the exact one."""
     rng = np.random.default_rng(3)
     seeds = np.repeat(np.arange(6), 50)
     values = rng.normal(size=6)[seeds] + 0.01 * rng.normal(size=300)  # the noise is of the seeds
-    found = estimate(Quantity("x", lambda row: row["x"], low=-np.inf), values, seeds)
+    found = estimate(Quantity("x", lambda row: row["x"], Real()), values, seeds)
     means = values.reshape(6, 50).mean(axis=1)
     low, high = student.interval(0.95, 5, means.mean(), means.std(ddof=1) / np.sqrt(6))
     assert found[:3] == pytest.approx((means.mean(), low, high)) and found.runs == 300

@@ -109,7 +109,7 @@ def installed(modules: Iterable[str], what: str, extra: str) -> None:
             raise InputError(f"{what} needs {module}; install it by: pip install 'saddlery[{extra}]'")
 
 
-def finite(array: np.ndarray, argument: str) -> np.ndarray:
+def finite(array: np.ndarray, argument: str, remedy: str = "remove or impute them before training") -> np.ndarray:
     """Return `array` if it holds at least one number and every number is finite."""
     values = np.asarray(array)
     require(values.size > 0, argument, "a non-empty array", Words(f"shape {values.shape}"))
@@ -119,7 +119,6 @@ def finite(array: np.ndarray, argument: str) -> np.ndarray:
         bad = np.argwhere(~fit)
         where = tuple(int(k) for k in bad[0])
         raise InputError(
-            f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} such entries in all;"
-            " remove or impute them before training"
+            f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} such entries in all; {remedy}"
         )
     return values

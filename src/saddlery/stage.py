@@ -13,7 +13,9 @@ from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
 from .precision import in_float64
 from .records import html_table, plain, text_table, tiny
+from .rest import Rest, rest_of
 from .runs import Run
+from .seeding import SEEDED, kept_width
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
 
 SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
@@ -27,7 +29,8 @@ class Stage:
     kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to rest. strength: of the
     plateau (see `find_plateaus`). index: the saved point nearest to rest. effective: effective units of each layer.
     reduction: the narrow network that reproduces the map within `tolerance` (relative to the targets), which is
-    derived from the neighbouring drops of the loss. certificate: None until `certify`.
+    derived from the neighbouring drops of the loss. certificate: None until `certify`. note: what a reader should know
+    of the plateau, such as that rounding alone ends it.
     """
 
     kind: str
@@ -40,6 +43,7 @@ class Stage:
     reduction: Reduction
     tolerance: float
     certificate: Certificate | None = None
+    note: str = ""
 
     @property
     def effective_units(self) -> int | tuple[int, ...]:
@@ -55,6 +59,7 @@ class Stage:
             "end": self.end,
             "loss": self.loss,
             "strength": self.strength,
+            **({"note": self.note} if self.note else {}),
             "effective_units": plain(self.effective_units),
             "effective": [
                 {"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal} for e in self.effective
@@ -66,10 +71,22 @@ class Stage:
 
 @dataclass(frozen=True, eq=False)
 class Stages:
-    """The stages of one run, in order; prints as a table."""
+    """The stages of one run, in order; prints as a table.
+
+    rest: whether the run rests where it ends, None where nobody looked.
+    """
 
     run: Run
     stages: tuple[Stage, ...]
+    rest: Rest | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the stages should know, in sentences."""
+        unfinished = () if self.rest is None or self.rest.at_rest else (self.rest.sentence,)
+        seeded = tuple(f"{stage.kind} plateau: {stage.note}" for stage in self.stages if stage.note)
+        missed = [(k, s.certificate) for k, s in enumerate(self.stages) if s.certificate and not s.certificate.certified]
+        return (*unfinished, *seeded, *(f"stage {k}: {c.verdict}; {c.reason}" for k, c in missed))
 
     def __len__(self) -> int:
         return len(self.stages)
@@ -89,6 +106,7 @@ class Stages:
             "status": self.run.trajectory.status,
             **({} if self.run.trajectory.status == "stopped" else {"reason": self.run.trajectory.reason}),
             "warnings": list(self.run.warnings),
+            "rest": None if self.rest is None else self.rest.record(),
             "stages": [stage.record() for stage in self.stages],
         }
 
@@ -106,17 +124,9 @@ class Stages:
     def __repr__(self) -> str:
         columns, rows = self.table()
         name = self.run.experiment.name
-        if not rows:
-            return f"{name}: no plateau found"
         title = f"{name}: {self.run.experiment.network.architecture}"
-        return "\n".join([title, text_table(columns, rows), *self.remarks()])
-
-    def remarks(self) -> list[str]:
-        """A sentence for every stage without a fixed point: which is the nearest, and how it misses."""
-        unfound = [
-            (k, s.certificate) for k, s in enumerate(self.stages) if s.certificate and not s.certificate.certified
-        ]
-        return [f"stage {k}: {certificate.verdict}; {certificate.reason}" for k, certificate in unfound]
+        shown = f"{title}\n{text_table(columns, rows)}" if rows else f"{name}: no plateau found"
+        return "\n".join([shown, *self.notes])
 
     def _repr_html_(self) -> str:
         return html_table(*self.table(), caption=repr(self.run.experiment))
@@ -154,7 +164,8 @@ def stages(run: Run) -> Stages:
 
     Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the reduction on each is
     derived from the neighbouring drops: a drop dL means a change of the map of about sqrt(2 dL), and a fifth of the
-    smaller one is tolerated. Cost: a few passes over the samples a plateau.
+    smaller one is tolerated. Whether the run rests where it ends is said by `rest` (see `rest_of`); an end that oscillates is no
+    plateau. Cost: a few passes over the samples a plateau.
 
     Example
     -------
@@ -164,7 +175,23 @@ def stages(run: Run) -> Stages:
     """
     found = find_plateaus(run.trajectory.flow_time, run.trajectory.loss)
     objective = run.objective()
-    return Stages(run, tuple(_stage(run, objective, found, k) for k in range(len(found))))
+    rest = rest_of(run, found)
+    if rest.kind == "oscillates":
+        found = tuple(plateau for plateau in found if plateau.kind != "end")
+    made = [_stage(run, objective, found, k) for k in range(len(found))]
+    return Stages(run, tuple(_noted(run, objective, made)), rest)
+
+
+def _noted(run: Run, objective: Objective, made: list[Stage]) -> list[Stage]:
+    """With a note where a run from exactly on an invariant manifold gains more units than it can have there."""
+    units = [sum(layer.minimal for layer in stage.effective) for stage in made]
+    width = kept_width(run, objective, max(units, default=0))
+    if width is None:
+        return made
+    left = next(k for k, count in enumerate(units) if count > width) - 1
+    if left < 0:
+        return made
+    return [*made[:left], replace(made[left], note=SEEDED.format(width)), *made[left + 1 :]]
 
 
 def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> Stage:

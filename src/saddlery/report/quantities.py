@@ -9,26 +9,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..certificates import UNFOUND
-from ..studies.base import interval_of_mean, interval_of_share
+from ..studies.intervals import Count, Kind, Real, Share
 from .sketches import stages_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Row = Mapping[Any, Any]
+POSITIVE = Real(least=0.0)
 LEAST = 1e-40  # loss that is shown; below is rounding
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of every run. of: from its row of the index, None or NaN where it has none. low, high: the range it may have;
-    share: whether it is 0 or 1, and its mean a share."""
+    """A number of every run. of: from its row of the index, None or NaN where it has none. kind: what kind of number it is, which
+    decides the interval of its mean."""
 
     title: str
     of: Callable[[Row], float | None]
-    low: float = 0.0
-    high: float = np.inf
-    share: bool = False
+    kind: Kind = POSITIVE
 
     def values(self, table: pd.DataFrame) -> np.ndarray:
         """(R,), NaN where a run has none."""
@@ -47,7 +46,7 @@ class Estimate(NamedTuple):
 
 def estimate(quantity: Quantity, values: np.ndarray, seeds: np.ndarray) -> Estimate:
     """Runs of one seed share their draws, so that seeds, not runs, are independent: averaged first is over all else that varies,
-    within each seed. The interval of a share is exact where no seed has two runs (Clopper & Pearson 1934), else Student's."""
+    within each seed."""
     there = np.isfinite(values)
     values, seeds = values[there], seeds[there]
     if not len(values):
@@ -57,11 +56,8 @@ def estimate(quantity: Quantity, values: np.ndarray, seeds: np.ndarray) -> Estim
     mean = float(per_seed.mean())
     if len(per_seed) == 1:
         return Estimate(mean, np.nan, np.nan, len(values))
-    if quantity.share and len(per_seed) == len(values):
-        low, high = interval_of_share(round(values.sum()), len(values))
-    else:
-        low, high = interval_of_mean(per_seed)
-    return Estimate(mean, max(low, quantity.low), min(high, quantity.high), len(values))
+    low, high = quantity.kind.interval(per_seed)
+    return Estimate(mean, low, high, len(values))
 
 
 def quantities(table: pd.DataFrame) -> tuple[Quantity, ...]:
@@ -104,20 +100,20 @@ def _listed(name: str, value: Callable[[list[Any]], float]) -> Callable[[Row], f
 
 
 QUANTITIES = (
-    Quantity("number of plateaus", _number("stages")),
-    Quantity("plateaus between two drops", _number("intermediate")),
+    Quantity("number of plateaus", _number("stages"), Count()),
+    Quantity("plateaus between two drops", _number("intermediate"), Count()),
     Quantity("length of the initial plateau (flow time)", _first("initial", lambda p: p[2] - p[1])),
     Quantity("length of the first plateau between (flow time)", _first("intermediate", lambda p: p[2] - p[1])),
-    Quantity("effective units of the first plateau between", _first("intermediate", lambda p: p[3])),
-    Quantity("effective units of the last plateau", _last_units),
-    Quantity("log10 of the last loss", _log_loss, low=-np.inf),
-    Quantity("share of runs that failed", _failed, high=1.0, share=True),
-    Quantity("share of runs as predicted", _number("predicted"), high=1.0, share=True),
+    Quantity("effective units of the first plateau between", _first("intermediate", lambda p: p[3]), Count()),
+    Quantity("effective units of the last plateau", _last_units, Count()),
+    Quantity("log10 of the last loss", _log_loss, Real()),
+    Quantity("share of runs that failed", _failed, Share()),
+    Quantity("share of runs as predicted", _number("predicted"), Share()),
     Quantity("largest error of a predicted jump", _number("jump_error")),
     Quantity(
         "share of plateaus with a certified fixed point",
         _listed("verdict", lambda found: float(np.mean([verdict not in UNFOUND for verdict in found]))),
-        high=1.0,
+        Share(),
     ),
     Quantity(
         "largest distance to a certified fixed point", _listed("distance", lambda found: max(map(_finite, found)))

@@ -52,7 +52,7 @@ def _facts(found: Stages) -> str:
     ]
     rows += [("loss at the start", number(t.loss[0])), ("final loss", number(run.final_loss))]
     cells = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in rows)
-    notes = list(run.warnings)
+    notes = [*run.warnings, *(f"{words[0].upper()}{words[1:]}." for words in found.notes)]
     if t.status != "stopped":
         notes.append(f"This run was not completed: {t.status}, {t.reason}.")
     if not found.stages:

@@ -14,6 +14,7 @@ from ..rules import GradientFlow, Rule
 from ..runs import train
 from ..stage import stages
 from .base import Claim, Row, Study, of, slopes
+from .intervals import Real, Share
 from .measures import changed
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ def _claims(name: str) -> Iterator[Claim]:
         0.95,
         1.0,
         lambda rows: of(rows, "seen", network=name, scale=smallest),
+        kind=Share(),
     )
     if name in LOGARITHMIC:
         yield Claim(
@@ -90,6 +92,7 @@ def _claims(name: str) -> Iterator[Claim]:
             -1.3,
             -0.7,
             lambda rows: slopes(rows, "error", "log", network=name),
+            kind=Real(),
         )
     else:
         yield Claim(
@@ -100,6 +103,7 @@ def _claims(name: str) -> Iterator[Claim]:
             0.5,
             float("inf"),
             lambda rows: slopes(rows, "error", "scale", network=name),
+            kind=Real(),
         )
 
 

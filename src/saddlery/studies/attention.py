@@ -16,6 +16,7 @@ from ..stage import certify
 from ..tasks import InContextRegression
 from ..units import make
 from .base import Claim, Row, Study, of
+from .intervals import Count, Real
 from .measures import changed
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ STUDY = Study(
             0.0,
             1e-9,
             lambda rows: of(rows, "error", rank=1),
+            kind=Real(least=0.0),
         ),
         Claim(
             "attention.all",
@@ -91,6 +93,7 @@ STUDY = Study(
             4.8,
             5.0,
             lambda rows: of(rows, "visited", rank=1),
+            kind=Count(most=5),
         ),
         *(
             Claim(
@@ -101,6 +104,7 @@ STUDY = Study(
                 0.0,
                 0.1,
                 lambda rows, rank=rank: of(rows, "between", rank=rank),
+                kind=Real(0.0, 1.0),
             )
             for rank in (2, 4)
         ),

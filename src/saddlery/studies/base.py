@@ -2,7 +2,7 @@
 
 A claim is a number of every seed and an interval that its mean must lie in, fixed before the study is run. It *holds* where
 the 95% interval of the mean over seeds lies inside, *fails* where it lies outside, and is *undecided* else. A claim that
-allows one value only speaks of the mean itself. Of shares the interval ends at 0 and 1.
+allows one value only speaks of the mean itself. Each claim says what kind of number it is about (`intervals`).
 """
 
 from __future__ import annotations
@@ -15,25 +15,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.stats import beta
-from scipy.stats import t as student
 
 from ..engines import Engine, Here, Job
 from ..experiments import Experiment
 from ..records import html_table, plain, text_table
 from ..store import write_text
+from .intervals import Kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LEVEL = 0.95  # of the interval of a mean
 Row = dict[str, Any]  # the labels of one experiment, its seed, and what was measured
 STUDIES: dict[str, Study] = {}
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """A sentence that can be wrong. values: from all rows the number of every seed; low, high: where their mean must lie."""
+    """A sentence that can be wrong. values: from all rows the number of every seed; low, high: where their mean must lie; kind:
+    what kind of number it is, which decides the interval of the mean."""
 
     id: str
     sentence: str
@@ -42,6 +41,7 @@ class Claim:
     low: float
     high: float
     values: Callable[[Sequence[Row]], Sequence[float] | np.ndarray]
+    kind: Kind
 
     @property
     def criterion(self) -> str:
@@ -122,39 +122,14 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
     if not len(values):
         return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, None, None, "undecided", 0)
     mean = float(values.mean())
-    below, above = (mean, mean) if claim.low == claim.high else interval(values)
-    if claim.quantity.startswith("share") and values.min() >= 0 and values.max() <= 1:
-        below, above = max(below, 0.0), min(above, 1.0)  # where the mean of shares must lie
+    exact = claim.low == claim.high
+    below, above = (mean, mean) if exact else claim.kind.interval(values)
     slack = 1e-9 * max(abs(mean), 1.0)
     inside = claim.low - slack <= below and above <= claim.high + slack
     outside = above < claim.low - slack or below > claim.high + slack
     verdict = "holds" if inside else "fails" if outside else "undecided"
-    half = max(mean - below, above - mean) if len(values) > 1 else None
+    half = None if len(values) == 1 else max(mean - below, above - mean)
     return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, mean, half, verdict, len(values))
-
-
-def interval(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of a mean. Where all values are 0 or 1 it is the exact one of a share (Clopper & Pearson 1934), which
-    does not shrink to nothing where all are alike: 40 of 40 say at least 0.91. Else Student's t; of one value, itself."""
-    if len(values) > 1 and np.all((values == 0) | (values == 1)):
-        return interval_of_share(int(values.sum()), len(values))
-    return interval_of_mean(values)
-
-
-def interval_of_share(hits: int, n: int) -> tuple[float, float]:
-    """The exact 95% interval of a share, of `hits` among n (Clopper & Pearson 1934)."""
-    tail = (1 - LEVEL) / 2
-    low = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
-    return low, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
-
-
-def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of a mean by Student's t; of one value, itself."""
-    n, mean = len(values), float(values.mean())
-    if n == 1:
-        return mean, mean
-    half = float(student.ppf((1 + LEVEL) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
-    return mean - half, mean + half
 
 
 def run_study(

@@ -31,6 +31,7 @@ from ..rules import GradientFlow
 from ..symmetry import best_silent_unit
 from ..tasks import LinearTeacher, OrthogonalReLU, Task, Teacher
 from .base import Claim, Row, Study, of, slopes
+from .intervals import Real
 from .measures import changed
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def _claims(name: str, ratio: float) -> Iterator[Claim]:
         ratio - 0.15,
         ratio + 0.15,
         _exponent(name, ratio, NEAR_SIZES, most=0.5),
+        kind=Real(),
     )
     yield Claim(
         f"basin.{name}.{ratio:g}.isotropic",
@@ -143,6 +145,7 @@ def _claims(name: str, ratio: float) -> Iterator[Claim]:
         -0.05,
         0.05,
         _exponent(name, ratio, ISOTROPIC),
+        kind=Real(),
     )
 
 
@@ -161,6 +164,7 @@ def _spectrum(name: str) -> Claim:
         0.8,
         1.2,
         values,
+        kind=Real(),
     )
 
 
@@ -182,6 +186,7 @@ STUDY = Study(
                 -0.2,
                 0.2,
                 _exponent("quadratic", ratio, QUADRATIC),
+                kind=Real(),
             )
             for ratio in RATIOS
         ),

@@ -9,6 +9,7 @@ from ..experiments import Experiment
 from ..tasks import LinearTeacher
 from ..units import make
 from .base import Claim, Row, Study, of
+from .intervals import Count
 from .measures import changed, plateaus
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ STUDY = Study(
             0.0,
             0.1,
             lambda rows, name=name: of(rows, "intermediate", case=name),
+            kind=Count(),
         )
         for name, (_, words) in _cases().items()
     ),

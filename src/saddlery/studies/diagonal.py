@@ -14,6 +14,7 @@ from ..rules import GradientFlow
 from ..runs import train
 from ..theory import diagonal_jumps
 from .base import Claim, Row, Study, of
+from .intervals import Real
 from .measures import changed, falls_below
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ STUDY = Study(
             0.0,
             0.05,
             lambda rows: of(rows, "error", scale=1e-16),
+            kind=Real(least=0.0),
         ),
         Claim(
             "diagonal.falls",
@@ -73,6 +75,7 @@ STUDY = Study(
             0.0,
             0.5,
             lambda rows: of(rows, "error", scale=1e-16) / of(rows, "error", scale=1e-4),
+            kind=Real(least=0.0),
         ),
     ),
     draw,

@@ -27,6 +27,7 @@ from ..tasks import Digits
 from ..theory import linear_saddles
 from ..units import make
 from .base import Claim, Row, Study, of, ratio
+from .intervals import Real, Share
 from .measures import changed
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ STUDY = Study(
             0.0,
             1e-9,
             lambda rows: of(rows, "error"),
+            kind=Real(least=0.0),
         ),
         Claim(
             "digits.order",
@@ -115,6 +117,7 @@ STUDY = Study(
             1.0,
             1.0,
             lambda rows: of(rows, "order"),
+            kind=Share(),
         ),
         Claim(
             "digits.certified",
@@ -124,6 +127,7 @@ STUDY = Study(
             1.0,
             1.0,
             lambda rows: of(rows, "certified"),
+            kind=Share(),
         ),
         Claim(
             "digits.jumps",
@@ -133,6 +137,7 @@ STUDY = Study(
             0.0,
             0.05,
             lambda rows: of(rows, "jumps"),
+            kind=Real(least=0.0),
         ),
     ),
     draw,
@@ -228,8 +233,9 @@ def _over_pairs(rows: Sequence[Row], quantity: str, unit: str) -> list[float]:
 
 def _pairs_claim(unit: str, quantity: str, sentence: str, words: str, low: float, high: float) -> Claim:
     values = lambda rows: of(rows, quantity, unit=unit) if quantity == "plateaus" else _over_pairs(rows, quantity, unit)
+    kind = Share() if quantity == "plateaus" else Real()
     words += " of every seed" if quantity == "plateaus" else ", mean over pairs"
-    return Claim(f"digits_pairs.{unit}.{quantity}", sentence, PAPER, words, low, high, values)
+    return Claim(f"digits_pairs.{unit}.{quantity}", sentence, PAPER, words, low, high, values, kind)
 
 
 PAIRS_STUDY = Study(
@@ -257,6 +263,7 @@ PAIRS_STUDY = Study(
             -1.0,
             -0.8,
             lambda rows: _ranked(rows, "saddle value"),
+            kind=Real(-1.0, 1.0),
         ),
         Claim(
             "digits_pairs.length.singular",
@@ -266,6 +273,7 @@ PAIRS_STUDY = Study(
             -1.0,
             -0.8,
             lambda rows: _ranked(rows, "singular value"),
+            kind=Real(-1.0, 1.0),
         ),
         Claim(
             "digits_pairs.harder",
@@ -275,6 +283,7 @@ PAIRS_STUDY = Study(
             1.0,
             INF,
             lambda rows: ratio(rows, "length", {"unit": "linear", "pair": "3/5"}, {"unit": "linear", "pair": "0/1"}),
+            kind=Real(least=0.0),
         ),
         *(
             _pairs_claim(
@@ -355,6 +364,7 @@ PLATEAUS_STUDY = Study(
             0.9,
             1.0,
             lambda rows, unit=unit: of(rows, "certified", network=f"digits_{unit}"),
+            kind=Share(),
         )
         for unit in ("relu", "quadratic")
     ),

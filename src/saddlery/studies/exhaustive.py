@@ -32,6 +32,7 @@ from ..tasks import (
 )
 from ..units import make
 from .base import Claim, Row, Study, of
+from .intervals import Share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -363,6 +364,7 @@ def _claims(name: str) -> tuple[Claim, Claim]:
         a.least,
         1.0,
         lambda rows: of(rows, value, architecture=name),
+        kind=Share(),
     )
     return (
         make_claim("", "Every plateau before the end", "share of plateaus before the end", "share"),

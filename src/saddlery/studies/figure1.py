@@ -14,6 +14,7 @@ from ..rules import GradientFlow
 from ..runs import train
 from ..stage import certify
 from .base import Claim, Row, Study, of
+from .intervals import Share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,6 +71,7 @@ def _claim(name: str) -> tuple[Claim, Claim]:
             0.9,
             1.0,
             lambda rows: of(rows, "staircase", network=name),
+            kind=Share(),
         ),
         Claim(
             f"figure1.{name}.mechanism",
@@ -79,6 +81,7 @@ def _claim(name: str) -> tuple[Claim, Claim]:
             0.9,
             1.0,
             lambda rows: of(rows, "mechanism", network=name),
+            kind=Share(),
         ),
     )
 

@@ -18,6 +18,7 @@ from ..runs import train
 from ..stage import stages
 from ..tasks import InContextRegression, LinearTeacher
 from .base import Claim, Row, Study, of, ratio
+from .intervals import Count, Real
 from .measures import changed, counts, falls_below, plateaus
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ FIGURE2A = Study(
             lambda rows: ratio(
                 rows, "learned", {"network": "attention", "width": 48}, {"network": "attention", "width": 6}
             ),
+            kind=Real(least=0.0),
         ),
         Claim(
             "figure2a.attention.direction",
@@ -105,6 +107,7 @@ FIGURE2A = Study(
             lambda rows: ratio(
                 rows, "learned", {"network": "attention", "width": 48}, {"network": "attention", "width": 6}
             ),
+            kind=Real(least=0.0),
         ),
         Claim(
             "figure2a.linear",
@@ -114,6 +117,7 @@ FIGURE2A = Study(
             0.8,
             1.2,
             lambda rows: ratio(rows, "learned", {"network": "linear", "width": 48}, {"network": "linear", "width": 6}),
+            kind=Real(least=0.0),
         ),
     ),
     draw_a,
@@ -164,6 +168,7 @@ FIGURE2B = Study(
             0.0,
             0.0,
             lambda rows: of(rows, "intermediate", network="linear", kappa=0.0),
+            kind=Count(),
         ),
         Claim(
             "figure2b.linear.distinct",
@@ -173,6 +178,7 @@ FIGURE2B = Study(
             1.9,
             2.0,
             lambda rows: of(rows, "intermediate", network="linear", kappa=1.0),
+            kind=Count(most=2),
         ),
         Claim(
             "figure2b.attention.equal",
@@ -182,6 +188,7 @@ FIGURE2B = Study(
             0.5,
             INF,
             lambda rows: of(rows, "intermediate", network="attention", kappa=0.0),
+            kind=Count(),
         ),
         *(
             Claim(
@@ -194,6 +201,7 @@ FIGURE2B = Study(
                 lambda rows, name=name: ratio(
                     rows, "spread", {"network": name, "kappa": 0.5}, {"network": name, "kappa": 1.5}
                 ),
+                kind=Real(least=0.0),
             )
             for name in MAKERS
         ),
@@ -243,6 +251,7 @@ def _count(start: str, quantity: str, value: float, sentence: str) -> Claim:
         value - tolerance,
         value + tolerance,
         lambda rows: of(rows, quantity, start=start),
+        kind=Count(),
     )
 
 
@@ -295,6 +304,7 @@ FIGURE2D = Study(
             0.9,
             1.1,
             lambda rows: (of(rows, "first_length", scale=1e-6) - of(rows, "first_length", scale=1e-4)) / np.log(100),
+            kind=Real(),
         ),
         Claim(
             "figure2d.small",
@@ -304,6 +314,7 @@ FIGURE2D = Study(
             1.9,
             2.0,
             lambda rows: of(rows, "initial", scale=1e-6) + of(rows, "intermediate", scale=1e-6),
+            kind=Count(most=2),
         ),
         Claim(
             "figure2d.large",
@@ -313,6 +324,7 @@ FIGURE2D = Study(
             0.0,
             0.1,
             lambda rows: of(rows, "initial", scale=1.0) + of(rows, "intermediate", scale=1.0),
+            kind=Count(),
         ),
     ),
     draw_d,

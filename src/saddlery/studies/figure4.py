@@ -12,6 +12,7 @@ from ..runs import train
 from ..units import make
 from ..visits import visit
 from .base import Claim, Row, Study, of
+from .intervals import Share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,6 +67,7 @@ def _claim(name: str) -> Claim:
         0.8 if visits else 0.0,
         1.0 if visits else 0.2,
         lambda rows: of(rows, "visited", unit=name),
+        kind=Share(),
     )
 
 

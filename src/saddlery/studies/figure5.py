@@ -27,6 +27,7 @@ from ..tasks import InContextRegression, LinearTeacher, OrthogonalPatches, Ortho
 from ..units import make
 from .base import Claim, Row, Study, of
 from .figure1 import SADDLES
+from .intervals import Share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -160,6 +161,7 @@ def _claim(name: str) -> Iterator[Claim]:
         0.9,
         1.0,
         lambda rows: of(rows, "plateau", network=name),
+        kind=Share(),
     )
     yield Claim(
         f"figure5.{name}.first",
@@ -169,6 +171,7 @@ def _claim(name: str) -> Iterator[Claim]:
         0.9,
         1.0,
         lambda rows: of(rows, "first", network=name),
+        kind=Share(),
     )
     yield Claim(
         f"figure5.{name}.second",
@@ -178,6 +181,7 @@ def _claim(name: str) -> Iterator[Claim]:
         0.9,
         1.0,
         lambda rows: of(rows, "second", network=name),
+        kind=Share(),
     )
     yield Claim(
         f"figure5.{name}.mechanism",
@@ -187,6 +191,7 @@ def _claim(name: str) -> Iterator[Claim]:
         0.9,
         1.0,
         lambda rows: of(rows, "mechanism", network=name),
+        kind=Share(),
     )
     if name in SMOOTH:
         yield Claim(
@@ -197,6 +202,7 @@ def _claim(name: str) -> Iterator[Claim]:
             0.9,
             1.0,
             lambda rows: of(rows, "saddle", network=name),
+            kind=Share(),
         )
 
 

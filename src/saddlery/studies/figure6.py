@@ -23,6 +23,7 @@ from ..tasks import LinearTeacher, OrthogonalReLU
 from ..units import make
 from .base import Claim, Row, Study, of, ratio
 from .figure5 import NEAR
+from .intervals import Real, Share
 from .measures import falls_below
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _plateau(unit: str, skips: str) -> Claim:
         0.9,
         1.0,
         lambda rows: of(rows, "plateau", unit=unit, skips=skips),
+        kind=Share(),
     )
 
 
@@ -101,6 +103,7 @@ def _faster(unit: str, more: str, fewer: str) -> Claim:
         -float("inf"),
         1.0,
         lambda rows: ratio(rows, "learned", {"unit": unit, "skips": more}, {"unit": unit, "skips": fewer}),
+        kind=Real(least=0.0),
     )
 
 

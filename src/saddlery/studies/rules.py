@@ -30,6 +30,7 @@ from ..stage import stages
 from ..tasks import LinearTeacher
 from ..units import make
 from .base import Claim, Row, Study, of, ratio
+from .intervals import Count, Kind, Real
 from .measures import changed, counts
 
 if TYPE_CHECKING:
@@ -103,19 +104,22 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
     axes.set_ylabel("learning time of the weak mode over the strong one's")
 
 
-def _claim(slug: str, quantity: str, words: str, low: float, high: float, sentence: str, **labels: str) -> Claim:
-    return Claim(f"rules.{slug}", sentence, NAMED, words, low, high, lambda rows: of(rows, quantity, **labels))
+def _claim(
+    slug: str, quantity: str, words: str, kind: Kind, low: float, high: float, sentence: str, **labels: str
+) -> Claim:
+    values = lambda rows: of(rows, quantity, **labels)
+    return Claim(f"rules.{slug}", sentence, NAMED, words, low, high, values, kind)
 
 
 def _order(rule: str, low: float, high: float, sentence: str, case: str = "two") -> Claim:
     slug = f"{rule}.order" if case == "two" else f"{case}.{rule}.order"
     words = "time of the weak mode over that of the strong one"
-    return _claim(slug, "order", words, low, high, sentence, rule=rule, case=case)
+    return _claim(slug, "order", words, Real(least=0.0), low, high, sentence, rule=rule, case=case)
 
 
 def _stages(rule: str, low: float, high: float, sentence: str, case: str = "two") -> Claim:
     slug = f"{rule}.stages" if case == "two" else f"{case}.{rule}.stages"
-    return _claim(slug, "intermediate", "intermediate plateaus", low, high, sentence, rule=rule, case=case)
+    return _claim(slug, "intermediate", "intermediate plateaus", Count(), low, high, sentence, rule=rule, case=case)
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
@@ -174,6 +178,7 @@ STUDY = Study(
             10.0,
             INF,
             lambda rows: ratio(rows, "weak", {"rule": "muon", "case": "tiny"}, {"rule": "spectral", "case": "tiny"}),
+            kind=Real(least=0.0),
         ),
         Claim(
             "rules.two.muon",
@@ -183,6 +188,7 @@ STUDY = Study(
             0.5,
             2.0,
             lambda rows: ratio(rows, "weak", {"rule": "muon", "case": "two"}, {"rule": "spectral", "case": "two"}),
+            kind=Real(least=0.0),
         ),
     ),
     draw,

@@ -11,6 +11,7 @@ from ..experiments import Experiment
 from ..runs import Run, train
 from ..tasks import LinearTeacher
 from .base import Claim, Row, Study, slopes
+from .intervals import Real
 from .measures import changed
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ THEOREM4 = Study(
             1 - ratio - 0.03,
             1 - ratio + 0.03,
             lambda rows, ratio=ratio: slopes(rows, "rest", "scale", ratio=ratio),
+            kind=Real(),
         )
         for ratio in RATIOS
     ),
@@ -129,6 +131,7 @@ PROPOSITION5 = Study(
             0.9,
             1.1,
             lambda rows, name=name: slopes(rows, "rest", "scale", network=name),
+            kind=Real(),
         )
         for name in ("quadratic", "linear_attention")
     ),
