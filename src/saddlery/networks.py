@@ -184,15 +184,24 @@ class Network:
     # ------------------------------------------------------------------- maps
     def apply(self, params: Params, z: Float[Array, ...]) -> Float[Array, ...]:
         """f(z) for one sample; `vmap` it over samples."""
-        for layer, p in zip(self.layers, params, strict=True):
+        z = self._through(params, z, len(self.layers))
+        if self.readout:
+            z = z @ params[-1]["readout"]
+        return z[-1] if self.reads == "last" else z
+
+    def features(self, params: Params, z: Float[Array, ...], index: int) -> Float[Array, "H ..."]:
+        """phi(z; u_i) of every unit of a layer, for one sample."""
+        return self.layers[index].unit.features(self._through(params, z, index), params[index]["u"])
+
+    def _through(self, params: Params, z: Array, count: int) -> Array:
+        """What the first `count` layers make of one sample."""
+        for layer, p in zip(self.layers[:count], params, strict=False):
             if not layer.mixes:
                 z = layer.unit.features(z, p["u"])
                 continue
             mixed = sum_of_units(layer.unit, z, p["u"], p["v"])
             z = z + mixed if layer.residual else mixed
-        if self.readout:
-            z = z @ params[-1]["readout"]
-        return z[-1] if self.reads == "last" else z
+        return z
 
     def outputs(self, params: Params, inputs: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
         """f of every sample, leading axis N. Within, samples are the last axis, along which processors compute side by side."""

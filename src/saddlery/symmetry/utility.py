@@ -66,15 +66,23 @@ def best_silent_unit(
 def utility_maxima(
     objective: Objective, theta: np.ndarray, layer: int = 0, *, starts: int = 64, steps: int = 400, seed: int = 0
 ) -> list[Utility]:
-    """The local maxima of the utility found from many starts, highest first, each direction once; see `best_silent_unit`."""
+    """The local maxima of the utility found from many starts, highest first, each direction once (and not its mirror image,
+    where units have a parity); see `best_silent_unit`."""
     u, gain, degree = _climbed(objective, theta, layer, starts, steps, seed)
     found: list[Utility] = []
+    flip = objective.network.layers[layer].unit.symmetry.flip
     for k in np.argsort(-np.linalg.norm(gain.reshape(len(gain), -1), axis=1)):
         one = _record(u[[k]], gain[[k]], degree, layer)
-        seen = any(one.u @ other.u + one.v @ other.v > SAME for other in found)
+        seen = any(_alike(one, other, flip) > SAME for other in found)
         if one.value > 0 and not seen:
             found.append(one)
     return found
+
+
+def _alike(one: Utility, other: Utility, flip: float | None) -> float:
+    """The cosine between two units, or between one and the mirror image of the other."""
+    u, v = float(one.u @ other.u), float(one.v @ other.v)
+    return u + v if flip is None else max(u + v, -u + flip * v)
 
 
 def _climbed(
