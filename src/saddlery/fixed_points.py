@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
@@ -115,6 +114,7 @@ def _nearest(objective: Objective, theta: np.ndarray, scale: float, tolerance: f
     return second if second.refinement.converged and distances[1] < distances[0] else first
 
 
+@in_float64
 def refined(objective: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
     """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
     natural weights)."""
@@ -136,6 +136,7 @@ def _reach(objective: Objective, start: np.ndarray) -> float:
     return max(float(np.linalg.norm(start)), 1e-3 * objective.scales.weights)
 
 
+@in_float64
 def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
     """The fixed point of a narrow network near a state: Newton refinement, from where it settles if need be.
 
@@ -238,7 +239,7 @@ def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray,
 
     Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced.
     """
-    network, params = small.network, small.params(jnp.asarray(narrow))
+    network, params = small.network, small.params(np.asarray(narrow, float))
     for index in reversed(range(len(network.layers))):
         unit, before = network.layers[index].unit, reduction.before[index]
         if len(before[0]) > network.layers[index].width:

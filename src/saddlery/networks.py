@@ -218,7 +218,7 @@ class Network:
         if self.layers[index].mixes:
             return as_rows(params[index]["v"])
         channels, _ = self._channels(params, index)
-        return as_rows(jnp.moveaxis(channels, 1, 0))
+        return as_rows(_arrays(channels).moveaxis(channels, 1, 0))
 
     def with_sides(
         self, params: Params, index: int, u: Array | np.ndarray, v: Array | np.ndarray
@@ -246,12 +246,18 @@ class Network:
         entries = tied // width if width else math.prod(after.shape[2:])
         return flat[:, :tied].reshape(flat.shape[0], width, entries), flat[:, tied:]
 
-    def _from_channels(self, params: Params, index: int, v: Array | np.ndarray) -> Array:
+    def _from_channels(self, params: Params, index: int, v: Array | np.ndarray) -> Array | np.ndarray:
         _, rest = self._channels(params, index)
-        shape = params[index + 1]["u"].shape
-        moved = jnp.moveaxis(v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1)), 0, 1)  # (H', H, entries)
-        flat = jnp.concatenate([as_rows(moved), rest], axis=1)
+        arrays, shape = _arrays(rest, v), params[index + 1]["u"].shape
+        split = v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1))
+        moved = arrays.moveaxis(split, 0, 1)  # (H', H, entries)
+        flat = arrays.concatenate([as_rows(moved), rest], axis=1)
         return flat if len(shape) == 2 else flat.reshape(shape[0], v.shape[0], *shape[2:])
+
+
+def _arrays(*given: Any) -> Any:
+    """NumPy for what is NumPy's: nothing is compiled, and float64 stays what it is whatever JAX's precision; else JAX's."""
+    return np if all(isinstance(a, np.ndarray) for a in given) else jnp
 
 
 def _is_shape(value: Any) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from .checks import InputError, positive
 from .fixed_points import EXACT, embed_state_near, fixed_point
 from .objectives import Objective
-from .precision import in_float64
+from .precision import in_float64, spare_programs
 from .records import text_table
 from .runs import Run
 from .symmetry import Reduction, reduce
@@ -69,6 +69,7 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     >>> visit(train("linear"), 1).verdict
     'visited'
     """
+    spare_programs()
     positive(within, "within")
     chosen = (widths,) * len(run.experiment.network.layers) if isinstance(widths, int) else tuple(widths)
     if any(w < 1 for w in chosen):

@@ -143,7 +143,7 @@ def embed(
     """
     targets = (widths,) * len(network.layers) if isinstance(widths, int) else tuple(widths)
     require(len(targets) == len(network.layers), "widths", f"one number or {len(network.layers)}", widths)
-    rng, used = np.random.default_rng(seed), []
+    params, rng, used = _numpy(params), np.random.default_rng(seed), []
     for index, target in enumerate(targets):
         layer = network.layers[index]
         require(
@@ -160,10 +160,10 @@ def embed(
         if layer.width == 0:
             chosen = "ii"
         used.append(chosen if target > layer.width else "none")
-        u, v = (np.asarray(side, float) for side in (network.incoming(params, index), network.outgoing(params, index)))
+        u, v = network.incoming(params, index), network.outgoing(params, index)
         u, v = embed_sides(u, v, chosen, target, rng, layer.unit.symmetry.homogeneous == "positive")
         network, params = network.with_sides(params, index, u, v)
-    return Embedding(network, _numpy(params), tuple(used))
+    return Embedding(network, params, tuple(used))
 
 
 def _numpy(params: Params) -> Params:

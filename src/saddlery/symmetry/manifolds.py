@@ -23,6 +23,7 @@ from ..units import Unit
 from .embedding import Side, unit_rows
 
 Stacked = Float[np.ndarray, "H K"]  # rows [u_i, v_i]
+Mirrors = Float[np.ndarray, "M K"]  # factors of a row
 ROUNDS = 50  # of alternating between lines and members; it stops when nothing moves
 
 
@@ -223,7 +224,7 @@ def _axis(members: np.ndarray, before: np.ndarray, signed: bool) -> np.ndarray:
     return axis if axis @ members.sum(axis=0) >= 0 else -axis
 
 
-def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Stacked:
+def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Mirrors:
     """Factors of [u, v] that give the same unit: one, and its mirror image where units have a parity."""
     own = np.ones(incoming + outgoing)
     if flip is None:
@@ -231,7 +232,7 @@ def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Stacked:
     return np.array([own, np.concatenate([-own[:incoming], flip * own[incoming:]])])
 
 
-def _points(stacked: Stacked, count: int, mirrors: Stacked, *, silent: bool) -> Stacked:
+def _points(stacked: Stacked, count: int, mirrors: Mirrors, *, silent: bool) -> Stacked:
     """Every row at the nearest of `count` points or of their mirror images, or at the origin where that is allowed."""
     origin = np.zeros((int(silent), stacked.shape[1]))
     places = lambda points: np.vstack([origin, *(factors * points for factors in mirrors)])

@@ -92,12 +92,12 @@ def _climbed(
     degree = unit.symmetry.degree
     if degree is None:
         raise InputError(f"unit {unit.name!r} declares no leading degree, so silent units have no utility")
-    shape = objective.params(jnp.asarray(theta))[layer]["u"].shape[1:]
+    shape = objective.params(np.asarray(theta))[layer]["u"].shape[1:]
     rng = np.random.default_rng(seed)
-    u = jnp.asarray(rng.standard_normal((starts, *shape)))
+    u = rng.standard_normal((starts, *shape))
     network = objective.network
     function = objective.with_network(network.with_width(layer, network.widths[layer] + starts)).function
-    u, gain = _ascend(function, network, layer, steps, u, jnp.asarray(theta), objective.samples)
+    u, gain = _ascend(function, network, layer, steps, u, np.asarray(theta, float), objective.samples)
     return np.asarray(u), np.asarray(gain), degree
 
 
@@ -116,20 +116,20 @@ def leading_tensor(objective: Objective, theta: np.ndarray, layer: int = 0) -> n
         raise InputError(f"unit {unit.name!r} has no smooth silent point, so its utility has no leading tensor")
     network = objective.network
     function = objective.with_network(network.with_width(layer, network.widths[layer] + 1)).function
-    return np.asarray(_leading(function, network, layer, jnp.asarray(theta), objective.samples))
+    return np.asarray(_leading(function, network, layer, np.asarray(theta, float), objective.samples))
 
 
 @in_float64
 def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
     """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,)."""
-    u, v = sides(objective.network, objective.params(jnp.asarray(state)), index)
+    u, v = sides(objective.network, objective.params(np.asarray(state, float)), index)
     return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
 
 
 @in_float64
 def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
     """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
-    params = objective.params(jnp.zeros(objective.size))
+    params = objective.params(np.zeros(objective.size))
     first = int(np.flatnonzero(silent_units(objective, state, utility.layer))[0])
     u, v = (np.array(side) for side in sides(objective.network, params, utility.layer))
     u[first], v[first] = utility.u, utility.v
@@ -140,7 +140,7 @@ def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) 
 @in_float64
 def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
     """Booleans (P,): which parameters belong to units at their silent point."""
-    network, params = objective.network, objective.params(jnp.zeros(objective.size))
+    network, params = objective.network, objective.params(np.zeros(objective.size))
     for index in range(len(network.layers)):
         mask = silent_units(objective, state, index)
         u, v = (np.array(side) for side in sides(network, params, index))
