@@ -8,6 +8,7 @@ is at rest already is its own fixed point, whatever a coarser network would make
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,7 +20,9 @@ from .objectives import Objective
 from .precision import in_float64
 from .refinement import Refinement, refine
 from .symmetry import Reduction, embed_near, reduce
+from .symmetry.embedding import Sides
 from .symmetry.reduction import sides
+from .units import Unit
 
 TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
 DENSE = 2000  # parameters up to which the Hessian is formed
@@ -234,15 +237,22 @@ def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinemen
 
 
 @in_float64
-def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray, reduction: Reduction) -> np.ndarray:
+def embed_state_near(
+    objective: Objective,
+    small: Objective,
+    narrow: np.ndarray,
+    reduction: Reduction,
+    near: Callable[[Sides, Sides, Unit], Sides] = embed_near,
+) -> np.ndarray:
     """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its coefficients allow.
 
-    Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced.
+    Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced. near: how
+    coefficients are chosen, `embed_near` or, at more cost, `nearest_embedding`.
     """
     network, params = small.network, small.params(np.asarray(narrow, float))
     for index in reversed(range(len(network.layers))):
         unit, before = network.layers[index].unit, reduction.before[index]
         if len(before[0]) > network.layers[index].width:
-            near = embed_near(sides(network, params, index), before, unit)
-            network, params = network.with_sides(params, index, *near)
+            embedded = near(sides(network, params, index), before, unit)
+            network, params = network.with_sides(params, index, *embedded)
     return flatten(params)

@@ -187,9 +187,14 @@ def fewer_units(
     if unit.symmetry.linear:
         ranks = functools.cache(lambda: low_rank(u, v))
         return lambda count: [ranks()(count) if count else (u[:0], v[:0])], min(len(u), u.shape[1], v.shape[1])
-    merged = functools.cache(lambda: [merge(u, v, unit, weight) for weight in net_weights(u, v, unit, responses())])
+    merged = functools.cache(lambda: _merged(u, v, unit, responses()))
     different = lambda count: _different([some(count) for some in merged()])
     return lambda count: different(count) if count else [(u[:0], v[:0])], len(u)
+
+
+def _merged(u: Side, v: Side, unit: Unit, responses: np.ndarray) -> list[Callable[[int], Sides]]:
+    seen = np.where(responses[:, None] > 0, v, 0.0)  # of a unit that no sample turns on nothing joins another
+    return [merge(u, seen, unit, weight) for weight in net_weights(u, seen, unit, responses)]
 
 
 def _different(candidates: list[Sides]) -> list[Sides]:
