@@ -71,12 +71,16 @@ def spare_programs() -> None:
     if _COMPILED.unseen < LOOK:
         return
     _COMPILED.unseen = 0
-    if _many(_COMPILED.programs):
+    maps = maps_of_process()
+    many = _COMPILED.programs > PROGRAMS if maps is None else maps > MAPS
+    if many:
         drop_programs()
 
 
-def _many(programs: int, maps: Path = Path("/proc/self/maps")) -> bool:
-    return maps.read_bytes().count(b"\n") > MAPS if maps.exists() else programs > PROGRAMS
+def maps_of_process() -> int | None:
+    """How many memory maps this process has, where the system says so (Linux)."""
+    maps = Path("/proc/self/maps")
+    return maps.read_bytes().count(b"\n") if maps.exists() else None
 
 
 def drop_programs() -> None:

@@ -14,6 +14,8 @@ from .records import text_table
 from .runs import Run
 from .symmetry import Reduction, nearest_embedding, reduce
 
+SAME = 1.01  # of the smallest distance: as near
+ENDED = "; the run ends there, and is not seen to leave it"
 SCAN, STARTS = 64, 16  # states compared with the fixed points; and those of them from which these are sought
 
 
@@ -24,8 +26,8 @@ class Visit:
     verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none; `reason` says why).
     distance: from the trajectory to the nearest embedding found of the fixed point, in weights: an upper bound of the
     smallest distance, since embeddings make up many families and only the best of a search is known. relative: over the
-    norm of the fixed point. flow_time: when. loss: of the fixed point; run_loss: of the run there. at_end: whether that is
-    the last of the states compared, so that the run may still have been on its way.
+    norm of the fixed point. flow_time: when. loss: of the fixed point; run_loss: of the run there. at_end: whether the run
+    ends as near, or near enough to count as a visit: it has not been seen to leave the point again, or was on its way.
     """
 
     widths: tuple[int, ...]
@@ -53,6 +55,14 @@ class Visit:
                 ("loss of the run", self.run_loss),
             ],
         )
+
+
+class _Approach:
+    """One saved state beside an embedding of a fixed point."""
+
+    def __init__(self, index: int, state: np.ndarray, at: np.ndarray) -> None:
+        self.index, self.state = index, state
+        self.distance = float(np.linalg.norm(state - at))
 
 
 @in_float64
@@ -88,18 +98,20 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
         nan = float("nan")
         return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
     near = [
-        (k, embed_state_near(objective, small, point, reduction, nearest_embedding))
+        _Approach(k, embed_state_near(objective, small, point, reduction, nearest_embedding), t.states[k])
         for small, point in points
         for k, reduction in scan.items()
     ]
-    k, state = min(near, key=lambda pair: float(np.linalg.norm(pair[1] - t.states[pair[0]])))
-    distance = float(np.linalg.norm(state - t.states[k]))
-    relative = distance / max(float(np.linalg.norm(state)), 1e-300)
-    at_end = k == max(scan)
-    where = "at its end, flow time" if at_end else "at flow time"
+    closest = min(near, key=lambda one: one.distance)
+    k, state, distance = closest.index, closest.state, closest.distance
+    size = max(float(np.linalg.norm(state)), 1e-300)
+    relative = distance / size
+    of_the_point = near.index(closest) // len(scan)
+    last = near[(of_the_point + 1) * len(scan) - 1]
+    at_end = last.distance <= max(SAME * distance, within * size)
     words = (
-        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) or less, {where}"
-        f" {t.flow_time[k]:.4g}"
+        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) or less at flow time"
+        f" {t.flow_time[k]:.4g}" + at_end * ENDED
     )
     return Visit(
         chosen,
