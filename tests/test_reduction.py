@@ -203,8 +203,9 @@ def test_mirror_images_are_no_further_units(name):
     network, subject, theta = narrow(name, 3)
     wide, params = embed(network, subject.params(theta), 6, construction="i", seed=1)
     u, v = sides(wide, params, 0)
-    signs, flip = np.array([1, -1, 1, -1, -1, 1.0])[:, None], units.make(name).symmetry.flip
+    signs, flip = np.array([1, 1, -1, -1, -1, 1.0])[:, None], units.make(name).symmetry.flip
     mirrored = signs * u, np.where(signs < 0, flip, 1.0) * v
+    assert len(np.unique(mirrored[0].round(9), axis=0)) == 4  # both images of both units are there
     larger, state = embedded(network, subject, theta, *mirrored)
     np.testing.assert_allclose(larger.predictions(state), subject.predictions(theta), atol=1e-12)
     rounding = 1e-14 * max(1.0, np.abs(state).max() ** 6)  # cubic units: products of six weights
