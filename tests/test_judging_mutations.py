@@ -7,6 +7,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from scipy.spatial.distance import cdist
 
 import test_balanced
 import test_behind
@@ -209,6 +210,30 @@ MUTATIONS = {
         "low_rank",
         replaced("low_rank", lambda fewer: lambda count: (fewer(count)[0], 2 * fewer(count)[1])),
         lambda: test_reduction.test_reduce_inverts_embed("linear", "iv", 0),
+    ),
+    "reduction: mirror images are other units": (
+        reduction,
+        "gaps",
+        lambda rows, others, flip: embedding.gaps(rows, others, None),
+        lambda: test_reduction.test_mirror_images_are_no_further_units("tanh"),
+    ),
+    "embedding: mirror images forgotten": (
+        embedding,
+        "gaps",
+        lambda rows, others, flip: (cdist(rows, others), np.ones((len(rows), len(others)))),
+        lambda: test_reduction.test_mirror_images_are_no_further_units("quadratic"),
+    ),
+    "reduction: units are weighed one by one": (
+        reduction,
+        "LIKE",
+        (),
+        lambda: test_reduction.test_what_cancels_is_no_unit("tanh"),
+    ),
+    "manifolds: no unit has a mirror image": (
+        manifolds,
+        "_mirrors",
+        lambda incoming, outgoing, flip: np.ones((1, incoming + outgoing)),
+        lambda: test_manifolds.test_mirror_images_are_one_point("tanh"),
     ),
     "effective: rays on both sides are one": (
         effective,

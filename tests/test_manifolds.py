@@ -227,6 +227,31 @@ def test_rays_have_a_side():
     assert nearest_of_width(u, v, make("relu"), 1).distance == pytest.approx(np.sqrt(2))
 
 
+@pytest.mark.parametrize("name", ["tanh", "quadratic", "sigmoid"])
+def test_mirror_images_are_one_point(name):
+    """(a) A unit and its mirror image: at distance 0 from width 1; a sigmoid has none, and is at that of two points."""
+    unit, flip = make(name), make(name).symmetry.flip
+    a, b = np.array([1.0, 2.0]), np.array([3.0])
+    u, v = np.array([a, -a]), np.array([b, (flip or 1.0) * b])
+    apart = 0.0 if flip is not None else np.sqrt(2 * np.sum(a**2))
+    assert nearest_of_width(u, v, unit, 1).distance == pytest.approx(apart, abs=1e-12)
+
+
+def test_opposite_units_stay_opposite_where_phi_is_odd():
+    """(b) theta_1 = -theta_0 is kept by tanh units, and not by ReLU ones; `equal` says so."""
+    rng = np.random.default_rng(1)
+    for name, holds in (("tanh", True), ("relu", False), ("quadratic", False)):
+        manifold = Manifold(2, (equal(2, 1, 0, mirrored=True),))
+        assert manifold.invariant(make(name)) == holds
+        data = Data((3,), 2, rng.standard_normal((20, 3)), rng.standard_normal((20, 2)))
+        subject = objective(Network((Layer(make(name), 2),)), data)
+        both = manifold.random(rng, 5)
+        theta = flatten(({"u": both[:, :3], "v": both[:, 3:]},))
+        params = subject.params(np.asarray(subject.gradient(theta)))
+        slope = np.hstack(sides(subject.network, params, 0))
+        assert (manifold.residual(slope) < 1e-12) == holds
+
+
 def test_no_silent_point_no_manifold_without_units():
     one = np.ones((3, 2))
     assert nearest_of_width(one, one, make("sigmoid"), 0).distance == np.inf

@@ -6,14 +6,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from planted import random_fixed_point
+from planted import gradient_norm, random_fixed_point
 from saddlery import Experiment, units
 from saddlery.checks import InputError
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
-from saddlery.symmetry import effective_units, embed, reduce
+from saddlery.symmetry import effective_units, embed, embed_near, nearest_embedding, reduce
 from saddlery.symmetry.effective import count_rays
-from test_embedding import DEEP, narrow
+from saddlery.symmetry.reduction import sides
+from test_embedding import DEEP, embedded, narrow
 
 CASES = [
     ("linear", "iv"),
@@ -148,3 +149,80 @@ def test_a_state_that_is_not_finite_is_refused(wrong):
     subject = Experiment.named("linear").objective()
     with pytest.raises(InputError, match="theta must be finite"):
         reduce(subject, np.full(subject.size, wrong))
+
+
+def of_units(name, u, v, samples=40):
+    """(objective, state) of one layer of units with these weights, on random data."""
+    rng, layer = np.random.default_rng(0), Layer(units.make(name), len(u))
+    data = Data((len(u[0]),), 1, rng.standard_normal((samples, len(u[0]))), rng.standard_normal((samples, 1)))
+    return objective(Network((layer,)), data), flatten(({"u": np.array(u, float), "v": np.array(v, float)},))
+
+
+@pytest.mark.parametrize("name", ["tanh", "relu", "quadratic", "erf", "cubic", "sine", "gelu", "x_tanh_x", "sigmoid"])
+def test_what_cancels_is_no_unit(name):
+    """(a) (1, 0) with v = 1 beside two of opposite signs, which were two units, or kept where one unit was asked for.
+
+    ReLU: on one ray, 2 and -1 of twice the length; units with a parity: mirror images of v = 2 and of its cancelling copy.
+    """
+    flip = units.make(name).symmetry.flip
+    longer = 2.0 if name == "relu" else 1.0
+    u, v = np.array([[1, 0], [0.3, 0.8], [longer * 0.3, longer * 0.8]]), np.array([[1.0], [2], [-2 / longer]])
+    pairs = [(u, v)]
+    if flip is not None:
+        mirrored = np.array([1.0, 1.0, -1.0])[:, None]
+        pairs.append((mirrored * u, v * np.array([1.0, 1.0, flip])[:, None]))
+    for sides_of_pair in pairs:
+        subject, theta = of_units(name, *sides_of_pair)
+        for found in (reduce(subject, theta, tolerance=1e-9), reduce(subject, theta, widths=(1,))):
+            assert found.widths == (1,) and found.error < 1e-12
+
+
+def test_a_pair_that_cancels_nearly_goes_within_the_tolerance():
+    """(a) Two tanh units 1e-4 apart leave a map of 2e-4; one unit at a tolerance above it, and not below."""
+    subject, theta = of_units("tanh", [[1, 0], [0.3, 0.8], [0.3, 0.8001]], [[1], [2], [-2]])
+    assert reduce(subject, theta, tolerance=1e-3).widths == (1,)
+    assert reduce(subject, theta, tolerance=1e-9).widths == (3,)
+
+
+def test_units_that_no_sample_turns_on_go_first():
+    """(a) A ReLU unit with weights of size 100 that is off on all samples does nothing; one unit is the other."""
+    rng = np.random.default_rng(0)
+    data = Data((2,), 1, np.abs(rng.standard_normal((30, 2))), rng.standard_normal((30, 1)))
+    subject = objective(Network((Layer(units.make("relu"), 2),)), data)
+    theta = flatten(({"u": np.array([[-100.0, -100], [1, 1]]), "v": np.array([[100.0], [1]])},))
+    for found in (reduce(subject, theta, tolerance=1e-9), reduce(subject, theta, widths=(1,))):
+        assert found.widths == (1,) and found.error < 1e-12
+
+
+@pytest.mark.parametrize("name", ["tanh", "erf", "sine", "cubic", "quadratic", "x_tanh_x"])
+def test_mirror_images_are_no_further_units(name):
+    """(c) Two units embedded by (i) in six, half of them written as their mirror images: two units, and back again.
+
+    They used to count as more; the map and the zero gradient of the embedding beside the state are those of the two.
+    """
+    network, subject, theta = narrow(name, 3)
+    wide, params = embed(network, subject.params(theta), 6, construction="i", seed=1)
+    u, v = sides(wide, params, 0)
+    signs, flip = np.array([1, 1, -1, -1, -1, 1.0])[:, None], units.make(name).symmetry.flip
+    mirrored = signs * u, np.where(signs < 0, flip, 1.0) * v
+    assert len(np.unique(mirrored[0].round(9), axis=0)) == 4  # both images of both units are there
+    larger, state = embedded(network, subject, theta, *mirrored)
+    np.testing.assert_allclose(larger.predictions(state), subject.predictions(theta), atol=1e-12)
+    rounding = 1e-14 * max(1.0, np.abs(state).max() ** 6)  # cubic units: products of six weights
+    assert gradient_norm(larger, state) < 100 * rounding
+    found = reduce(larger, state, tolerance=1e-9)
+    assert found.widths == (2,) and found.constructions == ("i",)
+    assert effective_units(larger, state, tolerance=1e-9)[0].minimal == 2
+    for near in (embed_near, nearest_embedding):
+        noise = 1e-4 * np.random.default_rng(0).standard_normal((2, 6, 4))
+        beside = mirrored[0] + noise[0], mirrored[1] + noise[1][:, :2]
+        _, back = embedded(
+            network, subject, theta, *near(sides(network, subject.params(theta), 0), beside, wide.layers[0].unit)
+        )
+        assert gradient_norm(larger, back) < 100 * rounding and np.linalg.norm(back - state) < 1e-2
+
+
+def test_what_is_said_not_to_be_looked_for():
+    """Quadratic units u and 2u have one map and are two units: Theorem 1 does not make one of the other."""
+    subject, theta = of_units("quadratic", [[1, 0.5], [2, 1]], [[1], [1]])
+    assert reduce(subject, theta, tolerance=1e-9).widths == (2,)

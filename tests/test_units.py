@@ -66,6 +66,23 @@ def test_contract(name, options):
     assert units.make(unit.name, **unit.options) is unit or not options
 
 
+@pytest.mark.parametrize(("name", "options"), EVERY, ids=[f"{n}{o or ''}" for n, o in EVERY])
+def test_no_parity_is_left_undeclared(name, options):
+    """(b) What is not declared odd (even) is not: phi(z; -u) differs from -phi(z; u) (from phi(z; u))."""
+    unit = units.make(name, **options)
+    z, u = (jnp.asarray(a) for a in draw(2, unit.example, unit.shape(unit.example)))
+    for parity, sign in (("odd", -1.0), ("even", 1.0)):
+        violation = float(jnp.max(jnp.abs(unit.phi(z, -u) - sign * unit.phi(z, u))))
+        assert (violation < 1e-12) == (unit.symmetry.parity == parity)
+
+
+def test_what_is_homogeneous_over_the_reals_is_odd():
+    assert Symmetry(silent=True, homogeneous="real").parity == "odd" == LINEAR.parity
+    assert (LINEAR.flip, Symmetry(parity="even").flip, Symmetry().flip) == (-1.0, 1.0, None)
+    with pytest.raises(InputError, match='parity must be "odd"'):
+        Symmetry(silent=True, homogeneous="real", parity="even")
+
+
 def test_the_issue_asks_for_these():
     wanted = {*BIASED, "conv_linear", "conv_relu", "attention_merged", "attention_linear", "attention_softmax"}
     assert wanted <= set(units.names())
@@ -83,6 +100,11 @@ WRONG = {
         simple(phi=lambda z, u: jax.nn.relu(z @ u), symmetry=Symmetry(silent=True, homogeneous="real"), smooth=False),
         "over the reals",
     ),
+    "odd": (
+        simple(phi=lambda z, u: jnp.tanh(z @ u) ** 2, symmetry=Symmetry(parity="odd")),
+        r"odd, phi\(z; -u\) = -phi",
+    ),
+    "even": (simple(phi=lambda z, u: jnp.tanh(z @ u), symmetry=Symmetry(parity="even")), r"even, phi\(z; -u\) = phi"),
     "linear": (simple(phi=lambda z, u: jnp.cbrt((z @ u) ** 2 * jnp.sum(u))), "linear in u"),
     "degree": (
         simple(phi=lambda z, u: (z @ u) ** 2, symmetry=Symmetry(silent=True, degree=3)),
@@ -121,7 +143,7 @@ def test_wrong_declarations_are_caught(kind):
     assert "'mine'" in str(caught.value)
 
 
-@pytest.mark.parametrize("fields", [{"homogeneous": "Real"}, {"degree": 0}])
+@pytest.mark.parametrize("fields", [{"homogeneous": "Real"}, {"degree": 0}, {"parity": "Odd"}])
 def test_impossible_declarations(fields):
     with pytest.raises(InputError, match=next(iter(fields))):
         Symmetry(silent=True, **fields)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from dataclasses import replace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from saddlery import Experiment, train, visit
+from saddlery import Experiment, train, units, visit
 from saddlery.certificates import certify_state
 from saddlery.driver import Stop
+from saddlery.studies import figure4
+from saddlery.symmetry import embed_near, nearest_embedding
+from saddlery.symmetry.nearest import distance
 from saddlery.tasks import LinearTeacher, OrthogonalReLU
 
 
@@ -100,3 +105,83 @@ def test_fixed_points_of_equal_loss_and_different_maps_are_two():
     found = visit(made, 1)
     assert found.distance < 1e-6 and found.flow_time == run.trajectory.flow_time[-1]
     np.testing.assert_allclose(subject.predictions(found.state), subject.predictions(down), atol=1e-9)
+
+
+def tanh_sides(seed=0, width=6, narrow=2):
+    """A narrow layer of tanh units and a wide one that is no embedding of it."""
+    rng = np.random.default_rng(seed)
+    return [tuple(rng.standard_normal((count, n)) for n in (2, 1)) for count in (narrow, width)]
+
+
+def nearest_by_trying_all(narrow, wide):
+    """The smallest distance to an embedding: every place of every wide unit, its shares in closed form."""
+    (un, vn), (uw, vw) = narrow, wide
+    places = [None, *((k, s) for k in range(len(un)) for s in (1.0, -1.0))]
+    best = np.inf
+    for chosen in itertools.product(places, repeat=len(uw)):
+        if any(all(place is None or place[0] != k for place in chosen) for k in range(len(un))):
+            continue
+        square = sum(u @ u + v @ v for u, v, place in zip(uw, vw, chosen, strict=True) if place is None)
+        for k in range(len(un)):
+            own = [(i, place[1]) for i, place in enumerate(chosen) if place is not None and place[0] == k]
+            wanted = np.array([s * (vw[i] @ vn[k]) / (vn[k] @ vn[k]) for i, s in own])
+            shares = wanted + (1 - wanted.sum()) / len(own)
+            for (i, s), share in zip(own, shares, strict=True):
+                square += np.sum((uw[i] - s * un[k]) ** 2) + np.sum((vw[i] - s * share * vn[k]) ** 2)
+        best = min(best, square)
+    return np.sqrt(best)
+
+
+def test_the_nearest_embedding_is_that_of_trying_all():
+    """(d) Five tanh units beside embeddings of one and of two: 3^5 and 5^5 families, and never below the best of them."""
+    for seed in range(6):
+        narrow, wide = tanh_sides(seed, width=5, narrow=1 + seed % 2)
+        smallest = nearest_by_trying_all(narrow, wide)
+        found = distance(nearest_embedding(narrow, wide, units.make("tanh")), wide)
+        assert smallest * (1 - 1e-9) <= found <= 1.02 * smallest
+
+
+@pytest.mark.parametrize("name", ["tanh", "quadratic", "relu", "linear", "sigmoid"])
+def test_the_nearest_embedding_has_the_map_and_is_no_farther(name):
+    """(c) sum_i phi(z; u_i) v_i of the narrow layer, at no more than the distance of `embed_near`."""
+    unit, z = units.make(name), np.random.default_rng(9).standard_normal((7, 2))
+    layer_map = lambda u, v: np.array([np.asarray(unit.features(jnp.asarray(row), jnp.asarray(u))) @ v for row in z])
+    for seed in range(4):
+        narrow, wide = tanh_sides(seed)
+        u, v = nearest_embedding(narrow, wide, unit)
+        np.testing.assert_allclose(layer_map(u, v), layer_map(*narrow), atol=1e-9)
+        assert distance((u, v), wide) <= distance(embed_near(narrow, wide, unit), wide) * (1 + 1e-12)
+
+
+def test_a_visit_says_when_it_is_the_end():
+    """(a) The run passes the fixed point of width 1 and rests at that of width 2."""
+    assert not visit(linear_run(), 1).at_end
+    found = visit(linear_run(), 2)
+    assert found.at_end and "the run ends there" in found.reason and "ends there" not in visit(linear_run(), 1).reason
+    assert "at most" in repr(found)
+
+
+def test_cubic_units_of_the_study_need_two():
+    """(a) No single cubic unit has the study's targets: the best of every direction leaves more than a hundredth.
+
+    On samples along the axes, which it had, one unit left nothing.
+    """
+    made = figure4._experiment("cubic")
+    for seed in range(3):
+        left = {}
+        for design in ("axes", "gaussian"):
+            data = replace(made.task, design=design).data(seed)
+            y, angles = data.targets[:, 0], np.linspace(0, np.pi, 20_001)
+            features = (data.inputs @ np.array([np.cos(angles), np.sin(angles)])) ** 3
+            explained = (features.T @ y) ** 2 / np.sum(features**2, axis=0)
+            left[design] = 1 - explained.max() / (y @ y)
+        assert made.task.design == "gaussian" and left["gaussian"] > 0.01 and left["axes"] < 1e-6
+
+
+@pytest.mark.slow
+def test_tanh_comes_nearer_than_was_said():
+    """(d) The tanh network of Figure 4: distances relative to the fixed point of at most .59, .60 and .70 were found from 40
+    starts by other means where .88 to .91 was said; still no visit."""
+    for seed, most in ((0, 0.60), (1, 0.61), (2, 0.71)):
+        found = visit(train(Experiment.named("tanh").replace(seed=seed)), 1)
+        assert 0.1 < found.relative < most and found.verdict == "not visited"

@@ -12,7 +12,7 @@ from .checks import InputError, finite, known, positive
 from .fixed_points import TOLERANCE, Found, find_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
 from .objectives import Objective
-from .precision import in_float64
+from .precision import in_float64, spare_programs
 from .records import html_table, number, text_table, tiny
 from .spectra import Spectrum
 from .symmetry import Reduction, Utility
@@ -172,6 +172,7 @@ def certify_state(
     >>> certify_state(experiment.objective(), 0 * experiment.initial_state()).index
     100
     """
+    spare_programs()
     known(route, ("auto", "reduce", "direct"), "route")
     theta = finite(np.asarray(theta, dtype=float), "the state")
     if theta.shape != (objective.size,):

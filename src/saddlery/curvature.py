@@ -45,7 +45,7 @@ def hessian(objective: Objective, theta: Float[np.ndarray, " P"]) -> Float[np.nd
     if objective.size == 0:  # a network without units
         return np.zeros((0, 0))
     compute = _structured if is_structured(objective.function) else _general
-    matrix = np.asarray(compute(objective.function, jnp.asarray(theta, float), objective.samples))
+    matrix = np.asarray(compute(objective.function, np.asarray(theta, float), objective.samples))
     return 0.5 * (matrix + matrix.T)
 
 

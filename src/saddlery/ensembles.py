@@ -17,7 +17,7 @@ from . import driver
 from .checks import SaddleryError, whole
 from .experiments import Experiment
 from .objectives import Objective, draw_batch
-from .precision import precision_context
+from .precision import precision_context, spare_programs
 from .runs import Prepared, Run, prepare
 
 CACHE = 1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
@@ -61,6 +61,7 @@ def train_many(
     waiting: dict[Any, list[tuple[int, Prepared]]] = {}
     sizes: dict[Any, int] = {}
     for k, experiment in enumerate(experiments):
+        spare_programs()
         try:
             with precision_context(experiment.precision):
                 ready = prepare(experiment)

@@ -8,10 +8,9 @@ is at rest already is its own fixed point, whatever a coarser network would make
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import minimize
 
@@ -22,7 +21,9 @@ from .objectives import Objective
 from .precision import in_float64
 from .refinement import Refinement, refine
 from .symmetry import Reduction, embed_near, reduce
+from .symmetry.embedding import Sides
 from .symmetry.reduction import sides
+from .units import Unit
 
 TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
 DENSE = 2000  # parameters up to which the Hessian is formed
@@ -136,6 +137,7 @@ def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float
     return Refinement(theta, float(objective.loss(theta)), norm, norm / scale, 0.0, 0, "converged", words, (norm,))
 
 
+@in_float64
 def refined(objective: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
     """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
     natural weights)."""
@@ -157,6 +159,7 @@ def _reach(objective: Objective, start: np.ndarray) -> float:
     return max(float(np.linalg.norm(start)), 1e-3 * objective.scales.weights)
 
 
+@in_float64
 def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
     """The fixed point of a narrow network near a state: Newton refinement, from where it settles if need be.
 
@@ -254,15 +257,22 @@ def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinemen
 
 
 @in_float64
-def embed_state_near(objective: Objective, small: Objective, narrow: np.ndarray, reduction: Reduction) -> np.ndarray:
+def embed_state_near(
+    objective: Objective,
+    small: Objective,
+    narrow: np.ndarray,
+    reduction: Reduction,
+    near: Callable[[Sides, Sides, Unit], Sides] = embed_near,
+) -> np.ndarray:
     """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its coefficients allow.
 
-    Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced.
+    Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced. near: how
+    coefficients are chosen, `embed_near` or, at more cost, `nearest_embedding`.
     """
-    network, params = small.network, small.params(jnp.asarray(narrow))
+    network, params = small.network, small.params(np.asarray(narrow, float))
     for index in reversed(range(len(network.layers))):
         unit, before = network.layers[index].unit, reduction.before[index]
         if len(before[0]) > network.layers[index].width:
-            near = embed_near(sides(network, params, index), before, unit)
-            network, params = network.with_sides(params, index, *near)
+            embedded = near(sides(network, params, index), before, unit)
+            network, params = network.with_sides(params, index, *embedded)
     return flatten(params)

@@ -18,7 +18,7 @@ from .checks import NumericalError, Words, require, whole
 from .experiments import Experiment
 from .narrow import Narrow, Sides, state_of, with_units
 from .objectives import Objective
-from .precision import in_float64
+from .precision import in_float64, spare_programs
 from .records import html_table, plain, text_table
 from .settling import Held, Settled
 from .stage import Stages
@@ -121,6 +121,7 @@ def saddle_graph(
     >>> len(graph.nodes), len(graph.edges)
     (4, 4)
     """
+    spare_programs()
     network = experiment.network
     single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
     require(single, "the network", "one sum of units", network.architecture, "deep networks have no saddle graph yet")

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
@@ -147,7 +146,7 @@ def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] 
     if found.narrow is None or found.reduction is None or not all(x.unit.symmetry.silent for x in network.layers):
         return None
     narrow = found.reduction.network
-    params = objective.with_network(narrow).params(jnp.asarray(found.narrow))
+    params = objective.with_network(narrow).params(np.asarray(found.narrow, float))
     for index in reversed(range(len(network.layers))):
         u, v = sides(narrow, params, index)
         more = ((0, min(2, network.widths[index] - len(u))), (0, 0))

@@ -57,6 +57,7 @@ class Narrow:
         return Narrow(room, np.zeros(room.size), 0)
 
     @property
+    @in_float64
     def loss(self) -> float:
         return float(self.objective.loss(self.state))
 

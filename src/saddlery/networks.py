@@ -184,15 +184,24 @@ class Network:
     # ------------------------------------------------------------------- maps
     def apply(self, params: Params, z: Float[Array, ...]) -> Float[Array, ...]:
         """f(z) for one sample; `vmap` it over samples."""
-        for layer, p in zip(self.layers, params, strict=True):
+        z = self._through(params, z, len(self.layers))
+        if self.readout:
+            z = z @ params[-1]["readout"]
+        return z[-1] if self.reads == "last" else z
+
+    def features(self, params: Params, z: Float[Array, ...], index: int) -> Float[Array, "H ..."]:
+        """phi(z; u_i) of every unit of a layer, for one sample."""
+        return self.layers[index].unit.features(self._through(params, z, index), params[index]["u"])
+
+    def _through(self, params: Params, z: Array, count: int) -> Array:
+        """What the first `count` layers make of one sample."""
+        for layer, p in zip(self.layers[:count], params, strict=False):
             if not layer.mixes:
                 z = layer.unit.features(z, p["u"])
                 continue
             mixed = sum_of_units(layer.unit, z, p["u"], p["v"])
             z = z + mixed if layer.residual else mixed
-        if self.readout:
-            z = z @ params[-1]["readout"]
-        return z[-1] if self.reads == "last" else z
+        return z
 
     def outputs(self, params: Params, inputs: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
         """f of every sample, leading axis N. Within, samples are the last axis, along which processors compute side by side."""
@@ -209,7 +218,7 @@ class Network:
         if self.layers[index].mixes:
             return as_rows(params[index]["v"])
         channels, _ = self._channels(params, index)
-        return as_rows(jnp.moveaxis(channels, 1, 0))
+        return as_rows(_arrays(channels).moveaxis(channels, 1, 0))
 
     def with_sides(
         self, params: Params, index: int, u: Array | np.ndarray, v: Array | np.ndarray
@@ -237,12 +246,18 @@ class Network:
         entries = tied // width if width else math.prod(after.shape[2:])
         return flat[:, :tied].reshape(flat.shape[0], width, entries), flat[:, tied:]
 
-    def _from_channels(self, params: Params, index: int, v: Array | np.ndarray) -> Array:
+    def _from_channels(self, params: Params, index: int, v: Array | np.ndarray) -> Array | np.ndarray:
         _, rest = self._channels(params, index)
-        shape = params[index + 1]["u"].shape
-        moved = jnp.moveaxis(v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1)), 0, 1)  # (H', H, entries)
-        flat = jnp.concatenate([as_rows(moved), rest], axis=1)
+        arrays, shape = _arrays(rest, v), params[index + 1]["u"].shape
+        split = v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1))
+        moved = arrays.moveaxis(split, 0, 1)  # (H', H, entries)
+        flat = arrays.concatenate([as_rows(moved), rest], axis=1)
         return flat if len(shape) == 2 else flat.reshape(shape[0], v.shape[0], *shape[2:])
+
+
+def _arrays(*given: Any) -> Any:
+    """NumPy for what is NumPy's: nothing is compiled, and float64 stays what it is whatever JAX's precision; else JAX's."""
+    return np if all(isinstance(a, np.ndarray) for a in given) else jnp
 
 
 def _is_shape(value: Any) -> bool:

@@ -122,6 +122,13 @@ _squared_gaps = jax.jit(
 )
 
 
+@functools.partial(jax.jit, static_argnums=(0, 3))
+def _responses(f: MeanLoss, theta: Array, inputs: Array, index: int) -> Array:
+    params = unflatten(f.network, theta, f.shape, f.outputs)
+    square = lambda z: jnp.sum(f.reading.features(params, z, index).reshape(f.network.widths[index], -1) ** 2, axis=1)
+    return jnp.sqrt(jnp.mean(jax.vmap(square)(inputs), axis=0))
+
+
 def _array(theta: Any) -> Any:
     """A list of numbers as an array; arrays, JAX's own too, as they are."""
     return theta if hasattr(theta, "shape") else numbers(theta, "theta")
@@ -185,6 +192,10 @@ class Objective:
     def predictions(self, theta: Vector) -> Float[Array, "N ..."]:
         """f(x_n; theta) of every (equivalent) sample."""
         return _predictions(self.function, _array(theta), self.samples[0])
+
+    def responses(self, theta: Vector, index: int) -> Float[np.ndarray, " H"]:
+        """sqrt(mean_n |phi(z_n; u_i)|^2) of every unit of a layer; cost: one pass over the samples."""
+        return np.asarray(_responses(self.function, _array(theta), self.samples[0], index))
 
     def with_network(self, network: Network) -> Objective:
         """The same data read by a network of other widths, its units of the same kinds."""

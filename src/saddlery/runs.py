@@ -17,7 +17,7 @@ from .driver import Trajectory
 from .experiments import Experiment, find
 from .objectives import Objective, draw_batch
 from .observables import OBSERVABLES, observe
-from .precision import precision_context
+from .precision import precision_context, spare_programs
 from .records import html_table, number, text_table
 from .rules import Rule
 from .spans import Span, span
@@ -114,6 +114,7 @@ def train(
     >>> run.final_loss < 1e-10
     True
     """
+    spare_programs()
     chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
     if seed is not None:
         chosen = chosen.replace(seed=seed)

@@ -11,7 +11,7 @@ from .behind import Around
 from .certificates import Certificate, certify_state
 from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
-from .precision import in_float64
+from .precision import in_float64, spare_programs
 from .records import html_table, plain, text_table, tiny
 from .rest import Rest, rest_of
 from .runs import Run
@@ -173,6 +173,7 @@ def stages(run: Run) -> Stages:
     >>> [stage.effective_units for stage in stages(train("linear")).stages]
     [0, 1, 2]
     """
+    spare_programs()
     found = find_plateaus(run.trajectory.flow_time, run.trajectory.loss)
     objective = run.objective()
     rest = rest_of(run, found)
@@ -274,6 +275,7 @@ def certify(
     >>> [stage.certificate.verdict for stage in certify(train("linear")).stages]
     ['strict saddle', 'strict saddle', 'minimum']
     """
+    spare_programs()
     found = subject if isinstance(subject, Stages) else stages(subject)
     run, objective = found.run, found.run.objective()
     certified = []

@@ -9,11 +9,13 @@ import numpy as np
 from .checks import InputError, positive
 from .fixed_points import EXACT, embed_state_near, fixed_point
 from .objectives import Objective
-from .precision import in_float64
+from .precision import in_float64, spare_programs
 from .records import text_table
 from .runs import Run
-from .symmetry import Reduction, reduce
+from .symmetry import Reduction, nearest_embedding, reduce
 
+SAME = 1.01  # of the smallest distance: as near
+ENDED = "; the run ends there, and is not seen to leave it"
 SCAN, STARTS = 64, 16  # states compared with the fixed points; and those of them from which these are sought
 
 
@@ -22,8 +24,10 @@ class Visit:
     """Whether a run passed close to a fixed point of given effective widths.
 
     verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none; `reason` says why).
-    distance: smallest distance in weights from the trajectory to an embedding of the fixed point; relative: over the
-    norm of the fixed point. flow_time: when. loss: of the fixed point; run_loss: of the run there.
+    distance: from the trajectory to the nearest embedding found of the fixed point, in weights: an upper bound of the
+    smallest distance, since embeddings make up many families and only the best of a search is known. relative: over the
+    norm of the fixed point. flow_time: when. loss: of the fixed point; run_loss: of the run there. at_end: whether the run
+    ends as near, or near enough to count as a visit: it has not been seen to leave the point again, or was on its way.
     """
 
     widths: tuple[int, ...]
@@ -35,6 +39,7 @@ class Visit:
     loss: float
     run_loss: float
     state: np.ndarray | None
+    at_end: bool = False
 
     def __repr__(self) -> str:
         return text_table(
@@ -43,8 +48,8 @@ class Visit:
                 ("widths", ", ".join(map(str, self.widths))),
                 ("verdict", self.verdict),
                 ("reason", self.reason),
-                ("distance", self.distance),
-                ("relative distance", self.relative),
+                ("distance, at most", self.distance),
+                ("relative distance, at most", self.relative),
                 ("flow time", self.flow_time),
                 ("loss of the fixed point", self.loss),
                 ("loss of the run", self.run_loss),
@@ -52,12 +57,21 @@ class Visit:
         )
 
 
+class _Approach:
+    """One saved state beside an embedding of a fixed point."""
+
+    def __init__(self, index: int, state: np.ndarray, at: np.ndarray) -> None:
+        self.index, self.state = index, state
+        self.distance = float(np.linalg.norm(state - at))
+
+
 @in_float64
 def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
     States along the run are reduced to `widths` and refined; the fixed points found are embedded back beside 64 states of
-    the run and the closest approach decides. Fixed points that need fewer units than asked (the origin, for one) do not count.
+    the run, each time as near as a search finds (`nearest_embedding`), and the closest approach decides: the run came at
+    least as close as said. Fixed points that need fewer units than asked (the origin, for one) do not count.
     within: relative distance below which the point counts as visited (10%: a judgement; the distance is reported).
 
     Raises InputError where the widths do not fit the network. Cost: 64 reductions and 16 refinements of the narrow
@@ -69,6 +83,7 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     >>> visit(train("linear"), 1).verdict
     'visited'
     """
+    spare_programs()
     positive(within, "within")
     chosen = (widths,) * len(run.experiment.network.layers) if isinstance(widths, int) else tuple(widths)
     if any(w < 1 for w in chosen):
@@ -83,16 +98,20 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
         nan = float("nan")
         return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
     near = [
-        (k, embed_state_near(objective, small, point, reduction))
+        _Approach(k, embed_state_near(objective, small, point, reduction, nearest_embedding), t.states[k])
         for small, point in points
         for k, reduction in scan.items()
     ]
-    k, state = min(near, key=lambda pair: float(np.linalg.norm(pair[1] - t.states[pair[0]])))
-    distance = float(np.linalg.norm(state - t.states[k]))
-    relative = distance / max(float(np.linalg.norm(state)), 1e-300)
+    closest = min(near, key=lambda one: one.distance)
+    k, state, distance = closest.index, closest.state, closest.distance
+    size = max(float(np.linalg.norm(state)), 1e-300)
+    relative = distance / size
+    of_the_point = near.index(closest) // len(scan)
+    last = near[(of_the_point + 1) * len(scan) - 1]
+    at_end = last.distance <= max(SAME * distance, within * size)
     words = (
-        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) at flow time"
-        f" {t.flow_time[k]:.4g}"
+        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) or less at flow time"
+        f" {t.flow_time[k]:.4g}" + at_end * ENDED
     )
     return Visit(
         chosen,
@@ -104,6 +123,7 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
         float(objective.loss(state)),
         float(t.loss[k]),
         state,
+        at_end,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .objectives import Objective
@@ -30,11 +29,13 @@ def explain_zero_modes(
         return {"symmetry": 0, "silent": 0, "data": 0, "unexplained": 0}
     inputs = np.asarray(objective.inputs)
     outputs = max(1, int(np.prod(objective.targets.shape[1:])))
-    count = -(-(kernel.shape[1] + 8) // outputs)
+    room = 2 ** int(np.ceil(np.log2(kernel.shape[1])))  # few sizes, and few programs
+    count = -(-(room + 8) // outputs)
     random = np.random.default_rng(seed).standard_normal((count, *inputs.shape[1:]))
-    function = objective.function
-    free = kernel @ _null(np.asarray(_pushed(function, jnp.asarray(state), jnp.asarray(random), jnp.asarray(kernel))))
-    unseen = _null(np.asarray(_pushed(function, jnp.asarray(state), jnp.asarray(inputs), jnp.asarray(kernel)))).shape[1]
+    columns = np.hstack([kernel, np.zeros((len(kernel), room - kernel.shape[1]))])
+    pushed = lambda samples: np.asarray(_pushed(objective.function, state, samples, columns))[:, : kernel.shape[1]]
+    free = kernel @ _null(pushed(random))
+    unseen = _null(pushed(inputs)).shape[1]
     outside = ~silent_coordinates(objective, state)
     silent = _null(free[outside]).shape[1] if free.shape[1] else 0
     total, symmetry = kernel.shape[1], free.shape[1] - silent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..checks import InputError, NumericalError, known
 from ..experiments import Experiment, find
+from ..precision import spare_programs
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare
@@ -41,6 +42,7 @@ def predict(experiment: Experiment | str, *, theory: str | None = None) -> tuple
     >>> [(round(stage.loss, 6), stage.units) for stage in predict("linear")[0].stages]
     [(0.58, (0,)), (0.08, (1,)), (0.0, (2,))]
     """
+    spare_programs()
     chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
     if theory is not None:
         known(theory, THEORIES, "theory")

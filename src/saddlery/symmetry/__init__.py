@@ -13,6 +13,7 @@ from .manifolds import (
     silent_unit,
     widths_distances,
 )
+from .nearest import nearest_embedding
 from .reduction import Reduction, reduce
 from .utility import (
     Utility,
@@ -42,6 +43,7 @@ __all__ = [
     "embed_near",
     "equal",
     "leading_tensor",
+    "nearest_embedding",
     "nearest_of_width",
     "proportional",
     "ray",

@@ -20,7 +20,7 @@ class EffectiveUnits:
     """Counts for one layer at one state.
 
     active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units with proportional u
-    (by a positive factor, or any real one for units homogeneous over the reals) within an angle of 0.1 rad. rank: of the
+    (by a positive factor, or any real one for units that have a parity) within an angle of 0.1 rad. rank: of the
     matrix of incoming weights of the active units, singular values above `tolerance` of the largest. minimal: units of
     the smallest network that reproduces the map (see `reduce`). Where minimal is 0 no unit does anything that is seen in
     the map, and all counts are 0, however alike the silent units are.
@@ -57,7 +57,7 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
     singular = np.linalg.svd(u[active], compute_uv=False)
     return EffectiveUnits(
         int(active.sum()),
-        count_rays(u[active], both=unit.symmetry.homogeneous == "real"),
+        count_rays(u[active], both=unit.symmetry.parity is not None),
         int(np.sum(singular > tolerance * singular[0])),
         minimal,
     )

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.spatial.distance import cdist
 
 from ..checks import InputError, known, require
 from ..networks import Network, Params
+from ..precision import in_float64
 from ..records import html_table, text_table
 from ..units import Unit
 
@@ -114,6 +116,7 @@ class Embedding:
         return html_table(("embedding", ""), self.rows())
 
 
+@in_float64
 def embed(
     network: Network, params: Params, widths: int | tuple[int, ...], *, construction: str | None = None, seed: int = 0
 ) -> Embedding:
@@ -140,7 +143,7 @@ def embed(
     """
     targets = (widths,) * len(network.layers) if isinstance(widths, int) else tuple(widths)
     require(len(targets) == len(network.layers), "widths", f"one number or {len(network.layers)}", widths)
-    rng, used = np.random.default_rng(seed), []
+    params, rng, used = _numpy(params), np.random.default_rng(seed), []
     for index, target in enumerate(targets):
         layer = network.layers[index]
         require(
@@ -157,10 +160,10 @@ def embed(
         if layer.width == 0:
             chosen = "ii"
         used.append(chosen if target > layer.width else "none")
-        u, v = (np.asarray(side, float) for side in (network.incoming(params, index), network.outgoing(params, index)))
+        u, v = network.incoming(params, index), network.outgoing(params, index)
         u, v = embed_sides(u, v, chosen, target, rng, layer.unit.symmetry.homogeneous == "positive")
         network, params = network.with_sides(params, index, u, v)
-    return Embedding(network, _numpy(params), tuple(used))
+    return Embedding(network, params, tuple(used))
 
 
 def _numpy(params: Params) -> Params:
@@ -172,16 +175,16 @@ def embed_near(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
     """The embedding of a narrow layer that lies near a wide one: coefficients read off the wide layer, then corrected.
 
     Linear units: U = A U*, V = B V* with B' A = 1 (all compositions of (iv)); homogeneous units: each wide unit joins the
-    ray it lies on, or is silent; other units: each narrow unit is shared by the wide units equal to it, all others are
-    silent (or, without a silent point, share the nearest). The map is exactly that of the narrow layer.
+    ray it lies on, or is silent; other units: each narrow unit is shared by the wide units equal to it, or to its mirror
+    image where the unit has a parity, all others are silent (or, without a silent point, share the nearest). The map is
+    exactly that of the narrow layer.
     """
     (un, vn), (uw, vw) = narrow, wide
     if len(un) == 0:
         return np.zeros_like(uw), np.zeros_like(vw)
     if unit.symmetry.linear:
         return _span_near(un, vn, uw, vw)
-    member = assign(un, uw, vw, unit)
-    return _shares_near(un, vn, uw, vw, member, homogeneous=unit.symmetry.homogeneous is not None)
+    return shared_near(un, vn, uw, vw, assign(un, uw, vw, unit), unit)
 
 
 def _span_near(un: Side, vn: Side, uw: Side, vw: Side) -> Sides:
@@ -197,20 +200,31 @@ def _span_near(un: Side, vn: Side, uw: Side, vw: Side) -> Sides:
 def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> np.ndarray:
     """Which narrow unit each wide one realises, -1 for none (a silent unit)."""
     size = np.linalg.norm(uw, axis=1) * np.linalg.norm(vw, axis=1)
-    direction, reference = unit_rows(uw), unit_rows(un)
-    cosine = direction @ reference.T
-    if unit.symmetry.homogeneous == "real":
-        cosine = np.abs(cosine)
     if unit.symmetry.homogeneous is None:
-        distance = np.linalg.norm(uw[:, None] - un[None], axis=2)
-        cosine = 1.0 - distance / np.maximum(np.linalg.norm(un, axis=1), 1e-300)
-    best = cosine.argmax(axis=1)
-    close = cosine[np.arange(len(uw)), best] > 0.9
-    member = np.where(close & (size > 1e-3 * size.max(initial=0.0)), best, -1)
+        distance, _ = gaps(uw, un, unit.symmetry.flip)
+        likeness = 1.0 - distance / np.maximum(np.linalg.norm(un, axis=1), 1e-300)
+    else:
+        likeness = unit_rows(uw) @ unit_rows(un).T
+        likeness = likeness if unit.symmetry.flip is None else np.abs(likeness)
+    best = likeness.argmax(axis=1)
+    close = likeness[np.arange(len(uw)), best] > 0.9
+    live = size > 1e-3 * size.max(initial=0.0)
+    member = np.where((close & live) | (not unit.symmetry.silent), best, -1)
     for k in range(len(un)):  # every narrow unit must be realised somewhere
         if not np.any(member == k):
-            member[int(np.argmax(np.where(member == -1, cosine[:, k], -np.inf)))] = k
+            spare = np.bincount(member[member >= 0], minlength=len(un))[member] > 1
+            member[int(np.argmax(np.where((member == -1) | spare, likeness[:, k], -np.inf)))] = k
     return member
+
+
+def gaps(rows: Side, others: Side, flip: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Distances |u_i -+ w_j| (., .) of incoming weights, of the nearer of w_j and its mirror image -w_j where units have a
+    parity, and the signs -1 where that is the mirror image."""
+    distance = cdist(rows, others)
+    if flip is None:
+        return distance, np.ones_like(distance)
+    mirrored = cdist(rows, -others)
+    return np.minimum(distance, mirrored), np.where(mirrored < distance, -1.0, 1.0)
 
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
@@ -218,16 +232,28 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-300)
 
 
-def _shares_near(un: Side, vn: Side, uw: Side, vw: Side, member: np.ndarray, *, homogeneous: bool) -> Sides:
+def shared_near(un: Side, vn: Side, uw: Side, vw: Side, member: np.ndarray, unit: Unit) -> Sides:
+    """The embedding in which wide unit i realises narrow unit member_i (-1: silent), its coefficients read off the wide layer.
+
+    u_i = a_i u*, v_i = b_i v* / sum_j a_j b_j over the units that share it, for homogeneous units; otherwise u_i is u* or
+    -u*, whichever is nearer, and b_i carries the sign of the unit's parity.
+    """
+    symmetry = unit.symmetry
     u, v = np.zeros_like(uw), np.zeros_like(vw)
     for k in range(len(un)):
         group = np.flatnonzero(member == k)
         size_u, size_v = un[k] @ un[k], max(vn[k] @ vn[k], 1e-300)
-        incoming = uw[group] @ un[k] / size_u if homogeneous else np.ones(len(group))
+        if symmetry.homogeneous is None:
+            incoming = gaps(uw[group], un[[k]], symmetry.flip)[1][:, 0]
+            seen = np.where(incoming < 0, symmetry.flip or 1.0, 1.0)  # phi(z; u_i) = seen_i phi(z; u*)
+        else:
+            incoming = seen = uw[group] @ un[k] / size_u
         outgoing = vw[group] @ vn[k] / size_v
-        total = incoming @ outgoing
+        total = seen @ outgoing
         if not np.isfinite(total) or abs(total) < 1e-8:
-            incoming, outgoing, total = np.ones(len(group)), np.ones(len(group)), float(len(group))
+            if symmetry.homogeneous is not None:
+                incoming = seen = np.ones(len(group))
+            outgoing, total = seen, float(len(group))
         u[group] = np.outer(incoming, un[k])
         v[group] = np.outer(outgoing / total, vn[k])
     return u, v

@@ -1,7 +1,7 @@
 """Invariant manifolds: relations between the units of a layer that gradient flow keeps, and how far a state is from them.
 
 With theta_i = [u_i; v_i], once true these stay true under gradient flow (and under gradient descent with any step):
-    (i)   theta_i = theta_j                      any unit
+    (i)   theta_i = theta_j                      any unit; theta_i = -theta_j where phi is odd in u
     (ii)  theta_i = 0                            units with phi(z; 0) = 0
     (iii) theta_i = g theta_j                    phi homogeneous of degree 1 in u: any real g, or g >= 0 only
     (iv)  theta_i = sum_j g_j theta_j            phi linear in u
@@ -23,6 +23,7 @@ from ..units import Unit
 from .embedding import Side, unit_rows
 
 Stacked = Float[np.ndarray, "H K"]  # rows [u_i, v_i]
+Mirrors = Float[np.ndarray, "M K"]  # factors of a row
 ROUNDS = 50  # of alternating between lines and members; it stops when nothing moves
 
 
@@ -35,9 +36,9 @@ class Relation:
     coefficients: tuple[float, ...]  # (H,), its own entry zero
 
 
-def equal(width: int, unit: int, other: int) -> Relation:
-    """(i) theta_unit = theta_other."""
-    return proportional(width, unit, other, 1.0, construction="i")
+def equal(width: int, unit: int, other: int, *, mirrored: bool = False) -> Relation:
+    """(i) theta_unit = theta_other; mirrored: theta_unit = -theta_other, the same unit again where phi is odd in u."""
+    return proportional(width, unit, other, -1.0 if mirrored else 1.0, construction="i")
 
 
 def silent_unit(width: int, unit: int) -> Relation:
@@ -69,7 +70,7 @@ def holds_for(relation: Relation, unit: Unit) -> bool:
     if relation.construction == "iii" and symmetry.homogeneous == "positive":
         return min(relation.coefficients) >= 0
     return {
-        "i": True,
+        "i": min(relation.coefficients) >= 0 or symmetry.parity == "odd",
         "ii": symmetry.silent,
         "iii": symmetry.homogeneous is not None,
         "iv": symmetry.linear,
@@ -154,7 +155,8 @@ def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
     u (H, U), v (H, V): the two sides. Linear units: the best approximation of rank h of Theta = [u, v] (Eckart & Young
     1936), exactly. Homogeneous units: h lines (or rays) through the origin, each unit on one of them; others: h points and
     the silent point, if there is one, each unit at one of them; both by alternating between members and lines or points,
-    from a greedy start, which gives an upper bound. Cost: one singular value decomposition, or 50 passes of H h (U + V).
+    from a greedy start, which gives an upper bound. Where units have a parity a point stands for its mirror image too, (-u, -v)
+    for odd units and (-u, v) for even ones. Cost: one singular value decomposition, or 50 passes of H h (U + V).
     """
     whole(width, "width", 0)
     stacked = np.hstack([np.asarray(u, float), np.asarray(v, float)])
@@ -170,7 +172,7 @@ def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
     if symmetry.homogeneous:
         found = _lines(stacked, width, signed=symmetry.homogeneous == "real")
     else:
-        found = _points(stacked, width, silent=symmetry.silent)
+        found = _points(stacked, width, _mirrors(u.shape[1], v.shape[1], symmetry.flip), silent=symmetry.silent)
     return Nearest(float(np.linalg.norm(stacked - found)), found, False)
 
 
@@ -222,22 +224,32 @@ def _axis(members: np.ndarray, before: np.ndarray, signed: bool) -> np.ndarray:
     return axis if axis @ members.sum(axis=0) >= 0 else -axis
 
 
-def _points(stacked: Stacked, count: int, *, silent: bool) -> Stacked:
-    """Every row at the nearest of `count` points, or at the origin where that is allowed."""
+def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Mirrors:
+    """Factors of [u, v] that give the same unit: one, and its mirror image where units have a parity."""
+    own = np.ones(incoming + outgoing)
+    if flip is None:
+        return own[None]
+    return np.array([own, np.concatenate([-own[:incoming], flip * own[incoming:]])])
+
+
+def _points(stacked: Stacked, count: int, mirrors: Mirrors, *, silent: bool) -> Stacked:
+    """Every row at the nearest of `count` points or of their mirror images, or at the origin where that is allowed."""
     origin = np.zeros((int(silent), stacked.shape[1]))
-    at = lambda rows, chosen: _at_points(rows, np.vstack([origin, chosen]))
-    points = _greedy(stacked, count, at, directions=False)
+    places = lambda points: np.vstack([origin, *(factors * points for factors in mirrors)])
+    points = _greedy(stacked, count, lambda rows, chosen: _at_points(rows, places(chosen)), directions=False)
     for _ in range(ROUNDS):
-        places = np.vstack([origin, points])
-        member = np.linalg.norm(stacked[:, None] - places[None], axis=2).argmin(axis=1) - len(origin)
+        place = np.linalg.norm(stacked[:, None] - places(points)[None], axis=2).argmin(axis=1) - len(origin)
+        mirror, member = np.divmod(np.maximum(place, 0), count)
+        member = np.where(place < 0, -1, member)  # at the origin
+        unfolded = mirrors[mirror] * stacked  # a mirror image of its own mirror image
         moved = np.array(
-            [stacked[member == k].mean(axis=0) if np.any(member == k) else points[k] for k in range(count)]
+            [unfolded[member == k].mean(axis=0) if np.any(member == k) else points[k] for k in range(count)]
         )
         moved = moved.reshape(points.shape)
         if np.allclose(moved, points, rtol=0, atol=1e-15):
             break
         points = moved
-    return at(stacked, points)
+    return _at_points(stacked, places(points))
 
 
 def _at_points(rows: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -66,15 +66,23 @@ def best_silent_unit(
 def utility_maxima(
     objective: Objective, theta: np.ndarray, layer: int = 0, *, starts: int = 64, steps: int = 400, seed: int = 0
 ) -> list[Utility]:
-    """The local maxima of the utility found from many starts, highest first, each direction once; see `best_silent_unit`."""
+    """The local maxima of the utility found from many starts, highest first, each direction once (and not its mirror image,
+    where units have a parity); see `best_silent_unit`."""
     u, gain, degree = _climbed(objective, theta, layer, starts, steps, seed)
     found: list[Utility] = []
+    flip = objective.network.layers[layer].unit.symmetry.flip
     for k in np.argsort(-np.linalg.norm(gain.reshape(len(gain), -1), axis=1)):
         one = _record(u[[k]], gain[[k]], degree, layer)
-        seen = any(one.u @ other.u + one.v @ other.v > SAME for other in found)
+        seen = any(_alike(one, other, flip) > SAME for other in found)
         if one.value > 0 and not seen:
             found.append(one)
     return found
+
+
+def _alike(one: Utility, other: Utility, flip: float | None) -> float:
+    """The cosine between two units, or between one and the mirror image of the other."""
+    u, v = float(one.u @ other.u), float(one.v @ other.v)
+    return u + v if flip is None else max(u + v, -u + flip * v)
 
 
 def _climbed(
@@ -84,12 +92,12 @@ def _climbed(
     degree = unit.symmetry.degree
     if degree is None:
         raise InputError(f"unit {unit.name!r} declares no leading degree, so silent units have no utility")
-    shape = objective.params(jnp.asarray(theta))[layer]["u"].shape[1:]
+    shape = objective.params(np.asarray(theta))[layer]["u"].shape[1:]
     rng = np.random.default_rng(seed)
-    u = jnp.asarray(rng.standard_normal((starts, *shape)))
+    u = rng.standard_normal((starts, *shape))
     network = objective.network
     function = objective.with_network(network.with_width(layer, network.widths[layer] + starts)).function
-    u, gain = _ascend(function, network, layer, steps, u, jnp.asarray(theta), objective.samples)
+    u, gain = _ascend(function, network, layer, steps, u, np.asarray(theta, float), objective.samples)
     return np.asarray(u), np.asarray(gain), degree
 
 
@@ -108,20 +116,20 @@ def leading_tensor(objective: Objective, theta: np.ndarray, layer: int = 0) -> n
         raise InputError(f"unit {unit.name!r} has no smooth silent point, so its utility has no leading tensor")
     network = objective.network
     function = objective.with_network(network.with_width(layer, network.widths[layer] + 1)).function
-    return np.asarray(_leading(function, network, layer, jnp.asarray(theta), objective.samples))
+    return np.asarray(_leading(function, network, layer, np.asarray(theta, float), objective.samples))
 
 
 @in_float64
 def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
     """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,)."""
-    u, v = sides(objective.network, objective.params(jnp.asarray(state)), index)
+    u, v = sides(objective.network, objective.params(np.asarray(state, float)), index)
     return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
 
 
 @in_float64
 def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
     """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
-    params = objective.params(jnp.zeros(objective.size))
+    params = objective.params(np.zeros(objective.size))
     first = int(np.flatnonzero(silent_units(objective, state, utility.layer))[0])
     u, v = (np.array(side) for side in sides(objective.network, params, utility.layer))
     u[first], v[first] = utility.u, utility.v
@@ -132,7 +140,7 @@ def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) 
 @in_float64
 def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
     """Booleans (P,): which parameters belong to units at their silent point."""
-    network, params = objective.network, objective.params(jnp.zeros(objective.size))
+    network, params = objective.network, objective.params(np.zeros(objective.size))
     for index in range(len(network.layers)):
         mask = silent_units(objective, state, index)
         u, v = (np.array(side) for side in sides(network, params, index))

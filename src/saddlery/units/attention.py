@@ -18,13 +18,14 @@ from ..checks import known, whole
 from .base import Lift, Shape, Symmetry, Unit
 from .dense import LINEAR
 
-BILINEAR = Symmetry(silent=True, degree=2)
+BILINEAR = Symmetry(silent=True, degree=2, parity="even")
+SOFTMAX = Symmetry(parity="even")  # key and query enter as a product
 KINDS = ("merged", "linear", "softmax")
 
 
 def symmetry_of(kind: str) -> Symmetry:
     """What is true of a head of this kind: merged key-query is linear in u, separate ones bilinear, softmax neither."""
-    return {"merged": LINEAR, "linear": BILINEAR, "softmax": Symmetry()}[kind]
+    return {"merged": LINEAR, "linear": BILINEAR, "softmax": SOFTMAX}[kind]
 
 
 def key_query(u: Array, kind: str) -> Array:

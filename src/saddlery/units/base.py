@@ -28,14 +28,17 @@ class Symmetry:
     homogeneous: "real" if phi(z; a u) = a phi(z; u) for every real a, "positive" if only for a >= 0, else None.
     linear: phi(z; u) is linear in u.
     degree: the lowest order p at which phi(z; eps u) does not vanish as eps -> 0; None without a silent point.
+    parity: "odd" if phi(z; -u) = -phi(z; u), "even" if phi(z; -u) = phi(z; u), else None. Then (-u, -v), or (-u, v), is
+    the same unit written otherwise. What is homogeneous over the reals is odd, declared or not.
 
-    Source: Zhang, Saxe & Latham (2026), Theorem 1, conditions (ii)-(iv), and Section 5.
+    Source: Zhang, Saxe & Latham (2026), Theorem 1, conditions (ii)-(iv), and Section 5; parity: Fukumizu & Amari (2000).
     """
 
     silent: bool = False
     homogeneous: Literal["real", "positive"] | None = None
     linear: bool = False
     degree: int | None = None
+    parity: Literal["odd", "even"] | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -45,6 +48,15 @@ class Symmetry:
             self.homogeneous,
         )
         require(self.degree is None or self.degree >= 1, "degree", "a whole number of at least 1, or None", self.degree)
+        require(self.parity in (None, "odd", "even"), "parity", '"odd", "even" or None', self.parity)
+        if self.homogeneous == "real":
+            require(self.parity != "even", "parity", '"odd", since phi(z; -u) = -phi(z; u) over the reals', self.parity)
+            object.__setattr__(self, "parity", "odd")
+
+    @property
+    def flip(self) -> float | None:
+        """The sign s with phi(z; -u) = s phi(z; u), so that (-u, s v) is the unit (u, v) again; None where there is none."""
+        return None if self.parity is None else {"odd": -1.0, "even": 1.0}[self.parity]
 
 
 @dataclass(frozen=True)
@@ -187,6 +199,9 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
         demand("homogeneous, phi(z; a u) = a phi(z; u) for a >= 0", phi(z, a * u) - a * phi(z, u))
     if symmetry.homogeneous == "real":
         demand("homogeneous over the reals, phi(z; -a u) = -a phi(z; u)", phi(z, -a * u) + a * phi(z, u))
+    if symmetry.flip is not None:
+        sign = "" if symmetry.flip > 0 else "-"
+        demand(f"{symmetry.parity}, phi(z; -u) = {sign}phi(z; u)", phi(z, -u) - symmetry.flip * phi(z, u))
     if symmetry.linear:
         demand("linear in u", phi(z, a * u - b * w) - a * phi(z, u) + b * phi(z, w))
     if unit.linear_in_input:

@@ -15,21 +15,22 @@ from jaxtyping import Array
 from ..checks import known
 from .base import Lift, Symmetry, Unit
 
-LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1)
+LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1, parity="odd")
 RAY = Symmetry(silent=True, homogeneous="positive", degree=1)
+ODD = Symmetry(silent=True, degree=1, parity="odd")
 LEAK = 0.1
 
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Symmetry]] = {
     "linear": (lambda a: a, LINEAR),
     "relu": (jax.nn.relu, RAY),
     "leaky_relu": (lambda a: jnp.where(a >= 0, a, LEAK * a), RAY),
-    "quadratic": (lambda a: a**2, Symmetry(silent=True, degree=2)),
-    "cubic": (lambda a: a**3, Symmetry(silent=True, degree=3)),
-    "tanh": (jnp.tanh, Symmetry(silent=True, degree=1)),
-    "x_tanh_x": (lambda a: a * jnp.tanh(a), Symmetry(silent=True, degree=2)),
-    "erf": (erf, Symmetry(silent=True, degree=1)),
+    "quadratic": (lambda a: a**2, Symmetry(silent=True, degree=2, parity="even")),
+    "cubic": (lambda a: a**3, Symmetry(silent=True, degree=3, parity="odd")),
+    "tanh": (jnp.tanh, ODD),
+    "x_tanh_x": (lambda a: a * jnp.tanh(a), Symmetry(silent=True, degree=2, parity="even")),
+    "erf": (erf, ODD),
     "gelu": (lambda a: jax.nn.gelu(a, approximate=False), Symmetry(silent=True, degree=1)),
-    "sine": (jnp.sin, Symmetry(silent=True, degree=1)),
+    "sine": (jnp.sin, ODD),
     "sigmoid": (jax.nn.sigmoid, Symmetry()),
 }
 SMOOTH = frozenset(ACTIVATIONS) - {"relu", "leaky_relu"}
