@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .checks import InputError, finite, known, positive
 from .fixed_points import TOLERANCE, Found, find_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
+from .kinks import Kinks, check_units, kinks_at
 from .objectives import Objective
 from .precision import in_float64
 from .records import html_table, number, text_table
@@ -18,7 +19,7 @@ from .symmetry import Reduction, Utility
 from .zero_modes import explain_zero_modes
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is called far from the plateau
-VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "not a fixed point")
+VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "undecided", "not a fixed point")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +29,18 @@ class Certificate:
     verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
         second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
         saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2, or units of several
-        layers that lower the loss together), or "not a fixed point".
+        layers that lower the loss together), "undecided" (a fixed point on kinks across which second order is not known), or
+        "not a fixed point".
     reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
         tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
     distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm of the state.
+    smooth_dimension: in how many directions the loss is smooth at the fixed point, to which index, zero modes and eigenvalues
+        belong: all P of them unless units lie on kinks; None without a fixed point.
     index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero being called zero;
         None beyond what Lanczos established. explained: zero modes by cause (see `explain_zero_modes`).
-    lowest_eigenvalue; escape_order: the order in distance at which the loss falls (2 for strict saddles, None without
-        descent); escape_rate: of exponential escape, -lambda_min or that of a p = 1 silent unit, None where the escape is
-        not exponential; escape_direction: the unit direction (P,).
+    lowest_eigenvalue; escape_order: the order in distance at which the loss falls (2 for strict saddles, 1 on a kink that is
+        no fixed point, None without descent); escape_rate: of exponential escape, -lambda_min or that of a p = 1 silent unit,
+        None where the escape is not exponential; escape_direction: the unit direction (P,).
     utility: the best silent unit's, None where no unit is silent. construction, narrow_units: how Theorem 1 embeds the
         narrow network (one number of units a layer); narrow: its flat parameters. route: "reduce" or "direct".
     """
@@ -66,6 +70,7 @@ class Certificate:
     route: str
     steps: int
     method: str = ""
+    smooth_dimension: int | None = None
     precision: str = "float64"
 
     @property
@@ -94,6 +99,7 @@ class Certificate:
             "lowest_eigenvalue": self.lowest_eigenvalue,
             "zero_tolerance": self.zero_tolerance,
             "zero_modes_explained": dict(self.explained),
+            "smooth_dimension": self.smooth_dimension,
             "escape_rate": self.escape_rate,
             "escape_order": self.escape_order,
             "route": self.route,
@@ -146,7 +152,8 @@ def certify_state(
     loosens it. tolerance: of the reduction (see `reduce`; 2% of the targets by default). route: "auto", "reduce" or
     "direct" (see `find_fixed_point`). reduction: of this state, if known.
 
-    Raises InputError for a state that is not finite or of the wrong size. Cost: a few Newton steps on the narrow
+    Raises InputError for a state that is not finite or of the wrong size, or a unit of one's own that is declared smooth and has
+    kinks. Cost: a few Newton steps on the narrow
     network, one Hessian of the wide one and its eigenvalues: about 0.1 s at 750 parameters once compiled.
 
     Example
@@ -160,11 +167,15 @@ def certify_state(
     theta = finite(np.asarray(theta, dtype=float), "the state")
     if theta.shape != (objective.size,):
         raise InputError(f"the state must have shape ({objective.size},) for this network, got {theta.shape}")
+    check_units(objective)
     scale = objective.scales.gradient if gradient_scale is None else positive(gradient_scale, "gradient_scale")
     found = find_fixed_point(objective, theta, scale=scale, tolerance=tolerance, route=route, reduction=reduction)
     if not found.refinement.converged:
         refinement = found.refinement
         return _refusal(objective, theta, found, scale, f"{refinement.status}: {refinement.reason}")
+    on = kinks_at(objective, found.state, TOLERANCE * scale)
+    if on is not None and on.slope < 0:
+        return _falling(objective, theta, found, scale, on)
     return _judge(objective, theta, found, scale, seed)
 
 
@@ -197,6 +208,13 @@ def _refusal(objective: Objective, theta: np.ndarray, found: Found, scale: float
         route=found.route,
         steps=found.refinement.steps,
     )
+
+
+def _falling(objective: Objective, theta: np.ndarray, found: Found, scale: float, on: Kinks) -> Certificate:
+    """The refusal of a point whose gradient is zero on one side of its kinks only."""
+    words = f"first-order descent on a kink: the loss falls at slope {on.slope:.6g} along a direction across it ({on.words()})"
+    refusal = _refusal(objective, theta, found, scale, words)
+    return replace(refusal, gradient_norm=on.residual, escape_order=1, escape_direction=on.direction)
 
 
 def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, seed: int) -> Certificate:
@@ -237,6 +255,7 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
         route=found.route,
         steps=found.refinement.steps,
         method=spectrum.method,
+        smooth_dimension=spectrum.size,
     )
 
 

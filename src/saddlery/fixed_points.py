@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from .curvature import hessian
+from .kinks import gradient_change, kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
@@ -61,9 +62,10 @@ def find_fixed_point(
 
     scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of the task. tolerance: of
     the map, for the reduction of the state (or pass the `reduction`). route: "reduce" or "direct", or "auto": the state
-    itself if it is at rest, else the nearest of the fixed points its reductions lead to, else direct refinement. A fixed
-    point that turns out to need fewer units is returned as that narrower network. The result says how it ended; nothing
-    is raised for a state without a fixed point. Cost: a few Newton steps on the narrow network, some 10 p^3 each.
+    itself if it is at rest (on kinks: B-stationary, see `kinks`), else the nearest of the fixed points its reductions lead to,
+    else direct refinement. A fixed point that turns out to need fewer units is returned as that narrower network. The result
+    says how it ended; nothing is raised for a state without a fixed point. Cost: a few Newton steps on the narrow network,
+    some 10 p^3 each.
 
     Example
     -------
@@ -74,6 +76,9 @@ def find_fixed_point(
     'converged'
     """
     scale = objective.scales.gradient if scale is None else scale
+    on_kink = _on_kink(objective, theta, scale) if route in ("auto", "direct") else None
+    if on_kink is not None:
+        return on_kink
     if route == "auto" and _norm(objective, theta) <= TOLERANCE * scale:
         return _at_rest(objective, theta, scale)
     if route == "direct":
@@ -85,6 +90,16 @@ def find_fixed_point(
         return _nearest(objective, theta, scale, tolerance, first)
     second = _direct(objective, theta, scale) if objective.size <= DENSE else first
     return second if second.refinement.converged else first
+
+
+def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
+    """The state itself where it rests on a kink, with no one-sided slope that falls; no Newton step is taken there."""
+    on = kinks_at(objective, theta, TOLERANCE * scale)
+    if on is None or not on.live or on.residual > TOLERANCE * scale:
+        return None
+    words = f"no one-sided slope falls by more than {on.residual:.1e} at the state itself"
+    refinement = replace(_standing(objective, theta, on.residual, scale), reason=words)
+    return Found(theta, reduce(objective, theta, tolerance=EXACT), None, refinement, "direct")
 
 
 def _norm(objective: Objective, theta: np.ndarray) -> float:
@@ -104,7 +119,7 @@ def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float
 
 def _nearest(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found) -> Found:
     """The fixed point found, or a nearer one with more units where the state is calmer than the one found explains."""
-    expected = float(np.linalg.norm(np.asarray(objective.hessian_vector(first.state, theta - first.state))))
+    expected = float(np.linalg.norm(gradient_change(objective, first.state, theta - first.state)))
     if _norm(objective, theta) >= CALM * expected:
         return first
     finer = reduce(objective, theta, tolerance=0.1 * min(tolerance, 0.02))

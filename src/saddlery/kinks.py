@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
 
@@ -43,7 +43,8 @@ from .curvature import hessian
 from .networks import Network, Params, mix, unflatten
 from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
-from .units import Unit
+from .spectra import Spectrum
+from .units import Unit, check_smooth, shipped
 
 Vector = Float[np.ndarray, " P"]
 
@@ -87,7 +88,8 @@ class Kinks:
     where there is no first-order descent. residual: |slope|, or what is left of the gradient. direction (P,): of steepest
     descent, None at residual zero. decided: whether first order is, so that slope 0 proves B-stationarity.
     smooth (P, m): orthonormal basis of the directions that cross no kink, sparse. free (P, m'): without those only that cost
-    first order on both sides. within (P, m''): of these, without what belongs to silent units. crossings: kinks that can be
+    first order on both sides. within (P, m''): of these, without those that cross kinks of silent units, which are `silent`
+    (P, k). crossings: kinks that can be
     left at no cost of first order. unknown: how many units stand on kinks of which that is not known.
     """
 
@@ -99,6 +101,7 @@ class Kinks:
     smooth: scipy.sparse.csr_matrix
     free: scipy.sparse.csr_matrix
     within: scipy.sparse.csr_matrix
+    silent: scipy.sparse.csr_matrix
     crossings: tuple[Crossing, ...]
     unknown: int
 
@@ -114,7 +117,7 @@ class Kinks:
         return not self.crossings and not self.unknown
 
     def words(self) -> str:
-        """Where the state rests, in words; empty on kinks that nothing feels."""
+        """The live kinks with their one-sided slopes; empty where nothing feels them."""
         if not self.live:
             return ""
         places = [
@@ -122,7 +125,7 @@ class Kinks:
             for kink in self.live[:3]
         ]
         more = f" and {len(self.live) - 3} more" if len(self.live) > 3 else ""
-        return f"rests on a kink: {', '.join(places)}{more}"
+        return f"{', '.join(places)}{more}"
 
 
 @in_float64
@@ -152,9 +155,17 @@ def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | N
     return _Assembly(objective, np.asarray(state, float), tolerance, touched).kinks()
 
 
-def slopes(kinks: Kinks | None, gradient: Vector) -> float:
-    """|dL/dtheta| where the loss is smooth, the steepest one-sided descent where it is not."""
-    return float(np.linalg.norm(gradient)) if kinks is None else kinks.residual
+@in_float64
+def check_units(objective: Objective) -> None:
+    """Raise InputError where a unit of one's own has kinks and is declared smooth (see `check_smooth`); once a unit."""
+    function = objective.function
+    if all(shipped(layer.unit) for layer in function.network.layers):
+        return
+    params = function.network.zeros(function.shape, function.outputs)
+    reads = lambda z: _features(function.network, params, z)[0]
+    for layer, z in zip(function.network.layers, jax.eval_shape(reads, jnp.zeros(function.shape)), strict=True):
+        if not shipped(layer.unit):
+            check_smooth(layer.unit, z.shape)
 
 
 @in_float64
@@ -177,11 +188,33 @@ def gradient_change(objective: Objective, state: Vector, displacement: Vector) -
     return (moved - np.asarray(objective.gradient(state))) / step
 
 
-@in_float64
-def smooth_basis(objective: Objective, state: Vector) -> scipy.sparse.csr_matrix | None:
-    """The basis (P, m) of directions that cross no kink; None where that is all of them."""
-    kinks = kinks_at(objective, state, 1e-12 * objective.scales.gradient)
-    return None if kinks is None else kinks.smooth
+def restricted(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
+    """A Hessian (P, P) on the directions that cross no kink, (m, m); itself where there are no kinks."""
+    return matrix if kinks is None else kinks.smooth.T @ (kinks.smooth.T @ matrix).T
+
+
+def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
+    """A Hessian (P, P) on the directions that cross no kink, zero across those of silent units, and as stiff as its largest
+    entry across all others."""
+    if kinks is None:
+        return matrix
+    basis, size = kinks.smooth.toarray(), max(float(np.abs(matrix).max()), 1e-300)
+    others = np.eye(len(matrix)) - basis @ basis.T - (kinks.silent @ kinks.silent.T).toarray()
+    return basis @ restricted(matrix, kinks) @ basis.T + size * others
+
+
+def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
+    """The spectrum on the directions that cross no kink, its vectors as ones of all weights."""
+    if kinks is None:
+        return spectrum
+    kernel = None if spectrum.kernel is None else kinks.smooth @ spectrum.kernel
+    return replace(spectrum, lowest_vector=kinks.smooth @ spectrum.lowest_vector, kernel=kernel)
+
+
+def with_silent(kinks: Kinks | None, kernel: np.ndarray) -> np.ndarray:
+    """The kernel (P, k) of a Hessian on smooth directions, with what belongs to silent units across their kinks: where their
+    utility is zero the loss is flat to second order there as well."""
+    return kernel if kinks is None else np.hstack([kernel, kinks.silent.toarray()])
 
 
 # ------------------------------------------------------------------- all units together
@@ -202,6 +235,7 @@ class _Assembly:
         everything = [one.normals for one in self.touched]
         held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
         within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
+        silent = [one for one in self.touched if self._silent(one)]
         return Kinks(
             live=tuple(self._live()),
             slope=-residual if falls else 0.0,
@@ -211,6 +245,7 @@ class _Assembly:
             smooth=self._basis(everything),
             free=self._basis(held),
             within=self._basis(within),
+            silent=self._columns([(self._own(one), _seen(one.normals)) for one in silent]),
             crossings=tuple(self._crossings()),
             unknown=sum(not (self._known(*pair) or self._silent(pair[0])) for pair in self._pairs()),
         )
@@ -230,7 +265,7 @@ class _Assembly:
         """Minus the steepest descent: the gradient, and on the kinks of units their nearest points."""
         rest = np.array(self.objective.gradient(self.state), float)
         for one, found in self._pairs():
-            rest[self.places[one.layer][one.unit]] = found.rest
+            rest[self._own(one)] = found.rest
         return rest
 
     def _really_falls(self, direction: Vector, residual: float) -> bool:
@@ -258,29 +293,31 @@ class _Assembly:
             for normal, side in zip(found.normals, found.sides, strict=True):
                 if side:
                     across = np.zeros(self.objective.size)
-                    across[self.places[one.layer][one.unit]] = normal
+                    across[self._own(one)] = normal
                     yield Crossing(across, int(side))
 
     def _basis(self, normals: list[np.ndarray]) -> scipy.sparse.csr_matrix:
         """The directions that these normals, a set for each unit, do not see: an orthonormal basis (P, m)."""
         own = np.ones(self.objective.size, bool)
-        blocks: list[tuple[np.ndarray, np.ndarray]] = []
+        blocks = []
         for one, rows in zip(self.touched, normals, strict=True):
             if len(rows):
-                places = self.places[one.layer][one.unit]
-                own[places] = False
-                blocks.append((places, _unseen(rows)))
-        whole = np.flatnonzero(own)
-        rows, columns, values = [whole], [np.arange(len(whole))], [np.ones(len(whole))]
-        count = len(whole)
+                own[self._own(one)] = False
+                blocks.append((self._own(one), _unseen(rows)))
+        return self._columns([*((np.array([k]), np.ones((1, 1))) for k in np.flatnonzero(own)), *blocks])
+
+    def _own(self, one: _Touched) -> np.ndarray:
+        """Where the weights u of a unit lie in the flat vector."""
+        return self.places[one.layer][one.unit]
+
+    def _columns(self, blocks: list[tuple[np.ndarray, np.ndarray]]) -> scipy.sparse.csr_matrix:
+        """Columns (P, k) that hold each block (places, k) at its places."""
+        found = scipy.sparse.lil_matrix((self.objective.size, sum(block.shape[1] for _, block in blocks)))
+        count = 0
         for places, block in blocks:
-            i, j = np.indices(block.shape)
-            rows.append(places[i.ravel()])
-            columns.append(count + j.ravel())
-            values.append(block.ravel())
+            found[places, count : count + block.shape[1]] = block
             count += block.shape[1]
-        entries = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
-        return scipy.sparse.csr_matrix(entries, shape=(self.objective.size, count))
+        return found.tocsr()
 
 
 def _places(objective: Objective, index: int) -> np.ndarray:
@@ -296,9 +333,18 @@ def _slope(one: _Touched, d: np.ndarray) -> float:
 
 def _unseen(normals: np.ndarray) -> np.ndarray:
     """An orthonormal basis (U, m) of what is orthogonal to all rows."""
-    _, values, vectors = np.linalg.svd(normals, full_matrices=True)
-    rank = int(np.sum(values > 1e-9 * values.max(initial=1e-300)))
-    return vectors[rank:].T
+    return _row_space(normals)[1]
+
+
+def _seen(normals: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (U, k) of the span of all rows."""
+    return _row_space(normals)[0]
+
+
+def _row_space(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, vectors = np.linalg.eigh(normals.T @ normals)
+    kept = values > 1e-14 * max(float(values.max(initial=0.0)), 1e-300)
+    return vectors[:, kept], vectors[:, ~kept]
 
 
 # ------------------------------------------------------------------- second order, across kinks
