@@ -53,6 +53,7 @@ CLOSER = 8.0  # slopes are compared at NEAR and at NEAR / CLOSER: a jump stays, 
 ROUNDED = 1e-10  # of the largest slope of a unit: jumps below are rounding
 PARALLEL = 1e-7  # two kinks whose unit normals differ by less are one
 SUBSETS = 10  # kinks of one unit that bend downwards: up to so many all their subsets are tried
+DRAWS, ROUNDS = 64, 20  # of more: directions whose subsets are tried, and how often each is improved
 MANY = 200  # kinks of one unit up to which it is found out on which sides leaving is free
 INTERIOR = 1e-8  # of gamma: how far multipliers stay from their bounds where leaving a kink costs first order
 EXACT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # of HiGHS, the least it takes
@@ -322,7 +323,7 @@ class _Assembly:
 
 def _places(objective: Objective, index: int) -> np.ndarray:
     """Where u of every unit of a layer (H, U) lies in the flat vector."""
-    u = np.asarray(objective.params(np.arange(objective.size))[index]["u"])
+    u = np.asarray(objective.params(np.arange(float(objective.size)))[index]["u"]).astype(int)
     return u.reshape(len(u), -1)
 
 
@@ -641,16 +642,10 @@ def steepest(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray, toler
     up, down = normals[gamma > 0], normals[gamma < 0]
     heights, depths = gamma[gamma > 0], gamma[gamma < 0]
     worst = _nearest_point(gradient, up, heights)
-    for chosen in _subsets(len(down)):
-        rest = _nearest_point(gradient + (depths * chosen) @ down, up, heights)
+    for chosen in _subsets(down):
+        rest = _descended(gradient, up, heights, down, depths, chosen)
         if np.linalg.norm(rest) > np.linalg.norm(worst):
             worst = rest
-    for _ in range(20):  # from the worst so far, the subset that its own direction takes (it can only be worse)
-        taken = (down @ -worst > 0).astype(float)
-        rest = _nearest_point(gradient + (depths * taken) @ down, up, heights)
-        if not np.linalg.norm(rest) > np.linalg.norm(worst) * (1 + 1e-12):
-            break
-        worst = rest
     if np.linalg.norm(worst) > tolerance:
         return Steepest(worst, True, normals, None)
     known = not len(down) and len(up) <= MANY
@@ -692,17 +687,34 @@ def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray
     return np.mean(found, axis=0)
 
 
-def _subsets(count: int) -> Iterator[np.ndarray]:
-    """All subsets of so many kinks, as zeros and ones; of more than ten, none, all, single ones and their complements."""
+def _subsets(down: np.ndarray) -> Iterator[np.ndarray]:
+    """All subsets of the kinks that bend downwards, as zeros and ones; of more than ten, those that random directions take."""
+    count, width = down.shape
     if count <= SUBSETS:
         yield from (np.array(chosen, float) for chosen in product((0, 1), repeat=count))
         return
-    yield np.zeros(count)
-    yield np.ones(count)
-    for one in np.eye(count):
-        yield one
-        yield 1.0 - one
-    yield from np.random.default_rng(0).integers(0, 2, (64, count)).astype(float)
+    draws = np.random.default_rng(0).standard_normal((DRAWS, width))
+    sides = np.vstack([draws, down, -down]) @ down.T > 0
+    yield from np.unique(sides, axis=0).astype(float)
+
+
+def _descended(
+    gradient: np.ndarray,
+    up: np.ndarray,
+    heights: np.ndarray,
+    down: np.ndarray,
+    depths: np.ndarray,
+    chosen: np.ndarray,
+) -> np.ndarray:
+    """The nearest point of a subset, and then again of the subset that its own direction takes, which is never nearer."""
+    rest = _nearest_point(gradient + (depths * chosen) @ down, up, heights)
+    for _ in range(ROUNDS):
+        taken = (down @ -rest > 0).astype(float)
+        again = _nearest_point(gradient + (depths * taken) @ down, up, heights)
+        if not np.linalg.norm(again) > np.linalg.norm(rest) * (1 + 1e-12):
+            break
+        rest = again
+    return rest
 
 
 def _merged(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
