@@ -88,14 +88,19 @@ def compare(name, seeds):
         on = kinks_at(problem(UNITS[name], x, y, 2), state, 1e-12)
         if on is None:
             continue
-        d = directions(rng, 3000, state.size)
-        base = losses(name, x, y, u, v, 0 * d[:1], 0.0)[0]
-        slopes = (losses(name, x, y, u, v, d, 1e-7) - base) / 1e-7
-        assert slopes.min() >= on.slope - 1e-5
+        base = losses(name, x, y, u, v, np.zeros((1, state.size)), 0.0)[0]
+        slopes = lambda d, a=(x, y, u, v), b=base: (losses(name, *a, d, 1e-7) - b) / 1e-7
+        assert slopes(directions(rng, 3000, state.size)).min() >= -on.residual - 1e-5
         if on.slope < 0:
-            along = (losses(name, x, y, u, v, on.direction[None], 1e-7)[0] - base) / 1e-7
-            assert along == pytest.approx(on.slope, abs=1e-5)
+            assert slopes(on.direction[None])[0] == pytest.approx(on.slope, abs=1e-5)
             found += 1
+        rest = 0 * state if on.direction is None else on.residual * on.direction
+        for own in np.arange(u.size).reshape(
+            u.shape
+        ):  # nothing is steeper within one unit's u, where directions are dense
+            d = np.zeros((3000, state.size))
+            d[:, own] = directions(rng, 6000, 3)[:3000]
+            assert slopes(d).min() >= -np.linalg.norm(rest[own]) - 1e-5
     assert found > len(seeds) / 3
 
 
@@ -265,8 +270,11 @@ def test_deep_networks_are_not_called_stationary():
     x = np.eye(2)
     for target, falls in ((0.5, True), (-0.5, False)):
         data = Data((2,), 1, x, np.array([[float(np.tanh(1.0))], [target]]))
-        on = kinks_at(objective(network, data), np.array([1.0, 0.0, 1.0, 1.0]), 1e-12)
+        subject, state = objective(network, data), np.array([1.0, 0.0, 1.0, 1.0])
+        on = kinks_at(subject, state, 1e-12)
         assert (on.slope < 0, on.decided) == (falls, falls)
+        c = certify_state(subject, state)
+        assert (c.verdict, c.escape_order) == (("not a fixed point", 1) if falls else ("undecided", None))
 
 
 def test_many_kinks_that_bend_downwards():

@@ -79,6 +79,9 @@ def escape_from(
 ) -> Escape:
     """The kind of fixed point, by the clearest evidence there is."""
     on = kinks_at(objective, found.state, TOLERANCE * scale)
+    if on is not None and not on.decided and excess(objective, found.state) > TOLERANCE * objective.scales.loss:
+        words = "no one-sided slope was found to fall, which is no proof here"
+        return Escape("undecided", f"on kinks whose first order is not decided: {words} ({on.words()})")
     escape = _escape(objective, found, spectrum, utilities, scale, seed, on)
     return escape if on is None else replace(escape, reason=escape.reason + _on_kinks(on, objective.size))
 
