@@ -264,6 +264,16 @@ def test_kinks_away_from_the_origin():
     assert kink.back == pytest.approx(0.5)  # e v / N = -1/2, downwards
 
 
+def test_kinks_of_curved_units():
+    """(a) relu(a) + sin(a)^2 at a = 0: slopes 1 and 0, whatever its curvature, so that it costs 1/4 forth and nothing back."""
+    curved = Unit("curved", lambda z, u: jax.nn.relu(z @ u) + jnp.sin(z @ u) ** 2, lambda shape: shape, smooth=False)
+    subject = problem(curved, np.eye(2), [[1.0 + np.sin(1.0) ** 2], [-0.5]], 1)
+    on = kinks_at(subject, np.array([1.0, 0.0, 1.0]), 1e-12)
+    (kink,) = on.live
+    assert kink.forth == pytest.approx(0.25, abs=1e-14) and kink.back == pytest.approx(0.0, abs=1e-14)
+    assert on.residual < 1e-14 and on.slope == 0.0
+
+
 def test_deep_networks_are_not_called_stationary():
     """Live kinks below another layer: a descent is said where the loss falls, stationarity is not."""
     network = Network((Layer(make("relu"), 1, mixes=False), Layer(make("tanh"), 1)))

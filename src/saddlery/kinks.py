@@ -51,6 +51,7 @@ Vector = Float[np.ndarray, " P"]
 NEAR = 1e-9  # of |u|: a kink so near is one the state lies on (fixed points are known to 1e-12 of the gradient scale)
 CLOSER = 8.0  # slopes are compared at NEAR and at NEAR / CLOSER: a jump stays, a bend shrinks
 ROUNDED = 1e-10  # of the largest slope of a unit: jumps below are rounding
+SMOOTH = 1e-6  # of a slope: more than what curvature makes of it over NEAR
 PARALLEL = 1e-7  # two kinks whose unit normals differ by less are one
 SUBSETS = 10  # kinks of one unit that bend downwards: up to so many all their subsets are tried
 DRAWS, ROUNDS = 64, 20  # of more: directions whose subsets are tried, and how often each is improved
@@ -516,15 +517,16 @@ class _Sides(NamedTuple):
         near = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR)]
         nearer = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR / CLOSER)]
         other = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), second, NEAR)]
-        jump, jumps = near[1] - near[0], [_lengths(a[1] - a[0]) for a in (near, nearer)]
-        bend, bends = near[3] - near[2], [_lengths(a[3] - a[2]) for a in (near, nearer)]
-        again = other[1] - other[0]
-        on = _stays(jumps, max(float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0))))
+        jumps, bends = ([_lengths(a[k + 1] - a[k]) for a in (near, nearer)] for k in (0, 2))
+        steepest = max(float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0)))
+        on = _stays(jumps, steepest)
+        passed = (jumps[0] > SMOOTH * steepest) & ~on  # a kink farther away than the nearer point: not touched
+        minus, plus, before, after = (_at_zero(a, b, passed) for a, b in zip(near, nearer, strict=True))
+        jump, bend, again = plus - minus, after - before, other[1] - other[0]
         curvature = max(float(np.abs(near[2]).max(initial=0.0)), float(np.abs(near[3]).max(initial=0.0)))
         curved = _stays(bends, curvature) & ~on
         gap = np.minimum(_lengths(jump - again), _lengths(jump + again))
-        minus = 2 * nearer[0] - near[0] if not on.any() else near[0]
-        return _Sides(minus, jump, first.ravel(), on, bend, curved, on & (gap > 1e-6 * jumps[0]))
+        return _Sides(minus, jump, first.ravel(), on, bend, curved, on & (gap > SMOOTH * jumps[0]))
 
     def touched(self, layer: int, unit: int, pull: np.ndarray, tolerance: float, silent: bool) -> _Touched | None:
         """The kinks of one unit, given dL/dphi (N, F); None where no sample lies on one."""
@@ -550,6 +552,11 @@ class _Sides(NamedTuple):
             bool(self.meeting.any()),
             silent,
         )
+
+
+def _at_zero(near: np.ndarray, nearer: np.ndarray, passed: np.ndarray) -> np.ndarray:
+    """The value on the kink itself, from this side: extrapolated, except where another kink lies between the two."""
+    return np.where(passed[..., None], nearer, (CLOSER * nearer - near) / (CLOSER - 1))
 
 
 def _stays(sizes: list[np.ndarray], largest: float) -> np.ndarray:
