@@ -237,6 +237,18 @@ def test_lanczos_is_taken_within_the_smooth_directions(monkeypatch):
     assert found.size == 40 and found.index == 0 and found.lowest_vector.shape == (subject.size,)
 
 
+def test_units_of_their_own():
+    """(c) The same subspace for weights in other units: d crosses no kink however it is measured."""
+    x, y, u, v = integers(np.random.default_rng(3))
+    on = kinks_at(problem(make("relu"), x, y, 2), state_of(u, v), 1e-12)
+    units = np.exp(np.random.default_rng(0).standard_normal(u.size + v.size))
+    mine = on.scaled(units).smooth.toarray()
+    np.testing.assert_allclose(mine.T @ mine, np.eye(on.dimension), atol=1e-12)
+    moved = units[:, None] * mine
+    np.testing.assert_allclose(on.smooth @ (on.smooth.T @ moved), moved, atol=1e-12)
+    assert on.scaled(2 * np.ones(len(units))) is on and 0 < on.dimension < len(units)
+
+
 def test_dead_units_on_kinks():
     """(d) v = 0 and u on a kink: the loss falls at second order, -t s |G'|, which no smooth direction shows."""
     subject = problem(make("relu"), np.eye(2), [[0.0], [0.5]], 1)

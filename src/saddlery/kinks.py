@@ -118,6 +118,13 @@ class Kinks:
         another unit costs first order."""
         return not self.crossings and not self.unknown
 
+    def scaled(self, units: Vector) -> Kinks:
+        """The same directions for weights measured in units of their own (P,), theta / units: the bases orthonormal there."""
+        if np.all(units == units[:1]):
+            return self
+        names = ("smooth", "free", "within", "silent")
+        return replace(self, **{name: _orthonormal(getattr(self, name), units) for name in names})
+
     def words(self) -> str:
         """The live kinks with their one-sided slopes; empty where nothing feels them."""
         if not self.live:
@@ -331,6 +338,11 @@ def _places(objective: Objective, index: int) -> np.ndarray:
 def _slope(one: _Touched, d: np.ndarray) -> float:
     """L'(theta; d) along the own weights of a unit."""
     return float(one.gradient @ d + one.gamma @ np.maximum(one.normals @ d, 0.0))
+
+
+def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.csr_matrix:
+    """An orthonormal basis of the same directions d as d / units."""
+    return scipy.sparse.csr_matrix(np.linalg.qr(basis.toarray() / units[:, None])[0])
 
 
 def _unseen(normals: np.ndarray) -> np.ndarray:
