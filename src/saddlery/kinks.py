@@ -208,8 +208,14 @@ def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
     if kinks is None:
         return matrix
     basis, size = kinks.smooth.toarray(), max(float(np.abs(matrix).max()), 1e-300)
-    others = np.eye(len(matrix)) - basis @ basis.T - (kinks.silent @ kinks.silent.T).toarray()
+    covered = np.linalg.qr(np.hstack([basis, kinks.silent.toarray()]))[0]
+    others = np.eye(len(matrix)) - covered @ covered.T
     return basis @ restricted(matrix, kinks) @ basis.T + size * others
+
+
+def spread(rows: np.ndarray, kinks: Kinks | None) -> np.ndarray:
+    """Directions (K, m) among those that cross no kink as directions (K, P) of all weights."""
+    return rows if kinks is None else (kinks.smooth @ rows.T).T
 
 
 def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
