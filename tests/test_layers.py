@@ -33,7 +33,7 @@ LAYERS = {
         "spans",
     ],
     2: ["rules", "loop", "driver", "refinement", "spectra", "plateaus", "descent"],
-    3: ["symmetry", "behind", "fixed_points", "settling", "narrow", "zero_modes", "theory"],
+    3: ["symmetry", "behind", "fixed_points", "settling", "narrow", "kinks", "zero_modes", "theory"],
     4: [
         *[
             "experiments",

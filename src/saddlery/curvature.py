@@ -31,6 +31,9 @@ CHUNK = 32  # Hessian columns differentiated at a time on the general path
 def hessian(objective: Objective, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, "P P"]:
     """d^2 L / d theta^2 in float64, dense, symmetric.
 
+    At a state on kinks (silent ReLU units included) there is no Hessian: what is returned takes JAX's slope at the kink and means
+    something only on directions that cross none (`kinks.Kinks.smooth`), as `judging.spectrum_at` takes it.
+
     Cost: N (H (1 + U))^2 for one layer of sums of units with squared loss (U numbers in u), else P Hessian-vector
     products. Memory P^2 doubles: 32 MB at 2,000 parameters.
 

@@ -16,6 +16,7 @@ from scipy.optimize import minimize
 
 from .behind import FAR, Around, Behind, behind
 from .curvature import hessian
+from .kinks import kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
@@ -72,10 +73,11 @@ def find_fixed_point(
 
     scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of the task. tolerance: of
     the map, for the reduction of the state (or pass the `reduction`). around: what is known of the plateau (see `behind`).
-    route: "reduce" or "direct", or "auto": the state itself if it is at rest, else the first that is behind the state of those
-    that its reductions lead to, coarse to fine, and direct refinement. Where none is, the nearest one found, whose `behind` says
-    how it misses. A fixed point that turns out to need fewer units is returned as that narrower network. Nothing is raised for a
-    state without a fixed point. Cost: a few Newton steps on the narrow network, some 10 p^3 each.
+    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on kinks: B-stationary, see `kinks`), else the
+    first that is behind the state of those that its reductions lead to, coarse to fine, and direct refinement. Where none is, the
+    nearest one found, whose `behind` says how it misses. A fixed point that turns out to need fewer units is returned as that
+    narrower network. Nothing is raised for a state without a fixed point. Cost: a few Newton steps on the narrow network, some
+    10 p^3 each.
 
     Example
     -------
@@ -87,6 +89,9 @@ def find_fixed_point(
     """
     scale = objective.scales.gradient if scale is None else scale
     measured = lambda found: _measured(objective, theta, found, around)
+    on_kink = _on_kink(objective, theta, scale) if route in ("auto", "direct") else None
+    if on_kink is not None:
+        return measured(on_kink)
     if route == "auto" and _norm(objective, theta) <= TOLERANCE * scale:
         return measured(_at_rest(objective, theta, scale))
     if route == "direct":
@@ -120,6 +125,16 @@ def _others(objective: Objective, theta: np.ndarray, scale: float, tolerance: fl
             yield _through_narrow(objective, theta, finer, scale)
     if objective.size <= DENSE:
         yield _direct(objective, theta, scale, FAR if first.refinement.converged else BASIN)
+
+
+def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
+    """The state itself where it rests on a kink, with no one-sided slope that falls; no Newton step is taken there."""
+    on = kinks_at(objective, theta, TOLERANCE * scale)
+    if on is None or not on.live or on.residual > TOLERANCE * scale:
+        return None
+    words = f"no one-sided slope falls by more than {on.residual:.1e} at the state itself"
+    refinement = replace(_standing(objective, theta, on.residual, scale), reason=words)
+    return Found(theta, reduce(objective, theta, tolerance=EXACT), None, refinement, "direct")
 
 
 def _norm(objective: Objective, theta: np.ndarray) -> float:

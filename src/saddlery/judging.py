@@ -6,15 +6,16 @@ Second order first, then (above the lower bound of the loss) one silent unit, th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
 
-from . import fixed_points
+from . import fixed_points, kinks
 from .curvature import hessian
 from .descent import Descent, find_descent
 from .fixed_points import TOLERANCE, Found
+from .kinks import Kinks, kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
@@ -35,16 +36,22 @@ def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradi
     The state is a fixed point only up to its gradient g. Where the Hessian is flat, an error d of the state leaves
     g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / |theta|) cannot be told from zero, |theta| at least
     the task's natural weights; nor can those that are rounding beside the task's natural curvature. The zero tolerance is
-    the larger of the two, or the rounding of the decomposition where that is larger. Cost: see `dense_spectrum`.
+    the larger of the two, or the rounding of the decomposition where that is larger. Where the state lies on kinks, silent
+    units of a kind with kinks included, the spectrum is that of the Hessian on the directions that cross none: beyond, there is
+    no Hessian. Cost: see `dense_spectrum`.
     """
+    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     scales = objective.scales
     size = max(scales.weights, float(np.linalg.norm(state)))
     rounding = ROUNDING * np.finfo(float).eps * scales.curvature
     blur = lambda largest: max(rounding, float(np.sqrt(gradient_norm * largest / size)))
     if objective.size <= fixed_points.DENSE:
-        return dense_spectrum(hessian(objective, state), blur=blur)
+        return kinks.lifted(dense_spectrum(kinks.restricted(hessian(objective, state), on), blur=blur), on)
     product = lambda d: np.asarray(objective.hessian_vector(state, d))
-    return lanczos_spectrum(product, objective.size, blur=blur, seed=seed)
+    if on is None:
+        return lanczos_spectrum(product, objective.size, blur=blur, seed=seed)
+    within = lambda d: on.smooth.T @ product(on.smooth @ d)
+    return kinks.lifted(lanczos_spectrum(within, on.dimension, blur=blur, seed=seed), on)
 
 
 def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Utility]:
@@ -70,8 +77,32 @@ def escape_from(
     objective: Objective, found: Found, spectrum: Spectrum, utilities: list[Utility], scale: float, seed: int
 ) -> Escape:
     """The kind of fixed point, by the clearest evidence there is."""
+    on = kinks_at(objective, found.state, TOLERANCE * scale)
+    if on is not None and not on.decided and excess(objective, found.state) > TOLERANCE * objective.scales.loss:
+        words = "no one-sided slope was found to fall, which is no proof here"
+        return Escape("undecided", f"on kinks whose first order is not decided: {words} ({on.words()})")
+    escape = _escape(objective, found, spectrum, utilities, scale, seed, on)
+    return escape if on is None else replace(escape, reason=escape.reason + _on_kinks(on, objective.size))
+
+
+def _on_kinks(on: Kinks, size: int) -> str:
+    """What the Hessian is one of, and what holds the state on kinks, in words."""
+    words = f"; index and zero modes are those of the {on.dimension} of {size} dimensions that cross no kink"
+    return words + (f"; it rests on a kink: {on.words()}" if on.live else "")
+
+
+def _escape(
+    objective: Objective,
+    found: Found,
+    spectrum: Spectrum,
+    utilities: list[Utility],
+    scale: float,
+    seed: int,
+    on: Kinks | None,
+) -> Escape:
     lowest = float(spectrum.eigenvalues[0])
-    if lowest < -spectrum.tolerance:
+    faster = [u for u in utilities if on is not None and u.rate is not None and u.rate > max(-lowest, 0.0)]
+    if lowest < -spectrum.tolerance and not faster:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
@@ -81,13 +112,21 @@ def escape_from(
     helpful = [u for u in utilities if u.value > _zero_utility(objective, u, scale)]
     if helpful:
         best = min(helpful, key=lambda u: (u.order, -u.value))
-        words = (
-            f"no negative Hessian eigenvalue, but a silent unit of utility {best.value:.6g} > 0 lowers the loss at"
-            f" order {best.order}"
-        )
+        few = f"{spectrum.index} negative Hessian eigenvalues, the lowest {lowest:.6g}, and faster than these"
+        slower = few if lowest < -spectrum.tolerance else "no negative Hessian eigenvalue, but"
+        words = f"{slower} a silent unit of utility {best.value:.6g} > 0 lowers the loss at order {best.order}"
         verdict = "strict saddle" if best.order == 2 else "degenerate saddle"
         return Escape(verdict, words, best.order, best.rate, silent_direction(objective, found.state, best), best)
-    joint, searched = _joint_descent(objective, found, spectrum, seed)
+    dense = objective.size <= fixed_points.DENSE
+    across = (
+        kinks.Across(None, True)
+        if on is None
+        else kinks.look_across(objective, found.state, on, dense=dense, seed=seed)
+    )
+    if across.fall is not None:
+        words = f"the loss falls across kinks at second order, at curvature {across.fall.curvature:.6g}"
+        return Escape("strict saddle", words, 2, across.fall.rate, across.fall.direction)
+    joint, searched = _joint_descent(objective, found, spectrum, seed, on)
     if joint is not None:
         words = (
             f"no negative Hessian eigenvalue and no single silent unit of the lowest order, but the loss falls along flat"
@@ -96,11 +135,18 @@ def escape_from(
         )
         direction = joint.direction if len(joint.direction) == objective.size else None
         return Escape("degenerate saddle", words, joint.order, None, direction)
+    if not across.proven:
+        words = (
+            "no descent of second order was found across kinks that cost nothing at first order, which proves nothing"
+        )
+        return Escape("undecided", f"{flat}; {words}; {searched}")
     silent = f"; silent units have utility {max(u.value for u in utilities):.1e}, zero to rounding" if utilities else ""
     return Escape("minimum", f"{flat}{silent}; {searched}")
 
 
-def _joint_descent(objective: Objective, found: Found, spectrum: Spectrum, seed: int) -> tuple[Descent | None, str]:
+def _joint_descent(
+    objective: Objective, found: Found, spectrum: Spectrum, seed: int, on: Kinks | None
+) -> tuple[Descent | None, str]:
     """Search the flat directions for a descent of higher order; and in words what was searched.
 
     Beyond dense Hessians the same question is put to the narrow network with two silent units more a layer, which embeds
@@ -111,11 +157,12 @@ def _joint_descent(objective: Objective, found: Found, spectrum: Spectrum, seed:
         if small is None:
             return None, "flat directions were not searched: the network has too many parameters"
         objective, state = small
+        on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
         spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
         assert spectrum.kernel is not None
     else:
         state = found.state
-    kernel, rounding = spectrum.kernel, 32 * np.finfo(float).eps
+    kernel, rounding = kinks.with_silent(on, spectrum.kernel), 32 * np.finfo(float).eps
     descent = find_descent(
         lambda t: float(objective.loss(t)),
         lambda t: np.asarray(objective.gradient(t)),
@@ -123,15 +170,17 @@ def _joint_descent(objective: Objective, found: Found, spectrum: Spectrum, seed:
         lambda d: kernel @ (kernel.T @ d),
         size=objective.scales.weights,
         noise=rounding * max(float(objective.loss(state)), objective.scales.loss),
-        stiff=_stiff(objective, state, kernel),
+        stiff=_stiff(objective, state, kernel, on),
         seed=seed,
     )
     return descent, f"a search of the {kernel.shape[1]} flat directions found no descent"
 
 
-def _stiff(objective: Objective, state: np.ndarray, kernel: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """g -> H^+ g on the complement of the kernel."""
-    matrix = hessian(objective, state)
+def _stiff(
+    objective: Objective, state: np.ndarray, kernel: np.ndarray, on: Kinks | None
+) -> Callable[[np.ndarray], np.ndarray]:
+    """g -> H^+ g on the complement of the kernel, within the directions that cross no kink."""
+    matrix = kinks.padded(hessian(objective, state), on)
     factors = scipy.linalg.lu_factor(matrix + np.abs(matrix).max(initial=1e-300) * kernel @ kernel.T)
 
     def solve(g: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ MARKS = {
     "minimum": ("minimum", "●"),
     "strict saddle": ("strict", "▲"),
     "degenerate saddle": ("degenerate", "◆"),
+    "undecided": ("none", "◇"),
     "no fixed point found": ("none", "○"),
 }
 NOT_CERTIFIED = ("none", "·")

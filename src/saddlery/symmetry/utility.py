@@ -179,11 +179,11 @@ def gain(function: MeanLoss, network: Network, layer: int, u: jax.Array, theta: 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, u, theta, samples):
-    symmetry = network.layers[layer].unit.symmetry
+    unit = network.layers[layer].unit
 
     def leading(u: jax.Array) -> jax.Array:
         """The degree-p form of G at u."""
-        return lowest_order(symmetry, lambda eps: gain(function, network, layer, eps * u, theta, samples))
+        return lowest_order(unit, lambda eps: gain(function, network, layer, eps * u, theta, samples))
 
     def total(u: jax.Array) -> jax.Array:
         return jnp.sum(jnp.sqrt(jnp.sum(leading(u).reshape(len(u), -1) ** 2, axis=1) + 1e-60))

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..checks import InputError, flag, known, require
 from .attention import attention, in_context
-from .base import Lift, Symmetry, Unit, check_symmetry, debug, leading_form
+from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution
 from .dense import ACTIVATIONS, dense, diagonal
 
@@ -17,6 +17,7 @@ __all__ = [
     "Symmetry",
     "Unit",
     "attention",
+    "check_smooth",
     "check_symmetry",
     "convolution",
     "debug",
@@ -28,6 +29,7 @@ __all__ = [
     "names",
     "options",
     "register",
+    "shipped",
 ]
 
 Maker = Callable[..., Unit]
@@ -67,12 +69,29 @@ def options(name: str) -> dict[str, Any]:
     return {key: parameter.default for key, parameter in _signature(_REGISTRY[name]).parameters.items()}
 
 
+_OURS = frozenset(_REGISTRY)
+
+
 def register(unit: Unit) -> Unit:
-    """Make a unit of one's own available by name (in this process); returns it."""
+    """Make a unit of one's own available by name (in this process); returns it.
+
+    Raises InputError for a name that is taken, or where phi is not what the unit declares (see `check_symmetry`).
+    """
     if unit.name in _REGISTRY:
         raise InputError(f"a unit named {unit.name!r} exists already; give yours another name")
+    check_symmetry(unit)
     _REGISTRY[unit.name] = lambda: unit
     return unit
+
+
+def shipped(unit: Unit) -> bool:
+    """Whether a unit is one of saddlery's own, whose declarations its tests verify."""
+    if unit.name not in _OURS:
+        return False
+    try:
+        return make(unit.name, **unit.options) is unit
+    except InputError:
+        return False
 
 
 def make(name: str, **chosen: Any) -> Unit:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import InputError, require
+from ..checks import InputError, Words, require
+from .smoothness import find_jump
 
 Shape = tuple[int, ...]
 
@@ -83,7 +84,7 @@ class Unit:
     extra: trailing entries of u that belong to no input channel (1 for a bias).
     linear_in_input: phi is linear in z as well, so second moments of z are all that training needs.
     lift: for a scalar unit polynomial in z, its feature map; None otherwise.
-    smooth: twice differentiable in u; False for ReLU-like units.
+    smooth: twice differentiable in u; False for ReLU-like units, whose kinks are then looked for at every state.
     channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading axis, so that the unit
         may follow a layer that passes its units on.
     parts: matrices that u stacks along its first axis (key and query); 1 where u is one.
@@ -165,7 +166,7 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """Verify every declaration of `unit` on random inputs and weights in float64.
 
     Raises InputError naming the declaration that fails, with the size of the violation relative to phi.
-    Cost: a few dozen evaluations of phi.
+    Cost: a few dozen evaluations of phi, and those of `check_smooth`.
     """
     if unit.example == ():
         return
@@ -173,6 +174,28 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
         rng = np.random.default_rng(seed)
         for _ in range(trials):
             _check_once(unit, rng)
+    check_smooth(unit)
+
+
+@functools.lru_cache(maxsize=256)
+def check_smooth(unit: Unit, shape: Shape | None = None) -> None:
+    """Verify that a unit is twice differentiable in u where it says so, and continuous in any case; once a unit.
+
+    shape: of the inputs z it is tried on, by default its `example`.
+    Jumps of phi, of its slope and of its curvature are looked for on random lines of u, of sizes from 1e-2 to 1e3: kinks at the
+    origin, away from it, and those of the curvature alone. Raises InputError with the kink that was found. A jump of the slope
+    below a millionth of the largest slope on its line, or of the curvature below a thousandth, may be missed. Cost: about half
+    a second.
+    """
+    shape = unit.example if shape is None else shape
+    with jax.enable_x64(True):
+        rng = np.random.default_rng(0)
+        jump = find_jump(unit.phi, rng.standard_normal(shape), unit.shape(shape), rng)
+    if jump is None:
+        return
+    words, name = Words(jump), f"unit {unit.name!r}"
+    require(jump.order > 0, name, "continuous in u", words, "gradient flow is not defined across a jump")
+    require(not unit.smooth, name, "twice differentiable in u", words, "declare smooth=False")
 
 
 def _check_once(unit: Unit, rng: np.random.Generator) -> None:
@@ -282,21 +305,27 @@ def _check_consistent(unit: Unit) -> None:
 def leading_form(unit: Unit, z: Array, u: Array) -> Array:
     """The lowest-order form of phi at the silent point, lim phi(z; eps u) / eps^p with p the declared degree.
 
-    phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u) at eps = 0. Cost: 2^p evaluations.
+    phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u) at eps = 0, from the side eps > 0 for units that
+    are not smooth. Cost: 2^p evaluations, twice as many from one side.
     """
     if unit.symmetry.degree is None:
         raise InputError(f"unit {unit.name!r} has no silent point, so it has no leading form")
-    return lowest_order(unit.symmetry, lambda eps: unit.phi(z, eps * u))
+    return lowest_order(unit, lambda eps: unit.phi(z, eps * u))
 
 
-def lowest_order(symmetry: Symmetry, form: Callable[[Array], Array]) -> Array:
-    """lim form(eps) / eps^p as eps -> 0, of anything linear in phi(z; eps u): form(1) for a homogeneous unit, else its p-th
-    Taylor coefficient, p the declared degree."""
-    if symmetry.homogeneous:
+ASIDE = 1e-5  # one-sided coefficients are extrapolated from here and half of it to zero, to about 1e-10
+
+
+def lowest_order(unit: Unit, form: Callable[[Array], Array]) -> Array:
+    """lim form(eps) / eps^p as eps -> 0 from above, of anything linear in phi(z; eps u): form(1) for a homogeneous unit, else its
+    p-th Taylor coefficient, p the declared degree; of a unit with kinks the one-sided coefficient."""
+    if unit.symmetry.homogeneous:
         return form(jnp.ones(()))
-    for order in range(1, (symmetry.degree or 0) + 1):
+    for order in range(1, (unit.symmetry.degree or 0) + 1):
         form = _derivative(form, order)
-    return form(jnp.zeros(()))
+    if unit.smooth:
+        return form(jnp.zeros(()))
+    return 2 * form(jnp.asarray(0.5 * ASIDE)) - form(jnp.asarray(ASIDE))  # never at the kink itself
 
 
 def _derivative(function: Callable[[Array], Array], divisor: int) -> Callable[[Array], Array]:

@@ -1,0 +1,770 @@
+"""Kinks: what is true of a loss where samples lie on the kinks of its units, decided by one-sided slopes alone.
+
+A sample n lies on a kink of unit i where phi(z_n; .) has another slope on either side of u_i. With K these (sample, unit,
+feature) triples, a_k the direction across the kink, J_k the jump of the slope of phi and g the gradient of the side -a,
+
+    L'(theta; d) = lim (L(theta + t d) - L(theta)) / t = g.d + sum_{k in K} gamma_k max(a_k.d, 0),   gamma_k = dL/dphi_k J_k
+
+for the own weights of the units of one layer. theta is *B-stationary* where L'(theta; d) >= 0 for every d, which is more than
+a zero among the subgradients: a kink that bends downwards (gamma_k < 0) leaves no stationary point where it is crossed. Since
+-|gamma| max(x, 0) = min(0, -|gamma| x), L' is the least, over the subsets S of the kinks that bend downwards, of convex
+functions, each with a nearest point of its subdifferential,
+
+    r_S = argmin |r|,   r = g + sum_S gamma_k a_k + sum_up lambda_k a_k,   0 <= lambda_k <= gamma_k        (least squares)
+
+so that the steepest descent is -r_S of the largest |r_S|, at slope -|r_S|, and theta is B-stationary exactly where all r_S
+are zero. No value that automatic differentiation gives *at* a kink is used: slopes are taken beside it, on both sides.
+
+*Second order.* On the subspace that crosses no kink, {d : a_k.d = 0 for all k}, the loss is smooth and has a Hessian. Where
+every live kink costs first order on both sides (`strict`), nothing else needs looking at; silent units are decided by their
+utility; what is left (kinks with a slope of zero) is searched by one-sided curvature and otherwise called open.
+
+Sources: Rockafellar and Wets (1998), "Variational Analysis", for one-sided derivatives; Shapiro (1990), "On concepts of
+directional differentiability", for their chain rule; Pang, Razaviyayn and Alvarado (2017) for B-stationarity of differences of
+convex functions, of which the subsets S are theirs.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse
+from jaxtyping import Array, Float
+from scipy.optimize import linprog, lsq_linear
+
+from .curvature import hessian
+from .networks import Network, Params, mix, unflatten
+from .objectives import MeanLoss, Objective, Samples
+from .precision import in_float64
+from .spectra import Spectrum
+from .units import Unit, check_smooth, shipped
+
+Vector = Float[np.ndarray, " P"]
+
+NEAR = 1e-9  # of |u|: a kink so near is one the state lies on (fixed points are known to 1e-12 of the gradient scale)
+CLOSER = 8.0  # slopes are compared at NEAR and at NEAR / CLOSER: a jump stays, a bend shrinks
+ROUNDED = 1e-10  # of the largest slope of a unit: jumps below are rounding
+SMOOTH = 1e-6  # of a slope: more than what curvature makes of it over NEAR
+PARALLEL = 1e-7  # two kinks whose unit normals differ by less are one
+SUBSETS = 10  # kinks of one unit that bend downwards: up to so many all their subsets are tried
+DRAWS, ROUNDS = 64, 20  # of more: directions whose subsets are tried, and how often each is improved
+MANY = 200  # kinks of one unit up to which it is found out on which sides leaving is free
+INTERIOR = 1e-8  # of gamma: how far multipliers stay from their bounds where leaving a kink costs first order
+EXACT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # of HiGHS, the least it takes
+PIECES = 64  # combinations of sides whose Hessians are looked at
+DISPLACED = 1e-7  # of the weights: how far inside a piece its Hessian is taken
+BLURRED = 1e-6  # of the largest eigenvalue: what that displacement can make of a zero one
+STARTS, CLIMBS = 24, 60  # searches for one-sided curvature
+SHARE = 1e-6  # of the natural curvature: a second-order fall across kinks counts beyond this
+
+
+class Kink(NamedTuple):
+    """One kink of a live unit, and the slopes of the loss along its unit normal, forth and back."""
+
+    layer: int
+    unit: int
+    sample: int
+    forth: float
+    back: float
+
+
+class Crossing(NamedTuple):
+    """A kink that can be left at no cost of first order. normal (P,): of unit length. side: 1 or -1, 2 for both."""
+
+    normal: np.ndarray
+    side: int
+
+
+@dataclass(frozen=True, eq=False)
+class Kinks:
+    """Where a state stands on kinks.
+
+    live: kinks of units that the loss feels at first order. slope: L'(theta; direction), the least over unit directions; zero
+    where there is no first-order descent. residual: |slope|, or what is left of the gradient. direction (P,): of steepest
+    descent, None at residual zero. decided: whether first order is, so that slope 0 proves B-stationarity.
+    smooth (P, m): orthonormal basis of the directions that cross no kink, sparse. free (P, m'): without those only that cost
+    first order on both sides. within (P, m''): of these, without those that cross kinks of silent units, which are `silent`
+    (P, k). crossings: kinks that can be
+    left at no cost of first order. unknown: how many units stand on kinks of which that is not known.
+    """
+
+    live: tuple[Kink, ...]
+    slope: float
+    residual: float
+    direction: np.ndarray | None
+    decided: bool
+    smooth: scipy.sparse.csr_matrix
+    free: scipy.sparse.csr_matrix
+    within: scipy.sparse.csr_matrix
+    silent: scipy.sparse.csr_matrix
+    crossings: tuple[Crossing, ...]
+    unknown: int
+
+    @property
+    def dimension(self) -> int:
+        """m, in how many directions the loss is smooth."""
+        return self.smooth.shape[1]
+
+    @property
+    def covered(self) -> bool:
+        """Whether the Hessian on `smooth` and the utility of silent units are all of second order: whether leaving any kink of
+        another unit costs first order."""
+        return not self.crossings and not self.unknown
+
+    def scaled(self, units: Vector) -> Kinks:
+        """The same directions for weights measured in units of their own (P,), theta / units: the bases orthonormal there."""
+        if np.all(units == units[:1]):
+            return self
+        names = ("smooth", "free", "within", "silent")
+        return replace(self, **{name: _orthonormal(getattr(self, name), units) for name in names})
+
+    def words(self) -> str:
+        """The live kinks with their one-sided slopes; empty where nothing feels them."""
+        if not self.live:
+            return ""
+        places = [
+            f"sample {kink.sample} on unit {kink.unit} (slopes {kink.forth:.3g} forth, {kink.back:.3g} back)"
+            for kink in self.live[:3]
+        ]
+        more = f" and {len(self.live) - 3} more" if len(self.live) > 3 else ""
+        return f"{', '.join(places)}{more}"
+
+
+@in_float64
+def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | None:
+    """The kinks that a state (P,) lies on, and the one-sided slopes there; None where it lies on none.
+
+    tolerance: slopes below it are zero, in the units of gradients. Kinks within 1e-9 of |u| count as touched. Cost: six
+    Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem for each subset of a unit's kinks
+    that bend downwards, at most 2^10.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.kinks import kinks_at
+    >>> from saddlery.networks import Layer, Network
+    >>> from saddlery.objectives import Data, objective
+    >>> from saddlery.units import make
+    >>> data = Data((2,), 1, np.eye(2), np.array([[1.0], [0.5]]))
+    >>> subject = objective(Network((Layer(make("relu"), 1),)), data)
+    >>> found = kinks_at(subject, np.array([1.0, 0.0, 1.0]), 1e-12)
+    >>> found.slope, found.direction
+    (-0.25, array([0., 1., 0.]))
+    """
+    touched = list(_touched(objective, np.asarray(state, float), tolerance))
+    if not touched:
+        return None
+    return _Assembly(objective, np.asarray(state, float), tolerance, touched).kinks()
+
+
+@in_float64
+def check_units(objective: Objective) -> None:
+    """Raise InputError where a unit of one's own has kinks and is declared smooth (see `check_smooth`); once a unit."""
+    function = objective.function
+    if all(shipped(layer.unit) for layer in function.network.layers):
+        return
+    params = function.network.zeros(function.shape, function.outputs)
+    reads = lambda z: _features(function.network, params, z)[0]
+    for layer, z in zip(function.network.layers, jax.eval_shape(reads, jnp.zeros(function.shape)), strict=True):
+        if not shipped(layer.unit):
+            check_smooth(layer.unit, z.shape)
+
+
+@in_float64
+def directional(objective: Objective, state: Vector, direction: Vector, step: float = 1e-7) -> float:
+    """L'(theta; d) = lim (L(theta + t d) - L(theta)) / t, from the gradient beside the state, where it is smooth.
+
+    For d that crosses every kink it leaves, such as random ones; accurate to `step` times the curvature along d.
+    """
+    near = [float(np.asarray(objective.gradient(state + t * direction)) @ direction) for t in (step, 0.5 * step)]
+    return 2 * near[1] - near[0]
+
+
+@in_float64
+def gradient_change(objective: Objective, state: Vector, displacement: Vector) -> Vector:
+    """lim (grad L(theta + t d) - grad L(theta)) / t, on the side of d: H d where there is a Hessian."""
+    if all(layer.unit.smooth for layer in objective.network.layers):
+        return np.asarray(objective.hessian_vector(state, displacement))
+    step = 1e-6
+    moved = np.asarray(objective.gradient(state + step * displacement))
+    return (moved - np.asarray(objective.gradient(state))) / step
+
+
+def restricted(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
+    """A Hessian (P, P) on the directions that cross no kink, (m, m); itself where there are no kinks."""
+    return matrix if kinks is None else kinks.smooth.T @ (kinks.smooth.T @ matrix).T
+
+
+def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
+    """A Hessian (P, P) on the directions that cross no kink, zero across those of silent units, and as stiff as its largest
+    entry across all others."""
+    if kinks is None:
+        return matrix
+    basis, size = kinks.smooth.toarray(), max(float(np.abs(matrix).max()), 1e-300)
+    covered = np.linalg.qr(np.hstack([basis, kinks.silent.toarray()]))[0]
+    others = np.eye(len(matrix)) - covered @ covered.T
+    return basis @ restricted(matrix, kinks) @ basis.T + size * others
+
+
+def spread(rows: np.ndarray, kinks: Kinks | None) -> np.ndarray:
+    """Directions (K, m) among those that cross no kink as directions (K, P) of all weights."""
+    return rows if kinks is None else (kinks.smooth @ rows.T).T
+
+
+def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
+    """The spectrum on the directions that cross no kink, its vectors as ones of all weights."""
+    if kinks is None:
+        return spectrum
+    kernel = None if spectrum.kernel is None else kinks.smooth @ spectrum.kernel
+    return replace(spectrum, lowest_vector=kinks.smooth @ spectrum.lowest_vector, kernel=kernel)
+
+
+def with_silent(kinks: Kinks | None, kernel: np.ndarray) -> np.ndarray:
+    """The kernel (P, k) of a Hessian on smooth directions, with what belongs to silent units across their kinks: where their
+    utility is zero the loss is flat to second order there as well."""
+    return kernel if kinks is None else np.hstack([kernel, kinks.silent.toarray()])
+
+
+# ------------------------------------------------------------------- all units together
+class _Assembly:
+    """One record for a state, from what its units touch."""
+
+    def __init__(self, objective: Objective, state: Vector, tolerance: float, touched: list[_Touched]) -> None:
+        self.objective, self.state, self.tolerance, self.touched = objective, state, tolerance, touched
+        self.single = len(objective.network.layers) == 1
+        self.places = [_places(objective, index) for index in range(len(objective.network.layers))]
+        self.found = [steepest(one.gradient, one.normals, one.gamma, tolerance) for one in touched]
+
+    def kinks(self) -> Kinks:
+        rest = self._rest()
+        residual = float(np.linalg.norm(rest))
+        direction = -rest / residual if residual > 0 else None
+        falls = direction is not None and residual > self.tolerance and self._really_falls(direction, residual)
+        everything = [one.normals for one in self.touched]
+        held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
+        within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
+        silent = [one for one in self.touched if self._silent(one)]
+        return Kinks(
+            live=tuple(self._live()),
+            slope=-residual if falls else 0.0,
+            residual=residual,
+            direction=direction,
+            decided=falls or self._decided(),
+            smooth=self._basis(everything),
+            free=self._basis(held),
+            within=self._basis(within),
+            silent=self._columns([(self._own(one), _seen(one.normals)) for one in silent]),
+            crossings=tuple(self._crossings()),
+            unknown=sum(not (self._known(*pair) or self._silent(pair[0])) for pair in self._pairs()),
+        )
+
+    def _pairs(self) -> Iterator[tuple[_Touched, Steepest]]:
+        return zip(self.touched, self.found, strict=True)
+
+    def _live(self) -> Iterator[Kink]:
+        """The kinks that the loss feels at first order."""
+        for one in self.touched:
+            for k in np.flatnonzero(np.abs(one.gamma) > self.tolerance):
+                normal = one.normals[k] * np.sign(one.normals[k][np.argmax(np.abs(one.normals[k]))])
+                forth, back = (_slope(one, side * normal) for side in (1.0, -1.0))
+                yield Kink(one.layer, one.unit, int(one.samples[k]), forth, back)
+
+    def _rest(self) -> Vector:
+        """Minus the steepest descent: the gradient, and on the kinks of units their nearest points."""
+        rest = np.array(self.objective.gradient(self.state), float)
+        for one, found in self._pairs():
+            rest[self._own(one)] = found.rest
+        return rest
+
+    def _really_falls(self, direction: Vector, residual: float) -> bool:
+        """Whether the loss falls along it as it should: proven for one layer, looked at in deeper networks."""
+        return self.single or directional(self.objective, self.state, direction) < -0.5 * residual
+
+    def _decided(self) -> bool:
+        """Whether the absence of first-order descent is proven, to the tolerance."""
+        live = [(one, found) for one, found in self._pairs() if np.abs(one.gamma).max(initial=0.0) > self.tolerance]
+        return not live or (self.single and all(found.proven and not one.meeting for one, found in live))
+
+    def _silent(self, one: _Touched) -> bool:
+        """Whether the utility of silent units decides."""
+        return one.silent and self.objective.network.layers[one.layer].unit.symmetry.degree is not None
+
+    def _known(self, one: _Touched, found: Steepest) -> bool:
+        """Whether the sides on which leaving the unit's kinks is free are known."""
+        return self.single and not one.meeting and found.sides is not None
+
+    def _crossings(self) -> Iterator[Crossing]:
+        for one, found in self._pairs():
+            if self._silent(one) or not self._known(one, found):
+                continue
+            assert found.sides is not None
+            for normal, side in zip(found.normals, found.sides, strict=True):
+                if side:
+                    across = np.zeros(self.objective.size)
+                    across[self._own(one)] = normal
+                    yield Crossing(across, int(side))
+
+    def _basis(self, normals: list[np.ndarray]) -> scipy.sparse.csr_matrix:
+        """The directions that these normals, a set for each unit, do not see: an orthonormal basis (P, m)."""
+        own = np.ones(self.objective.size, bool)
+        blocks = []
+        for one, rows in zip(self.touched, normals, strict=True):
+            if len(rows):
+                own[self._own(one)] = False
+                blocks.append((self._own(one), _unseen(rows)))
+        return self._columns([*((np.array([k]), np.ones((1, 1))) for k in np.flatnonzero(own)), *blocks])
+
+    def _own(self, one: _Touched) -> np.ndarray:
+        """Where the weights u of a unit lie in the flat vector."""
+        return self.places[one.layer][one.unit]
+
+    def _columns(self, blocks: list[tuple[np.ndarray, np.ndarray]]) -> scipy.sparse.csr_matrix:
+        """Columns (P, k) that hold each block (places, k) at its places."""
+        found = scipy.sparse.lil_matrix((self.objective.size, sum(block.shape[1] for _, block in blocks)))
+        count = 0
+        for places, block in blocks:
+            found[places, count : count + block.shape[1]] = block
+            count += block.shape[1]
+        return found.tocsr()
+
+
+def _places(objective: Objective, index: int) -> np.ndarray:
+    """Where u of every unit of a layer (H, U) lies in the flat vector."""
+    u = np.asarray(objective.params(np.arange(float(objective.size)))[index]["u"]).astype(int)
+    return u.reshape(len(u), -1)
+
+
+def _slope(one: _Touched, d: np.ndarray) -> float:
+    """L'(theta; d) along the own weights of a unit."""
+    return float(one.gradient @ d + one.gamma @ np.maximum(one.normals @ d, 0.0))
+
+
+def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.csr_matrix:
+    """An orthonormal basis of the same directions d as d / units."""
+    return scipy.sparse.csr_matrix(np.linalg.qr(basis.toarray() / units[:, None])[0])
+
+
+def _unseen(normals: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (U, m) of what is orthogonal to all rows."""
+    return _row_space(normals)[1]
+
+
+def _seen(normals: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (U, k) of the span of all rows."""
+    return _row_space(normals)[0]
+
+
+def _row_space(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, vectors = np.linalg.eigh(normals.T @ normals)
+    kept = values > 1e-14 * max(float(values.max(initial=0.0)), 1e-300)
+    return vectors[:, kept], vectors[:, ~kept]
+
+
+# ------------------------------------------------------------------- second order, across kinks
+class Fall(NamedTuple):
+    """A fall of second order. direction (P,): of unit length. curvature: 2 (L(theta + t d) - L) / t^2 as t -> 0. rate: of the
+    exponential growth along it, where it is an eigenvector of its own side."""
+
+    direction: np.ndarray
+    curvature: float
+    rate: float | None
+
+
+class Across(NamedTuple):
+    """Second order across kinks. fall: the lowest found, or None. proven: whether there is none where None was found."""
+
+    fall: Fall | None
+    proven: bool
+
+
+@in_float64
+def look_across(objective: Objective, state: Vector, kinks: Kinks, *, dense: bool, seed: int = 0) -> Across:
+    """Whether the loss falls at second order across kinks that can be left at no cost of first order.
+
+    Piece by piece: the Hessian of every combination of sides, on the directions that cost no first order, is one of a smooth
+    function; where none has a negative eigenvalue there is no descent. Where one has, the one-sided curvature is searched, since
+    its eigenvector may point out of the piece. dense: whether Hessians may be formed. Cost: one Hessian a piece, at most 64.
+    """
+    if kinks.covered:
+        return Across(None, proven=True)
+    if dense and not kinks.unknown and _pieces_rise(objective, state, kinks):
+        return Across(None, proven=True)
+    return Across(fall_across(objective, state, kinks, seed=seed), proven=False)
+
+
+def _pieces_rise(objective: Objective, state: Vector, kinks: Kinks) -> bool:
+    """Whether the Hessian of no piece has a negative eigenvalue."""
+    choices = [(1, -1) if crossing.side == 2 else (crossing.side,) for crossing in kinks.crossings]
+    if np.prod([float(len(sides)) for sides in choices]) > PIECES:
+        return False
+    normals = np.array([crossing.normal for crossing in kinks.crossings])
+    basis = kinks.within.toarray()
+    size = max(objective.scales.weights, float(np.linalg.norm(state)))
+    for sides in product(*choices):
+        inside = _inside(basis, np.array(sides)[:, None] * normals)
+        if inside is None:
+            continue  # no point lies strictly within this piece
+        moved = hessian(objective, state + DISPLACED * size * inside)
+        values = np.linalg.eigvalsh(basis.T @ moved @ basis)
+        if values[0] < -BLURRED * max(float(np.abs(values).max()), objective.scales.curvature):
+            return False
+    return True
+
+
+def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
+    """A unit direction of the span that all of these normals see from their own side; None if there is none."""
+    seen = normals @ basis
+    cost = np.r_[np.zeros(basis.shape[1]), -1.0]  # the largest distance to all of them within a box
+    found = linprog(
+        cost,
+        A_ub=np.hstack([-seen, np.ones((len(seen), 1))]),
+        b_ub=np.zeros(len(seen)),
+        bounds=[(-1, 1)] * basis.shape[1] + [(0, 1)],
+        options=EXACT,
+    )
+    return _unit(basis @ found.x[:-1]) if found.status == 0 and found.x[-1] > 1e-6 else None
+
+
+@in_float64
+def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int = 0) -> Fall | None:
+    """A descent of second order across kinks that cost nothing at first order, or None where none was found.
+
+    Power iteration d <- mu d - grad L(theta + t d) / t on the sphere, within the directions that are free at first order, from
+    24 random starts: a positive value proves descent, None proves nothing. Cost: 1,500 gradients.
+    """
+    step = 1e-6 * max(objective.scales.weights, float(np.linalg.norm(state)))
+    basis, natural = kinks.free, objective.scales.curvature
+    rng, best = np.random.default_rng(seed), (0.0, np.zeros(objective.size), np.inf)
+    still = np.asarray(objective.gradient(state))
+    for _ in range(STARTS):
+        d = _unit(basis @ rng.standard_normal(basis.shape[1]))
+        shift = natural
+        for _ in range(CLIMBS):
+            pulled = basis @ (basis.T @ (np.asarray(objective.gradient(state + step * d)) - still)) / step
+            curvature = float(d @ pulled)
+            if curvature < best[0]:
+                best = (curvature, d, float(np.linalg.norm(pulled - curvature * d)))
+            shift = max(shift, 2 * float(np.linalg.norm(pulled)))
+            d = _unit(shift * d - pulled)
+    curvature, d, skew = best
+    if curvature > -SHARE * natural or not _lowers(objective, state, d, curvature):
+        return None
+    return Fall(d, curvature, -curvature if skew <= 1e-3 * -curvature else None)
+
+
+def _lowers(objective: Objective, state: Vector, direction: Vector, curvature: float) -> bool:
+    """Whether the loss falls by at least half of what the curvature says, at some size where it is above rounding."""
+    size, base = max(objective.scales.weights, float(np.linalg.norm(state))), float(objective.loss(state))
+    for radius in size * 10.0 ** -np.arange(2.0, 6.0):
+        fall = base - float(objective.loss(state + radius * direction))
+        if fall > -0.25 * curvature * radius**2 and fall > 1e-14 * max(base, objective.scales.loss):
+            return True
+    return False
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    size = float(np.linalg.norm(vector))
+    return vector / size if size > 0 else vector
+
+
+# ------------------------------------------------------------------- what lies on a kink
+class _Touched(NamedTuple):
+    """The kinks that one unit's samples lie on. normals (K, U): of unit length. gamma (K,): jumps of the loss's slope.
+    samples (K,). gradient (U,): of the side -normals. bent: whether phi's curvature jumps although its slope does not.
+    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0."""
+
+    layer: int
+    unit: int
+    normals: np.ndarray
+    gamma: np.ndarray
+    samples: np.ndarray
+    gradient: np.ndarray
+    bent: bool
+    meeting: bool
+    silent: bool
+
+
+def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[_Touched]:
+    layers = objective.network.layers
+    if all(layer.unit.smooth for layer in layers):
+        return
+    inputs, pulls = _tangents(objective.function, jnp.asarray(state), objective.samples)
+    params = objective.params(state)
+    for index, layer in enumerate(layers):
+        if layer.unit.smooth:
+            continue
+        outgoing = np.asarray(objective.network.outgoing(params, index))
+        pull = np.asarray(pulls[index])
+        at_zero = None
+        for i, u in enumerate(np.asarray(params[index]["u"], float)):
+            zero = not u.any()
+            if zero and at_zero is None:
+                at_zero = _Sides.at(layer.unit, inputs[index], u)
+            sides = at_zero if zero and at_zero is not None else _Sides.at(layer.unit, inputs[index], u)
+            found = sides.touched(
+                index, i, pull[:, i].reshape(len(pull), -1), tolerance, zero and not outgoing[i].any()
+            )
+            if found is not None:
+                yield found
+
+
+class _Sides(NamedTuple):
+    """Slopes of phi on the two sides of a unit: minus (N, F, U), jump (N, F, U) across a random direction, bend (N, F, U) the
+    jump of the curvature along it, on (N, F) and curved (N, F) where there are such jumps, meeting (N, F)."""
+
+    minus: np.ndarray
+    jump: np.ndarray
+    direction: np.ndarray
+    on: np.ndarray
+    bend: np.ndarray
+    curved: np.ndarray
+    meeting: np.ndarray
+
+    @staticmethod
+    def at(unit: Unit, inputs: Array, u: np.ndarray) -> _Sides:
+        rng = np.random.default_rng(0)
+        size = float(np.linalg.norm(u)) or 1.0
+        first, second = (w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape)))
+        near = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR)]
+        nearer = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR / CLOSER)]
+        other = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), second, NEAR)]
+        jumps, bends = ([_lengths(a[k + 1] - a[k]) for a in (near, nearer)] for k in (0, 2))
+        steepest = max(float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0)))
+        on = _stays(jumps, steepest)
+        passed = (jumps[0] > SMOOTH * steepest) & ~on  # a kink farther away than the nearer point: not touched
+        minus, plus, before, after = (_at_zero(a, b, passed) for a, b in zip(near, nearer, strict=True))
+        jump, bend, again = plus - minus, after - before, other[1] - other[0]
+        curvature = max(float(np.abs(near[2]).max(initial=0.0)), float(np.abs(near[3]).max(initial=0.0)))
+        curved = _stays(bends, curvature) & ~on
+        gap = np.minimum(_lengths(jump - again), _lengths(jump + again))
+        return _Sides(minus, jump, first.ravel(), on, bend, curved, on & (gap > SMOOTH * jumps[0]))
+
+    def touched(self, layer: int, unit: int, pull: np.ndarray, tolerance: float, silent: bool) -> _Touched | None:
+        """The kinks of one unit, given dL/dphi (N, F); None where no sample lies on one."""
+        felt = np.abs(pull)[..., None] * np.abs(self.bend)
+        bent = self.curved & (felt.max(axis=-1, initial=0.0) > tolerance)
+        if not (self.on.any() or bent.any()):
+            return None
+        marks = np.argwhere(self.on | bent)
+        jumps = np.where(self.on[..., None], self.jump, 0.0)[tuple(marks.T)]
+        across = np.where(self.on[..., None], self.jump, self.bend)[tuple(marks.T)]
+        normals = across / np.linalg.norm(across, axis=1, keepdims=True)
+        normals *= np.where(normals @ self.direction < 0, -1.0, 1.0)[:, None]  # the side plus is that of the direction
+        gamma = pull[tuple(marks.T)] * np.sum(jumps * normals, axis=1)
+        gradient = np.einsum("nf,nfu->u", pull, self.minus)
+        return _Touched(
+            layer,
+            unit,
+            normals,
+            gamma,
+            marks[:, 0],
+            gradient,
+            bool(bent.any()),
+            bool(self.meeting.any()),
+            silent,
+        )
+
+
+def _at_zero(near: np.ndarray, nearer: np.ndarray, passed: np.ndarray) -> np.ndarray:
+    """The value on the kink itself, from this side: extrapolated, except where another kink lies between the two."""
+    return np.where(passed[..., None], nearer, (CLOSER * nearer - near) / (CLOSER - 1))
+
+
+def _stays(sizes: list[np.ndarray], largest: float) -> np.ndarray:
+    """Where a difference between two sides does not shrink as they come together."""
+    return (sizes[1] > 0.5 * sizes[0]) & (sizes[1] > ROUNDED * largest)
+
+
+def _lengths(rows: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(rows, axis=-1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _beside(unit: Unit, inputs: Array, u: Array, direction: Array, step: float) -> tuple[Array, ...]:
+    """dphi/du (N, F, U) at u - step w and u + step w, and their derivatives along w."""
+
+    def slope(weights: Array) -> Array:
+        rows = jax.vmap(jax.jacfwd(lambda z, w: unit.phi(z, w).ravel(), argnums=1), in_axes=(0, None))(inputs, weights)
+        return rows.reshape(*rows.shape[:2], -1)
+
+    minus, plus = u - step * direction, u + step * direction
+    pairs = [jax.jvp(slope, (weights,), (direction,)) for weights in (minus, plus)]
+    return pairs[0][0], pairs[1][0], pairs[0][1], pairs[1][1]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _tangents(function: MeanLoss, theta: Array, samples: Samples) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The inputs (N, ...) of every layer, and dL/dphi (N, H, ...) of every layer's features."""
+    inputs, targets, constant = samples
+    network, params = function.reading, unflatten(function.network, theta, function.shape, function.outputs)
+    nothing = jax.vmap(lambda z: _features(network, params, z)[1])(inputs)
+
+    def loss(shifts: tuple[Array, ...]) -> Array:
+        outputs = jax.vmap(lambda z, s: _shifted(network, params, z, s)[0])(inputs, shifts)
+        return jnp.mean(jax.vmap(function.loss.function)(targets, outputs)) + constant
+
+    pulls = jax.grad(loss)(tuple(jnp.zeros_like(f) for f in nothing))
+    return jax.vmap(lambda z: _features(network, params, z)[0])(inputs), pulls
+
+
+def _features(network: Network, params: Params, z: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The input and the features (H, ...) of every layer, for one sample."""
+    _, inputs, features = _shifted(network, params, z, (0.0,) * len(network.layers))
+    return inputs, features
+
+
+def _shifted(network: Network, params: Params, z: Array, shifts: tuple) -> tuple[Array, tuple, tuple]:
+    """f(z) with the features of every layer shifted, as `Network.apply` has it; the layers' inputs and features."""
+    inputs, features = [], []
+    for layer, p, shift in zip(network.layers, params, shifts, strict=True):
+        inputs.append(z)
+        phi = layer.unit.features(z, p["u"]) + shift
+        features.append(phi)
+        mixed = mix(phi, p["v"], layer.unit.mixed) if layer.mixes else phi
+        z = z + mixed if layer.residual else mixed
+    if network.readout:
+        z = z @ params[-1]["readout"]
+    return z[-1] if network.reads == "last" else z, tuple(inputs), tuple(features)
+
+
+# ------------------------------------------------------------------- first order, one unit
+class Steepest(NamedTuple):
+    """rest (U,): minus the steepest descent, its length the slope. proven: whether all subsets were tried. normals (K, U) and
+    sides (K,): of the kinks, those along one hyperplane as one, on which side leaving is free at first order (1 or -1, 2 for
+    both, 0 for neither); None where that is not known."""
+
+    rest: np.ndarray
+    proven: bool
+    normals: np.ndarray
+    sides: np.ndarray | None
+
+    @property
+    def strict(self) -> bool:
+        """Whether leaving any kink costs first order."""
+        return self.sides is not None and not self.sides.any()
+
+    @property
+    def held(self) -> np.ndarray:
+        """The normals of the kinks that cost first order on both sides."""
+        return self.normals[:0] if self.sides is None else self.normals[self.sides == 0]
+
+
+def steepest(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray, tolerance: float) -> Steepest:
+    """The steepest descent of d -> g.d + sum_k gamma_k max(a_k.d, 0), of either sign of gamma_k.
+
+    gradient (U,), normals (K, U) of length one, gamma (K,). Its slope is -|rest|; it is zero, within the tolerance, where there
+    is no descent, which is `proven` where all subsets of the kinks that bend downwards were tried (at most 2^10).
+    """
+    gradient, normals, gamma = _merged(gradient, normals, gamma)
+    gamma = np.where(np.abs(gamma) > tolerance, gamma, 0.0)
+    up, down = normals[gamma > 0], normals[gamma < 0]
+    heights, depths = gamma[gamma > 0], gamma[gamma < 0]
+    worst = _nearest_point(gradient, up, heights)
+    for chosen in _subsets(down):
+        rest = _descended(gradient, up, heights, down, depths, chosen)
+        if np.linalg.norm(rest) > np.linalg.norm(worst):
+            worst = rest
+    if np.linalg.norm(worst) > tolerance:
+        return Steepest(worst, True, normals, None)
+    known = not len(down) and len(up) <= MANY
+    return Steepest(worst, len(down) <= SUBSETS, normals, _free_sides(gradient, normals, gamma) if known else None)
+
+
+def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """On which sides of each kink the function is zero for some d, where it is convex and nowhere negative.
+
+    By strict complementarity (Goldman and Tucker 1956): multipliers in the relative interior of all that balance g stand at 0
+    where the side minus is free, at gamma_k where the side plus is, and between them where neither is.
+    """
+    up = gamma > 0
+    sides = np.full(len(gamma), 2)
+    shares = _inner_shares(gradient, normals[up], gamma[up])
+    sides[up] = np.where(shares < INTERIOR, -1, np.where(shares > 1 - INTERIOR, 1, 0))
+    held = normals[sides == 0]
+    if len(held):  # what the kinks that cost first order pin, no other kink can leave
+        outside = normals @ _unseen(held)
+        sides[_lengths(outside) < PARALLEL] = 0
+    return sides
+
+
+def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda = 0}: the mean of its extreme points
+    along every coordinate."""
+    count, size = len(heights), float(np.max(heights, initial=1e-300))
+    if not count:
+        return np.zeros(0)
+    balance = normals.T * (heights / size)
+    slack = 1e-10  # of the largest jump: the balance holds to rounding only
+    rows, limits = np.vstack([balance, -balance]), np.concatenate([-gradient, gradient]) / size + slack
+    found = []
+    for cost in (*np.eye(count), *-np.eye(count)):
+        solved = linprog(cost, A_ub=rows, b_ub=limits, bounds=(0, 1), options=EXACT)
+        if solved.status != 0:
+            return np.zeros(count)  # nothing is known to be held
+        found.append(solved.x)
+    return np.mean(found, axis=0)
+
+
+def _subsets(down: np.ndarray) -> Iterator[np.ndarray]:
+    """All subsets of the kinks that bend downwards, as zeros and ones; of more than ten, those that random directions take."""
+    count, width = down.shape
+    if count <= SUBSETS:
+        yield from (np.array(chosen, float) for chosen in product((0, 1), repeat=count))
+        return
+    draws = np.random.default_rng(0).standard_normal((DRAWS, width))
+    sides = np.vstack([draws, down, -down]) @ down.T > 0
+    yield from np.unique(sides, axis=0).astype(float)
+
+
+def _descended(
+    gradient: np.ndarray,
+    up: np.ndarray,
+    heights: np.ndarray,
+    down: np.ndarray,
+    depths: np.ndarray,
+    chosen: np.ndarray,
+) -> np.ndarray:
+    """The nearest point of a subset, and then again of the subset that its own direction takes, which is never nearer."""
+    rest = _nearest_point(gradient + (depths * chosen) @ down, up, heights)
+    for _ in range(ROUNDS):
+        taken = (down @ -rest > 0).astype(float)
+        again = _nearest_point(gradient + (depths * taken) @ down, up, heights)
+        if not np.linalg.norm(again) > np.linalg.norm(rest) * (1 + 1e-12):
+            break
+        rest = again
+    return rest
+
+
+def _merged(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Kinks along one hyperplane as one: max(-x, 0) = max(x, 0) - x."""
+    kept: list[np.ndarray] = []
+    sizes: list[float] = []
+    gradient = gradient.copy()
+    for normal, size in zip(normals, gamma, strict=True):
+        cosines = np.array(kept) @ normal if kept else np.zeros(0)
+        same = np.flatnonzero(np.abs(cosines) > 1 - PARALLEL**2)
+        if not len(same):
+            kept.append(normal)
+            sizes.append(float(size))
+            continue
+        k = int(same[0])
+        sizes[k] += float(size)
+        if cosines[k] < 0:
+            gradient += size * normal
+    return gradient, np.array(kept).reshape(-1, len(gradient)), np.array(sizes)
+
+
+def _nearest_point(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray) -> np.ndarray:
+    """The shortest g + sum_k lambda_k a_k with 0 <= lambda_k <= gamma_k."""
+    if not len(normals):
+        return gradient
+    most = 20 * len(normals) + 100
+    found = lsq_linear(normals.T * heights, -gradient, bounds=(0.0, 1.0), method="bvls", tol=1e-15, max_iter=most)
+    return gradient + normals.T @ (heights * found.x)

@@ -1,0 +1,432 @@
+"""Kinks: one-sided slopes, B-stationarity and what is certified there, against plain loops, brute force and closed forms."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from saddlery import kinks
+from saddlery.certificates import certify_state
+from saddlery.checks import InputError
+from saddlery.judging import spectrum_at
+from saddlery.kinks import directional, kinks_at, steepest
+from saddlery.networks import Layer, Network, flatten
+from saddlery.objectives import Data, objective
+from saddlery.symmetry import utility_maxima
+from saddlery.units import Symmetry, Unit, check_smooth, make, register, shipped
+from saddlery.units.base import lowest_order
+from saddlery.units.smoothness import find_jump
+
+HOMOGENEOUS = Symmetry(silent=True, homogeneous="positive", degree=1)
+ABS = Unit("absolute", lambda z, u: jnp.abs(z @ u), lambda shape: shape, HOMOGENEOUS, smooth=False)
+SATURATED = Unit("saturated", lambda z, u: jnp.clip(z @ u, 0, 1), lambda s: s, Symmetry(silent=True), smooth=False)
+UNITS = {"relu": make("relu"), "leaky_relu": make("leaky_relu"), "absolute": ABS, "saturated": SATURATED}
+SIGMA = {
+    "relu": lambda a: np.maximum(a, 0.0),
+    "leaky_relu": lambda a: np.where(a > 0, a, 0.1 * a),
+    "absolute": np.abs,
+    "saturated": lambda a: np.clip(a, 0.0, 1.0),
+}
+
+
+def problem(unit, x, y, width):
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    return objective(Network((Layer(unit, width),)), Data(x.shape[1:], y.shape[1], x, y))
+
+
+def losses(name, x, y, u, v, directions, step):
+    """(d) The loss at theta + step d for every direction, one NumPy expression."""
+    h, d = u.shape
+    moved = np.concatenate([u.ravel(), v.ravel()]) + step * directions
+    w, out = moved[:, : h * d].reshape(-1, h, d), moved[:, h * d :].reshape(-1, h, v.shape[1])
+    f = np.einsum("thn,tho->tno", SIGMA[name](np.einsum("thd,nd->thn", w, x)), out)
+    return 0.5 * np.sum((f - y) ** 2, axis=(1, 2)) / len(x)
+
+
+def state_of(u, v):
+    return flatten(({"u": np.asarray(u, float), "v": np.asarray(v, float)},))
+
+
+def directions(rng, count, size):
+    """Random ones, dense and sparse, of unit length."""
+    found = rng.standard_normal((count, size)) * np.where(
+        np.arange(count)[:, None] % 2, 1.0, rng.random((count, size)) < 0.4
+    )
+    found = found[np.linalg.norm(found, axis=1) > 0]
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def integers(rng, samples=5, inputs=3, width=2, outputs=1):
+    """Integer inputs, weights and targets, so that many samples lie exactly on kinks."""
+    x, y = rng.integers(-2, 3, (samples, inputs)).astype(float), rng.integers(-2, 3, (samples, outputs)).astype(float)
+    return x, y, rng.integers(-1, 2, (width, inputs)).astype(float), rng.integers(-1, 2, (width, outputs)).astype(float)
+
+
+# ---------------------------------------------------------- slopes
+@pytest.mark.parametrize("name", UNITS)
+def test_the_steepest_slope_against_one_sided_differences(name):
+    """(d) 3,000 directions a state: none falls more steeply than what is said, and that one falls as steeply."""
+    compare(name, seeds=range(12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", UNITS)
+def test_the_steepest_slope_of_many_networks(name):
+    compare(name, seeds=range(12, 400))
+
+
+def compare(name, seeds):
+    found = 0
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        x, y, u, v = integers(rng)
+        state = state_of(u, v)
+        on = kinks_at(problem(UNITS[name], x, y, 2), state, 1e-12)
+        if on is None:
+            continue
+        base = losses(name, x, y, u, v, np.zeros((1, state.size)), 0.0)[0]
+        slopes = lambda d, a=(x, y, u, v), b=base: (losses(name, *a, d, 1e-7) - b) / 1e-7
+        assert slopes(directions(rng, 3000, state.size)).min() >= -on.residual - 1e-5
+        if on.slope < 0:
+            assert slopes(on.direction[None])[0] == pytest.approx(on.slope, abs=1e-5)
+            found += 1
+        rest = 0 * state if on.direction is None else on.residual * on.direction
+        for own in np.arange(u.size).reshape(
+            u.shape
+        ):  # nothing is steeper within one unit's u, where directions are dense
+            d = np.zeros((3000, state.size))
+            d[:, own] = directions(rng, 6000, 3)[:3000]
+            assert slopes(d).min() >= -np.linalg.norm(rest[own]) - 1e-5
+    assert found > len(seeds) / 3
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
+def test_the_directional_derivative_in_closed_form(name):
+    """(a) g.d + sum c [slope_+ max(z.du, 0) + slope_- min(z.du, 0)] over samples on kinks, in a loop over samples and units."""
+    above, below = {"relu": (1.0, 0.0), "leaky_relu": (1.0, 0.1), "absolute": (1.0, -1.0)}[name]
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        x, y, u, v = integers(rng)
+        subject, state = problem(UNITS[name], x, y, 2), state_of(u, v)
+        residual = (SIGMA[name](x @ u.T) @ v - y) / len(x)
+        d = rng.standard_normal(state.size)
+        du, dv = d[: u.size].reshape(u.shape), d[u.size :].reshape(v.shape)
+        expected = 0.0
+        for n in range(len(x)):
+            for i in range(len(u)):
+                a, da = float(x[n] @ u[i]), float(x[n] @ du[i])
+                side = a if a != 0 else da
+                expected += residual[n] @ v[i] * (above if side > 0 else below) * da + residual[n] @ dv[i] * SIGMA[
+                    name
+                ](a)
+        assert directional(subject, state, d) == pytest.approx(expected, abs=1e-6)
+
+
+def planted(rng, name, samples=6, inputs=2, on=2):
+    """A state on the kinks of one unit, where no slope falls: multipliers are drawn, and targets solved for them.
+
+    (b) The balance g + sum lambda_k a_k = 0 and dL/dv = 0 are linear in the errors e_n; e is drawn in their null space until the
+    kinks bend upwards, e_n v J > 0.
+    """
+    above, below = {"relu": (1.0, 0.0), "leaky_relu": (1.0, 0.1), "absolute": (1.0, -1.0)}[name]
+    while True:
+        u, v = np.r_[1.0, 0.0][None, :inputs], np.ones((1, 1))
+        x = rng.integers(-3, 4, (samples, inputs)).astype(float)
+        x[:on, 0], x[on:, 0] = 0.0, np.where(x[on:, 0] == 0, 1.0, x[on:, 0])
+        if np.any(x[:on, 1] == 0):
+            continue
+        share = rng.uniform(0.2, 0.8, on)
+        a = x @ u[0]
+        slope = np.where(a > 0, above, below)
+        slope[:on] = below + share * (above - below)
+        conditions = np.vstack([(slope[:, None] * x).T, SIGMA[name](a)])
+        null = np.linalg.svd(conditions)[2][np.linalg.matrix_rank(conditions) :]
+        e = null.T @ rng.standard_normal(len(null))
+        if np.all(e[:on] > 0.05):
+            return x, (SIGMA[name](a) - e)[:, None], u, v
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
+def test_a_stationary_state_is_not_refuted_by_search(name):
+    """(d) Planted points: the verdict says that they rest on a kink; no random direction falls at first order."""
+    for seed in range(3):
+        refute(name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
+def test_many_stationary_states_are_not_refuted(name):
+    for seed in range(3, 60):
+        refute(name, seed)
+
+
+def refute(name, seed):
+    rng = np.random.default_rng(seed)
+    x, y, u, v = planted(rng, name)
+    subject, state = problem(UNITS[name], x, y, 1), state_of(u, v)
+    on = kinks_at(subject, state, 1e-12 * subject.scales.gradient)
+    assert on.slope == 0.0 and on.residual < 1e-12 * subject.scales.gradient and on.decided and on.covered
+    assert {kink.sample for kink in on.live} == {0, 1}
+    d = directions(rng, 4000, state.size)
+    base = losses(name, x, y, u, v, 0 * d[:1], 0.0)[0]
+    assert (losses(name, x, y, u, v, d, 1e-6) - base).min() > -1e-10
+    for kink in on.live:  # the slopes that are said, by one-sided differences along +-u_2
+        for side, slope in ((1.0, kink.forth), (-1.0, kink.back)):
+            moved = losses(name, x, y, u, v, np.array([[0.0, side, 0.0]]), 1e-7)[0]
+            assert (moved - base) / 1e-7 == pytest.approx(slope, abs=1e-5) and slope > 0
+    c = certify_state(subject, state)
+    assert "rests on a kink: sample 0 on unit 0" in c.reason and c.smooth_dimension == 2
+    assert c.gradient_norm <= c.tolerance
+    falls = base - losses(name, x, y, u, v, d, 1e-3).min()
+    if c.verdict == "minimum":
+        assert falls < 1e-12
+    else:
+        assert c.verdict == "strict saddle"
+        fall = base - losses(name, x, y, u, v, c.escape_direction[None], 1e-3)[0]
+        assert fall == pytest.approx(0.5 * c.escape_rate * 1e-6, rel=0.05)
+
+
+def test_a_kink_that_bends_downwards_is_no_fixed_point():
+    """(a) Inputs I_2, targets (1, .5), one ReLU at u = (1, 0), v = 1: slope -1/4 along u_2, -.0225 at .1; the gradient there is
+    zero on the side that is inactive."""
+    subject = problem(make("relu"), np.eye(2), [[1.0], [0.5]], 1)
+    state = np.array([1.0, 0.0, 1.0])
+    c = certify_state(subject, state)
+    assert (c.verdict, c.escape_order, c.certified) == ("no fixed point found", 1, False)
+    assert (
+        "first-order descent on a kink: the loss falls at slope -0.25" in c.reason and "sample 1 on unit 0" in c.reason
+    )
+    np.testing.assert_allclose(c.escape_direction, [0, 1, 0], atol=1e-15)
+    assert float(subject.loss(state + 0.1 * c.escape_direction) - subject.loss(state)) == pytest.approx(-0.0225)
+    near = certify_state(subject, np.array([1.0, -1e-12, 1.0]))  # within rounding of the kink is on it
+    assert near.verdict == "no fixed point found" and near.escape_order == 1
+
+
+def test_an_edge_that_may_be_left_on_one_side():
+    """(a) Target -.5 instead: forward costs 1/4, backward nothing; that piece has no negative curvature: a minimum."""
+    subject = problem(make("relu"), np.eye(2), [[1.0], [-0.5]], 1)
+    c = certify_state(subject, np.array([1.0, 0.0, 1.0]))
+    assert c.verdict == "minimum" and "slopes 0.25 forth, 0 back" in c.reason
+
+
+def test_the_origin_of_leaky_units_has_no_hessian():
+    """(a) The gain G of a silent unit is piecewise linear: 100,000 angles in NumPy give the rate 2 max U = max |G|. The loss
+    falls along the direction at that rate; the Hessian of JAX's slope at the kink would say .99, in four directions."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((200, 2))
+    y = (x[:, 1] - 0.5 * np.abs(x[:, 0]))[:, None]
+    subject = problem(make("leaky_relu"), x, y, 4)
+    c = certify_state(subject, np.zeros(subject.size))
+    angles = np.linspace(0, 2 * np.pi, 100_001)
+    gains = SIGMA["leaky_relu"](np.stack([np.cos(angles), np.sin(angles)], axis=1) @ x.T) @ y[:, 0] / len(x)
+    assert (c.verdict, c.index, c.zero_modes, c.smooth_dimension) == ("strict saddle", 0, 4, 4)
+    assert c.escape_rate == pytest.approx(np.abs(gains).max(), rel=1e-6)
+    fall = float(subject.loss(c.state)) - float(subject.loss(c.state + 1e-3 * c.escape_direction))
+    assert fall == pytest.approx(0.5 * c.escape_rate * 1e-6, rel=1e-3)
+    assert "the 4 of 12 dimensions that cross no kink" in c.reason
+
+
+def test_lanczos_is_taken_within_the_smooth_directions(monkeypatch):
+    subject = problem(make("leaky_relu"), np.eye(3)[:, :2] + 1.0, np.ones((3, 1)), 40)
+    monkeypatch.setattr("saddlery.fixed_points.DENSE", 10)
+    found = spectrum_at(subject, np.zeros(subject.size))
+    assert found.size == 40 and found.index == 0 and found.lowest_vector.shape == (subject.size,)
+
+
+def test_units_of_their_own():
+    """(c) The same subspace for weights in other units: d crosses no kink however it is measured."""
+    x, y, u, v = integers(np.random.default_rng(3))
+    on = kinks_at(problem(make("relu"), x, y, 2), state_of(u, v), 1e-12)
+    units = np.exp(np.random.default_rng(0).standard_normal(u.size + v.size))
+    mine = on.scaled(units).smooth.toarray()
+    np.testing.assert_allclose(mine.T @ mine, np.eye(on.dimension), atol=1e-12)
+    moved = units[:, None] * mine
+    np.testing.assert_allclose(on.smooth @ (on.smooth.T @ moved), moved, atol=1e-12)
+    assert on.scaled(2 * np.ones(len(units))) is on and 0 < on.dimension < len(units)
+
+
+def test_dead_units_on_kinks():
+    """(d) v = 0 and u on a kink: the loss falls at second order, -t s |G'|, which no smooth direction shows."""
+    subject = problem(make("relu"), np.eye(2), [[0.0], [0.5]], 1)
+    c = certify_state(subject, np.array([1.0, 0.0, 0.0]), route="direct")
+    assert c.verdict == "strict saddle" and "across kinks" in c.reason
+    assert float(subject.loss(c.state + 1e-3 * c.escape_direction)) < float(subject.loss(c.state)) - 1e-8
+
+
+def test_what_is_not_known_is_undecided(monkeypatch):
+    """A dead unit whose kinked sample has no error: nothing falls at second order, and nothing proves that none does."""
+    subject = problem(make("relu"), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]], [[0.0], [0.0], [0.5]], 1)
+    monkeypatch.setattr(kinks, "_pieces_rise", lambda *a: False)
+    c = certify_state(subject, np.array([1.0, 0.0, 0.0]), route="direct")
+    assert c.verdict == "undecided" and c.certified and "which proves nothing" in c.reason
+    monkeypatch.undo()
+    assert certify_state(subject, np.array([1.0, 0.0, 0.0]), route="direct").verdict == "minimum"
+
+
+def test_kinks_away_from_the_origin():
+    """(a) A saturated ReLU with u.z = 1 on one sample, error e: slopes e on the side below 1 only."""
+    subject = problem(SATURATED, [[1.0, 0.0], [0.0, 1.0]], [[2.0], [0.25]], 1)
+    on = kinks_at(subject, np.array([1.0, 0.25, 1.0]), 1e-12)
+    (kink,) = on.live
+    assert (kink.sample, kink.forth) == (0, pytest.approx(0.0, abs=1e-12))
+    assert kink.back == pytest.approx(0.5)  # e v / N = -1/2, downwards
+
+
+def test_kinks_of_curved_units():
+    """(a) relu(a) + sin(a)^2 at a = 0: slopes 1 and 0, whatever its curvature, so that it costs 1/4 forth and nothing back."""
+    curved = Unit("curved", lambda z, u: jax.nn.relu(z @ u) + jnp.sin(z @ u) ** 2, lambda shape: shape, smooth=False)
+    subject = problem(curved, np.eye(2), [[1.0 + np.sin(1.0) ** 2], [-0.5]], 1)
+    on = kinks_at(subject, np.array([1.0, 0.0, 1.0]), 1e-12)
+    (kink,) = on.live
+    assert kink.forth == pytest.approx(0.25, abs=1e-14) and kink.back == pytest.approx(0.0, abs=1e-14)
+    assert on.residual < 1e-14 and on.slope == 0.0
+
+
+def test_deep_networks_are_not_called_stationary():
+    """Live kinks below another layer: a descent is said where the loss falls, stationarity is not."""
+    network = Network((Layer(make("relu"), 1, mixes=False), Layer(make("tanh"), 1)))
+    x = np.eye(2)
+    for target, falls in ((0.5, True), (-0.5, False)):
+        data = Data((2,), 1, x, np.array([[float(np.tanh(1.0))], [target]]))
+        subject, state = objective(network, data), np.array([1.0, 0.0, 1.0, 1.0])
+        on = kinks_at(subject, state, 1e-12)
+        assert (on.slope < 0, on.decided) == (falls, falls)
+        c = certify_state(subject, state)
+        assert (c.verdict, c.escape_order) == (("no fixed point found", 1) if falls else ("undecided", None))
+
+
+def test_many_kinks_that_bend_downwards():
+    """(d) 14 of them, more than all subsets are tried of: the descent is found, and where none is found none is proven."""
+    rng = np.random.default_rng(0)
+    normals = rng.standard_normal((14, 3))
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    found = steepest(np.zeros(3), normals, -np.ones(14), 1e-12)
+    d = directions(rng, 20_000, 3)
+    brute = (-np.maximum(normals @ d.T, 0)).sum(axis=0).min()
+    assert -np.linalg.norm(found.rest) <= brute + 1e-9 and np.linalg.norm(found.rest) == pytest.approx(-brute, rel=1e-2)
+    held = np.vstack([normals, np.eye(3), -np.eye(3)])
+    high = steepest(np.zeros(3), held, np.r_[-0.01 * np.ones(14), 5 * np.ones(6)], 1e-12)
+    assert np.linalg.norm(high.rest) < 1e-12 and not high.proven and high.sides is None
+
+
+# ---------------------------------------------------------- units that forget to say that they have kinks
+KINKED = {
+    "relu": lambda z, u: jax.nn.relu(z @ u),
+    "abs": lambda z, u: jnp.abs(z @ u),
+    "curvature only": lambda z, u: (z @ u) * jnp.abs(z @ u),
+    "huber": lambda z, u: jnp.where(jnp.abs(z @ u) < 1, 0.5 * (z @ u) ** 2, jnp.abs(z @ u) - 0.5),
+    "saturated": lambda z, u: jnp.clip(z @ u, 0, 1),
+    "far": lambda z, u: jnp.maximum(z @ u - 100, 0),
+    "at u = 0 only": lambda z, u: jnp.linalg.norm(u) * z.sum(),
+    "small": lambda z, u: jnp.tanh(z @ u) + 1e-3 * jax.nn.relu(z @ u),
+}
+STEEP = {
+    "tanh": lambda z, u: jnp.tanh(100 * (z @ u)),
+    "sine": lambda z, u: jnp.sin(50 * (z @ u)),
+    "sigmoid": lambda z, u: jax.nn.sigmoid(1000 * (z @ u)),
+    "three times": lambda z, u: jax.nn.relu(z @ u) ** 3,
+    "softplus": lambda z, u: jax.nn.softplus(100 * (z @ u)),
+}
+
+
+@pytest.mark.parametrize("kind", KINKED)
+def test_kinks_of_units_are_found(kind):
+    unit = Unit("mine", KINKED[kind], lambda shape: shape)
+    with pytest.raises(
+        InputError, match=r"unit 'mine' must be twice differentiable in u, got a jump of .*declare smooth=False"
+    ):
+        check_smooth(unit)
+    check_smooth(dataclasses.replace(unit, smooth=False))
+
+
+def test_a_jump_of_phi_itself_is_refused():
+    unit = Unit("mine", lambda z, u: jnp.where(z @ u > 0, 1.0, 0.0), lambda shape: shape, smooth=False)
+    with pytest.raises(InputError, match="continuous in u"):
+        check_smooth(unit)
+
+
+@pytest.mark.parametrize("kind", STEEP)
+def test_steep_units_are_smooth(kind):
+    """No false alarm where phi saturates to rounding, at weights up to thousands."""
+    check_smooth(Unit("mine", STEEP[kind], lambda shape: shape))
+
+
+@pytest.mark.slow
+def test_kinks_by_many_draws():
+    with jax.enable_x64(True):
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            for forms, expected in ((KINKED, True), (STEEP, False)):
+                for phi in forms.values():
+                    assert (find_jump(phi, rng.standard_normal(3), (3,), rng) is not None) == expected
+
+
+def test_a_forgotten_declaration_cannot_certify(monkeypatch):
+    """A unit of one's own is checked where it is registered, and where it is certified without a name."""
+    forgot = dataclasses.replace(ABS, smooth=True)
+    with pytest.raises(InputError, match="declare smooth=False"):
+        register(forgot)
+    subject = problem(forgot, np.eye(2), np.ones((2, 1)), 2)
+    with pytest.raises(InputError, match="declare smooth=False"):
+        certify_state(subject, np.zeros(6))
+    with pytest.raises(InputError, match="declare smooth=False"):  # the name alone does not vouch for it
+        certify_state(
+            problem(dataclasses.replace(make("relu"), smooth=True), np.eye(2), np.ones((2, 1)), 2), np.zeros(6)
+        )
+    assert shipped(make("conv_relu", kernel=(2,))) and not shipped(ABS)
+
+
+def test_one_sided_leading_forms():
+    """(a) relu(a) + tanh(a)^2 is of degree one with slopes 1 and 0: the coefficient of its own side, not JAX's at the kink."""
+    unit = Unit(
+        "mine",
+        lambda z, u: jax.nn.relu(z @ u) + jnp.tanh(z @ u) ** 2,
+        lambda s: s,
+        Symmetry(silent=True, degree=1),
+        smooth=False,
+    )
+    with jax.enable_x64(True):
+        z = jnp.array([1.0, 0.0])
+        for side, expected in ((2.0, 2.0), (-2.0, 0.0)):
+            form = lowest_order(unit, lambda eps, w=side * z: unit.phi(z, eps * w))
+            assert float(form) == pytest.approx(expected, abs=1e-8)
+    subject = problem(unit, [[1.0, 0.0], [0.0, 1.0]], [[1.0], [-0.6]], 2)
+    found = utility_maxima(subject, np.zeros(subject.size))
+    assert found[0].value == pytest.approx(0.25, rel=1e-6)  # half of |mean y x| over y > 0
+
+
+# ---------------------------------------------------------- seen to fail
+MUTATIONS = {
+    "JAX's gradient at the kink": (
+        "steepest",
+        lambda g, a, c, t: kinks.Steepest(0 * g, True, a, np.zeros(len(a))),
+        test_a_kink_that_bends_downwards_is_no_fixed_point,
+    ),
+    "multipliers without bounds": (
+        "_nearest_point",
+        lambda g, a, heights: g - a.T @ np.linalg.lstsq(a.T, g)[0] if len(a) else g,
+        lambda: compare("absolute", range(12)),
+    ),
+    "JAX's Hessian at silent units": (
+        "restricted",
+        lambda matrix, on: matrix,
+        test_the_origin_of_leaky_units_has_no_hessian,
+    ),
+    "no look across": (
+        "look_across",
+        lambda *a, **k: kinks.Across(None, True),
+        test_dead_units_on_kinks,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_decision_has_been_seen_to_fail(name, monkeypatch):
+    what, broken, test = MUTATIONS[name]
+    monkeypatch.setattr(kinks, what, broken)
+    with pytest.raises((AssertionError, ValueError)):
+        test()
