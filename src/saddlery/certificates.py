@@ -18,7 +18,7 @@ from .symmetry import Reduction, Utility
 from .zero_modes import explain_zero_modes
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is called far from the plateau
-VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "not a fixed point")
+VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "undecided", "not a fixed point")
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,8 @@ class Certificate:
     verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
         second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
         saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2, or units of several
-        layers that lower the loss together), or "not a fixed point".
+        layers that lower the loss together), "undecided" (the number that would decide is within rounding of zero, and
+        nothing else decides), or "not a fixed point".
     reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
         tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
     distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm of the state.

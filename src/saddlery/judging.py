@@ -5,23 +5,22 @@ Second order first, then (above the lower bound of the loss) one silent unit, th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 import numpy as np
-import scipy.linalg
 
 from . import fixed_points
 from .curvature import hessian
-from .descent import Descent, find_descent
 from .fixed_points import TOLERANCE, Found
-from .networks import flatten
 from .objectives import Objective
+from .orders import flat_directions, look_for_descent
 from .precision import in_float64
-from .spectra import ROUNDING, Spectrum, dense_spectrum, lanczos_spectrum
+from .rounding import MARGIN, Rounded, curvatures
+from .spectra import ROUNDING, Spectrum, dense_spectrum, in_plain_units, lanczos_spectrum
 from .symmetry import Utility, best_silent_unit, silent_direction, silent_units
 from .symmetry.reduction import sides
+from .symmetry.utility import utility_rounded
+from .theory.deep_linear import LeastLoss, least_loss
 
 
 def excess(objective: Objective, state: np.ndarray) -> float:
@@ -33,19 +32,26 @@ def excess(objective: Objective, state: np.ndarray) -> float:
 def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradient_norm: float = 0.0) -> Spectrum:
     """The Hessian's spectrum at a state (P,): dense up to 2,000 parameters, its two ends by Lanczos beyond.
 
-    The state is a fixed point only up to its gradient g. Where the Hessian is flat, an error d of the state leaves
-    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / |theta|) cannot be told from zero, |theta| at least
-    the task's natural weights; nor can those that are rounding beside the task's natural curvature. The zero tolerance is
-    the larger of the two, or the rounding of the decomposition where that is larger. Cost: see `dense_spectrum`.
+    Signs are counted in natural units of the weights, S H S with S = diag(`Objective.units`), where they do not depend on
+    the units of inputs and targets; eigenvalues are those of H itself. The state is a fixed point only up to its gradient g.
+    Where the Hessian is flat, an error d of the state leaves g ~ d^2 and eigenvalues ~ d, so eigenvalues up to
+    sqrt(|g| max|l| / |theta|) cannot be told from zero, |theta| at least the task's natural weights; nor can those that are
+    rounding beside the task's natural curvature, or that the rounding of the data explains (see `rounding`).
+    gradient_norm: zero for a state that is exact. Cost: see `dense_spectrum`, twice where units differ.
     """
-    scales = objective.scales
-    size = max(scales.weights, float(np.linalg.norm(state)))
+    units, scales = objective.units, objective.standard
+    size = max(scales.weights, float(np.linalg.norm(state / units)))
+    slope = float(np.linalg.norm(units * np.asarray(objective.gradient(state)))) if gradient_norm > 0 else 0.0
     rounding = ROUNDING * np.finfo(float).eps * scales.curvature
-    blur = lambda largest: max(rounding, float(np.sqrt(gradient_norm * largest / size)))
+    blur = lambda largest: max(rounding, float(np.sqrt(slope * largest / size)))
     if objective.size <= fixed_points.DENSE:
-        return dense_spectrum(hessian(objective, state), blur=blur)
+        matrix = hessian(objective, state)
+        bounds = lambda rows: np.array([r.bound for r in curvatures(objective, state, units * rows)])
+        natural = dense_spectrum(units[:, None] * matrix * units, blur=blur, rounding=bounds)
+        return in_plain_units(natural, units, lambda: dense_spectrum(matrix), matrix)
     product = lambda d: np.asarray(objective.hessian_vector(state, d))
-    return lanczos_spectrum(product, objective.size, blur=blur, seed=seed)
+    natural = lanczos_spectrum(lambda d: units * product(units * d), objective.size, blur=blur, seed=seed)
+    return in_plain_units(natural, units, lambda: lanczos_spectrum(product, objective.size, seed=seed), product)
 
 
 def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Utility]:
@@ -72,14 +78,19 @@ def escape_from(
 ) -> Escape:
     """The kind of fixed point, by the clearest evidence there is."""
     lowest = float(spectrum.eigenvalues[0])
-    if lowest < -spectrum.tolerance:
+    negative = lowest < -spectrum.tolerance if spectrum.index is None else spectrum.index > 0
+    if negative:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
     flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
-    if excess(objective, found.state) <= TOLERANCE * objective.scales.loss:
+    if at_lower_bound(objective, found.state):
         return Escape("minimum", f"{flat}, and the loss is at its lower bound")
-    helpful = [u for u in utilities if u.value > _zero_utility(objective, u, scale)]
+    least = least_loss(objective)
+    if least is not None and above(objective, found.state, least.loss).zero:
+        return Escape("minimum", f"{flat}, and the loss is the least of any linear map of rank {least.rank}")
+    judged = [(u, _utility_above_zero(objective, found.state, u)) for u in utilities]
+    helpful = [u for u, number in judged if number.decided and number.value > 0]
     if helpful:
         best = min(helpful, key=lambda u: (u.order, -u.value))
         words = (
@@ -88,76 +99,61 @@ def escape_from(
         )
         verdict = "strict saddle" if best.order == 2 else "degenerate saddle"
         return Escape(verdict, words, best.order, best.rate, silent_direction(objective, found.state, best), best)
-    joint, searched = _joint_descent(objective, found, spectrum, seed)
-    if joint is not None:
+    again = lambda o, state: spectrum_at(o, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
+    looked = look_for_descent(objective, found, flat_directions(objective, found, spectrum, again), seed)
+    if looked.descent is not None:
+        descent = looked.descent
         words = (
-            f"no negative Hessian eigenvalue and no single silent unit of the lowest order, but the loss falls along flat"
-            f" directions at order {joint.order} (measured {joint.measured_order:.2f}, by {joint.fall:.1e} at radius"
-            f" {joint.radius:.2g})"
+            f"no negative Hessian eigenvalue and no single silent unit of the lowest order, but the loss falls {descent.how}"
+            f" at order {descent.order} (measured {descent.measured_order:.2f}, by {descent.fall:.1e} at radius"
+            f" {descent.radius:.2g} in natural units)"
         )
-        direction = joint.direction if len(joint.direction) == objective.size else None
-        return Escape("degenerate saddle", words, joint.order, None, direction)
+        direction = descent.direction if len(descent.direction) == objective.size else None
+        return Escape("degenerate saddle", words, descent.order, None, direction)
     silent = f"; silent units have utility {max(u.value for u in utilities):.1e}, zero to rounding" if utilities else ""
-    return Escape("minimum", f"{flat}{silent}; {searched}")
+    if least is not None:
+        return _above_the_least(objective, found.state, least, f"{flat}; {looked.words}")
+    doubtful = [number for _, number in judged if number.value > 0 and not number.zero and not number.decided]
+    doubtful += [looked.doubt] if looked.doubt is not None else []
+    if doubtful:
+        words = f"undecided to rounding: the correlation of new units with what is left is {doubtful[0]}"
+        return Escape("undecided", f"{flat}; {words}; {looked.words}")
+    return Escape("minimum", f"{flat}{silent}; {looked.words}")
 
 
-def _joint_descent(objective: Objective, found: Found, spectrum: Spectrum, seed: int) -> tuple[Descent | None, str]:
-    """Search the flat directions for a descent of higher order; and in words what was searched.
+def at_lower_bound(objective: Objective, state: np.ndarray) -> bool:
+    """Whether the loss is its lower bound, to 1e-12 of what there was to learn or to the rounding of the loss."""
+    return above(objective, state, objective.constant).zero
 
-    Beyond dense Hessians the same question is put to the narrow network with two silent units more a layer, which embeds
-    the same map: what more of them could do, two can.
-    """
-    if spectrum.kernel is None:
-        small = _padded(objective, found)
-        if small is None:
-            return None, "flat directions were not searched: the network has too many parameters"
-        objective, state = small
-        spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
-        assert spectrum.kernel is not None
-    else:
-        state = found.state
-    kernel, rounding = spectrum.kernel, 32 * np.finfo(float).eps
-    descent = find_descent(
-        lambda t: float(objective.loss(t)),
-        lambda t: np.asarray(objective.gradient(t)),
-        state,
-        lambda d: kernel @ (kernel.T @ d),
-        size=objective.scales.weights,
-        noise=rounding * max(float(objective.loss(state)), objective.scales.loss),
-        stiff=_stiff(objective, state, kernel),
-        seed=seed,
+
+def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:
+    """How far the loss is above a bound, and what explains that it is: 1e-12 of what there was to learn, or rounding."""
+    loss = float(objective.loss(state))
+    terms = 2 * loss + objective.target_scale**2  # sums of |y|^2 and |f|^2, which cancel in losses
+    explained = max(TOLERANCE * objective.scales.loss, np.finfo(float).eps * terms)
+    return Rounded(loss - bound, explained / np.finfo(float).eps)
+
+
+def _above_the_least(objective: Objective, state: np.ndarray, least: LeastLoss, words: str) -> Escape:
+    """The verdict on a deep linear network above its least loss, where no minimum is, whatever the searches found."""
+    gap = above(objective, state, least.loss)
+    if not gap.decided:
+        return Escape("undecided", f"{words}; undecided to rounding: the loss is above the least of any linear map by {gap}")
+    theorem = (
+        f"the loss is {gap.value:.3g} above the least of any linear map of rank {least.rank}, and deep linear networks have"
+        " no other minima (Kawaguchi 2016, Zhang 2019)"
     )
-    return descent, f"a search of the {kernel.shape[1]} flat directions found no descent"
+    return Escape("degenerate saddle", f"{words}; yet {theorem}")
 
 
-def _stiff(objective: Objective, state: np.ndarray, kernel: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """g -> H^+ g on the complement of the kernel."""
-    matrix = hessian(objective, state)
-    factors = scipy.linalg.lu_factor(matrix + np.abs(matrix).max(initial=1e-300) * kernel @ kernel.T)
-
-    def solve(g: np.ndarray) -> np.ndarray:
-        return scipy.linalg.lu_solve(factors, g - kernel @ (kernel.T @ g))
-
-    return solve
-
-
-def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] | None:
-    """The narrow fixed point with up to two silent units more a layer, if that is small and every unit can be silent."""
-    network = objective.network
-    if found.narrow is None or found.reduction is None or not all(x.unit.symmetry.silent for x in network.layers):
-        return None
-    narrow = found.reduction.network
-    params = objective.with_network(narrow).params(jnp.asarray(found.narrow))
-    for index in reversed(range(len(network.layers))):
-        u, v = sides(narrow, params, index)
-        more = ((0, min(2, network.widths[index] - len(u))), (0, 0))
-        narrow, params = narrow.with_sides(params, index, np.pad(u, more), np.pad(v, more))
-    small = objective.with_network(narrow)
-    return (small, flatten(params)) if small.size <= fixed_points.DENSE else None
-
-
-def _zero_utility(objective: Objective, utility: Utility, scale: float) -> float:
-    """Utilities below this are zero: 1e-9 of the utility where nothing has been learned, theta = 0 (which vanishes in deep
-    networks), and 1e-12 of the gradient scale."""
+def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utility) -> Rounded:
+    """A utility with what may explain it: rounding, or the error of the state, a gradient of 1e-12 of the task's in natural
+    units and, where something has been learned, 1e-9 of the utility where nothing was."""
+    number = utility_rounded(objective, state, utility)
+    if not state.any():
+        return number
+    u, v = sides(objective.network, objective.params(objective.units), utility.layer)
+    stretch = float(np.linalg.norm(utility.u / u[0])) ** (utility.order - 1) * float(np.linalg.norm(utility.v / v[0]))
     reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
-    return max(1e-9 * reference.value, TOLERANCE * scale)
+    error = max(TOLERANCE * objective.standard.gradient * stretch, 1e-9 * reference.value)
+    return Rounded(number.value, max(number.sway, error / (MARGIN * np.finfo(float).eps)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +18,7 @@ Bounds = Callable[[np.ndarray], np.ndarray]  # unit directions (K, P) -> how far
 ROUNDING = 64.0  # eps P max|l| times this is the default zero of a dense spectrum
 RITZ = 1e-9  # max|l| times this is the default zero of a Lanczos spectrum, whose Ritz values are good to about 1e-11
 NEAR = 1e-9  # of the largest: eigenvalues above it are no matter of rounding
+CLOSE = 1e3  # nor those that many times larger than what else counts as zero
 BATCH = 8  # eigenvalues whose rounding is asked for at a time, the smallest first
 SMALL = 64  # parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room
 REMEDY = "the sign of a small eigenvalue is lost in float32; use float64 (jax.enable_x64)"
@@ -106,7 +107,7 @@ def dense_spectrum(
     cannot be told from zero for reasons of one's own, which counts where it is larger (at a fixed point known only to a
     gradient norm g, symmetry modes are of order g / |theta| and those of a degenerate saddle of order g^(1/2) to g^(2/3)).
     rounding: unit directions (K, P) -> how far rounding moves d'Hd of each; eigenvalues within it count as zero. It is asked
-    for those under 1e-9 of the largest or 1e6 of what else counts as zero, the smallest first.
+    for those under 1e-9 of the largest or 1000 times what else counts as zero, the smallest first.
 
     Raises InputError unless the matrix is square, float64, finite and symmetric to 1e-8 of its largest entry. Cost: about
     10 P^3, 0.1 s at P = 750 on one core.
@@ -124,7 +125,7 @@ def dense_spectrum(
     largest = float(np.abs(values).max())
     zero = _zero(ROUNDING * np.finfo(float).eps * len(values) * largest, largest, tolerance, blur)
     if rounding is not None:
-        zero = _beyond_rounding(values, vectors, zero, max(NEAR * largest, 1e6 * zero), rounding)
+        zero = _beyond_rounding(values, vectors, zero, max(NEAR * largest, CLOSE * zero), rounding)
     return _spectrum(values, vectors[:, 0], zero, "dense", vectors[:, np.abs(values) <= zero])
 
 
@@ -257,6 +258,41 @@ class _Lanczos:
 
         # the stubs of LinearOperator know only its subclasses' signature
         return LinearOperator((self.size, self.size), matvec=apply, dtype=float)  # pyright: ignore
+
+
+def in_plain_units(
+    natural: Spectrum, units: Vector, plain: Callable[[], Spectrum], matrix: np.ndarray | Callable[[Vector], Vector]
+) -> Spectrum:
+    """The spectrum of H with the signs counted for S H S, S = diag(units); plain: computes that of H, where units differ.
+
+    Where rounding hides the lowest eigenvalue of H beside much larger ones, the curvature along the lowest direction of S H S
+    stands for it, which bounds it from above. matrix: H, or d -> H d.
+    """
+    scale = float(units[0]) ** 2 if units.size else 1.0
+    if np.all(units == units[:1]):
+        return replace(natural, eigenvalues=natural.eigenvalues / scale, tolerance=natural.tolerance / scale)
+    own = plain()
+    direction = units * natural.lowest_vector
+    direction /= np.linalg.norm(direction)
+    curvature = float(direction @ (matrix(direction) if callable(matrix) else matrix @ direction))
+    values, lowest = np.array(own.eigenvalues), own.lowest_vector
+    if natural.index and curvature < min(values[0], 0.0):
+        values[0], lowest = curvature, direction
+    kernel = None if natural.kernel is None else np.linalg.qr(units[:, None] * natural.kernel)[0]
+    tolerance = natural.tolerance / float(units.max()) ** 2
+    if natural.complete and natural.zero_modes:
+        zeros = values[natural.index or 0 :][: natural.zero_modes]
+        tolerance = max(tolerance, float(np.abs(zeros).max(initial=0.0)))
+    signs = None if natural.reason else (natural.index or 0, natural.zero_modes, natural.positive)
+    return replace(
+        own,
+        eigenvalues=values,
+        lowest_vector=lowest,
+        tolerance=tolerance,
+        kernel=kernel,
+        reason=natural.reason,
+        signs=signs,
+    )
 
 
 # ------------------------------------------------------------------- checks and assembly

@@ -153,8 +153,8 @@ def utility_rounded(objective: Objective, theta: np.ndarray, utility: Utility) -
     function, network = objective.with_network(_one_more(objective.network, utility.layer)).function, objective.network
     u, v = jnp.asarray(utility.u).reshape(1, *shape), jnp.asarray(utility.v)
     data = jnp.asarray(theta), objective.samples, sizes_of(objective)
-    value, moved = _utility_sway(function, network, utility.layer, u, v, *data)
-    return Rounded(float(value), float(moved))
+    moved = _utility_sway(function, network, utility.layer, u, v, *data)
+    return Rounded(utility.value, float(moved))
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,7 +255,7 @@ def _utility_sway(function: MeanLoss, network: Network, layer: int, u, v, theta,
     def value(theta, samples):
         return lowest_order(symmetry, lambda eps: gain(function, network, layer, eps * u, theta, samples)[0] @ v)
 
-    return value(theta, samples), sway(value, theta, samples, sizes)
+    return sway(value, theta, samples, sizes)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
