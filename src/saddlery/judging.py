@@ -32,14 +32,14 @@ def excess(objective: Objective, state: np.ndarray) -> float:
 def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradient_norm: float = 0.0) -> Spectrum:
     """The Hessian's spectrum at a state (P,): dense up to 2,000 parameters, its two ends by Lanczos beyond.
 
-    Signs are counted in natural units of the weights, S H S with S = diag(`Objective.units`), where they do not depend on
+    Signs are counted in natural units of the weights, S H S with S = diag(`Objective.units_at`), where they do not depend on
     the units of inputs and targets; eigenvalues are those of H itself. The state is a fixed point only up to its gradient g.
     Where the Hessian is flat, an error d of the state leaves g ~ d^2 and eigenvalues ~ d, so eigenvalues up to
     sqrt(|g| max|l| / |theta|) cannot be told from zero, |theta| at least the task's natural weights; nor can those that are
     rounding beside the task's natural curvature, or that the rounding of the data explains (see `rounding`).
     gradient_norm: zero for a state that is exact. Cost: see `dense_spectrum`, twice where units differ.
     """
-    units, scales = objective.units, objective.standard
+    units, scales = objective.units_at(state), objective.standard
     size = max(scales.weights, float(np.linalg.norm(state / units)))
     slope = float(np.linalg.norm(units * np.asarray(objective.gradient(state)))) if gradient_norm > 0 else 0.0
     rounding = ROUNDING * np.finfo(float).eps * scales.curvature
@@ -138,7 +138,9 @@ def _above_the_least(objective: Objective, state: np.ndarray, least: LeastLoss, 
     """The verdict on a deep linear network above its least loss, where no minimum is, whatever the searches found."""
     gap = above(objective, state, least.loss)
     if not gap.decided:
-        return Escape("undecided", f"{words}; undecided to rounding: the loss is above the least of any linear map by {gap}")
+        return Escape(
+            "undecided", f"{words}; undecided to rounding: the loss is above the least of any linear map by {gap}"
+        )
     theorem = (
         f"the loss is {gap.value:.3g} above the least of any linear map of rank {least.rank}, and deep linear networks have"
         " no other minima (Kawaguchi 2016, Zhang 2019)"
@@ -152,7 +154,7 @@ def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utilit
     number = utility_rounded(objective, state, utility)
     if not state.any():
         return number
-    u, v = sides(objective.network, objective.params(objective.units), utility.layer)
+    u, v = sides(objective.network, objective.params(objective.units_at(state)), utility.layer)
     stretch = float(np.linalg.norm(utility.u / u[0])) ** (utility.order - 1) * float(np.linalg.norm(utility.v / v[0]))
     reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
     error = max(TOLERANCE * objective.standard.gradient * stretch, 1e-9 * reference.value)

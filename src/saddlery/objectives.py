@@ -20,9 +20,19 @@ from jaxtyping import Array, Float
 
 from .checks import InputError, Words, finite, numbers, require
 from .losses import LOSSES, Loss
-from .networks import Network, Params, Shape, UnitWeights, WeightMatrices, unflatten, unit_weights, weight_matrices
+from .networks import (
+    Network,
+    Params,
+    Shape,
+    UnitWeights,
+    WeightMatrices,
+    flatten,
+    unflatten,
+    unit_weights,
+    weight_matrices,
+)
 from .precision import in_float64, precision_context
-from .scales import Scales, natural_scales, natural_units
+from .scales import Scales, balanced_units, natural_scales, natural_units
 
 CHECK = "check `outputs`, `reads` and `readout`"
 Vector = Float[Array, " P"] | Float[np.ndarray, " P"]
@@ -229,6 +239,11 @@ class Objective:
         if self.exact not in ("samples", "input"):  # of a feature, of which a unit is a form of its degree
             rms = rms ** (1.0 / (f.network.layers[0].unit.symmetry.degree or 1))
         return natural_units(f.network, f.shape, f.outputs, rms, float(learned))
+
+    def units_at(self, theta: np.ndarray) -> Float[np.ndarray, " P"]:
+        """The natural units, balanced as the units of a state (P,) are (see `balanced_units`)."""
+        params, units = self.params(np.asarray(theta, float)), self.params(self.units)
+        return flatten(balanced_units(self.network, params, units)) if self.size else self.units
 
     @functools.cached_property
     def standard(self) -> Scales:

@@ -46,6 +46,7 @@ class Flat(NamedTuple):
 
     objective: Objective
     state: np.ndarray
+    units: np.ndarray
     kernel: np.ndarray
 
 
@@ -55,7 +56,9 @@ def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed
     chain = _chain(objective, found.state, change)
     if chain is not None:
         return Looked(chain, "")
-    series = {k: one for k in _layers_with_silent_units(objective, found.state) if (one := _series(objective, found, k))}
+    series = {
+        k: one for k in _layers_with_silent_units(objective, found.state) if (one := _series(objective, found, k))
+    }
     silent = [d for k, one in series.items() for d in _silent_descents(objective, found.state, k, one, change)]
     alone = len(objective.network.layers) == 1 and not found.state.any()  # all there is are silent units of one layer
     if not (silent and alone):
@@ -86,9 +89,10 @@ def _chain(objective: Objective, state: np.ndarray, change: Change) -> Descent |
     if chain is None:
         return None
     how = f"along a chain of free directions through {chain.order} matrices"
-    step = chain.direction / np.linalg.norm(chain.direction / objective.units)
+    units = objective.units_at(state)
+    step = chain.direction / np.linalg.norm(chain.direction / units)
     ray = lambda r: (state + r * step, r, change(state + r * step))
-    size = max(objective.standard.weights, float(np.linalg.norm(state / objective.units)))
+    size = max(objective.standard.weights, float(np.linalg.norm(state / units)))
     return _first(ray, size, change, how)
 
 
@@ -183,16 +187,17 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
         objective, state = small
         spectrum = again(objective, state)
     assert spectrum.kernel is not None
-    kernel = spectrum.kernel / objective.units[:, None]
-    return Flat(objective, state, np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel)
+    units = objective.units_at(state)
+    kernel = spectrum.kernel / units[:, None]
+    return Flat(objective, state, units, np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel)
 
 
 def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None, str]:
     """Search the flat directions for a descent of higher order, in natural units; and in words what was searched."""
     if flat is None:
         return None, "flat directions were not searched: the network has too many parameters"
-    objective, state, kernel = flat
-    units, scales, change = objective.units, objective.standard, Change(objective, state)
+    objective, state, units, kernel = flat
+    scales, change = objective.standard, Change(objective, state)
     noise = lambda x: change.noise(units * x)
     descent = find_descent(
         lambda x: change(units * x),
@@ -201,7 +206,7 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None
         lambda d: kernel @ (kernel.T @ d),
         size=scales.weights,
         noise=noise,
-        stiff=_stiff(objective, state, kernel),
+        stiff=_stiff(objective, state, units, kernel),
         seed=seed,
     )
     if descent is not None:
@@ -212,9 +217,10 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None
     return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}"
 
 
-def _stiff(objective: Objective, state: np.ndarray, kernel: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _stiff(
+    objective: Objective, state: np.ndarray, units: np.ndarray, kernel: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
     """g -> H^+ g on the complement of the kernel, in natural units."""
-    units = objective.units
     matrix = units[:, None] * hessian(objective, state) * units
     size = np.abs(matrix).max(initial=0.0) or 1.0
     factors = scipy.linalg.lu_factor(matrix + size * kernel @ kernel.T)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .networks import Network
+from .networks import Network, Params
 
 EVEN = 10.0  # natural units within this ratio are taken as one: no sign is lost to rounding by it
 HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
@@ -56,9 +56,7 @@ def natural_scales(
     return Scales(weights, slope, slope / weights if weights > 0 else slope, loss)
 
 
-def natural_units(
-    network: Network, shape: tuple[int, ...], outputs: int, inputs: float, targets: float
-) -> np.ndarray:
+def natural_units(network: Network, shape: tuple[int, ...], outputs: int, inputs: float, targets: float) -> np.ndarray:
     """The size (P,) of one unit of every weight: what makes products u.z and the outputs of order one, in their own units.
 
     inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned; zeros count as one. An
@@ -81,6 +79,26 @@ def natural_units(
     if units.size == 0 or units.max() > EVEN * units.min():
         return units
     return np.full_like(units, np.exp(np.mean(np.log(units))))
+
+
+def balanced_units(network: Network, params: Params, units: Params) -> Params:
+    """Natural units for a state whose units are far from balanced: u_i by c_i and v_i by c_i^-p, for forms phi of degree p.
+
+    Rescaling a unit along its symmetry leaves the map as it is and must leave signs and zeros as they are. c_i makes u_i and
+    v_i equally long in their units; units nearer to that than a factor of ten, or with a side of zeros, are left alone.
+    """
+    for index, layer in enumerate(network.layers):
+        degree = 1 if layer.unit.symmetry.homogeneous else layer.unit.symmetry.degree if layer.unit.lift else None
+        if degree is None or layer.unit.extra or network.streams(index):
+            continue
+        u, v = (np.asarray(f(units, index)) for f in (network.incoming, network.outgoing))
+        own_u, own_v = (np.asarray(f(params, index)) for f in (network.incoming, network.outgoing))
+        a, b = np.linalg.norm(own_u / u, axis=1), np.linalg.norm(own_v / v, axis=1)
+        both = (a > 0) & (b > 0)
+        c = np.where(both, a / np.where(both, b, 1.0), 1.0) ** (1.0 / (degree + 1))
+        c = np.where((c > EVEN) | (c < 1 / EVEN), c, 1.0)[:, None]
+        _, units = network.with_sides(units, index, u * c, v * c**-degree)
+    return units
 
 
 def _factor(size: Callable[[float], float], target: float) -> float:
