@@ -19,6 +19,7 @@ MARKERS = {
     "minimum": ("o", BLUE),
     "strict saddle": ("^", VERMILION),
     "degenerate saddle": ("D", PURPLE),
+    "undecided": ("X", MUTED),
     "not a fixed point": ("s", MUTED),
 }
 SIZE = (6.0, 4.0)  # inches

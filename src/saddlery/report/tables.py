@@ -16,6 +16,7 @@ MARKS = {
     "minimum": ("minimum", "●"),
     "strict saddle": ("strict", "▲"),
     "degenerate saddle": ("degenerate", "◆"),
+    "undecided": ("none", "◇"),
     "not a fixed point": ("none", "○"),
 }
 NOT_CERTIFIED = ("none", "·")
