@@ -128,8 +128,8 @@ def subjects(name):
     return subject.with_network(wide), flatten(params)
 
 
-NAMES = ["tanh, ii", "quadratic, ii", "relu, iii", "no correlation below degree five"]
-MORE = ["linear, origin", "tanh, origin", "quadratic, origin", "relu, origin", "linear, iv", "tanh, i", "relu, ii", "cubic, ii",
+NAMES = ["quadratic, ii", "no correlation below degree five"]
+MORE = ["tanh, ii", "relu, iii", "linear, origin", "tanh, origin", "quadratic, origin", "relu, origin", "linear, iv", "tanh, i", "relu, ii", "cubic, ii",
         "linear, two layers", "tanh, two layers"]  # fmt: skip
 UNITS = [
     {"targets": 1e-5}, {"targets": 1e3}, {"targets": 1e5}, {"inputs": 1e-5}, {"inputs": 1e-2}, {"inputs": 1e5},

@@ -1,8 +1,9 @@
 """Descents of order above two, sought where theory says they are, and up to which order they were looked for.
 
-Distances are in natural units of the weights, directions in the weights as they are. Three searches, of which any may find one: chains of free directions through a deep linear network (closed form), silent
+Three searches, of which any may find one: chains of free directions through a deep linear network (closed form), silent
 units by rising degree of their Taylor series (several whose lower degrees cancel, or one along a curve), and all flat
 directions of the Hessian together. What is found is measured: the loss falls, by more than rounding, at one whole order.
+Distances are in natural units of the weights, directions in the weights as they are.
 """
 
 from __future__ import annotations
