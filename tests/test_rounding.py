@@ -129,8 +129,10 @@ def subjects(name):
 
 
 NAMES = ["quadratic, ii", "no correlation below degree five"]
-MORE = ["tanh, ii", "relu, iii", "linear, origin", "tanh, origin", "quadratic, origin", "relu, origin", "linear, iv", "tanh, i", "relu, ii", "cubic, ii",
-        "linear, two layers", "tanh, two layers"]  # fmt: skip
+MORE = [
+    *("tanh, ii", "relu, iii", "linear, origin", "tanh, origin", "quadratic, origin", "relu, origin", "linear, iv", "tanh, i"),
+    *("relu, ii", "cubic, ii", "linear, two layers", "tanh, two layers"),
+]  # fmt: skip
 UNITS = [
     {"targets": 1e-5}, {"targets": 1e3}, {"targets": 1e5}, {"inputs": 1e-5}, {"inputs": 1e-2}, {"inputs": 1e5},
     {"targets": 1e5, "inputs": 1e5}, {"targets": 1e5, "inputs": 1e-5},
