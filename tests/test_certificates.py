@@ -18,6 +18,7 @@ from saddlery.driver import Stop
 from saddlery.judging import spectrum_at
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
+from saddlery.orders import Looked
 from saddlery.spectra import dense_spectrum
 from saddlery.symmetry import embed, reduce
 from saddlery.tasks import Digits, LinearTeacher, Teacher
@@ -158,10 +159,10 @@ def test_a_minimum_with_silent_units_that_help_is_no_minimum():
     try:
         judging.best_silent_unit = lambda *a, **k: dataclasses.replace(original(*a, **k), value=0.0)
         second = certify_state(subject, c.state)
-        search, judging.find_descent = judging.find_descent, lambda *a, **k: None
+        search, judging.look_for_descent = judging.look_for_descent, lambda *a, **k: Looked(None, "")
         wrong = certify_state(subject, c.state)
     finally:
-        judging.best_silent_unit, judging.find_descent = original, search
+        judging.best_silent_unit, judging.look_for_descent = original, search
     assert second.verdict == "degenerate saddle" and second.escape_order == c.escape_order == 3
     assert wrong.verdict == "minimum"  # what the code would say with both broken: the tests do see it
 

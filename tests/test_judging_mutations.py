@@ -18,9 +18,11 @@ import test_diagonal
 import test_embedding
 import test_manifolds
 import test_modes
+import test_orders
 import test_plateaus
 import test_reduction
 import test_rest
+import test_rounding
 import test_saddles
 import test_spectra
 import test_studies
@@ -34,8 +36,10 @@ from saddlery import (
     fixed_points,
     judging,
     objectives,
+    orders,
     plateaus,
     rest,
+    rounding,
     seeding,
     spectra,
     stage,
@@ -45,7 +49,7 @@ from saddlery import (
 )
 from saddlery.studies import intervals
 from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
-from saddlery.theory import balanced, diagonal, modes, saddles, units
+from saddlery.theory import balanced, deep_linear, diagonal, modes, saddles, units
 
 REAL = {
     "kernel": descent._Landscape.relaxed,
@@ -58,6 +62,7 @@ REAL = {
     "scales": objectives.natural_scales,
     "null": zero_modes._null,
     "saddle": saddles.LinearSaddle,
+    "chain": deep_linear._chain,
 }
 
 
@@ -156,10 +161,40 @@ MUTATIONS = {
         test_verdicts.test_the_lowest_order_of_several_layers_wins,
     ),
     "certificates: flat directions are not searched": (
-        judging,
+        orders,
         "find_descent",
         lambda *a, **k: None,
-        lambda: test_verdicts.test_the_origin_of_deep_networks_falls_at_the_order_of_their_depth(3),
+        lambda: test_verdicts.test_a_unit_with_no_incoming_but_some_outgoing_weights(),
+    ),
+    "certificates: the theorem of deep linear networks forgotten": (
+        judging,
+        "least_loss",
+        lambda objective: None,
+        lambda: theorem_without_a_search(),
+    ),
+    "orders: units do not cancel": (
+        orders,
+        "_cancelling",
+        lambda nodes, degrees, q: (np.ones(nodes), np.ones(nodes)),
+        lambda: test_orders.test_a_saddle_of_order_six(),
+    ),
+    "deep linear: the residual's sign": (
+        deep_linear,
+        "_chain",
+        lambda *a: None if (c := REAL["chain"](*a)) is None else c._replace(value=-c.value),
+        lambda: test_orders.test_a_deep_linear_network_has_no_minimum_above_its_least("iii"),
+    ),
+    "rounding: no bound": (
+        rounding,
+        "EPS",
+        0.0,
+        lambda: test_rounding.test_a_correlation_of_some_last_digits(30, "undecided"),
+    ),
+    "rescaled units are not balanced": (
+        objectives,
+        "balanced_units",
+        lambda network, params, units: units,
+        lambda: test_rounding.test_verdicts_commute_with_units_of_measure("quadratic, ii"),
     ),
     "certificates: an underflown gradient is a fixed point": (
         certificates,
@@ -356,6 +391,11 @@ MUTATIONS = {
         lambda: [test_blow_up.test_time_sign_and_direction(seed) for seed in range(12)],
     ),
 }
+
+
+def theorem_without_a_search():
+    with pytest.MonkeyPatch.context() as patch:
+        test_orders.test_the_theorem_stands_where_no_search_finds_a_way(patch)
 
 
 def test_saddles_are_all_there():

@@ -31,9 +31,9 @@ class Certificate:
     verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
         second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
         saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2, or units of several
-        layers that lower the loss together), "undecided" (a fixed point on kinks across which second order is not known), or
-        "no fixed point found" at this plateau: none at all, or none that is close in weights, close in loss and where the
-        run slows down (see `behind`).
+        layers that lower the loss together), "undecided" (a fixed point on kinks across which second order is not known, or
+        the number that would decide is within rounding of zero, and nothing else decides), or "no fixed point found" at this
+        plateau: none at all, or none that is close in weights, close in loss and where the run slows down (see `behind`).
     reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
         tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
     behind: the conditions with their margins. nearest: where no fixed point is behind the plateau, the certificate of

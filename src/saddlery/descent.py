@@ -2,8 +2,10 @@
 
 On the flat directions of the Hessian, with the stiff ones relaxed, the loss changes as L(x + r d + s(r d)) - L(x) =
 -r^q F(d) + ..., q >= 3, where s(.) is the minimum over the stiff directions (a Lyapunov-Schmidt reduction, here by Newton
-steps). A direction with F > 0 proves that x is no minimum. It is sought by following -grad L over small spheres, from
-many starts; the order q is then measured by halving r, and must be one whole number twice in a row.
+steps). A direction with F > 0 proves that x is no minimum. It is sought as the minimum of the loss on a sphere, from many
+starts, and followed to smaller and smaller spheres: what falls may be a narrow valley, along which the direction turns.
+The order q is measured from one sphere to the next and must be one whole number twice in a row, down to where the fall
+is lost in rounding; a loss that rises on a smaller sphere has no descent here.
 """
 
 from __future__ import annotations
@@ -13,19 +15,23 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import minimize
 
 from .checks import positive, whole
 
 Vector = Float[np.ndarray, " P"]
+Noise = float | Callable[[Vector], float]
 RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
 HALVINGS = 6  # of each of them, over which the order is measured
 WHOLE = 0.25  # how near to a whole number the measured order must be
+HIGHEST = 12  # no search says that it has looked to a higher order
+POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
 
 
 @dataclass(frozen=True, eq=False)
 class Descent:
     """A direction of descent found among flat ones. direction (P,): of unit length. order: q; measured_order: as observed.
-    value: F(d). fall: of the loss at `radius`, the smallest at which it was clear."""
+    value: F(d). fall: of the loss at `radius`, the smallest at which it was clear. how: in words, what was followed."""
 
     direction: Vector
     order: int
@@ -33,6 +39,7 @@ class Descent:
     value: float
     fall: float
     radius: float
+    how: str = "along flat directions"
 
 
 def find_descent(
@@ -42,7 +49,7 @@ def find_descent(
     flat: Callable[[Vector], Vector],
     *,
     size: float,
-    noise: float,
+    noise: Noise,
     stiff: Callable[[Vector], Vector] | None = None,
     starts: int = 6,
     steps: int = 40,
@@ -52,8 +59,9 @@ def find_descent(
 
     flat: orthogonal projection (P,) -> (P,) on the flat directions. stiff: g -> H^+ g on the others, to relax them; None
     leaves them alone, and misses descent along curved valleys. size: natural size of the weights, of which the spheres
-    searched have radii 0.3 and 0.05. noise: rounding of the loss; smaller falls do not count. None is no proof of a
-    minimum, only that the searches found nothing. Cost: 2 starts x steps (twice that with `stiff`) gradients.
+    searched have radii 0.3 and 0.05. noise: rounding of changes of the loss, a number or a function of the place; smaller
+    falls do not count. None is no proof of a minimum, only that the searches found nothing: `looked_to` says up to which
+    order. Cost: 2 starts x steps (six times that with `stiff`) losses and gradients, and as many again where one falls.
 
     Example
     -------
@@ -68,17 +76,56 @@ def find_descent(
     """
     positive(size, "size")
     whole(starts, "starts")
+    whole(steps, "steps")
     landscape = _Landscape(loss, gradient, point, flat, stiff)
-    rng, base, found = np.random.default_rng(seed), float(loss(point)), []
+    rng, found = np.random.default_rng(seed), []
     for radius in RADII:
-        for _ in range(starts):
-            a = _unit(flat(rng.standard_normal(len(point))))
-            if not a.any():
-                return None
-            for _ in range(steps):
-                a = _unit(_unit(flat(-landscape.slope(radius * size * a))) + 2.0 * a)
-            found += _measured(landscape, base, a, radius * size, noise)
+        draws = [_unit(flat(rng.standard_normal(len(point)))) for _ in range(starts)]
+        if not draws[0].any():
+            return None
+        lowest = [landscape.lowest(radius * size, a, steps) for a in draws]
+        lowest = sorted(lowest, key=lambda a: landscape.value(radius * size * a))
+        for a in lowest[:POLISHED]:
+            path = _Valley(landscape, a, radius * size, steps)
+            found += measured(path, radius * size, noise)
     return max(found, key=lambda d: (-d.order, d.value), default=None)
+
+
+def looked_to(size: float, noise: float) -> int:
+    """The highest order whose fall, of natural size, would have been seen to have that order above the noise.
+
+    A fall of order q and natural size is of r^q of the loss at a share r of the natural weights; two measurements of q take
+    three spheres, the smallest of a quarter of the first radius. size: of the loss.
+    """
+    if not 0 < noise < size:
+        return 2
+    return int(min(HIGHEST, np.log(noise / size) / np.log(RADII[0] / 4)))
+
+
+def measured(path: Callable[[float], tuple[Vector, float, float]], radius: float, noise: Noise) -> list[Descent]:
+    """The descent along a path, if its order is the same whole number, at least 3, over the last two halvings.
+
+    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there).
+    """
+    falls: list[float] = []
+    lengths: list[float] = []
+    last = None
+    for r in radius * 0.5 ** np.arange(HALVINGS + 1):
+        place, length, change = path(float(r))
+        least = noise(place) if callable(noise) else noise
+        if change > least:
+            return []
+        if change > -least:
+            break
+        falls, lengths, last = [*falls, -change], [*lengths, length], place
+    if len(falls) < 3 or last is None:
+        return []
+    orders = np.diff(np.log(falls)) / np.diff(np.log(lengths))
+    order = round(float(orders[-1]))
+    if order < 3 or np.abs(orders[-2:] - order).max() > WHOLE:
+        return []
+    r, fall, base = lengths[-1], falls[-1], path(0.0)[0]
+    return [Descent(_unit(last - base), order, float(orders[-1]), fall / r**order, fall, r)]
 
 
 @dataclass(frozen=True)
@@ -102,27 +149,48 @@ class _Landscape:
             x = better
         return x
 
-    def slope(self, displacement: Vector) -> Vector:
-        return np.asarray(self.gradient(self.relaxed(displacement)))
-
     def value(self, displacement: Vector) -> float:
-        return float(self.loss(self.relaxed(displacement)))
+        return float(self.loss(self.relaxed(displacement))) - float(self.loss(self.point))
+
+    def lowest(self, radius: float, start: Vector, steps: int) -> Vector:
+        """The unit direction, from one to a minimum on the sphere (L-BFGS; by the envelope theorem the slope of the relaxed
+        loss is the gradient's flat part). The loss is measured by its fall so far, lest a small one look converged."""
+        base = float(self.loss(self.point))
+
+        def sphere(c: Vector, scale: float) -> tuple[float, Vector]:
+            a = _unit(self.flat(c))
+            x = self.relaxed(radius * a)
+            slope = radius * self.flat(np.asarray(self.gradient(x)))
+            tangent = (slope - a * (a @ slope)) / float(np.linalg.norm(self.flat(c)))
+            return (float(self.loss(x)) - base) / scale, tangent / scale
+
+        a = start
+        for _ in range(2):
+            scale = abs(self.value(radius * a))
+            if not scale > 0:
+                return a
+            options = {"maxiter": steps, "ftol": 0.0, "gtol": 1e-12}
+            found = minimize(sphere, a, args=(scale,), jac=True, method="L-BFGS-B", options=options)
+            better = _unit(self.flat(found.x))
+            if not better.any() or not self.value(radius * better) <= self.value(radius * a):
+                return a
+            a = better
+        return a
 
 
-def _measured(landscape: _Landscape, base: float, a: Vector, radius: float, noise: float) -> list[Descent]:
-    """The descent along one direction, if its order is the same whole number, at least 3, over two halvings."""
-    radii = radius * 0.5 ** np.arange(HALVINGS + 1)
-    falls = np.array([base - landscape.value(r * a) for r in radii])
-    clear = falls > noise
-    last = int(np.argmin(clear)) if not clear.all() else len(radii)  # radii before the first that is not clear
-    if last < 3:
-        return []
-    orders = np.log2(falls[: last - 1] / falls[1:last])
-    order = round(float(orders[-1]))
-    if order < 3 or np.abs(orders[-2:] - order).max() > WHOLE:
-        return []
-    r, fall = float(radii[last - 1]), float(falls[last - 1])
-    return [Descent(a, order, float(orders[-1]), fall / r**order, fall, r)]
+class _Valley:
+    """The minimum on smaller and smaller spheres, each from the direction of the one before."""
+
+    def __init__(self, landscape: _Landscape, direction: Vector, radius: float, steps: int) -> None:
+        self.landscape, self.direction, self.last, self.steps = landscape, direction, radius, steps
+
+    def __call__(self, radius: float) -> tuple[Vector, float, float]:
+        if radius == 0:
+            return self.landscape.point, 0.0, 0.0
+        self.direction = self.landscape.lowest(radius, self.direction, self.steps)
+        place = self.landscape.relaxed(radius * self.direction)
+        change = float(self.landscape.loss(place)) - float(self.landscape.loss(self.landscape.point))
+        return place, float(np.linalg.norm(place - self.landscape.point)), change
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:

@@ -137,8 +137,20 @@ def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | N
     return Found(theta, reduce(objective, theta, tolerance=EXACT), None, refinement, "direct")
 
 
+def _units(objective: Objective, theta: np.ndarray) -> tuple[np.ndarray, float]:
+    """In which units of the weights gradients are measured near a state, and the factor that keeps to the task's scale.
+
+    Where natural units differ, the gradient of one kind of weight alone, and its rounding, would decide about all.
+    """
+    units = objective.units_at(theta)
+    if np.all(units == units[:1]):
+        return np.ones_like(units), 1.0
+    return units, objective.scales.gradient / objective.standard.gradient
+
+
 def _norm(objective: Objective, theta: np.ndarray) -> float:
-    return float(np.linalg.norm(np.asarray(objective.gradient(theta))))
+    units, factor = _units(objective, theta)
+    return factor * float(np.linalg.norm(units * np.asarray(objective.gradient(theta))))
 
 
 def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
@@ -157,17 +169,27 @@ def refined(objective: Objective, start: np.ndarray, scale: float, basin: float 
     """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
     natural weights)."""
     dense = objective.size <= DENSE
-    return refine(
-        lambda t: np.asarray(objective.gradient(t)),
-        start,
+    units, factor = _units(objective, start)
+    plain = bool(np.all(units == 1.0))
+    weights = objective.scales.weights if plain else objective.standard.weights
+    reach = max(float(np.linalg.norm(start / units)), 1e-3 * weights)
+    product = lambda t, d: factor * units * np.asarray(objective.hessian_vector(units * t, units * d))
+    found = refine(
+        lambda t: factor * units * np.asarray(objective.gradient(units * t)),
+        start / units,
         tolerance=TOLERANCE,
         scale=scale,
-        basin=None if basin is None else basin * _reach(objective, start),
-        hessian=(lambda t: hessian(objective, t)) if dense else None,
-        hessian_vector=None if dense else (lambda t, d: np.asarray(objective.hessian_vector(t, d))),
-        loss=lambda t: float(objective.loss(t)),
+        basin=None if basin is None else basin * reach,
+        hessian=(lambda t: factor * units[:, None] * hessian(objective, units * t) * units) if dense else None,
+        hessian_vector=None if dense else product,
+        loss=lambda t: float(objective.loss(units * t)),
         max_steps=STEPS,
     )
+    if plain:
+        return found
+    point = units * found.point
+    point.flags.writeable = False
+    return replace(found, point=point, distance=float(np.linalg.norm(point - start)))
 
 
 def _reach(objective: Objective, start: np.ndarray) -> float:
@@ -256,7 +278,7 @@ def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale
 
 def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinement, scale: float) -> Refinement:
     """The same refinement, called converged only if the wide gradient at the embedded point is zero as well."""
-    norm = float(np.linalg.norm(np.asarray(objective.gradient(state))))
+    norm = _norm(objective, state)
     if refinement.converged and norm > TOLERANCE * scale:
         return replace(
             refinement,

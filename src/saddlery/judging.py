@@ -5,23 +5,24 @@ Second order first, then (above the lower bound of the loss) one silent unit, th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import scipy.linalg
 
 from . import fixed_points, kinks
 from .curvature import hessian
-from .descent import Descent, find_descent
+from .descent import Descent
 from .fixed_points import TOLERANCE, Found
 from .kinks import Kinks, kinks_at
-from .networks import flatten
 from .objectives import Objective
+from .orders import flat_directions, look_for_descent
 from .precision import in_float64
-from .spectra import ROUNDING, Spectrum, dense_spectrum, lanczos_spectrum
+from .rounding import MARGIN, Rounded, curvatures
+from .spectra import ROUNDING, Spectrum, dense_spectrum, in_plain_units, lanczos_spectrum
 from .symmetry import Utility, best_silent_unit, silent_direction, silent_units
 from .symmetry.reduction import sides
+from .symmetry.utility import utility_rounded
+from .theory.deep_linear import LeastLoss, least_loss
 
 
 def excess(objective: Objective, state: np.ndarray) -> float:
@@ -33,24 +34,42 @@ def excess(objective: Objective, state: np.ndarray) -> float:
 def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradient_norm: float = 0.0) -> Spectrum:
     """The Hessian's spectrum at a state (P,): dense up to 2,000 parameters, its two ends by Lanczos beyond.
 
-    The state is a fixed point only up to its gradient g. Where the Hessian is flat, an error d of the state leaves
-    g ~ d^2 and eigenvalues ~ d, so eigenvalues up to sqrt(g max|l| / |theta|) cannot be told from zero, |theta| at least
-    the task's natural weights; nor can those that are rounding beside the task's natural curvature. The zero tolerance is
-    the larger of the two, or the rounding of the decomposition where that is larger. Where the state lies on kinks, silent
-    units of a kind with kinks included, the spectrum is that of the Hessian on the directions that cross none: beyond, there is
-    no Hessian. Cost: see `dense_spectrum`.
+    Signs are counted in natural units of the weights, S H S with S = diag(`Objective.units_at`), where they do not depend on
+    the units of inputs and targets; eigenvalues are those of H itself. The state is a fixed point only up to its gradient g.
+    Where the Hessian is flat, an error d of the state leaves g ~ d^2 and eigenvalues ~ d, so eigenvalues up to
+    sqrt(|g| max|l| / |theta|) cannot be told from zero, |theta| at least the task's natural weights; nor can those that are
+    rounding beside the task's natural curvature, or that the rounding of the data explains (see `rounding`).
+    gradient_norm: zero for a state that is exact. Where the state lies on kinks, silent units of a kind with kinks included, the
+    spectrum is that of the Hessian on the directions that cross none, in plain units: beyond, there is no Hessian.
+    Cost: see `dense_spectrum`, twice where units differ.
     """
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
+    if on is not None:
+        return _between_kinks(objective, state, on, gradient_norm, seed)
+    units, scales = objective.units_at(state), objective.standard
+    size = max(scales.weights, float(np.linalg.norm(state / units)))
+    slope = float(np.linalg.norm(units * np.asarray(objective.gradient(state)))) if gradient_norm > 0 else 0.0
+    rounding = ROUNDING * np.finfo(float).eps * scales.curvature
+    blur = lambda largest: max(rounding, float(np.sqrt(slope * largest / size)))
+    if objective.size <= fixed_points.DENSE:
+        matrix = hessian(objective, state)
+        bounds = lambda rows: np.array([r.bound for r in curvatures(objective, state, units * rows)])
+        natural = dense_spectrum(units[:, None] * matrix * units, blur=blur, rounding=bounds)
+        return in_plain_units(natural, units, lambda: dense_spectrum(matrix), matrix)
+    product = lambda d: np.asarray(objective.hessian_vector(state, d))
+    natural = lanczos_spectrum(lambda d: units * product(units * d), objective.size, blur=blur, seed=seed)
+    return in_plain_units(natural, units, lambda: lanczos_spectrum(product, objective.size, seed=seed), product)
+
+
+def _between_kinks(objective: Objective, state: np.ndarray, on: Kinks, gradient_norm: float, seed: int) -> Spectrum:
+    """The spectrum on the directions that cross no kink; by Sylvester's law its signs do not depend on units either."""
     scales = objective.scales
     size = max(scales.weights, float(np.linalg.norm(state)))
     rounding = ROUNDING * np.finfo(float).eps * scales.curvature
     blur = lambda largest: max(rounding, float(np.sqrt(gradient_norm * largest / size)))
     if objective.size <= fixed_points.DENSE:
         return kinks.lifted(dense_spectrum(kinks.restricted(hessian(objective, state), on), blur=blur), on)
-    product = lambda d: np.asarray(objective.hessian_vector(state, d))
-    if on is None:
-        return lanczos_spectrum(product, objective.size, blur=blur, seed=seed)
-    within = lambda d: on.smooth.T @ product(on.smooth @ d)
+    within = lambda d: on.smooth.T @ np.asarray(objective.hessian_vector(state, on.smooth @ d))
     return kinks.lifted(lanczos_spectrum(within, on.dimension, blur=blur, seed=seed), on)
 
 
@@ -78,10 +97,10 @@ def escape_from(
 ) -> Escape:
     """The kind of fixed point, by the clearest evidence there is."""
     on = kinks_at(objective, found.state, TOLERANCE * scale)
-    if on is not None and not on.decided and excess(objective, found.state) > TOLERANCE * objective.scales.loss:
+    if on is not None and not on.decided and not at_lower_bound(objective, found.state):
         words = "no one-sided slope was found to fall, which is no proof here"
         return Escape("undecided", f"on kinks whose first order is not decided: {words} ({on.words()})")
-    escape = _escape(objective, found, spectrum, utilities, scale, seed, on)
+    escape = _escape(objective, found, spectrum, utilities, seed, on)
     return escape if on is None else replace(escape, reason=escape.reason + _on_kinks(on, objective.size))
 
 
@@ -92,120 +111,105 @@ def _on_kinks(on: Kinks, size: int) -> str:
 
 
 def _escape(
-    objective: Objective,
-    found: Found,
-    spectrum: Spectrum,
-    utilities: list[Utility],
-    scale: float,
-    seed: int,
-    on: Kinks | None,
+    objective: Objective, found: Found, spectrum: Spectrum, utilities: list[Utility], seed: int, on: Kinks | None
 ) -> Escape:
-    lowest = float(spectrum.eigenvalues[0])
+    state, lowest = found.state, float(spectrum.eigenvalues[0])
+    negative = lowest < -spectrum.tolerance if spectrum.index is None else spectrum.index > 0
     faster = [u for u in utilities if on is not None and u.rate is not None and u.rate > max(-lowest, 0.0)]
-    if lowest < -spectrum.tolerance and not faster:
+    if negative and not faster:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
     flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
-    if excess(objective, found.state) <= TOLERANCE * objective.scales.loss:
+    if at_lower_bound(objective, state):
         return Escape("minimum", f"{flat}, and the loss is at its lower bound")
-    helpful = [u for u in utilities if u.value > _zero_utility(objective, u, scale)]
+    least = least_loss(objective)
+    if least is not None and above(objective, state, least.loss).zero:
+        return Escape("minimum", f"{flat}, and the loss is the least of any linear map of rank {least.rank}")
+    judged = [(u, _utility_above_zero(objective, state, u)) for u in utilities]
+    helpful = [u for u, number in judged if number.decided and number.value > 0]
     if helpful:
-        best = min(helpful, key=lambda u: (u.order, -u.value))
-        few = f"{spectrum.index} negative Hessian eigenvalues, the lowest {lowest:.6g}, and faster than these"
-        slower = few if lowest < -spectrum.tolerance else "no negative Hessian eigenvalue, but"
-        words = f"{slower} a silent unit of utility {best.value:.6g} > 0 lowers the loss at order {best.order}"
-        verdict = "strict saddle" if best.order == 2 else "degenerate saddle"
-        return Escape(verdict, words, best.order, best.rate, silent_direction(objective, found.state, best), best)
-    dense = objective.size <= fixed_points.DENSE
-    across = (
-        kinks.Across(None, True)
-        if on is None
-        else kinks.look_across(objective, found.state, on, dense=dense, seed=seed)
-    )
+        slower = f"{spectrum.index} negative Hessian eigenvalues, the lowest {lowest:.6g}, and faster than these"
+        return _by_silent_unit(objective, state, helpful, slower if negative else "no negative Hessian eigenvalue, but")
+    across = kinks.Across(None, True)
+    if on is not None:
+        across = kinks.look_across(objective, state, on, dense=objective.size <= fixed_points.DENSE, seed=seed)
     if across.fall is not None:
         words = f"the loss falls across kinks at second order, at curvature {across.fall.curvature:.6g}"
         return Escape("strict saddle", words, 2, across.fall.rate, across.fall.direction)
-    joint, searched = _joint_descent(objective, found, spectrum, seed, on)
-    if joint is not None:
-        words = (
-            f"no negative Hessian eigenvalue and no single silent unit of the lowest order, but the loss falls along flat"
-            f" directions at order {joint.order} (measured {joint.measured_order:.2f}, by {joint.fall:.1e} at radius"
-            f" {joint.radius:.2g})"
-        )
-        direction = joint.direction if len(joint.direction) == objective.size else None
-        return Escape("degenerate saddle", words, joint.order, None, direction)
+    again = lambda o, state: spectrum_at(o, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
+    looked = look_for_descent(objective, found, flat_directions(objective, found, spectrum, again), seed)
+    if looked.descent is not None:
+        return _by_higher_order(objective, looked.descent)
     if not across.proven:
         words = (
             "no descent of second order was found across kinks that cost nothing at first order, which proves nothing"
         )
-        return Escape("undecided", f"{flat}; {words}; {searched}")
+        return Escape("undecided", f"{flat}; {words}; {looked.words}")
+    if least is not None:
+        return _above_the_least(objective, state, least, f"{flat}; {looked.words}")
+    doubtful = [number for _, number in judged if number.value > 0 and not number.zero and not number.decided]
+    doubtful += [looked.doubt] if looked.doubt is not None else []
+    if doubtful:
+        words = f"undecided to rounding: the correlation of new units with what is left is {doubtful[0]}"
+        return Escape("undecided", f"{flat}; {words}; {looked.words}")
     silent = f"; silent units have utility {max(u.value for u in utilities):.1e}, zero to rounding" if utilities else ""
-    return Escape("minimum", f"{flat}{silent}; {searched}")
+    return Escape("minimum", f"{flat}{silent}; {looked.words}")
 
 
-def _joint_descent(
-    objective: Objective, found: Found, spectrum: Spectrum, seed: int, on: Kinks | None
-) -> tuple[Descent | None, str]:
-    """Search the flat directions for a descent of higher order; and in words what was searched.
+def _by_silent_unit(objective: Objective, state: np.ndarray, helpful: list[Utility], beside: str) -> Escape:
+    """The silent unit of lowest order, of these the best."""
+    best = min(helpful, key=lambda u: (u.order, -u.value))
+    words = f"{beside} a silent unit of utility {best.value:.6g} > 0 lowers the loss at order {best.order}"
+    verdict = "strict saddle" if best.order == 2 else "degenerate saddle"
+    return Escape(verdict, words, best.order, best.rate, silent_direction(objective, state, best), best)
 
-    Beyond dense Hessians the same question is put to the narrow network with two silent units more a layer, which embeds
-    the same map: what more of them could do, two can.
-    """
-    if spectrum.kernel is None:
-        small = _padded(objective, found)
-        if small is None:
-            return None, "flat directions were not searched: the network has too many parameters"
-        objective, state = small
-        on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
-        spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
-        assert spectrum.kernel is not None
-    else:
-        state = found.state
-    kernel, rounding = kinks.with_silent(on, spectrum.kernel), 32 * np.finfo(float).eps
-    descent = find_descent(
-        lambda t: float(objective.loss(t)),
-        lambda t: np.asarray(objective.gradient(t)),
-        state,
-        lambda d: kernel @ (kernel.T @ d),
-        size=objective.scales.weights,
-        noise=rounding * max(float(objective.loss(state)), objective.scales.loss),
-        stiff=_stiff(objective, state, kernel, on),
-        seed=seed,
+
+def _by_higher_order(objective: Objective, descent: Descent) -> Escape:
+    words = (
+        f"no negative Hessian eigenvalue and no single silent unit of the lowest order, but the loss falls {descent.how}"
+        f" at order {descent.order} (measured {descent.measured_order:.2f}, by {descent.fall:.1e} at radius"
+        f" {descent.radius:.2g} in natural units)"
     )
-    return descent, f"a search of the {kernel.shape[1]} flat directions found no descent"
+    direction = descent.direction if len(descent.direction) == objective.size else None
+    return Escape("degenerate saddle", words, descent.order, None, direction)
 
 
-def _stiff(
-    objective: Objective, state: np.ndarray, kernel: np.ndarray, on: Kinks | None
-) -> Callable[[np.ndarray], np.ndarray]:
-    """g -> H^+ g on the complement of the kernel, within the directions that cross no kink."""
-    matrix = kinks.padded(hessian(objective, state), on)
-    factors = scipy.linalg.lu_factor(matrix + np.abs(matrix).max(initial=1e-300) * kernel @ kernel.T)
-
-    def solve(g: np.ndarray) -> np.ndarray:
-        return scipy.linalg.lu_solve(factors, g - kernel @ (kernel.T @ g))
-
-    return solve
+def at_lower_bound(objective: Objective, state: np.ndarray) -> bool:
+    """Whether the loss is its lower bound, to 1e-12 of what there was to learn or to the rounding of the loss."""
+    return above(objective, state, objective.constant).zero
 
 
-def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] | None:
-    """The narrow fixed point with up to two silent units more a layer, if that is small and every unit can be silent."""
-    network = objective.network
-    if found.narrow is None or found.reduction is None or not all(x.unit.symmetry.silent for x in network.layers):
-        return None
-    narrow = found.reduction.network
-    params = objective.with_network(narrow).params(np.asarray(found.narrow, float))
-    for index in reversed(range(len(network.layers))):
-        u, v = sides(narrow, params, index)
-        more = ((0, min(2, network.widths[index] - len(u))), (0, 0))
-        narrow, params = narrow.with_sides(params, index, np.pad(u, more), np.pad(v, more))
-    small = objective.with_network(narrow)
-    return (small, flatten(params)) if small.size <= fixed_points.DENSE else None
+def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:
+    """How far the loss is above a bound, and what explains that it is: 1e-12 of what there was to learn, or rounding."""
+    loss = float(objective.loss(state))
+    terms = 2 * loss + objective.target_scale**2  # sums of |y|^2 and |f|^2, which cancel in losses
+    explained = max(TOLERANCE * objective.scales.loss, np.finfo(float).eps * terms)
+    return Rounded(loss - bound, explained / np.finfo(float).eps)
 
 
-def _zero_utility(objective: Objective, utility: Utility, scale: float) -> float:
-    """Utilities below this are zero: 1e-9 of the utility where nothing has been learned, theta = 0 (which vanishes in deep
-    networks), and 1e-12 of the gradient scale."""
+def _above_the_least(objective: Objective, state: np.ndarray, least: LeastLoss, words: str) -> Escape:
+    """The verdict on a deep linear network above its least loss, where no minimum is, whatever the searches found."""
+    gap = above(objective, state, least.loss)
+    if not gap.decided:
+        return Escape(
+            "undecided", f"{words}; undecided to rounding: the loss is above the least of any linear map by {gap}"
+        )
+    theorem = (
+        f"the loss is {gap.value:.3g} above the least of any linear map of rank {least.rank}, and deep linear networks have"
+        " no other minima (Kawaguchi 2016, Zhang 2019)"
+    )
+    return Escape("degenerate saddle", f"{words}; yet {theorem}")
+
+
+def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utility) -> Rounded:
+    """A utility with what may explain it: rounding, or the error of the state, a gradient of 1e-12 of the task's in natural
+    units and, where something has been learned, 1e-9 of the utility where nothing was."""
+    number = utility_rounded(objective, state, utility)
+    if not state.any():
+        return number
+    u, v = sides(objective.network, objective.params(objective.units_at(state)), utility.layer)
+    stretch = float(np.linalg.norm(utility.u / u[0])) ** (utility.order - 1) * float(np.linalg.norm(utility.v / v[0]))
     reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
-    return max(1e-9 * reference.value, TOLERANCE * scale)
+    error = max(TOLERANCE * objective.standard.gradient * stretch, 1e-9 * reference.value)
+    return Rounded(number.value, max(number.sway, error / (MARGIN * np.finfo(float).eps)))

@@ -20,9 +20,19 @@ from jaxtyping import Array, Float
 
 from .checks import InputError, Words, finite, numbers, require
 from .losses import LOSSES, Loss
-from .networks import Network, Params, Shape, UnitWeights, WeightMatrices, unflatten, unit_weights, weight_matrices
+from .networks import (
+    Network,
+    Params,
+    Shape,
+    UnitWeights,
+    WeightMatrices,
+    flatten,
+    unflatten,
+    unit_weights,
+    weight_matrices,
+)
 from .precision import in_float64, precision_context
-from .scales import Scales, natural_scales
+from .scales import Scales, balanced_units, natural_scales, natural_units
 
 CHECK = "check `outputs`, `reads` and `readout`"
 Vector = Float[Array, " P"] | Float[np.ndarray, " P"]
@@ -34,13 +44,15 @@ class Moments:
     """Second moments of a feature l and targets y: all means over samples, not centred.
 
     feature: the name of the lift they belong to ("input" for z itself). features: E[l l'], (M, M).
-    cross: E[y l'], (O, M). target: E[|y|^2].
+    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| |l|'], (O, M), to whose last digit `cross` is known; None where
+    the moments are exact.
     """
 
     feature: str
     features: Float[np.ndarray, "M M"]
     cross: Float[np.ndarray, "O M"]
     target: float
+    sway: Float[np.ndarray, "O M"] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +152,8 @@ class Objective:
 
     function: the loss as a function of weights and samples. inputs (N, ...), targets (N, ...): samples, or equivalent
     samples. exact: "samples", or the name of the feature whose moments replace them. power: mean |y|^2 of the targets,
-    which equivalent samples do not show; None to take it from `targets`. All methods are compiled once an
+    which equivalent samples do not show; None to take it from `targets`. doubt: to the last digits of which numbers
+    equivalent targets are known, where these are larger than the targets themselves. All methods are compiled once an
     architecture and return JAX arrays in the precision of the context they are called in.
     """
 
@@ -150,6 +163,7 @@ class Objective:
     constant: float = 0.0
     exact: str = "samples"
     power: float | None = None
+    doubt: Float[np.ndarray, "N ..."] | None = None
 
     @property
     def network(self) -> Network:
@@ -224,6 +238,35 @@ class Objective:
             seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)  # the constant is half of what is not
             distance = float(np.sqrt(seen + 2 * self.constant))
             return natural_scales(self.predictions, self.gradient, self.size, distance, excess)
+
+    @functools.cached_property
+    def units(self) -> Float[np.ndarray, " P"]:
+        """The natural unit of every weight (see `natural_units`): judgements are made of theta / units."""
+        f = self.function
+        with precision_context("float64"):
+            origin = np.asarray(self.predictions(np.zeros(self.size)))
+            learned = np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin) + 2 * self.constant)
+        rms = float(np.sqrt(np.mean(self.inputs**2)))
+        if self.exact not in ("samples", "input"):  # of a feature, of which a unit is a form of its degree
+            rms = rms ** (1.0 / (f.network.layers[0].unit.symmetry.degree or 1))
+        return natural_units(f.network, f.shape, f.outputs, rms, float(learned))
+
+    def units_at(self, theta: np.ndarray) -> Float[np.ndarray, " P"]:
+        """The natural units, balanced as the units of a state (P,) are (see `balanced_units`)."""
+        params, units = self.params(np.asarray(theta, float)), self.params(self.units)
+        return flatten(balanced_units(self.network, params, units)) if self.size else self.units
+
+    @functools.cached_property
+    def standard(self) -> Scales:
+        """The natural sizes of weights and derivatives in natural units, theta / units."""
+        s = self.units
+        with precision_context("float64"):
+            origin = np.asarray(self.predictions(np.zeros(self.size)))
+            seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)
+            excess = float(self.loss(np.zeros(self.size))) - self.constant
+            gradient = lambda t: s * np.asarray(self.gradient(s * t))
+            distance = float(np.sqrt(seen + 2 * self.constant))
+            return natural_scales(lambda t: self.predictions(s * t), gradient, self.size, distance, excess)
 
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
         """sqrt(mean_n |f_n - g_n|^2) over `target_scale`, for two sets of predictions."""
@@ -316,7 +359,8 @@ def sample_moments(network: Network, data: Data, feature: str) -> Moments:
     rows = flat if lift is None else np.asarray(jax.vmap(lift.features)(jnp.asarray(data.inputs)))
     y = data.targets.reshape(len(rows), -1)
     n = len(rows)
-    return Moments(feature, rows.T @ rows / n, y.T @ rows / n, float(np.sum(y**2) / n))
+    sway = np.abs(y).T @ np.abs(rows) / n
+    return Moments(feature, rows.T @ rows / n, y.T @ rows / n, float(np.sum(y**2) / n), sway)
 
 
 def input_moments(network: Network, data: Data) -> Moments:
@@ -355,8 +399,11 @@ def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]
     best = moments.cross @ (vectors / values) @ vectors.T
     root = np.sqrt(len(values)) * np.sqrt(values)[:, None] * vectors.T
     outside = float(np.linalg.norm(moments.cross - best @ s))
+    allowed = 1e-8 * float(np.linalg.norm(moments.cross))
+    if moments.sway is not None:  # targets without any correlation leave nothing but the rounding of their sums
+        allowed = max(allowed, 64 * np.finfo(float).eps * float(np.linalg.norm(moments.sway)))
     require(
-        outside <= 1e-8 * max(float(np.linalg.norm(moments.cross)), 1e-300),
+        outside <= allowed,
         "the cross moments E[y l']",
         "zero where the feature is",
         Words(f"a part of norm {outside:.1e} outside the range of E[l l']"),
@@ -390,7 +437,11 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
     )
     targets = targets.reshape(len(targets), *output)
     function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
-    return Objective(function, inputs, targets, constant, moments.feature, moments.target)
+    doubt = None
+    if moments.sway is not None:
+        root = inputs.reshape(len(inputs), -1)  # targets = root S^+ E[l y'], root root' = diagonal
+        doubt = (np.abs(np.linalg.pinv(root)).T * (len(root)) @ moments.sway.T).reshape(targets.shape)
+    return Objective(function, inputs, targets, constant, moments.feature, moments.target, doubt)
 
 
 def _from_samples(network: Network, data: Data) -> Objective:

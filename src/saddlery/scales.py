@@ -1,7 +1,9 @@
 """The natural sizes of a task: how large weights, gradients and curvatures are where the map has moved by what it must learn.
 
 Everything that is called zero is called so against one of them, so that a verdict depends neither on the start of a run
-nor on the units in which targets are measured.
+nor on the units in which targets are measured. Inputs ten thousand times larger make incoming weights as many times
+smaller and their curvature 10^8 times larger than that of outgoing ones: signs are judged in natural units of each kind of
+weight (`natural_units`), where all curvatures are comparable; eigenvalues and rates are those of the weights as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from .networks import Network, Params
+
+EVEN = 10.0  # natural units within this ratio are taken as one: no sign is lost to rounding by it
 HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
 
 
@@ -49,6 +54,51 @@ def natural_scales(
     weights, slope = float(np.linalg.norm(theta)), float(np.linalg.norm(np.asarray(gradient(theta))))
     slope = slope if np.isfinite(slope) and slope > 0 else 1.0
     return Scales(weights, slope, slope / weights if weights > 0 else slope, loss)
+
+
+def natural_units(network: Network, shape: tuple[int, ...], outputs: int, inputs: float, targets: float) -> np.ndarray:
+    """The size (P,) of one unit of every weight: what makes products u.z and the outputs of order one, in their own units.
+
+    inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned; zeros count as one. An
+    incoming weight is measured by the inverse of what it multiplies (the inputs, or what a residual stream carries, or
+    the order-one features of the layer before; a bias multiplies one), an outgoing one by what it must add to. Scaling
+    inputs or targets scales these units as it does the weights of the same map.
+    """
+    stream, target = inputs or 1.0, targets or 1.0
+    parts, last = [], len(network.layers) - 1
+    for index, (layer, shapes) in enumerate(zip(network.layers, network.shapes(shape, outputs), strict=True)):
+        u = np.full((layer.width, int(np.prod(shapes["u"][1:]))), 1.0 / stream)
+        u[:, u.shape[1] - layer.unit.extra :] = 1.0
+        final = index == last and not network.readout
+        carried = target if final and not layer.residual else stream if layer.residual else 1.0
+        readout = [np.full(int(np.prod(shapes["readout"])), target / carried)] if "readout" in shapes else []
+        outgoing = [np.full(int(np.prod(shapes["v"])), carried)] if "v" in shapes else []
+        parts += [*readout, u.ravel(), *outgoing]  # in the order of the flat vector
+        stream = stream if layer.residual else 1.0
+    units = np.concatenate(parts)
+    if units.size == 0 or units.max() > EVEN * units.min():
+        return units
+    return np.full_like(units, np.exp(np.mean(np.log(units))))
+
+
+def balanced_units(network: Network, params: Params, units: Params) -> Params:
+    """Natural units for a state whose units are far from balanced: u_i by c_i and v_i by c_i^-p, for forms phi of degree p.
+
+    Rescaling a unit along its symmetry leaves the map as it is and must leave signs and zeros as they are. c_i makes u_i and
+    v_i equally long in their units; units nearer to that than a factor of ten, or with a side of zeros, are left alone.
+    """
+    for index, layer in enumerate(network.layers):
+        degree = 1 if layer.unit.symmetry.homogeneous else layer.unit.symmetry.degree if layer.unit.lift else None
+        if degree is None or layer.unit.extra or network.streams(index):
+            continue
+        u, v = (np.asarray(f(units, index)) for f in (network.incoming, network.outgoing))
+        own_u, own_v = (np.asarray(f(params, index)) for f in (network.incoming, network.outgoing))
+        a, b = np.linalg.norm(own_u / u, axis=1), np.linalg.norm(own_v / v, axis=1)
+        both = (a > 0) & (b > 0)
+        c = np.where(both, a / np.where(both, b, 1.0), 1.0) ** (1.0 / (degree + 1))
+        c = np.where((c > EVEN) | (c < 1 / EVEN), c, 1.0)[:, None]
+        _, units = network.with_sides(units, index, u * c, v * c**-degree)
+    return units
 
 
 def _factor(size: Callable[[float], float], target: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -13,9 +13,13 @@ from .checks import finite, positive, require, whole
 
 Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]  # max|eigenvalue| -> what cannot be told from zero
+Bounds = Callable[[np.ndarray], np.ndarray]  # unit directions (K, P) -> how far rounding moves d'Hd of each (K,)
 
 ROUNDING = 64.0  # eps P max|l| times this is the default zero of a dense spectrum
 RITZ = 1e-9  # max|l| times this is the default zero of a Lanczos spectrum, whose Ritz values are good to about 1e-11
+NEAR = 1e-9  # of the largest: eigenvalues above it are no matter of rounding
+CLOSE = 1e3  # nor those that many times larger than what else counts as zero
+BATCH = 8  # eigenvalues whose rounding is asked for at a time, the smallest first
 SMALL = 64  # parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room
 REMEDY = "the sign of a small eigenvalue is lost in float32; use float64 (jax.enable_x64)"
 
@@ -28,7 +32,8 @@ class Spectrum:
     lowest_vector (P,): unit eigenvector of the lowest, its entry of greatest magnitude positive (arbitrary within the
     eigenspace if the lowest eigenvalue is multiple). size: P. tolerance: absolute; |eigenvalue| <= tolerance counts as
     zero. method: "dense" or "lanczos". kernel (P, k): orthonormal basis of the zero modes, dense only. reason: why the
-    index is not known, else empty.
+    index is not known, else empty. signs: (negative, zero, positive) where they were counted in other coordinates, in which
+    they are clearer (a congruence keeps them: Sylvester's law of inertia); else the eigenvalues are counted.
     """
 
     eigenvalues: np.ndarray
@@ -39,20 +44,27 @@ class Spectrum:
     complete: bool
     kernel: np.ndarray | None = None
     reason: str = ""
+    signs: tuple[int, int | None, int | None] | None = None
 
     @property
     def index(self) -> int | None:
         """Number of eigenvalues below -tolerance; None where Lanczos did not establish it (see `reason`)."""
+        if self.signs is not None:
+            return self.signs[0]
         return None if self.reason else int(np.sum(self.eigenvalues < -self.tolerance))
 
     @property
     def zero_modes(self) -> int | None:
         """Number of eigenvalues within the tolerance of zero; None unless all are known."""
+        if self.signs is not None:
+            return self.signs[1]
         return int(np.sum(np.abs(self.eigenvalues) <= self.tolerance)) if self.complete else None
 
     @property
     def positive(self) -> int | None:
         """Number of eigenvalues above the tolerance; None unless all are known."""
+        if self.signs is not None:
+            return self.signs[2]
         return int(np.sum(self.eigenvalues > self.tolerance)) if self.complete else None
 
     @property
@@ -82,7 +94,11 @@ class Spectrum:
 
 
 def dense_spectrum(
-    hessian: Float[np.ndarray, "P P"], *, tolerance: float | None = None, blur: Blur | None = None
+    hessian: Float[np.ndarray, "P P"],
+    *,
+    tolerance: float | None = None,
+    blur: Blur | None = None,
+    rounding: Bounds | None = None,
 ) -> Spectrum:
     """All eigenvalues of a symmetric float64 matrix (P, P).
 
@@ -90,6 +106,8 @@ def dense_spectrum(
     max|eigenvalue|) with room for that of the Hessian itself. blur: max|eigenvalue| -> the size up to which eigenvalues
     cannot be told from zero for reasons of one's own, which counts where it is larger (at a fixed point known only to a
     gradient norm g, symmetry modes are of order g / |theta| and those of a degenerate saddle of order g^(1/2) to g^(2/3)).
+    rounding: unit directions (K, P) -> how far rounding moves d'Hd of each; eigenvalues within it count as zero. It is asked
+    for those under 1e-9 of the largest or 1000 times what else counts as zero, the smallest first.
 
     Raises InputError unless the matrix is square, float64, finite and symmetric to 1e-8 of its largest entry. Cost: about
     10 P^3, 0.1 s at P = 750 on one core.
@@ -106,6 +124,8 @@ def dense_spectrum(
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     largest = float(np.abs(values).max())
     zero = _zero(ROUNDING * np.finfo(float).eps * len(values) * largest, largest, tolerance, blur)
+    if rounding is not None:
+        zero = _beyond_rounding(values, vectors, zero, max(NEAR * largest, CLOSE * zero), rounding)
     return _spectrum(values, vectors[:, 0], zero, "dense", vectors[:, np.abs(values) <= zero])
 
 
@@ -240,6 +260,41 @@ class _Lanczos:
         return LinearOperator((self.size, self.size), matvec=apply, dtype=float)  # pyright: ignore
 
 
+def in_plain_units(
+    natural: Spectrum, units: Vector, plain: Callable[[], Spectrum], matrix: np.ndarray | Callable[[Vector], Vector]
+) -> Spectrum:
+    """The spectrum of H with the signs counted for S H S, S = diag(units); plain: computes that of H, where units differ.
+
+    Where rounding hides the lowest eigenvalue of H beside much larger ones, the curvature along the lowest direction of S H S
+    stands for it, which bounds it from above. matrix: H, or d -> H d.
+    """
+    scale = float(units[0]) ** 2 if units.size else 1.0
+    if np.all(units == units[:1]):
+        return replace(natural, eigenvalues=natural.eigenvalues / scale, tolerance=natural.tolerance / scale)
+    own = plain()
+    direction = units * natural.lowest_vector
+    direction /= np.linalg.norm(direction)
+    curvature = float(direction @ (matrix(direction) if callable(matrix) else matrix @ direction))
+    values, lowest = np.array(own.eigenvalues), own.lowest_vector
+    if natural.index and curvature < min(values[0], 0.0):
+        values[0], lowest = curvature, direction
+    kernel = None if natural.kernel is None else np.linalg.qr(units[:, None] * natural.kernel)[0]
+    tolerance = natural.tolerance / float(units.max()) ** 2
+    if natural.complete and natural.zero_modes:
+        zeros = values[natural.index or 0 :][: natural.zero_modes]
+        tolerance = max(tolerance, float(np.abs(zeros).max(initial=0.0)))
+    signs = None if natural.reason else (natural.index or 0, natural.zero_modes, natural.positive)
+    return replace(
+        own,
+        eigenvalues=values,
+        lowest_vector=lowest,
+        tolerance=tolerance,
+        kernel=kernel,
+        reason=natural.reason,
+        signs=signs,
+    )
+
+
 # ------------------------------------------------------------------- checks and assembly
 def _checked(hessian: np.ndarray) -> np.ndarray:
     matrix = np.asarray(hessian)
@@ -272,6 +327,21 @@ def _zero(usual: float, largest: float, tolerance: float | None, blur: Blur | No
     """What counts as zero: the tolerance asked for or the usual one, or the blur where that is larger."""
     chosen = usual if tolerance is None else 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
     return chosen if blur is None else max(chosen, blur(largest))
+
+
+def _beyond_rounding(values: np.ndarray, vectors: np.ndarray, zero: float, near: float, rounding: Bounds) -> float:
+    """What counts as zero, raised until the smallest eigenvalues above it are no rounding."""
+    sizes = np.abs(values)
+    while True:
+        above = np.flatnonzero((sizes > zero) & (sizes <= near))
+        some = above[np.argsort(sizes[above])][:BATCH]
+        if not some.size:
+            return zero
+        bounds = rounding(vectors[:, some].T)
+        lost = sizes[some] <= bounds
+        if not lost.any():
+            return zero
+        zero = max(zero, float(sizes[some][lost].max()))
 
 
 def _spectrum(

@@ -85,7 +85,9 @@ class Stages:
         """What a reader of the stages should know, in sentences."""
         unfinished = () if self.rest is None or self.rest.at_rest else (self.rest.sentence,)
         seeded = tuple(f"{stage.kind} plateau: {stage.note}" for stage in self.stages if stage.note)
-        missed = [(k, s.certificate) for k, s in enumerate(self.stages) if s.certificate and not s.certificate.certified]
+        missed = [
+            (k, s.certificate) for k, s in enumerate(self.stages) if s.certificate and not s.certificate.certified
+        ]
         return (*unfinished, *seeded, *(f"stage {k}: {c.verdict}; {c.reason}" for k, c in missed))
 
     def __len__(self) -> int:

@@ -80,8 +80,9 @@ Flow time is learning rate × steps; the loss is a mean over samples, and square
 distance in weights from the run. Index: negative Hessian eigenvalues. Zero modes: eigenvalues that are zero to rounding.</dd>
 <dt>Verdict</dt><dd><span class="mark strict"><i aria-hidden="true">▲</i>strict saddle</span>: descent at second order.
 <span class="mark degenerate"><i aria-hidden="true">◆</i>degenerate saddle</span>: descent only at higher order.
-<span class="mark minimum"><i aria-hidden="true">●</i>minimum</span>: no descent found.
-<span class="mark none"><i aria-hidden="true">◇</i>undecided</span>: a fixed point, its kind not known.
+<span class="mark minimum"><i aria-hidden="true">●</i>minimum</span>: no descent found, up to the order that the reason states.
+<span class="mark none"><i aria-hidden="true">◇</i>undecided</span>:
+what would decide is within rounding of zero, or lies across kinks.
 <span class="mark none"><i aria-hidden="true">○</i>no fixed point found</span>:
 none is close in weights, close in loss and slows the run down; the reason names the nearest and how it misses.</dd>
 <dt>Construction</dt><dd>How Theorem 1 of Zhang, Saxe &amp; Latham (2026) embeds the narrow network in the wide one:

@@ -16,15 +16,19 @@ from dataclasses import dataclass
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.jet import jet
 
 from ..checks import InputError
-from ..networks import Network, flatten, unflatten
+from ..networks import Network, flatten, mix, sum_of_units, unflatten
 from ..objectives import MeanLoss, Objective
 from ..precision import in_float64
+from ..rounding import Rounded, sizes_of, sway
 from ..units.base import lowest_order
 from .reduction import sides
 
 SAME = 0.999  # cosine between two maximisers that are one
+TRIALS = 4  # random units at which a Taylor coefficient must vanish to vanish everywhere (one would do, with probability one)
+CLIMB = 12  # rounds of random search for the unit of greatest correlation
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,205 @@ def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
         u[mask], v[mask] = 1.0, 1.0
         _, params = network.with_sides(params, index, u, v)
     return flatten(params) > 0
+
+
+# ------------------------------------------------------------ rounding, and degrees beyond the leading one
+@in_float64
+def utility_rounded(objective: Objective, theta: np.ndarray, utility: Utility) -> Rounded:
+    """The value of a utility with what rounding of samples and weights moves it by; cost: a few gradients."""
+    shape = objective.params(jnp.asarray(theta))[utility.layer]["u"].shape[1:]
+    function, network = objective.with_network(_one_more(objective.network, utility.layer)).function, objective.network
+    u, v = jnp.asarray(utility.u).reshape(1, *shape), jnp.asarray(utility.v)
+    data = jnp.asarray(theta), objective.samples, sizes_of(objective)
+    moved = _utility_sway(function, network, utility.layer, u, v, *data)
+    return Rounded(utility.value, float(moved))
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """The correlation of new units with what is left, degree by degree.
+
+    degree: the first at which it is not zero to rounding, None where it is zero up to `highest`. highest: the last one
+    looked at. doubt: the number of lowest degree that is neither zero nor certain, None without one. u, v: the unit of
+    unit length in natural units whose correlation of that degree is greatest found, flattened.
+    """
+
+    degree: int | None
+    highest: int
+    doubt: Rounded | None = None
+    u: np.ndarray | None = None
+    v: np.ndarray | None = None
+
+
+@in_float64
+def correlation_series(
+    objective: Objective, theta: np.ndarray, layer: int = 0, *, highest: int = 9, seed: int = 0
+) -> Series | None:
+    """The first degree j at which T_j(u) = j-th Taylor coefficient of eps -> G(eps u) does not vanish, G(u) = -dL/dv.
+
+    A form that vanishes at random units vanishes everywhere, so that "zero up to degree J" leaves no descent of order J + 1
+    or lower to silent units of this layer alone. Where T_q is the first that does not, the loss falls at order q + 1 along
+    several units whose lower degrees cancel, or of one unit along a curve. None for units that are not smooth, or
+    made of functions whose Taylor series JAX does not know. Cost: a Taylor series of phi on all samples, and some ten
+    passes a degree.
+    """
+    unit = objective.network.layers[layer].unit
+    if unit.symmetry.degree is None or not unit.smooth:
+        return None
+    shape = objective.params(jnp.asarray(theta))[layer]["u"].shape[1:]
+    rng, units = np.random.default_rng(seed), np.asarray(_units_of(objective, layer, shape))
+    u = units * _rows_of_length_one(rng.standard_normal((TRIALS, *shape)))
+    try:
+        values, moved = _series_at(objective, theta, layer, u, highest, rng)
+    except NotImplementedError:
+        return None
+    doubt = None
+    for degree in range(1, highest + 1):
+        pairs = zip(values[:, degree - 1], moved[:, degree - 1], strict=True)
+        some = [Rounded(float(value), float(size)) for value, size in pairs]
+        if any(one.decided for one in some):
+            u, v = _highest(objective, theta, layer, degree, units, rng)
+            return Series(degree, highest, doubt, u, v)
+        doubt = doubt or next((one for one in some if not one.zero), None)
+    return Series(None, highest, doubt)
+
+
+def _series_at(
+    objective: Objective, theta: np.ndarray, layer: int, u: np.ndarray, highest: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """v_k . T_j(u_k) for random v_k, (K, J), and the sway of each."""
+    network, function = objective.network, objective.function
+    rows = np.asarray(_taylor(function, layer, highest, jnp.asarray(theta), jnp.asarray(u), objective.samples[0]))
+    size = network.outgoing(objective.params(jnp.asarray(theta)), layer).shape[1]
+    v = rng.standard_normal((len(u), size))
+    features = rows.reshape(len(u) * highest, *rows.shape[2:])  # K J units, one after the other
+    degrees = np.tile(np.arange(1.0, highest + 1), len(u))
+    given = jnp.asarray(features), jnp.asarray(np.repeat(v, highest, axis=0)), jnp.asarray(degrees)
+    values, moved = _correlated(function, layer, *given, jnp.asarray(theta), objective.samples, sizes_of(objective))
+    return np.asarray(values).reshape(len(u), highest), np.asarray(moved).reshape(len(u), highest)
+
+
+def _highest(
+    objective: Objective, theta: np.ndarray, layer: int, degree: int, units: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The unit of greatest |T_degree| found, and the direction of T_degree there: random ones, and ever nearer to the best."""
+    best, width = np.zeros_like(units), 1.0
+    for _ in range(CLIMB):
+        draws = _rows_of_length_one(best + width * rng.standard_normal((32, *units.shape)))
+        draws[0] = best if best.any() else draws[0]
+        given = jnp.asarray(theta), jnp.asarray(units * draws), objective.samples[0]
+        features = _taylor(objective.function, layer, degree, *given)[:, -1]
+        gains = np.asarray(_gains(objective.function, layer, features, jnp.asarray(theta), objective.samples))
+        lengths = np.linalg.norm(gains, axis=1)
+        best, width = draws[lengths.argmax()], 0.6 * width
+        v = gains[lengths.argmax()] / lengths.max()
+    return (units * best).ravel(), v
+
+
+def _one_more(network: Network, layer: int) -> Network:
+    return network.with_width(layer, network.widths[layer] + 1)
+
+
+def _units_of(objective: Objective, layer: int, shape: tuple[int, ...]) -> jax.Array:
+    """The natural units of one unit's incoming weights; of another layer's first unit, where this one has none."""
+    params = objective.params(objective.units)
+    return jnp.asarray(params[layer]["u"][0] if len(params[layer]["u"]) else np.ones(shape))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _utility_sway(function: MeanLoss, network: Network, layer: int, u, v, theta, samples, sizes):
+    unit = network.layers[layer].unit
+
+    def value(theta, samples):
+        return lowest_order(unit, lambda eps: gain(function, network, layer, eps * u, theta, samples)[0] @ v)
+
+    return sway(value, theta, samples, sizes)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _taylor(function: MeanLoss, layer: int, highest: int, theta, u, inputs):
+    """The Taylor coefficients 1 ... highest of eps -> phi(z_n; eps u_k), (K, J, N, ...), z_n what the layer reads."""
+    network = function.reading
+    params = unflatten(function.network, theta, function.shape, function.outputs)
+    unit = network.layers[layer].unit
+
+    def one(x, u):
+        z = _before(network, params, x, layer)
+        start = [jnp.ones(()), *[jnp.zeros(())] * (highest - 1)]
+        _, derivatives = jet(lambda eps: unit.phi(z, eps * u), (jnp.zeros(()),), (start,))
+        return jnp.stack([jnp.asarray(d) / math.factorial(k) for k, d in enumerate(derivatives, 1)])
+
+    return jnp.moveaxis(jax.vmap(jax.vmap(one, (0, None)), (None, 0))(inputs, u), 2, 1)
+
+
+def _before(network: Network, params, z: jax.Array, layer: int) -> jax.Array:
+    """What a layer reads of a sample."""
+    for below, p in zip(network.layers[:layer], params, strict=False):
+        if not below.mixes:
+            z = below.unit.features(z, p["u"])
+            continue
+        mixed = sum_of_units(below.unit, z, p["u"], p["v"])
+        z = z + mixed if below.residual else mixed
+    return z
+
+
+def _loss_with(function: MeanLoss, layer: int, features, v, theta, samples) -> jax.Array:
+    """The loss with K more units in one layer, of given features (K, N, ...) and outgoing weights v (K, V)."""
+    network = function.reading
+    inputs, targets, constant = samples
+    params = unflatten(function.network, theta, function.shape, function.outputs)
+    own = network.incoming(params, layer), network.outgoing(params, layer)
+    more = jnp.zeros((len(v), own[0].shape[1]), theta.dtype)
+    _, wide = network.with_sides(params, layer, jnp.concatenate([own[0], more]), jnp.concatenate([own[1], v]))
+
+    def predict(x, extra):
+        z = x
+        for index, (one, p, q) in enumerate(zip(network.layers, wide, params, strict=True)):
+            own = one.unit.features(z, (q if index == layer else p)["u"])
+            every = jnp.concatenate([own, extra]) if index == layer else own
+            if one.mixes:
+                mixed = mix(every, p["v"], one.unit.mixed)
+                z = z + mixed if one.residual else mixed
+            else:
+                z = every
+        if network.readout:
+            z = z @ wide[-1]["readout"]
+        return z[-1] if network.reads == "last" else z
+
+    predictions = jax.vmap(predict, (0, 1))(inputs, features)
+    return jnp.mean(jax.vmap(function.loss.function)(targets, predictions)) + constant
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _gains(function: MeanLoss, layer: int, features, theta, samples):
+    """-dL/dv at v = 0 of units of given features, (K, V)."""
+    return _gains_of(function, layer, features, theta, samples)
+
+
+def _gains_of(function: MeanLoss, layer: int, features, theta, samples):
+    params = unflatten(function.network, theta, function.shape, function.outputs)
+    size = function.reading.outgoing(params, layer).shape[1]
+    loss = lambda v: _loss_with(function, layer, features, v, theta, samples)
+    return -jax.grad(loss)(jnp.zeros((len(features), size), theta.dtype))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _correlated(function: MeanLoss, layer: int, features, v, degrees, theta, samples, sizes):
+    """v . G of each unit alone, and its sway: its features of degree j sway by j + 1 times themselves."""
+
+    def one(given):
+        feature, v, degree = given
+        value = lambda f, t, s: _gains_of(function, layer, f[None], t, s)[0] @ v
+        by_feature = jax.grad(value)(feature, theta, samples)
+        moved = (degree + 1) * jnp.sum(jnp.abs(by_feature * feature))
+        return value(feature, theta, samples), moved + sway(lambda t, s: value(feature, t, s), theta, samples, sizes)
+
+    return jax.lax.map(one, (features, v, degrees))
+
+
+def _rows_of_length_one(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows.reshape(len(rows), -1), axis=1)
+    return rows / lengths.reshape(-1, *[1] * (rows.ndim - 1))
 
 
 def _record(u: np.ndarray, gain: np.ndarray, degree: int, layer: int) -> Utility:

@@ -1,0 +1,152 @@
+"""Rounding: bounds that hold, zeros that are none, and verdicts that do not depend on units of measure."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from planted import random_fixed_point
+from saddlery.certificates import certify_state
+from saddlery.networks import Layer, Network, flatten
+from saddlery.precision import in_float64
+from saddlery.rounding import EPS, Change, Rounded, curvatures
+from saddlery.symmetry import embed
+from saddlery.units import make
+from scaled import one_layer, orthogonal_polynomial, rescaled
+
+LINE = (np.arange(-10, 11) / 10)[:, None]
+
+
+# ------------------------------------------------------------------ the model
+def test_sway_of_a_curvature_in_closed_form():
+    """(a) At the origin d'Hd = -2 u v E[y x]: targets and inputs each sway it by 2 |u v| E|y x|, however much cancels."""
+    x, y = LINE, orthogonal_polynomial(21, 5)[:, None]
+    subject = one_layer("tanh", 1, x, y)
+    (found,) = curvatures(subject, np.zeros(2), np.array([[0.6, 0.8]]))
+    assert found.sway == pytest.approx(2 * 2 * 0.6 * 0.8 * np.mean(np.abs(y * x)), rel=1e-12)
+    assert found.zero and not found.decided
+
+
+def curvature_exactly(x, y, u, v):
+    """(d) d'Hd at the origin of a linear unit, by fractions."""
+    terms = [Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
+    return float(-2 * Fraction(u) * Fraction(v) * sum(terms) / len(terms))
+
+
+def test_bounds_hold_for_data_moved_by_their_last_digit():
+    """(b), (d) The data's own rounding, half a last digit each, moves no curvature by more than `least`."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x, y = rng.standard_normal((2, 30, 1))
+        y -= x * (x.ravel() @ y.ravel()) / (x.ravel() @ x.ravel())  # orthogonal to rounding
+        (found,) = curvatures(one_layer("linear", 1, x, y, moments=False), np.zeros(2), np.array([[0.6, 0.8]]))
+        exact = curvature_exactly(x, y, 0.6, 0.8)
+        assert abs(found.value - exact) <= found.bound
+        for _ in range(10):
+            signs = rng.choice([-0.5, 0.5], (2, *x.shape))
+            moved = curvature_exactly(x * (1 + EPS * signs[0]), y * (1 + EPS * signs[1]), 0.6, 0.8)
+            assert abs(moved - exact) <= 1.5 * found.least  # products with 1 + eps/2 round once more
+
+
+def test_changes_far_below_the_rounding_of_the_loss():
+    """(d) L(x) - L(point) by fractions, 1e-15 of the loss, to a thousandth; the difference of losses has no digit."""
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((2, 9, 1))
+    subject = one_layer("quadratic", 1, x, 1e3 * y, moments=False)
+    point, there = np.zeros(2), np.array([1e-4, 2e-5])
+    change = Change(subject, point)
+    terms = []
+    for a, b in zip(x.ravel(), subject.targets.ravel(), strict=True):
+        f = Fraction(float(there[1])) * (Fraction(float(there[0])) * Fraction(float(a))) ** 2
+        terms.append(f * f / 2 - f * Fraction(float(b)))
+    exact = float(sum(terms) / len(terms))
+    assert abs(exact) < 1e-14 * float(subject.loss(point))
+    assert change(there) == pytest.approx(exact, rel=1e-9)
+    assert abs(change(there) - exact) <= change.noise(there)
+
+
+@pytest.mark.parametrize(("times", "zero", "decided"), [(0.5, True, False), (5.0, False, False), (20.0, False, True)])
+def test_three_answers(times, zero, decided):
+    number = Rounded(times * EPS * 3.0, 3.0)
+    assert (number.zero, number.decided) == (zero, decided)
+
+
+# ------------------------------------------------------------------ verdicts
+@pytest.mark.parametrize(("last_digits", "verdict"), [(2, "minimum"), (30, "undecided"), (2000, "strict saddle")])
+def test_a_correlation_of_some_last_digits(last_digits, verdict):
+    """(a) E[y x] = k eps / 2 beside a sway of 2: zero to the data, neither zero nor certain, certain."""
+    subject = one_layer("tanh", 2, [[-1.0], [1.0]], [[1.0], [1.0 + last_digits * EPS]])
+    c = certify_state(subject, np.zeros(subject.size))
+    assert c.verdict == verdict
+    assert c.certified
+    if verdict == "undecided":
+        assert "undecided to rounding" in c.reason and "where rounding explains" in c.reason
+
+
+@pytest.mark.parametrize("share", [1.0, 1 / 3, 1e-5, 7e5])
+def test_a_hessian_of_zeros_has_no_negative_eigenvalue(share):
+    """(a) Targets without a correlation with x^k, k < 5: the Hessian is zero, and the loss falls at order six (two units or
+    more: the degrees below cancel)."""
+    subject = one_layer("tanh", 3, LINE, share * orthogonal_polynomial(21, 5)[:, None])
+    c = certify_state(subject, np.zeros(subject.size))
+    assert (c.verdict, c.index, c.escape_order, c.zero_modes) == ("degenerate saddle", 0, 6, 6)
+
+
+def test_moments_know_how_exact_they_are():
+    """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum that cancelled."""
+    x, y = LINE, orthogonal_polynomial(21, 5)[:, None]
+    subject = one_layer("cubic", 3, x, y, moments=True)
+    assert subject.exact == "power 3" and subject.doubt is not None
+    root = np.sqrt(np.mean(x**6))
+    assert subject.doubt.ravel() == pytest.approx(np.mean(np.abs(y * x**3)) / root, rel=1e-9)
+    c = certify_state(subject, np.zeros(subject.size))
+    assert (c.verdict, c.index) == ("minimum", 0)
+
+
+# ------------------------------------------------------------------ units of measure
+@in_float64
+def subjects(name):
+    """A network at a fixed point with something left to learn."""
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((30, 3)), rng.standard_normal((30, 2))
+    if name == "no correlation below degree five":
+        subject = one_layer("tanh", 3, LINE, orthogonal_polynomial(21, 5)[:, None])
+        return subject, np.zeros(subject.size)
+    unit, stage = name.split(", ")
+    if stage == "origin":
+        subject = one_layer(unit, 3, x, y, moments=False)
+        return subject, np.zeros(subject.size)
+    if stage == "two layers":
+        network = Network((Layer(make(unit), 2, mixes=False), Layer(make(unit), 2)))
+        return random_fixed_point(network, (3,), 2, seed=5, samples=50)
+    network = Network((Layer(make(unit), 2),))
+    subject, theta = random_fixed_point(network, (3,), 2, seed=4, samples=40)
+    wide, params = embed(network, subject.params(jnp.asarray(theta)), 4, construction=stage, seed=1)
+    return subject.with_network(wide), flatten(params)
+
+
+NAMES = ["quadratic, ii", "no correlation below degree five"]
+MORE = [
+    *("tanh, ii", "relu, iii", "linear, origin", "tanh, origin", "quadratic, origin", "relu, origin", "linear, iv", "tanh, i"),
+    *("relu, ii", "cubic, ii", "linear, two layers", "tanh, two layers"),
+]  # fmt: skip
+UNITS = [
+    {"targets": 1e-5}, {"targets": 1e3}, {"targets": 1e5}, {"inputs": 1e-5}, {"inputs": 1e-2}, {"inputs": 1e5},
+    {"targets": 1e5, "inputs": 1e5}, {"targets": 1e5, "inputs": 1e-5},
+]  # fmt: skip
+WEIGHTS = [{"units": 1e-5}, {"units": 1e2}, {"units": 1e5}]
+
+
+@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+def test_verdicts_commute_with_units_of_measure(name):
+    """(c) Targets, inputs and units in any units of measure: the same kind of point, index, zero modes and order."""
+    subject, theta = subjects(name)
+    kind = lambda c: (c.verdict, c.index, c.zero_modes, c.escape_order)
+    first = kind(certify_state(subject, theta))
+    assert first[0] != "not a fixed point"
+    forms = len(subject.network.layers) == 1 and name.split(", ")[0] in ("linear", "relu", "quadratic", "cubic")
+    for units in [*UNITS, *(WEIGHTS if forms else [])]:
+        assert kind(certify_state(*rescaled(subject, theta, **units))) == first, units
