@@ -190,6 +190,61 @@ def refute(name, seed):
         assert fall == pytest.approx(0.5 * c.escape_rate * 1e-6, rel=0.05)
 
 
+def edges(rng, name, samples=6, on=1, second=1.0):
+    """A state on the kinks of one unit with two outputs, some of which may be left on one side at no cost; v = (1, 0).
+
+    Errors of the first output balance the slopes of u at multipliers 0, 1/2 or 1; those of the second, of size `second`, are only
+    orthogonal to the features, so that the loss may fall at second order along (du, dv_2).
+    """
+    above, below = {"relu": (1.0, 0.0), "leaky_relu": (1.0, 0.1), "absolute": (1.0, -1.0)}[name]
+    while True:
+        u, v = np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]])
+        x = rng.integers(-3, 4, (samples, 2)).astype(float)
+        x[:on, 0], x[on:, 0] = 0.0, np.where(x[on:, 0] == 0, 1.0, x[on:, 0])
+        a, features = x @ u[0], SIGMA[name](x @ u[0])
+        slope = np.where(a > 0, above, below)
+        slope[:on] = below + rng.choice([0.0, 0.5, 1.0], on) * (above - below)
+        conditions = np.vstack([(slope[:, None] * x).T, features])
+        null = np.linalg.svd(conditions)[2][np.linalg.matrix_rank(conditions) :]
+        first, other = null.T @ rng.standard_normal(len(null)), rng.standard_normal(samples)
+        other -= features * (features @ other) / max(float(features @ features), 1e-300)
+        if features.any() and np.all(x[:on, 1] != 0) and np.all(first[:on] > 0.02):
+            return x, np.stack([features - first, -second * other], axis=1), u, v
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("relu", range(2)), ("leaky_relu", range(2)), ("absolute", range(2))])
+def test_second_order_across_kinks_is_not_refuted(name, seeds):
+    """(d) 20,000 directions at a small radius: minima do not fall, and saddles fall along the direction that is said."""
+    second_order(name, seeds)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
+def test_second_order_across_many_kinks(name):
+    seen = second_order(name, range(2, 30))
+    assert {"minimum", "strict saddle"} <= seen <= {"minimum", "strict saddle", "undecided"}  # both kinds are there
+
+
+def second_order(name, seeds):
+    seen = set()
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        x, y, u, v = edges(rng, name, second=10.0 if seed % 2 else 0.02)
+        c = certify_state(problem(UNITS[name], x, y, 1), state_of(u, v))
+        d = np.vstack([directions(rng, 20_000, 4), np.eye(4), -np.eye(4)])
+        base = losses(name, x, y, u, v, 0 * d[:1], 0.0)[0]
+        assert "rests on a kink" in c.reason and (losses(name, x, y, u, v, d, 1e-7) - base).min() > -1e-12
+        if c.verdict == "minimum":
+            assert (losses(name, x, y, u, v, d, 1e-4) - base).min() > -1e-12
+        if c.verdict == "strict saddle":
+            along = losses(name, x, y, u, v, c.escape_direction[None], 1e-4)[0] - base
+            assert along < -1e-12 and (
+                c.escape_rate is None or along == pytest.approx(-0.5e-8 * c.escape_rate, rel=0.05)
+            )
+        seen.add(c.verdict)
+    return seen
+
+
 def test_a_kink_that_bends_downwards_is_no_fixed_point():
     """(a) Inputs I_2, targets (1, .5), one ReLU at u = (1, 0), v = 1: slope -1/4 along u_2, -.0225 at .1; the gradient there is
     zero on the side that is inactive."""

@@ -245,7 +245,7 @@ class _Assembly:
     def kinks(self) -> Kinks:
         rest = self._rest()
         residual = float(np.linalg.norm(rest))
-        direction = -rest / residual if residual > 0 else None
+        direction = 0.0 - rest / residual if residual > 0 else None  # no minus zeros
         falls = direction is not None and residual > self.tolerance and self._really_falls(direction, residual)
         everything = [one.normals for one in self.touched]
         held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
