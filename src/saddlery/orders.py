@@ -198,6 +198,8 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None
     if flat is None:
         return None, "flat directions were not searched: the network has too many parameters"
     objective, state, units, kernel = flat
+    if not kernel.shape[1]:
+        return None, "no direction is flat: the loss rises in all of them at second order"
     scales, change = objective.standard, Change(objective, state)
     noise = lambda x: change.noise(units * x)
     descent = find_descent(
@@ -213,7 +215,8 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None
     if descent is not None:
         raw = units * descent.direction
         return replace(descent, direction=raw / np.linalg.norm(raw)), ""
-    away = state / units + RADII[0] / 4 * scales.weights * kernel[:, 0] if kernel.shape[1] else state / units
+    some = kernel @ np.random.default_rng(seed).standard_normal(kernel.shape[1])
+    away = state / units + RADII[0] / 4 * scales.weights * some / np.linalg.norm(some)
     seen = looked_to(max(scales.loss, float(objective.loss(state))), noise(away))
     return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}"
 
