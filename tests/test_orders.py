@@ -47,6 +47,7 @@ def test_a_saddle_of_order_six():
     subject = one_layer("tanh", 3, SEVEN, SIXTH)
     c = origin(subject)
     assert (c.verdict, c.escape_order, c.index) == ("degenerate saddle", 6, 0)
+    assert "2 silent units of correlation of degree 5" in c.reason
     assert falls_along(subject, c) == pytest.approx(6, abs=0.3)
 
 
