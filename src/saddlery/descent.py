@@ -97,9 +97,10 @@ def looked_to(size: float, noise: float) -> int:
     A fall of order q and natural size is of r^q of the loss at a share r of the natural weights; two measurements of q take
     three spheres, the smallest of a quarter of the first radius. size: of the loss.
     """
-    if not 0 < noise < size:
+    if not noise < size:
         return 2
-    return int(min(HIGHEST, np.log(noise / size) / np.log(RADII[0] / 4)))
+    lost = (RADII[0] / 4) ** HIGHEST * size
+    return max(2, int(np.log(max(noise, lost) / size) / np.log(RADII[0] / 4) + 1e-9))
 
 
 def measured(path: Callable[[float], tuple[Vector, float, float]], radius: float, noise: Noise) -> list[Descent]:
@@ -115,7 +116,7 @@ def measured(path: Callable[[float], tuple[Vector, float, float]], radius: float
         least = noise(place) if callable(noise) else noise
         if change > least:
             return []
-        if change > -least:
+        if change >= -least:
             break
         falls, lengths, last = [*falls, -change], [*lengths, length], place
     if len(falls) < 3 or last is None:

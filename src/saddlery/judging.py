@@ -5,7 +5,9 @@ Second order first, then (above the lower bound of the loss) one silent unit, th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -40,37 +42,35 @@ def spectrum_at(objective: Objective, state: np.ndarray, *, seed: int = 0, gradi
     sqrt(|g| max|l| / |theta|) cannot be told from zero, |theta| at least the task's natural weights; nor can those that are
     rounding beside the task's natural curvature, or that the rounding of the data explains (see `rounding`).
     gradient_norm: zero for a state that is exact. Where the state lies on kinks, silent units of a kind with kinks included, the
-    spectrum is that of the Hessian on the directions that cross none, in plain units: beyond, there is no Hessian.
-    Cost: see `dense_spectrum`, twice where units differ.
+    spectrum is that of the Hessian on the directions that cross none: beyond, there is no Hessian. Cost: see `dense_spectrum`,
+    twice where units differ.
     """
-    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
-    if on is not None:
-        return _between_kinks(objective, state, on, gradient_norm, seed)
     units, scales = objective.units_at(state), objective.standard
+    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
+    mine = None if on is None else on.scaled(units)
     size = max(scales.weights, float(np.linalg.norm(state / units)))
     slope = float(np.linalg.norm(units * np.asarray(objective.gradient(state)))) if gradient_norm > 0 else 0.0
     rounding = ROUNDING * np.finfo(float).eps * scales.curvature
     blur = lambda largest: max(rounding, float(np.sqrt(slope * largest / size)))
     if objective.size <= fixed_points.DENSE:
         matrix = hessian(objective, state)
-        bounds = lambda rows: np.array([r.bound for r in curvatures(objective, state, units * rows)])
-        natural = dense_spectrum(units[:, None] * matrix * units, blur=blur, rounding=bounds)
-        return in_plain_units(natural, units, lambda: dense_spectrum(matrix), matrix)
+        moved = lambda rows: curvatures(objective, state, units * kinks.spread(rows, mine))
+        bounds = lambda rows: np.array([r.bound for r in moved(rows)])
+        scaled = kinks.restricted(units[:, None] * matrix * units, mine)
+        natural = kinks.lifted(dense_spectrum(scaled, blur=blur, rounding=bounds), mine)
+        plain = lambda: kinks.lifted(dense_spectrum(kinks.restricted(matrix, on)), on)
+        return in_plain_units(natural, units, plain, matrix)
     product = lambda d: np.asarray(objective.hessian_vector(state, d))
-    natural = lanczos_spectrum(lambda d: units * product(units * d), objective.size, blur=blur, seed=seed)
-    return in_plain_units(natural, units, lambda: lanczos_spectrum(product, objective.size, seed=seed), product)
+    natural = _by_lanczos(lambda d: units * product(units * d), objective.size, mine, blur=blur, seed=seed)
+    return in_plain_units(natural, units, lambda: _by_lanczos(product, objective.size, on, seed=seed), product)
 
 
-def _between_kinks(objective: Objective, state: np.ndarray, on: Kinks, gradient_norm: float, seed: int) -> Spectrum:
-    """The spectrum on the directions that cross no kink; by Sylvester's law its signs do not depend on units either."""
-    scales = objective.scales
-    size = max(scales.weights, float(np.linalg.norm(state)))
-    rounding = ROUNDING * np.finfo(float).eps * scales.curvature
-    blur = lambda largest: max(rounding, float(np.sqrt(gradient_norm * largest / size)))
-    if objective.size <= fixed_points.DENSE:
-        return kinks.lifted(dense_spectrum(kinks.restricted(hessian(objective, state), on), blur=blur), on)
-    within = lambda d: on.smooth.T @ np.asarray(objective.hessian_vector(state, on.smooth @ d))
-    return kinks.lifted(lanczos_spectrum(within, on.dimension, blur=blur, seed=seed), on)
+def _by_lanczos(product: Callable, size: int, on: Kinks | None, **options: Any) -> Spectrum:
+    """The two ends of a spectrum on the directions that cross no kink."""
+    if on is None:
+        return lanczos_spectrum(product, size, **options)
+    within = lambda d: on.smooth.T @ product(on.smooth @ d)
+    return kinks.lifted(lanczos_spectrum(within, on.dimension, **options), on)
 
 
 def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Utility]:
@@ -131,9 +131,8 @@ def _escape(
     if helpful:
         slower = f"{spectrum.index} negative Hessian eigenvalues, the lowest {lowest:.6g}, and faster than these"
         return _by_silent_unit(objective, state, helpful, slower if negative else "no negative Hessian eigenvalue, but")
-    across = kinks.Across(None, True)
-    if on is not None:
-        across = kinks.look_across(objective, state, on, dense=objective.size <= fixed_points.DENSE, seed=seed)
+    dense = objective.size <= fixed_points.DENSE
+    across = kinks.look_across(objective, state, on, dense=dense, seed=seed)
     if across.fall is not None:
         words = f"the loss falls across kinks at second order, at curvature {across.fall.curvature:.6g}"
         return Escape("strict saddle", words, 2, across.fall.rate, across.fall.direction)

@@ -385,14 +385,14 @@ class Across(NamedTuple):
 
 
 @in_float64
-def look_across(objective: Objective, state: Vector, kinks: Kinks, *, dense: bool, seed: int = 0) -> Across:
+def look_across(objective: Objective, state: Vector, kinks: Kinks | None, *, dense: bool, seed: int = 0) -> Across:
     """Whether the loss falls at second order across kinks that can be left at no cost of first order.
 
     Piece by piece: the Hessian of every combination of sides, on the directions that cost no first order, is one of a smooth
     function; where none has a negative eigenvalue there is no descent. Where one has, the one-sided curvature is searched, since
     its eigenvector may point out of the piece. dense: whether Hessians may be formed. Cost: one Hessian a piece, at most 64.
     """
-    if kinks.covered:
+    if kinks is None or kinks.covered:
         return Across(None, proven=True)
     if dense and not kinks.unknown and _pieces_rise(objective, state, kinks):
         return Across(None, proven=True)

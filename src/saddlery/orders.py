@@ -19,7 +19,7 @@ from . import fixed_points, kinks
 from .curvature import hessian
 from .descent import RADII, Descent, find_descent, looked_to, measured
 from .fixed_points import TOLERANCE, Found
-from .kinks import Kinks, kinks_at
+from .kinks import kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .rounding import Change, Rounded
@@ -43,14 +43,12 @@ class Looked(NamedTuple):
 
 
 class Flat(NamedTuple):
-    """A fixed point in natural units: what the search of flat directions works on. kernel (P, k): of theta / units. on: the kinks
-    it lies on."""
+    """A fixed point in natural units: what the search of flat directions works on. kernel (P, k): of theta / units."""
 
     objective: Objective
     state: np.ndarray
     units: np.ndarray
     kernel: np.ndarray
-    on: Kinks | None
 
 
 def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed: int) -> Looked:
@@ -183,25 +181,26 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
     again: (objective, state) -> its spectrum. None where the network has too many parameters.
     """
     state = found.state
-    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     if spectrum.kernel is None:
         small = _padded(objective, found)
         if small is None:
             return None
         objective, state = small
-        on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
         spectrum = again(objective, state)
     assert spectrum.kernel is not None
     units = objective.units_at(state)
+    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     kernel = kinks.with_silent(on, spectrum.kernel) / units[:, None]
-    return Flat(objective, state, units, np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel, on)
+    return Flat(objective, state, units, np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel)
 
 
 def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None, str]:
     """Search the flat directions for a descent of higher order, in natural units; and in words what was searched."""
     if flat is None:
         return None, "flat directions were not searched: the network has too many parameters"
-    objective, state, units, kernel, on = flat
+    objective, state, units, kernel = flat
+    if not kernel.shape[1]:
+        return None, "no direction is flat: the loss rises in all of them at second order"
     scales, change = objective.standard, Change(objective, state)
     noise = lambda x: change.noise(units * x)
     descent = find_descent(
@@ -211,22 +210,24 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None
         lambda d: kernel @ (kernel.T @ d),
         size=scales.weights,
         noise=noise,
-        stiff=_stiff(objective, state, units, kernel, on),
+        stiff=_stiff(objective, state, units, kernel),
         seed=seed,
     )
     if descent is not None:
         raw = units * descent.direction
         return replace(descent, direction=raw / np.linalg.norm(raw)), ""
-    away = state / units + RADII[0] / 4 * scales.weights * kernel[:, 0] if kernel.shape[1] else state / units
+    some = kernel @ np.random.default_rng(seed).standard_normal(kernel.shape[1])
+    away = state / units + RADII[0] / 4 * scales.weights * some / np.linalg.norm(some)
     seen = looked_to(max(scales.loss, float(objective.loss(state))), noise(away))
     return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}"
 
 
 def _stiff(
-    objective: Objective, state: np.ndarray, units: np.ndarray, kernel: np.ndarray, on: Kinks | None
+    objective: Objective, state: np.ndarray, units: np.ndarray, kernel: np.ndarray
 ) -> Callable[[np.ndarray], np.ndarray]:
     """g -> H^+ g on the complement of the kernel, in natural units, within the directions that cross no kink."""
-    matrix = units[:, None] * kinks.padded(hessian(objective, state), on) * units
+    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
+    matrix = kinks.padded(units[:, None] * hessian(objective, state) * units, None if on is None else on.scaled(units))
     size = np.abs(matrix).max(initial=0.0) or 1.0
     factors = scipy.linalg.lu_factor(matrix + size * kernel @ kernel.T)
 
