@@ -18,6 +18,7 @@ from .embedding import Sides, embed_near, gaps
 
 ROUNDS = 20  # over all units; it stops when none moves
 ALTERNATIONS = 30  # between incoming and outgoing coefficients of linear units
+EXACT = 1e-12  # of B'A: rounding
 PARTS = (0.125, 0.25, 0.5, 1.0)  # of the wide units, those that come first, with which a search begins
 
 
@@ -57,7 +58,9 @@ def _span(narrow: Sides, wide: Sides, near: Sides) -> Sides:
     for _ in range(ALTERNATIONS):
         a = free_a + np.linalg.pinv(b).T @ (one - b.T @ free_a)
         b = free_b + np.linalg.pinv(a).T @ (one - a.T @ free_b)
-    return a @ narrow[0], b @ narrow[1]
+    # Where a side has lost rank no correction can restore B'A = 1: that is no embedding, however near.
+    sound = np.abs(b.T @ a - one).max() < EXACT
+    return (a @ narrow[0], b @ narrow[1]) if sound else near
 
 
 # ------------------------------------------------------------- homogeneous units
