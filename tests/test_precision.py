@@ -158,6 +158,9 @@ CALLS = {
     "silent_coordinates": lambda: utilities(symmetry.silent_coordinates),
     "silent_direction": lambda: silent(stack("tanh")[0]),
     "embed_near": lambda: symmetry.embed_near(tuple(a[:1] for a in two_sides()), two_sides(), units.make("tanh")),
+    "nearest_embedding": lambda: symmetry.nearest_embedding(
+        tuple(a[:1] for a in two_sides()), two_sides(), units.make("tanh")
+    ),
     "nearest_of_width": lambda: symmetry.nearest_of_width(*two_sides(), units.make("tanh"), 1),
     "widths_distances": lambda: symmetry.widths_distances(
         *(a[None] for a in two_sides()), units.make("tanh"), (0, 1, 2)

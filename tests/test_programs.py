@@ -73,6 +73,7 @@ def test_where_the_system_says_nothing_programs_are_counted(monkeypatch):
     assert seen.let_go == 2
 
 
+@pytest.mark.slow
 def test_a_verb_lets_go_and_goes_on(monkeypatch):
     """(d) With every look finding too many maps, certificates and runs are what they are otherwise, bit for bit."""
     e = Experiment.named("quadratic").replace(stop=Stop(flow_time=500.0))

@@ -18,6 +18,7 @@ from .embedding import Sides, embed_near, gaps
 
 ROUNDS = 20  # over all units; it stops when none moves
 ALTERNATIONS = 30  # between incoming and outgoing coefficients of linear units
+EXACT = 1e-12  # of B'A: rounding
 PARTS = (0.125, 0.25, 0.5, 1.0)  # of the wide units, those that come first, with which a search begins
 
 
@@ -34,7 +35,7 @@ def nearest_embedding(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
     if len(narrow[0]) == 0:
         return near
     if unit.symmetry.linear:
-        found = [_span(narrow, wide, near)]
+        found = _spans(narrow, wide, near)
     elif unit.symmetry.homogeneous is not None:
         found = [_rays(narrow, wide, unit)]
     else:
@@ -48,16 +49,24 @@ def distance(a: Sides, b: Sides) -> float:
 
 
 # ------------------------------------------------------------------ linear units
-def _span(narrow: Sides, wide: Sides, near: Sides) -> Sides:
-    """Given B, the nearest A with B'A = 1 is that of least squares plus B (B'B)^-1 (1 - B'A); and the other way round."""
+def _spans(narrow: Sides, wide: Sides, near: Sides) -> list[Sides]:
+    """Given B, the nearest A with B'A = 1 is that of least squares plus B (B'B)^-1 (1 - B'A); and the other way round.
+
+    From what is read off, and, since that is huge beside a state of hardly any weights, from an orthonormal frame.
+    """
     inverse = [np.linalg.pinv(side) for side in narrow]
     free_a, free_b = (side @ back for side, back in zip(wide, inverse, strict=True))
-    b, one = near[1] @ inverse[1], np.eye(len(narrow[0]))
-    a = near[0] @ inverse[0]
-    for _ in range(ALTERNATIONS):
-        a = free_a + np.linalg.pinv(b).T @ (one - b.T @ free_a)
-        b = free_b + np.linalg.pinv(a).T @ (one - a.T @ free_b)
-    return a @ narrow[0], b @ narrow[1]
+    size = max(np.abs(free_a).max(), np.abs(free_b).max(), 1e-300)
+    frame = np.linalg.qr((free_a + free_b) / size + 1e-12 * np.eye(*free_a.shape))[0]
+    one, found = np.eye(len(narrow[0])), []
+    for b in (near[1] @ inverse[1], frame):
+        for _ in range(ALTERNATIONS):
+            a = free_a + np.linalg.pinv(b).T @ (one - b.T @ free_a)
+            b = free_b + np.linalg.pinv(a).T @ (one - a.T @ free_b)
+        # Where a side has lost rank no correction can restore B'A = 1: that is no embedding, however near.
+        if np.abs(b.T @ a - one).max() < EXACT:
+            found.append((a @ narrow[0], b @ narrow[1]))
+    return found
 
 
 # ------------------------------------------------------------- homogeneous units
