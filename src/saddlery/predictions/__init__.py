@@ -7,6 +7,7 @@ from ..experiments import Experiment, find
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare
+from .ranges import Range
 
 __all__ = [
     "THEORIES",
@@ -15,6 +16,7 @@ __all__ = [
     "DoesNotApply",
     "PredictedStage",
     "Prediction",
+    "Range",
     "compare",
     "diagonal",
     "directions",
