@@ -17,13 +17,20 @@ import numpy as np
 
 from ..checks import SaddleryError
 from ..experiments import Experiment
+from ..objectives import Objective
 
+ITERATIONS = 60  # of a power iteration
 STUDY = "range"  # where the limits come from
 Limits = tuple[float, float]  # near, outside
 OVERLAP: Limits = (0.03, 0.2)  # strength, of its end, of the next mode when one is learned
 SPREAD: Limits = (0.25, 0.4)  # of the rates of modes that run together as one stage, of the fastest
 START: Limits = (0.005, 0.02)  # strength, of its end, of the slowest mode at the start
 START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed together
+WAIT: Limits = (0.1, 0.5)  # flow time that waits were too short for, of the jump time (alternating gradient flows)
+SMALL: Limits = (0.05, 0.2)  # size of the largest unit at the start, of one that has learned
+NEXT: Limits = (0.1, 0.3)  # the same of the next unit when one has grown
+SHARP: Limits = (0.02, 0.1)  # learning rate times rate (half the sharpness), of theories of the flow: times err by half of it
+MIXED: Limits = (0.03, 0.15)  # correlation of inputs over the integrated gradient that releases a coordinate (diagonal units)
 STEP: Limits = (0.3, 0.7)  # learning rate times the largest rate; from 1 on no learned mode rests (2/lambda_max)
 
 
@@ -83,14 +90,32 @@ def start_range(strength: float, limits: Limits = START) -> Range:
     return Range("strength of the initial map", float(strength), *limits)
 
 
-def step_range(experiment: Experiment, rate: float) -> Range:
+def step_range(experiment: Experiment, rate: float, limits: Limits = STEP) -> Range:
     """Of the learning rate, beside the fastest rate; zero for a flow."""
-    return Range("learning rate times the fastest rate", step_of(experiment) * float(rate), *STEP)
+    return Range("learning rate times the fastest rate", step_of(experiment) * float(rate), *limits)
 
 
 def overlap_range(overlap: float) -> Range:
     """Of neighbouring modes: how far the next one is when one is half learned."""
     return Range("overlap of neighbouring modes", float(overlap), *OVERLAP)
+
+
+def sharpness_range(experiment: Experiment, objective: Objective, end: np.ndarray) -> Range:
+    """Of the learning rate, beside the largest that rests at the end, 2/lambda_max; zero for a flow."""
+    step = step_of(experiment)
+    value = 0.5 * step * sharpness(objective, end) if step else 0.0
+    return Range("learning rate times half the sharpness at the end", value, *SHARP)
+
+
+def sharpness(objective: Objective, state: np.ndarray) -> float:
+    """lambda_max of the Hessian at a state, by power iteration, to about a percent."""
+    direction, largest = np.random.default_rng(0).standard_normal(len(state)), 0.0
+    for _ in range(ITERATIONS):
+        image = np.asarray(objective.hessian_vector(state, direction / np.linalg.norm(direction)))
+        largest, direction = float(np.linalg.norm(image)), image
+        if largest == 0:
+            break
+    return largest
 
 
 def spread_range(slowest: float, fastest: float) -> Range:
