@@ -25,7 +25,18 @@ from ..settling import Settled
 from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
-from .ranges import OVERLAP, Range, demand_range, overlap_range, rates, spread_range, start_range, step_of, step_range, worst
+from .ranges import (
+    OVERLAP,
+    Range,
+    demand_range,
+    overlap_range,
+    rates,
+    spread_range,
+    start_range,
+    step_of,
+    step_range,
+    worst,
+)
 
 EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20

@@ -126,6 +126,7 @@ class _Modes:
         m = np.linalg.inv(inverse * size[:, :, None] * size[:, None, :]) * size[:, :, None] * size[:, None, :]
         return self.ends[own].sum() - 2 * np.einsum("mkk,k->m", m, s) + np.einsum("mkl,l->m", m**2, c)
 
+
 def _conditions(experiment: Experiment) -> Moments:
     network, start = experiment.network, experiment.initialization
     layer = network.layers[0]

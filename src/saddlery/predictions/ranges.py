@@ -29,8 +29,14 @@ START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed togethe
 WAIT: Limits = (0.1, 0.5)  # flow time that waits were too short for, of the jump time (alternating gradient flows)
 SMALL: Limits = (0.05, 0.2)  # size of the largest unit at the start, of one that has learned
 NEXT: Limits = (0.1, 0.3)  # the same of the next unit when one has grown
-SHARP: Limits = (0.02, 0.1)  # learning rate times rate (half the sharpness), of theories of the flow: times err by half of it
-MIXED: Limits = (0.03, 0.15)  # correlation of inputs over the integrated gradient that releases a coordinate (diagonal units)
+SHARP: Limits = (
+    0.02,
+    0.1,
+)  # learning rate times rate (half the sharpness), of theories of the flow: times err by half of it
+MIXED: Limits = (
+    0.03,
+    0.15,
+)  # correlation of inputs over the integrated gradient that releases a coordinate (diagonal units)
 STEP: Limits = (0.3, 0.7)  # learning rate times the largest rate; from 1 on no learned mode rests (2/lambda_max)
 
 

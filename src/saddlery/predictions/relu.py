@@ -72,7 +72,9 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
         stages.append(
             PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics, share=share, range=overlap)
         )
-    return Prediction("orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages), ranges=ranges)
+    return Prediction(
+        "orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages), ranges=ranges
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -24,6 +24,7 @@ from .draws import one_layer_from_small_weights
 from .ranges import WAIT, Range, demand_range, sharpness_range
 
 FOREVER = 1e15  # flow time: what grows at all has grown by then
+STEPS = 60_000  # of its run, which needs hundreds a jump
 LOWER = 1e-5  # of the first loss: a rest whose loss is not lower by this is the one before
 TOGETHER, POWER = (1.0, 0.5), (0.02, 5.0)  # of the stated errors, see `_error`
 LIMIT = (
@@ -47,8 +48,10 @@ def alternating_gradient_flows(experiment: Experiment) -> Prediction:
         largest < limit, f"initial weights are not small: a unit is of size {largest:.2g}, where {limit:.2g} is active"
     )
     rule = AlternatingFlow().bound(parts)
-    trajectory = driver.run(objective.function, objective.samples, start, rule, Stop(flow_time=FOREVER))
+    trajectory = driver.run(objective.function, objective.samples, start, rule, Stop(flow_time=FOREVER, steps=STEPS))
     demand(trajectory.status == "stopped", f"its run could not be continued: {trajectory.reason}")
+    ended = int(trajectory.step[-1]) < STEPS
+    demand(ended, f"its run goes on after {STEPS:,} steps, at loss {trajectory.loss[-1]:.3g}: new units join for ever")
     ranges = (sharpness_range(experiment, objective, np.asarray(trajectory.states[-1])),)
     demand_range(ranges)
     stages = tuple(_stages(objective, np.array(parts.units.index), trajectory))

@@ -27,14 +27,14 @@ from ..checks import InputError, positive, require
 from .base import Gradient, Parts, Rule, Units, Walker
 from .flow import GradientFlow
 
-REST = 1e-5  # of the largest gradient on the way, or of what changes the weights as fast as units grow: below, they rest
+REST = 1e-5  # of the largest gradient on the way: below this the active units rest
 CALM = 0.1  # of the largest gradient: below this the jump is over, and the clock stands as good as still until the units rest
 DROPPED = 0.5  # of the threshold: an active unit smaller than this is dormant again
 SMOOTH = 2_000  # steps of an error-controlled flow; one that takes more slides along kinks, where no such step is long
 SLIDE, HALVES = 128, 2  # steps of fixed length between two looks at such a flow; what is averaged over
 STABLE = 0.5  # of 1/lambda_max: that length
 POWER = 12  # iterations for lambda_max
-MOST = 3_000  # looks; a flow that does not rest by then is refused
+LONG, MOST = 1_000, 3_000  # looks after which a creeping flow rests, and after which one that does not rest is refused
 LOOKS = 4  # steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for kappa > 2)
 KINKS = 1e-3  # relative error of a step over which the utility of units with kinks counts as quadratic
 SHORT, BLOCK = 0.25, 8  # where it does not, so many Runge-Kutta steps, in units of the fastest rate
@@ -120,9 +120,7 @@ class _Bound(Rule):
 
     @property
     def refusal(self) -> str:
-        return (
-            f"the flow of the active units did not come to rest in {SMOOTH} steps of controlled error and {MOST * SLIDE:,} short ones"
-        )
+        return f"the flow of the active units did not come to rest in {SMOOTH} steps of controlled error and {MOST * SLIDE:,} short ones"
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
         return jax.lax.cond(
@@ -160,7 +158,9 @@ class _Bound(Rule):
         """The walker where the flow of the active units begins. owed: flow time that the wait was too short to make up for."""
         walker = self.flow.start(self._only(theta, active), self._own(gradient, active), key)
         peak, zero = jnp.linalg.norm(walker.gradient), jnp.zeros((), theta.dtype)
-        flow = _Flow(walker.inner, walker.gradient, peak, zero, jnp.zeros((), jnp.int32), jnp.array(False), jnp.array(False))
+        flow = _Flow(
+            walker.inner, walker.gradient, peak, zero, jnp.zeros((), jnp.int32), jnp.array(False), jnp.array(False)
+        )
         phase = _Phase(active, jnp.any(active), flow, owed, owed, first, zero, pull)
         return Walker(theta, time, walker.gradient, phase)
 
@@ -179,8 +179,9 @@ class _Bound(Rule):
         peak = jnp.maximum(flow.peak, jnp.where(sliding, 0.0, speed))
         counted = jnp.where(flow.calm, _tick(walker.time), moved.time - flow.clock)
         time = jnp.where(~flow.calm & (moved.time >= end), horizon, walker.time + counted)
-        drift = phase.pull * jnp.linalg.norm(moved.theta)  # the speed of a state that changes as fast as the first units grew
-        rests = kept & (speed <= REST * jnp.maximum(peak, drift))
+        # A flow that still creeps after so long, and slower than any unit that counts would grow, rests too.
+        creeps = (flow.steps >= SMOOTH + LONG) & (speed <= REST * phase.pull * jnp.linalg.norm(moved.theta))
+        rests = kept & ((speed <= REST * peak) | creeps)
         lost = flow.lost | (~rests & (flow.steps >= SMOOTH + MOST))
         calm = flow.calm | (speed <= CALM * peak)
         phase = phase._replace(
