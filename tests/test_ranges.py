@@ -77,7 +77,7 @@ def test_weights_as_large_as_what_they_learn_are_refused():
     """(a) u0 = width scale^2 / 2 = 0.315, of 0.5: no stages from zero. Jumps at negative times were predicted here."""
     e = experiment(LinearTeacher((2.0, 1.2, 0.5)), width=7, scale=0.3)
     with pytest.raises(
-        InputError, match="linear modes: strength of the initial map is 0.63, and beyond 0.2"
+        InputError, match=r"linear modes: strength of the initial map is 0.63, and beyond 0.2"
     ) as refused:
         predict(e)
     assert "directions one by one: " in str(
@@ -120,7 +120,7 @@ def test_overlapping_modes_of_correlated_inputs_come_in_order():
 
 def test_what_runs_together_with_other_rates_is_refused():
     e = experiment(LinearTeacher((1.9, 1.51, 1.34), covariance=(2.67, 1.56, 1.85)), width=9, scale=0.03, seed=10)
-    with pytest.raises(InputError, match="spread of rates within one stage is 0.4"):
+    with pytest.raises(InputError, match=r"spread of rates within one stage is 0.4"):
         predict(e, theory="directions one by one")
 
 
@@ -187,7 +187,7 @@ def test_an_exact_path_says_what_steps_do_to_it():
     (flow,), (steps,) = (predict(one, theory="exact linear path") for one in (e, e.replace(rule=GradientDescent(0.05))))
     assert flow.error == 0 and flow.range.verdict == "within" and flow.limit == "exact"
     assert steps.error == pytest.approx(0.025) and steps.range.verdict == "near"
-    with pytest.raises(InputError, match="learning rate times the fastest rate is 0.5, and beyond 0.1"):
+    with pytest.raises(InputError, match=r"learning rate times the fastest rate is 0.5, and beyond 0.1"):
         predict(e.replace(rule=GradientDescent(0.5)), theory="exact linear path")
 
 
@@ -227,7 +227,7 @@ def test_a_flow_that_begins_too_low_says_so():
     start = np.zeros(2)
     rest = Refinement(start, 0.0, 0.0, 0.0, 0.0, 0, "converged", "", (0.0,))
     begun = Settled(np.array([0.0, 1.0]), np.array([0.1, 0.0]), np.ones(2), np.zeros((2, 2)), rest)
-    with pytest.raises(NumericalError, match="does not fall through the half-way level 0.15 below the saddle's 0.3"):
+    with pytest.raises(NumericalError, match=r"does not fall through the half-way level 0.15 below the saddle's 0.3"):
         begun.half_time(0.3)
 
 

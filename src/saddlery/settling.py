@@ -69,8 +69,8 @@ class Settled:
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
             raise NumericalError(
-                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through the half-way level {level:.4g} below the"
-                f" saddle's {before:.4g}: what joins is not small, or is not learned"
+                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through the half-way level {level:.4g}"
+                f" below the saddle's {before:.4g}: what joins is not small, or is not learned"
             )
         k = int(above[-1])
         share = (self.loss[k] - level) / (self.loss[k] - self.loss[k + 1])

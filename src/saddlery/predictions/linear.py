@@ -5,8 +5,9 @@ of every unit, each growing as e^(s_k t); the opposite combinations shrink. What
 and M = 1/2 sum_i a_i a_i', the strengths of the modes in the map (its off-diagonal entries mix modes), obeys
     M' = S M + M S - 2 M C M,    M(t)^-1 = e^(-St) M(0)^-1 e^(-St) + (C/S) (1 - e^(-2St)),    S = diag(s), C = diag(c),
 exactly for white inputs, C = c I, however near the modes lie; of other variances as far as modes do not overlap. With
-N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H degrees of freedom, drawn by its Cholesky factor (Bartlett 1933), of which
-what is left once k modes are learned is the lower right corner. Descent of learning rate eta takes s to ln(1 + eta s) / eta.
+N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H degrees of freedom, drawn by its Cholesky factor (Bartlett 1933);
+what is left of it once k modes are learned is the lower right corner. Descent of learning rate eta takes the exponents from s
+to ln(1 + eta s) / eta.
 Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix equation; Zhang, Saxe & Latham (2026), Section
 5.1; that small weights reduce to it, and the distribution of M(0), are derived here.
 """

@@ -28,8 +28,8 @@ STEPS = 60_000  # of its run, which needs hundreds a jump
 LOWER = 1e-5  # of the first loss: a rest whose loss is not lower by this is the one before
 TOGETHER, POWER = (1.0, 0.5), (0.02, 5.0)  # of the stated errors, see `_error`
 LIMIT = (
-    "exact as the initial scale goes to zero, for the experiment's own weights; before, jump times err by what many units of finite"
-    " size do together"
+    "exact as the initial scale goes to zero, for the experiment's own weights; before, jump times err by what many units"
+    " of finite size do together"
 )
 
 

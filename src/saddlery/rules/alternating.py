@@ -120,7 +120,8 @@ class _Bound(Rule):
 
     @property
     def refusal(self) -> str:
-        return f"the flow of the active units did not come to rest in {SMOOTH} steps of controlled error and {MOST * SLIDE:,} short ones"
+        steps = f"{SMOOTH:,} steps of controlled error and {MOST * SLIDE:,} short ones"
+        return f"the flow of the active units did not come to rest in {steps}"
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
         return jax.lax.cond(
