@@ -85,6 +85,16 @@ def test_weights_as_large_as_what_they_learn_are_refused():
     ) and "alternating gradient flows: initial weights are not" in str(refused.value)
 
 
+def test_a_theory_that_is_silent_is_named_beside_the_others():
+    """Between their limits: "linear modes" follows neighbours together and goes on where "directions one by one" stops."""
+    e = experiment(LinearTeacher((1.0, 0.4)), scale=0.09, width=12)
+    found = predict(e)
+    assert [prediction.theory for prediction in found] == ["linear modes"] and found[0].range.verdict == "near"
+    (words,) = found.outside
+    assert words.startswith("directions one by one: strength of the initial map is 0.0")
+    assert predict("linear").outside == ()
+
+
 # ------------------------------------------------------------------ modes that lie close
 @pytest.mark.parametrize("ratio", [1.0, 0.99, 0.9, 0.8])
 @pytest.mark.parametrize("theory", THEORIES_OF_LINEAR)
@@ -259,7 +269,7 @@ def test_active_units_on_kinks_come_to_rest():
     assert found.error is not None and f"stated to {100 * found.error:.0f}%" in repr(found)
 
 
-def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch):
+def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_programs):
     for name in ("SMOOTH", "MOST", "LONG"):
         monkeypatch.setattr(alternating, name, 3)
     e = experiment(Teacher("relu", count=2, inputs=(3,), samples=41), "relu", 7, seed=1)
@@ -297,3 +307,43 @@ def test_the_study_measures_what_is_stated(monkeypatch):
     assert study.measure(e)["right"] == 0.0
     refused = study.measure(e.replace(initialization=Initialization(scale=2.0)))
     assert refused["answered"] == 0.0 and "beyond 0.2" in refused["reason"] and len(prediction) > 1
+
+
+# ------------------------------------------------------------------ mutations
+def nothing_owed(self, walker):
+    return {"active": walker.inner.active, "moving": walker.inner.moving, "owed": 0 * walker.inner.owed}
+
+
+def without_mixing(self, factors, first, last, real=linear._Modes.half_times):
+    return real(self, factors * np.eye(factors.shape[-1]), first, last)
+
+
+MUTATIONS = {
+    "the flow's rates for steps": (
+        linear,
+        "rates",
+        lambda s, step: s,
+        lambda: test_the_step_is_part_of_the_theory("linear modes"),
+    ),
+    "modes that overlap are two stages": (
+        linear,
+        "OVERLAP",
+        (0.03, 2.0),
+        lambda: test_modes_that_overlap_are_one_stage(0.99, "linear modes"),
+    ),
+    "modes that do not mix": (linear._Modes, "half_times", without_mixing, test_the_matrix_of_modes_by_another_route),
+    "a clock that is not set back": (
+        alternating._Bound,
+        "observe",
+        nothing_owed,
+        lambda: test_jumps_side_by_side_are_as_near_as_stated((1.0, 0.9, 0.4)),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_broken_code_is_noticed(name, monkeypatch, fresh_programs):
+    owner, attribute, broken, oracle = MUTATIONS[name]
+    monkeypatch.setattr(owner, attribute, broken)
+    with pytest.raises(AssertionError):
+        oracle()

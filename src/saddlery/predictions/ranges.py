@@ -44,6 +44,10 @@ class DoesNotApply(SaddleryError):
     """A condition of a theory that an experiment does not meet; the message says which, with the number."""
 
 
+class OutsideRange(DoesNotApply):
+    """An assumption of a theory that holds too little for an experiment that it otherwise speaks of."""
+
+
 @dataclass(frozen=True)
 class Range:
     """One assumption, measured. measure: of what; value: small where it holds; near, outside: the limits.
@@ -81,10 +85,10 @@ def worst(ranges: Sequence[Range]) -> Range | None:
 
 
 def demand_range(ranges: Sequence[Range]) -> None:
-    """Raise DoesNotApply, with the number, where an assumption does not hold."""
+    """Raise OutsideRange, with the number, where an assumption does not hold."""
     for found in ranges:
         if found.verdict == "outside":
-            raise DoesNotApply(
+            raise OutsideRange(
                 f"{found.measure} is {found.value:.2g}, and beyond {found.outside:g} the theory does not hold"
                 f' (study "{STUDY}")'
             )
