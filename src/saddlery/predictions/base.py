@@ -94,7 +94,7 @@ class Prediction:
     @property
     def assumptions(self) -> str:
         """What all stages share, in a line: each measure with its verdict and limits; empty where there is none."""
-        stated = [] if self.error is None else [f"jump times are stated to {100 * self.error:.0f}%"]
+        stated = [] if not self.error else [f"jump times are stated to {100 * self.error:.0f}%"]
         return "; ".join([*map(str, self.ranges), *stated])
 
     def __repr__(self) -> str:

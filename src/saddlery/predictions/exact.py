@@ -63,8 +63,9 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
     time, loss = _curve(path, experiment.stop.flow_time or 0.0)
     stages = tuple(_stages(path, time, loss, len(experiment.network.layers)))
     source = "Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025"
-    limit = f"exact for the flow, of which descent is half of {steps.value:.2g} late" if steps.value else "exact"
-    return Prediction("exact linear path", source, limit, stages, (time, loss), (steps,), error=0.5 * steps.value)
+    late = 0.5 * steps.value  # s over ln(1 + eta s) / eta, less one
+    limit = f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%" if late else "exact"
+    return Prediction("exact linear path", source, limit, stages, (time, loss), (steps,), error=late)
 
 
 @dataclass(frozen=True, eq=False)
