@@ -271,7 +271,7 @@ def test_active_units_on_kinks_come_to_rest():
 
 def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_programs):
     for name in ("SMOOTH", "MOST", "LONG"):
-        monkeypatch.setattr(alternating, name, 3)
+        monkeypatch.setattr(alternating, name, 1)
     e = experiment(Teacher("relu", count=2, inputs=(3,), samples=41), "relu", 7, seed=1)
     with pytest.raises(
         DoesNotApply, match="its run could not be continued: the flow of the active units did not come to"
