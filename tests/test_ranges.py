@@ -298,12 +298,13 @@ def test_the_study_asks_every_theory():
 
 
 def test_the_study_measures_what_is_stated(monkeypatch):
-    """An interval of no width is seen to fail, and a theory that says nothing to be left out."""
+    """Intervals that are too late are seen to fail, and a theory that says nothing to be left out."""
     e = study.problem("linear modes", 0, 0)
     row = study.measure(e)
     assert row["answered"] == 1.0 and row["right"] > 0.7
     (prediction,) = predict(e, theory="linear modes")
-    monkeypatch.setattr("saddlery.predictions.linear.spread", lambda times: (1.0, 1.0, 1.0))
+    late = lambda times: (float(times.mean()), 2.0 * float(times.max()), 2.1 * float(times.max()))
+    monkeypatch.setattr("saddlery.predictions.linear.spread", late)
     assert study.measure(e)["right"] == 0.0
     refused = study.measure(e.replace(initialization=Initialization(scale=2.0)))
     assert refused["answered"] == 0.0 and "beyond 0.2" in refused["reason"] and len(prediction) > 1

@@ -152,14 +152,15 @@ def measure(experiment: Experiment) -> Row:
 
 
 def _inside(experiment: Experiment, prediction: Prediction) -> list[bool]:
-    """Of every jump of every draw that takes the path: whether the interval holds it."""
+    """Of every jump of every draw (that takes the path, where there are several): whether the interval holds it."""
     losses, hits = [stage.loss for stage in prediction.stages], []
+    several = any(stage.share is not None for stage in prediction.stages)
     known = [stage for stage in prediction.stages[1:] if stage.low is not None and stage.high is not None]
     if not known:
         return []
     last = max(float(stage.high or 0.0) for stage in known)
     for trajectory in _runs(experiment, losses, LATER * last):
-        if not _takes(trajectory, losses):
+        if several and not _takes(trajectory, losses):
             continue
         for stage, (above, below) in zip(prediction.stages[1:], pairwise(losses), strict=True):
             jump = trajectory.crossing(0.5 * (above + below))
