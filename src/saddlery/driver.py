@@ -174,7 +174,7 @@ def run_chunk(
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))
     carry = start(jnp.asarray(thetas), samples, keys, limits)
-    runs = [_Member(stop, resolution) for stop in stops]
+    runs = [_Member(stop, resolution, rule.refusal) for stop in stops]
     first = {name: np.asarray(carry[name]) for name in ("loss", "gradient_norm")}
     for k, member in enumerate(runs):
         member.refuse({name: value[k] for name, value in first.items()})
@@ -217,8 +217,8 @@ def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
 class _Member:
     """One run of a chunk as the host sees it: what was saved so far, and how it ended."""
 
-    def __init__(self, stop: Stop, resolution: float) -> None:
-        self.stop, self.resolution = stop, resolution
+    def __init__(self, stop: Stop, resolution: float, refusal: str) -> None:
+        self.stop, self.resolution, self.refusal = stop, resolution, refusal
         self.parts: list[dict[str, Any]] = []
         self.saved, self.rejected, self.fraction = 0, 0, 0.0
         self.status, self.reason = "", ""
@@ -242,7 +242,7 @@ class _Member:
         self.rejected = int(carry["attempts"]) - int(carry["steps"])
         self.fraction = _fraction(carry, self.stop)
         if not self.status:
-            self.status, self.reason = _verdict(carry, record["states"], self.stop)
+            self.status, self.reason = _verdict(carry, record["states"], self.stop, self.refusal)
 
     def interrupt(self) -> None:
         self.status, self.reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
@@ -252,8 +252,8 @@ class _Member:
         return Trajectory(**record, status=self.status, reason=self.reason, rejected=self.rejected)
 
 
-def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop) -> tuple[str, str]:
-    """How a run ended, empty while it has not; states: those saved last."""
+def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop, refusal: str) -> tuple[str, str]:
+    """How a run ended, empty while it has not; states: those saved last; refusal: why the rule takes no step."""
     if not bool(carry["halt"]):
         return "", ""
     loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
@@ -265,7 +265,7 @@ def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop) -> tuple[
     if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
         return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; lower the learning rate"
     if int(carry["failing"]) > REFUSED:
-        return "step too small", f"the error control refused 60 steps in a row at flow time {time:.6g}; loosen it"
+        return "step too small", f"{refusal}, at flow time {time:.6g}"
     met = [
         (stop.loss is not None and loss <= stop.loss, f"loss {loss:.3g} reached the asked {stop.loss}"),
         (

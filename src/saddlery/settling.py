@@ -60,9 +60,19 @@ class Settled:
         return self.refinement.point
 
     def half_time(self, before: float) -> float:
-        """When the loss was half-way from the one before, of the saddle that was left, to that of the fixed point."""
-        level = 0.5 * (before + (self.loss[-1] if self.refinement.loss is None else self.refinement.loss))
-        k = int(np.flatnonzero(self.loss > level)[-1])
+        """When the loss was half-way from the one before, of the saddle that was left, to that of the fixed point.
+
+        Raises NumericalError for a flow that did not begin beside that saddle, or did not end below it.
+        """
+        end = float(self.loss[-1] if self.refinement.loss is None else self.refinement.loss)
+        level = 0.5 * (before + end)
+        above = np.flatnonzero(self.loss > level)
+        if not len(above) or above[-1] + 1 >= len(self.loss):
+            raise NumericalError(
+                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through the half-way level {level:.4g}"
+                f" below the saddle's {before:.4g}: what joins is not small, or is not learned"
+            )
+        k = int(above[-1])
         share = (self.loss[k] - level) / (self.loss[k] - self.loss[k + 1])
         return float(self.flow_time[k] + share * (self.flow_time[k + 1] - self.flow_time[k]))
 

@@ -221,9 +221,15 @@ def predict(options: Namespace) -> int:
     target = file_to_write(Path(options.out)) if options.out else None
     experiment = _experiment(options)
     found = predict_stages(experiment)
-    record = {"experiment": experiment.name, "seed": experiment.seed, "predictions": [p.record() for p in found]}
+    predictions = [p.record() for p in found]
+    record = {
+        "experiment": experiment.name,
+        "seed": experiment.seed,
+        "predictions": predictions,
+        "outside": found.outside,
+    }
     _write(record, target)
-    show(options, record, "\n\n".join(map(repr, found)))
+    show(options, record, "\n\n".join([*map(repr, found), *found.outside]))
     return DONE
 
 

@@ -8,14 +8,18 @@ from ..precision import spare_programs
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare
+from .ranges import OutsideRange, Range
 
 __all__ = [
     "THEORIES",
     "ComparedStage",
     "Comparison",
     "DoesNotApply",
+    "OutsideRange",
     "PredictedStage",
     "Prediction",
+    "Predictions",
+    "Range",
     "compare",
     "diagonal",
     "directions",
@@ -29,7 +33,14 @@ __all__ = [
 ]
 
 
-def predict(experiment: Experiment | str, *, theory: str | None = None) -> tuple[Prediction, ...]:
+class Predictions(tuple[Prediction, ...]):
+    """The predictions of one experiment. outside: the theories that speak of such experiments but not of this one, since an
+    assumption holds too little: a sentence each, with the number."""
+
+    outside: tuple[str, ...] = ()
+
+
+def predict(experiment: Experiment | str, *, theory: str | None = None) -> Predictions:
     """The stages that theory expects, by every theory that applies, before the experiment is run.
 
     experiment: one, or the name or TOML path of one. theory: only this one. Raises InputError where none applies, with
@@ -46,12 +57,15 @@ def predict(experiment: Experiment | str, *, theory: str | None = None) -> tuple
     chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
     if theory is not None:
         known(theory, THEORIES, "theory")
-    found, refusals = [], []
+    found, refusals, outside = [], [], []
     for name in THEORIES if theory is None else (theory,):
         try:
             found.append(THEORIES[name](chosen))
         except (DoesNotApply, NumericalError) as reason:
             refusals.append(f"{name}: {reason}")
+            outside += refusals[-1:] if isinstance(reason, OutsideRange) else []
     if not found:
         raise InputError(f"no theory applies to {chosen.name!r}; " + "; ".join(refusals))
-    return tuple(found)
+    answer = Predictions(found)
+    answer.outside = tuple(outside)
+    return answer

@@ -11,7 +11,7 @@ from ..checks import require
 from ..records import html_table, plain, text_table
 from ..runs import Run
 from ..stage import Stages
-from .base import PredictedStage, Prediction
+from .base import PredictedStage, Prediction, range_of
 
 NEAR = 0.25  # of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
 
@@ -54,20 +54,21 @@ class Comparison:
         return {
             "experiment": self.run.experiment.name,
             "theory": self.prediction.theory,
+            "range": None if self.prediction.range is None else self.prediction.range.record(),
             "stages": stages,
             "extra": self.extra,
         }
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = ("units", "loss", "seen", "loss of the run", "jump", "jump of the run", "error", "in 90%")
+        columns = ("units", "loss", "seen", "loss of the run", "jump", "jump of the run", "error", "in 90%", "range")
         return columns, [_row(stage) for stage in self.stages]
 
     def __repr__(self) -> str:
         ending = f"; {self.extra} plateaus of the run were not predicted" if self.extra else ""
-        return (
-            f"{self.run.experiment.name}: {self.prediction.theory} beside the run{ending}\n{text_table(*self.table())}"
-        )
+        head = f"{self.run.experiment.name}: {self.prediction.theory} beside the run{ending}"
+        assumptions = self.prediction.assumptions
+        return "\n".join([head, *([assumptions] if assumptions else []), text_table(*self.table())])
 
     def _repr_html_(self) -> str:
         return html_table(*self.table(), caption=f"{self.run.experiment.name}: {self.prediction.theory} beside the run")
@@ -78,7 +79,7 @@ def _row(stage: ComparedStage) -> list[object]:
     error = None if stage.error is None else f"{100 * stage.error:+.2f}%"
     inside = None if stage.inside is None else "yes" if stage.inside else "no"
     units = " > ".join(map(str, p.units))
-    return [units, p.loss, "yes" if stage.seen else "no", stage.loss, p.jump, stage.jump, error, inside]
+    return [units, p.loss, "yes" if stage.seen else "no", stage.loss, p.jump, stage.jump, error, inside, range_of(p)]
 
 
 def compare(prediction: Prediction, found: Stages) -> Comparison:

@@ -14,8 +14,9 @@ from ..experiments import Experiment
 from ..objectives import input_moments
 from ..precision import in_float64
 from ..theory import diagonal_jumps
-from .base import PredictedStage, Prediction, demand, register
+from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
+from .ranges import MIXED, SHARP, Range, demand_range, step_range
 
 HALF = (
     np.sqrt(2) - 1
@@ -42,8 +43,13 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     g, b = moments.features, moments.cross[0]
     demand(bool(np.any(b)), "nothing is to be learned: E[y x] is zero")
     u, v = initial_sides(experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)])
+    steps = step_range(experiment, float(np.abs(b).max()), SHARP)
+    demand_range([steps])
     sizes = HALF * np.maximum(np.abs(np.linalg.pinv(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max())
-    paths = [diagonal_jumps(g, b, walls=_walls(*pair, sizes)) for pair in zip(u[:, 0], v[:, 0], strict=True)]
+    walls = [_walls(*pair, sizes) for pair in zip(u[:, 0], v[:, 0], strict=True)]
+    mixed = Range("correlation of inputs over the shortest wall", off_diagonal(g) / float(np.min(walls[0])), *MIXED)
+    demand_range([mixed])
+    paths = [diagonal_jumps(g, b, walls=pair) for pair in walls]
     own = paths[0]
     same = [path for path in paths[1:] if _losses(path) == _losses(own)]
     share = len(same) / len(paths[1:])
@@ -53,8 +59,9 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     stages = [PredictedStage(losses[0], (0,))]
     for k in range(1, len(own)):
         times = np.array([path[k].time for path in same])
-        stages.append(PredictedStage(losses[k], (1,), own[k].time, *spread(times), share=share))
-    return Prediction("diagonal jumps", "Pesme & Flammarion 2023, Algorithm 1", LIMIT, tuple(stages))
+        stages.append(PredictedStage(losses[k], (1,), own[k].time, *spread(times), share=share, range=mixed))
+    source = "Pesme & Flammarion 2023, Algorithm 1"
+    return Prediction("diagonal jumps", source, LIMIT, tuple(stages), ranges=(steps, mixed))
 
 
 def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,6 +8,7 @@ from ..experiments import Experiment
 from ..narrow import Sides
 from ..objectives import Objective
 from .base import INTERVAL, Spread, demand
+from .ranges import shift
 
 DRAWS, FEWEST = 1000, 40  # of initial weights, for the spread; and how many must be left for it to be stated
 INDEPENDENT = ("isotropic", "balanced")  # kinds of initial weights that draw unit by unit
@@ -54,3 +55,13 @@ def spread(times: np.ndarray) -> Spread:
         return None, None, None
     low, high = np.quantile(times, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
     return float(times.mean()), float(low), float(high)
+
+
+def widened(found: Spread, rate: float, *, early: float = 0.0, late: float = 0.0) -> Spread:
+    """The interval where neighbours move a jump: earlier by between half of `early` and all of it, or later, where the
+    strengths behind it are known up to these factors (less one)."""
+    mean, low, high = found
+    if low is None or high is None:
+        return found
+    sooner, later = shift(early, rate), shift(late, rate)
+    return mean, low - sooner + 0.5 * later, high + later - 0.5 * sooner

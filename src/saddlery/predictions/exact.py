@@ -35,6 +35,7 @@ from ..theory.saddles import EQUAL, ROUNDING
 from .base import PredictedStage, Prediction, demand, register
 from .draws import flow_or_descent
 from .linear import variances
+from .ranges import SHARP, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]
 Products = Callable[[Times], Float[np.ndarray, "T O D"]]
@@ -57,10 +58,14 @@ CHUNK = 32  # times at once
 def exact_linear_path(experiment: Experiment) -> Prediction:
     """The whole path of a linear network from balanced or aligned weights, in closed form. Raises DoesNotApply."""
     path = _path(experiment)
+    steps = step_range(experiment, float(path.s[0]), SHARP)
+    demand_range([steps])
     time, loss = _curve(path, experiment.stop.flow_time or 0.0)
     stages = tuple(_stages(path, time, loss, len(experiment.network.layers)))
     source = "Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025"
-    return Prediction("exact linear path", source, "exact", stages, (time, loss))
+    late = 0.5 * steps.value  # s over ln(1 + eta s) / eta, less one
+    limit = f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%" if late else "exact"
+    return Prediction("exact linear path", source, limit, stages, (time, loss), (steps,), error=late)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,34 +1,44 @@
 """Two-layer linear networks from small weights: which mode when, for one draw of the weights and for all of them.
 
-Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by a_i = (q_k.v_i + r_k.u_i)/sqrt(2)
-of every unit, each growing as e^(s_k t), so that its strength in the map is u(t) = u0 e^(2 s_k t), u0 = 1/2 sum_i a_i^2,
-and then u' = 2 u (s_k - c_k u). The coefficients a_i of a learned mode are a vector over units; what others have along it is
-brought back by the learned mode, so that of the k-th to be learned only the part orthogonal to k - 1 vectors counts: with
-N(0, e^2) weights sum_i a_i^2 = e^2 chi^2 of H - k + 1 degrees of freedom.
-Source: Saxe, McClelland & Ganguli (2014), eq 6; Zhang, Saxe & Latham (2026), Section 5.1; the distribution of u0 is derived
-here.
+Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by a_ki = (q_k.v_i + r_k.u_i)/sqrt(2)
+of every unit, each growing as e^(s_k t); the opposite combinations shrink. What grows is balanced whatever the start was,
+and M = 1/2 sum_i a_i a_i', the strengths of the modes in the map (its off-diagonal entries mix modes), obeys
+    M' = S M + M S - 2 M C M,    M(t)^-1 = e^(-St) M(0)^-1 e^(-St) + (C/S) (1 - e^(-2St)),    S = diag(s), C = diag(c),
+exactly for white inputs, C = c I, however near the modes lie; of other variances as far as modes do not overlap. With
+N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H degrees of freedom, drawn by its Cholesky factor (Bartlett 1933);
+what is left of it once k modes are learned is the lower right corner. Descent of learning rate eta takes the exponents from s
+to ln(1 + eta s) / eta.
+Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix equation; Zhang, Saxe & Latham (2026), Section
+5.1; that small weights reduce to it, and the distribution of M(0), are derived here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from scipy.stats import chi2
 
 from ..experiments import Experiment
 from ..initializations.linear import modes
 from ..networks import unflatten
 from ..objectives import Moments, input_moments
 from ..precision import in_float64
-from ..theory import LinearSaddles, linear_saddles, mode_time
+from ..theory import LinearSaddles, linear_saddles
 from ..theory.saddles import EQUAL
-from .base import INTERVAL, PredictedStage, Prediction, Spread, demand, register
-from .draws import flow_or_descent
+from .base import PredictedStage, Prediction, Spread, demand, register
+from .draws import SEED, flow_or_descent, spread
+from .ranges import OVERLAP, START_JOINTLY, Range, demand_range, overlap_range, rates, start_range, step_of, step_range
 
 ALIGNED = 1e-9  # relative: inputs whose covariance mixes the modes by more are not aligned with them
-HALF = 1 - np.sqrt(0.5)  # of its end: the strength of a mode whose share of the loss has halved
-DRAWS = 400  # quantiles of chi^2 over which times are averaged
+DRAWS = 1000  # of initial weights
+BEFORE, AFTER = 3, 4  # neighbours that a mode is followed with: earlier ones are learned, later ones have not begun
+ROUNDS, NEARLY = 60, 1e-10  # of bisection; of the flow time
+LIMIT = (
+    "exact for white inputs as the initial scale goes to zero, however near modes lie; of other variances it neglects what modes"
+    " do to each other"
+)
 
 
 @register("linear modes")
@@ -41,17 +51,81 @@ def linear_modes(experiment: Experiment) -> Prediction:
     c = variances(moments.features, rt)
     ends = s**2 / c  # of each mode's share of E|y|^2
     order = [int(k) for k in np.argsort(-s, kind="stable")[:width]]
-    closest = float(np.min(-np.diff(np.sort(ends)[::-1]), initial=np.inf))
-    demand(closest > EQUAL * ends.max(), "two modes have the same share of the loss, and so a continuum of saddles")
-    starts = _starts(experiment, q[:, order], rt[order])
+    strengths = 0.5 * width * scale**2 * c[order] / s[order]
+    ranges = (start_range(float(strengths.max()), START_JOINTLY), step_range(experiment, float(s.max())))
+    demand_range(ranges)
+    learned = _Modes(s[order], c[order], rates(s[order], step_of(experiment)), ends[order])
+    overlaps = learned.overlaps(strengths)
+    groups = _groups(overlaps, len(order))
+    _demand_apart(ends, order, groups)
+    own = _own_factor(experiment, q[:, order], rt[order])
+    factors = np.concatenate([own[None], _drawn_factors(len(order), width, scale, experiment.seed)])
     saddles = linear_saddles(moments.features, moments.cross, moments.target, width)
-    stages = [_stage(saddles, ends, (), None, (None, None, None))]
-    for count, k in enumerate(order):
-        draws = (starts[count], *_draws(width - count, scale))
-        times = [_time(float(s[k]), float(c[k]), float(u0)) for u0 in draws]
-        stages.append(_stage(saddles, ends, order[: count + 1], times[0], _summary(np.array(times[1:]))))
-    words = "neglects what modes do to each other while small; exact as the initial scale goes to zero"
-    return Prediction("linear modes", "Saxe, McClelland & Ganguli 2014", words, tuple(stages))
+    stages = [_stage(saddles, ends, (), None, (None, None, None), None)]
+    for first, last in groups:
+        times = learned.half_times(factors, first, last)
+        beside = [*overlaps[max(first - 1, 0) : first], *overlaps[last - 1 : last]]
+        near = overlap_range(float(max(beside, default=0.0)))
+        stages.append(_stage(saddles, ends, order[:last], float(times[0]), spread(times[1:]), near))
+    return Prediction("linear modes", "Saxe, McClelland & Ganguli 2014", LIMIT, tuple(stages), ranges=ranges)
+
+
+def _groups(overlaps: np.ndarray, count: int) -> list[tuple[int, int]]:
+    """The modes that are one stage, as (first, behind the last): no plateau lies between those that overlap."""
+    cuts = [0, *(k + 1 for k in range(count - 1) if overlaps[k] <= OVERLAP[1]), count]
+    return list(pairwise(cuts))
+
+
+def _demand_apart(ends: np.ndarray, order: list[int], groups: list[tuple[int, int]]) -> None:
+    """Demand that modes of one share of the loss are learned as one: between them is a continuum of saddles."""
+    stage = {mode: k for k, (first, last) in enumerate(groups) for mode in order[first:last]}
+    ranked = np.argsort(-ends, kind="stable")
+    for one, other in pairwise(int(k) for k in ranked):
+        same = ends[one] - ends[other] <= EQUAL * ends.max()
+        demand(
+            not same or stage.get(one) == stage.get(other),
+            "two modes have the same share of the loss but are not learned as one, and so a continuum of saddles",
+        )
+
+
+@dataclass(frozen=True)
+class _Modes:
+    """Singular values s, variances c, rates of growth and shares of the loss s^2/c of the modes, in the order of learning."""
+
+    s: np.ndarray
+    c: np.ndarray
+    rates: np.ndarray
+    ends: np.ndarray
+
+    def overlaps(self, strengths: np.ndarray) -> np.ndarray:
+        """How far mode k + 1 is, of its end, when mode k is learned: from u0/s at the start."""
+        return np.minimum(strengths[1:] * strengths[:-1] ** (-self.rates[1:] / self.rates[:-1]), 1.0)
+
+    def half_times(self, factors: np.ndarray, first: int, last: int) -> np.ndarray:
+        """When the loss is half-way from the saddle without modes first..last-1 to that with them, for every draw (M,)."""
+        begin, end = max(first - BEFORE, 0), min(last + AFTER, len(self.s))
+        own = slice(begin, end)
+        inverse = np.linalg.inv(factors[:, own, own])
+        start = np.swapaxes(inverse, 1, 2) @ inverse  # M(0)^-1 of what is not learned yet
+        level = 0.5 * float(self.ends[first:last].sum() + 2 * self.ends[last:end].sum())
+        low, high = np.zeros(len(factors)), np.full(len(factors), 1.0 / self.rates[own].min())
+        while np.any(above := self._left(start, high, own) > level):
+            high = np.where(above, 2 * high, high)
+        for _ in range(ROUNDS):
+            middle = 0.5 * (low + high)
+            above = self._left(start, middle, own) > level
+            low, high = np.where(above, middle, low), np.where(above, high, middle)
+            if np.all(high - low <= NEARLY * high):
+                break
+        return 0.5 * (low + high)
+
+    def _left(self, start: np.ndarray, times: np.ndarray, own: slice) -> np.ndarray:
+        """Twice the loss that the modes leave, for every draw at its own time."""
+        s, c, fade = self.s[own], self.c[own], np.exp(-times[:, None] * self.rates[own])
+        inverse = fade[:, :, None] * start * fade[:, None, :] + np.eye(len(s)) * ((c / s) * (1 - fade**2))[:, None]
+        size = 1 / np.sqrt(np.einsum("mkk->mk", inverse))  # graded: scaled to a unit diagonal before it is inverted
+        m = np.linalg.inv(inverse * size[:, :, None] * size[:, None, :]) * size[:, :, None] * size[:, None, :]
+        return self.ends[own].sum() - 2 * np.einsum("mkk,k->m", m, s) + np.einsum("mkl,l->m", m**2, c)
 
 
 def _conditions(experiment: Experiment) -> Moments:
@@ -84,35 +158,33 @@ def variances(covariance: np.ndarray, rt: np.ndarray) -> np.ndarray:
     return c
 
 
-def _starts(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
-    """u0 of every mode, in the order of learning, for the experiment's own initial weights."""
+def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
+    """The Cholesky factor of M(0) for the experiment's own initial weights, modes in the order of learning."""
     data = experiment.task.data(experiment.seed)
     (params,) = unflatten(experiment.network, experiment.initial_state(), data.shape, data.outputs)
     drive = (np.asarray(params["v"]) @ q + np.asarray(params["u"]) @ rt.T) / np.sqrt(2)
-    return 0.5 * np.diag(np.linalg.qr(drive, mode="r")) ** 2
+    return np.linalg.qr(drive, mode="r").T / np.sqrt(2)
 
 
-def _draws(free: int, scale: float) -> np.ndarray:
-    """u0 at evenly spaced probabilities, for `free` units' worth of weights."""
-    return 0.5 * scale**2 * chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, free)
-
-
-def _time(s: float, variance: float, u0: float) -> float:
-    """When the mode has lost half of its share of the loss; 0 where it starts beyond."""
-    half = HALF * s / variance
-    return mode_time(half, s, u0, variance=variance) if 0 < u0 < half else 0.0
-
-
-def _summary(times: np.ndarray) -> tuple[float, float, float]:
-    low, high = np.quantile(times, [(1 - INTERVAL) / 2, (1 + INTERVAL) / 2])
-    return float(times.mean()), float(low), float(high)
+def _drawn_factors(modes: int, width: int, scale: float, seed: int) -> np.ndarray:
+    """The same for DRAWS other ones: the roots of chi^2 of H - k degrees of freedom, and normal numbers below them."""
+    rng = np.random.default_rng([seed, SEED])
+    factors = np.tril(rng.standard_normal((DRAWS, modes, modes)), -1)
+    k = np.arange(modes)
+    factors[:, k, k] = np.sqrt(rng.chisquare(width - k, (DRAWS, modes)))
+    return scale / np.sqrt(2) * factors
 
 
 def _stage(
-    saddles: LinearSaddles, ends: np.ndarray, modes: Sequence[int], jump: float | None, spread: Spread
+    saddles: LinearSaddles,
+    ends: np.ndarray,
+    modes: Sequence[int],
+    jump: float | None,
+    spread: Spread,
+    found: Range | None,
 ) -> PredictedStage:
     """The saddle at which the modes (by their own index) are learned."""
     ranks = np.argsort(np.argsort(-ends, kind="stable"))  # the saddles count modes by their share of the loss
     saddle = saddles.saddle([int(ranks[k]) for k in modes])
     mean, low, high = spread
-    return PredictedStage(saddle.loss, (len(modes),), jump, mean, low, high, saddle.index)
+    return PredictedStage(saddle.loss, (len(modes),), jump, mean, low, high, saddle.index, range=found)

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..experiments import Experiment
-from ..narrow import Narrow
+from ..narrow import BEGIN, Narrow
 from ..objectives import Objective
 from ..precision import in_float64
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
+from .ranges import Range, demand_range, overlap_range, rates, start_range, step_of, step_range
 
 ORTHOGONAL = 1e-9  # largest cosine of two inputs
 EARLY, STEPS = 12.0, 1500  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
@@ -43,25 +44,37 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
     lengths = np.linalg.norm(objective.inputs, axis=1)
     w, ends = u @ (objective.inputs / lengths[:, None]).T, v[..., 0]
     ends, w, begun = _sorted_out(ends, w, clusters)
-    learned = Narrow.nothing(objective)
-    stages, starts = [PredictedStage(learned.loss, (0,))], {}
+    starts = {c.sign: 0.5 * np.sum(c.amplitudes(ends, w) ** 2, axis=1) for c in clusters}
     for cluster in clusters:
-        starts[cluster.sign] = 0.5 * np.sum(cluster.amplitudes(ends, w) ** 2, axis=1)
         which = "positive" if cluster.sign > 0 else "negative"
         demand(starts[cluster.sign][0] > 0, f"no unit sees all samples of {which} target; raise the width")
-    size = learned.size_to_join(1.0, 2)
-    logs = {c.sign: np.log(0.5 * size**2 / np.maximum(starts[c.sign], 1e-300)) / (2 * c.rate) + begun for c in clusters}
-    same = np.ones(len(seeds), bool)
+    step, learned = step_of(experiment), Narrow.nothing(objective)
+    rate = {c.sign: float(rates(c.rate, step)) for c in clusters}
+    join = {c.sign: BEGIN**2 * c.end(lengths) for c in clusters}
+    growth = {sign: np.log(join[sign] / np.maximum(start, 1e-300)) for sign, start in starts.items()}
+    logs = {sign: begun + growth[sign] / (2 * rate[sign]) for sign in growth}
     order = sorted(clusters, key=lambda c: logs[c.sign][0])
+    ranges = (
+        start_range(max(_at_start(u, v, c, objective.inputs) / c.end(lengths) for c in clusters)),
+        step_range(experiment, max(c.rate for c in clusters)),
+    )
+    demand_range(ranges)
+    overlap = _overlap(order, logs, rate)
+    demand_range([overlap])
+    stages, same = [PredictedStage(learned.loss, (0,))], np.ones(len(seeds), bool)
     for k, cluster in enumerate(order):
         before = learned.loss
-        learned, settled = learned.join(cluster.unit(objective.inputs, size))
+        learned, settled = learned.join(cluster.unit(objective.inputs, np.sqrt(2 * join[cluster.sign])))
         same &= (starts[cluster.sign] > 0) & np.all([logs[cluster.sign] <= logs[c.sign] for c in order[k:]], axis=0)
-        times = logs[cluster.sign] + settled.half_time(before)
+        times = logs[cluster.sign] + settled.half_time(before) * cluster.rate / rate[cluster.sign]
         statistics = spread(times[1:][same[1:]])
         share = float(np.mean(same[1:]))
-        stages.append(PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics, share=share))
-    return Prediction("orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages))
+        stages.append(
+            PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics, share=share, range=overlap)
+        )
+    return Prediction(
+        "orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages), ranges=ranges
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +87,12 @@ class _Cluster:
     @property
     def rate(self) -> float:
         return float(np.linalg.norm(self.drive))
+
+    def end(self, lengths: np.ndarray) -> float:
+        """The strength at which one unit along the cluster fits it best; lengths |x_n| (n,)."""
+        shape = np.abs(self.drive) / self.rate * lengths  # the map of strength one on the samples
+        targets = len(lengths) * np.abs(self.drive) / lengths
+        return float(shape @ targets / (shape @ shape))
 
     def amplitudes(self, v: np.ndarray, w: np.ndarray) -> np.ndarray:
         """a_i of the units that see all of the cluster, 0 for the others; v (M, H), w (M, H, n)."""
@@ -102,6 +121,22 @@ def _clusters(objective: Objective) -> list[_Cluster]:
     found = [cluster for cluster in found if cluster.rate > 0]
     demand(len(found) > 0, "all targets are zero")
     return found
+
+
+def _at_start(u: np.ndarray, v: np.ndarray, cluster: _Cluster, inputs: np.ndarray) -> float:
+    """The mean strength over draws of all units along a cluster, before they have sorted themselves out."""
+    along = u @ (np.abs(cluster.drive) / cluster.rate @ (inputs / np.linalg.norm(inputs, axis=1)[:, None]))
+    grown = np.maximum(cluster.sign * v[..., 0] + along, 0.0) / np.sqrt(2)
+    return float(np.mean(0.5 * np.sum(grown**2, axis=1)))
+
+
+def _overlap(order: list[_Cluster], logs: dict[int, np.ndarray], rate: dict[int, float]) -> Range:
+    """How far the second cluster is when the first is fitted, of its end, for our own draw: they join at BEGIN^2."""
+    if len(order) < 2:
+        return overlap_range(0.0)
+    first, second = (c.sign for c in order)
+    fitted = logs[first][0] - np.log(BEGIN) / rate[first]
+    return overlap_range(float(np.minimum(BEGIN**2 * np.exp(2 * rate[second] * (fitted - logs[second][0])), 1.0)))
 
 
 def _sorted_out(v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]) -> tuple[np.ndarray, np.ndarray, float]:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..experiments import Experiment
-from ..narrow import Narrow, state_of, with_units
+from ..narrow import BEGIN, Narrow, state_of, with_units
 from ..objectives import Objective
 from ..precision import in_float64
 from ..theory import escapes, grow
@@ -28,6 +28,7 @@ from .draws import (
     other_seeds,
     spread,
 )
+from .ranges import NEXT, SMALL, Range, demand_range, sharpness_range
 
 SAME = 0.99  # cosine between the maps of two new units that are taken for one
 MOST = 200_000  # entries of the leading form
@@ -52,32 +53,53 @@ def units_one_by_one(experiment: Experiment) -> Prediction:
     u, v = (side.shape[2] for side in initial_sides(experiment, objective, [experiment.seed]))
     demand(v * u**degree <= MOST, f"the leading form of a unit has {v * u**degree:,} entries, more than {MOST:,}")
     source = "Zhang, Saxe & Latham 2026, Section 5.2"
-    return Prediction("units one by one", source, LIMIT, tuple(_path(experiment, objective)))
+    path = _Path(experiment, objective)
+    stages = tuple(path.stages())
+    ranges = (path.start_range(), sharpness_range(experiment, path.learned.objective, path.learned.state))
+    demand_range(ranges)
+    return Prediction("units one by one", source, LIMIT, stages, ranges=ranges)
 
 
-def _path(experiment: Experiment, objective: Objective) -> Iterator[PredictedStage]:
+class _Path:
     """The stages of the experiment's own draw, and what part of other draws takes the same path, when."""
-    own = _Draws.of(experiment, objective, [experiment.seed])
-    others = _Draws.of(experiment, objective, other_seeds(experiment))
-    learned, share, first = Narrow.nothing(objective), 1.0, 0.0
-    yield PredictedStage(learned.loss, (0,))
-    for _ in range(objective.network.layers[0].width):
-        form, before = learned.residual(), learned.loss
-        size = float(np.linalg.norm(form))
-        first = first or size
-        demand(first > 0, "the leading correlation of a new unit with the targets is zero")
-        if size <= LEARNED * first:
-            return
-        wait, direction = own.escape(form)
-        if not np.isfinite(wait[0]):
-            return
-        amplitude = learned.size_to_join(size / first, form.ndim)
-        u, v = own.split(amplitude * direction)
-        learned, settled = learned.join((u, v))
-        delay = settled.half_time(before) - float(escapes(form, u, v).time[0])
-        others, share = _same_path(objective, others, form, own.split(direction), share)
-        jump = float(own.since[0]) + delay
-        yield PredictedStage(learned.loss, (learned.count,), jump, *spread(others.since + delay), share=share)
+
+    def __init__(self, experiment: Experiment, objective: Objective) -> None:
+        self.objective, self.learned = objective, Narrow.nothing(objective)
+        self.natural = self.learned.size_to_join(1.0, 2) / BEGIN  # |theta| of a unit that has learned
+        self.own = _Draws.of(experiment, objective, [experiment.seed])
+        self.others = _Draws.of(experiment, objective, other_seeds(experiment))
+        self.first_size = float(self.own.sizes().max()) / self.natural
+
+    def start_range(self) -> Range:
+        return Range("size of the largest unit at the start", self.first_size, *SMALL)
+
+    def stages(self) -> Iterator[PredictedStage]:
+        share, first = 1.0, 0.0
+        yield PredictedStage(self.learned.loss, (0,))
+        for _ in range(self.objective.network.layers[0].width):
+            form, before = self.learned.residual(), self.learned.loss
+            size = float(np.linalg.norm(form))
+            first = first or size
+            demand(first > 0, "the leading correlation of a new unit with the targets is zero")
+            if size <= LEARNED * first:
+                return
+            wait, direction = self.own.escape(form)
+            if not np.isfinite(wait[0]):
+                return
+            amplitude = self.learned.size_to_join(size / first, form.ndim)
+            u, v = self.own.split(amplitude * direction)
+            self.learned, settled = self.learned.join((u, v))
+            delay = settled.half_time(before) - float(escapes(form, u, v).time[0])
+            self.others, share = _same_path(self.objective, self.others, form, self.own.split(direction), share)
+            next_size = float(self.own.sizes().max(initial=0.0)) / self.natural
+            yield PredictedStage(
+                self.learned.loss,
+                (self.learned.count,),
+                float(self.own.since[0]) + delay,
+                *spread(self.others.since + delay),
+                share=share,
+                range=Range("size of the next unit when one has grown", next_size, *NEXT),
+            )
 
 
 @dataclass
@@ -93,6 +115,11 @@ class _Draws:
     def of(experiment: Experiment, objective: Objective, seeds: list[int]) -> _Draws:
         u, v = initial_sides(experiment, objective, seeds)
         return _Draws(u, v, np.ones(u.shape[:2], bool), np.zeros(len(u)))
+
+    def sizes(self) -> np.ndarray:
+        """|theta| of every unit that has not grown (M, H), 0 for the others."""
+        sizes = np.sqrt(np.sum(self.u**2, axis=2) + np.sum(self.v**2, axis=2))
+        return np.where(self.dormant, sizes, 0.0)
 
     def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return rows[:, : self.u.shape[2]], rows[:, self.u.shape[2] :]

@@ -21,10 +21,16 @@ from ..rules import AlternatingFlow
 from ..symmetry import effective_units
 from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
+from .ranges import WAIT, Range, demand_range, sharpness_range
 
 FOREVER = 1e15  # flow time: what grows at all has grown by then
+STEPS = 60_000  # of its run, which needs hundreds a jump
 LOWER = 1e-5  # of the first loss: a rest whose loss is not lower by this is the one before
-LIMIT = "exact as the initial scale goes to zero; before, jump times err by a part that falls like 1 / ln(1/scale) or faster"
+TOGETHER, POWER = (1.0, 0.5), (0.02, 5.0)  # of the stated errors, see `_error`
+LIMIT = (
+    "exact as the initial scale goes to zero, for the experiment's own weights; before, jump times err by what many units"
+    " of finite size do together"
+)
 
 
 @register("alternating gradient flows")
@@ -42,27 +48,50 @@ def alternating_gradient_flows(experiment: Experiment) -> Prediction:
         largest < limit, f"initial weights are not small: a unit is of size {largest:.2g}, where {limit:.2g} is active"
     )
     rule = AlternatingFlow().bound(parts)
-    trajectory = driver.run(objective.function, objective.samples, start, rule, Stop(flow_time=FOREVER))
+    trajectory = driver.run(objective.function, objective.samples, start, rule, Stop(flow_time=FOREVER, steps=STEPS))
     demand(trajectory.status == "stopped", f"its run could not be continued: {trajectory.reason}")
+    ended = int(trajectory.step[-1]) < STEPS
+    demand(ended, f"its run goes on after {STEPS:,} steps, at loss {trajectory.loss[-1]:.3g}: new units join for ever")
+    ranges = (sharpness_range(experiment, objective, np.asarray(trajectory.states[-1])),)
+    demand_range(ranges)
     stages = tuple(_stages(objective, np.array(parts.units.index), trajectory))
-    return Prediction("alternating gradient flows", "Kunin et al. 2025, Algorithm 1", LIMIT, stages)
+    error = _error(parts.units.order, len(parts.units.index), largest / parts.unit_size) + 0.5 * ranges[0].value
+    source = "Kunin et al. 2025, Algorithm 1"
+    return Prediction("alternating gradient flows", source, LIMIT, stages, ranges=ranges, error=error)
+
+
+def _error(order: int, units: int, size: float) -> float:
+    """The relative error that jump times are stated to have, from units of this size, of the natural one.
+
+    Of order two, waits last ln(1/size) over their rate, and of H units that grow at one rate the strengths add up, which is worth
+    1/2 ln H and something of order one. Above, waits last as a power of 1/size, beside which jumps take a time of order one.
+    """
+    if order == 2:
+        return (TOGETHER[0] + TOGETHER[1] * np.log(units)) / np.log(1 / size)
+    return POWER[0] + POWER[1] * size ** (order - 2)
 
 
 def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[PredictedStage]:
-    """One for each rest with a lower loss than the one before."""
-    before = np.inf
-    for state, active, moving in zip(trajectory.states, *_phases(trajectory), strict=True):
+    """One for each rest with a lower loss than the one before. The clock is late by what waits were too short to make up for,
+    as where units grow side by side: that is taken off, and is the measure of how far they do."""
+    seen = trajectory.observables
+    before, last = np.inf, 0.0
+    for state, active, moving, owed in zip(
+        trajectory.states, seen["active"], seen["moving"], seen["owed"], strict=True
+    ):
         if moving:
             continue
         alone = np.zeros_like(state)
         alone[index[active]] = state[index[active]]
         loss = float(objective.loss(alone))
-        if before - loss > LOWER * trajectory.loss[0]:
-            units = tuple(layer.minimal for layer in effective_units(objective, alone))
-            jump = None if np.isinf(before) else trajectory.crossing(0.5 * (before + loss))
-            yield PredictedStage(loss, units, jump)
-            before = loss
-
-
-def _phases(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
-    return trajectory.observables["active"], trajectory.observables["moving"]
+        if before - loss <= LOWER * trajectory.loss[0]:
+            continue
+        units = tuple(layer.minimal for layer in effective_units(objective, alone))
+        crossed = None if np.isinf(before) else trajectory.crossing(0.5 * (before + loss))
+        if crossed is None:
+            yield PredictedStage(loss, units)
+        else:
+            found = Range("part of a jump time by which waits overlap", float(owed) / crossed, *WAIT)
+            last = max(last, crossed - float(owed))
+            yield PredictedStage(loss, units, last if found.verdict != "outside" else None, range=found)
+        before = loss

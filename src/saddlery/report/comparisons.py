@@ -19,6 +19,8 @@ LEGEND = """<details><summary>How to read this page</summary>
 this run, as measured on it, and the relative error of the prediction.</dd>
 <dt>In 90%</dt><dd>Whether the measured jump lies in the interval that holds 90% of the predictions over random draws of the
 initial weights.</dd>
+<dt>Range</dt><dd>How far the assumptions of the theory hold: within, near or outside the limits of a number that is computed
+beforehand, the one that holds least.</dd>
 <dt>Seen</dt><dd>Whether a plateau of the run has the predicted loss and effective units.</dd>
 </dl></details>"""
 
@@ -53,7 +55,8 @@ def _section(c: Comparison, k: int) -> str:
     if c.extra:
         plateaus = f"{c.extra} plateau of the run was" if c.extra == 1 else f"{c.extra} plateaus of the run were"
         note = f'<p class="note" role="note">{plateaus} not predicted.</p>'
-    source = f"<p class=small>{escaped(c.prediction.source)}; {escaped(c.prediction.limit)}.</p>"
+    said = "; ".join(filter(None, (c.prediction.source, c.prediction.limit, c.prediction.assumptions)))
+    source = f"<p class=small>{escaped(said)}.</p>"
     return (
         f'<section class="run"><h2>{escaped(theory)}</h2>{source}{note}<div class=curves>{picture}</div>'
         f"{grid(*c.table(), caption=f'Stages by {theory}, and what the run did.')}</section>"

@@ -4,6 +4,9 @@ Units are dormant or active. While the active ones rest, every dormant unit foll
     theta_i' = grad U(theta_i),    U homogeneous of degree kappa in theta_i = (u_i, v_i),
 until the first reaches the threshold size. It joins the active ones, which then run gradient flow to rest as if nothing
 else were there, while the others stand still; an active unit that falls well below the threshold is dormant again.
+Units with kinks (ReLU) may slide: the gradient points at a kink from both sides, and the flow follows it. No error-controlled
+step is long there, so that such a flow is continued by short steps of fixed length, whose mean velocity is that of the sliding
+flow (Filippov 1988) and vanishes where it rests. One that comes to rest in neither way is refused.
 Source: Kunin et al. (2025), Algorithm 1, in which that flow takes no time. Here the clock runs until its gradient has fallen
 to a tenth of the largest, which is the jump of the loss, and the wait that follows is shorter by as much: the same in the
 limit, nearer to the flow before it.
@@ -11,7 +14,7 @@ limit, nearer to the flow before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -27,7 +30,11 @@ from .flow import GradientFlow
 REST = 1e-5  # of the largest gradient on the way: below this the active units rest
 CALM = 0.1  # of the largest gradient: below this the jump is over, and the clock stands as good as still until the units rest
 DROPPED = 0.5  # of the threshold: an active unit smaller than this is dormant again
-MOST = 5_000  # steps of one flow of the active units; after so many it counts as resting
+SMOOTH = 2_000  # steps of an error-controlled flow; one that takes more slides along kinks, where no such step is long
+SLIDE, HALVES = 128, 2  # steps of fixed length between two looks at such a flow; what is averaged over
+STABLE = 0.5  # of 1/lambda_max: that length
+POWER = 12  # iterations for lambda_max
+LONG, MOST = 1_000, 3_000  # looks after which a creeping flow rests, and after which one that does not rest is refused
 LOOKS = 4  # steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for kappa > 2)
 KINKS = 1e-3  # relative error of a step over which the utility of units with kinks counts as quadratic
 SHORT, BLOCK = 0.25, 8  # where it does not, so many Runge-Kutta steps, in units of the fastest rate
@@ -71,7 +78,7 @@ class AlternatingFlow(Rule):
 
 class _Flow(NamedTuple):
     """The flow of the active units. state: what the solver remembers. slope: the latest gradient; peak: its largest norm.
-    clock: its own time. calm: whether the jump is over."""
+    clock: its own time. calm: whether the jump is over. lost: whether it was given up."""
 
     state: Any
     slope: Array
@@ -79,17 +86,20 @@ class _Flow(NamedTuple):
     clock: Array
     steps: Array
     calm: Array
+    lost: Array
 
 
 class _Phase(NamedTuple):
     """active (N,). moving: whether the active units flow, or all wait. spent: flow time the dormant units have to make up
-    for. first (N,): sizes when the wait began. step: the next one of a wait, 0 for not chosen. pull: the largest |grad U| on
+    for. owed: of that, what was left of earlier flows when this one began: by so much the clock is late, as where units grow side
+    by side. first (N,): sizes when the wait began. step: the next one of a wait, 0 for not chosen. pull: the largest |grad U| on
     the unit sphere so far."""
 
     active: Array
     moving: Array
     flow: _Flow
     spent: Array
+    owed: Array
     first: Array
     step: Array
     pull: Array
@@ -106,7 +116,12 @@ class _Bound(Rule):
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
         sizes, zero = _sizes(theta[self._index]), jnp.zeros((), theta.dtype)
-        return self._set_off(theta, zero, sizes >= self.size, sizes, zero, gradient, key)
+        return self._set_off(theta, zero, sizes >= self.size, sizes, zero, zero, gradient, key)
+
+    @property
+    def refusal(self) -> str:
+        steps = f"{SMOOTH:,} steps of controlled error and {MOST * SLIDE:,} short ones"
+        return f"the flow of the active units did not come to rest in {steps}"
 
     def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
         return jax.lax.cond(
@@ -117,7 +132,7 @@ class _Bound(Rule):
         )
 
     def observe(self, walker: Walker) -> Mapping[str, Array]:
-        return {"active": walker.inner.active, "moving": walker.inner.moving}
+        return {"active": walker.inner.active, "moving": walker.inner.moving, "owed": walker.inner.owed}
 
     @property
     def _index(self) -> np.ndarray:
@@ -131,13 +146,23 @@ class _Bound(Rule):
 
     # ---------------------------------------------------------------- active units
     def _set_off(
-        self, theta: Array, time: Array, active: Array, first: Array, pull: Array, gradient: Gradient, key: Array
+        self,
+        theta: Array,
+        time: Array,
+        active: Array,
+        first: Array,
+        pull: Array,
+        owed: Array,
+        gradient: Gradient,
+        key: Array,
     ) -> Walker:
-        """The walker where the flow of the active units begins."""
+        """The walker where the flow of the active units begins. owed: flow time that the wait was too short to make up for."""
         walker = self.flow.start(self._only(theta, active), self._own(gradient, active), key)
         peak, zero = jnp.linalg.norm(walker.gradient), jnp.zeros((), theta.dtype)
-        flow = _Flow(walker.inner, walker.gradient, peak, zero, jnp.zeros((), jnp.int32), jnp.array(False))
-        phase = _Phase(active, jnp.any(active), flow, zero, first, zero, pull)
+        flow = _Flow(
+            walker.inner, walker.gradient, peak, zero, jnp.zeros((), jnp.int32), jnp.array(False), jnp.array(False)
+        )
+        phase = _Phase(active, jnp.any(active), flow, owed, owed, first, zero, pull)
         return Walker(theta, time, walker.gradient, phase)
 
     def _flow_on(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
@@ -145,23 +170,30 @@ class _Bound(Rule):
         phase, flow = walker.inner, walker.inner.flow
         end = jnp.where(flow.calm, jnp.inf, flow.clock + horizon - walker.time)
         alone = Walker(self._only(walker.theta, phase.active), flow.clock, flow.slope, flow.state)
-        moved, kept = self.flow.advance(alone, self._own(gradient, phase.active), key, end)
+        own = self._own(gradient, phase.active)
+        sliding = flow.steps >= SMOOTH
+        moved, kept, speed = jax.lax.cond(
+            sliding, lambda: _slide(alone, own, key), lambda: _controlled(self.flow, alone, own, key, end)
+        )
         theta = jnp.where(phase.active[self._owner], moved.theta, walker.theta)
-        norm, sizes = jnp.linalg.norm(moved.gradient), _sizes(theta[self._index])
-        peak = jnp.maximum(flow.peak, norm)
+        sizes = _sizes(theta[self._index])
+        peak = jnp.maximum(flow.peak, jnp.where(sliding, 0.0, speed))
         counted = jnp.where(flow.calm, _tick(walker.time), moved.time - flow.clock)
         time = jnp.where(~flow.calm & (moved.time >= end), horizon, walker.time + counted)
-        rests = (kept & (norm <= REST * peak)) | (flow.steps >= MOST)
-        calm = flow.calm | (norm <= CALM * peak)
+        # A flow that still creeps after so long, and slower than any unit that counts would grow, rests too.
+        creeps = (flow.steps >= SMOOTH + LONG) & (speed <= REST * phase.pull * jnp.linalg.norm(moved.theta))
+        rests = kept & ((speed <= REST * peak) | creeps)
+        lost = flow.lost | (~rests & (flow.steps >= SMOOTH + MOST))
+        calm = flow.calm | (speed <= CALM * peak)
         phase = phase._replace(
             active=phase.active & (sizes >= DROPPED * self.size),
             moving=~rests,
-            flow=_Flow(moved.inner, moved.gradient, peak, moved.time, flow.steps + 1, calm),
+            flow=_Flow(moved.inner, moved.gradient, peak, moved.time, flow.steps + 1, calm, lost),
             spent=phase.spent + counted,
             first=sizes,
             step=jnp.zeros_like(phase.step),
         )
-        return Walker(theta, time, moved.gradient, phase), kept
+        return Walker(theta, time, moved.gradient, phase), kept & ~lost
 
     # --------------------------------------------------------------- dormant units
     def _wait(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
@@ -183,7 +215,7 @@ class _Bound(Rule):
             theta, time, phase.flow.slope, phase._replace(spent=phase.spent - made_up, step=step, pull=pull)
         )
         joined = phase.active.at[jnp.argmax(sizes)].set(True)
-        go = lambda: self._set_off(theta, time, joined, phase.first, pull, gradient, key)
+        go = lambda: self._set_off(theta, time, joined, phase.first, pull, phase.spent - made_up, gradient, key)
         return jax.lax.cond(crossed, go, lambda: waiting), jnp.array(True)
 
     def _exponential(self, dormant: _Dormant, units: Array, phase: _Phase, room: Array) -> tuple[Array, ...]:
@@ -231,6 +263,47 @@ class _Bound(Rule):
     def _own(self, gradient: Gradient, active: Array) -> Gradient:
         """The gradient with respect to the active units."""
         return lambda theta, key: self._only(gradient(theta, key), active)
+
+
+Own = Callable[[Array, Array], Array]
+
+
+def _controlled(
+    flow: GradientFlow, walker: Walker, gradient: Own, key: Array, end: Array
+) -> tuple[Walker, Array, Array]:
+    """One step of controlled error: the walker, whether it was kept, and its speed there."""
+    moved, kept = flow.advance(walker, gradient, key, end)
+    return moved, kept, jnp.linalg.norm(moved.gradient)
+
+
+def _slide(walker: Walker, gradient: Own, key: Array) -> tuple[Walker, Array, Array]:
+    """SLIDE short steps. The mean place over the later half less that over the earlier one has the velocity of a sliding
+    flow, whatever the single steps do across the kinks; where that vanishes the later mean is the place of rest."""
+    length = _stable_step(walker.theta, gradient, key)
+    half = SLIDE // HALVES
+
+    def step(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        theta, total = state
+        theta = theta - length * gradient(theta, key)
+        return theta, total + theta / half
+
+    zero = jnp.zeros_like(walker.theta)
+    middle, earlier = jax.lax.fori_loop(0, half, step, (walker.theta, zero))
+    _, later = jax.lax.fori_loop(0, half, step, (middle, zero))
+    velocity = (later - earlier) / (half * length)
+    moved = Walker(later, walker.time + 0.75 * SLIDE * length, -velocity, walker.inner)
+    return moved, jnp.array(True), jnp.linalg.norm(velocity)
+
+
+def _stable_step(theta: Array, gradient: Own, key: Array) -> Array:
+    """Half of 1/lambda_max, by power iteration; shorter where that would move the weights by more than a tenth."""
+    curved = lambda d: jax.jvp(lambda t: gradient(t, key), (theta,), (d,))[1]
+    unit = lambda d: d / jnp.maximum(jnp.linalg.norm(d), 1e-300)
+    slope = gradient(theta, key)
+    direction = jax.lax.fori_loop(0, POWER, lambda _, d: unit(curved(d)), unit(slope + theta))
+    largest = jnp.linalg.norm(curved(direction))
+    short = 0.1 * jnp.linalg.norm(theta) / jnp.maximum(jnp.linalg.norm(slope), 1e-300)
+    return jnp.minimum(STABLE / jnp.maximum(largest, 1e-300), short)
 
 
 class _Dormant(NamedTuple):

@@ -81,6 +81,11 @@ class Rule(ABC):
     numbers: ClassVar[tuple[str, ...]] = ()
     batch: int = 0
 
+    @property
+    def refusal(self) -> str:
+        """Why a run ends whose rule keeps no step, in words."""
+        return "the error control refused 60 steps in a row (loosen it)"
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls.kind:

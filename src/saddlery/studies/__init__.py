@@ -15,6 +15,7 @@ from . import (
     figure4,
     figure5,
     figure6,
+    range,
     rules,
     theorems,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "figure4",
     "figure5",
     "figure6",
+    "range",
     "rules",
     "run_study",
     "theorems",
