@@ -272,12 +272,13 @@ def test_active_units_on_kinks_come_to_rest():
 def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_programs):
     for name in ("SMOOTH", "MOST", "LONG"):
         monkeypatch.setattr(alternating, name, 1)
+    monkeypatch.setattr(alternating, "SLIDE", 2)
     e = experiment(Teacher("relu", count=2, inputs=(3,), samples=41), "relu", 7, seed=1)
     with pytest.raises(
         DoesNotApply, match="its run could not be continued: the flow of the active units did not come to"
     ):
         alternating_gradient_flows(e)
-    run = train(e.replace(rule=alternating.AlternatingFlow(), stop=Stop(flow_time=1e6)))
+    run = train(e.replace(rule=alternating.AlternatingFlow(), stop=Stop(flow_time=1e6)), keep_failed=True)
     assert run.trajectory.status == "step too small" and "did not come to rest" in run.trajectory.reason
 
 

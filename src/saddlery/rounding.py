@@ -29,10 +29,7 @@ from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
 
 EPS = float(np.finfo(float).eps)
-MARGIN = (
-    16.0  # each of the dozen operations behind a term rounds once; sums are exact. Measured: below 3 on 200 problems
-)
-CLOSE = 1000.0  # times the bound: numbers nearer to zero than that are summed exactly
+MARGIN = 16.0  # a judgement: each of about a dozen operations behind a term rounds once; sums are exact
 TRIES = 4  # of a fall at weights moved by their last digit
 
 

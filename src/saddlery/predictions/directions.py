@@ -26,6 +26,7 @@ from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
 from .ranges import (
+    DOUBT,
     OVERLAP,
     Range,
     demand_range,
@@ -40,7 +41,6 @@ from .ranges import (
 
 EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20
-DOUBT = 3.0  # times the overlap: the part of its strength by which a neighbouring mode moves a jump, earlier or later
 RESTORED = 1e-6  # of the first correlation: a negative curvature within the learned units that counts as none
 LIMIT = "neglects what directions do to each other while small; exact as the initial scale goes to zero"
 

@@ -23,6 +23,7 @@ ITERATIONS = 60  # of a power iteration
 STUDY = "range"  # where the limits come from
 Limits = tuple[float, float]  # near, outside
 OVERLAP: Limits = (0.03, 0.2)  # strength, of its end, of the next mode when one is learned
+DOUBT = 3.0  # times the overlap: the part of its strength by which a neighbouring mode moves a jump, earlier or later
 SPREAD: Limits = (0.25, 0.4)  # of the rates of modes that run together as one stage, of the fastest
 START: Limits = (0.005, 0.02)  # strength, of its end, of the slowest mode at the start
 START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed together

@@ -19,8 +19,8 @@ from ..narrow import BEGIN, Narrow
 from ..objectives import Objective
 from ..precision import in_float64
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
-from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
-from .ranges import Range, demand_range, overlap_range, rates, start_range, step_of, step_range
+from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
+from .ranges import DOUBT, Range, demand_range, overlap_range, rates, start_range, step_of, step_range
 
 ORTHOGONAL = 1e-9  # largest cosine of two inputs
 EARLY, STEPS = 12.0, 1500  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
@@ -67,7 +67,9 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
         learned, settled = learned.join(cluster.unit(objective.inputs, np.sqrt(2 * join[cluster.sign])))
         same &= (starts[cluster.sign] > 0) & np.all([logs[cluster.sign] <= logs[c.sign] for c in order[k:]], axis=0)
         times = logs[cluster.sign] + settled.half_time(before) * cluster.rate / rate[cluster.sign]
-        statistics = spread(times[1:][same[1:]])
+        doubt = DOUBT * overlap.value  # the first cluster is earlier for the second beside it, which is later
+        early, late = (doubt, 0.0) if k == 0 else (0.0, doubt)
+        statistics = widened(spread(times[1:][same[1:]]), rate[cluster.sign], early=early, late=late)
         share = float(np.mean(same[1:]))
         stages.append(
             PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics, share=share, range=overlap)

@@ -182,7 +182,7 @@ class _Bound(Rule):
         time = jnp.where(~flow.calm & (moved.time >= end), horizon, walker.time + counted)
         # A flow that still creeps after so long, and slower than any unit that counts would grow, rests too.
         creeps = (flow.steps >= SMOOTH + LONG) & (speed <= REST * phase.pull * jnp.linalg.norm(moved.theta))
-        rests = kept & ((speed <= REST * peak) | creeps)
+        rests = kept & ~flow.lost & ((speed <= REST * peak) | creeps)
         lost = flow.lost | (~rests & (flow.steps >= SMOOTH + MOST))
         calm = flow.calm | (speed <= CALM * peak)
         phase = phase._replace(
