@@ -1,8 +1,9 @@
 """Behind: whether a fixed point is the one that a run rests near. Three conditions, each with its measured margin.
 
-Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g = grad L(theta). Near theta*
-the loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the
-way to it. A fixed point is *behind* the plateau if
+Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g = grad L(theta), all in
+natural units of the weights (`natural_units`), so that no unit of inputs or targets changes a margin. Near theta* the
+loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way
+to it. A fixed point is *behind* the plateau if
 
 1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where theta* is the origin);
 2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form allows, and at most DROP of
@@ -21,8 +22,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax
 import numpy as np
 
+from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
 from .records import number
@@ -84,42 +87,66 @@ class Behind:
 def behind(objective: Objective, theta: np.ndarray, point: np.ndarray, around: Around | None = None) -> Behind:
     """The margins of a fixed point `point` (P,) as the one behind a state theta (P,). Cost: two losses and two gradients."""
     around = around or Around()
-    margins = [
-        _weights(objective, theta, point),
-        _loss(objective, theta, point, around),
-        _slowing(objective, theta, point),
-    ]
+    here = _Here(objective, theta, point, natural_units(objective, theta))
+    margins = [_weights(here), _loss(here, around), _slowing(here)]
     if around.closest is not None:
         margins.append(_passing(around.closest(point)))
     return Behind(tuple(margins))
 
 
-def _weights(objective: Objective, theta: np.ndarray, point: np.ndarray) -> Margin:
-    size = float(np.linalg.norm(theta)) if point.any() else objective.scales.weights
-    share = float(np.linalg.norm(theta - point)) / max(size, np.finfo(float).tiny)
+def natural_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    """The natural units (P,) of weights, balanced between incoming and outgoing weights as all units of a state (P,) together are.
+
+    (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides differ.)
+    """
+    even = lambda leaf: np.full_like(leaf, np.sqrt(np.mean(leaf**2)))
+    level = jax.tree.map(even, objective.params(np.asarray(theta, float)))
+    return objective.units_at(flatten(level))
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """A state and a fixed point (P,), and the natural units (P,) in which they are compared."""
+
+    objective: Objective
+    theta: np.ndarray
+    point: np.ndarray
+    units: np.ndarray
+
+    @property
+    def distance(self) -> float:
+        return float(np.linalg.norm((self.theta - self.point) / self.units))
+
+    def slope(self, theta: np.ndarray) -> float:
+        return float(np.linalg.norm(self.units * np.asarray(self.objective.gradient(theta))))
+
+
+def _weights(here: _Here) -> Margin:
+    natural = here.objective.standard.weights
+    size = float(np.linalg.norm(here.theta / here.units)) if here.point.any() else natural
+    share = here.distance / max(size, np.finfo(float).tiny)
     return Margin(
         "weights", share, FAR, f"far: it is {number(share)} of the state's size away, where {FAR:g} counts as near"
     )
 
 
-def _loss(objective: Objective, theta: np.ndarray, point: np.ndarray, around: Around) -> Margin:
-    here, there = float(objective.loss(theta)), float(objective.loss(point))
-    reach = float(np.linalg.norm(_gradient(objective, theta)) * np.linalg.norm(theta - point))
-    rounding = LOSS_ROUNDING * around.epsilon * max(abs(here), abs(there), objective.scales.loss)
+def _loss(here: _Here, around: Around) -> Margin:
+    run, there = (float(here.objective.loss(theta)) for theta in (here.theta, here.point))
+    reach = here.slope(here.theta) * here.distance
+    rounding = LOSS_ROUNDING * around.epsilon * max(abs(run), abs(there), here.objective.scales.loss)
     allowed = min(reach, DROP * around.drop) + rounding
-    side = "above" if there > here else "below"
+    side = "above" if there > run else "below"
     words = (
-        f"another loss: {number(there)} lies {side} the run's {number(here)} by more than its gradient and the neighbouring"
+        f"another loss: {number(there)} lies {side} the run's {number(run)} by more than its gradient and the neighbouring"
         f" drops allow, {allowed:.1e}"
     )
-    return Margin("loss", abs(here - there) / allowed, 1.0, words)
+    return Margin("loss", abs(run - there) / allowed if allowed > 0 else 0.0, 1.0, words)
 
 
-def _slowing(objective: Objective, theta: np.ndarray, point: np.ndarray) -> Margin:
-    here = float(np.linalg.norm(_gradient(objective, theta)))
-    half = float(np.linalg.norm(_gradient(objective, 0.5 * (theta + point))))
-    floor = ZERO * objective.scales.gradient
-    ratio = 0.0 if half <= floor else half / max(here, floor)
+def _slowing(here: _Here) -> Margin:
+    rest, half = here.slope(here.theta), here.slope(0.5 * (here.theta + here.point))
+    floor = ZERO * here.objective.standard.gradient
+    ratio = 0.0 if half <= floor else half / max(rest, floor)
     return Margin(
         "slowing", ratio, 1.0, f"no slowing down: half-way to it the gradient is {number(ratio)} times as large"
     )
@@ -128,7 +155,3 @@ def _slowing(objective: Objective, theta: np.ndarray, point: np.ndarray) -> Marg
 def _passing(ratio: float) -> Margin:
     words = f"passed elsewhere: outside this plateau the run comes {number(ratio)} times as close to it"
     return Margin("passing", ratio, PASSED, words)
-
-
-def _gradient(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    return np.asarray(objective.gradient(theta))

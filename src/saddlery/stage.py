@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .behind import Around
+from .behind import Around, natural_units
 from .certificates import Certificate, certify_state
 from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
@@ -252,8 +252,11 @@ def around(found: Stages, k: int) -> Around:
     last = found[k + 1].index if k + 1 < len(found) else len(time) - 1
     within = np.flatnonzero((time[first : last + 1] >= stage.start) & (time[first : last + 1] <= stage.end))
 
+    units = natural_units(run.objective(), np.asarray(states[stage.index], float))
+
     def closest(point: np.ndarray) -> float:
-        distances = np.linalg.norm(np.asarray(states[first : last + 1], float) - point, axis=1)
+        away = np.asarray(states[first : last + 1], float) - point
+        distances = np.linalg.norm(away / units, axis=1)
         here = min(distances[within].min(initial=np.inf), distances[stage.index - first])
         return float(here / max(distances.min(), np.finfo(float).tiny))
 
