@@ -64,7 +64,7 @@ def test_the_gradient_falls_by_the_order_of_the_saddle():
 
 @pytest.mark.parametrize("c", [1e-5, 1e5])
 def test_margins_do_not_know_the_units_of_the_inputs(c):
-    """(c) x -> c x, u -> u / c: every margin stays (natural units are powers of two)."""
+    """(c) x -> c x, u -> u / c: every margin stays (to the ten that they may differ by)."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((30, 3))
     y = np.tanh(x @ rng.standard_normal((3, 2)))

@@ -95,7 +95,7 @@ def behind(objective: Objective, theta: np.ndarray, point: np.ndarray, around: A
 
 
 def natural_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    """The natural units (P,) of weights, balanced between incoming and outgoing weights as all units of a state (P,) together are.
+    """The natural units (P,) of weights, balanced between incoming and outgoing ones as those of a state (P,) are.
 
     (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides differ.)
     """

@@ -110,7 +110,7 @@ class Kinks:
     @property
     def dimension(self) -> int:
         """m, in how many directions the loss is smooth."""
-        return self.smooth.shape[1]
+        return int(self.smooth.shape[1])  # pyright: ignore (the stubs of sparse matrices know no shape)
 
     @property
     def covered(self) -> bool:
@@ -332,7 +332,7 @@ class _Assembly:
         for places, block in blocks:
             found[places, count : count + block.shape[1]] = block
             count += block.shape[1]
-        return found.tocsr()
+        return found.tocsr()  # pyright: ignore (a matrix of a matrix, whatever the stubs say)
 
 
 def _places(objective: Objective, index: int) -> np.ndarray:
@@ -444,7 +444,7 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
     rng, best = np.random.default_rng(seed), (0.0, np.zeros(objective.size), np.inf)
     still = np.asarray(objective.gradient(state))
     for _ in range(STARTS):
-        d = _unit(basis @ rng.standard_normal(basis.shape[1]))
+        d = _unit(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
         shift = natural
         for _ in range(CLIMBS):
             pulled = basis @ (basis.T @ (np.asarray(objective.gradient(state + step * d)) - still)) / step

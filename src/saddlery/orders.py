@@ -161,11 +161,11 @@ def _silent_path(
     network, params = objective.network, objective.params(np.asarray(state, float))
     assert series.u is not None and series.v is not None
     size = float(np.abs(sides(network, objective.params(objective.units), layer)[1][places]).max())
-    (a, b, power), v = shares, size * series.v
+    (a, b, power), u, v = shares, series.u, size * series.v
 
     def path(t: float) -> tuple[np.ndarray, float, float]:
         u_now, v_now = (side.copy() for side in sides(network, params, layer))
-        u_now[places] = t * np.outer(a, series.u)
+        u_now[places] = t * np.outer(a, u)
         v_now[places] = t**power * np.outer(b, v)
         place = flatten(network.with_sides(params, layer, u_now, v_now)[1])
         return place, float(np.linalg.norm((place - state) / objective.units)), change(place)

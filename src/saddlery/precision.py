@@ -51,7 +51,7 @@ class _Compiled:
             jax.monitoring.register_event_duration_secs_listener(self._heard)
             self.listening = True
 
-    def _heard(self, event: str, duration: float, **_: object) -> None:
+    def _heard(self, event: str, duration_secs: float, **_: str | int) -> None:
         if event == COMPILED:
             self.programs += 1
             self.unseen += 1

@@ -163,7 +163,7 @@ def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.nda
     data = experiment.task.data(experiment.seed)
     (params,) = unflatten(experiment.network, experiment.initial_state(), data.shape, data.outputs)
     drive = (np.asarray(params["v"]) @ q + np.asarray(params["u"]) @ rt.T) / np.sqrt(2)
-    return np.linalg.qr(drive, mode="r").T / np.sqrt(2)
+    return np.asarray(np.linalg.qr(drive, mode="r")).T / np.sqrt(2)
 
 
 def _drawn_factors(modes: int, width: int, scale: float, seed: int) -> np.ndarray:

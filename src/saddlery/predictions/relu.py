@@ -49,7 +49,7 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
         which = "positive" if cluster.sign > 0 else "negative"
         demand(starts[cluster.sign][0] > 0, f"no unit sees all samples of {which} target; raise the width")
     step, learned = step_of(experiment), Narrow.nothing(objective)
-    rate = {c.sign: float(rates(c.rate, step)) for c in clusters}
+    rate = {c.sign: float(rates(np.asarray(c.rate), step)) for c in clusters}
     join = {c.sign: BEGIN**2 * c.end(lengths) for c in clusters}
     growth = {sign: np.log(join[sign] / np.maximum(start, 1e-300)) for sign, start in starts.items()}
     logs = {sign: begun + growth[sign] / (2 * rate[sign]) for sign in growth}

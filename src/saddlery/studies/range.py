@@ -26,6 +26,7 @@ from ..rules import GradientDescent, GradientFlow
 from ..tasks import LinearTeacher, OrthogonalReLU, Task, Teacher
 from ..units import make
 from .base import Claim, Row, Study, of
+from .intervals import Share
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -258,6 +259,7 @@ def _claims() -> Iterator[Claim]:
             low,
             high,
             lambda rows, name=name: of(rows, "right", theory=name),
+            kind=Share(),
         )
     yield Claim(
         "range.answered",
@@ -267,6 +269,7 @@ def _claims() -> Iterator[Claim]:
         0.5,
         1.0,
         lambda rows: [row["answered"] for row in rows],
+        kind=Share(),
     )
 
 

@@ -160,7 +160,7 @@ def embed(
         if layer.width == 0:
             chosen = "ii"
         used.append(chosen if target > layer.width else "none")
-        u, v = network.incoming(params, index), network.outgoing(params, index)
+        u, v = (np.asarray(side(params, index)) for side in (network.incoming, network.outgoing))
         u, v = embed_sides(u, v, chosen, target, rng, layer.unit.symmetry.homogeneous == "positive")
         network, params = network.with_sides(params, index, u, v)
     return Embedding(network, params, tuple(used))
