@@ -128,6 +128,13 @@ def test_overlapping_modes_of_correlated_inputs_come_in_order():
     assert len(hits) == 40 and np.mean(hits) > 0.75
 
 
+def test_a_saddle_that_is_not_reached_is_refused():
+    """(d) Inputs of variance 0.4 relax slowly: of forty runs none had its second jump in the interval, 1.2 widths too early."""
+    task = LinearTeacher((1.297, 0.52, 0.465), covariance=(0.49, 2.44, 0.414))
+    with pytest.raises(InputError, match=r"relaxation still to come when the next mode grows is 0.3, and beyond 0.1"):
+        predict(experiment(task, width=15, scale=0.00361), theory="directions one by one")
+
+
 def test_what_runs_together_with_other_rates_is_refused():
     e = experiment(LinearTeacher((1.9, 1.51, 1.34), covariance=(2.67, 1.56, 1.85)), width=9, scale=0.03, seed=10)
     with pytest.raises(InputError, match=r"spread of rates within one stage is 0.4"):

@@ -32,6 +32,7 @@ from .ranges import (
     demand_range,
     overlap_range,
     rates,
+    relaxing_range,
     spread_range,
     start_range,
     step_of,
@@ -41,6 +42,7 @@ from .ranges import (
 
 EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20
+RISE = 1.15  # of 1/rate before its jump a mode is a tenth learned: ln(10)/2
 RESTORED = 1e-6  # of the first correlation: a negative curvature within the learned units that counts as none
 LIMIT = "neglects what directions do to each other while small; exact as the initial scale goes to zero"
 
@@ -70,9 +72,15 @@ class _Path:
         self.width, self.step = objective.network.layers[0].width, step_of(experiment)
         self.draws, self.initial = _Draws.of(u, v, self.step), _Draws.of(u, v, self.step)
         self.start, self.fastest = 0.0, 0.0
+        self.earlier = (0.0, np.zeros(1), np.zeros(1))
 
     def ranges(self) -> tuple[Range, ...]:
         return start_range(self.start), step_range(self.experiment, self.fastest)
+
+    def _left(self, time: float) -> float:
+        """The loss that what was learned before still has to lose at a flow time: of the flow to its fixed point alone."""
+        begun, times, left = self.earlier
+        return float(np.interp(time - begun, times, left, right=0.0))
 
     def stages(self) -> Iterator[PredictedStage]:
         learned = Narrow.nothing(self.objective)
@@ -87,11 +95,15 @@ class _Path:
             learned, settled = learned.join(leading.units())
             slower = float(leading.s[0] / rates(leading.s[0], self.step))
             jumps = _half_way(joined, settled, before, slower)
+            begins = float(np.median(jumps)) - RISE / float(rates(leading.s[0], self.step))
+            relaxing = relaxing_range(self._left(begins) / (before - learned.loss))
+            demand_range([relaxing])
+            self.earlier = (float(np.median(joined)), slower * settled.flow_time, settled.loss - learned.loss)
             after = leading.overlap
             rate = float(leading.s[leading.count - 1])
             together = spread_range(rate, float(leading.s[0]))
             demand_range([together])
-            found = worst([overlap_range(max(overlap, after)), together])
+            found = worst([overlap_range(max(overlap, after)), together, relaxing])
             interval = widened(spread(jumps[1:]), rate, early=DOUBT * after, late=DOUBT * overlap)
             yield PredictedStage(learned.loss, (learned.count,), float(jumps[0]), *interval, range=found)
             overlap = after
