@@ -72,15 +72,17 @@ class _Path:
         self.width, self.step = objective.network.layers[0].width, step_of(experiment)
         self.draws, self.initial = _Draws.of(u, v, self.step), _Draws.of(u, v, self.step)
         self.start, self.fastest = 0.0, 0.0
-        self.earlier = (0.0, np.zeros(1), np.zeros(1))
+        self.earlier = (0.0, np.zeros(1), np.zeros(1), 0.0, 0.0)
 
     def ranges(self) -> tuple[Range, ...]:
         return start_range(self.start), step_range(self.experiment, self.fastest)
 
     def _left(self, time: float) -> float:
-        """The loss that what was learned before still has to lose at a flow time: of the flow to its fixed point alone."""
-        begun, times, left = self.earlier
-        return float(np.interp(time - begun, times, left, right=0.0))
+        """The loss that what was learned before still has to lose at a flow time, beyond what is left of a mode that is
+        learned by itself, p/(1-p) = (sqrt 2 - 1) e^(2 s t) from its jump on (that part is the overlap's)."""
+        begun, times, left, jump, rate = self.earlier
+        alone = left[0] / (1 + (np.sqrt(2) - 1) * np.exp(min(2 * rate * (time - jump), 600.0))) ** 2
+        return max(float(np.interp(time - begun, times, left, right=0.0)) - float(alone), 0.0)
 
     def stages(self) -> Iterator[PredictedStage]:
         learned = Narrow.nothing(self.objective)
@@ -98,7 +100,13 @@ class _Path:
             begins = float(np.median(jumps)) - RISE / float(rates(leading.s[0], self.step))
             relaxing = relaxing_range(self._left(begins) / (before - learned.loss))
             demand_range([relaxing])
-            self.earlier = (float(np.median(joined)), slower * settled.flow_time, settled.loss - learned.loss)
+            self.earlier = (
+                float(np.median(joined)),
+                slower * settled.flow_time,
+                settled.loss - learned.loss,
+                float(np.median(jumps)),
+                float(rates(leading.s[0], self.step)),
+            )
             after = leading.overlap
             rate = float(leading.s[leading.count - 1])
             together = spread_range(rate, float(leading.s[0]))
