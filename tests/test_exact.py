@@ -282,7 +282,9 @@ def test_descent():
 
 def test_the_record_is_without_the_curve():
     prediction = exact(CASES["two layers, aligned"])
-    assert set(json.loads(json.dumps(prediction.record()))) == {"theory", "source", "limit", "stages"}
+    assert set(json.loads(json.dumps(prediction.record()))) == {
+        *("theory", "source", "limit", "error", "range", "ranges", "stages"),
+    }
     time, loss = prediction.curve
     assert time.shape == loss.shape and time.dtype == loss.dtype == np.float64
     assert predict("linear", theory="linear modes")[0].curve is None

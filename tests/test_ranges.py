@@ -111,21 +111,26 @@ def test_modes_that_overlap_are_one_stage(ratio, theory):
 
 
 def turned():
-    """A covariance that turns against the teacher: E[y x'] has singular values 1.15, 1.01 and 0.50."""
-    task = LinearTeacher((1.88, 1.42, 0.45), covariance=(0.56, 1.3, 0.67))
-    return experiment(task, width=9, scale=0.003946, seed=4)
+    """A covariance that turns against the teacher: E[y x'] has singular values 1.05 and 1.00."""
+    return experiment(LinearTeacher((0.63, 0.61), covariance=(1.64, 1.66)), width=14, scale=0.000965, seed=8)
 
 
-def test_overlapping_modes_of_correlated_inputs_come_in_order():
-    """(d) Sixteen draws: one by one these jumps were predicted by 0.4 widths of the interval too late and 0.2 too early."""
+def test_overlapping_modes_of_correlated_inputs_are_one_stage():
+    """(d) Twenty draws: one by one the jumps were predicted 0.6 widths of the interval too late and 0.5 too early."""
     e = turned()
     s = np.linalg.svd(e.data.moments.cross, compute_uv=False)
-    assert s[1] / s[0] > 0.85
+    assert s[1] / s[0] > 0.9
     (prediction,) = predict(e, theory="directions one by one")
-    assert [stage.units for stage in prediction.stages] == [(0,), (2,), (3,)]
-    assert prediction.stages[1].jump < prediction.stages[2].jump
+    assert [stage.units for stage in prediction.stages] == [(0,), (2,)]
     hits = study._inside(e.replace(name="directions one by one 0"), prediction)
-    assert len(hits) == 40 and np.mean(hits) > 0.75
+    assert len(hits) == 20 and np.mean(hits) > 0.75
+
+
+def test_a_saddle_that_is_not_reached_is_refused():
+    """(d) Inputs of variance 0.4 relax slowly: of forty runs none had its second jump in the interval, 1.2 widths too early."""
+    task = LinearTeacher((1.297, 0.52, 0.465), covariance=(0.49, 2.44, 0.414))
+    with pytest.raises(InputError, match=r"relaxation still to come when the next mode grows is 0.3, and beyond 0.1"):
+        predict(experiment(task, width=15, scale=0.00361), theory="directions one by one")
 
 
 def test_what_runs_together_with_other_rates_is_refused():

@@ -32,6 +32,7 @@ from .ranges import (
     demand_range,
     overlap_range,
     rates,
+    relaxing_range,
     spread_range,
     start_range,
     step_of,
@@ -41,6 +42,7 @@ from .ranges import (
 
 EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20
+RISE = 1.15  # of 1/rate before its jump a mode is a tenth learned: ln(10)/2
 RESTORED = 1e-6  # of the first correlation: a negative curvature within the learned units that counts as none
 LIMIT = "neglects what directions do to each other while small; exact as the initial scale goes to zero"
 
@@ -70,9 +72,17 @@ class _Path:
         self.width, self.step = objective.network.layers[0].width, step_of(experiment)
         self.draws, self.initial = _Draws.of(u, v, self.step), _Draws.of(u, v, self.step)
         self.start, self.fastest = 0.0, 0.0
+        self.earlier = (0.0, np.zeros(1), np.zeros(1), 0.0, 0.0)
 
     def ranges(self) -> tuple[Range, ...]:
         return start_range(self.start), step_range(self.experiment, self.fastest)
+
+    def _left(self, time: float) -> float:
+        """The loss that what was learned before still has to lose at a flow time, beyond what is left of a mode that is
+        learned by itself, p/(1-p) = (sqrt 2 - 1) e^(2 s t) from its jump on (that part is the overlap's)."""
+        begun, times, left, jump, rate = self.earlier
+        alone = left[0] / (1 + (np.sqrt(2) - 1) * np.exp(min(2 * rate * (time - jump), 600.0))) ** 2
+        return max(float(np.interp(time - begun, times, left, right=0.0)) - float(alone), 0.0)
 
     def stages(self) -> Iterator[PredictedStage]:
         learned = Narrow.nothing(self.objective)
@@ -87,11 +97,21 @@ class _Path:
             learned, settled = learned.join(leading.units())
             slower = float(leading.s[0] / rates(leading.s[0], self.step))
             jumps = _half_way(joined, settled, before, slower)
+            begins = float(np.median(jumps)) - RISE / float(rates(leading.s[0], self.step))
+            relaxing = relaxing_range(self._left(begins) / (before - learned.loss))
+            demand_range([relaxing])
+            self.earlier = (
+                float(np.median(joined)),
+                slower * settled.flow_time,
+                settled.loss - learned.loss,
+                float(np.median(jumps)),
+                float(rates(leading.s[0], self.step)),
+            )
             after = leading.overlap
             rate = float(leading.s[leading.count - 1])
             together = spread_range(rate, float(leading.s[0]))
             demand_range([together])
-            found = worst([overlap_range(max(overlap, after)), together])
+            found = worst([overlap_range(max(overlap, after)), together, relaxing])
             interval = widened(spread(jumps[1:]), rate, early=DOUBT * after, late=DOUBT * overlap)
             yield PredictedStage(learned.loss, (learned.count,), float(jumps[0]), *interval, range=found)
             overlap = after

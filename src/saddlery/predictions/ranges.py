@@ -24,6 +24,10 @@ STUDY = "range"  # where the limits come from
 Limits = tuple[float, float]  # near, outside
 OVERLAP: Limits = (0.03, 0.2)  # strength, of its end, of the next mode when one is learned
 DOUBT = 3.0  # times the overlap: the part of its strength by which a neighbouring mode moves a jump, earlier or later
+RELAXING: Limits = (
+    0.02,
+    0.1,
+)  # loss that what is learned still has to lose when the next mode is a tenth learned, of its drop
 SPREAD: Limits = (0.25, 0.4)  # of the rates of modes that run together as one stage, of the fastest
 START: Limits = (0.005, 0.02)  # strength, of its end, of the slowest mode at the start
 START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed together
@@ -127,6 +131,11 @@ def sharpness(objective: Objective, state: np.ndarray) -> float:
         if largest == 0:
             break
     return largest
+
+
+def relaxing_range(left: float) -> Range:
+    """Of what has been learned, while the next mode is: the network has not come to the saddle that theory starts from."""
+    return Range("relaxation still to come when the next mode grows", float(left), *RELAXING)
 
 
 def spread_range(slowest: float, fastest: float) -> Range:

@@ -18,6 +18,7 @@ from ..experiments import Experiment
 from ..objectives import Objective
 from ..precision import in_float64
 from ..rules import AlternatingFlow
+from ..rules.base import Units
 from ..symmetry import effective_units
 from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
@@ -26,7 +27,7 @@ from .ranges import WAIT, Range, demand_range, sharpness_range
 FOREVER = 1e15  # flow time: what grows at all has grown by then
 STEPS = 60_000  # of its run, which needs hundreds a jump
 LOWER = 1e-5  # of the first loss: a rest whose loss is not lower by this is the one before
-TOGETHER, POWER = (1.0, 0.5), (0.02, 5.0)  # of the stated errors, see `_error`
+TOGETHER, KINKED, POWER = (1.0, 0.5), 2.0, (0.02, 3.0)  # of the stated errors, see `_error`
 LIMIT = (
     "exact as the initial scale goes to zero, for the experiment's own weights; before, jump times err by what many units"
     " of finite size do together"
@@ -55,20 +56,22 @@ def alternating_gradient_flows(experiment: Experiment) -> Prediction:
     ranges = (sharpness_range(experiment, objective, np.asarray(trajectory.states[-1])),)
     demand_range(ranges)
     stages = tuple(_stages(objective, np.array(parts.units.index), trajectory))
-    error = _error(parts.units.order, len(parts.units.index), largest / parts.unit_size) + 0.5 * ranges[0].value
+    error = _error(parts.units, largest / parts.unit_size) + 0.5 * ranges[0].value
     source = "Kunin et al. 2025, Algorithm 1"
     return Prediction("alternating gradient flows", source, LIMIT, stages, ranges=ranges, error=error)
 
 
-def _error(order: int, units: int, size: float) -> float:
+def _error(units: Units, size: float) -> float:
     """The relative error that jump times are stated to have, from units of this size, of the natural one.
 
     Of order two, waits last ln(1/size) over their rate, and of H units that grow at one rate the strengths add up, which is worth
-    1/2 ln H and something of order one. Above, waits last as a power of 1/size, beside which jumps take a time of order one.
+    1/2 ln H and something of order one, of units with kinks twice that, as their directions are not settled then. Above, a unit
+    takes from the threshold on a part (size / threshold)^(order - 2) of its wait, in which the others grow by the old residual.
     """
-    if order == 2:
-        return (TOGETHER[0] + TOGETHER[1] * np.log(units)) / np.log(1 / size)
-    return POWER[0] + POWER[1] * size ** (order - 2)
+    if units.order == 2:
+        together = TOGETHER[0] + TOGETHER[1] * np.log(len(units.index))
+        return (1.0 if units.smooth else KINKED) * together / np.log(1 / size)
+    return POWER[0] + POWER[1] * (size / AlternatingFlow.threshold) ** (units.order - 2)
 
 
 def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[PredictedStage]:

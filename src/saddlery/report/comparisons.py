@@ -55,8 +55,8 @@ def _section(c: Comparison, k: int) -> str:
     if c.extra:
         plateaus = f"{c.extra} plateau of the run was" if c.extra == 1 else f"{c.extra} plateaus of the run were"
         note = f'<p class="note" role="note">{plateaus} not predicted.</p>'
-    said = "; ".join(filter(None, (c.prediction.source, c.prediction.limit, c.prediction.assumptions)))
-    source = f"<p class=small>{escaped(said)}.</p>"
+    assumptions = f" {c.prediction.assumptions}." if c.prediction.assumptions else ""
+    source = f"<p class=small>{escaped(f'{c.prediction.source}; {c.prediction.limit}.{assumptions}')}</p>"
     return (
         f'<section class="run"><h2>{escaped(theory)}</h2>{source}{note}<div class=curves>{picture}</div>'
         f"{grid(*c.table(), caption=f'Stages by {theory}, and what the run did.')}</section>"
