@@ -21,7 +21,7 @@ from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from .checks import InputError, Words, finite, positive, require, whole
+from .checks import InputError, Words, finite, positive, real, require, settle, whole
 from .loop import REFUSED, BatchFunction, LossFunction, programs
 from .rules import Rule
 
@@ -59,12 +59,9 @@ class Stop:
             whole(self.steps, "steps")
         for name in ("loss", "gradient_norm"):
             value = getattr(self, name)
-            require(
-                value is None or (isinstance(value, (int, float)) and math.isfinite(value)),
-                f"stop: {name}",
-                "a finite number",
-                value,
-            )
+            if value is not None:
+                real(value, f"stop: {name}")
+        settle(self)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import InputError, known
+from ..checks import InputError, known, settle, unpacked
 from ..objectives import Data
 
 TASKS: dict[str, type[Task]] = {}
@@ -36,6 +36,9 @@ class Task(ABC):
         if cls.kind:
             TASKS[cls.kind] = cls
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     @abstractmethod
     def data(self, seed: int) -> Data:
         """The data; the same seed gives the same data. Raises InputError for impossible settings."""
@@ -46,7 +49,7 @@ class Task(ABC):
 
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = {f.name: unpacked(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         changed = {
             f.name: values[f.name]
             for f in dataclasses.fields(self)  # type: ignore[arg-type]
@@ -68,7 +71,7 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
         if isinstance(options.get(name), str) and options[name]:
             options[name] = str(Path(folder) / options[name])
     try:
-        return cls(**{k: _tuples(v) for k, v in options.items()})
+        return settle(cls(**{k: _tuples(v) for k, v in options.items()}))
     except TypeError as error:
         raise InputError(f"task {kind!r} could not be made from {sorted(options)}: {error}") from None
 
