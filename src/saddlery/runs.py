@@ -8,13 +8,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
-from .experiments import Experiment, find
+from .experiments import Experiment
+from .experiments import chosen as subject_of
 from .objectives import Objective, draw_batch
 from .observables import OBSERVABLES, observe
 from .precision import precision_context
@@ -94,13 +97,13 @@ def versions() -> Mapping[str, str]:
 
 
 def train(
-    experiment: Experiment | str,
+    experiment: Experiment | Mapping[str, Any] | str | Path,
     *,
     seed: int | None = None,
     progress: Callable[[float, float], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
-    """Train an experiment (or the one of that shipped name or TOML path) and return its record.
+    """Train an experiment (or the one of that shipped name, TOML path or table) and return its record.
 
     seed: replaces the experiment's. progress: called with (fraction done, loss). The same experiment gives the same
     bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
@@ -114,7 +117,7 @@ def train(
     >>> run.final_loss < 1e-10
     True
     """
-    chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
+    chosen = subject_of(experiment)
     if seed is not None:
         chosen = chosen.replace(seed=seed)
     begin = time.perf_counter()
@@ -159,7 +162,7 @@ class Prepared:
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
         shown = self._shown(states, trajectory.states) if observables else {}
         trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
-        warnings = (SHORT,) if self.experiment.precision == "float32" else ()
+        warnings = (*((SHORT,) if self.experiment.precision == "float32" else ()), *self.experiment.task.notes())
         return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings)
 
     def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:

@@ -64,6 +64,8 @@ def _default_folder(experiment: Any) -> Path:
 def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
+    for note in experiment.task.notes():
+        say(f"note: {note}")
     with progress(f"train {experiment.name}") as report:
         return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"))
 
@@ -124,7 +126,7 @@ def _of_sweep(folder: Path, place: int) -> Any:
     experiment = design.experiment_of(place)
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
-        if identity != experiment.identity:
+        if identity not in (experiment.identity, experiment.former_identity):
             raise InputError(
                 f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
                 " it; use the version that sweep.json names"

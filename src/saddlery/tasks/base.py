@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -46,6 +47,18 @@ class Task(ABC):
     def pinned(self) -> Task:
         """The same task with the content of its files fixed, so that a run is never judged by other data than it saw."""
         return self
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a run should know of how its data were read; nothing where nothing was."""
+        return ()
+
+    def found(self, folders: Sequence[Path], given: Path | None = None) -> Task:
+        """The same task with its files where they are now (see `Arrays.found`); itself where it has none."""
+        return self
+
+    def without_places(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Of the options, those that determine the data."""
+        return options
 
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
