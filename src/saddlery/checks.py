@@ -50,11 +50,16 @@ def require(condition: bool | np.bool_, argument: str, needed: str, given: objec
 
 
 # ---------------------------------------------------------------------- what is kept
+PLAIN = frozenset({bool, int, float, str})
+
+
 def scalar(value: Any) -> Any:
     """A number of NumPy or JAX (also an array without axes) as Python's own; everything else as it is.
 
     float32 numbers are kept exactly, so that 0.1 in float32 is 0.10000000149011612.
     """
+    if value is None or type(value) in PLAIN:
+        return value
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, np.integer):
@@ -73,6 +78,8 @@ def scalar(value: Any) -> Any:
 
 def unpacked(value: Any) -> Any:
     """`scalar`, and lists, tuples and arrays as tuples of such, however deep: what a frozen description keeps."""
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, (list, tuple)):
         return tuple(unpacked(entry) for entry in value)
     if getattr(value, "ndim", 0) and hasattr(value, "tolist"):

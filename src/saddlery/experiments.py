@@ -132,10 +132,19 @@ class Experiment:
         """The experiment with its data files where they are now: at `data` (a file or a folder), where they were, or beside or
         above one of the folders, by the last parts of their paths. Only files with the numbers of the digest are taken."""
         given = None if data is None else Path(data)
-        if given is not None and not given.exists():
-            raise InputError(f"{given}: there is no such file or folder of data; check the path")
+        if given is not None:
+            self._demand_data(given)
         task = self.task.found([Path(folder) for folder in folders], given)
         return self if task is self.task else dataclasses.replace(self, task=task)
+
+    def _demand_data(self, given: Path) -> None:
+        """Raise InputError unless data can be given anew, and those of the digest are at the given place."""
+        digest = getattr(self.task, "digest", "")
+        remedy = "leave it out, or name the files in the experiment"
+        require(bool(digest), "data", "given for a run or a sweep on files of one's own", f"{given}", remedy)
+        if not given.exists():
+            raise InputError(f"{given}: there is no such file or folder of data; check the path")
+        self.task.demand_at(given)
 
     def replace(self, **changes: Any) -> Experiment:
         """A copy with other fields; unknown ones raise InputError."""
@@ -183,8 +192,7 @@ class Experiment:
     def load(path: str | Path) -> Experiment:
         """From a TOML file."""
         guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
-        folder = Path(path).parent
-        return made_from_toml(Path(path), str(path), lambda table: from_table(table, folder), missing=guess)
+        return as_written(path, guess).found(Path(path).parent)
 
     @staticmethod
     def named(name: str) -> Experiment:
@@ -198,6 +206,12 @@ class Experiment:
             f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
             f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
         )
+
+
+def as_written(path: str | Path, missing: str = "") -> Experiment:
+    """The experiment of a TOML file with its data files where the file says; missing: see `door.read_text`."""
+    folder = Path(path).parent
+    return made_from_toml(Path(path), str(path), lambda table: from_table(table, folder), missing=missing)
 
 
 def made_from_toml(given: str | Path, source: str, maker: Callable[[dict[str, Any]], T], *, missing: str = "") -> T:

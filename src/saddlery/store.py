@@ -25,7 +25,7 @@ import numpy as np
 from .checks import InputError, StorageError, require
 from .door import RECORD, npz_headers, read_json, read_npz
 from .driver import Trajectory
-from .experiments import Experiment
+from .experiments import Experiment, as_written
 from .records import plain
 from .runs import Run
 
@@ -153,7 +153,7 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     if not source.is_dir():
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
-    experiment = Experiment.load(source / "experiment.toml")
+    experiment = as_written(source / "experiment.toml")
     arrays = _read_arrays(source / "trajectory.npz")
     observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
     _check_same(source, record, experiment, arrays["states"])

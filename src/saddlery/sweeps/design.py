@@ -17,6 +17,7 @@ import tomli_w
 from ..changes import changed
 from ..checks import LARGEST, InputError, Words, flag, known, real, require, text, unpacked, whole
 from ..echo import shown
+from ..experiments import MOST as WIDEST
 from ..experiments import WORDS, Experiment, chosen, find, from_table, is_file, made_from_toml
 
 KEYS = (
@@ -153,8 +154,11 @@ class Sweep:
         table, first = self.experiment.table(), {path: values[0] for path, values in self.grid.items()}
         _made(table, first, f"grid {_blamed(table, first)}")
         for path, values in self.grid.items():
-            for value in values[1:]:
-                _made(table, {**first, path: value}, f"grid {path} = {shown(value)}: ")
+            for value in values:
+                label = f"grid {path} = {shown(value)}: "
+                made = _made(table, {**first, path: value}, label)
+                widest = max(made.network.widths)
+                require(widest <= WIDEST, f"{label}width", f"at most {WIDEST:,}", widest, "a run keeps every state whole")
         for k in range(min(self.draws, TRIED)):
             drawn = self._drawn(k)
             if not _fails(table, {**first, **drawn}):

@@ -102,10 +102,9 @@ def run_sweep(
     chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
-    jobs = [
-        Job("sweep", batch_name(frozen.identity, k), {"folder": str(target.absolute()), "batch": k}, frozen.imports)
-        for k in left
-    ]
+    home = frozen.experiment.task.home()
+    arguments = {"folder": str(target.absolute()), **({"data": str(home)} if home else {})}
+    jobs = [Job("sweep", batch_name(frozen.identity, k), {**arguments, "batch": k}, frozen.imports) for k in left]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():

@@ -47,7 +47,7 @@ ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobod
 
 
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
-    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen.
+    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen, on the data files of `sweep`.
 
     Raises InputError where another sweep or something else is there, or the same one unless `resume`.
     """
@@ -66,7 +66,9 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
             "give --resume to go on with it",
         )
         sweep_up(target)
-        return frozen
+        same = replace(frozen, experiment=frozen.experiment.replace(task=pinned.experiment.task))
+        vars(same)["identity"] = frozen.identity
+        return same
     if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
     frozen = sweep.pinned()
@@ -90,15 +92,16 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     return frozen
 
 
-def design_of(folder: str | Path, *, data: str | Path | None = None) -> Sweep:
-    """The frozen design of a sweep's folder, its data files where they are now (see `store.load_run`). Raises InputError where it is no sweep, or its design was changed."""
+def design_of(folder: str | Path, *, data: str | Path | None = None, near: str | Path | None = None) -> Sweep:
+    """The frozen design of a sweep's folder, its data files where they are now: at `data`, where that is given, else looked for
+    near a folder and the sweep's own (see `store.load_run`). Raises InputError where it is no sweep, or its design was changed."""
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
     frozen = Sweep.load(design)
     if record["identity"] not in (frozen.identity, frozen.former_identity):
         raise InputError(f"{design} is not the design this folder was made for; restore it")
-    frozen = replace(frozen, experiment=frozen.experiment.found(folder, data=data))
+    frozen = replace(frozen, experiment=frozen.experiment.found(near or folder, folder, data=data))
     vars(frozen)["identity"] = record["identity"]  # its batches are named by it, whichever version made them
     return frozen
 

@@ -96,14 +96,32 @@ class Arrays(Task):
             return moved
         return self
 
+    def demand_at(self, given: Path) -> None:
+        """Raise InputError unless files with the numbers of the digest are at the given place, a file or a folder."""
+        for places in self._given(given):
+            with contextlib.suppress(InputError):
+                replace(self, **places)._matching()
+                return
+        names = " and ".join(Path(getattr(self, name)).name for name in self.FILES if getattr(self, name))
+        raise InputError(f"{given}: must hold the data this was trained on ({names}), got none with their numbers")
+
+    def home(self) -> Path | None:
+        return Path(self.inputs).absolute().parent if self.inputs else None
+
+    def _given(self, given: Path) -> Iterator[dict[str, str]]:
+        """Where the files might be, of a file or a folder that was given."""
+        names = {name: Path(getattr(self, name)).name for name in self.FILES if getattr(self, name)}
+        if given.is_file():
+            yield {name: str(given if name == "inputs" else given.parent / own) for name, own in names.items()}
+        else:
+            yield {name: str(given / own) for name, own in names.items()}
+
     def _places(self, folders: Sequence[Path], given: Path | None) -> Iterator[dict[str, str]]:
         """Where the files might be: at the given place, at their own, then by ever fewer of the last parts of their paths."""
         files = {name: Path(getattr(self, name)) for name in self.FILES if getattr(self, name)}
         here = lambda homes: dict(zip(files, map(str, homes), strict=True))
-        if given is not None and given.is_file():
-            yield here([given, *([given.parent / files["targets"].name] if "targets" in files else [])])
         if given is not None:
-            yield here(given / path.name for path in files.values())
+            yield from self._given(given)
         yield here(files.values())
         homes = [home for folder in folders for home in (folder.absolute(), *folder.absolute().parents)]
         longest = max(len(path.parts) for path in files.values())

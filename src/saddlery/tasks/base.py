@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import InputError, known, settle, unpacked
+from ..checks import InputError, Words, known, require, settle, unpacked, whole
 from ..objectives import Data
 
+WIDEST = 4096  # rows of the square matrices that tasks draw and decompose: half a minute, 134 MB
+DRAWN = 2**26  # numbers of the samples that a task draws: half a gigabyte
 TASKS: dict[str, type[Task]] = {}
 
 
@@ -56,6 +59,13 @@ class Task(ABC):
         """The same task with its files where they are now (see `Arrays.found`); itself where it has none."""
         return self
 
+    def demand_at(self, given: Path) -> None:
+        """Raise InputError unless the files of this task are at the given place."""
+
+    def home(self) -> Path | None:
+        """The folder of its first file, None where it has none."""
+        return None
+
     def without_places(self, options: dict[str, Any]) -> dict[str, Any]:
         """Of the options, those that determine the data."""
         return options
@@ -91,6 +101,22 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def square(dimension: int, argument: str) -> int:
+    """A dimension of at least one in which a task draws and decomposes a matrix. Raises InputError beyond `WIDEST`, before it
+    does."""
+    whole(dimension, argument)
+    require(dimension <= WIDEST, argument, f"at most {WIDEST:,}, since matrices of that size are drawn", dimension)
+    return dimension
+
+
+def room(argument: str, *sizes: int) -> int:
+    """How many numbers samples of these sizes hold. Raises InputError beyond `DRAWN`, before they are made."""
+    count = math.prod(sizes)
+    size = Words(" x ".join(f"{entries:,}" for entries in sizes))
+    require(count <= DRAWN, argument, f"such that all samples together hold at most {DRAWN:,} numbers", size)
+    return count
 
 
 def generator(seed: int, label: str) -> np.random.Generator:
