@@ -37,6 +37,7 @@ LAYERS = {
     4: [
         *[
             "experiments",
+            "foresight",
             "changes",
             "runs",
             "stage",

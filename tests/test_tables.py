@@ -67,7 +67,10 @@ def test_what_was_written_is_read(name, encoding, tmp_path):
     [
         ("0,1,2\n4,5,6\n7,8,9\n", "first row counts its columns but may be data; header = true"),
         ("0,1\n0.5,1\n3,2\n", "first row counts its columns but may be data"),
-        ("t,x,y\n" + "".join(f"{k},{k + 0.5},{k * 0.25}\n" for k in range(6)), "first column counts the rows but may be data"),
+        (
+            "t,x,y\n" + "".join(f"{k},{k + 0.5},{k * 0.25}\n" for k in range(6)),
+            "first column counts the rows but may be data",
+        ),
     ],
 )
 def test_what_is_open_is_data_and_said(text, doubt, tmp_path):
@@ -93,7 +96,10 @@ def test_it_can_be_said(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a;b;y\n1,5;2,5;1\n1.234,5;2;3\n", r"row 3, column 1 must be a number, got '1.234,5' .*separated by semicolons"),
+        (
+            "a;b;y\n1,5;2,5;1\n1.234,5;2;3\n",
+            r"row 3, column 1 must be a number, got '1.234,5' .*separated by semicolons",
+        ),
         ("a\tb\n1\tx\n2\t3\n", r"row 2, column 2 must be a number, got 'x' .*separated by tabs"),
         ("1,5\n2,x\n", "row 2, column 2 must be a number, got 'x'; correct the cell"),
         ("1.5\n2.5\n3.5\n", "of inputs and targets, two columns or more.*got one column.*what separates its cells"),
@@ -135,7 +141,13 @@ def test_the_record_and_stderr_say_what_was_taken_as_what(tmp_path, capsys):
     run = load_run(tmp_path / "run")
     (said,) = run.warnings
     assert said in err and json.loads((tmp_path / "run" / "record.json").read_text())["warnings"] == [said]
-    for words in ("data.csv: 7 rows", "the first row (", "is its header", "is left out", "4 columns of inputs, 1 of targets"):
+    for words in (
+        "data.csv: 7 rows",
+        "the first row (",
+        "is its header",
+        "is left out",
+        "4 columns of inputs, 1 of targets",
+    ):
         assert words in said
     assert (run.experiment.task.header, run.experiment.task.index) == (True, True)
     np.testing.assert_array_equal(run.experiment.data.inputs, NUMBERS[:, :4])

@@ -52,7 +52,9 @@ def _parsed(change: str) -> tuple[str, Any]:
             raise InputError(f"--set {shown(Words(path[:MOST]))}: {words.removeprefix(PLACE)}") from None
         if text[0] in "[{\"'":
             words = words.removeprefix(INVALID)
-            raise InputError(f"--set {path}: {shown(text)} is not a TOML value ({words}); quote it for the shell") from None
+            raise InputError(
+                f"--set {path}: {shown(text)} is not a TOML value ({words}); quote it for the shell"
+            ) from None
         return path, text  # a bare word: rule.kind=adam
     if len(table) > 1:
         raise InputError(f"--set {path}: {shown(text)} is more than one value; repeat --set for each")

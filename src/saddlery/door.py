@@ -51,7 +51,9 @@ def _opened(path: str | Path, missing: str = "") -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: there is no such file{missing or '; check the path'}") from None
     except OSError as error:
         raise InputError(f"{path}: the file cannot be read ({error.strerror or error})") from None
-    except ValueError as error:  # open() itself: a NUL in the path. What is done inside raises InputError, which is one too
+    except (
+        ValueError
+    ) as error:  # open() itself: a NUL in the path. What is done inside raises InputError, which is one too
         if isinstance(error, InputError):
             raise
         raise InputError(f"{shown(str(path))} cannot be the path of a file ({error})") from None
@@ -212,7 +214,9 @@ def read_npy(path: str | Path, limit: int = NUMBERS) -> np.ndarray:
     with _opened(path) as handle, _as_numpy(path):
         begin = handle.read(2)
         if begin == b"PK":
-            require(False, f"{path}", "a single array, as numpy.save writes it", "an archive", "give it the ending .npz")
+            require(
+                False, f"{path}", "a single array, as numpy.save writes it", "an archive", "give it the ending .npz"
+            )
         if begin[:1] == b"\x80":  # the first byte of a pickle
             raise _objects(f"{path}")
         handle.seek(0)

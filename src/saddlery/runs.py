@@ -18,6 +18,7 @@ from .checks import NumericalError
 from .driver import Trajectory
 from .experiments import Experiment
 from .experiments import chosen as subject_of
+from .foresight import foretold
 from .objectives import Objective, draw_batch
 from .observables import OBSERVABLES, observe
 from .precision import precision_context
@@ -101,11 +102,13 @@ def train(
     *,
     seed: int | None = None,
     progress: Callable[[float, float], None] | None = None,
+    note: Callable[[str], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
     """Train an experiment (or the one of that shipped name, TOML path or table) and return its record.
 
-    seed: replaces the experiment's. progress: called with (fraction done, loss). The same experiment gives the same
+    seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with each of the record's
+    warnings before the first step. The same experiment gives the same
     bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
 
     Raises InputError for an impossible experiment, and NumericalError where the run diverges, unless keep_failed.
@@ -123,6 +126,8 @@ def train(
     begin = time.perf_counter()
     with precision_context(chosen.precision):
         ready = prepare(chosen)
+        for warning in ready.warnings if note is not None else ():
+            note(warning)  # type: ignore[misc]
         trajectory = driver.run(
             ready.objective.function,
             ready.objective.samples,
@@ -148,6 +153,7 @@ class Prepared:
     span: Span | None
     rule: Rule
     start: np.ndarray
+    foretold: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -162,8 +168,13 @@ class Prepared:
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
         shown = self._shown(states, trajectory.states) if observables else {}
         trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
-        warnings = (*((SHORT,) if self.experiment.precision == "float32" else ()), *self.experiment.task.notes())
-        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings)
+        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the record should know, and whoever waits for it: known before the first step."""
+        single = (SHORT,) if self.experiment.precision == "float32" else ()
+        return (*single, *self.experiment.task.notes(), *self.foretold)
 
     def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
         """The observables; all but the sizes of units are the same in the span, where they cost less."""
@@ -183,4 +194,5 @@ def prepare(experiment: Experiment) -> Prepared:
     whole = pinned.objective()
     start = pinned.initial_state()
     rule = pinned.rule.bound(whole.parts)
-    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start)
+    warnings = foretold(whole, start, pinned.rule, pinned.stop)
+    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings)

@@ -64,10 +64,9 @@ def _default_folder(experiment: Any) -> Path:
 def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
-    for note in experiment.task.notes():
-        say(f"note: {note}")
     with progress(f"train {experiment.name}") as report:
-        return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"))
+        shown = lambda fraction, loss: report(fraction, f"loss {loss:.3g}")
+        return run_experiment(experiment, progress=shown, note=lambda words: say(f"note: {words}"))
 
 
 def _run_record(run: Any, out: Path) -> dict[str, Any]:

@@ -104,7 +104,9 @@ class Parser(argparse.ArgumentParser):
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             noun = "command" if action.dest == "command" else str(action.dest)
-            raise argparse.ArgumentError(None, f"{noun} {shown(value)} is not known; {hint(str(value), action.choices)}")
+            raise argparse.ArgumentError(
+                None, f"{noun} {shown(value)} is not known; {hint(str(value), action.choices)}"
+            )
 
 
 def hint(word: str, words: object) -> str:
@@ -212,7 +214,9 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             words += "; or the folder of a sweep"
             sub.add_argument("--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps")
         sub.add_argument("run", metavar="RUN", type=_given, help=words)
-        sub.add_argument("--data", metavar="PATH", type=_given, help="where the data files of the run are now, if moved")
+        sub.add_argument(
+            "--data", metavar="PATH", type=_given, help="where the data files of the run are now, if moved"
+        )
 
 
 def _add_engine(sub: argparse.ArgumentParser) -> None:

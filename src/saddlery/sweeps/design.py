@@ -122,7 +122,9 @@ class Sweep:
         keep("chunk", whole(self.chunk, "chunk", 0, "0 takes what fits the cache"))
         keep("draw_seed", whole(self.draw_seed, "seed of the random design", 0))
         last = self.first_seed + self.seeds - 1
-        require(last < LARGEST, "the last seed", "below 2^63", Words(f"first_seed + {self.seeds - 1:,}"), "lower first_seed")
+        require(
+            last < LARGEST, "the last seed", "below 2^63", Words(f"first_seed + {self.seeds - 1:,}"), "lower first_seed"
+        )
         for name in ("measure", "imports"):
             values = getattr(self, name)
             listed = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
@@ -158,7 +160,9 @@ class Sweep:
                 label = f"grid {path} = {shown(value)}: "
                 made = _made(table, {**first, path: value}, label)
                 widest = max(made.network.widths)
-                require(widest <= WIDEST, f"{label}width", f"at most {WIDEST:,}", widest, "a run keeps every state whole")
+                require(
+                    widest <= WIDEST, f"{label}width", f"at most {WIDEST:,}", widest, "a run keeps every state whole"
+                )
         for k in range(min(self.draws, TRIED)):
             drawn = self._drawn(k)
             if not _fails(table, {**first, **drawn}):

@@ -195,7 +195,12 @@ class Arrays(Task):
             y = read_array(self.targets, header, index)
             return Read(x.numbers, y.numbers, x.notes + y.notes)  # the two need not be alike: nothing to keep for both
         width = x.numbers.shape[-1] if x.numbers.ndim else 0
-        require(x.numbers.ndim == 2, f"{self.inputs}: the array", "a table when no file of targets is named", x.numbers.shape)
+        require(
+            x.numbers.ndim == 2,
+            f"{self.inputs}: the array",
+            "a table when no file of targets is named",
+            x.numbers.shape,
+        )
         require(
             width > 1,
             f"{self.inputs}: the table",
@@ -210,7 +215,9 @@ class Arrays(Task):
             self.columns,
             "or name a file of targets",
         )
-        notes = tuple(f"{note}; {width - self.columns} columns of inputs, {self.columns} of targets" for note in x.notes)
+        notes = tuple(
+            f"{note}; {width - self.columns} columns of inputs, {self.columns} of targets" for note in x.notes
+        )
         return Read(x.numbers[:, : -self.columns], x.numbers[:, -self.columns :], notes, x.header, x.index)
 
 

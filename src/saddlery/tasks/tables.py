@@ -61,11 +61,15 @@ def read_table(path: str, header: bool | None = None, index: bool | None = None)
     body = rows[1:] if titled else rows
     require(bool(body), path, "a CSV file with at least one row of numbers", Words("none"))
     for number, row in body:
-        require(len(row) == len(body[0][1]), f"{path}: row {number}", f"of {len(body[0][1])} cells like the first", len(row))
+        require(
+            len(row) == len(body[0][1]), f"{path}: row {number}", f"of {len(body[0][1])} cells like the first", len(row)
+        )
 
     name = cells[0].strip().lower() if titled and not counted else None
     counting = len(cells) > 2 and _counts_rows(body)
-    left_out = index if index is not None else (titled and unnamed) or (counting and (name is None or name in ROW_NAMES))
+    left_out = (
+        index if index is not None else (titled and unnamed) or (counting and (name is None or name in ROW_NAMES))
+    )
     require(
         not left_out or len(body[0][1]) > 1, "index", "false for a table of one column", Words("true"), "remove the key"
     )
@@ -85,7 +89,9 @@ def _roles(cells: list[str], titled: bool, left_out: bool, header: bool | None, 
     said = " as asked" if header is not None else ""
     first = f"the first row ({shown(Words(names[:60]))}) is its header{said}" if titled else f"no header{said}"
     said = " as asked" if index is not None else ""
-    second = f"the first column numbers the rows{said} and is left out" if left_out else f"no column of row numbers{said}"
+    second = (
+        f"the first column numbers the rows{said} and is left out" if left_out else f"no column of row numbers{said}"
+    )
     return [f"{first}, {second}"]
 
 
