@@ -31,7 +31,7 @@ def counted(first, count=5):
 # name -> (text, whether a header is found, whether row numbers are)
 KINDS = {
     "plain": (written(), False, False),
-    "names": (written(header="a b c d y".split()), True, False),
+    "names": (written(header=[*"abcdy"]), True, False),
     "columns counted from 0, as pandas does": (written(header=counted(0)), True, False),
     "columns counted from 1": (written(header=counted(1)), True, False),
     "years": (written(header=counted(1990)), True, False),

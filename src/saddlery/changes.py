@@ -8,7 +8,7 @@ from typing import Any
 
 from .checks import InputError, nearest
 from .door import read_toml
-from .echo import MOST, Words, shown
+from .echo import MOST, shown
 from .experiments import LAYER_KEYS
 
 PLACE, INVALID = "value", "not valid TOML, "  # how the door names a text, and what it says of one that is none
@@ -36,7 +36,7 @@ def parsed(changes: Sequence[str]) -> dict[str, Any]:
     paths = [path for path, _ in pairs]
     for path in paths:
         if paths.count(path) > 1:
-            raise InputError(f"--set {path}: given {paths.count(path)} times; give each entry once")
+            raise InputError(f"--set {path[:MOST]}: given {paths.count(path)} times; give each entry once")
     return dict(pairs)
 
 
@@ -49,7 +49,7 @@ def _parsed(change: str) -> tuple[str, Any]:
     except InputError as error:
         words = str(error).removeprefix(f"{PLACE}: ")
         if not words.startswith(INVALID):  # a value, but one too large or too deep
-            raise InputError(f"--set {shown(Words(path[:MOST]))}: {words.removeprefix(PLACE)}") from None
+            raise InputError(f"--set {path[:MOST]}: {words.removeprefix(PLACE)}") from None
         if text[0] in "[{\"'":
             words = words.removeprefix(INVALID)
             raise InputError(
@@ -57,7 +57,7 @@ def _parsed(change: str) -> tuple[str, Any]:
             ) from None
         return path, text  # a bare word: rule.kind=adam
     if len(table) > 1:
-        raise InputError(f"--set {path}: {shown(text)} is more than one value; repeat --set for each")
+        raise InputError(f"--set {path[:MOST]}: {shown(text)} is more than one value; repeat --set for each")
     return path, table["value"]
 
 
@@ -69,13 +69,13 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(place, list):
         index = _key(place, last, path)
         if isinstance(place[index], dict):
-            raise InputError(f"{path}: entry {shown(last)} is a table; name a key in it, such as {path}.width=20")
+            raise InputError(f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such as {path[:MOST]}.width=20")
         place[index] = value
         return
     if not isinstance(place, dict):
         _key(place, last, path)
     if isinstance(place.get(last), dict):
-        raise InputError(f"{path}: {shown(last)} is a table; name a key in it: {', '.join(place[last])}")
+        raise InputError(f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {', '.join(place[last])}")
     if last == "kind" and place.get(last) != value:
         place.clear()
     if last == "unit" and place.get(last) != value:
@@ -97,4 +97,4 @@ def _key(place: Any, key: str, path: str) -> Any:
         choice = f"choose one of 0 to {len(place) - 1}" if len(place) > 1 else "there is only 0"
     else:
         choice = f"what stands here is the value {shown(place)}"
-    raise InputError(f"{path}: there is no {shown(key)} here; {choice}")
+    raise InputError(f"{path[:MOST]}: there is no {shown(key)} here; {choice}")

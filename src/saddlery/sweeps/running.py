@@ -73,7 +73,8 @@ def run_sweep(
 ) -> Finished:
     """Do every run of a sweep that its folder does not hold yet; runs are kept a batch at a time, whatever ends the process.
 
-    sweep: one, or the path of its TOML file. engine: where (`engines`) or its name, processes of this machine by default. resume: go on in the folder of the same sweep. confirmed:
+    sweep: one, or the path of its TOML file. engine: where (`engines`) or its name, processes of this machine by default.
+    resume: go on in the folder of the same sweep. confirmed:
     needed beyond a million runs. progress: called with (fraction of the runs, what is being done). A batch that fails twice is
     named in the result and in the folder, the others go on.
 

@@ -94,7 +94,10 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
 
 def design_of(folder: str | Path, *, data: str | Path | None = None, near: str | Path | None = None) -> Sweep:
     """The frozen design of a sweep's folder, its data files where they are now: at `data`, where that is given, else looked for
-    near a folder and the sweep's own (see `store.load_run`). Raises InputError where it is no sweep, or its design was changed."""
+    near a folder and the sweep's own (see `store.load_run`).
+
+    Raises InputError where it is no sweep, or its design was changed.
+    """
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")

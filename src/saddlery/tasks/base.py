@@ -61,6 +61,7 @@ class Task(ABC):
 
     def demand_at(self, given: Path) -> None:
         """Raise InputError unless the files of this task are at the given place."""
+        raise InputError(f"the task {self.kind!r} has no files of data; leave {given} out")
 
     def home(self) -> Path | None:
         """The folder of its first file, None where it has none."""

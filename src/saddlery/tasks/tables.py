@@ -10,6 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -186,7 +187,7 @@ def _consecutive(cells: Sequence[str]) -> bool:
     if len(cells) < 2 or not all(map(_written_whole, cells)):
         return False
     counts = [int(cell) for cell in cells]
-    return all(b - a == 1 for a, b in zip(counts, counts[1:], strict=False))
+    return all(b - a == 1 for a, b in pairwise(counts))
 
 
 def _counts_columns(rows: Sequence[Row]) -> bool:
