@@ -69,7 +69,9 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(place, list):
         index = _key(place, last, path)
         if isinstance(place[index], dict):
-            raise InputError(f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such as {path[:MOST]}.width=20")
+            raise InputError(
+                f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such as {path[:MOST]}.width=20"
+            )
         place[index] = value
         return
     if not isinstance(place, dict):

@@ -120,13 +120,15 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
 
 def _of_sweep(folder: Path, place: int, data: str | None = None) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
-    from ..sweeps import design_of, query
+    from ..sweeps import Sweep, design_of, query
 
     design = design_of(folder, data=data)
     experiment = design.experiment_of(place)
+    # version 0.1.0 took the places of data files into the identity: those that the design names, wherever they are now
+    former = Sweep.load(folder / "sweep.toml").experiment_of(place).former_identity
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
-        if identity not in (experiment.identity, experiment.former_identity):
+        if identity not in (experiment.identity, former):
             raise InputError(
                 f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
                 " it; use the version that sweep.json names"
