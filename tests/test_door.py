@@ -333,7 +333,7 @@ LARGE = {
     "singular values beyond memory": (lambda: LinearTeacher(count=10**12), "count must be at most 4,096"),
     "linear inputs": (lambda: LinearTeacher((1.0,), inputs=30_000), "inputs must be at most 4,096"),
     "a convolutional teacher": (lambda: ConvolutionalLinearTeacher(kernel=10**6), "kernel . positions must be at most"),
-    "levels": (lambda: Hierarchy(10**9, 2), "at most 4096 items"),
+    "levels": (lambda: Hierarchy(10**9, 2), "levels must be below 64"),
     "branches": (lambda: Hierarchy(2, 10**15), "at most 4096 items"),
     "orthogonal inputs": (lambda: OrthogonalReLU(inputs=50_000), "inputs must be at most 4,096"),
     "positions": (lambda: OrthogonalPatches(positions=10**6), "amplitudes, kernel and positions"),

@@ -44,7 +44,7 @@ def _words(value: Any, levels: int) -> str:
         return repr(value[: 2 * MOST])
     if isinstance(value, int) and not isinstance(value, bool):
         return _whole(value)
-    if levels and type(value) in (list, tuple):
+    if levels and isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         inside = ", ".join(_words(entry, levels - 1) for entry in value[:SHOWN])
         more = ", ..." if len(value) > SHOWN else "," if len(value) == 1 and type(value) is tuple else ""
         return f"[{inside}{more}]" if type(value) is list else f"({inside}{more})"

@@ -146,14 +146,17 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same."""
+    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same.
+
+    warnings: what a reader of the record should know, and whoever waits for it; all known before the first step.
+    """
 
     experiment: Experiment
     whole: Objective
     span: Span | None
     rule: Rule
     start: np.ndarray
-    foretold: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -169,12 +172,6 @@ class Prepared:
         shown = self._shown(states, trajectory.states) if observables else {}
         trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
         return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings)
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a reader of the record should know, and whoever waits for it: known before the first step."""
-        single = (SHORT,) if self.experiment.precision == "float32" else ()
-        return (*single, *self.experiment.task.notes(), *self.foretold)
 
     def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
         """The observables; all but the sizes of units are the same in the span, where they cost less."""
@@ -194,5 +191,6 @@ def prepare(experiment: Experiment) -> Prepared:
     whole = pinned.objective()
     start = pinned.initial_state()
     rule = pinned.rule.bound(whole.parts)
-    warnings = foretold(whole, start, pinned.rule, pinned.stop)
+    single = (SHORT,) if pinned.precision == "float32" else ()
+    warnings = (*single, *pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop))
     return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings)

@@ -189,7 +189,8 @@ class Arrays(Task):
                 (self.targets, self.columns),
             )
             arrays = read_npz(self.inputs, ("inputs", "targets"))
-            return Read(*(_numbers(array, f"{self.inputs}: {name}") for name, array in arrays.items()))
+            inputs, targets = (_numbers(array, f"{self.inputs}: {name}") for name, array in arrays.items())
+            return Read(inputs, targets)
         x = read_array(self.inputs, header, index)
         if self.targets:
             y = read_array(self.targets, header, index)

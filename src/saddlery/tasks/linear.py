@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import Words, numbers, real, require, whole
+from ..checks import numbers, real, require, whole
 from ..objectives import Data, Moments
 from .base import WIDEST, Task, generator, orthogonal, square
 
@@ -121,9 +121,11 @@ class Hierarchy(Task):
     def data(self, seed: int) -> Data:
         whole(self.levels, "levels")
         whole(self.branches, "branches", 2)
-        few = self.levels < 64 and self.branches**self.levels <= WIDEST  # beyond, the power alone would fill the memory
-        items: object = self.branches**self.levels if self.levels < 64 else Words(f"{self.branches}^{self.levels}")
-        require(few, "branches ** levels", f"at most {WIDEST} items", items)
+        remedy = "lower one of them"
+        # beyond, the power alone would fill the memory
+        require(self.levels < 64, "levels", "below 64", self.levels, remedy)
+        items = self.branches**self.levels
+        require(items <= WIDEST, "branches ** levels", f"at most {WIDEST} items", items, remedy)
         blocks = [
             np.kron(np.eye(self.branches**k), np.ones((1, self.branches ** (self.levels - k))))
             for k in range(self.levels + 1)
