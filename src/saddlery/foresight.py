@@ -7,6 +7,7 @@ are not standardised cost steps, not accuracy.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,20 +28,20 @@ ADVICE = "standardise the inputs (subtract the mean, divide by the standard devi
 
 @dataclass(frozen=True)
 class Sizes:
-    """Root mean squares: inputs, targets and start of one entry; norm of a whole input, output of a whole target."""
+    """Root mean squares: inputs and targets of one entry; norm of a whole input, output of a whole target."""
 
     inputs: float
     targets: float
-    start: float
     norm: float
     output: float
 
 
-def sizes(objective: Objective, start: np.ndarray) -> Sizes:
-    """How large inputs, targets and initial weights are."""
+@functools.lru_cache(maxsize=8)  # an ensemble asks for the same data again and again
+def sizes(objective: Objective) -> Sizes:
+    """How large inputs and targets are."""
     inputs, targets = (np.abs(np.asarray(a, float)).reshape(len(a), -1) for a in (objective.inputs, objective.targets))
     norm = _rms(inputs) * float(np.sqrt(inputs.shape[1]))
-    return Sizes(_rms(inputs), _rms(targets), _rms(start), norm, objective.target_scale)
+    return Sizes(_rms(inputs), _rms(targets), norm, objective.target_scale)
 
 
 def _rms(values: np.ndarray) -> float:
@@ -68,14 +69,14 @@ def foretold(objective: Objective, start: np.ndarray, rule: Rule, stop: Stop) ->
     with the sizes, the rate, and what to do. Cost: a pass over the samples, and 20 products with the Hessian where a bound on
     the rate gives cause.
     """
-    found = sizes(objective, start)
+    found, weights = sizes(objective), _rms(start)
     said = [
         f"{what} are of size {size:.2g} (root mean square); {ADVICE.replace('inputs', what)}"
         for what, size in (("inputs", found.inputs), ("targets", found.targets))
         if size and not USUAL[0] <= size <= USUAL[1]
     ]
     with np.errstate(over="ignore", invalid="ignore"):
-        bound = float(found.norm * found.output + np.float64(found.norm * found.start) ** 2 * len(start))
+        bound = float(found.norm * found.output + np.float64(found.norm * weights) ** 2 * len(start))
     if not bound < np.inf:
         _demand_finite(objective, start, found)
     if isinstance(rule, (GradientDescent, Momentum)) and bound * rule.learning_rate > 2:
@@ -83,7 +84,7 @@ def foretold(objective: Objective, start: np.ndarray, rule: Rule, stop: Stop) ->
         return (*said, *_too_long_steps(rule, rate(objective, start)))
     if isinstance(rule, GradientFlow) and rule.solver != "kvaerno5" and bound * (stop.flow_time or 0) > LOOK * REACH:
         _demand_finite(objective, start, found)
-        return (*said, *_too_many_steps(found, rate(objective, start), stop))
+        return (*said, *_too_many_steps(found, weights, rate(objective, start), stop))
     return tuple(said)
 
 
@@ -93,11 +94,11 @@ def _demand_finite(objective: Objective, start: np.ndarray, found: Sizes) -> Non
         return
     raise InputError(
         f"the loss and its gradient at the initial weights must be finite, got {loss:.3g} with weights of size"
-        f" {found.start:.2g} on inputs of size {found.inputs:.2g}; lower the scale of the initialization, or standardise"
+        f" {_rms(start):.2g} on inputs of size {found.inputs:.2g}; lower the scale of the initialization, or standardise"
     )
 
 
-def _too_many_steps(found: Sizes, fastest: float, stop: Stop) -> tuple[str, ...]:
+def _too_many_steps(found: Sizes, weights: float, fastest: float, stop: Stop) -> tuple[str, ...]:
     """Of an explicit flow: what its first curvature makes of its flow time."""
     count = fastest * (stop.flow_time or 0.0) / REACH
     if count < LONG:
@@ -105,7 +106,7 @@ def _too_many_steps(found: Sizes, fastest: float, stop: Stop) -> tuple[str, ...]
     taken = min(count, float(stop.steps or np.inf))
     words = (
         f"at the initial weights the fastest direction moves at rate {fastest:.2g} (inputs of size {found.inputs:.2g}, targets"
-        f" of {found.targets:.2g}, weights of {found.start:.2g}), so that a flow time of {stop.flow_time:.3g} takes about"
+        f" of {found.targets:.2g}, weights of {weights:.2g}), so that a flow time of {stop.flow_time:.3g} takes about"
         f" {count:.1g} steps of an explicit solver"
     )
     if taken > ENDLESS:
@@ -114,11 +115,11 @@ def _too_many_steps(found: Sizes, fastest: float, stop: Stop) -> tuple[str, ...]
 
 
 def _too_long_steps(rule: Rule, fastest: float) -> tuple[str, ...]:
-    """Of descent: steps longer than the first curvature allows."""
-    learning_rate = float(rule.values["learning_rate"])
-    if learning_rate * fastest <= 2:
+    """Of descent: steps longer than the first curvature allows, 2 / c, or 2 (1 + beta) / c with momentum beta."""
+    learning_rate, most = float(rule.values["learning_rate"]), 2 * (1 + float(rule.values.get("momentum", 0.0)))
+    if learning_rate * fastest <= most:
         return ()
     return (
         f"at the initial weights the largest curvature is {fastest:.2g}, where steps of descent are stable up to a learning"
-        f" rate of {2 / fastest:.2g}; this one is {learning_rate:.2g}",
+        f" rate of {most / fastest:.2g}; this one is {learning_rate:.2g}",
     )
