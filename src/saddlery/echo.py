@@ -24,8 +24,8 @@ def shown(value: Any) -> str:
     Example
     -------
     >>> from saddlery.echo import shown
-    >>> shown("ab" * 100)[-6:], shown(10**5000)
-    ("ab...'", 'a whole number of about 5,001 digits')
+    >>> shown("a" * 100)[-6:], shown(10**5000)
+    ("aa...'", 'a whole number of about 5,001 digits')
     """
     if isinstance(value, Words):
         return str(value)
