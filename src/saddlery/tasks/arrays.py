@@ -151,6 +151,10 @@ class Arrays(Task):
     def _matching(self) -> Read:
         """What the files hold; with a digest, by the reading that gives its numbers: version 0.1.0 took the first row of a
         table and its first column for data wherever they were numbers."""
+        for name in self.FILES if self.digest else ():
+            path = getattr(self, name)
+            if path and not Path(path).exists():
+                raise InputError(f"{path}: there is no such file; if it was moved, say where it is: --data PATH")
         found = self._read(self.header, self.index)
         for reading in (found, *self._as_then()):
             if self.digest in ("", _digest(reading.inputs, reading.targets)):

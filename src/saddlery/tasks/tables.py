@@ -74,7 +74,7 @@ def read_table(path: str, header: bool | None = None, index: bool | None = None)
     require(
         not left_out or len(body[0][1]) > 1, "index", "false for a table of one column", Words("true"), "remove the key"
     )
-    notes += _roles(cells, titled, left_out, header, index)
+    notes.append(_roles(cells, titled, left_out))
     if header is None and not titled and _consecutive(cells):
         notes.append("the first row counts its columns but may be data; header = true would take it as names")
     if index is None and not left_out and _counts_rows(body):
@@ -84,16 +84,12 @@ def read_table(path: str, header: bool | None = None, index: bool | None = None)
     return Table(values, tuple(notes), titled, left_out, plain)
 
 
-def _roles(cells: list[str], titled: bool, left_out: bool, header: bool | None, index: bool | None) -> list[str]:
+def _roles(cells: list[str], titled: bool, left_out: bool) -> str:
     """What was taken as header and as row numbers."""
-    names = ", ".join(cells[:CELLS]) + (", ..." if len(cells) > CELLS else "")
-    said = " as asked" if header is not None else ""
-    first = f"the first row ({shown(Words(names[:60]))}) is its header{said}" if titled else f"no header{said}"
-    said = " as asked" if index is not None else ""
-    second = (
-        f"the first column numbers the rows{said} and is left out" if left_out else f"no column of row numbers{said}"
-    )
-    return [f"{first}, {second}"]
+    names = ", ".join(cells[:CELLS])[:60] + (", ..." if len(cells) > CELLS else "")
+    first = f"the first row ({names}) is its header" if titled else "no header"
+    second = "the first column numbers the rows and is left out" if left_out else "no column of row numbers"
+    return f"{first}, {second}"
 
 
 def _format_note(separator: str, decimal: str) -> str:
