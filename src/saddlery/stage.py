@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from .plateaus import Plateau, find_plateaus
 from .precision import in_float64
 from .records import html_table, plain, text_table, tiny
 from .runs import Run
+from .store import run_of
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
 
 SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
@@ -149,8 +151,8 @@ def _row(stage: Stage, certified: bool) -> list[object]:
 
 
 @in_float64
-def stages(run: Run) -> Stages:
-    """Find the plateaus of a run and the effective units on each.
+def stages(run: Run | str | Path) -> Stages:
+    """Find the plateaus of a run, or of the run in a folder, and the effective units on each.
 
     Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the reduction on each is
     derived from the neighbouring drops: a drop dL means a change of the map of about sqrt(2 dL), and a fifth of the
@@ -162,6 +164,7 @@ def stages(run: Run) -> Stages:
     >>> [stage.effective_units for stage in stages(train("linear")).stages]
     [0, 1, 2]
     """
+    run = run_of(run)
     found = find_plateaus(run.trajectory.flow_time, run.trajectory.loss)
     objective = run.objective()
     return Stages(run, tuple(_stage(run, objective, found, k) for k in range(len(found))))
@@ -230,13 +233,18 @@ def around(found: Stages, k: int) -> Around:
     return Around(smaller_drop(run, found.stages, k), float(np.finfo(states.dtype).eps), closest)
 
 
+def stages_of(subject: Stages | Run | str | Path) -> Stages:
+    """The stages meant: those that are at hand, or those of a run or of its folder."""
+    return subject if isinstance(subject, Stages) else stages(subject)
+
+
 @in_float64
 def certify(
-    subject: Run | Stages, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
+    subject: Run | Stages | str | Path, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
 ) -> Stages:
     """Certify the fixed point behind every stage of a run.
 
-    subject: a run, or its stages. route: "auto", "reduce" or "direct" (see `certificates`). progress: called with
+    subject: a run, its stages, or its folder. route: "auto", "reduce" or "direct" (see `certificates`). progress: called with
     (fraction done, stage kind). A stage without a fixed point nearby gets a certificate that says so.
 
     A float32 run is certified from its weights in float64; no verdict ever rests on float32 arithmetic.
@@ -247,7 +255,7 @@ def certify(
     >>> [stage.certificate.verdict for stage in certify(train("linear")).stages]
     ['strict saddle', 'strict saddle', 'minimum']
     """
-    found = subject if isinstance(subject, Stages) else stages(subject)
+    found = stages_of(subject)
     run, objective = found.run, found.run.objective()
     certified = []
     for k, stage in enumerate(found.stages):

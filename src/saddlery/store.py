@@ -16,17 +16,16 @@ import json
 import os
 import shutil
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checks import InputError, StorageError
+from .checks import InputError, StorageError, require
+from .door import RECORD, npz_headers, read_json, read_npz
 from .driver import Trajectory
-from .experiments import Experiment
+from .experiments import Experiment, as_written
 from .records import plain
 from .runs import Run
 
@@ -133,8 +132,19 @@ def write_text(path: str | Path, text: str) -> Path:
     return Path(path)
 
 
-def load_run(folder: str | Path) -> Run:
+def run_of(subject: Run | str | Path) -> Run:
+    """The run meant by what every verb takes: one that is at hand, or its folder."""
+    if isinstance(subject, Run):
+        return subject
+    require(isinstance(subject, (str, Path)), "a run", "a Run or the path of a run folder", subject)
+    return load_run(subject)
+
+
+def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     """Read a run folder.
+
+    data: where its data files are now (a file or a folder), for a run on files of one's own; without it they are looked for
+    where they were, and by the last parts of their paths beside and above the folder. Their digest decides.
 
     Raises InputError, naming the file, where it is damaged, of another version, or its experiment.toml is not the one the
     run was trained by. Nothing is unpickled.
@@ -143,10 +153,11 @@ def load_run(folder: str | Path) -> Run:
     if not source.is_dir():
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
-    experiment = Experiment.load(source / "experiment.toml")
+    experiment = as_written(source / "experiment.toml")
     arrays = _read_arrays(source / "trajectory.npz")
     observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
     _check_same(source, record, experiment, arrays["states"])
+    experiment = experiment.found(source, data=data)
     trajectory = Trajectory(
         **{name: arrays[name] for name in ARRAYS},
         observables=observables,
@@ -161,7 +172,7 @@ def load_run(folder: str | Path) -> Run:
 
 def _check_same(source: Path, record: dict[str, Any], experiment: Experiment, states: np.ndarray) -> None:
     """A run is judged by the experiment it was trained by, and by no other."""
-    if record["identity"] != experiment.identity:
+    if record["identity"] not in (experiment.identity, experiment.former_identity):
         raise InputError(
             f"{source}: experiment.toml is not the one this run was trained by (its id is {experiment.identity}, the"
             f" record's {record['identity']}); restore it, or train the new one"
@@ -171,12 +182,11 @@ def _check_same(source: Path, record: dict[str, Any], experiment: Experiment, st
 
 
 def _read_record(path: Path) -> dict[str, Any]:
+    missing = f", so {path.parent} is not a complete run folder; train it again"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing, so {path.parent} is not a complete run folder; train it again") from None
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from None
+        record = read_json(path, RECORD, missing=missing)
+    except InputError as error:
+        raise _unless_missing(path, error) from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery run; give a folder written by `saddlery train`")
     if record.get("version") != VERSION:
@@ -192,17 +202,20 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing, so {path.parent} is not a complete run folder; train it again") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from None
+        headers = npz_headers(path, missing=f", so {path.parent} is not a complete run folder; train it again")
+        arrays = read_npz(path, [name for name in headers if name in ARRAYS or name.startswith("observable.")])
+    except InputError as error:
+        raise _unless_missing(path, error) from None
     missing = set(ARRAYS) - set(arrays)
     lengths = {len(arrays[name]) for name in ARRAYS if name in arrays and arrays[name].ndim}
     if missing or len(lengths) != 1 or 0 in lengths:
         raise _damaged(path, f"without {sorted(missing)}" if missing else "arrays of different lengths")
     return arrays
+
+
+def _unless_missing(path: Path, error: InputError) -> InputError:
+    """A file that is there and cannot be read is damaged."""
+    return _damaged(path, str(error).removeprefix(f"{path}: ")) if path.exists() else error
 
 
 def _damaged(path: Path, error: object) -> InputError:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .checks import StorageError
+from .checks import InputError, StorageError
+from .door import read_json
 from .records import plain, text_table, tiny
 from .report import tour_page
 from .runs import train
@@ -39,8 +40,8 @@ def prepare(folder: str | Path) -> Path:
 
 def _is_tour(folder: Path) -> bool:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = read_json(folder / "summary.json")
+    except InputError:
         return False
     entries = summary.get("runs") if isinstance(summary, dict) else None
     return isinstance(entries, list) and all(
@@ -59,8 +60,8 @@ def _clear(target: Path) -> None:
 
 def _is_run(folder: Path) -> bool:
     try:
-        return json.loads((folder / "record.json").read_text(encoding="utf-8"))["schema"] == SCHEMA
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(folder / "record.json")["schema"] == SCHEMA
+    except (InputError, KeyError, TypeError):
         return False
 
 

@@ -42,7 +42,7 @@ def _experiment(options: Namespace) -> Any:
     from ..experiments import find, from_table
 
     given = Path(options.experiment)
-    if given.is_dir() or (given.is_file() and given.suffix != ".toml"):
+    if given.is_dir() or (given.is_file() and given.suffix.lower() != ".toml"):
         kind, remedy = (
             ("folder", f"to repeat a run give {given / 'experiment.toml'}")
             if given.is_dir()
@@ -65,7 +65,8 @@ def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
     with progress(f"train {experiment.name}") as report:
-        return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"))
+        shown = lambda fraction, loss: report(fraction, f"loss {loss:.3g}")
+        return run_experiment(experiment, progress=shown, note=lambda words: say(f"note: {words}"))
 
 
 def _run_record(run: Any, out: Path) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     from ..store import load_run
 
     if Path(options.run).is_dir():
-        run = load_run(options.run)
+        run = load_run(options.run, data=options.data)
         if options.seed not in (None, run.experiment.seed):
             raise InputError(
                 f"{options.run} was trained with seed {run.experiment.seed}, got --seed {options.seed};"
@@ -103,28 +104,31 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     if mark and place.isdecimal():
         if options.seed is not None:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
-        return _trained(_of_sweep(Path(folder), int(place))), True
-    if Path(options.run).is_file() and not options.run.endswith(".toml"):
+        return _trained(_of_sweep(Path(folder), int(place), options.data)), True
+    if Path(options.run).is_file() and not options.run.lower().endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
         experiment = find(options.run)
     except InputError as error:
         raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
+    experiment = experiment.found(data=options.data)
     run = _trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
     if run.trajectory.status == "interrupted":
         _stop(run, True)
     return run, True
 
 
-def _of_sweep(folder: Path, place: int) -> Any:
+def _of_sweep(folder: Path, place: int, data: str | None = None) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
-    from ..sweeps import design_of, query
+    from ..sweeps import Sweep, design_of, query
 
-    design = design_of(folder)
+    design = design_of(folder, data=data)
     experiment = design.experiment_of(place)
+    # version 0.1.0 took the places of data files into the identity: those that the design names, wherever they are now
+    former = Sweep.load(folder / "sweep.toml").experiment_of(place).former_identity
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
-        if identity != experiment.identity:
+        if identity not in (experiment.identity, former):
             raise InputError(
                 f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
                 " it; use the version that sweep.json names"

@@ -94,6 +94,8 @@ def sweep_report(options: Namespace) -> int:
     folder = Path(options.run)
     if options.seed is not None:
         raise InputError(f"{folder} is a sweep, with seeds of its own; leave --seed out")
+    if options.data is not None:
+        raise InputError(f"the page of the sweep {folder} needs no data; leave --data out")
     target = file_to_write(Path(options.out) if options.out else folder / "report.html")
     fields = [name.strip() for name in options.fields.split(",")] if options.fields else None
     write_text(target, sweep_page(folder, fields))

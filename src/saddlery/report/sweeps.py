@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import plots
 from ..checks import InputError, known
+from ..door import read_text
 from ..records import number
 from ..sweeps import failures, index, read_record
 from .figures import figure
@@ -51,7 +52,7 @@ def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
     failed = "".join(map(_failure, failures(folder))) + _impossible(table)
     shown = quantities(table)
     sections = "".join(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
-    toml = html.escape((Path(folder) / "sweep.toml").read_text(encoding="utf-8"))
+    toml = html.escape(read_text(Path(folder) / "sweep.toml"))
     design = f"<details><summary>The design (TOML)</summary><pre>{toml}</pre></details>"
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     words = f"<p class=small>Id {escaped(record['identity'])}; {escaped(versions)}.</p>"

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
-from ..engines import Engine, Here, Job
+from ..engines import Engine, Here, Job, engine_of
 from ..experiments import Experiment
 from ..records import html_table, plain, text_table
 from ..store import write_text
@@ -162,7 +162,7 @@ def run_study(
     *,
     full: bool = False,
     folder: str | Path | None = None,
-    engine: Engine | None = None,
+    engine: Engine | str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Outcome:
     """Measure every experiment of a study and judge its claims.
@@ -177,7 +177,7 @@ def run_study(
             return run_study(study, full=full, folder=nowhere, engine=engine, progress=progress)
     from .work import kept_row
 
-    where = engine or Here()
+    where = engine_of(engine, Here)
     where.check()
     design = list(study.design(study.full if full else study.quick))
     left = [k for k, (_, experiment) in enumerate(design) if kept_row(folder, experiment) is None]

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ..checks import SaddleryError
+from ..checks import InputError, SaddleryError
+from ..door import read_json
 from ..experiments import Experiment
 from ..records import plain
 from ..store import write_text
@@ -21,8 +22,8 @@ def row_path(folder: str | Path, experiment: Experiment) -> Path:
 def kept_row(folder: str | Path, experiment: Experiment) -> dict[str, Any] | None:
     """The row of an experiment that was measured before; None where it was not."""
     try:
-        return json.loads(row_path(folder, experiment).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return read_json(row_path(folder, experiment))
+    except InputError:
         return None
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import tomli_w
 
 from ..changes import changed
-from ..checks import InputError, Words, flag, known, real, require, whole
-from ..experiments import Experiment, find, from_table, made_from_toml, text_of
-from ..records import plain
+from ..checks import LARGEST, InputError, Words, flag, known, real, require, text, unpacked, whole
+from ..echo import shown
+from ..experiments import MOST as WIDEST
+from ..experiments import WORDS, Experiment, chosen, find, from_table, is_file, made_from_toml
 
 KEYS = (
     "name",
@@ -35,6 +36,7 @@ KEYS = (
 )
 MEASURES = ("certificates", "predictions", "observables")
 BATCH = 64  # runs of one unit of work: what is lost when a process dies
+RUNS = 10**9  # more would take years, and even their numbers would not fit the memory
 TRIED = 8  # draws of which one must be possible
 WAYS = ("uniform", "log_uniform", "integers", "choice")
 
@@ -49,12 +51,14 @@ class Drawn:
 
     def __post_init__(self) -> None:
         known(self.way, WAYS, "random field")
+        object.__setattr__(self, "values", tuple(_listed(self.way, self.values)))
         if self.way == "choice":
             require(len(self.values) > 0, "choice", "at least one value", Words("none"))
             return
         require(len(self.values) == 2, self.way, "two numbers, [low, high]", list(self.values))
         low, high = (real(value, self.way) for value in self.values)
         require(low <= high, self.way, "[low, high] with low at most high", list(self.values))
+        require(math.isfinite(high - low), self.way, "two numbers less than 1e308 apart", list(self.values))
         require(self.way != "log_uniform" or low > 0, self.way, "of numbers above zero", list(self.values))
         if self.way == "integers":
             for value in self.values:
@@ -65,7 +69,7 @@ class Drawn:
             return self.values[int(rng.integers(len(self.values)))]
         low, high = self.values
         if self.way == "integers":
-            return int(rng.integers(low, high + 1))
+            return int(rng.integers(low, high, endpoint=True))
         return float(rng.uniform(low, high) if self.way == "uniform" else math.exp(rng.uniform(*np.log([low, high]))))
 
 
@@ -106,28 +110,37 @@ class Sweep:
     slurm: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        made = isinstance(self.experiment, Experiment)
-        require(made, "experiment", "an Experiment", self.experiment, "such as Experiment.named('linear')")
+        keep = lambda name, value: object.__setattr__(self, name, value)
+        keep("experiment", chosen(self.experiment))
         for name in ("name", "description"):
-            require(isinstance(getattr(self, name), str), name, "a text", getattr(self, name))
+            keep(name, text(getattr(self, name), name))
         plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\#\0\n")
         require(plain, "name", "of a folder, without / or #", self.name)
         for name in ("seeds", "draws", "batch"):
-            whole(getattr(self, name), name)
-        whole(self.first_seed, "first_seed", 0)
-        whole(self.chunk, "chunk", 0, "0 takes what fits the cache")
-        whole(self.draw_seed, "seed of the random design", 0)
+            keep(name, whole(getattr(self, name), name))
+        keep("first_seed", whole(self.first_seed, "first_seed", 0))
+        keep("chunk", whole(self.chunk, "chunk", 0, "0 takes what fits the cache"))
+        keep("draw_seed", whole(self.draw_seed, "seed of the random design", 0))
+        last = self.first_seed + self.seeds - 1
+        require(
+            last < LARGEST, "the last seed", "below 2^63", Words(f"first_seed + {self.seeds - 1:,}"), "lower first_seed"
+        )
         for name in ("measure", "imports"):
             values = getattr(self, name)
             listed = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
             require(listed, name, "a list of names", values)
-            object.__setattr__(self, name, tuple(values))
+            keep(name, tuple(map(str, values)))
         for name in self.measure:
             known(name, MEASURES, "measure")
         require(bool(self.random) or self.draws == 1, "draws", "left out where nothing is random", self.draws)
         both = sorted(set(self.grid) & set(self.random))
         require(not both, "a field", "in the grid or random, not both", both)
-        object.__setattr__(self, "grid", {path: _listed(path, values) for path, values in self.grid.items()})
+        for name in ("grid", "random", "slurm"):
+            require(isinstance(getattr(self, name), Mapping), name, "a table", getattr(self, name))
+        keep("grid", {str(path): _different(path, values) for path, values in self.grid.items()})
+        keep("slurm", {str(key): unpacked(value) for key, value in self.slurm.items()})
+        size = math.prod(map(len, self.grid.values())) * self.draws * self.seeds
+        require(size <= RUNS, "a sweep", f"of at most {RUNS:,} runs", Words(f"{size:.3g}"), "lower seeds or draws")
         for path, drawn in self.random.items():
             require(
                 isinstance(drawn, Drawn), f"random {path}", "a Drawn", drawn, "such as Drawn('uniform', (0.0, 1.0))"
@@ -143,8 +156,13 @@ class Sweep:
         table, first = self.experiment.table(), {path: values[0] for path, values in self.grid.items()}
         _made(table, first, f"grid {_blamed(table, first)}")
         for path, values in self.grid.items():
-            for value in values[1:]:
-                _made(table, {**first, path: value}, f"grid {path} = {value!r}: ")
+            for value in values:
+                label = f"grid {path} = {shown(value)}: "
+                made = _made(table, {**first, path: value}, label)
+                widest = max(made.network.widths)
+                require(
+                    widest <= WIDEST, f"{label}width", f"at most {WIDEST:,}", widest, "a run keeps every state whole"
+                )
         for k in range(min(self.draws, TRIED)):
             drawn = self._drawn(k)
             if not _fails(table, {**first, **drawn}):
@@ -207,9 +225,17 @@ class Sweep:
     @functools.cached_property
     def identity(self) -> str:
         """A short hash of everything that determines the results; name, description and engine options do not."""
-        table = {k: v for k, v in self.table().items() if k not in ("name", "description", "slurm")}
-        table["experiment"] = {k: v for k, v in table["experiment"].items() if k not in ("name", "description")}
-        return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+        return self.hashed(self.experiment.determining())
+
+    @property
+    def former_identity(self) -> str:
+        """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
+        return self.hashed({k: v for k, v in self.experiment.table().items() if k not in WORDS})
+
+    def hashed(self, experiment: Mapping[str, Any]) -> str:
+        """The short hash of a sweep of this experiment's table."""
+        table = {k: v for k, v in self.table().items() if k not in (*WORDS, "slurm")}
+        return hashlib.sha256(tomli_w.dumps({**table, "experiment": experiment}).encode()).hexdigest()[:12]
 
     def pinned(self) -> Sweep:
         """The sweep with the content of its experiment's files fixed."""
@@ -249,7 +275,9 @@ class Sweep:
     @staticmethod
     def load(path: str | Path) -> Sweep:
         """From a TOML file."""
-        return Sweep.from_toml(text_of(path), str(path), Path(path).parent)
+        require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
+        folder = Path(path).parent
+        return made_from_toml(Path(path), str(path), lambda table: from_sweep_table(table, folder))
 
     def __repr__(self) -> str:
         fields = ", ".join(self.fields) or "nothing but seeds"
@@ -269,18 +297,42 @@ def _blamed(table: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     for path in values:
         others = {other: value for other, value in values.items() if other != path}
         if _fails(table, values) and not _fails(table, others):
-            return f"{path} = {values[path]!r}: "
+            return f"{path} = {shown(values[path])}: "
     return ""
 
 
-def _listed(path: str, values: Any) -> tuple[Any, ...]:
-    """The values of a field of the grid, as a file would hold them."""
-    require(isinstance(values, (list, tuple, np.ndarray)), f"grid {path}", "a list of values", values)
-    found = tuple(plain(value) for value in values)
+def sweep_of(subject: Sweep | str | Path) -> Sweep:
+    """The sweep meant by what every verb takes: one that is made, or the path of its file."""
+    return subject if isinstance(subject, Sweep) else Sweep.load(subject)
+
+
+def _listed(path: str, values: Any) -> list[Any]:
+    """Values as a file would hold them: texts, numbers of Python, and lists of them. Raises InputError for others."""
+    kept = unpacked(values)
+    require(isinstance(kept, tuple), path, "a list of values", values)
+    return [_plain(path, value) for value in kept]
+
+
+def _plain(path: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(path, entry) for entry in value]
+    require(isinstance(value, (str, bool, int, float)), path, "a list of texts, numbers, true or false", value)
+    whole = isinstance(value, int)
+    require(not whole or abs(value) < LARGEST, path, "of whole numbers below 2^63 in size", value, "write 1.0e30")
+    return value
+
+
+def _different(path: str, values: Any) -> tuple[Any, ...]:
+    """The values of a field of the grid, as a file would hold them, no two the same."""
+    found = _listed(f"grid {path}", values)
     require(len(found) > 0, f"grid {path}", "at least one value", Words("an empty list"))
-    twice = [value for k, value in enumerate(found) if value in found[:k]]
-    require(not twice, f"grid {path}", "different values", Words(f"{twice[:1]} twice"), "seeds = N repeats a point")
-    return found
+    seen: set[Any] = set()
+    for value in found:
+        key = unpacked(value)
+        twice = Words(f"[{shown(value)}] twice")
+        require(key not in seen, f"grid {path}", "different values", twice, "seeds = N repeats a point")
+        seen.add(key)
+    return tuple(found)
 
 
 def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Experiment:
@@ -304,7 +356,7 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     given = table["experiment"]
     if isinstance(given, str):
         path = Path(folder) / given
-        experiment = find(path) if given.endswith(".toml") else find(given)
+        experiment = find(path) if is_file(given) else find(given)
     else:
         require(isinstance(given, Mapping), "experiment", "a shipped name, a TOML file or a table", given)
         experiment = from_table(given, folder)
@@ -319,7 +371,7 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     }
     return Sweep(
         experiment,
-        grid={path: _values(path, values) for path, values in _flat(table.get("grid", {}))},
+        grid={path: _values(f"grid {path}", values) for path, values in _flat(table.get("grid", {}))},
         measure=tuple(name for name in MEASURES if measure.get(name)),
         imports=tuple(imports),
         slurm=dict(table.get("slurm", {})),
@@ -338,7 +390,7 @@ def _import(name: str) -> None:
 
 
 def _values(path: str, values: Any) -> tuple[Any, ...]:
-    require(isinstance(values, list), f"grid {path}", "a list of values", values)
+    require(isinstance(values, list), path, "a list of values", values)
     return tuple(values)
 
 
@@ -364,6 +416,6 @@ def _random(table: Mapping[str, Any]) -> dict[str, Any]:
         require(
             bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}"
         )
-        found[parent] = Drawn(way, _values(path, values))
+        found[parent] = Drawn(way, _values(f"random {path}", values))
     require(bool(found), "[random.fields]", "at least one field", Words("none"))
     return {"random": found, "draws": table.get("draws", 1), "draw_seed": table.get("seed", 0)}

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import InputError, SaddleryError, StorageError
-from ..engines import Engine, Job, Local
+from ..engines import Engine, Job, Local, engine_of
 from ..ensembles import program_of, train_many
 from ..precision import precision_context
 from ..records import number, text_table
 from ..runs import Run, prepare
-from .design import Sweep
+from .design import Sweep, sweep_of
 from .storage import batch_name, create, is_done, write_failure
 from .work import measure
 
@@ -63,17 +63,18 @@ class Finished:
 
 
 def run_sweep(
-    sweep: Sweep,
+    sweep: Sweep | str | Path,
     folder: str | Path,
     *,
-    engine: Engine | None = None,
+    engine: Engine | str | None = None,
     resume: bool = False,
     confirmed: bool = False,
     progress: Progress | None = None,
 ) -> Finished:
     """Do every run of a sweep that its folder does not hold yet; runs are kept a batch at a time, whatever ends the process.
 
-    engine: where (`engines`), processes of this machine by default. resume: go on in the folder of the same sweep. confirmed:
+    sweep: one, or the path of its TOML file. engine: where (`engines`) or its name, processes of this machine by default.
+    resume: go on in the folder of the same sweep. confirmed:
     needed beyond a million runs. progress: called with (fraction of the runs, what is being done). A batch that fails twice is
     named in the result and in the folder, the others go on.
 
@@ -93,18 +94,18 @@ def run_sweep(
     >>> made, units
     (4, [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
     """
+    sweep = sweep_of(sweep)
     if len(sweep) > ASK and not confirmed:
         raise InputError(
             f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant"
         )
-    chosen, begin, target = engine or Local(), time.perf_counter(), Path(folder)
+    chosen, begin, target = engine_of(engine, Local), time.perf_counter(), Path(folder)
     chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
-    jobs = [
-        Job("sweep", batch_name(frozen.identity, k), {"folder": str(target.absolute()), "batch": k}, frozen.imports)
-        for k in left
-    ]
+    home = frozen.experiment.task.home()
+    arguments = {"folder": str(target.absolute()), **({"data": str(home)} if home else {})}
+    jobs = [Job("sweep", batch_name(frozen.identity, k), {**arguments, "batch": k}, frozen.imports) for k in left]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():
@@ -213,12 +214,13 @@ class Plan:
         return f"{self.sweep!r}\n{text_table(('plan', f'from {self.sampled} points'), rows)}"
 
 
-def plan(sweep: Sweep, progress: Progress | None = None) -> Plan:
+def plan(sweep: Sweep | str | Path, progress: Progress | None = None) -> Plan:
     """Find out what a sweep will take by doing a few of its runs: up to 12 points spread over it, eight seeds each. Writing is
     not timed (1 to 2 ms a run).
 
     Nothing is written. Raises InputError where none of them can be run.
     """
+    sweep = sweep_of(sweep)
     points = len(sweep) // sweep.seeds
     picked = sorted({round(k * (points - 1) / max(SAMPLED - 1, 1)) for k in range(SAMPLED)})
     programs, seconds, first, sizes, data, reasons = set(), [], [], [], [], []

@@ -26,10 +26,12 @@ import subprocess
 import time
 import zipfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checks import InputError, StorageError, installed, nearest, require
+from ..door import read_json
 from ..runs import versions
 from ..store import placed, storage_errors, write_text
 from .design import Sweep
@@ -45,7 +47,7 @@ ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobod
 
 
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
-    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen.
+    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen, on the data files of `sweep`.
 
     Raises InputError where another sweep or something else is there, or the same one unless `resume`.
     """
@@ -53,7 +55,7 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     target = Path(folder)
     if (target / "sweep.json").exists():
         frozen, pinned = design_of(target), sweep.pinned()
-        if pinned.identity != frozen.identity:
+        if pinned.hashed(pinned.experiment.determining()) != frozen.hashed(frozen.experiment.determining()):
             differs = "".join(f", {words}" for words in differences(frozen.table(), pinned.table())[:3])
             raise InputError(f"{target} holds another sweep, {frozen.name!r}{differs}; choose another --out")
         require(
@@ -64,7 +66,9 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
             "give --resume to go on with it",
         )
         sweep_up(target)
-        return frozen
+        same = replace(frozen, experiment=frozen.experiment.replace(task=pinned.experiment.task))
+        vars(same)["identity"] = frozen.identity
+        return same
     if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
     frozen = sweep.pinned()
@@ -88,14 +92,20 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     return frozen
 
 
-def design_of(folder: str | Path) -> Sweep:
-    """The frozen design of a sweep's folder. Raises InputError where it is no sweep, or its design was changed."""
+def design_of(folder: str | Path, *, data: str | Path | None = None, near: str | Path | None = None) -> Sweep:
+    """The frozen design of a sweep's folder, its data files where they are now: at `data`, where that is given, else looked for
+    near a folder and the sweep's own (see `store.load_run`).
+
+    Raises InputError where it is no sweep, or its design was changed.
+    """
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
     frozen = Sweep.load(design)
-    if frozen.identity != record["identity"]:
+    if record["identity"] not in (frozen.identity, frozen.former_identity):
         raise InputError(f"{design} is not the design this folder was made for; restore it")
+    frozen = replace(frozen, experiment=frozen.experiment.found(near or folder, folder, data=data))
+    vars(frozen)["identity"] = record["identity"]  # its batches are named by it, whichever version made them
     return frozen
 
 
@@ -120,12 +130,12 @@ def git_state() -> dict[str, object] | None:
 def read_record(folder: str | Path) -> dict[str, Any]:
     """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
     path = Path(folder) / "sweep.json"
+    if not path.is_file():
+        raise InputError(_no_record(Path(folder)))
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(_no_record(Path(folder))) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); copy the folder again") from None
+        record = read_json(path)
+    except InputError as error:
+        raise InputError(f"{path}: damaged ({str(error).removeprefix(f'{path}: ')}); copy the folder again") from None
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery sweep")
     if record.get("version") != VERSION:
@@ -213,4 +223,4 @@ def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def failures(folder: str | Path) -> list[dict[str, Any]]:
     """The batches that could not be done."""
-    return [json.loads(path.read_text()) for path in finished(folder, "failed")]
+    return [read_json(path) for path in finished(folder, "failed")]

@@ -16,7 +16,7 @@ from ..records import plain
 from ..runs import Run
 from ..stage import Stages, certify, stages
 from .design import Sweep
-from .storage import batch_name, is_done, write_batch
+from .storage import batch_name, design_of, is_done, write_batch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,9 +25,14 @@ CURVES = ("flow_time", "step", "loss", "gradient_norm")
 Row = dict[str, Any]
 
 
-def do_batch(folder: str, batch: int, progress: Callable[[float, str], None] | None = None) -> int:
-    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this call made."""
-    sweep = Sweep.load(Path(folder) / "sweep.toml")
+def do_batch(
+    folder: str, batch: int, data: str | None = None, progress: Callable[[float, str], None] | None = None
+) -> int:
+    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this call made.
+
+    data: the folder in which its data files are looked for first.
+    """
+    sweep = design_of(folder, near=data)
     if is_done(Path(folder), sweep, batch):
         return 0
     import pandas as pd
