@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import InputError, Words, installed, known, nearest, require
+from ..checks import InputError, Words, installed, known, require
 from ..records import plain
 from ..store import placed
+from . import filters
 from .storage import FOLDERS, PACKAGES, batch_name, finished, read_record
 
 if TYPE_CHECKING:
@@ -64,50 +63,14 @@ def query(folders: Folders, condition: str = "") -> pd.DataFrame:
     """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within this process.
 
     Lists count from one: "width >= 100 and units[2] = 2". Text stands in single quotes; fields that vary are written as they
-    are, such as initialization.scale < 1e-4. Raises InputError with the nearest column, or DuckDB's words, where the condition is
-    none.
+    are, such as initialization.scale < 1e-4. One expression, of functions of values (see `filters`). Raises InputError with the
+    nearest column, or the place and DuckDB's words, where the condition is none.
     """
-    import duckdb
-
     require(isinstance(condition, str), "FILTER", "a text, such as 'width >= 100'", condition)
     table = index(folders)
     if not condition.strip() or table.empty:
         return table
-    connection = duckdb.connect(config={"enable_external_access": "false"})
-    try:
-        connection.register("runs", table)
-        return connection.execute(f"SELECT * FROM runs WHERE (\n{quoted(condition, list(table.columns))}\n)").df()
-    except duckdb.Error as error:
-        raise InputError(_no_condition(condition, str(error), list(table.columns))) from None
-    finally:
-        connection.close()
-
-
-def quoted(condition: str, columns: Sequence[str]) -> str:
-    """The condition with every dotted column in double quotes, as SQL wants it."""
-    dotted = sorted((re.escape(name) for name in columns if "." in name), key=len, reverse=True)
-    if not dotted:
-        return condition
-    parts = re.split(r"('[^']*'|\"[^\"]*\")", condition)  # what is quoted already stays
-    name = re.compile(rf"(?<![\w.])({'|'.join(dotted)})(?![\w.])")
-    return "".join(part if k % 2 else name.sub(r'"\1"', part) for k, part in enumerate(parts))
-
-
-def _no_condition(condition: str, words: str, columns: Sequence[str]) -> str:
-    missing = re.search(r'Referenced column "([^"]*)" not found|Referenced table "([^"]*)" not found', words)
-    if missing is None:
-        return (
-            f"FILTER {condition!r} is not a condition on the runs: {words.splitlines()[0]}; it reads like"
-            f' "width >= 20 and units[2] = 1", and the columns are {", ".join(columns)}'
-        )
-    name = missing[1] or missing[2]
-    if f'"{name}"' in condition and not difflib.get_close_matches(name, columns, cutoff=0.8):
-        return f"FILTER {condition!r}: there is no column {name!r}; text goes in single quotes, '{name}'"
-    guess = nearest(name, columns)
-    if condition.strip() == name and not guess:
-        return f"FILTER {condition!r}: there is no such folder and no such column; a filter reads like 'width >= 20'"
-    hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(columns)}"
-    return f"FILTER {condition!r}: there is no column {name!r}; {hint}"
+    return filters.chosen(table, condition)
 
 
 # ---------------------------------------------------------------------- arrays
