@@ -109,8 +109,8 @@ def _draw(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: 
         found = np.array([estimate(quantity, values[column == p], seeds[column == p]) for p in places])
         spread = np.nan_to_num(np.abs(found[:, 1:3] - found[:, :1])).T
         axes.errorbar(range(len(places)), found[:, 0], spread, fmt="o", capsize=3)
-        axes.set_xticks(range(len(places)), [number(place, 3) for place in places], rotation=30)
-        axes.set_xlabel(name)
+        axes.set_xticks(range(len(places)), [plots.literal(number(place, 3)) for place in places], rotation=30)
+        axes.set_xlabel(plots.literal(name))
         axes.set_ylabel(quantity.title)
 
 
@@ -125,19 +125,18 @@ def _scatter(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, value
     if len(along) == 2:
         points = axes.scatter(table[along[0]], table[along[1]], c=values, s=8)
         axes.figure.colorbar(points, ax=axes).set_label(quantity.title, fontsize=7)
-        axes.set_ylabel(along[1])
+        axes.set_ylabel(plots.literal(along[1]))
     else:
         for name, value in [
             (other, v) for other in pair if other not in along for v in sorted(table[other].unique())
         ] or [("", 0)]:
             at = (table[name] == value).to_numpy() if name else slice(None)
-            axes.scatter(
-                table[along[0]].to_numpy()[at], values[at], s=8, label=f"{name.rpartition('.')[2]} {number(value, 3)}"
-            )
+            words = plots.literal(f"{name.rpartition('.')[2]} {number(value, 3)}")
+            axes.scatter(table[along[0]].to_numpy()[at], values[at], s=8, label=words)
         if len(pair) == 2:
             axes.legend(fontsize=7, frameon=False)
         axes.set_ylabel(quantity.title)
-    axes.set_xlabel(along[0])
+    axes.set_xlabel(plots.literal(along[0]))
     for name, scale in zip(along, (axes.set_xscale, axes.set_yscale), strict=False):
         low, high = np.min(table[name].to_numpy()), np.max(table[name].to_numpy())
         if low > 0 and high > DECADES * low:
