@@ -612,7 +612,7 @@ def test_text_of_others_is_drawn_letter_by_letter(words):
     assert drawn._preprocess_math(drawn.get_text()) == (words, False)
     axes = plots.heat_map(np.eye(2), np.full((2, 2, 2), np.nan), [words, "b"], ["c", words], (words,) * 3)
     axes.figure.canvas.draw()
-    assert [label.get_text() for label in axes.get_xticklabels()][0] == plots.literal(words)
+    assert axes.get_xticklabels()[0].get_text() == plots.literal(words)
 
 
 def test_signs_that_steer_a_terminal_become_visible():
