@@ -16,7 +16,7 @@ from .interrupts import uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
-from .sweeping import engine_options, runs, sweep, sweep_report
+from .sweeping import engine_options, import_given, runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
@@ -89,6 +89,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     from ..experiments import find
     from ..store import load_run
 
+    import_given(options)
     if Path(options.run).is_dir():
         run = load_run(options.run)
         if options.seed not in (None, run.experiment.seed):
@@ -103,7 +104,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     if mark and place.isdecimal():
         if options.seed is not None:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
-        return _trained(_of_sweep(Path(folder), int(place))), True
+        return _trained(_of_sweep(Path(folder), int(place), options.imports)), True
     if Path(options.run).is_file() and not options.run.endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
@@ -116,15 +117,16 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     return run, True
 
 
-def _of_sweep(folder: Path, place: int) -> Any:
+def _of_sweep(folder: Path, place: int, imports: list[str]) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
-    from ..sweeps import design_of, query
+    from ..sweeps import design_of, identities, query, with_data
 
-    design = design_of(folder)
+    design = with_data(design_of(folder, imports=imports), folder)
     experiment = design.experiment_of(place)
+    names = identities(design, experiment)
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
-        if identity != experiment.identity:
+        if identity not in names:
             raise InputError(
                 f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
                 " it; use the version that sweep.json names"

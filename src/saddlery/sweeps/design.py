@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -77,7 +79,8 @@ class Sweep:
     points, of random numbers from `draw_seed`. seeds: how many, from `first_seed` up, for each point. batch: runs of one unit of
     work. chunk: runs stepped side by side, 0 for what fits the cache (`ensembles.time_chunks` measures others). measure: which of
     "certificates", "predictions" and "observables" to keep beside losses and stages. imports: modules that workers import first,
-    for units, tasks and rules of one's own. slurm: options of that engine.
+    for units, tasks and rules of one's own. slurm: options of that engine. files: where data files are today, by
+    the path that the design gives, where they were moved; no part of what a sweep is, since their digest decides.
 
     Runs are numbered with seeds fastest, then the last field of the grid; draws come last of all but seeds.
 
@@ -104,6 +107,7 @@ class Sweep:
     description: str = ""
     imports: tuple[str, ...] = ()
     slurm: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         made = isinstance(self.experiment, Experiment)
@@ -180,8 +184,11 @@ class Sweep:
         return self.first_seed + number % self.seeds
 
     def experiment_of(self, number: int) -> Experiment:
-        """The experiment of the run of a number."""
-        return _made(self.experiment.table(), self.point(number), "").replace(seed=self.seed(number))
+        """The experiment of the run of a number, its data where they are today."""
+        (found,) = self.experiments([number])
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
 
     def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment | str]:
         """The experiments of many runs, or why there is none, such as two values that exclude each other; those that differ in
@@ -194,7 +201,12 @@ class Sweep:
             except InputError as error:
                 yield from (str(error) for _ in (first, *rest))
             else:
+                made = at(made, self.files)
                 yield from (made.replace(seed=self.seed(number)) for number in (first, *rest))
+
+    def recorded(self, experiment: Experiment) -> Experiment:
+        """A run's experiment with the paths of the design, wherever its data are today: what its identity is of."""
+        return at(experiment, {today: given for given, today in self.files.items()})
 
     def batches(self) -> range:
         """The numbers of the batches."""
@@ -207,13 +219,28 @@ class Sweep:
     @functools.cached_property
     def identity(self) -> str:
         """A short hash of everything that determines the results; name, description and engine options do not."""
+        return hashlib.sha256(tomli_w.dumps(self._identifying()).encode()).hexdigest()[:12]
+
+    def _identifying(self) -> dict[str, Any]:
         table = {k: v for k, v in self.table().items() if k not in ("name", "description", "slurm")}
         table["experiment"] = {k: v for k, v in table["experiment"].items() if k not in ("name", "description")}
-        return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+        return table
 
     def pinned(self) -> Sweep:
         """The sweep with the content of its experiment's files fixed."""
-        return replace(self, experiment=self.experiment.pinned())
+        return replace(self, experiment=at(self.experiment, self.files).pinned(), files={})
+
+    def same_as(self, other: Sweep) -> bool:
+        """Whether two pinned sweeps are the same: of one identity, or different only in the paths of data of one digest."""
+        if self.identity == other.identity:
+            return True
+        digests = [getattr(sweep.experiment.task, "digest", "") for sweep in (self, other)]
+        return bool(digests[0]) and digests[0] == digests[1] and self._without_paths() == other._without_paths()
+
+    def _without_paths(self) -> dict[str, Any]:
+        table = self._identifying()
+        task = {k: v for k, v in table["experiment"]["task"].items() if k not in self.experiment.task.FILES}
+        return {**table, "experiment": {**table["experiment"], "task": task}}
 
     # --------------------------------------------------------------------- TOML
     def table(self) -> dict[str, Any]:
@@ -242,14 +269,22 @@ class Sweep:
         return tomli_w.dumps(self.table())
 
     @staticmethod
-    def from_toml(text: str, source: str = "sweep", folder: str | Path = ".") -> Sweep:
-        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`."""
-        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder))
+    def from_toml(
+        text: str, source: str = "sweep", folder: str | Path = ".", *, imports: Sequence[str] | None = None
+    ) -> Sweep:
+        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`.
+
+        imports: the modules that may be imported for it, of those that it names; None for all of them, since a design of one's
+        own is trusted. Raises InputError where it needs others.
+        """
+        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder, imports))
 
     @staticmethod
-    def load(path: str | Path) -> Sweep:
-        """From a TOML file."""
-        return Sweep.from_toml(text_of(path), str(path), Path(path).parent)
+    def load(path: str | Path, *, imports: Sequence[str] | None = None) -> Sweep:
+        """From a TOML file. Of the frozen design in a sweep's folder nothing is imported but what `imports` names."""
+        if imports is None and (Path(path).parent / "sweep.json").exists():
+            imports = ()
+        return Sweep.from_toml(text_of(path), str(path), Path(path).parent, imports=imports)
 
     def __repr__(self) -> str:
         fields = ", ".join(self.fields) or "nothing but seeds"
@@ -291,16 +326,22 @@ def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Ex
         raise InputError(f"{label}{error}") from None
 
 
-def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Sweep:
-    """A sweep from nested dicts; each error names the key."""
+def at(experiment: Experiment, files: Mapping[str, str]) -> Experiment:
+    """The experiment with the data files of its task at other paths."""
+    task = experiment.task
+    moved = {name: files[getattr(task, name)] for name in task.FILES if getattr(task, name) in files}
+    return experiment.replace(task=replace(task, **moved)) if moved else experiment
+
+
+def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".", granted: Sequence[str] | None = None) -> Sweep:
+    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`."""
     for key in table:
         known(key, KEYS, "key")
     require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
     imports = table.get("imports", [])
     listed = isinstance(imports, list) and all(isinstance(name, str) for name in imports)
     require(listed, "imports", "a list of module names", imports)
-    for name in imports:
-        _import(name)
+    import_modules(imports if granted is None else allowed(imports, granted))
     given = table["experiment"]
     if isinstance(given, str):
         path = Path(folder) / given
@@ -328,13 +369,27 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     )
 
 
-def _import(name: str) -> None:
-    import importlib
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules that hold units, tasks and rules of one's own: this runs their code."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (ImportError, TypeError, ValueError) as error:
+            raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
 
-    try:
-        importlib.import_module(name)
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
+
+def allowed(named: Sequence[str], granted: Sequence[str]) -> list[str]:
+    """Of the modules that a folder names, those that may be imported. What is imported already runs nothing any more.
+
+    Raises InputError where it needs others: a folder may be a stranger's, and reading it runs no code.
+    """
+    refused = [name for name in named if name not in granted and name not in sys.modules]
+    if refused:
+        raise InputError(
+            f"it needs modules of its own, {', '.join(refused)}, and reading imports none; look at them, then give"
+            f" --imports {','.join(refused)}, or imports={refused!r} in Python"
+        )
+    return [name for name in named if name in granted]
 
 
 def _values(path: str, values: Any) -> tuple[Any, ...]:

@@ -101,10 +101,10 @@ def run_sweep(
     chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
-    jobs = [
-        Job("sweep", batch_name(frozen.identity, k), {"folder": str(target.absolute()), "batch": k}, frozen.imports)
-        for k in left
-    ]
+    where: dict[str, Any] = {"folder": str(target.absolute())}
+    if frozen.files:
+        where["files"] = dict(frozen.files)
+    jobs = [Job("sweep", batch_name(frozen.identity, k), {**where, "batch": k}, frozen.imports) for k in left]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():

@@ -20,19 +20,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import itertools
 import json
 import subprocess
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import tomli_w
+
 from ..checks import InputError, StorageError, installed, nearest, require
+from ..experiments import Experiment
 from ..runs import versions
 from ..store import placed, storage_errors, write_text
-from .design import Sweep
+from .design import Sweep, at
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,19 +46,21 @@ if TYPE_CHECKING:
 SCHEMA, VERSION = "saddlery-sweep", 1
 PACKAGES = ("xarray", "zarr", "pandas", "pyarrow", "duckdb")
 FOLDERS = ("parts", "index", "failed")
+PLACES = 64  # combinations of places where moved data may be that are tried
 ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody
 
 
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     """Freeze a sweep in a new folder, or find the same one there, and return it as frozen.
 
+    The same sweep may be on data that were moved since: their digest decides, and `files` of the frozen one says where they are.
     Raises InputError where another sweep or something else is there, or the same one unless `resume`.
     """
     installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
     if (target / "sweep.json").exists():
-        frozen, pinned = design_of(target), sweep.pinned()
-        if pinned.identity != frozen.identity:
+        frozen, pinned = design_of(target, imports=sweep.imports), _pinned(sweep, target)
+        if not pinned.same_as(frozen):
             differs = "".join(f", {words}" for words in differences(frozen.table(), pinned.table())[:3])
             raise InputError(f"{target} holds another sweep, {frozen.name!r}{differs}; choose another --out")
         require(
@@ -64,7 +71,8 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
             "give --resume to go on with it",
         )
         sweep_up(target)
-        return frozen
+        moved = _moves(frozen, pinned)
+        return replace(frozen, files=moved) if moved else frozen
     if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
     frozen = sweep.pinned()
@@ -88,15 +96,76 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     return frozen
 
 
-def design_of(folder: str | Path) -> Sweep:
-    """The frozen design of a sweep's folder. Raises InputError where it is no sweep, or its design was changed."""
+def design_of(folder: str | Path, *, imports: Sequence[str] = ()) -> Sweep:
+    """The frozen design of a sweep's folder.
+
+    imports: modules that may be imported for it; a folder may be a stranger's, and reading it runs no code. Raises InputError
+    where it is no sweep, its design was changed, or it needs modules that are not granted.
+    """
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
-    frozen = Sweep.load(design)
+    frozen = Sweep.load(design, imports=imports)
     if frozen.identity != record["identity"]:
         raise InputError(f"{design} is not the design this folder was made for; restore it")
     return frozen
+
+
+# ------------------------------------------------------------------ moved data
+def with_data(sweep: Sweep, folder: str | Path) -> Sweep:
+    """A frozen sweep with its data files where they are today: at their paths, or as far below the sweep's folder, or one of
+    those above it, as they were below another. The digest of the numbers decides.
+
+    Raises InputError, with the remedy, where they are nowhere.
+    """
+    task = sweep.experiment.task
+    names = [name for name in task.FILES if getattr(task, name)]
+    if not names or not getattr(task, "digest", ""):
+        return sweep
+    given = [str(getattr(task, name)) for name in names]
+    tried = itertools.product(*(_places(Path(path), Path(folder)) for path in given))
+    for places in itertools.islice(tried, PLACES):
+        files = {path: str(place) for path, place in zip(given, places, strict=True) if str(place) != path}
+        try:
+            at(sweep.experiment, files).pinned()
+        except InputError:
+            continue
+        return replace(sweep, files=files) if files else sweep
+    raise InputError(
+        f"{folder}: the data of this sweep, {' and '.join(given)}, are not there, and no file of that name with the same numbers"
+        f" is in {Path(folder).absolute()} or near it; put them into that folder, or give the design again with --resume"
+    )
+
+
+def _places(path: Path, folder: Path) -> Iterator[Path]:
+    """Where a file may be: at its path, or at the end of that path, the longest first, below the folder or one above it."""
+    home = folder.absolute()
+    candidates = [path]
+    for parent in (home, *home.parents[:-1]):
+        candidates += [parent.joinpath(*path.parts[-k:]) for k in range(len(path.parts) - 1, 0, -1)]
+    return (place for place in dict.fromkeys(candidates) if place.is_file())
+
+
+def _pinned(sweep: Sweep, folder: Path) -> Sweep:
+    """The sweep pinned to its data, where it says they are, or else where its folder was moved to."""
+    try:
+        return sweep.pinned()
+    except InputError:
+        return with_data(sweep, folder).pinned()
+
+
+def _moves(frozen: Sweep, pinned: Sweep) -> dict[str, str]:
+    """Which paths of the frozen design are others today."""
+    then, now = frozen.experiment.task, pinned.experiment.task
+    pairs = ((getattr(then, name), getattr(now, name)) for name in then.FILES)
+    return {given: today for given, today in pairs if given and given != today}
+
+
+def identities(sweep: Sweep, experiment: Experiment) -> set[str]:
+    """What the row of a run may call its experiment: by the paths of the design, as every version wrote it."""
+    recorded = sweep.recorded(experiment)
+    table = {k: v for k, v in recorded.table().items() if k not in ("name", "description")}
+    return {recorded.identity, hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]}
 
 
 def differences(there: Any, here: Any, path: str = "") -> list[str]:
