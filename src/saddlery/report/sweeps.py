@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import plots
 from ..checks import InputError, known
+from ..experiments import text_of
 from ..records import number
 from ..sweeps import failures, index, read_record
 from .figures import figure
@@ -55,7 +56,7 @@ def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
     failed = joined(map(_failure, failures(folder))) + _impossible(table)
     shown = quantities(table)
     sections = joined(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
-    toml = (Path(folder) / "sweep.toml").read_text(encoding="utf-8")
+    toml = text_of(Path(folder) / "sweep.toml")
     design = fill("<details><summary>The design (TOML)</summary><pre>{}</pre></details>", toml)
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     words = fill("<p class=small>Id {}; {}.</p>", record["identity"], versions)

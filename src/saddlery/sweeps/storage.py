@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import tomli_w
 
+from .. import schema
 from ..checks import InputError, StorageError, installed, nearest, require
 from ..experiments import Experiment
 from ..runs import versions
@@ -105,9 +106,16 @@ def design_of(folder: str | Path, *, imports: Sequence[str] = ()) -> Sweep:
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
-    frozen = Sweep.load(design, imports=imports)
+    try:
+        frozen = Sweep.load(design, imports=imports)
+    except RecursionError:
+        raise InputError(f"{design}: damaged (brackets nested too deeply); restore it") from None
     if frozen.identity != record["identity"]:
         raise InputError(f"{design} is not the design this folder was made for; restore it")
+    for name, value in (("runs", len(frozen)), ("batch", frozen.batch), ("fields", list(frozen.fields))):
+        if record[name] != value:
+            words = f"{name} is {schema.shown(record[name])}, and the design has {schema.shown(value)}"
+            raise schema.damaged(Path(folder) / "sweep.json", words, "copy the folder again")
     return frozen
 
 
@@ -189,20 +197,17 @@ def git_state() -> dict[str, object] | None:
 def read_record(folder: str | Path) -> dict[str, Any]:
     """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
     path = Path(folder) / "sweep.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(_no_record(Path(folder))) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); copy the folder again") from None
+    if not path.is_file():
+        raise InputError(_no_record(Path(folder)))
+    record = schema.read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery sweep")
     if record.get("version") != VERSION:
         raise InputError(
-            f"{path}: written in version {record.get('version')!r} of the format, this saddlery reads version {VERSION};"
-            " install the matching saddlery"
+            f"{path}: written in version {schema.shown(record.get('version'))} of the format, this saddlery reads version"
+            f" {VERSION}; install the matching saddlery"
         )
-    return record
+    return schema.check(record, schema.SWEEP_RECORD, path, "copy the folder again")
 
 
 def _no_record(folder: Path) -> str:
@@ -222,9 +227,59 @@ def batch_name(sweep_identity: str, batch: int) -> str:
 
 
 def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
-    """Whether a batch is finished: its index is there, and its part, whole to its last bytes."""
+    """Whether a batch is finished: its index is there and whole, and its part is the one that the index names.
+
+    Cost: reading both, a few milliseconds, where they are there.
+    """
     name = batch_name(sweep.identity, batch)
-    return (folder / "index" / f"{name}.parquet").exists() and zipfile.is_zipfile(folder / "parts" / f"{name}.zarr.zip")
+    place = folder / "index" / f"{name}.parquet"
+    if not place.is_file():
+        return False
+    try:
+        check_part(
+            folder / "parts" / f"{name}.zarr.zip", rows_of(place, sweep.numbers(batch), sweep.fields, sweep.identity)
+        )
+    except InputError:
+        return False
+    return True
+
+
+def rows_of(path: Path, runs: range, fields: Sequence[str], identity: str) -> pd.DataFrame:
+    """The rows of one batch, checked. Raises InputError where the file is missing or damaged."""
+    try:
+        return schema.read_rows(path, runs, fields, identity).to_pandas()
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}") from None
+
+
+def check_part(path: Path, rows: pd.DataFrame) -> None:
+    """Raise InputError unless the part is the one that its rows name; for folders of older versions, unless it is whole."""
+    if not path.is_file():
+        raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}")
+    try:
+        found = digest(path)
+    except Exception as error:  # zipfile and zlib have a dozen kinds for a damaged file
+        raise schema.damaged(path, error, f"remove it and {schema.AGAIN_BATCH}") from None
+    if "digest" in rows and any(found != named for named in rows["digest"]):
+        raise schema.damaged(path, "not the numbers that its index names", f"remove it and {schema.AGAIN_BATCH}")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the names and the content of a part's entries, its first 32 hexadecimal digits.
+
+    Not of the file: a zip file holds the minute in which it was written, and two processes that do the same batch write the same
+    content. Reading an entry compares its check sum. Raises zipfile's errors, and ValueError for entries that unpack to more than
+    the file, since those of a part are stored as they are.
+    """
+    hashed = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(info.file_size for info in entries) > path.stat().st_size:
+            raise ValueError("entries that unpack to more than the file")
+        content = sorted((info.filename, hashlib.sha256(archive.read(info)).digest()) for info in entries)
+    for name, inside in content:
+        hashed.update(name.encode() + b"\0" + inside)
+    return hashed.hexdigest()[:32]
 
 
 def kept(folder: str | Path) -> int:
@@ -251,11 +306,12 @@ def sweep_up(folder: Path) -> None:
 
 
 def write_batch(folder: Path, name: str, arrays: xr.Dataset, rows: pd.DataFrame) -> None:
-    """The part, then the index that says it is there."""
+    """The part, then the index that says it is there, and what its numbers are."""
     with placed(folder / "parts" / f"{name}.zarr.zip") as staging:
         _write_zarr(arrays, staging)
+        rows = rows.assign(digest=digest(staging))
     with placed(folder / "index" / f"{name}.parquet") as staging:
-        rows.to_parquet(staging, index=False)
+        rows.to_parquet(staging, index=False, write_page_checksum=True)
     with contextlib.suppress(FileNotFoundError):
         (folder / "failed" / f"{name}.json").unlink()
 
@@ -282,4 +338,5 @@ def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def failures(folder: str | Path) -> list[dict[str, Any]]:
     """The batches that could not be done."""
-    return [json.loads(path.read_text()) for path in finished(folder, "failed")]
+    remedy = "remove it, and --resume tries its batch again"
+    return [schema.check(schema.read_json(path), schema.FAILURE, path, remedy) for path in finished(folder, "failed")]
