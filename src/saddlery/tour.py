@@ -14,10 +14,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .checks import StorageError
+from .checks import InputError, StorageError
 from .records import plain, text_table
 from .report import tour_page
 from .runs import train
+from .schema import read_json
 from .stage import Stage, Stages, certify, stages
 from .store import SCHEMA, save_run, write_text
 
@@ -39,8 +40,8 @@ def prepare(folder: str | Path) -> Path:
 
 def _is_tour(folder: Path) -> bool:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = read_json(folder / "summary.json")
+    except InputError:
         return False
     entries = summary.get("runs") if isinstance(summary, dict) else None
     return isinstance(entries, list) and all(
@@ -59,9 +60,10 @@ def _clear(target: Path) -> None:
 
 def _is_run(folder: Path) -> bool:
     try:
-        return json.loads((folder / "record.json").read_text(encoding="utf-8"))["schema"] == SCHEMA
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(folder / "record.json")
+    except InputError:
         return False
+    return isinstance(record, dict) and record.get("schema") == SCHEMA
 
 
 def tour(
