@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as parquet
 import pytest
 
 from saddlery import Experiment, certify, schema, train
@@ -448,6 +449,48 @@ def test_files_that_are_no_batches(sweep, tmp_path):
             index(folder)
         other.unlink()
     assert len(index(folder)) == 4
+
+
+def test_what_a_table_says_of_pandas_is_not_believed(sweep, tmp_path):
+    """Types are those of the tables here; before, a byte of pandas' own words within the file ended in its parser's error."""
+    folder = shutil.copytree(sweep, tmp_path / "small")
+    path = place(folder, INDEX)
+    table = parquet.read_table(path)
+    for words in (b"{", b"[]", b"\xff", b'{"columns": [{"name": "loss", "numpy_type": "object"}]}'):
+        parquet.write_table(table.replace_schema_metadata({b"pandas": words}), path)
+        pd.testing.assert_frame_equal(index(folder).drop(columns="folder"), index(sweep).drop(columns="folder"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_bytes_changed_at_random(run, sweep, tmp_path, seed):
+    """(c) 300 files changed somewhere: what was written, or one sentence; never another library's error, never other numbers."""
+    rng = np.random.default_rng(seed)
+    folders = [shutil.copytree(run, tmp_path / "run"), shutil.copytree(sweep, tmp_path / "small")]
+    states, table, data = load_run(run).trajectory.states, index(sweep).drop(columns=["folder", "sweep"]), arrays(sweep)
+    readers = {
+        load_run: lambda found: np.array_equal(found.trajectory.states, states),
+        index: lambda found: found.drop(columns=["folder", "sweep"]).equals(table),
+        arrays: lambda found: found.equals(data),
+        design_of: lambda found: found.identity == SWEEP.identity,
+        failures: lambda found: len(found) == 1,
+    }
+    for _ in range(100):
+        folder = folders[int(rng.integers(2))]
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        path = files[int(rng.integers(len(files)))]
+        whole = path.read_bytes()
+        at, kind = int(rng.integers(len(whole))), int(rng.integers(4))
+        new = bytes(rng.integers(256, size=int(rng.integers(1, 20)), dtype=np.uint8))
+        rest = whole[at + 1 :], whole[at:], whole[at + len(new) :], b""
+        path.write_bytes(whole[:at] + (new[:1], new, b"", b"")[kind] + rest[kind])
+        for reader, right in readers.items():
+            if (reader is load_run) == (folder is folders[0]):
+                try:
+                    assert right(reader(folder)), (path.name, at, kind)
+                except InputError as error:
+                    assert str(folder) in str(error) and len(str(error)) < 700 and "\n" not in str(error)
+        path.write_bytes(whole)
 
 
 def test_the_page_of_a_damaged_sweep_is_a_sentence(sweep, tmp_path):

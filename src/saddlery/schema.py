@@ -21,6 +21,7 @@ import numpy as np
 from .checks import InputError
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow
 
 RECORD = 64 * 2**20  # bytes of a JSON record: those of saddlery are a few kilobytes
@@ -28,7 +29,7 @@ LEVELS = 32  # of tables and lists inside each other
 NUMBERS = 2**28  # numbers of one array: two gigabytes in float64
 POINTS = 2**20  # saved points of a run: from 4,000 on they are thinned out
 ROW = 100_000  # bytes of a row of an index when unpacked: those of saddlery take a few hundred
-LONGEST = 80  # letters of a value that a sentence repeats
+LONGEST, REASON = 80, 300  # letters of a value, and of a reason, that a sentence repeats
 STATUSES = ("stopped", "diverged", "not finite", "step too small", "interrupted")
 FAILED = ("diverged", "not finite", "step too small", "interrupted")  # the last point may not be finite
 NEVER_RAN = ("refused", "impossible")
@@ -199,8 +200,10 @@ def shown(value: Any) -> str:
 
 
 def damaged(path: str | Path, words: object, remedy: str) -> InputError:
-    """The sentence about a file that is not what it should be."""
-    return InputError(f"{path}: damaged ({' '.join(str(words).split())}); {remedy}")
+    """The sentence about a file that is not what it should be; words: why, cut where other libraries quote the file itself."""
+    line = " ".join(str(words).split())
+    line = line if len(line) <= REASON else f"{line[: REASON - 3]}..."
+    return InputError(f"{path}: damaged ({line}); {remedy}")
 
 
 def check(record: Any, table: Sequence[Field], path: str | Path, remedy: str = AGAIN_RUN) -> dict[str, Any]:
@@ -411,8 +414,8 @@ def check_arrays(
 
 
 # ------------------------------------------------------------------------- rows
-def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: str) -> pyarrow.Table:
-    """The index of one batch as an Arrow table, if it is the whole of it: a row for each of `runs`, in order, with every column
+def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: str) -> pd.DataFrame:
+    """The index of one batch, if it is the whole of it: a row for each of `runs`, in order, with every column
     of `INDEX` and of the fields that vary. identity: of the sweep, which the name of the file holds.
 
     Raises InputError; FileNotFoundError where there is no such file. Cost: milliseconds.
@@ -433,11 +436,25 @@ def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: st
         table = parquet.read_table(path, page_checksum_verification=True)
         _check_columns(table, fields)
         _check_cells(table, runs)
+        return _frame(table)
     except (FileNotFoundError, InputError):
         raise
     except Exception as error:  # Arrow has many kinds of its own
         raise damaged(path, error, f"remove it and {AGAIN_BATCH}") from None
-    return table
+
+
+def _frame(table: pyarrow.Table) -> pd.DataFrame:
+    """As pandas reads it, but for what the file says of pandas' own types, which nothing has checked: the tables here say it."""
+    import pandas as pd
+
+    frame = table.replace_schema_metadata(None).to_pandas()
+    nullable = {"whole": "Int64", "flag": "boolean"}
+    for field in INDEX:
+        if field.none and field.kind in nullable:
+            frame[field.name] = pd.array(table.column(field.name).to_pylist(), dtype=nullable[field.kind])
+        elif field.kind == "number":
+            frame[field.name] = frame[field.name].astype("float64")
+    return frame
 
 
 def _check_columns(table: pyarrow.Table, fields: Sequence[str]) -> None:

@@ -247,7 +247,7 @@ def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
 def rows_of(path: Path, runs: range, fields: Sequence[str], identity: str) -> pd.DataFrame:
     """The rows of one batch, checked. Raises InputError where the file is missing or damaged."""
     try:
-        return schema.read_rows(path, runs, fields, identity).to_pandas()
+        return schema.read_rows(path, runs, fields, identity)
     except FileNotFoundError:
         raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}") from None
 
