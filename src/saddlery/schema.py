@@ -11,6 +11,7 @@ Axes: T saved points of a run, P parameters. Numbers are finite where nothing el
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ NUMBERS = 2**28  # numbers of one array: two gigabytes in float64
 POINTS = 2**20  # saved points of a run: from 4,000 on they are thinned out
 ROW = 100_000  # bytes of a row of an index when unpacked: those of saddlery take a few hundred
 LONGEST, REASON = 80, 300  # letters of a value, and of a reason, that a sentence repeats
+HEXADECIMAL = re.compile("[0-9a-f]{12}")
 STATUSES = ("stopped", "diverged", "not finite", "step too small", "interrupted")
 FAILED = ("diverged", "not finite", "step too small", "interrupted")  # the last point may not be finite
 NEVER_RAN = ("refused", "impossible")
@@ -65,7 +67,7 @@ class Numbers(NamedTuple):
 # ----------------------------------------------------------------------- tables
 RUN_RECORD = (  # record.json of a run
     Field("experiment", "text", optional=True),
-    Field("identity", "text"),
+    Field("identity", "identity"),
     Field("data", "text"),
     Field("status", "text", among=STATUSES),
     Field("reason", "text"),
@@ -102,7 +104,7 @@ STAGE = (  # an entry of stages
     Field("certificate", "table", none=True),
 )
 SWEEP_RECORD = (  # sweep.json
-    Field("identity", "text"),
+    Field("identity", "identity"),
     Field("name", "text"),
     Field("runs", "whole", least=1),
     Field("batch", "whole", least=1),
@@ -181,6 +183,7 @@ def _is_range(value: Any) -> bool:
 
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a text", _is_text),
+    "identity": ("twelve hexadecimal digits", lambda value: _is_text(value) and bool(HEXADECIMAL.fullmatch(value))),
     "whole": ("a whole number", _is_whole),
     "number": ("a finite number", _is_number),
     "flag": ("true or false", lambda value: isinstance(value, bool)),

@@ -14,7 +14,7 @@ from ..checks import InputError, Words, installed, known, require
 from ..records import plain
 from ..store import placed
 from . import filters
-from .storage import FOLDERS, PACKAGES, batch_name, check_part, finished, read_record, rows_of
+from .storage import DIGITS, FOLDERS, PACKAGES, batch_name, check_part, finished, read_record, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 Folders = str | Path | Sequence[str | Path]
 ROWS, ARRAYS = (".csv", ".json"), (".nc", ".npz")
 CURVES = ("flow_time", "step", "loss", "gradient_norm", "states")
-DIGITS = 18  # of the number of a batch: it fits into 64 bits
 BESIDE = ("seed", "status")  # columns that arrays carry along their runs, beside the fields that vary
 
 

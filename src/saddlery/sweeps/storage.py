@@ -5,7 +5,8 @@ Layout of a sweep folder, schema version 1:
     sweep.json              {"schema": "saddlery-sweep", "version": 1, "identity", "name", "runs", "batch", "fields", "created",
                             "versions", "git"}
     parts/BATCH.zarr.zip    the arrays of one batch of runs, an xarray dataset (Zarr 3 in a zip file)
-    index/BATCH.parquet     one row a run of that batch; a batch is done when this file is there
+    index/BATCH.parquet     one row a run of that batch, with the digest of the part; a batch is done when this file is there and
+                            the part is the one it names
     failed/BATCH.json       a batch that could not be done: {"batch", "runs", "error", "attempts"}
 BATCH is a number of six digits and more, a dash and the sweep's identity. Every file is written beside its place, flushed to the
 disk and renamed: whatever kills a process leaves whole files only. Nothing is ever changed, so that any number of processes may
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 SCHEMA, VERSION = "saddlery-sweep", 1
 PACKAGES = ("xarray", "zarr", "pandas", "pyarrow", "duckdb")
 FOLDERS = ("parts", "index", "failed")
+DIGITS = 18  # of the number of a batch: it fits into 64 bits
 PLACES = 64  # combinations of places where moved data may be that are tried
 ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody
 
@@ -287,8 +289,9 @@ def kept(folder: str | Path) -> int:
     if not (Path(folder) / "sweep.json").exists():
         return 0
     record = read_record(folder)
-    done = [int(path.name.partition("-")[0]) for path in finished(folder, "index")]
     last = -(-record["runs"] // record["batch"]) - 1
+    numbers = (path.name.partition("-")[0] for path in finished(folder, "index"))
+    done = {int(k) for k in numbers if k.isdecimal() and len(k) < DIGITS and int(k) <= last}
     return sum(record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done)
 
 
