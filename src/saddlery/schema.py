@@ -232,7 +232,7 @@ def check(record: Any, table: Sequence[Field], path: str | Path, remedy: str = A
         words, fits = KINDS[field.kind]
         if not fits(value):
             raise damaged(path, f"{field.name} must be {words}, got {shown(value)}", remedy)
-        if field.least is not None and value < field.least:
+        if field.least is not None and isinstance(value, (int, float)) and value < field.least:
             raise damaged(path, f"{field.name} must be at least {field.least:g}, got {shown(value)}", remedy)
         if field.among and value not in field.among:
             raise damaged(path, f"{field.name} must be one of {', '.join(field.among)}, got {shown(value)}", remedy)

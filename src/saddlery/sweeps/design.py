@@ -330,7 +330,7 @@ def at(experiment: Experiment, files: Mapping[str, str]) -> Experiment:
     """The experiment with the data files of its task at other paths."""
     task = experiment.task
     moved = {name: files[getattr(task, name)] for name in task.FILES if getattr(task, name) in files}
-    return experiment.replace(task=replace(task, **moved)) if moved else experiment
+    return experiment.replace(task=replace(task, **moved)) if moved else experiment  # type: ignore[type-var]
 
 
 def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".", granted: Sequence[str] | None = None) -> Sweep:

@@ -93,7 +93,7 @@ def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
 
 def _part(folder: Path, index_file: Path, record: Mapping[str, Any]) -> xr.Dataset:
     columns, rows = (*BESIDE, *record["fields"]), _rows(index_file, record)
-    ran = rows[rows["saved"].notna()]
+    ran = rows.loc[rows["saved"].notna()]
     part = _read_zarr(folder / "parts" / f"{index_file.stem}.zarr.zip", rows, ran)
     rows = ran.set_index("run")
     text = lambda values: values.to_numpy(str) if values.dtype.kind not in "iufb" else values.to_numpy()
@@ -130,7 +130,8 @@ def _check_sizes(data: xr.Dataset, ran: pd.DataFrame) -> None:
     """Before anything is unpacked: the arrays are as large as the rows say."""
     if not len(ran):
         return
-    expected = {"run": len(ran), "point": int(ran["saved"].max()), "stage": int(ran["stages"].fillna(0).max()) + 1}
+    points, stages = (ran[name].to_numpy(dtype=np.int64, na_value=0) for name in ("saved", "stages"))
+    expected = {"run": len(ran), "point": int(points.max()), "stage": int(stages.max()) + 1}
     for dim, size in expected.items():
         if data.sizes.get(dim) != size:
             raise ValueError(f"{data.sizes.get(dim)} along {dim}, and its index says {size}")
