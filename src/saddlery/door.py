@@ -117,20 +117,33 @@ def read_toml(given: str | Path, source: str = "", *, missing: str = "") -> dict
 
 
 def read_json(path: str | Path, limit: int = RECORD, *, missing: str = "") -> Any:
-    """What a JSON file of at most `limit` bytes holds, nested at most 32 deep."""
+    """What a JSON file of at most `limit` bytes holds (see `parse_json`)."""
     return parse_json(read_text(path, limit, missing=missing, what="JSON"), f"{path}")
 
 
 def parse_json(text: str, source: str) -> Any:
-    """What a JSON text holds, nested at most 32 deep; source: begins the sentences."""
+    """What a JSON text holds, nested at most 32 deep, without NaN and without a key twice; source: begins the sentences."""
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_once)
     except RecursionError:
         raise _too_deep(source) from None
     except ValueError as error:
         raise InputError(f"{source}: not valid JSON, {_first_clause(error)}") from None
     _examine(value, source)
     return value
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"{shown(twice)} is there twice")
+    return table
 
 
 def _first_clause(error: Exception) -> str:
@@ -238,8 +251,21 @@ def _archive(path: str | Path, missing: str = "") -> Iterator[dict[str, tuple[zi
         handle.seek(0)
         with zipfile.ZipFile(handle) as archive:
             found = archive.infolist()
+            names = [info.filename for info in found]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{next(name for name in names if names.count(name) > 1)} is there twice")
             require(len(found) <= MEMBERS, f"{path}", f"an archive of at most {MEMBERS:,} arrays", len(found))
             yield {info.filename.removesuffix(".npy"): (archive, info) for info in found}
+
+
+def _header_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
+    """The header of a member, if the archive says of it that it unpacks to just that array (of objects: whatever it is)."""
+    with archive.open(info) as member:
+        found = _header(member)
+        said = member.tell() + found.size * found.dtype.itemsize
+    if said != info.file_size and not found.dtype.hasobject:
+        raise ValueError(f"{info.filename} of shape {found.shape} cannot be {info.file_size:,} bytes")
+    return found
 
 
 def npz_headers(path: str | Path, *, missing: str = "") -> dict[str, Header]:
@@ -247,8 +273,7 @@ def npz_headers(path: str | Path, *, missing: str = "") -> dict[str, Header]:
     headers = {}
     with _archive(path, missing) as members:
         for name, (archive, info) in members.items():
-            with archive.open(info) as member:
-                headers[name] = _header(member)
+            headers[name] = _header_of(archive, info)
     return headers
 
 
@@ -267,8 +292,7 @@ def read_npz(
             known(name, members, f"{path}: array")
             archive, info = members[name]
             limit = limits if isinstance(limits, int) else limits.get(name, NUMBERS)
-            with archive.open(info) as member:
-                _admitted(_header(member), f"{path}: {name}", limit)
+            _admitted(_header_of(archive, info), f"{path}: {name}", limit)
             with archive.open(info) as member:
                 arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
                 if member.read(1):

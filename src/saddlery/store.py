@@ -22,15 +22,21 @@ from typing import Any
 
 import numpy as np
 
-from .checks import InputError, StorageError, require
-from .door import RECORD, npz_headers, read_json, read_npz
+from . import schema
+from .checks import InputError, SaddleryError, StorageError, require
+from .door import npz_headers, read_json, read_npz
 from .driver import Trajectory
+from .echo import shown
 from .experiments import Experiment, as_written
+from .objectives import Objective
+from .precision import in_float64
 from .records import plain
 from .runs import Run
 
 SCHEMA, VERSION = "saddlery-run", 1
 ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
+NO_RUN = ", so {} is not a complete run folder; train it again"  # ends the sentence about a file that is missing
+OBSERVED = "observable."  # before the names of observables among the arrays
 
 
 def save_run(run: Run, folder: str | Path) -> Path:
@@ -146,21 +152,28 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     data: where its data files are now (a file or a folder), for a run on files of one's own; without it they are looked for
     where they were, and by the last parts of their paths beside and above the folder. Their digest decides.
 
-    Raises InputError, naming the file, where it is damaged, of another version, or its experiment.toml is not the one the
-    run was trained by. Nothing is unpickled.
+    Every file passes the check of `schema`, and where the experiment's data are at hand the recorded losses are computed again
+    from three of the saved states. Raises InputError, naming the file, where one is damaged, of another version, or
+    experiment.toml is not the one the run was trained by. Nothing is unpickled, and nothing is unpacked before its size is known.
     """
     source = Path(folder)
     if not source.is_dir():
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
     experiment = as_written(source / "experiment.toml")
-    arrays = _read_arrays(source / "trajectory.npz")
-    observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
-    _check_same(source, record, experiment, arrays["states"])
+    if record["identity"] not in (experiment.identity, experiment.former_identity):
+        raise InputError(
+            f"{source}: experiment.toml is not the one this run was trained by (its id is {experiment.identity}, the"
+            f" record's {record['identity']}); restore it, or train the new one"
+        )
     experiment = experiment.found(source, data=data)
+    objective = _objective_of(experiment)
+    arrays = _read_arrays(source / "trajectory.npz", record["status"], None if objective is None else objective.size)
+    if objective is not None:
+        _check_losses(source / "trajectory.npz", objective, arrays["loss"], arrays["states"])
     trajectory = Trajectory(
         **{name: arrays[name] for name in ARRAYS},
-        observables=observables,
+        observables={k.removeprefix(OBSERVED): v for k, v in arrays.items() if k.startswith(OBSERVED)},
         status=record["status"],
         reason=record["reason"],
         rejected=record["rejected"],
@@ -170,53 +183,54 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     )
 
 
-def _check_same(source: Path, record: dict[str, Any], experiment: Experiment, states: np.ndarray) -> None:
-    """A run is judged by the experiment it was trained by, and by no other."""
-    if record["identity"] not in (experiment.identity, experiment.former_identity):
-        raise InputError(
-            f"{source}: experiment.toml is not the one this run was trained by (its id is {experiment.identity}, the"
-            f" record's {record['identity']}); restore it, or train the new one"
-        )
-    if states.ndim != 2:
-        raise _damaged(source / "trajectory.npz", f"states of shape {states.shape}")
-
-
 def _read_record(path: Path) -> dict[str, Any]:
-    missing = f", so {path.parent} is not a complete run folder; train it again"
-    try:
-        record = read_json(path, RECORD, missing=missing)
-    except InputError as error:
-        raise _unless_missing(path, error) from None
+    with schema.as_damaged(path, schema.AGAIN_RUN):
+        record = read_json(path, missing=NO_RUN.format(path.parent))
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery run; give a folder written by `saddlery train`")
     if record.get("version") != VERSION:
         raise InputError(
-            f"{path}: written in version {record.get('version')!r} of the run format, this saddlery reads"
+            f"{path}: written in version {shown(record.get('version'))} of the run format, this saddlery reads"
             f" version {VERSION}; train it again or install the matching saddlery"
         )
-    missing = {"identity", "status", "reason", "rejected", "data", "versions", "wall_seconds", "warnings"} - set(record)
-    if missing:
-        raise _damaged(path, f"without {sorted(missing)}")
-    return record
+    return schema.check(record, schema.RUN_RECORD, path)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        headers = npz_headers(path, missing=f", so {path.parent} is not a complete run folder; train it again")
-        arrays = read_npz(path, [name for name in headers if name in ARRAYS or name.startswith("observable.")])
-    except InputError as error:
-        raise _unless_missing(path, error) from None
-    missing = set(ARRAYS) - set(arrays)
-    lengths = {len(arrays[name]) for name in ARRAYS if name in arrays and arrays[name].ndim}
-    if missing or len(lengths) != 1 or 0 in lengths:
-        raise _damaged(path, f"without {sorted(missing)}" if missing else "arrays of different lengths")
+def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, np.ndarray]:
+    """The arrays of a trajectory. parameters: of its network, if known; else what is unpacked is bounded by a fixed size."""
+    with schema.as_damaged(path, schema.AGAIN_RUN):
+        headers = npz_headers(path, missing=NO_RUN.format(path.parent))
+    sizes = schema.check_headers(headers, schema.TRAJECTORY, path, OBSERVED, parameters)
+    names = [*ARRAYS, *(name for name in headers if name.startswith(OBSERVED))]
+    limits = {} if parameters is None else {"states": sizes["T"] * parameters}
+    with schema.as_damaged(path, schema.AGAIN_RUN):
+        arrays = read_npz(path, names, limits)
+    schema.check_arrays(arrays, schema.TRAJECTORY, path, failed=status in schema.FAILED)
     return arrays
 
 
-def _unless_missing(path: Path, error: InputError) -> InputError:
-    """A file that is there and cannot be read is damaged."""
-    return _damaged(path, str(error).removeprefix(f"{path}: ")) if path.exists() else error
+@in_float64
+def _objective_of(experiment: Experiment) -> Objective | None:
+    """The loss of an experiment; None where its data are not at hand, which is said where they are needed."""
+    try:
+        return experiment.objective()
+    except SaddleryError:
+        return None
 
 
-def _damaged(path: Path, error: object) -> InputError:
-    return InputError(f"{path}: damaged ({error}); train the experiment again, experiment.toml repeats it exactly")
+@in_float64
+def _check_losses(path: Path, objective: Objective, loss: np.ndarray, states: np.ndarray) -> None:
+    """Raise InputError where the loss of the first, the middle or the last saved state is not the recorded one.
+
+    A loss is a sum of products of numbers as large as the largest loss of the run, and is exact to the rounding of those: 1e-6
+    of it and 1e-9 of the largest is far above what float64 leaves (1e-15 on all shipped experiments), float32 leaves the square
+    root of that.
+    """
+    relative, absolute = (1e-3, 1e-5) if states.dtype == np.float32 else (1e-6, 1e-9)
+    finite = np.flatnonzero(np.isfinite(loss))
+    scale = float(np.abs(loss[finite]).max(initial=0.0))
+    for k in {0, len(loss) // 2, len(loss) - 1} & set(finite.tolist()):
+        found = float(objective.loss(np.asarray(states[k], float)))
+        if not abs(found - loss[k]) <= relative * abs(loss[k]) + absolute * scale:
+            words = f"the loss of saved point {k} is recorded as {loss[k]:.6g}, and its state has {found:.6g}"
+            raise schema.damaged(path, words, schema.AGAIN_RUN)

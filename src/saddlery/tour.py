@@ -60,9 +60,10 @@ def _clear(target: Path) -> None:
 
 def _is_run(folder: Path) -> bool:
     try:
-        return read_json(folder / "record.json")["schema"] == SCHEMA
-    except (InputError, KeyError, TypeError):
+        record = read_json(folder / "record.json")
+    except InputError:
         return False
+    return isinstance(record, dict) and record.get("schema") == SCHEMA
 
 
 def tour(

@@ -16,7 +16,7 @@ from .interrupts import uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
-from .sweeping import engine_options, runs, sweep, sweep_report
+from .sweeping import engine_options, import_given, runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
@@ -90,6 +90,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     from ..experiments import find
     from ..store import load_run
 
+    import_given(options)
     if Path(options.run).is_dir():
         run = load_run(options.run, data=options.data)
         if options.seed not in (None, run.experiment.seed):
@@ -104,7 +105,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     if mark and place.isdecimal():
         if options.seed is not None:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
-        return _trained(_of_sweep(Path(folder), int(place), options.data)), True
+        return _trained(_of_sweep(Path(folder), int(place), options.data, options.imports)), True
     if Path(options.run).is_file() and not options.run.lower().endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
@@ -118,14 +119,14 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     return run, True
 
 
-def _of_sweep(folder: Path, place: int, data: str | None = None) -> Any:
+def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
-    from ..sweeps import Sweep, design_of, query
+    from ..sweeps import as_written, design_of, query
 
-    design = design_of(folder, data=data)
+    design = design_of(folder, data=data, imports=imports)
     experiment = design.experiment_of(place)
     # version 0.1.0 took the places of data files into the identity: those that the design names, wherever they are now
-    former = Sweep.load(folder / "sweep.toml").experiment_of(place).former_identity
+    former = as_written(folder / "sweep.toml", imports).experiment_of(place).former_identity
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
         if identity not in (experiment.identity, former):

@@ -194,6 +194,8 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument("--plan", action="store_true", help="say what it will take, from a few of its runs, and stop")
         sub.add_argument("--resume", action="store_true", help="go on with the same sweep in its folder")
         sub.add_argument("--yes", action="store_true", help="more than a million runs are meant")
+        _add_data(sub, "sweep")
+        _add_imports(sub)
         _add_engine(sub)
     elif name == "runs":
         sub.add_argument(
@@ -214,9 +216,32 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             words += "; or the folder of a sweep"
             sub.add_argument("--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps")
         sub.add_argument("run", metavar="RUN", type=_given, help=words)
-        sub.add_argument(
-            "--data", metavar="PATH", type=_given, help="where the data files of the run are now, if moved"
-        )
+        _add_data(sub, "run")
+        _add_imports(sub)
+
+
+def _add_data(sub: argparse.ArgumentParser, noun: str) -> None:
+    words = f"where the data files of the {noun} are now, if moved"
+    sub.add_argument("--data", metavar="PATH", type=_given, help=words)
+
+
+def _add_imports(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--imports",
+        action="extend",
+        default=[],
+        type=_modules,
+        metavar="A,B",
+        help="modules to import first, with units, tasks and rules of one's own; those that a folder names are not",
+    )
+
+
+def _modules(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise argparse.ArgumentTypeError(f"must be names of modules with commas between them, got {shown(text)}")
+    return names
 
 
 def _add_engine(sub: argparse.ArgumentParser) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,9 @@ SHOWN = 40  # rows of a printed table of runs
 def sweep(options: Namespace) -> int:
     """Run a sweep, or say what it would take."""
     from ..engines import make
-    from ..sweeps import Sweep, kept, plan, run_sweep
+    from ..sweeps import kept, plan, run_sweep
 
-    design = Sweep.load(options.sweep)
+    design = _design(options)
     if options.seed is not None:
         raise InputError("a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out")
     if options.plan:
@@ -40,6 +41,29 @@ def sweep(options: Namespace) -> int:
         ) from None
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
+
+
+def _design(options: Namespace) -> Any:
+    """One's own design, which is trusted with its imports, or the frozen one of a folder, which is not."""
+    from ..sweeps import Sweep
+
+    import_given(options)
+    folder = Path(options.sweep).parent
+    frozen = (folder / "sweep.json").exists()
+    design = Sweep.load(options.sweep, imports=options.imports if frozen else None)
+    if options.data is not None:
+        design = design.on(design.experiment.found(folder, data=options.data).task)
+    if frozen:
+        return design
+    return replace(design, imports=tuple(dict.fromkeys((*design.imports, *options.imports))))
+
+
+def import_given(options: Namespace) -> None:
+    """Import the modules that the command line names: those of units, tasks and rules of one's own."""
+    if options.imports:
+        from ..sweeps import import_modules
+
+        import_modules(options.imports)
 
 
 def engine_options(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None) -> dict[str, Any]:

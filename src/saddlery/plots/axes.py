@@ -41,6 +41,17 @@ def new_axes(axes: Axes | None = None, size: tuple[float, float] = (5.0, 3.0)) -
     return axes
 
 
+def literal(words: object) -> str:
+    """Text that someone else chose, for a picture: drawn letter by letter, never read as mathematics.
+
+    Matplotlib takes what stands between two dollars for a formula, and ends with its parser's error where it is none. Signs
+    that steer a terminal or a line become visible. Every text of a picture that is not written in this package goes through
+    here: names, swept values, theories.
+    """
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(words))
+    return visible.replace("$", r"\$")
+
+
 def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:
     """The run, and its stages (none, for a run alone); raises InputError for anything else."""
     require(isinstance(subject, (Run, Stages)), "what is drawn", "a Run or its Stages", type(subject).__name__)

@@ -18,6 +18,8 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
+from .. import schema
+from ..checks import InputError
 from ..engines import Engine, Here, Job, engine_of
 from ..experiments import Experiment
 from ..records import html_table, plain, text_table
@@ -175,7 +177,7 @@ def run_study(
     if folder is None:
         with tempfile.TemporaryDirectory() as nowhere:
             return run_study(study, full=full, folder=nowhere, engine=engine, progress=progress)
-    from .work import kept_row
+    from .work import Kept, kept_row
 
     where = engine_of(engine, Here)
     where.check()
@@ -197,8 +199,16 @@ def run_study(
         if "failed" in measured:
             failed.append(f"{labels}: {measured['failed']}")
         else:
-            rows.append({**labels, "seed": experiment.seed, **measured})
-    judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
+            row = {**labels, "seed": experiment.seed, **measured}
+            rows.append(Kept(row, measured.path, measured.marked) if isinstance(measured, Kept) else row)
+    try:
+        judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
+    except (TypeError, ValueError) as error:
+        unmarked = [row for row in rows if isinstance(row, Kept) and not row.marked]
+        if isinstance(error, InputError) or not unmarked:
+            raise
+        place = f"{folder}/rows: one of {len(unmarked)} files of an older version"
+        raise schema.damaged(place, error, "remove those that were edited, and they are measured again") from None
     return Outcome(study, tuple(rows), judged, tuple(failed))
 
 

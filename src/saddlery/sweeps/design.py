@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import itertools
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from ..checks import LARGEST, InputError, Words, flag, known, real, require, tex
 from ..echo import shown
 from ..experiments import MOST as WIDEST
 from ..experiments import WORDS, Experiment, chosen, find, from_table, is_file, made_from_toml
+from ..tasks import Task
 
 KEYS = (
     "name",
@@ -199,7 +202,10 @@ class Sweep:
 
     def experiment_of(self, number: int) -> Experiment:
         """The experiment of the run of a number."""
-        return _made(self.experiment.table(), self.point(number), "").replace(seed=self.seed(number))
+        (found,) = self.experiments([number])
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
 
     def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment | str]:
         """The experiments of many runs, or why there is none, such as two values that exclude each other; those that differ in
@@ -241,6 +247,14 @@ class Sweep:
         """The sweep with the content of its experiment's files fixed."""
         return replace(self, experiment=self.experiment.pinned())
 
+    def on(self, task: Task) -> Sweep:
+        """The same sweep, called what it is called, on its task's data where they are now."""
+        if task is self.experiment.task:
+            return self
+        moved = replace(self, experiment=self.experiment.replace(task=task))
+        vars(moved)["identity"] = self.identity
+        return moved
+
     # --------------------------------------------------------------------- TOML
     def table(self) -> dict[str, Any]:
         """The sweep as nested dicts of plain values; `from_table` gives it back."""
@@ -268,16 +282,22 @@ class Sweep:
         return tomli_w.dumps(self.table())
 
     @staticmethod
-    def from_toml(text: str, source: str = "sweep", folder: str | Path = ".") -> Sweep:
-        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`."""
-        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder))
+    def from_toml(
+        text: str, source: str = "sweep", folder: str | Path = ".", *, imports: Sequence[str] | None = None
+    ) -> Sweep:
+        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`.
+
+        imports: the modules that may be imported for it, of those that it names; None for all of them, since a design of one's
+        own is trusted. Raises InputError where it needs others.
+        """
+        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder, imports))
 
     @staticmethod
-    def load(path: str | Path) -> Sweep:
-        """From a TOML file."""
-        require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
-        folder = Path(path).parent
-        return made_from_toml(Path(path), str(path), lambda table: from_sweep_table(table, folder))
+    def load(path: str | Path, *, imports: Sequence[str] | None = None) -> Sweep:
+        """From a TOML file, data with a digest where they are now (see `Experiment.found`). Of the frozen design in a sweep's
+        folder nothing is imported but what `imports` names."""
+        sweep = as_written(path, imports)
+        return sweep.on(sweep.experiment.found(Path(path).parent).task)
 
     def __repr__(self) -> str:
         fields = ", ".join(self.fields) or "nothing but seeds"
@@ -343,16 +363,24 @@ def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Ex
         raise InputError(f"{label}{error}") from None
 
 
-def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Sweep:
-    """A sweep from nested dicts; each error names the key."""
+def as_written(path: str | Path, imports: Sequence[str] | None = None) -> Sweep:
+    """The sweep of a TOML file with its data files where the file says; imports: see `Sweep.load`."""
+    require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
+    folder = Path(path).parent
+    if imports is None and (folder / "sweep.json").exists():
+        imports = ()
+    return made_from_toml(Path(path), str(path), lambda table: from_sweep_table(table, folder, imports))
+
+
+def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".", granted: Sequence[str] | None = None) -> Sweep:
+    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`."""
     for key in table:
         known(key, KEYS, "key")
     require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
     imports = table.get("imports", [])
     listed = isinstance(imports, list) and all(isinstance(name, str) for name in imports)
     require(listed, "imports", "a list of module names", imports)
-    for name in imports:
-        _import(name)
+    import_modules(imports if granted is None else allowed(imports, granted))
     given = table["experiment"]
     if isinstance(given, str):
         path = Path(folder) / given
@@ -380,13 +408,27 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     )
 
 
-def _import(name: str) -> None:
-    import importlib
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules that hold units, tasks and rules of one's own: this runs their code."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (ImportError, TypeError, ValueError) as error:
+            raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
 
-    try:
-        importlib.import_module(name)
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
+
+def allowed(named: Sequence[str], granted: Sequence[str]) -> list[str]:
+    """Of the modules that a folder names, those that may be imported. What is imported already runs nothing any more.
+
+    Raises InputError where it needs others: a folder may be a stranger's, and reading it runs no code.
+    """
+    refused = [name for name in named if name not in granted and name not in sys.modules]
+    if refused:
+        raise InputError(
+            f"it needs modules of its own, {', '.join(refused)}, and reading imports none; look at them, then give"
+            f" --imports {','.join(refused)}, or imports={refused!r} in Python"
+        )
+    return [name for name in named if name in granted]
 
 
 def _values(path: str, values: Any) -> tuple[Any, ...]:

@@ -103,8 +103,7 @@ def run_sweep(
     chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
-    home = frozen.experiment.task.home()
-    arguments = {"folder": str(target.absolute()), **({"data": str(home)} if home else {})}
+    arguments = {"folder": str(target.absolute()), **_places(frozen)}
     jobs = [Job("sweep", batch_name(frozen.identity, k), {**arguments, "batch": k}, frozen.imports) for k in left]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
@@ -123,6 +122,12 @@ def run_sweep(
             made += len(frozen.numbers(batch))
         told.over(batch, bool(done.error))
     return Finished(target, frozen, made, kept, dict(sorted(failed.items())), time.perf_counter() - begin)
+
+
+def _places(sweep: Sweep) -> dict[str, Any]:
+    """What tells a worker where the data files are, for a sweep on files."""
+    places = sweep.experiment.task.places()
+    return {"data": places} if places else {}
 
 
 class _Told:

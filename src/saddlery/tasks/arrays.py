@@ -65,11 +65,10 @@ class Arrays(Task):
         """With absolute paths and the digest of what the files hold now (of what they must hold, where it is given)."""
         self.data(0)
         found = self._matching()
-        absolute = {name: str(Path(getattr(self, name)).absolute()) for name in self.FILES if getattr(self, name)}
         digest = _digest(found.inputs, found.targets)
         header = found.header if self.header is None else self.header
         index = found.index if self.index is None else self.index
-        return replace(self, **absolute, digest=digest, header=header, index=index)
+        return replace(self, **self.places(), digest=digest, header=header, index=index)
 
     def notes(self) -> tuple[str, ...]:
         """What of each CSV file was taken as header, row numbers, inputs and targets."""
@@ -104,9 +103,6 @@ class Arrays(Task):
                 return
         names = " and ".join(Path(getattr(self, name)).name for name in self.FILES if getattr(self, name))
         raise InputError(f"{given}: must hold the data this was trained on ({names}), got none with their numbers")
-
-    def home(self) -> Path | None:
-        return Path(self.inputs).absolute().parent if self.inputs else None
 
     def _given(self, given: Path) -> Iterator[dict[str, str]]:
         """Where the files might be, of a file or a folder that was given."""

@@ -63,9 +63,9 @@ class Task(ABC):
         """Raise InputError unless the files of this task are at the given place."""
         raise InputError(f"the task {self.kind!r} has no files of data; leave {given} out")
 
-    def home(self) -> Path | None:
-        """The folder of its first file, None where it has none."""
-        return None
+    def places(self) -> dict[str, str]:
+        """The absolute paths of its files, by the names of their options."""
+        return {name: str(Path(getattr(self, name)).absolute()) for name in self.FILES if getattr(self, name)}
 
     def without_places(self, options: dict[str, Any]) -> dict[str, Any]:
         """Of the options, those that determine the data."""
