@@ -15,11 +15,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from .checks import StorageError
+from .outlets import write_text
 from .records import plain, text_table
 from .report import tour_page
 from .runs import train
 from .stage import Stage, Stages, certify, stages
-from .store import SCHEMA, save_run, write_text
+from .store import SCHEMA, save_run
 
 NAMES = ("linear", "linear_conv", "relu", "relu_conv", "linear_attention", "quadratic", "digits")
 COLUMNS = ("run", "stage", "flow time", "loss", "units", "verdict", "|gradient|", "distance", "index", "case")

@@ -22,7 +22,8 @@ from .sweeping import engine_options, runs, sweep, sweep_report
 # -------------------------------------------------------------------- train
 def train(options: Namespace) -> int:
     """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
-    from ..store import refuse_existing, save_run
+    from ..outlets import refuse_existing
+    from ..store import save_run
 
     experiment = _experiment(options)
     out = Path(options.out) if options.out else _default_folder(experiment)
@@ -177,7 +178,7 @@ def _record(found: Any) -> dict[str, Any]:
 
 
 def _write(record: dict[str, Any], target: Path | None) -> None:
-    from ..store import write_text
+    from ..outlets import write_text
 
     if target is not None:
         write_text(target, json.dumps(plain(record), indent=1))
@@ -274,7 +275,7 @@ def _page_to_write(options: Namespace) -> Path | None:
 
 
 def _write_page(target: Path | None, text: Callable[[], str]) -> None:
-    from ..store import write_text
+    from ..outlets import write_text
 
     if target is not None:
         write_text(target, text())
@@ -285,7 +286,7 @@ def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
     from ..engines import make
     from ..report.studies import studies_page
-    from ..store import write_text
+    from ..outlets import write_text
     from ..studies import STUDIES, run_study, write_claims
 
     if options.seed is not None:

@@ -89,7 +89,7 @@ def _columns(options: Namespace, table: Any) -> list[str]:
 def sweep_report(options: Namespace) -> int:
     """Write the page of a sweep."""
     from ..report.sweeps import sweep_page
-    from ..store import write_text
+    from ..outlets import write_text
 
     folder = Path(options.run)
     if options.seed is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..checks import require
 from ..stage import Stages
-from ..store import write_text
+from ..outlets import write_text
 from .sections import section
 from .style import LEGEND, STYLE
 from .tables import summary_table

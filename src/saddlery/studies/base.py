@@ -20,8 +20,8 @@ from scipy.stats import t as student
 
 from ..engines import Engine, Here, Job
 from ..experiments import Experiment
+from ..outlets import write_text
 from ..records import html_table, plain, text_table
-from ..store import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import Any
 
 from ..checks import SaddleryError
 from ..experiments import Experiment
+from ..outlets import write_text
 from ..records import plain
-from ..store import write_text
 from . import base
 
 

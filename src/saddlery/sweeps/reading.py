@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checks import InputError, Words, installed, known, nearest, require
+from ..outlets import placed
 from ..records import plain
-from ..store import placed
 from .storage import FOLDERS, PACKAGES, batch_name, finished, read_record
 
 if TYPE_CHECKING:

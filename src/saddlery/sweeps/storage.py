@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checks import InputError, StorageError, installed, nearest, require
+from ..outlets import placed, storage_errors, write_text
 from ..runs import versions
-from ..store import placed, storage_errors, write_text
 from .design import Sweep
 
 if TYPE_CHECKING:
