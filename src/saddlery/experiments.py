@@ -166,7 +166,7 @@ class Experiment:
     def named(name: str) -> Experiment:
         """One of the experiments that ship with saddlery."""
         known(name, catalog(), "experiment")
-        return Experiment.from_toml((resources.files("saddlery") / "catalog" / f"{name}.toml").read_text(), name)
+        return Experiment.from_toml((resources.files("saddlery") / "catalog" / f"{name}.toml").read_text("utf-8"), name)
 
     def __repr__(self) -> str:
         rule = self.rule.kind

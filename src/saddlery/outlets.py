@@ -81,10 +81,12 @@ def place_of(target: Path) -> Place:
         return Place(target, descriptor)
     try:
         kind = os.stat(target).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Place(Path(os.path.realpath(target)))
     if stat.S_ISDIR(kind):
         raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is written here", str(target))
+    if stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
+        raise OSError(errno.EINVAL, "it is a disk or a socket", str(target))
     return Place(Path(os.path.realpath(target)), None if stat.S_ISREG(kind) else target)
 
 
@@ -202,9 +204,9 @@ def _opened(stream: Path) -> int:
         try:
             handle = os.open(stream, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
-            if error.errno != errno.ENXIO:  # a pipe that nobody reads yet
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(stream).st_mode):
                 raise
-            time.sleep(PATIENCE)
+            time.sleep(PATIENCE)  # nobody reads the pipe yet
         else:
             os.set_blocking(handle, True)
             return handle

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .text import visible, width
+
 
 def number(value: Any, digits: int = 4) -> str:
     """A number for people: fixed where that reads well, scientific elsewhere, a dash where there is none."""
@@ -23,11 +25,12 @@ def number(value: Any, digits: int = 4) -> str:
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns, one row a line, no frame."""
-    cells = [list(columns)] + [[number(cell) for cell in row] for row in rows]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    """Aligned columns, one row a line, no frame; what a terminal would obey is spelled out (`text.visible`)."""
+    cells = [[visible(number(cell)) for cell in row] for row in (columns, *rows)]
+    widths = [max(width(row[k]) for row in cells) for k in range(len(columns))]
+    padded = lambda cell, room: cell + " " * (room - width(cell))
+    lines = ["  ".join(map(padded, row, widths)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("-" * room for room in widths), *lines[1:]])
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:

@@ -15,6 +15,7 @@ from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
 from .experiments import Experiment, find
+from .moments import finishing, giving_up
 from .objectives import Objective, draw_batch
 from .observables import OBSERVABLES, observe
 from .precision import precision_context
@@ -93,6 +94,7 @@ def versions() -> Mapping[str, str]:
     return {**found, "python": platform.python_version(), "platform": platform.platform()}
 
 
+@finishing
 def train(
     experiment: Experiment | str,
     *,
@@ -174,6 +176,7 @@ class Prepared:
         }
 
 
+@giving_up
 def prepare(experiment: Experiment) -> Prepared:
     """An experiment ready to be stepped; call it in the precision of the experiment."""
     pinned = experiment.pinned()

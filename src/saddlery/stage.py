@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .certificates import Certificate, certify_state
+from .moments import giving_up
 from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
 from .precision import in_float64
 from .records import html_table, plain, text_table
 from .runs import Run
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
+from .text import visible
 
 SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
 CONVERGED = 0.02  # of the targets: what is tolerated at most on the last plateau, where nothing is still to come
@@ -104,7 +106,7 @@ class Stages:
 
     def __repr__(self) -> str:
         columns, rows = self.table()
-        name = self.run.experiment.name
+        name = visible(self.run.experiment.name)
         return (
             f"{name}: {self.run.experiment.network.architecture}\n{text_table(columns, rows)}"
             if rows
@@ -142,6 +144,7 @@ def _row(stage: Stage, certified: bool) -> list[object]:
 
 
 @in_float64
+@giving_up
 def stages(run: Run) -> Stages:
     """Find the plateaus of a run and the effective units on each.
 
@@ -198,6 +201,7 @@ def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k:
 
 
 @in_float64
+@giving_up
 def certify(
     subject: Run | Stages, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
 ) -> Stages:

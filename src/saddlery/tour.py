@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from .checks import StorageError
+from .moments import finishing
 from .outlets import write_text
 from .records import plain, text_table
 from .report import tour_page
@@ -51,9 +52,11 @@ def _is_tour(folder: Path) -> bool:
 
 def _clear(target: Path) -> None:
     """Take away an earlier tour: its page and its runs. Whatever else lies there is somebody's and stays."""
-    (target / "index.html").unlink(missing_ok=True)
+    page = target / "index.html"
+    if page.is_file() and not page.is_symlink():
+        page.unlink()
     for folder in (target / "runs").glob("*"):
-        if _is_run(folder):
+        if _is_run(folder) and not folder.is_symlink():
             shutil.rmtree(folder)
     write_text(target / "summary.json", json.dumps({"runs": []}))
 
@@ -65,6 +68,7 @@ def _is_run(folder: Path) -> bool:
         return False
 
 
+@finishing
 def tour(
     folder: str | Path,
     *,
@@ -94,6 +98,7 @@ def tour(
     return done
 
 
+@finishing
 def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
     """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes on."""
     run = train(

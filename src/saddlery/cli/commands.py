@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..checks import InputError, known
+from ..moments import finishing, giving_up
 from ..records import plain
+from ..text import file_name
 from .codes import DONE, INTERRUPTED, NUMERICAL
-from .interrupts import uninterrupted
+from .interrupts import asked, uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
@@ -20,6 +23,7 @@ from .sweeping import engine_options, runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
+@finishing
 def train(options: Namespace) -> int:
     """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
     from ..outlets import refuse_existing
@@ -30,23 +34,24 @@ def train(options: Namespace) -> int:
     refuse_existing(out)
     place_to_write(out)
     run = _trained(experiment)
-    interrupted = run.trajectory.status == "interrupted"
     with uninterrupted():
         save_run(run, out)
+        interrupted = run.trajectory.status == "interrupted" or asked()
         say(f"interrupted; what was finished is saved in {out}" if interrupted else f"saved in {out}")
         show(options, _run_record(run, out), repr(run))
     return INTERRUPTED if interrupted else DONE
 
 
+@giving_up
 def _experiment(options: Namespace) -> Any:
     from ..changes import changed, parsed
     from ..experiments import find, from_table
 
     given = Path(options.experiment)
-    if given.is_dir() or (given.is_file() and given.suffix != ".toml"):
+    if os.path.isdir(given) or (os.path.isfile(given) and given.suffix != ".toml"):
         kind, remedy = (
             ("folder", f"to repeat a run give {given / 'experiment.toml'}")
-            if given.is_dir()
+            if os.path.isdir(given)
             else ("file", "its name must end in .toml")
         )
         raise InputError(f"EXPERIMENT must be a shipped name or a TOML file, got the {kind} {given}; {remedy}")
@@ -59,7 +64,7 @@ def _experiment(options: Namespace) -> Any:
 
 
 def _default_folder(experiment: Any) -> Path:
-    return Path("runs") / f"{experiment.name}-seed{experiment.seed}-{experiment.identity}".replace("/", "-")
+    return Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
 
 
 def _trained(experiment: Any) -> Any:
@@ -90,7 +95,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     from ..experiments import find
     from ..store import load_run
 
-    if Path(options.run).is_dir():
+    if os.path.isdir(options.run):
         run = load_run(options.run)
         if options.seed not in (None, run.experiment.seed):
             raise InputError(
@@ -105,7 +110,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
         if options.seed is not None:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
         return _trained(_of_sweep(Path(folder), int(place))), True
-    if Path(options.run).is_file() and not options.run.endswith(".toml"):
+    if os.path.isfile(options.run) and not options.run.endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
         experiment = find(options.run)
@@ -117,6 +122,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     return run, True
 
 
+@giving_up
 def _of_sweep(folder: Path, place: int) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
     from ..sweeps import design_of, query
@@ -140,7 +146,7 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     kept = words or "the run folder is as it was"
     if fresh:
         out = _default_folder(run.experiment)
-        if out.exists():
+        if os.path.lexists(out):
             kept = f"{out} exists already, so this run was not saved"
         else:
             with uninterrupted():
@@ -149,13 +155,23 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     raise KeyboardInterrupt(f"interrupted; {kept}")
 
 
+def _after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
+    """What `work` makes of the arguments; where it is interrupted the run that it was made for is kept."""
+    try:
+        return _endable(work, *arguments)
+    except KeyboardInterrupt:
+        _stop(run, fresh, words)
+
+
+@giving_up
+def _endable(work: Callable[..., Any], *arguments: Any) -> Any:
+    return work(*arguments)
+
+
 def _stages(run: Any, fresh: bool) -> Any:
     from ..stage import stages as find_stages
 
-    try:
-        return find_stages(run)
-    except KeyboardInterrupt:
-        _stop(run, fresh)
+    return _after(run, fresh, find_stages, run)
 
 
 def _certified(run: Any, fresh: bool) -> tuple[Any, bool]:
@@ -185,6 +201,7 @@ def _write(record: dict[str, Any], target: Path | None) -> None:
         say(f"record in {target}")
 
 
+@finishing
 def stages(options: Namespace) -> int:
     """Find the plateaus and the effective units on each."""
     target = file_to_write(Path(options.out)) if options.out else None
@@ -194,10 +211,11 @@ def stages(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def certify(options: Namespace) -> int:
     """Certify the fixed point behind every plateau; the record also goes into the run folder."""
     folder = Path(options.run)
-    target = Path(options.out) if options.out else folder / "stages.json" if folder.is_dir() else None
+    target = Path(options.out) if options.out else folder / "stages.json" if os.path.isdir(folder) else None
     if target is not None:
         file_to_write(target)
     run, fresh = _run_of(options)
@@ -205,7 +223,7 @@ def certify(options: Namespace) -> int:
     if not complete and not any(stage.certificate for stage in found.stages):
         _stop(run, fresh)
     with uninterrupted():
-        if complete or (target is not None and not target.exists()):
+        if complete or (target is not None and not os.path.isfile(target)):
             _write(_record(found), target)
         done = [stage for stage in found.stages if stage.certificate]
         reasons = "\n".join(f"{stage.kind}: {stage.certificate.reason}" for stage in done)
@@ -228,6 +246,7 @@ def predict(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def compare(options: Namespace) -> int:
     """Put every prediction that applies beside a run."""
     from ..predictions import compare as put_beside
@@ -236,12 +255,12 @@ def compare(options: Namespace) -> int:
 
     target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
     run, fresh = _run_of(options)
-    predictions = predict_stages(run.experiment)
+    predictions = _after(run, fresh, predict_stages, run.experiment)
     found = _stages(run, fresh)
-    compared = [put_beside(prediction, found) for prediction in predictions]
+    compared = [_after(run, fresh, put_beside, prediction, found) for prediction in predictions]
     record = {"comparisons": [c.record() for c in compared]}
     _write(record, target)
-    _write_page(page, lambda: comparisons_page(compared))
+    _after(run, fresh, _write_page, page, lambda: comparisons_page(compared))
     show(options, record, "\n\n".join(map(repr, compared)))
     return DONE
 
@@ -285,8 +304,8 @@ def _write_page(target: Path | None, text: Callable[[], str]) -> None:
 def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
     from ..engines import make
-    from ..report.studies import studies_page
     from ..outlets import write_text
+    from ..report.studies import studies_page
     from ..studies import STUDIES, run_study, write_claims
 
     if options.seed is not None:
@@ -315,25 +334,26 @@ def study(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def report(options: Namespace) -> int:
     """Write the page of a run."""
     from ..report import write_report
 
     folder = Path(options.run)
-    if (folder / "sweep.json").exists():
-        return sweep_report(options)
+    if os.path.exists(folder / "sweep.json"):
+        return _endable(sweep_report, options)
     if options.fields:
         raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
-    default = folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    default = folder / "report.html" if os.path.isdir(folder) else Path(f"{folder.stem}.html")
     home, _, number = options.run.rpartition("#")
-    if (Path(home) / "sweep.json").exists():
+    if os.path.exists(Path(home) / "sweep.json"):
         default = Path(home) / f"run{number}.html"
     target = file_to_write(Path(options.out) if options.out else default)
     run, fresh = _run_of(options)
     found, complete = _certified(run, fresh)
     if not complete:
         _stop(run, fresh, "no page was written")
-    write_report(found, target)
+    _after(run, fresh, write_report, found, target, words="no page was written")
     say(f"page in {target}")
     show(options, {"report": str(target)}, str(target))
     return DONE

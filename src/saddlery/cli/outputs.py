@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def show(options: Namespace, record: Any, text: str) -> None:
 
 def file_to_write(target: Path) -> Path:
     """The path, if a file may be written there; nothing is created."""
-    if target.is_dir():
+    if os.path.isdir(target):
         raise StorageError(f"{target} is a folder, and a file is written here; name a file in it with --out")
     real = target.resolve()
     if real.name in OWN and (real.parent / "record.json").exists():

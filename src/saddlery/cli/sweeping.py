@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..checks import InputError, known, require
+from ..text import file_name
 from .codes import DONE, NUMERICAL
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
@@ -28,7 +30,7 @@ def sweep(options: Namespace) -> int:
             found = plan(design, report)
         show(options, found.record(), repr(found))
         return DONE
-    out = Path(options.out or Path("sweeps") / design.name)
+    out = Path(options.out or Path("sweeps") / file_name(design.name))
     place_to_write(out / "sweep.toml")
     engine = make(options.engine, options.workers, engine_options(options, out, design.slurm))
     try:
@@ -56,7 +58,7 @@ def runs(options: Namespace) -> int:
     from ..sweeps import as_records, export, export_place, query, write_rows
 
     words = options.folders
-    filtered = len(words) > 1 and not Path(words[-1]).is_dir()
+    filtered = len(words) > 1 and not os.path.isdir(words[-1])
     folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
     if options.seed is not None:
         raise InputError(f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out")
@@ -88,8 +90,8 @@ def _columns(options: Namespace, table: Any) -> list[str]:
 
 def sweep_report(options: Namespace) -> int:
     """Write the page of a sweep."""
-    from ..report.sweeps import sweep_page
     from ..outlets import write_text
+    from ..report.sweeps import sweep_page
 
     folder = Path(options.run)
     if options.seed is not None:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import require
-from ..stage import Stages
 from ..outlets import write_text
+from ..stage import Stages
 from .sections import section
 from .style import LEGEND, STYLE
 from .tables import summary_table

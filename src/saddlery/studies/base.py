@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
+from ..checks import InputError, StorageError
 from ..engines import Engine, Here, Job
 from ..experiments import Experiment
 from ..outlets import write_text
@@ -187,6 +188,8 @@ def run_study(
     errors: dict[int, str] = {}
     for count, done in enumerate(where.run(jobs) if jobs else (), 1):
         place = places[done.job.key]
+        if done.fatal:
+            raise StorageError(done.error) if done.fatal == "storage" else InputError(done.error)
         if done.error:
             errors[place] = done.error
         if progress is not None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checks import SaddleryError
 from ..experiments import Experiment
+from ..moments import whole_runs
 from ..outlets import write_text
 from ..records import plain
 from . import base
@@ -32,7 +33,8 @@ def measure_rows(folder: str, study: str, experiment: str, progress: object = No
     if kept_row(folder, made) is not None:
         return 0
     try:
-        row = plain(chosen.measure(made))
+        with whole_runs():
+            row = plain(chosen.measure(made))
     except SaddleryError as error:
         row = {"failed": str(error)}
     write_text(row_path(folder, made), json.dumps(row))

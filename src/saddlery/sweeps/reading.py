@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checks import InputError, Words, installed, known, nearest, require
+from ..moments import patiently
 from ..outlets import placed
 from ..records import plain
 from .storage import FOLDERS, PACKAGES, batch_name, finished, read_record
@@ -76,7 +77,8 @@ def query(folders: Folders, condition: str = "") -> pd.DataFrame:
     connection = duckdb.connect(config={"enable_external_access": "false"})
     try:
         connection.register("runs", table)
-        return connection.execute(f"SELECT * FROM runs WHERE (\n{quoted(condition, list(table.columns))}\n)").df()
+        text = f"SELECT * FROM runs WHERE (\n{quoted(condition, list(table.columns))}\n)"
+        return patiently(lambda: connection.execute(text).df(), connection.interrupt)
     except duckdb.Error as error:
         raise InputError(_no_condition(condition, str(error), list(table.columns))) from None
     finally:

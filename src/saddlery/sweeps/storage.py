@@ -65,6 +65,8 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
         )
         sweep_up(target)
         return frozen
+    if target.exists() and not target.is_dir():
+        raise StorageError(f"{target} is no folder, and a sweep needs one; choose another --out")
     if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
     frozen = sweep.pinned()
@@ -110,9 +112,9 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
 
 def git_state() -> dict[str, object] | None:
     """The commit of the folder one works in, and whether it has changes; None where git is not used."""
-    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout
+    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, timeout=10, check=True).stdout.strip()
     try:
-        return {"commit": ask("rev-parse", "HEAD").strip(), "changed": bool(ask("status", "--porcelain").strip())}
+        return {"commit": ask("rev-parse", "HEAD").decode("ascii"), "changed": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -213,4 +215,4 @@ def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def failures(folder: str | Path) -> list[dict[str, Any]]:
     """The batches that could not be done."""
-    return [json.loads(path.read_text()) for path in finished(folder, "failed")]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in finished(folder, "failed")]

@@ -15,6 +15,7 @@ from .. import units
 from ..checks import finite, flag, known, numbers, positive, require, whole
 from ..networks import Layer, Network
 from ..objectives import Data
+from ..precision import precision_context
 from .base import Task, generator, whitened
 
 
@@ -83,7 +84,7 @@ class Teacher(Task):
         for size in self.inputs:
             whole(size, "inputs")
         x = self._draw(seed).reshape(self.samples, *self.inputs)
-        with jax.enable_x64(True):
+        with precision_context("float64"):
             params = (jax.tree.map(jnp.asarray, self.weights(seed)),)
             y = np.asarray(self.network().outputs(params, jnp.asarray(x)))
         return Data(self.inputs, self.outputs, x, y)
