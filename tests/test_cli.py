@@ -334,7 +334,6 @@ def test_other_errors(error, code, message, capsys, monkeypatch):
     def broken(options):
         raise error
 
-    monkeypatch.setattr(cli, "_discard_stdout", lambda: None)
     monkeypatch.setitem(commands.COMMANDS, "list", broken)
     got, _, err = run(capsys, "list", "units")
     assert got == code and message in err and err.count("\n") == 1

@@ -45,8 +45,18 @@ class NoDevice(InputError):
 
 @contextlib.contextmanager
 def precision_context(precision: str) -> Iterator[None]:
-    """Within: JAX computes in "float64" or "float32", by the rules that saddlery is written for, whatever the caller or the
-    environment has set. Raises NoDevice where the platform that was asked for is not there."""
+    """Within: JAX computes in "float64" or "float32", by its usual rules. Raises NoDevice where the platform that was asked
+    for is not there."""
+    import jax
+
+    with usual_rules(), jax.enable_x64(precision == "float64"):
+        yield
+
+
+@contextlib.contextmanager
+def usual_rules() -> Iterator[None]:
+    """Within: JAX follows the rules that saddlery is written for, whatever the caller or the environment has set; in the
+    caller's precision. Raises NoDevice."""
     import jax
 
     check_platform()
@@ -54,7 +64,6 @@ def precision_context(precision: str) -> Iterator[None]:
         for name, value in RULES.items():
             if _differs(name, value):  # a context costs 7 microseconds, a look 0.2
                 stack.enter_context(getattr(jax, name)(value))
-        stack.enter_context(jax.enable_x64(precision == "float64"))
         yield
 
 

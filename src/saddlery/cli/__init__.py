@@ -9,9 +9,9 @@ import os
 import sys
 
 from .codes import DONE, INPUT, INTERRUPTED, NUMERICAL, STORAGE, UNEXPECTED
-from .interrupts import asked, watch
+from .interrupts import asked, check, watch
 from .parser import parse
-from .streams import discard_stdout, say, tolerant
+from .streams import discard_stdout, say, settle_stdout, tolerant
 
 NOTHING = "interrupted before anything was finished; nothing was saved"
 TOO_LATE = "interrupted when everything was done; nothing is lost"
@@ -36,6 +36,7 @@ def _command(arguments: list[str]) -> int:
         options = parse(arguments)
         from .commands import COMMANDS
 
+        check()
         return COMMANDS[options.command](options)
     finally:
         sys.stdout.flush()
@@ -81,6 +82,6 @@ def _sentence(error: BaseException) -> tuple[int, str]:
 def _of_the_system(error: OSError) -> str:
     from ..outlets import remedy
 
-    discard_stdout()
+    settle_stdout()
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
     return f"{where}{error.strerror or error}; {remedy(error, 'set SADDLERY_TRACEBACK=1 to see where')}"

@@ -15,7 +15,7 @@ from ..moments import finishing, giving_up
 from ..records import plain
 from ..text import file_name
 from .codes import DONE, INTERRUPTED, NUMERICAL
-from .interrupts import asked, uninterrupted
+from .interrupts import asked, check, uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
@@ -70,6 +70,7 @@ def _default_folder(experiment: Any) -> Path:
 def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
+    check()  # imports take seconds, and a signal waits for their end
     with progress(f"train {experiment.name}") as report:
         return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"))
 

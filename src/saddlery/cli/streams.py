@@ -69,6 +69,14 @@ def discard_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def settle_stdout() -> None:
+    """Where stdout itself is what failed, `discard_stdout`."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        discard_stdout()
+
+
 class Tolerated:
     """A stream for others to write to: what it does not take is lost, and nobody is stopped by that."""
 

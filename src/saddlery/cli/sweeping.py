@@ -11,6 +11,7 @@ from typing import Any
 from ..checks import InputError, known, require
 from ..text import file_name
 from .codes import DONE, NUMERICAL
+from .interrupts import check
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
 
@@ -22,6 +23,7 @@ def sweep(options: Namespace) -> int:
     from ..engines import make
     from ..sweeps import Sweep, kept, plan, run_sweep
 
+    check()
     design = Sweep.load(options.sweep)
     if options.seed is not None:
         raise InputError("a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out")
