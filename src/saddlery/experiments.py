@@ -21,6 +21,7 @@ from .driver import Stop
 from .initializations import Initialization
 from .networks import Layer, Network
 from .objectives import Data, Objective, objective
+from .outlets import remedy
 from .rules import GradientFlow, Rule
 from .tasks import Task
 
@@ -182,8 +183,10 @@ def text_of(path: str | Path, guess: str = "") -> str:
         return Path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file{guess}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the file cannot be read ({error})") from None
+    except OSError as error:
+        raise InputError(f"{path}: the file cannot be read: {error.strerror}; {remedy(error, 'check it')}") from None
+    except ValueError as error:  # not UTF-8, or a NUL in the name
+        raise InputError(f"{str(path)!r}: the file cannot be read ({error})") from None
 
 
 def made_from_toml(text: str, source: str, maker: Callable[[dict[str, Any]], T]) -> T:

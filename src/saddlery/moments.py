@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 LOOK = 0.1  # seconds between two looks of one who waits for another thread: Python handles signals between them
+TRIES = 50  # to stop such a thread, which takes milliseconds; one that does not end is left behind
 
 _FINISHING: set[CodeType] = set()
 _GIVING_UP: set[CodeType] = set()
@@ -84,8 +85,10 @@ def patiently(call: Callable[[], R], stop: Callable[[], object]) -> R:
         while thread.is_alive():
             thread.join(LOOK)
     except BaseException:
-        stop()
-        thread.join(50 * LOOK)  # it ends within milliseconds; if ever it should not, it is left behind
+        for _ in range(TRIES):  # asked before it has begun it would not hear
+            if thread.is_alive():
+                stop()
+                thread.join(LOOK)
         raise
     if failed:
         raise failed[0]

@@ -12,6 +12,7 @@ Numbers are float64 (float32 runs: float32). Loss is the mean over samples, squa
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 import zlib
 from pathlib import Path
@@ -65,7 +66,7 @@ def load_run(folder: str | Path) -> Run:
     run was trained by. Nothing is unpickled.
     """
     source = Path(folder)
-    if not source.is_dir():
+    if not os.path.isdir(source):  # also of names that no folder can have
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
     experiment = Experiment.load(source / "experiment.toml")

@@ -116,8 +116,8 @@ def check() -> None:
 
 
 def asked() -> bool:
-    """Whether a signal came."""
-    return _asked
+    """Whether a signal came to the command that runs in the main thread."""
+    return _asked and not _over.is_set() and _main_thread()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import StorageError
-from ..outlets import check_place
+from ..outlets import check_place, storage_errors
 from ..records import plain
 from .streams import put, say
 
@@ -26,7 +26,8 @@ def file_to_write(target: Path) -> Path:
     """The path, if a file may be written there; nothing is created."""
     if os.path.isdir(target):
         raise StorageError(f"{target} is a folder, and a file is written here; name a file in it with --out")
-    real = Path(os.path.realpath(target))
+    with storage_errors(target):  # relative to a folder that may be gone
+        real = Path(os.path.realpath(target))
     if real.name in OWN and (real.parent / "record.json").exists():
         raise StorageError(f"{target} belongs to a finished run and is never rewritten; choose another --out")
     return place_to_write(target)

@@ -22,6 +22,7 @@ import contextlib
 import datetime
 import itertools
 import json
+import os
 import subprocess
 import time
 import zipfile
@@ -122,6 +123,8 @@ def git_state() -> dict[str, object] | None:
 def read_record(folder: str | Path) -> dict[str, Any]:
     """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
     path = Path(folder) / "sweep.json"
+    if not os.path.isdir(folder):  # also of names that no folder can have
+        raise InputError(_no_record(Path(folder)))
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -139,7 +142,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
 
 
 def _no_record(folder: Path) -> str:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         beside = nearest(folder.name, [path.name for path in folder.parent.glob("*/")])
         return f"there is no folder {folder}" + (
             f"; did you mean {folder.parent / beside}?" if beside else "; check the path"

@@ -105,6 +105,7 @@ def _digest(*arrays: np.ndarray) -> str:
 
 def read_array(path: str) -> np.ndarray:
     """One array from an .npy or .csv file."""
+    require("\0" not in path, "a file's name", "without the letter NUL", path)
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
         arrays = _load(path)
