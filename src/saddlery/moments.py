@@ -72,23 +72,26 @@ def patiently(call: Callable[[], R], stop: Callable[[], object]) -> R:
     where the one who waits is interrupted."""
     done: list[R] = []
     failed: list[BaseException] = []
+    over = threading.Event()  # an interrupted join of Python 3.11 takes its thread for ended
 
     def run() -> None:
         try:
             done.append(call())
         except BaseException as error:
             failed.append(error)
+        finally:
+            over.set()
 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(LOOK)
+        while not over.wait(LOOK):
+            pass
     except BaseException:
         for _ in range(TRIES):  # asked before it has begun it would not hear
-            if thread.is_alive():
+            if not over.is_set():
                 stop()
-                thread.join(LOOK)
+                over.wait(LOOK)
         raise
     if failed:
         raise failed[0]
