@@ -41,6 +41,12 @@ def _code(function: Any) -> CodeType:
     return function.__code__
 
 
+@giving_up
+def endable(work: Callable[..., R], *arguments: Any) -> R:
+    """What `work` makes of the arguments; it may be ended anywhere, also within a function that may not."""
+    return work(*arguments)
+
+
 def may_end(frame: FrameType | None) -> bool:
     """Whether what runs in a frame and its callers may be ended here."""
     while frame is not None:

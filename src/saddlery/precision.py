@@ -71,7 +71,7 @@ def _differs(name: str, value: Any) -> bool:
     import jax
 
     names = [f"jax_{name}{way}" for way in (WAYS if name == "transfer_guard" else ("",))]
-    now = [getattr(jax.config, name) for name in names]
+    now = [getattr(jax.config, name, None) for name in names]  # None: a JAX that has no such switch, or leaves it open
     return any(getattr(found, "value", found) not in (value, None) for found in now)
 
 

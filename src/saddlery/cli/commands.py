@@ -7,11 +7,12 @@ import os
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..checks import InputError, known
-from ..moments import finishing, giving_up
+from ..moments import endable, finishing, giving_up
 from ..records import plain
 from ..text import file_name
 from .codes import DONE, INTERRUPTED, NUMERICAL
@@ -159,14 +160,9 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
 def _after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
     """What `work` makes of the arguments; where it is interrupted the run that it was made for is kept."""
     try:
-        return _endable(work, *arguments)
+        return endable(work, *arguments)
     except KeyboardInterrupt:
         _stop(run, fresh, words)
-
-
-@giving_up
-def _endable(work: Callable[..., Any], *arguments: Any) -> Any:
-    return work(*arguments)
 
 
 def _stages(run: Any, fresh: bool) -> Any:
@@ -302,6 +298,7 @@ def _write_page(target: Path | None, text: Callable[[], str]) -> None:
         say(f"page in {target}")
 
 
+@finishing
 def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
     from ..engines import make
@@ -320,8 +317,9 @@ def study(options: Namespace) -> int:
     for name in names:
         with progress(f"study {name}") as report_progress:
             study, folder = STUDIES[name], (out / name).absolute()
+            measure = partial(run_study, full=options.full, folder=folder, engine=engine, progress=report_progress)
             try:
-                outcome = run_study(study, full=options.full, folder=folder, engine=engine, progress=report_progress)
+                outcome = endable(measure, study)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"interrupted; what was measured is kept in {out / name}") from None
             outcomes.append(outcome)
@@ -342,7 +340,7 @@ def report(options: Namespace) -> int:
 
     folder = Path(options.run)
     if os.path.exists(folder / "sweep.json"):
-        return _endable(sweep_report, options)
+        return endable(sweep_report, options)
     if options.fields:
         raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
     default = folder / "report.html" if os.path.isdir(folder) else Path(f"{folder.stem}.html")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from argparse import Namespace
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..checks import InputError, known, require
+from ..moments import endable, finishing
 from ..text import file_name
 from .codes import DONE, NUMERICAL
 from .interrupts import check
@@ -18,18 +20,19 @@ from .progress import progress
 SHOWN = 40  # rows of a printed table of runs
 
 
+@finishing
 def sweep(options: Namespace) -> int:
     """Run a sweep, or say what it would take."""
     from ..engines import make
     from ..sweeps import Sweep, kept, plan, run_sweep
 
     check()
-    design = Sweep.load(options.sweep)
+    design = endable(Sweep.load, options.sweep)
     if options.seed is not None:
         raise InputError("a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out")
     if options.plan:
         with progress(f"plan {design.name}") as report:
-            found = plan(design, report)
+            found = endable(plan, design, report)
         show(options, found.record(), repr(found))
         return DONE
     out = Path(options.out or Path("sweeps") / file_name(design.name))
@@ -37,7 +40,8 @@ def sweep(options: Namespace) -> int:
     engine = make(options.engine, options.workers, engine_options(options, out, design.slurm))
     try:
         with progress(f"sweep {design.name}") as report:
-            done = run_sweep(design, out, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+            work = partial(run_sweep, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+            done = endable(work, design, out)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {kept(out):,} of {len(design):,} runs are kept in {out}, --resume goes on"
