@@ -23,6 +23,7 @@ from scipy.optimize import brentq
 
 from .checks import InputError, Words, finite, positive, real, require, settle, whole
 from .loop import REFUSED, BatchFunction, LossFunction, programs
+from .moments import partial_runs_count
 from .rules import Rule
 
 SAVES, ATTEMPTS = 256, 20_000  # of one run: what is compiled and done between two looks at the clock
@@ -188,6 +189,8 @@ def run_chunk(
             if progress is not None:
                 progress(float(np.mean([member.fraction for member in runs])), float(np.mean(seen["loss"])))
     except KeyboardInterrupt:
+        if not partial_runs_count():
+            raise
         for member in runs:
             member.interrupt()
     if not runs[0].parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -142,7 +143,7 @@ class Experiment:
         digest = getattr(self.task, "digest", "")
         remedy = "leave it out, or name the files in the experiment"
         require(bool(digest), "data", "given for a run or a sweep on files of one's own", f"{given}", remedy)
-        if not given.exists():
+        if not os.path.exists(given):
             raise InputError(f"{given}: there is no such file or folder of data; check the path")
         self.task.demand_at(given)
 

@@ -19,6 +19,7 @@ from .driver import Trajectory
 from .experiments import Experiment
 from .experiments import chosen as subject_of
 from .foresight import foretold
+from .moments import finishing, giving_up
 from .objectives import Objective, draw_batch
 from .observables import OBSERVABLES, observe
 from .precision import precision_context
@@ -97,6 +98,7 @@ def versions() -> Mapping[str, str]:
     return {**found, "python": platform.python_version(), "platform": platform.platform()}
 
 
+@finishing
 def train(
     experiment: Experiment | Mapping[str, Any] | str | Path,
     *,
@@ -185,6 +187,7 @@ class Prepared:
         }
 
 
+@giving_up
 def prepare(experiment: Experiment) -> Prepared:
     """An experiment ready to be stepped; call it in the precision of the experiment."""
     pinned = experiment.pinned()

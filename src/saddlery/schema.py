@@ -10,6 +10,7 @@ Axes: T saved points of a run, P parameters. Numbers are finite where nothing el
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -207,7 +208,7 @@ def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if not Path(path).exists():
+        if not os.path.exists(path):  # also of names that no file can have
             raise
         raise damaged(path, str(error).removeprefix(f"{path}: "), remedy) from None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from .behind import Around
 from .certificates import Certificate, certify_state
+from .moments import giving_up
 from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
 from .precision import in_float64
@@ -17,6 +18,7 @@ from .records import html_table, plain, text_table, tiny
 from .runs import Run
 from .store import run_of
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
+from .text import visible
 
 SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
 CONVERGED = 0.02  # of the targets: what is tolerated at most on the last plateau, where nothing is still to come
@@ -107,7 +109,7 @@ class Stages:
 
     def __repr__(self) -> str:
         columns, rows = self.table()
-        name = self.run.experiment.name
+        name = visible(self.run.experiment.name)
         if not rows:
             return f"{name}: no plateau found"
         title = f"{name}: {self.run.experiment.network.architecture}"
@@ -151,6 +153,7 @@ def _row(stage: Stage, certified: bool) -> list[object]:
 
 
 @in_float64
+@giving_up
 def stages(run: Run | str | Path) -> Stages:
     """Find the plateaus of a run, or of the run in a folder, and the effective units on each.
 
@@ -239,6 +242,7 @@ def stages_of(subject: Stages | Run | str | Path) -> Stages:
 
 
 @in_float64
+@giving_up
 def certify(
     subject: Run | Stages | str | Path, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
 ) -> Stages:

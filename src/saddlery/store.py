@@ -11,24 +11,22 @@ Numbers are float64 (float32 runs: float32). Loss is the mean over samples, squa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import schema
-from .checks import InputError, SaddleryError, StorageError, require
+from .checks import InputError, SaddleryError, require
 from .door import npz_headers, read_json, read_npz
 from .driver import Trajectory
 from .echo import shown
 from .experiments import Experiment, as_written
+from .moments import finishing
 from .objectives import Objective
+from .outlets import placed_folder
 from .precision import in_float64
 from .records import plain
 from .runs import Run
@@ -39,11 +37,11 @@ NO_RUN = ", so {} is not a complete run folder; train it again"  # ends the sent
 OBSERVED = "observable."  # before the names of observables among the arrays
 
 
+@finishing
 def save_run(run: Run, folder: str | Path) -> Path:
     """Write a run to a new folder; all of it or nothing. Raises StorageError if the folder exists or cannot be written."""
     target = Path(folder)
-    refuse_existing(target)
-    with storage_errors(target), _staging(target) as staging:
+    with placed_folder(target) as staging:
         (staging / "experiment.toml").write_text(run.experiment.to_toml(), encoding="utf-8")
         t = run.trajectory
         record = {
@@ -63,79 +61,7 @@ def save_run(run: Run, folder: str | Path) -> Path:
         arrays: dict[str, Any] = {name: getattr(t, name) for name in ARRAYS}
         arrays |= {f"observable.{k}": v for k, v in t.observables.items()}
         np.savez_compressed(staging / "trajectory.npz", **arrays)
-        for path in (*staging.iterdir(), staging):
-            _flush(path)
-        os.replace(staging, target)
     return target
-
-
-def _flush(path: Path) -> None:
-    """To the disk itself, so that a power cut after the renaming loses nothing."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def refuse_existing(target: Path) -> None:
-    """Raise StorageError unless nothing is at `target` (an empty folder is fine)."""
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise StorageError(
-            f"{target} exists already and finished results are never overwritten; choose another --out or remove it"
-        )
-
-
-@contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target, removed whatever happens; moved into place by the caller when complete."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    os.chmod(staging, 0o755)
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def storage_errors(target: Path) -> Iterator[None]:
-    """Turn the system's errors into one sentence."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        remedy = {28: "free some space", 13: "choose a folder you may write to", 30: "choose a folder you may write to"}
-        raise StorageError(
-            f"{target} cannot be written: {error.strerror or error}; nothing was left half-written,"
-            f" {remedy.get(error.errno or 0, 'choose another --out')}"
-        ) from None
-
-
-@contextlib.contextmanager
-def placed(target: Path) -> Iterator[Path]:
-    """A file beside its place to write to; then flushed to the disk and renamed, or removed on failure."""
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        staging = Path(name)
-        try:
-            yield staging
-            os.chmod(staging, 0o644)
-            _flush(staging)
-            os.replace(staging, target)
-            _flush(target.parent)
-        finally:
-            staging.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all, replacing an older one."""
-    with placed(Path(path)) as staging:
-        staging.write_text(text, encoding="utf-8")
-    return Path(path)
 
 
 def run_of(subject: Run | str | Path) -> Run:
@@ -157,7 +83,7 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     experiment.toml is not the one the run was trained by. Nothing is unpickled, and nothing is unpacked before its size is known.
     """
     source = Path(folder)
-    if not source.is_dir():
+    if not os.path.isdir(source):  # also of names that no folder can have
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
     experiment = as_written(source / "experiment.toml")

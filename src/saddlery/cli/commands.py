@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..checks import InputError, known
+from ..moments import endable, finishing, giving_up
 from ..records import plain
+from ..text import file_name
 from .codes import DONE, INTERRUPTED, NUMERICAL
-from .interrupts import uninterrupted
+from .interrupts import asked, check, uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
@@ -20,32 +24,35 @@ from .sweeping import engine_options, import_given, runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
+@finishing
 def train(options: Namespace) -> int:
     """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
-    from ..store import refuse_existing, save_run
+    from ..outlets import refuse_existing
+    from ..store import save_run
 
     experiment = _experiment(options)
     out = Path(options.out) if options.out else _default_folder(experiment)
     refuse_existing(out)
     place_to_write(out)
     run = _trained(experiment)
-    interrupted = run.trajectory.status == "interrupted"
     with uninterrupted():
         save_run(run, out)
+        interrupted = run.trajectory.status == "interrupted" or asked()
         say(f"interrupted; what was finished is saved in {out}" if interrupted else f"saved in {out}")
         show(options, _run_record(run, out), repr(run))
     return INTERRUPTED if interrupted else DONE
 
 
+@giving_up
 def _experiment(options: Namespace) -> Any:
     from ..changes import changed, parsed
     from ..experiments import find, from_table
 
     given = Path(options.experiment)
-    if given.is_dir() or (given.is_file() and given.suffix.lower() != ".toml"):
+    if os.path.isdir(given) or (os.path.isfile(given) and given.suffix.lower() != ".toml"):
         kind, remedy = (
             ("folder", f"to repeat a run give {given / 'experiment.toml'}")
-            if given.is_dir()
+            if os.path.isdir(given)
             else ("file", "its name must end in .toml")
         )
         raise InputError(f"EXPERIMENT must be a shipped name or a TOML file, got the {kind} {given}; {remedy}")
@@ -58,12 +65,13 @@ def _experiment(options: Namespace) -> Any:
 
 
 def _default_folder(experiment: Any) -> Path:
-    return Path("runs") / f"{experiment.name}-seed{experiment.seed}-{experiment.identity}".replace("/", "-")
+    return Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
 
 
 def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
+    check()  # imports take seconds, and a signal waits for their end
     with progress(f"train {experiment.name}") as report:
         shown = lambda fraction, loss: report(fraction, f"loss {loss:.3g}")
         return run_experiment(experiment, progress=shown, note=lambda words: say(f"note: {words}"))
@@ -91,7 +99,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     from ..store import load_run
 
     import_given(options)
-    if Path(options.run).is_dir():
+    if os.path.isdir(options.run):
         run = load_run(options.run, data=options.data)
         if options.seed not in (None, run.experiment.seed):
             raise InputError(
@@ -106,7 +114,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
         if options.seed is not None:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
         return _trained(_of_sweep(Path(folder), int(place), options.data, options.imports)), True
-    if Path(options.run).is_file() and not options.run.lower().endswith(".toml"):
+    if os.path.isfile(options.run) and not options.run.lower().endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
         experiment = find(options.run)
@@ -119,6 +127,7 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     return run, True
 
 
+@giving_up
 def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
     from ..sweeps import as_written, design_of, query
@@ -144,7 +153,7 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     kept = words or "the run folder is as it was"
     if fresh:
         out = _default_folder(run.experiment)
-        if out.exists():
+        if os.path.lexists(out):
             kept = f"{out} exists already, so this run was not saved"
         else:
             with uninterrupted():
@@ -153,13 +162,18 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     raise KeyboardInterrupt(f"interrupted; {kept}")
 
 
+def _after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
+    """What `work` makes of the arguments; where it is interrupted the run that it was made for is kept."""
+    try:
+        return endable(work, *arguments)
+    except KeyboardInterrupt:
+        _stop(run, fresh, words)
+
+
 def _stages(run: Any, fresh: bool) -> Any:
     from ..stage import stages as find_stages
 
-    try:
-        return find_stages(run)
-    except KeyboardInterrupt:
-        _stop(run, fresh)
+    return _after(run, fresh, find_stages, run)
 
 
 def _certified(run: Any, fresh: bool) -> tuple[Any, bool]:
@@ -182,13 +196,14 @@ def _record(found: Any) -> dict[str, Any]:
 
 
 def _write(record: dict[str, Any], target: Path | None) -> None:
-    from ..store import write_text
+    from ..outlets import write_text
 
     if target is not None:
         write_text(target, json.dumps(plain(record), indent=1))
         say(f"record in {target}")
 
 
+@finishing
 def stages(options: Namespace) -> int:
     """Find the plateaus and the effective units on each."""
     target = file_to_write(Path(options.out)) if options.out else None
@@ -198,10 +213,11 @@ def stages(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def certify(options: Namespace) -> int:
     """Certify the fixed point behind every plateau; the record also goes into the run folder."""
     folder = Path(options.run)
-    target = Path(options.out) if options.out else folder / "stages.json" if folder.is_dir() else None
+    target = Path(options.out) if options.out else folder / "stages.json" if os.path.isdir(folder) else None
     if target is not None:
         file_to_write(target)
     run, fresh = _run_of(options)
@@ -209,7 +225,7 @@ def certify(options: Namespace) -> int:
     if not complete and not any(stage.certificate for stage in found.stages):
         _stop(run, fresh)
     with uninterrupted():
-        if complete or (target is not None and not target.exists()):
+        if complete or (target is not None and not os.path.isfile(target)):
             _write(_record(found), target)
         done = [stage for stage in found.stages if stage.certificate]
         reasons = "\n".join(f"{stage.kind}: {stage.certificate.reason}" for stage in done)
@@ -232,6 +248,7 @@ def predict(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def compare(options: Namespace) -> int:
     """Put every prediction that applies beside a run."""
     from ..predictions import compare as put_beside
@@ -240,12 +257,12 @@ def compare(options: Namespace) -> int:
 
     target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
     run, fresh = _run_of(options)
-    predictions = predict_stages(run.experiment)
+    predictions = _after(run, fresh, predict_stages, run.experiment)
     found = _stages(run, fresh)
-    compared = [put_beside(prediction, found) for prediction in predictions]
+    compared = [_after(run, fresh, put_beside, prediction, found) for prediction in predictions]
     record = {"comparisons": [c.record() for c in compared]}
     _write(record, target)
-    _write_page(page, lambda: comparisons_page(compared))
+    _after(run, fresh, _write_page, page, lambda: comparisons_page(compared))
     show(options, record, "\n\n".join(map(repr, compared)))
     return DONE
 
@@ -279,18 +296,19 @@ def _page_to_write(options: Namespace) -> Path | None:
 
 
 def _write_page(target: Path | None, text: Callable[[], str]) -> None:
-    from ..store import write_text
+    from ..outlets import write_text
 
     if target is not None:
         write_text(target, text())
         say(f"page in {target}")
 
 
+@finishing
 def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
     from ..engines import make
+    from ..outlets import write_text
     from ..report.studies import studies_page
-    from ..store import write_text
     from ..studies import STUDIES, run_study, write_claims
 
     if options.seed is not None:
@@ -304,8 +322,9 @@ def study(options: Namespace) -> int:
     for name in names:
         with progress(f"study {name}") as report_progress:
             study, folder = STUDIES[name], (out / name).absolute()
+            measure = partial(run_study, full=options.full, folder=folder, engine=engine, progress=report_progress)
             try:
-                outcome = run_study(study, full=options.full, folder=folder, engine=engine, progress=report_progress)
+                outcome = endable(measure, study)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"interrupted; what was measured is kept in {out / name}") from None
             outcomes.append(outcome)
@@ -319,25 +338,26 @@ def study(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def report(options: Namespace) -> int:
     """Write the page of a run."""
     from ..report import write_report
 
     folder = Path(options.run)
-    if (folder / "sweep.json").exists():
-        return sweep_report(options)
+    if os.path.exists(folder / "sweep.json"):
+        return endable(sweep_report, options)
     if options.fields:
         raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
-    default = folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    default = folder / "report.html" if os.path.isdir(folder) else Path(f"{folder.stem}.html")
     home, _, number = options.run.rpartition("#")
-    if (Path(home) / "sweep.json").exists():
+    if os.path.exists(Path(home) / "sweep.json"):
         default = Path(home) / f"run{number}.html"
     target = file_to_write(Path(options.out) if options.out else default)
     run, fresh = _run_of(options)
     found, complete = _certified(run, fresh)
     if not complete:
         _stop(run, fresh, "no page was written")
-    write_report(found, target)
+    _after(run, fresh, write_report, found, target, words="no page was written")
     say(f"page in {target}")
     show(options, {"report": str(target)}, str(target))
     return DONE

@@ -29,7 +29,7 @@ def listing(options: Namespace) -> int:
     record = [{"name": name, "description": words, "options": keys} for name, words, keys in entries]
     text = _text(options.kind, entries)
     if target is not None:
-        from ..store import write_text
+        from ..outlets import write_text
 
         write_text(target, (json.dumps(plain(record), indent=1) if options.json else text) + "\n")
         say(f"list in {target}")

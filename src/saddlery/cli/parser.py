@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from ..echo import shown
 from .codes import INPUT, table
+from .streams import put, say
 
 KINDS = ("units", "tasks", "rules", "experiments", "theories", "studies")
 LARGEST_SEED = 2**63 - 1
@@ -98,7 +99,7 @@ class Parser(argparse.ArgumentParser):
             help_of = {str(a.metavar): a.help for a in self._actions}
             message = f"{names} is missing, {help_of[names]}"
         more = "" if message.endswith("?") else f"; see {self.prog} --help"
-        sys.stderr.write(f"saddlery: {message}{more}\n")
+        say(f"saddlery: {message}{more}")
         sys.exit(INPUT)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
@@ -135,6 +136,8 @@ def _workers(text: str) -> int:
 def _given(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("must not be empty; is a variable of the shell unset?")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"must not hold the letter NUL, got {text[:80]!r}")
     return text
 
 
@@ -267,7 +270,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if options.version:
         from importlib import metadata
 
-        sys.stdout.write(f"saddlery {metadata.version('saddlery')}\n")
+        put(f"saddlery {metadata.version('saddlery')}")
         sys.exit(0)
     if options.command is None:
         parser.error("a command is needed: " + ", ".join(HELP))

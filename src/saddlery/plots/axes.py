@@ -17,6 +17,7 @@ import numpy as np
 from ..checks import InputError, require
 from ..runs import Run
 from ..stage import Stage, Stages
+from ..text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,8 +49,7 @@ def literal(words: object) -> str:
     that steer a terminal or a line become visible. Every text of a picture that is not written in this package goes through
     here: names, swept values, theories.
     """
-    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(words))
-    return visible.replace("$", r"\$")
+    return visible(str(words)).replace("$", r"\$")
 
 
 def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:

@@ -11,6 +11,7 @@ from ..checks import require
 from ..records import html_table, plain, text_table
 from ..runs import Run
 from ..stage import Stages
+from ..text import visible
 from .base import PredictedStage, Prediction
 
 NEAR = 0.25  # of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
@@ -65,9 +66,8 @@ class Comparison:
 
     def __repr__(self) -> str:
         ending = f"; {self.extra} plateaus of the run were not predicted" if self.extra else ""
-        return (
-            f"{self.run.experiment.name}: {self.prediction.theory} beside the run{ending}\n{text_table(*self.table())}"
-        )
+        title = f"{visible(self.run.experiment.name)}: {self.prediction.theory} beside the run{ending}"
+        return f"{title}\n{text_table(*self.table())}"
 
     def _repr_html_(self) -> str:
         return html_table(*self.table(), caption=f"{self.run.experiment.name}: {self.prediction.theory} beside the run")

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any, LiteralString
 
 from ..records import number
+from ..text import visible_lines
 
 
 class Markup(str):
@@ -28,8 +29,9 @@ class Markup(str):
 
 
 def escaped(value: object) -> Markup:
-    """Any value as it may stand in a page, between tags or in a quoted attribute; numbers as people write them."""
-    return value if isinstance(value, Markup) else Markup(html.escape(number(value)))
+    """Any value as it may stand in a page, between tags or in a quoted attribute; numbers as people write them, and letters
+    without a shape, such as directions of writing, spelled out (`text.visible`)."""
+    return value if isinstance(value, Markup) else Markup(html.escape(visible_lines(number(value))))
 
 
 def fill(template: LiteralString, *values: object, **named: object) -> Markup:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import require
+from ..outlets import write_text
 from ..stage import Stages
-from ..store import write_text
 from .markup import Markup, fill, joined
 from .sections import section
 from .style import LEGEND, STYLE

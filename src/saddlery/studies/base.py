@@ -19,11 +19,11 @@ from scipy.stats import beta
 from scipy.stats import t as student
 
 from .. import schema
-from ..checks import InputError
+from ..checks import InputError, StorageError
 from ..engines import Engine, Here, Job, engine_of
 from ..experiments import Experiment
+from ..outlets import write_text
 from ..records import html_table, plain, text_table
-from ..store import write_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -189,6 +189,8 @@ def run_study(
     errors: dict[int, str] = {}
     for count, done in enumerate(where.run(jobs) if jobs else (), 1):
         place = places[done.job.key]
+        if done.fatal:
+            raise StorageError(done.error) if done.fatal == "storage" else InputError(done.error)
         if done.error:
             errors[place] = done.error
         if progress is not None:

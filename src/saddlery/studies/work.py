@@ -12,8 +12,9 @@ from .. import schema
 from ..checks import InputError, SaddleryError
 from ..door import read_json
 from ..experiments import Experiment
+from ..moments import whole_runs
+from ..outlets import write_text
 from ..records import plain
-from ..store import write_text
 from . import base
 
 MARK = "digest"  # beside the numbers of a row in its file; no study measures anything of that name
@@ -60,7 +61,8 @@ def measure_rows(folder: str, study: str, experiment: str, progress: object = No
     if kept_row(folder, made) is not None:
         return 0
     try:
-        row = plain(chosen.measure(made))
+        with whole_runs():
+            row = plain(chosen.measure(made))
     except SaddleryError as error:
         row = {"failed": str(error)}
     write_text(row_path(folder, made), json.dumps({**row, MARK: marked(row)}))

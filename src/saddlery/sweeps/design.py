@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import itertools
 import math
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -367,7 +368,7 @@ def as_written(path: str | Path, imports: Sequence[str] | None = None) -> Sweep:
     """The sweep of a TOML file with its data files where the file says; imports: see `Sweep.load`."""
     require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
     folder = Path(path).parent
-    if imports is None and (folder / "sweep.json").exists():
+    if imports is None and os.path.exists(folder / "sweep.json"):
         imports = ()
     return made_from_toml(Path(path), str(path), lambda table: from_sweep_table(table, folder, imports))
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..checks import InputError, nearest, require
+from ..moments import patiently
 
 if TYPE_CHECKING:
     import duckdb
@@ -75,7 +76,8 @@ def chosen(table: pd.DataFrame, condition: str) -> pd.DataFrame:
         text = quoted(condition, columns)
         _check(_parsed(connection, text, condition, columns), text, condition, columns)
         connection.register("runs", table)
-        return connection.execute(f"SELECT * FROM runs WHERE (\n{text}\n)").df()
+        query = f"SELECT * FROM runs WHERE (\n{text}\n)"
+        return patiently(lambda: connection.execute(query).df(), connection.interrupt)
     except RecursionError:
         raise InputError(_no_condition(condition, "it is nested too deeply", columns)) from None
     except duckdb.Error as error:

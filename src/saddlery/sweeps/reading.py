@@ -12,8 +12,8 @@ import numpy as np
 from .. import schema
 from ..checks import InputError, Words, installed, known, require
 from ..door import NUMBERS
+from ..outlets import placed
 from ..records import plain
-from ..store import placed
 from . import filters
 from .storage import DIGITS, FOLDERS, PACKAGES, batch_name, check_part, finished, read_record, rows_of
 

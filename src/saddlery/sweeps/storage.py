@@ -24,6 +24,7 @@ import datetime
 import hashlib
 import itertools
 import json
+import os
 import subprocess
 import time
 import zipfile
@@ -35,8 +36,8 @@ from .. import schema
 from ..checks import InputError, StorageError, installed, nearest, require
 from ..door import read_json
 from ..echo import shown
+from ..outlets import placed, storage_errors, write_text
 from ..runs import versions
-from ..store import placed, storage_errors, write_text
 from .design import Sweep, as_written
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     """
     installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
-    if (target / "sweep.json").exists():
+    if os.path.exists(target / "sweep.json"):
         frozen = design_of(target, imports=sweep.imports)
         pinned = sweep.on(sweep.experiment.found(target).task).pinned()
         if pinned.hashed(pinned.experiment.determining()) != frozen.hashed(frozen.experiment.determining()):
@@ -74,7 +75,9 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
         )
         sweep_up(target)
         return frozen.on(pinned.experiment.task)
-    if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
+    if os.path.exists(target) and not target.is_dir():
+        raise StorageError(f"{target} is no folder, and a sweep needs one; choose another --out")
+    if os.path.exists(target) and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
     frozen = sweep.pinned()
     with storage_errors(target):
@@ -129,9 +132,9 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
 
 def git_state() -> dict[str, object] | None:
     """The commit of the folder one works in, and whether it has changes; None where git is not used."""
-    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout
+    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, timeout=10, check=True).stdout.strip()
     try:
-        return {"commit": ask("rev-parse", "HEAD").strip(), "changed": bool(ask("status", "--porcelain").strip())}
+        return {"commit": ask("rev-parse", "HEAD").decode("ascii"), "changed": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -139,7 +142,7 @@ def git_state() -> dict[str, object] | None:
 def read_record(folder: str | Path) -> dict[str, Any]:
     """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
     path = Path(folder) / "sweep.json"
-    if not path.is_file():
+    if not os.path.isfile(path):  # also of names that no file can have
         raise InputError(_no_record(Path(folder)))
     with schema.as_damaged(path, COPY):
         record = read_json(path)
@@ -154,7 +157,7 @@ def read_record(folder: str | Path) -> dict[str, Any]:
 
 
 def _no_record(folder: Path) -> str:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         beside = nearest(folder.name, [path.name for path in folder.parent.glob("*/")])
         return f"there is no folder {folder}" + (
             f"; did you mean {folder.parent / beside}?" if beside else "; check the path"
@@ -227,7 +230,7 @@ def digest(path: Path) -> str:
 
 def kept(folder: str | Path) -> int:
     """How many runs of a folder are done, from the names and sizes of its batches alone; none where it is no sweep yet."""
-    if not (Path(folder) / "sweep.json").exists():
+    if not os.path.exists(Path(folder) / "sweep.json"):
         return 0
     record = read_record(folder)
     last = -(-record["runs"] // record["batch"]) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -107,7 +108,7 @@ class Arrays(Task):
     def _given(self, given: Path) -> Iterator[dict[str, str]]:
         """Where the files might be, of a file or a folder that was given."""
         names = {name: Path(getattr(self, name)).name for name in self.FILES if getattr(self, name)}
-        if given.is_file():
+        if os.path.isfile(given):
             yield {name: str(given if name == "inputs" else given.parent / own) for name, own in names.items()}
         else:
             yield {name: str(given / own) for name, own in names.items()}
@@ -124,7 +125,7 @@ class Arrays(Task):
         for parts in range(longest - 1, 0, -1):
             for home in homes:
                 moved = [home.joinpath(*path.parts[-min(parts, len(path.parts) - 1) :]) for path in files.values()]
-                if all(path.is_file() for path in moved):
+                if all(map(os.path.isfile, moved)):
                     yield here(moved)
 
     def data(self, seed: int) -> Data:
@@ -149,7 +150,7 @@ class Arrays(Task):
         table and its first column for data wherever they were numbers."""
         for name in self.FILES if self.digest else ():
             path = getattr(self, name)
-            if path and not Path(path).exists():
+            if path and not os.path.exists(path):
                 raise InputError(f"{path}: there is no such file; if it was moved, say where it is: --data PATH")
         found = self._read(self.header, self.index)
         for reading in (found, *self._as_then()):
@@ -239,6 +240,7 @@ class Column(NamedTuple):
 
 def read_array(path: str, header: bool | None = None, index: bool | None = None) -> Column:
     """One array from an .npy or .csv file."""
+    require("\0" not in path, "a file's name", "without the letter NUL", path)
     suffix = Path(path).suffix.lower()
     if suffix == ".npy":
         return Column(_numbers(read_npy(path), path))

@@ -15,6 +15,7 @@ from .. import units
 from ..checks import finite, flag, known, numbers, positive, require, whole
 from ..networks import Layer, Network
 from ..objectives import Data
+from ..precision import precision_context
 from .base import Task, generator, room, square, whitened
 
 
@@ -87,7 +88,7 @@ class Teacher(Task):
         room("samples, inputs and outputs", self.samples, math.prod(self.inputs) + self.outputs)
         weights = self.weights(seed)
         x = self._draw(seed).reshape(self.samples, *self.inputs)
-        with jax.enable_x64(True):
+        with precision_context("float64"):
             params = (jax.tree.map(jnp.asarray, weights),)
             y = np.asarray(self.network().outputs(params, jnp.asarray(x)))
         return Data(self.inputs, self.outputs, x, y)
