@@ -132,3 +132,15 @@ def test_a_walk_that_skips_functions_is_seen(monkeypatch):
         assert runs("getenv('HOME') = 'x'") == []
     except InputError as error:
         assert "is no function of a filter" not in str(error)
+
+
+def test_a_filter_can_be_ended(monkeypatch):
+    """What DuckDB computes is waited for patiently, with its own way to be interrupted."""
+    waited = []
+
+    def spy(call, stop):
+        waited.append(stop.__name__)
+        return call()
+
+    monkeypatch.setattr(filters, "patiently", spy)
+    assert runs("run < 2") == [0, 1] and waited == ["interrupt"]

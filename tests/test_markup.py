@@ -117,6 +117,7 @@ def test_text_is_escaped_and_markup_is_not():
     assert fill("<p>{}</p>", fill("<b>{}</b>", "x")) == "<p><b>x</b></p>"
     assert fill('<a href="#{x}">{x}</a>', x='"><') == '<a href="#&quot;&gt;&lt;">&quot;&gt;&lt;</a>'
     assert joined(["<", Markup("<br>")], ">") == "&lt;&gt;<br>"
+    assert fill("<p>{}</p>", "a\u202eb \x1b[31m\nc é") == "<p>a\\u202eb \\x1b[31m\nc é</p>"
     assert Markup("<p>") + "<" == "<p>&lt;" and "<" + Markup("<p>") == "&lt;<p>"
     assert isinstance(Markup("<p>") + "<", Markup) and isinstance("<" + Markup("<p>"), Markup)
     assert fill("{:,} {}", 1234, 0.123456) == "1,234 0.1235"

@@ -258,22 +258,13 @@ def _archive(path: str | Path, missing: str = "") -> Iterator[dict[str, tuple[zi
             yield {info.filename.removesuffix(".npy"): (archive, info) for info in found}
 
 
-def _header_of(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Header:
-    """The header of a member, if the archive says of it that it unpacks to just that array (of objects: whatever it is)."""
-    with archive.open(info) as member:
-        found = _header(member)
-        said = member.tell() + found.size * found.dtype.itemsize
-    if said != info.file_size and not found.dtype.hasobject:
-        raise ValueError(f"{info.filename} of shape {found.shape} cannot be {info.file_size:,} bytes")
-    return found
-
-
 def npz_headers(path: str | Path, *, missing: str = "") -> dict[str, Header]:
     """Shape and dtype of every array of an .npz file, none of which is unpacked. Cost: a few hundred bytes an array."""
     headers = {}
     with _archive(path, missing) as members:
         for name, (archive, info) in members.items():
-            headers[name] = _header_of(archive, info)
+            with archive.open(info) as member:
+                headers[name] = _header(member)
     return headers
 
 
@@ -292,9 +283,11 @@ def read_npz(
             known(name, members, f"{path}: array")
             archive, info = members[name]
             limit = limits if isinstance(limits, int) else limits.get(name, NUMBERS)
-            _admitted(_header_of(archive, info), f"{path}: {name}", limit)
+            with archive.open(info) as member:
+                header, begin = _header(member), member.tell()
+            _admitted(header, f"{path}: {name}", limit)
+            if begin + header.size * header.dtype.itemsize != info.file_size:
+                raise ValueError(f"{name} of shape {header.shape} cannot be {info.file_size:,} bytes")
             with archive.open(info) as member:
                 arrays[name] = np.lib.format.read_array(member, allow_pickle=False)
-                if member.read(1):
-                    raise ValueError(f"{name}: more bytes than its shape says")
     return arrays

@@ -210,7 +210,8 @@ def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
     except InputError as error:
         if not os.path.exists(path):  # also of names that no file can have
             raise
-        raise damaged(path, str(error).removeprefix(f"{path}: "), remedy) from None
+        words = str(error).removeprefix(f"{path}: ")
+        raise damaged(path, words.rpartition("; ")[0] or words, remedy) from None  # the door's own remedy is another one
 
 
 def check(record: Any, table: Sequence[Field], path: str | Path, remedy: str = AGAIN_RUN) -> dict[str, Any]:
