@@ -38,7 +38,17 @@ from saddlery import (
 from saddlery.changes import parsed
 from saddlery.checks import InputError, settle, whole
 from saddlery.cli import main
-from saddlery.door import MEMBERS, npz_headers, parse_json, read_bytes, read_json, read_npy, read_npz, read_toml
+from saddlery.door import (
+    MEMBERS,
+    npz_headers,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_npy,
+    read_npz,
+    read_text,
+    read_toml,
+)
 from saddlery.driver import Stop
 from saddlery.echo import Words, shown
 from saddlery.experiments import find, from_table
@@ -458,6 +468,25 @@ def bomb(path: Path, shape: tuple[int, ...], member: str = "inputs", **others: n
             with archive.open(f"{name}.npy", "w") as handle:
                 np.lib.format.write_array(handle, array, allow_pickle=True)
     return path
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "; name a file in that folder"),
+        ("a" * 300, "; give a shorter name"),
+        ("file/b", "; a part of the path is a file; check it"),
+        ("loop", "; its links lead back to themselves"),
+        ("no", "; check the path"),
+        ("a\0b", "cannot be the path of a file"),
+    ],
+)
+def test_every_error_of_reading_has_its_own_remedy(name, words, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "loop").symlink_to("loop")
+    for read in (lambda path: read_text(path), read_npy, read_npz, read_json):
+        with pytest.raises(InputError, match=words):
+            read(tmp_path / name)
 
 
 def test_archives_that_say_two_things(tmp_path):

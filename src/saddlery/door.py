@@ -22,6 +22,7 @@ import numpy as np
 
 from .checks import LARGEST, InputError, known, require
 from .echo import Words, shown
+from .outlets import remedy
 
 TEXT = 4 * 2**20  # bytes of an experiment's or a sweep's text: a grid of 50,000 values is a twentieth of it
 RECORD = 64 * 2**20  # bytes of a JSON record: those of saddlery are a few kilobytes
@@ -50,12 +51,11 @@ def _opened(path: str | Path, missing: str = "") -> Iterator[IO[bytes]]:
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file{missing or '; check the path'}") from None
     except OSError as error:
-        raise InputError(f"{path}: the file cannot be read ({error.strerror or error})") from None
-    except (
-        ValueError
-    ) as error:  # open() itself: a NUL in the path. What is done inside raises InputError, which is one too
-        if isinstance(error, InputError):
-            raise
+        what = "choose a file you may read" if isinstance(error, PermissionError) else remedy(error, "check the path")
+        raise InputError(f"{path}: the file cannot be read ({error.strerror or error}); {what}") from None
+    except InputError:  # which is a ValueError
+        raise
+    except ValueError as error:  # a NUL in the path
         raise InputError(f"{shown(str(path))} cannot be the path of a file ({error})") from None
 
 

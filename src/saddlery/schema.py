@@ -211,7 +211,9 @@ def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
         if not os.path.exists(path):  # also of names that no file can have
             raise
         words = str(error).removeprefix(f"{path}: ")
-        raise damaged(path, words.rpartition("; ")[0] or words, remedy) from None  # the door's own remedy is another one
+        raise damaged(
+            path, words.rpartition("; ")[0] or words, remedy
+        ) from None  # the door's own remedy is another one
 
 
 def check(record: Any, table: Sequence[Field], path: str | Path, remedy: str = AGAIN_RUN) -> dict[str, Any]:

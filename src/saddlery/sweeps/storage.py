@@ -55,8 +55,8 @@ ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobod
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     """Freeze a sweep in a new folder, or find the same one there, and return it as frozen, on the data files of `sweep`.
 
-    The same sweep may be on data that were moved since: their digest decides.
-    Raises InputError where another sweep or something else is there, or the same one unless `resume`.
+    The same sweep may be on data that were moved since: their digest decides. Raises InputError where another sweep or something
+    else is there, or the same one unless `resume`.
     """
     installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
