@@ -183,6 +183,26 @@ def test_a_sweep_alone_needs_its_data_given_anew(project, tmp_path, capsys):
     assert main(["certify", f"{folder}#1"]) == 0
 
 
+def test_two_files_under_other_names(project, tmp_path):
+    """A worker is told each file by its own path: neither its name nor its folder need be that of the design."""
+    with np.load(project / "data" / "numbers.npz") as stored:
+        np.save(tmp_path / "x.npy", stored["inputs"])
+        np.save(tmp_path / "y.npy", stored["targets"])
+    text = (project / "design.toml").read_text()
+    design, folder = tmp_path / "design.toml", tmp_path / "out"
+    design.write_text(text.replace('"data/numbers.npz"', '"x.npy"\ntargets = "y.npy"'))
+    run_sweep(design, folder, engine=Here())
+    before = rows(folder)
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    shutil.move(tmp_path / "x.npy", tmp_path / "one" / "a.npy")
+    shutil.move(tmp_path / "y.npy", tmp_path / "two" / "b.npy")
+    design.write_text(text.replace('"data/numbers.npz"', '"one/a.npy"\ntargets = "two/b.npy"'))
+    cut(folder)
+    assert run_sweep(design, folder, engine=Here(), resume=True).made == 1
+    assert rows(folder).equals(before)
+
+
 def test_the_digest_decides(project, tmp_path, capsys):
     """Other numbers under the same name are passed over, wherever they are, and a design on them is another sweep."""
     folder = project / "sweeps" / "own"

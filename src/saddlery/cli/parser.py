@@ -137,7 +137,7 @@ def _given(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("must not be empty; is a variable of the shell unset?")
     if "\0" in text:
-        raise argparse.ArgumentTypeError(f"must not hold the letter NUL, got {text[:80]!r}")
+        raise argparse.ArgumentTypeError(f"must not hold the letter NUL, got {shown(text)}")
     return text
 
 
