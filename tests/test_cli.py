@@ -6,6 +6,7 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from saddlery.changes import changed, parsed
 from saddlery.checks import InputError
 from saddlery.cli.codes import CODES
 from saddlery.cli.listing import first_sentence
+from saddlery.cli.parser import SEEDS
 from saddlery.experiments import catalog
 from saddlery.rules import RULES
 from saddlery.tasks import TASKS
@@ -134,6 +136,21 @@ def test_help_has_an_example_and_the_codes(command, capsys):
     assert code == 0
     for needed in ("example: saddlery", "exit codes", "--json", "--out", "--seed", *CODES.values()):
         assert needed in out
+
+
+def test_the_readme_says_which_commands_take_a_seed(tmp_path, capsys):
+    """Exactly those that it names refuse one, here and in --help."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    sentence = re.search(r"`--seed` where something is drawn by one:(.*?)refuse it", readme, flags=re.DOTALL)
+    assert sentence is not None
+    named = set(re.findall(r"`(\w+)`", sentence[1]))
+    assert named == {name for name, words in SEEDS.items() if words.startswith("refused")}
+    design = tmp_path / "s.toml"
+    design.write_text('experiment = "linear"\nseeds = 1\n')
+    subjects = {"study": ["theorem4"], "sweep": [design], "runs": [tmp_path], "list": ["units"]}
+    for name in sorted(named):
+        code, _, err = run(capsys, name, *subjects[name], "--seed", 1, "--out", tmp_path / "out")
+        assert code == 2 and "seed" in err and err.count("\n") == 1
 
 
 def test_the_version(capsys):
@@ -334,7 +351,6 @@ def test_other_errors(error, code, message, capsys, monkeypatch):
     def broken(options):
         raise error
 
-    monkeypatch.setattr(cli, "_discard_stdout", lambda: None)
     monkeypatch.setitem(commands.COMMANDS, "list", broken)
     got, _, err = run(capsys, "list", "units")
     assert got == code and message in err and err.count("\n") == 1

@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parent.parent
 UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # may run code on load
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 LAYERS = {
-    0: ["checks", "precision", "records"],
+    0: ["checks", "door", "echo", "moments", "outlets", "precision", "records", "schema", "text"],
     1: [
         "scales",
         "units",
@@ -38,6 +38,7 @@ LAYERS = {
     4: [
         *[
             "experiments",
+            "foresight",
             "changes",
             "runs",
             "rest",

@@ -601,3 +601,19 @@ def test_neither_touches_global_style(beside):
     other = Figure().add_subplot()
     assert plots.graph(cube((1.0, 0.5)), other) is other
     assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize(
+    "words", [r"$\frac{$", "$a$ $", "cost: 5$", r"\$", r"$\notacommand$ and $x_{$", "plain", "a_b^c"]
+)
+def test_text_of_others_is_drawn_letter_by_letter(words):
+    """(c) What Matplotlib draws is what was given; read as mathematics, the first one ends with its parser's error."""
+    drawn = Figure().text(0, 0, plots.literal(words))
+    assert drawn._preprocess_math(drawn.get_text()) == (words, False)
+    axes = plots.heat_map(np.eye(2), np.full((2, 2, 2), np.nan), [words, "b"], ["c", words], (words,) * 3)
+    axes.figure.canvas.draw()
+    assert axes.get_xticklabels()[0].get_text() == plots.literal(words)
+
+
+def test_signs_that_steer_a_terminal_become_visible():
+    assert plots.literal("a\x1b[31m\nb\u202e") == "a\\x1b[31m\\nb\\u202e"

@@ -180,7 +180,7 @@ def test_options_round_trip():
         (lambda: rules.make("adm"), "did you mean 'adam'"),
         (lambda: rules.make("descent", learning_rat=0.1), "did you mean 'learning_rate'"),
         (lambda: rules.make("flow", batch=3), "option of rule 'flow' 'batch' is not known"),
-        (lambda: rules.make("momentum", momentum="a"), "could not be made"),
+        (lambda: rules.make("momentum", momentum="a"), "momentum must be a finite number, got 'a'"),
         (lambda: GradientDescent(0.0), "learning_rate must be a finite number above zero"),
         (
             lambda: GradientDescent(0.1, batch=-1),

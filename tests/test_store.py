@@ -15,8 +15,8 @@ import pytest
 from saddlery import Experiment, certify, load_run, save_run, train
 from saddlery.checks import InputError, NumericalError, StorageError
 from saddlery.driver import Stop
+from saddlery.outlets import write_text
 from saddlery.rules import GradientDescent
-from saddlery.store import write_text
 
 
 @functools.lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ Names load when they are first used, so that importing saddlery is quick and cha
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ __all__ = sorted(_HOMES)
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
+        from importlib import metadata  # takes longer to import than all else here
+
         return metadata.version(__name__)
     if name not in _HOMES:
         raise AttributeError(f"saddlery has no {name!r}")

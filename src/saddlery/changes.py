@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .checks import InputError, nearest
+from .door import read_toml
+from .echo import MOST, shown
 from .experiments import LAYER_KEYS
 
+PLACE, INVALID = "value", "not valid TOML, "  # how the door names a text, and what it says of one that is none
 EXAMPLE = "for example --set initialization.scale=1e-5"
 
 
@@ -34,20 +36,29 @@ def parsed(changes: Sequence[str]) -> dict[str, Any]:
     paths = [path for path, _ in pairs]
     for path in paths:
         if paths.count(path) > 1:
-            raise InputError(f"--set {path}: given {paths.count(path)} times; give each entry once")
+            raise InputError(f"--set {path[:MOST]}: given {paths.count(path)} times; give each entry once")
     return dict(pairs)
 
 
 def _parsed(change: str) -> tuple[str, Any]:
     path, equals, text = (part.strip() for part in change.partition("="))
     if not equals or not path or not text:
-        raise InputError(f"--set needs KEY=VALUE, {EXAMPLE}, got {change!r}")
+        raise InputError(f"--set needs KEY=VALUE, {EXAMPLE}, got {shown(change)}")
     try:
-        return path, tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+        table = read_toml(f"value = {text}", PLACE)
+    except InputError as error:
+        words = str(error).removeprefix(f"{PLACE}: ")
+        if not words.startswith(INVALID):  # a value, but one too large or too deep
+            raise InputError(f"--set {path[:MOST]}: {words.removeprefix(PLACE)}") from None
         if text[0] in "[{\"'":
-            raise InputError(f"--set {path}: {text!r} is not a TOML value ({error}); quote it for the shell") from None
+            words = words.removeprefix(INVALID)
+            raise InputError(
+                f"--set {path}: {shown(text)} is not a TOML value ({words}); quote it for the shell"
+            ) from None
         return path, text  # a bare word: rule.kind=adam
+    if len(table) > 1:
+        raise InputError(f"--set {path[:MOST]}: {shown(text)} is more than one value; repeat --set for each")
+    return path, table["value"]
 
 
 def _replace(table: dict[str, Any], path: str, value: Any) -> None:
@@ -58,13 +69,15 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(place, list):
         index = _key(place, last, path)
         if isinstance(place[index], dict):
-            raise InputError(f"{path}: entry {last!r} is a table; name a key in it, such as {path}.width=20")
+            raise InputError(
+                f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such as {path[:MOST]}.width=20"
+            )
         place[index] = value
         return
     if not isinstance(place, dict):
         _key(place, last, path)
     if isinstance(place.get(last), dict):
-        raise InputError(f"{path}: {last!r} is a table; name a key in it: {', '.join(place[last])}")
+        raise InputError(f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {', '.join(place[last])}")
     if last == "kind" and place.get(last) != value:
         place.clear()
     if last == "unit" and place.get(last) != value:
@@ -81,9 +94,9 @@ def _key(place: Any, key: str, path: str) -> Any:
         guess = nearest(key, place)
         choice = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(place)}"
     elif isinstance(place, list):
-        if key.isdecimal() and int(key) < len(place):
+        if key.isdecimal() and len(key) < 10 and int(key) < len(place):
             return int(key)
         choice = f"choose one of 0 to {len(place) - 1}" if len(place) > 1 else "there is only 0"
     else:
-        choice = f"what stands here is the value {place!r}"
-    raise InputError(f"{path}: there is no {key!r} here; {choice}")
+        choice = f"what stands here is the value {shown(place)}"
+    raise InputError(f"{path[:MOST]}: there is no {shown(key)} here; {choice}")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import importlib.util
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
+
+from .echo import MOST, Words, shown
+
+T = TypeVar("T")
+LARGEST = 2**63  # whole numbers are below it in size: what files, tables and seeds hold
 
 
 class SaddleryError(Exception):
@@ -29,77 +36,189 @@ class StorageError(SaddleryError, OSError):
         return str(self.args[0]) if self.args else ""
 
 
-class Words(str):
-    """What was given, in words of our own: printed without the quotes of a value."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
 NOTHING = Words("nothing")
 
 
 def require(condition: bool | np.bool_, argument: str, needed: str, given: object, remedy: str = "") -> None:
-    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition` holds."""
+    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition` holds.
+
+    given: shown as `echo.shown` does, on one line and in 80 letters at most, unless it is `Words`.
+    """
     if not condition:
         tail = f"; {remedy}" if remedy else ""
-        raise InputError(f"{argument} must be {needed}, got {given!r}{tail}")
+        raise InputError(f"{argument} must be {needed}, got {shown(given)}{tail}")
 
 
-def positive(value: float, argument: str, remedy: str = "") -> float:
-    """Return `value` if it is a finite number above zero."""
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value > 0
-    require(ok, argument, "a finite number above zero", value, remedy)
-    return float(value)
+# ---------------------------------------------------------------------- what is kept
+PLAIN = frozenset({bool, int, float, str})
 
 
-def real(value: float, argument: str) -> float:
-    """Return `value` if it is a finite number."""
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-    require(ok, argument, "a finite number", value)
-    return float(value)
+def scalar(value: Any) -> Any:
+    """A number of NumPy or JAX (also an array without axes) as Python's own; everything else as it is.
 
-
-def whole(value: int, argument: str, least: int = 1, remedy: str = "") -> int:
-    """Return `value` if it is an integer of at least `least` that fits into 64 bits."""
-    integer = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    require(integer and value >= least, argument, f"a whole number of at least {least}", value, remedy)
-    require(value < 2**63, argument, "below 2^63", value, remedy)
-    return int(value)
-
-
-def flag(value: bool, argument: str) -> bool:
-    """Return `value` if it is true or false."""
-    require(isinstance(value, bool), argument, "true or false", value)
+    float32 numbers are kept exactly, so that 0.1 in float32 is 0.10000000149011612.
+    """
+    if value is None or type(value) in PLAIN:
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.integer):
+        return int(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    if isinstance(value, np.str_):
+        return str(value)
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        try:
+            return value.item()
+        except TypeError:  # inside a compiled program a number is not known yet
+            return value
     return value
+
+
+def unpacked(value: Any) -> Any:
+    """`scalar`, and lists, tuples and arrays as tuples of such, however deep: what a frozen description keeps."""
+    if type(value) in PLAIN:
+        return value
+    if isinstance(value, (list, tuple)):
+        return tuple(unpacked(entry) for entry in value)
+    if getattr(value, "ndim", 0) and hasattr(value, "tolist"):
+        return unpacked(value.tolist())
+    return scalar(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether it is a number that float64 holds; of whole ones those that files hold too."""
+    if not _is_number(value):
+        return False
+    return abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value)
+
+
+def positive(value: Any, argument: str, remedy: str = "") -> float:
+    """Return `value` as a float if it is a finite number above zero."""
+    kept = scalar(value)
+    require(_is_finite(kept) and kept > 0, argument, "a finite number above zero", value, remedy)
+    return float(kept)
+
+
+def real(value: Any, argument: str) -> float:
+    """Return `value` as a float if it is a finite number."""
+    kept = scalar(value)
+    require(_is_finite(kept), argument, "a finite number", value)
+    return float(kept)
+
+
+def share(value: Any, argument: str, needed: str = "at least 0 and below 1") -> float:
+    """Return `value` as a float if it is a number of at least 0 and below 1."""
+    kept = scalar(value)
+    require(_is_finite(kept) and 0 <= kept < 1, argument, needed, value)
+    return float(kept)
+
+
+def whole(value: Any, argument: str, least: int | None = 1, remedy: str = "") -> int:
+    """The integer of at least `least` (None: of any size) that was given and fits into 64 bits, as Python's own."""
+    kept = scalar(value)
+    integer = isinstance(kept, int) and not isinstance(kept, bool)
+    needed = "a whole number" if least is None else f"a whole number of at least {least}"
+    require(integer and (least is None or kept >= least), argument, needed, value, remedy)
+    require(abs(kept) < LARGEST, argument, "below 2^63", value, remedy)
+    return int(kept)
+
+
+def flag(value: Any, argument: str) -> bool:
+    """Return `value` if it is true or false."""
+    kept = scalar(value)
+    require(isinstance(kept, bool), argument, "true or false", value)
+    return bool(kept)
+
+
+def text(value: Any, argument: str) -> str:
+    """Return `value` if it is a text."""
+    require(isinstance(value, str), argument, "text", value)
+    return str(value)
 
 
 def numbers(values: object, argument: str) -> np.ndarray:
     """Return a list of numbers (from an experiment file, say) as a one-dimensional float array."""
-    try:
-        array = np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        array = np.zeros(())
-    require(array.ndim == 1 and not isinstance(values, str), argument, "a list of numbers", values)
-    return array
+    kept = unpacked(values)
+    ok = isinstance(kept, tuple) and all(_is_number(value) for value in kept)
+    ok = ok and all(abs(value) < LARGEST for value in kept if isinstance(value, int))  # type: ignore[union-attr]
+    require(ok, argument, "a list of numbers", values)
+    return np.array(kept, dtype=float)
+
+
+def _real(value: Any, argument: str) -> int | float:
+    """The number itself: 80 and 80.0 are the same to a run, but not to the text whose hash is its identity."""
+    real(value, argument)
+    return scalar(value)
+
+
+def _reals(values: Any, argument: str) -> tuple[Any, ...]:
+    numbers(values, argument)
+    return unpacked(values)
+
+
+def _wholes(values: Any, argument: str) -> tuple[int, ...]:
+    kept = unpacked(values)
+    require(isinstance(kept, tuple), argument, "a list of whole numbers", values)
+    return tuple(whole(value, argument, least=None) for value in kept)
+
+
+def _table(value: Any, argument: str) -> Mapping[str, Any]:
+    require(isinstance(value, Mapping), argument, "a table", value)
+    return {str(key): unpacked(entry) for key, entry in value.items()}
+
+
+# annotation of a field -> what is kept of a value given for it
+KEPT: dict[str, Callable[[Any, str], Any]] = {
+    "int": lambda value, name: whole(value, name, least=None),
+    "float": _real,
+    "bool": flag,
+    "str": text,
+    "int | None": lambda value, name: None if value is None else whole(value, name, least=None),
+    "float | None": lambda value, name: None if value is None else _real(value, name),
+    "bool | None": lambda value, name: None if value is None else flag(value, name),
+    "tuple[int, ...]": _wholes,
+    "tuple[float, ...]": _reals,
+    "Mapping[str, Any]": _table,
+}
+
+
+def settle(instance: T) -> T:
+    """Replace the fields of a frozen dataclass by what is kept of them, by their annotations (`KEPT`), and return it.
+
+    Plain int, float, bool, text and tuples of them, whatever numbers of NumPy or JAX were given: what is printed, hashed
+    and saved is then the same. Fields of other kinds keep their value, its numbers made plain. Raises InputError naming the
+    field whose value is of another kind. A field's own default is kept as it is. To be called in `__post_init__`.
+    """
+    for field in dataclasses.fields(instance):  # type: ignore[arg-type]
+        value = getattr(instance, field.name)
+        if value is field.default:
+            continue
+        kind = field.type.__name__ if isinstance(field.type, type) else str(field.type)
+        keep = KEPT.get(kind, lambda value, _: unpacked(value) if isinstance(value, (list, tuple)) else scalar(value))
+        object.__setattr__(instance, field.name, keep(value, field.name))
+    return instance
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
     """The valid name closest to a misspelt one, or an empty string."""
-    hits = difflib.get_close_matches(str(name), list(valid), n=1, cutoff=0.5)
+    hits = difflib.get_close_matches(str(name)[:MOST], list(valid), n=1, cutoff=0.5)
     return hits[0] if hits else ""
 
 
 def known(name: str, valid: Iterable[str], argument: str) -> str:
     """Return `name` if it is one of `valid`; the error names the nearest valid one."""
     names = sorted(valid)
-    if name in names:
-        return name
-    guess = nearest(name, names)
+    if isinstance(name, str) and name in names:
+        return str(name)
+    guess = nearest(name, names) if isinstance(name, str) else ""
     hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
-    raise InputError(f"{argument} {name!r} is not known; {hint}")
+    raise InputError(f"{argument} {shown(name)} is not known; {hint}")
 
 
 def installed(modules: Iterable[str], what: str, extra: str) -> None:

@@ -21,8 +21,9 @@ from jaxtyping import Float
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
-from .checks import InputError, Words, finite, positive, require, whole
+from .checks import InputError, Words, finite, positive, real, require, settle, whole
 from .loop import REFUSED, BatchFunction, LossFunction, programs
+from .moments import partial_runs_count
 from .rules import Rule
 
 SAVES, ATTEMPTS = 256, 20_000  # of one run: what is compiled and done between two looks at the clock
@@ -59,12 +60,9 @@ class Stop:
             whole(self.steps, "steps")
         for name in ("loss", "gradient_norm"):
             value = getattr(self, name)
-            require(
-                value is None or (isinstance(value, (int, float)) and math.isfinite(value)),
-                f"stop: {name}",
-                "a finite number",
-                value,
-            )
+            if value is not None:
+                real(value, f"stop: {name}")
+        settle(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +172,7 @@ def run_chunk(
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))
     carry = start(jnp.asarray(thetas), samples, keys, limits)
-    runs = [_Member(stop, resolution, rule.refusal) for stop in stops]
+    runs = [_Member(stop, resolution, rule) for rule, stop in zip(rules, stops, strict=True)]
     first = {name: np.asarray(carry[name]) for name in ("loss", "gradient_norm")}
     for k, member in enumerate(runs):
         member.refuse({name: value[k] for name, value in first.items()})
@@ -191,6 +189,8 @@ def run_chunk(
             if progress is not None:
                 progress(float(np.mean([member.fraction for member in runs])), float(np.mean(seen["loss"])))
     except KeyboardInterrupt:
+        if not partial_runs_count():
+            raise
         for member in runs:
             member.interrupt()
     if not runs[0].parts:
@@ -217,8 +217,8 @@ def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
 class _Member:
     """One run of a chunk as the host sees it: what was saved so far, and how it ended."""
 
-    def __init__(self, stop: Stop, resolution: float, refusal: str) -> None:
-        self.stop, self.resolution, self.refusal = stop, resolution, refusal
+    def __init__(self, stop: Stop, resolution: float, rule: Rule) -> None:
+        self.stop, self.resolution, self.rule = stop, resolution, rule
         self.parts: list[dict[str, Any]] = []
         self.saved, self.rejected, self.fraction = 0, 0, 0.0
         self.status, self.reason = "", ""
@@ -242,7 +242,7 @@ class _Member:
         self.rejected = int(carry["attempts"]) - int(carry["steps"])
         self.fraction = _fraction(carry, self.stop)
         if not self.status:
-            self.status, self.reason = _verdict(carry, record["states"], self.stop, self.refusal)
+            self.status, self.reason = _verdict(carry, record["states"], self.stop, self.rule)
 
     def interrupt(self) -> None:
         self.status, self.reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
@@ -252,20 +252,27 @@ class _Member:
         return Trajectory(**record, status=self.status, reason=self.reason, rejected=self.rejected)
 
 
-def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop, refusal: str) -> tuple[str, str]:
-    """How a run ended, empty while it has not; states: those saved last; refusal: why the rule takes no step."""
+def _remedy(rule: Rule) -> str:
+    """What to do about a run that leaves the numbers: a flow has no learning rate."""
+    if hasattr(rule, "learning_rate"):
+        return "lower the learning rate"
+    return "standardise the data, or start from smaller weights"
+
+
+def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop, rule: Rule) -> tuple[str, str]:
+    """How a run ended, empty while it has not; states: those saved last."""
     if not bool(carry["halt"]):
         return "", ""
     loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
     if not (math.isfinite(loss) and bool(np.all(np.isfinite(states[-1:])))):
         return (
             "not finite",
-            f"the loss or the weights stopped being finite at flow time {time:.6g}; lower the learning rate",
+            f"the loss or the weights stopped being finite at flow time {time:.6g}; {_remedy(rule)}",
         )
     if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
-        return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; lower the learning rate"
+        return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; {_remedy(rule)}"
     if int(carry["failing"]) > REFUSED:
-        return "step too small", f"{refusal}, at flow time {time:.6g}"
+        return "step too small", f"{rule.refusal}, at flow time {time:.6g}"
     met = [
         (stop.loss is not None and loss <= stop.loss, f"loss {loss:.3g} reached the asked {stop.loss}"),
         (

@@ -17,7 +17,7 @@ from . import driver
 from .checks import SaddleryError, whole
 from .experiments import Experiment
 from .objectives import Objective, draw_batch
-from .precision import precision_context, spare_programs
+from .precision import precision_context, spare_programs, usual_rules
 from .runs import Prepared, Run, prepare
 
 CACHE = 1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
@@ -70,7 +70,8 @@ def train_many(
             yield k, Failure(experiment, str(error))
             continue
         if key not in sizes:
-            sizes[key] = chunk or chunk_size(ready)
+            with usual_rules():
+                sizes[key] = chunk or chunk_size(ready)
         waiting.setdefault(key, []).append((k, ready))
         if len(waiting[key]) == sizes[key]:
             yield from _trained(waiting.pop(key), observables, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import tomllib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,8 +16,10 @@ import numpy as np
 import tomli_w
 
 from . import initializations, rules, tasks, units
-from .checks import NOTHING, InputError, Words, flag, known, require, whole
+from .checks import NOTHING, InputError, flag, known, require, text, whole
+from .door import read_toml
 from .driver import Stop
+from .echo import Words, shown
 from .initializations import Initialization
 from .networks import Layer, Network
 from .objectives import Data, Objective, objective
@@ -25,6 +27,7 @@ from .rules import GradientFlow, Rule
 from .tasks import Task
 
 T = TypeVar("T")
+PARTS = {"task": Task, "network": Network, "stop": Stop, "initialization": Initialization, "rule": Rule}
 SECTIONS = ("name", "description", "seed", "precision", "moments", "task", "network", "initialization", "rule", "stop")
 REQUIRED = ("task", "network", "stop")
 MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
@@ -57,7 +60,13 @@ class Experiment:
     moments: bool | None = None
 
     def __post_init__(self) -> None:
-        whole(self.seed, "seed", 0)
+        for name, kind in PARTS.items():
+            require(isinstance(getattr(self, name), kind), name, f"a {kind.__name__}", getattr(self, name))
+        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
+        for name in ("name", "description"):
+            object.__setattr__(self, name, text(getattr(self, name), name))
+        if self.moments is not None:
+            object.__setattr__(self, "moments", flag(self.moments, "moments"))
         known(self.precision, ("float64", "float32"), "precision")
         for layer in self.network.layers:
             whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
@@ -82,7 +91,10 @@ class Experiment:
         return self._kept(_data)(self.task, self._data_seed)
 
     def objective(self) -> Objective:
-        """The loss this experiment trains, on its task's data."""
+        """The loss this experiment trains, on its task's data.
+
+        Raises InputError where the network is too large for a run to be recorded, before anything of that size is made.
+        """
         moments = False if self.rule.batch else self.moments
         return self._kept(_objective)(self.network, self.task, self._data_seed, moments)
 
@@ -97,22 +109,43 @@ class Experiment:
     def initial_state(self, seed: int | None = None) -> np.ndarray:
         """The initial flat parameters (P,); those of another seed, on the same data, where one is given."""
         data = self.data
-        count = self.network.count(data.shape, data.outputs)
-        require(
-            count <= MOST,
-            "the network",
-            f"of at most {MOST:,} parameters, since every saved state is kept whole",
-            Words(f"{count:,}"),
-            "lower a width",
-        )
+        _admit(self.network, data)
         drawn = self.seed if seed is None else whole(seed, "seed", 0)
         return self.initialization.draw(self.network, data.shape, data.outputs, drawn, data=data)
 
     @property
     def identity(self) -> str:
-        """A short hash of everything that determines the run; name and description do not."""
-        table = {k: v for k, v in self.table().items() if k not in ("name", "description")}
-        return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+        """A short hash of everything that determines the run. Name and description do not, nor does where data files lie once
+        the digest of their numbers is known."""
+        return _hash(self.determining())
+
+    @property
+    def former_identity(self) -> str:
+        """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
+        return _hash({k: v for k, v in self.table().items() if k not in WORDS})
+
+    def determining(self) -> dict[str, Any]:
+        """The part of the table that determines the run."""
+        table = {k: v for k, v in self.table().items() if k not in WORDS}
+        return {**table, "task": self.task.without_places(table["task"])}
+
+    def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
+        """The experiment with its data files where they are now: at `data` (a file or a folder), where they were, or beside or
+        above one of the folders, by the last parts of their paths. Only files with the numbers of the digest are taken."""
+        given = None if data is None else Path(data)
+        if given is not None:
+            self._demand_data(given)
+        task = self.task.found([Path(folder) for folder in folders], given)
+        return self if task is self.task else dataclasses.replace(self, task=task)
+
+    def _demand_data(self, given: Path) -> None:
+        """Raise InputError unless data can be given anew, and those of the digest are at the given place."""
+        digest = getattr(self.task, "digest", "")
+        remedy = "leave it out, or name the files in the experiment"
+        require(bool(digest), "data", "given for a run or a sweep on files of one's own", f"{given}", remedy)
+        if not os.path.exists(given):
+            raise InputError(f"{given}: there is no such file or folder of data; check the path")
+        self.task.demand_at(given)
 
     def replace(self, **changes: Any) -> Experiment:
         """A copy with other fields; unknown ones raise InputError."""
@@ -160,13 +193,13 @@ class Experiment:
     def load(path: str | Path) -> Experiment:
         """From a TOML file."""
         guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
-        return Experiment.from_toml(text_of(path, guess), str(path), Path(path).parent)
+        return as_written(path, guess).found(Path(path).parent)
 
     @staticmethod
     def named(name: str) -> Experiment:
         """One of the experiments that ship with saddlery."""
         known(name, catalog(), "experiment")
-        return Experiment.from_toml((resources.files("saddlery") / "catalog" / f"{name}.toml").read_text(), name)
+        return Experiment.from_toml((resources.files("saddlery") / "catalog" / f"{name}.toml").read_text("utf-8"), name)
 
     def __repr__(self) -> str:
         rule = self.rule.kind
@@ -176,26 +209,26 @@ class Experiment:
         )
 
 
-def text_of(path: str | Path, guess: str = "") -> str:
-    """The text of a file that a user named; raises InputError, with a guess at what was meant where there is no such file."""
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file{guess}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: the file cannot be read ({error})") from None
+def as_written(path: str | Path, missing: str = "") -> Experiment:
+    """The experiment of a TOML file with its data files where the file says; missing: see `door.read_text`."""
+    folder = Path(path).parent
+    return made_from_toml(Path(path), str(path), lambda table: from_table(table, folder), missing=missing)
 
 
-def made_from_toml(text: str, source: str, maker: Callable[[dict[str, Any]], T]) -> T:
-    """What `maker` makes of a TOML text; errors begin with `source`."""
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source}: not valid TOML, {error}") from None
+def made_from_toml(given: str | Path, source: str, maker: Callable[[dict[str, Any]], T], *, missing: str = "") -> T:
+    """What `maker` makes of a TOML text, or of the file at a `Path`; errors begin with `source`."""
+    table = read_toml(given, source, missing=missing)
     try:
         return maker(table)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
+
+
+WORDS = ("name", "description")  # of an experiment: what does not determine it
+
+
+def _hash(table: Mapping[str, Any]) -> str:
+    return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
 
 
 KEPT = 8  # data and objectives of that many tasks and seeds: an ensemble asks for the same again and again
@@ -209,7 +242,20 @@ def _data(task: Task, seed: int) -> Data:
 @functools.lru_cache(maxsize=KEPT)
 def _objective(network: Network, task: Task, seed: int, moments: bool | None) -> Objective:
     data = _data(task, seed) if _fixed(task) else task.data(seed)
+    _admit(network, data)
     return objective(network, data, moments=moments)
+
+
+def _admit(network: Network, data: Data) -> None:
+    """Raise InputError where a network has more parameters than a run can keep."""
+    count = network.count(data.shape, data.outputs)
+    require(
+        count <= MOST,
+        "the network",
+        f"of at most {MOST:,} parameters, since every saved state is kept whole",
+        Words(f"{count:,}"),
+        "lower a width",
+    )
 
 
 def _fixed(task: Task) -> bool:
@@ -235,14 +281,30 @@ def _is_named(path: str | Path) -> bool:
 
 def find(reference: str | Path) -> Experiment:
     """An experiment by the path of its TOML file or by its shipped name."""
-    text = str(reference)
-    return Experiment.load(text) if text.endswith(".toml") or "/" in text else Experiment.named(text)
+    require(isinstance(reference, (str, Path)), "an experiment", "a shipped name or the path of a TOML file", reference)
+    return Experiment.load(reference) if is_file(reference) else Experiment.named(str(reference))
+
+
+def is_file(reference: str | Path) -> bool:
+    """Whether words mean a file rather than a shipped experiment: by their ending, in letters of either case, or a slash."""
+    return str(reference).lower().endswith(".toml") or "/" in str(reference)
+
+
+def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    """The experiment meant by what every verb takes: one that is made, its table, its shipped name or the path of its file."""
+    if isinstance(subject, Experiment):
+        return subject
+    if isinstance(subject, Mapping):
+        return from_table(subject)
+    return find(subject)
 
 
 def from_table(table: Mapping[str, Any], folder: str | Path = ".") -> Experiment:
     """An experiment from nested dicts, with data files relative to `folder`; each error names the key."""
     for key in table:
         known(key, SECTIONS, "key")
+    rule = table.get("rule", {})
+    require(isinstance(rule, Mapping), "[rule]", "a table", rule, 'such as kind = "flow"')
     for key in REQUIRED:
         require(key in table, f"[{key}]", "given", NOTHING, "see `saddlery list experiments` for examples")
     made = {
@@ -250,11 +312,9 @@ def from_table(table: Mapping[str, Any], folder: str | Path = ".") -> Experiment
         "network": _section(table, "network", _network),
         "stop": _section(table, "stop", _stop),
         "initialization": _section(table, "initialization", initializations.make),
-        "rule": _section({"rule": {"kind": "flow", **dict(table.get("rule", {}))}}, "rule", rules.make),
+        "rule": _section({"rule": {"kind": "flow", **rule}}, "rule", rules.make),
     }
     simple = {k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table}
-    for key in ("name", "description"):
-        require(isinstance(simple.get(key, ""), str), key, "text", simple.get(key))
     flag(simple.get("moments", False), "moments")
     return Experiment(**made, **simple)
 
@@ -269,7 +329,7 @@ def _section(table: Mapping[str, Any], name: str, maker: Any) -> Any:
     except InputError as error:
         raise InputError(f"[{name}] {str(error).removeprefix(f'{name}: ')}") from None
     except TypeError as error:
-        raise InputError(f"[{name}] has a value of the wrong kind: {error}") from None
+        raise InputError(f"[{name}] has a value or a key of the wrong kind: {shown(Words(error))}") from None
 
 
 def _network(layers: Any = None, readout: bool = False, reads: str = "all", **rest: Any) -> Network:

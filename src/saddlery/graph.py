@@ -7,15 +7,17 @@ Nodes are certified in the network as wide as asked, and are one where their map
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .certificates import Certificate, certify_state
 from .checks import NumericalError, Words, require, whole
-from .experiments import Experiment
+from .experiments import Experiment, chosen
 from .narrow import Narrow, Sides, state_of, with_units
 from .objectives import Objective
 from .precision import in_float64, spare_programs
@@ -102,7 +104,10 @@ class SaddleGraph:
 
 @in_float64
 def saddle_graph(
-    experiment: Experiment, *, budget: int = 64, progress: Callable[[int, int], None] | None = None
+    experiment: Experiment | Mapping[str, Any] | str | Path,
+    *,
+    budget: int = 64,
+    progress: Callable[[int, int], None] | None = None,
 ) -> SaddleGraph:
     """All fixed points that can be reached from the origin by one unit after another, and the paths between them.
 
@@ -122,6 +127,7 @@ def saddle_graph(
     (4, 4)
     """
     spare_programs()
+    experiment = chosen(experiment)
     network = experiment.network
     single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
     require(single, "the network", "one sum of units", network.architecture, "deep networks have no saddle graph yet")

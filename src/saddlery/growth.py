@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 
 from .precision import in_float64
 from .records import text_table
-from .stage import Stages
+from .runs import Run
+from .stage import Stages, stages_of
 
 SHARED = 2.0  # growing units for each growing direction: more is growth by directions, fewer growth by units
 
@@ -52,10 +54,10 @@ class Mechanism:
 
 
 @in_float64
-def mechanism(found: Stages) -> Mechanism:
+def mechanism(found: Stages | Run | str | Path) -> Mechanism:
     """What grew at each drop between two plateaus of a run, layer by layer, beside what the leading degree of units predicts.
 
-    Cost: two states a drop.
+    found: the stages of a run, a run, or its folder. Cost: two states a drop.
 
     Example
     -------
@@ -63,6 +65,7 @@ def mechanism(found: Stages) -> Mechanism:
     >>> [(growth.measured, growth.expected) for growth in mechanism(stages(train("quadratic"))).growths]
     [('units', 'units'), ('units', 'units')]
     """
+    found = stages_of(found)
     objective, trajectory = found.run.objective(), found.run.trajectory
     growths = []
     for k, (here, after) in enumerate(pairwise(found.stages)):

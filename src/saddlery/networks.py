@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .checks import InputError, Words, flag, known, require, whole
+from .checks import InputError, Words, flag, known, require, settle, whole
 from .precision import precision_context
 from .units import Unit
 
@@ -56,6 +56,8 @@ class Layer:
             "mixes = false",
             "remove residual or set mixes = true",
         )
+        require(isinstance(self.unit, Unit), "unit of a layer", "a Unit", self.unit, "such as units.make('relu')")
+        settle(self)
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,12 @@ class Network:
     reads: Literal["all", "last"] = "all"
 
     def __post_init__(self) -> None:
+        made = isinstance(self.layers, (tuple, list)) and all(isinstance(layer, Layer) for layer in self.layers)
+        require(made, "layers", "a list of layers", self.layers, "such as (Layer(units.make('relu'), 50),)")
         require(len(self.layers) > 0, "layers", "at least one layer", Words("none"))
         flag(self.readout, "readout")
         known(self.reads, ("all", "last"), "reads")
+        settle(self)
         last = self.layers[-1]
         require(last.mixes, "the last layer", "one that mixes, since nothing follows it", "mixes = false")
         require(
@@ -121,7 +126,7 @@ class Network:
         """The same network with other widths."""
         if tuple(widths) == self.widths:
             return self
-        layers = tuple(replace(layer, width=int(h)) for layer, h in zip(self.layers, widths, strict=True))
+        layers = tuple(replace(layer, width=h) for layer, h in zip(self.layers, widths, strict=True))
         return replace(self, layers=layers)
 
     def with_width(self, index: int, width: int) -> Network:

@@ -34,6 +34,7 @@ from .networks import (
 from .precision import in_float64, precision_context
 from .scales import Scales, balanced_units, natural_scales, natural_units
 
+SMALLEST = 1e-75  # of inputs and targets: its fourth power is 1e-300
 CHECK = "check `outputs`, `reads` and `readout`"
 Vector = Float[Array, " P"] | Float[np.ndarray, " P"]
 Samples = tuple[Array, Array, Array]  # inputs (N, ...), targets (N, ...), constant
@@ -72,9 +73,14 @@ class Data:
 
     def __post_init__(self) -> None:
         require(self.moments is not None or self.inputs is not None, "data", "samples or moments", Words("neither"))
+        if self.moments is not None:
+            _demand_size(np.sqrt(np.abs(np.diagonal(self.moments.features))), "inputs")
+            _demand_size(np.sqrt(np.abs(np.asarray(self.moments.target))), "targets")
         if self.inputs is not None and self.targets is not None:
             finite(self.inputs, "inputs")
             finite(self.targets, "targets")
+            _demand_size(self.inputs, "inputs")
+            _demand_size(self.targets, "targets")
             require(
                 len(self.inputs) == len(self.targets),
                 "inputs and targets",
@@ -90,6 +96,19 @@ class Data:
                     f"sums from {sums.min():g} to {sums.max():g}",
                     "encode class labels as one-hot rows for loss = cross_entropy",
                 )
+
+
+def _demand_size(values: np.ndarray, what: str) -> None:
+    """Raise InputError for numbers whose squares of squares float64 does not hold: losses and curvatures are of second order
+    in inputs and targets, and their spectra take squares again."""
+    largest = float(np.max(np.abs(values), initial=0.0))
+    require(
+        largest == 0 or SMALLEST <= largest <= 1 / SMALLEST,
+        what,
+        f"of a size between {SMALLEST:.0e} and {1 / SMALLEST:.0e}",
+        Words(f"numbers of up to {largest:.2g}"),
+        "standardise them: subtract the mean and divide by the standard deviation",
+    )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .text import visible, visible_lines, width
+
 
 def number(value: Any, digits: int = 4) -> str:
     """A number for people: fixed where that reads well, scientific elsewhere, a dash where there is none."""
@@ -28,18 +30,20 @@ def tiny(value: float | None) -> str:
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns, one row a line, no frame."""
-    cells = [list(columns)] + [[number(cell) for cell in row] for row in rows]
-    widths = [max(len(row[k]) for row in cells) for k in range(len(columns))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    """Aligned columns, one row a line, no frame; what a terminal would obey is spelled out (`text.visible`)."""
+    cells = [[visible(number(cell)) for cell in row] for row in (columns, *rows)]
+    widths = [max(width(row[k]) for row in cells) for k in range(len(columns))]
+    padded = lambda cell, room: cell + " " * (room - width(cell))
+    lines = ["  ".join(map(padded, row, widths)).rstrip() for row in cells]
+    return "\n".join([lines[0], "  ".join("-" * room for room in widths), *lines[1:]])
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:
-    """The same table as HTML, every cell escaped."""
-    head = "".join(f"<th>{html.escape(str(c))}</th>" for c in columns)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(number(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
+    """The same table as HTML, every cell escaped, and what has no shape spelled out."""
+    escaped = lambda words: html.escape(visible_lines(words))
+    head = "".join(f"<th>{escaped(str(c))}</th>" for c in columns)
+    body = "".join("<tr>" + "".join(f"<td>{escaped(number(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    title = f"<caption>{escaped(caption)}</caption>" if caption else ""
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 

@@ -8,13 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import driver
 from .checks import NumericalError
 from .driver import Trajectory
-from .experiments import Experiment, find
+from .experiments import Experiment
+from .experiments import chosen as subject_of
+from .foresight import foretold
+from .moments import finishing, giving_up
 from .objectives import Objective, draw_batch
 from .observables import OBSERVABLES, observe
 from .precision import precision_context, spare_programs
@@ -93,16 +98,19 @@ def versions() -> Mapping[str, str]:
     return {**found, "python": platform.python_version(), "platform": platform.platform()}
 
 
+@finishing
 def train(
-    experiment: Experiment | str,
+    experiment: Experiment | Mapping[str, Any] | str | Path,
     *,
     seed: int | None = None,
     progress: Callable[[float, float], None] | None = None,
+    note: Callable[[str], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
-    """Train an experiment (or the one of that shipped name or TOML path) and return its record.
+    """Train an experiment (or the one of that shipped name, TOML path or table) and return its record.
 
-    seed: replaces the experiment's. progress: called with (fraction done, loss). The same experiment gives the same
+    seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with each of the record's
+    warnings before the first step. The same experiment gives the same
     bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
 
     Raises InputError for an impossible experiment, and NumericalError where the run diverges, unless keep_failed.
@@ -115,12 +123,14 @@ def train(
     True
     """
     spare_programs()
-    chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
+    chosen = subject_of(experiment)
     if seed is not None:
         chosen = chosen.replace(seed=seed)
     begin = time.perf_counter()
     with precision_context(chosen.precision):
         ready = prepare(chosen)
+        for warning in ready.warnings if note is not None else ():
+            note(warning)  # type: ignore[misc]
         trajectory = driver.run(
             ready.objective.function,
             ready.objective.samples,
@@ -139,13 +149,17 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same."""
+    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same.
+
+    warnings: what a reader of the record should know, and whoever waits for it; all known before the first step.
+    """
 
     experiment: Experiment
     whole: Objective
     span: Span | None
     rule: Rule
     start: np.ndarray
+    warnings: tuple[str, ...] = ()
 
     @property
     def objective(self) -> Objective:
@@ -160,8 +174,7 @@ class Prepared:
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
         shown = self._shown(states, trajectory.states) if observables else {}
         trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
-        warnings = (SHORT,) if self.experiment.precision == "float32" else ()
-        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings)
+        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings)
 
     def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
         """The observables; all but the sizes of units are the same in the span, where they cost less."""
@@ -175,10 +188,13 @@ class Prepared:
         }
 
 
+@giving_up
 def prepare(experiment: Experiment) -> Prepared:
     """An experiment ready to be stepped; call it in the precision of the experiment."""
     pinned = experiment.pinned()
     whole = pinned.objective()
     start = pinned.initial_state()
     rule = pinned.rule.bound(whole.parts)
-    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start)
+    single = (SHORT,) if pinned.precision == "float32" else ()
+    warnings = (*single, *pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop))
+    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from .behind import Around, natural_units
 from .certificates import Certificate, certify_state
+from .moments import giving_up
 from .objectives import Objective
 from .plateaus import Plateau, find_plateaus
 from .precision import in_float64, spare_programs
@@ -16,7 +18,9 @@ from .records import html_table, plain, text_table, tiny
 from .rest import Rest, rest_of
 from .runs import Run
 from .seeding import SEEDED, kept_width
+from .store import run_of
 from .symmetry import EffectiveUnits, Reduction, effective_units, reduce
+from .text import visible
 
 SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
 CONVERGED = 0.02  # of the targets: what is tolerated at most on the last plateau, where nothing is still to come
@@ -125,7 +129,7 @@ class Stages:
 
     def __repr__(self) -> str:
         columns, rows = self.table()
-        name = self.run.experiment.name
+        name = visible(self.run.experiment.name)
         title = f"{name}: {self.run.experiment.network.architecture}"
         shown = f"{title}\n{text_table(columns, rows)}" if rows else f"{name}: no plateau found"
         return "\n".join([shown, *self.notes])
@@ -161,8 +165,9 @@ def _row(stage: Stage, certified: bool) -> list[object]:
 
 
 @in_float64
-def stages(run: Run) -> Stages:
-    """Find the plateaus of a run and the effective units on each.
+@giving_up
+def stages(run: Run | str | Path) -> Stages:
+    """Find the plateaus of a run, or of the run in a folder, and the effective units on each.
 
     Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the reduction on each is
     derived from the neighbouring drops: a drop dL means a change of the map of about sqrt(2 dL), and a fifth of the
@@ -176,6 +181,7 @@ def stages(run: Run) -> Stages:
     [0, 1, 2]
     """
     spare_programs()
+    run = run_of(run)
     found = find_plateaus(run.trajectory.flow_time, run.trajectory.loss)
     objective = run.objective()
     rest = rest_of(run, found)
@@ -263,13 +269,19 @@ def around(found: Stages, k: int) -> Around:
     return Around(smaller_drop(run, found.stages, k), float(np.finfo(states.dtype).eps), closest)
 
 
+def stages_of(subject: Stages | Run | str | Path) -> Stages:
+    """The stages meant: those that are at hand, or those of a run or of its folder."""
+    return subject if isinstance(subject, Stages) else stages(subject)
+
+
 @in_float64
+@giving_up
 def certify(
-    subject: Run | Stages, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
+    subject: Run | Stages | str | Path, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
 ) -> Stages:
     """Certify the fixed point behind every stage of a run.
 
-    subject: a run, or its stages. route: "auto", "reduce" or "direct" (see `certificates`). progress: called with
+    subject: a run, its stages, or its folder. route: "auto", "reduce" or "direct" (see `certificates`). progress: called with
     (fraction done, stage kind). A stage without a fixed point nearby gets a certificate that says so.
 
     A float32 run is certified from its weights in float64; no verdict ever rests on float32 arithmetic.
@@ -281,7 +293,7 @@ def certify(
     ['strict saddle', 'strict saddle', 'minimum']
     """
     spare_programs()
-    found = subject if isinstance(subject, Stages) else stages(subject)
+    found = stages_of(subject)
     run, objective = found.run, found.run.objective()
     certified = []
     for k, stage in enumerate(found.stages):

@@ -11,34 +11,37 @@ Numbers are float64 (float32 runs: float32). Loss is the mean over samples, squa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .checks import InputError, StorageError
+from . import schema
+from .checks import InputError, SaddleryError, require
+from .door import npz_headers, read_json, read_npz
 from .driver import Trajectory
-from .experiments import Experiment
+from .echo import shown
+from .experiments import Experiment, as_written
+from .moments import finishing
+from .objectives import Objective
+from .outlets import placed_folder
+from .precision import in_float64
 from .records import plain
 from .runs import Run
 
 SCHEMA, VERSION = "saddlery-run", 1
 ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
+NO_RUN = ", so {} is not a complete run folder; train it again"  # ends the sentence about a file that is missing
+OBSERVED = "observable."  # before the names of observables among the arrays
 
 
+@finishing
 def save_run(run: Run, folder: str | Path) -> Path:
     """Write a run to a new folder; all of it or nothing. Raises StorageError if the folder exists or cannot be written."""
     target = Path(folder)
-    refuse_existing(target)
-    with storage_errors(target), _staging(target) as staging:
+    with placed_folder(target) as staging:
         (staging / "experiment.toml").write_text(run.experiment.to_toml(), encoding="utf-8")
         t = run.trajectory
         record = {
@@ -58,98 +61,45 @@ def save_run(run: Run, folder: str | Path) -> Path:
         arrays: dict[str, Any] = {name: getattr(t, name) for name in ARRAYS}
         arrays |= {f"observable.{k}": v for k, v in t.observables.items()}
         np.savez_compressed(staging / "trajectory.npz", **arrays)
-        for path in (*staging.iterdir(), staging):
-            _flush(path)
-        os.replace(staging, target)
     return target
 
 
-def _flush(path: Path) -> None:
-    """To the disk itself, so that a power cut after the renaming loses nothing."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def run_of(subject: Run | str | Path) -> Run:
+    """The run meant by what every verb takes: one that is at hand, or its folder."""
+    if isinstance(subject, Run):
+        return subject
+    require(isinstance(subject, (str, Path)), "a run", "a Run or the path of a run folder", subject)
+    return load_run(subject)
 
 
-def refuse_existing(target: Path) -> None:
-    """Raise StorageError unless nothing is at `target` (an empty folder is fine)."""
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise StorageError(
-            f"{target} exists already and finished results are never overwritten; choose another --out or remove it"
-        )
-
-
-@contextlib.contextmanager
-def _staging(target: Path) -> Iterator[Path]:
-    """A temporary folder beside the target, removed whatever happens; moved into place by the caller when complete."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    os.chmod(staging, 0o755)
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def storage_errors(target: Path) -> Iterator[None]:
-    """Turn the system's errors into one sentence."""
-    try:
-        yield
-    except StorageError:
-        raise
-    except OSError as error:
-        remedy = {28: "free some space", 13: "choose a folder you may write to", 30: "choose a folder you may write to"}
-        raise StorageError(
-            f"{target} cannot be written: {error.strerror or error}; nothing was left half-written,"
-            f" {remedy.get(error.errno or 0, 'choose another --out')}"
-        ) from None
-
-
-@contextlib.contextmanager
-def placed(target: Path) -> Iterator[Path]:
-    """A file beside its place to write to; then flushed to the disk and renamed, or removed on failure."""
-    with storage_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        staging = Path(name)
-        try:
-            yield staging
-            os.chmod(staging, 0o644)
-            _flush(staging)
-            os.replace(staging, target)
-            _flush(target.parent)
-        finally:
-            staging.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all, replacing an older one."""
-    with placed(Path(path)) as staging:
-        staging.write_text(text, encoding="utf-8")
-    return Path(path)
-
-
-def load_run(folder: str | Path) -> Run:
+def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     """Read a run folder.
 
-    Raises InputError, naming the file, where it is damaged, of another version, or its experiment.toml is not the one the
-    run was trained by. Nothing is unpickled.
+    data: where its data files are now (a file or a folder), for a run on files of one's own; without it they are looked for
+    where they were, and by the last parts of their paths beside and above the folder. Their digest decides.
+
+    Every file passes the check of `schema`, and where the experiment's data are at hand the recorded losses are computed again
+    from three of the saved states. Raises InputError, naming the file, where one is damaged, of another version, or
+    experiment.toml is not the one the run was trained by. Nothing is unpickled, and nothing is unpacked before its size is known.
     """
     source = Path(folder)
-    if not source.is_dir():
+    if not os.path.isdir(source):  # also of names that no folder can have
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
-    experiment = Experiment.load(source / "experiment.toml")
-    arrays = _read_arrays(source / "trajectory.npz")
-    observables = {k.removeprefix("observable."): v for k, v in arrays.items() if k.startswith("observable.")}
-    _check_same(source, record, experiment, arrays["states"])
+    experiment = as_written(source / "experiment.toml")
+    if record["identity"] not in (experiment.identity, experiment.former_identity):
+        raise InputError(
+            f"{source}: experiment.toml is not the one this run was trained by (its id is {experiment.identity}, the"
+            f" record's {record['identity']}); restore it, or train the new one"
+        )
+    experiment = experiment.found(source, data=data)
+    objective = _objective_of(experiment)
+    arrays = _read_arrays(source / "trajectory.npz", record["status"], None if objective is None else objective.size)
+    if objective is not None:
+        _check_losses(source / "trajectory.npz", objective, arrays["loss"], arrays["states"])
     trajectory = Trajectory(
         **{name: arrays[name] for name in ARRAYS},
-        observables=observables,
+        observables={k.removeprefix(OBSERVED): v for k, v in arrays.items() if k.startswith(OBSERVED)},
         status=record["status"],
         reason=record["reason"],
         rejected=record["rejected"],
@@ -159,51 +109,54 @@ def load_run(folder: str | Path) -> Run:
     )
 
 
-def _check_same(source: Path, record: dict[str, Any], experiment: Experiment, states: np.ndarray) -> None:
-    """A run is judged by the experiment it was trained by, and by no other."""
-    if record["identity"] != experiment.identity:
-        raise InputError(
-            f"{source}: experiment.toml is not the one this run was trained by (its id is {experiment.identity}, the"
-            f" record's {record['identity']}); restore it, or train the new one"
-        )
-    if states.ndim != 2:
-        raise _damaged(source / "trajectory.npz", f"states of shape {states.shape}")
-
-
 def _read_record(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing, so {path.parent} is not a complete run folder; train it again") from None
-    except (OSError, ValueError) as error:
-        raise _damaged(path, error) from None
+    with schema.as_damaged(path, schema.AGAIN_RUN):
+        record = read_json(path, missing=NO_RUN.format(path.parent))
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery run; give a folder written by `saddlery train`")
     if record.get("version") != VERSION:
         raise InputError(
-            f"{path}: written in version {record.get('version')!r} of the run format, this saddlery reads"
+            f"{path}: written in version {shown(record.get('version'))} of the run format, this saddlery reads"
             f" version {VERSION}; train it again or install the matching saddlery"
         )
-    missing = {"identity", "status", "reason", "rejected", "data", "versions", "wall_seconds", "warnings"} - set(record)
-    if missing:
-        raise _damaged(path, f"without {sorted(missing)}")
-    return record
+    return schema.check(record, schema.RUN_RECORD, path)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except FileNotFoundError:
-        raise InputError(f"{path}: missing, so {path.parent} is not a complete run folder; train it again") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from None
-    missing = set(ARRAYS) - set(arrays)
-    lengths = {len(arrays[name]) for name in ARRAYS if name in arrays and arrays[name].ndim}
-    if missing or len(lengths) != 1 or 0 in lengths:
-        raise _damaged(path, f"without {sorted(missing)}" if missing else "arrays of different lengths")
+def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, np.ndarray]:
+    """The arrays of a trajectory. parameters: of its network, if known; else what is unpacked is bounded by a fixed size."""
+    with schema.as_damaged(path, schema.AGAIN_RUN):
+        headers = npz_headers(path, missing=NO_RUN.format(path.parent))
+    sizes = schema.check_headers(headers, schema.TRAJECTORY, path, OBSERVED, parameters)
+    names = [*ARRAYS, *(name for name in headers if name.startswith(OBSERVED))]
+    limits = {} if parameters is None else {"states": sizes["T"] * parameters}
+    with schema.as_damaged(path, schema.AGAIN_RUN):
+        arrays = read_npz(path, names, limits)
+    schema.check_arrays(arrays, schema.TRAJECTORY, path, failed=status in schema.FAILED)
     return arrays
 
 
-def _damaged(path: Path, error: object) -> InputError:
-    return InputError(f"{path}: damaged ({error}); train the experiment again, experiment.toml repeats it exactly")
+@in_float64
+def _objective_of(experiment: Experiment) -> Objective | None:
+    """The loss of an experiment; None where its data are not at hand, which is said where they are needed."""
+    try:
+        return experiment.objective()
+    except SaddleryError:
+        return None
+
+
+@in_float64
+def _check_losses(path: Path, objective: Objective, loss: np.ndarray, states: np.ndarray) -> None:
+    """Raise InputError where the loss of the first, the middle or the last saved state is not the recorded one.
+
+    A loss is a sum of products of numbers as large as the largest loss of the run, and is exact to the rounding of those: 1e-6
+    of it and 1e-9 of the largest is far above what float64 leaves (1e-15 on all shipped experiments), float32 leaves the square
+    root of that.
+    """
+    relative, absolute = (1e-3, 1e-5) if states.dtype == np.float32 else (1e-6, 1e-9)
+    finite = np.flatnonzero(np.isfinite(loss))
+    scale = float(np.abs(loss[finite]).max(initial=0.0))
+    for k in {0, len(loss) // 2, len(loss) - 1} & set(finite.tolist()):
+        found = float(objective.loss(np.asarray(states[k], float)))
+        if not abs(found - loss[k]) <= relative * abs(loss[k]) + absolute * scale:
+            words = f"the loss of saved point {k} is recorded as {loss[k]:.6g}, and its state has {found:.6g}"
+            raise schema.damaged(path, words, schema.AGAIN_RUN)

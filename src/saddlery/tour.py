@@ -14,12 +14,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from .checks import StorageError
+from .checks import InputError, StorageError
+from .door import read_json
+from .moments import finishing
+from .outlets import write_text
 from .records import plain, text_table, tiny
 from .report import tour_page
 from .runs import train
 from .stage import Stage, Stages, certify, stages
-from .store import SCHEMA, save_run, write_text
+from .store import SCHEMA, save_run
 
 NAMES = ("linear", "linear_conv", "relu", "relu_conv", "linear_attention", "quadratic", "digits")
 COLUMNS = ("run", "stage", "flow time", "loss", "units", "verdict", "|gradient|", "distance", "index", "case")
@@ -39,8 +42,8 @@ def prepare(folder: str | Path) -> Path:
 
 def _is_tour(folder: Path) -> bool:
     try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        summary = read_json(folder / "summary.json")
+    except InputError:
         return False
     entries = summary.get("runs") if isinstance(summary, dict) else None
     return isinstance(entries, list) and all(
@@ -50,20 +53,24 @@ def _is_tour(folder: Path) -> bool:
 
 def _clear(target: Path) -> None:
     """Take away an earlier tour: its page and its runs. Whatever else lies there is somebody's and stays."""
-    (target / "index.html").unlink(missing_ok=True)
+    page = target / "index.html"
+    if page.is_file() and not page.is_symlink():
+        page.unlink()
     for folder in (target / "runs").glob("*"):
-        if _is_run(folder):
+        if _is_run(folder) and not folder.is_symlink():
             shutil.rmtree(folder)
     write_text(target / "summary.json", json.dumps({"runs": []}))
 
 
 def _is_run(folder: Path) -> bool:
     try:
-        return json.loads((folder / "record.json").read_text(encoding="utf-8"))["schema"] == SCHEMA
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_json(folder / "record.json")
+    except InputError:
         return False
+    return isinstance(record, dict) and record.get("schema") == SCHEMA
 
 
+@finishing
 def tour(
     folder: str | Path,
     *,
@@ -93,6 +100,7 @@ def tour(
     return done
 
 
+@finishing
 def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
     """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes on."""
     run = train(

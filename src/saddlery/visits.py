@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from .checks import InputError, positive
+from .checks import InputError, positive, unpacked, whole
 from .fixed_points import EXACT, embed_state_near, fixed_point
 from .objectives import Objective
 from .precision import in_float64, spare_programs
 from .records import text_table
 from .runs import Run
+from .store import run_of
 from .symmetry import Reduction, nearest_embedding, reduce
 
 SAME = 1.01  # of the smallest distance: as near
@@ -66,7 +68,7 @@ class _Approach:
 
 
 @in_float64
-def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
+def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
     States along the run are reduced to `widths` and refined; the fixed points found are embedded back beside 64 states of
@@ -85,7 +87,9 @@ def visit(run: Run, widths: int | tuple[int, ...], *, within: float = 0.1) -> Vi
     """
     spare_programs()
     positive(within, "within")
-    chosen = (widths,) * len(run.experiment.network.layers) if isinstance(widths, int) else tuple(widths)
+    run, given = run_of(run), unpacked(widths)
+    each = given if isinstance(given, tuple) else (given,) * len(run.experiment.network.layers)
+    chosen = tuple(whole(width, "widths", 0) for width in each)
     if any(w < 1 for w in chosen):
         raise InputError(f"widths must be at least one unit a layer, got {chosen}; the origin is the initial plateau")
     objective, t = run.objective(), run.trajectory

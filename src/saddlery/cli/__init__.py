@@ -5,38 +5,49 @@ Exit codes are in `codes`. Every failure is one sentence on stderr; SADDLERY_TRA
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 from .codes import DONE, INPUT, INTERRUPTED, NUMERICAL, STORAGE, UNEXPECTED
-from .interrupts import watch
+from .interrupts import asked, check, watch
 from .parser import parse
+from .streams import discard_stdout, say, settle_stdout, tolerant
 
 NOTHING = "interrupted before anything was finished; nothing was saved"
+TOO_LATE = "interrupted when everything was done; nothing is lost"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code. Help and misuse of options leave by SystemExit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices: more threads only contend
-    try:
-        with watch():
-            try:
-                return _command(sys.argv[1:] if arguments is None else arguments)
-            finally:
-                sys.stdout.flush()
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
-        _discard_stdout()
-        return DONE
-    except (Exception, KeyboardInterrupt) as error:
-        return _failure(error)
+    with tolerant():
+        try:
+            with watch():
+                return _ended(_command(sys.argv[1:] if arguments is None else arguments))
+        except BrokenPipeError:  # the reader, such as `head`, has seen enough
+            discard_stdout()
+            return DONE
+        except (Exception, KeyboardInterrupt) as error:
+            return _failure(error)
 
 
 def _command(arguments: list[str]) -> int:
-    options = parse(arguments)
-    from .commands import COMMANDS
+    try:
+        options = parse(arguments)
+        from .commands import COMMANDS
 
-    return COMMANDS[options.command](options)
+        check()
+        return COMMANDS[options.command](options)
+    finally:
+        sys.stdout.flush()
+
+
+def _ended(code: int) -> int:
+    """The code of a command that is over; a signal that came too late to stop it is not passed over in silence."""
+    if code != DONE or not asked():
+        return code
+    say(TOO_LATE)
+    return INTERRUPTED
 
 
 def _failure(error: BaseException) -> int:
@@ -44,9 +55,10 @@ def _failure(error: BaseException) -> int:
     if os.environ.get("SADDLERY_TRACEBACK"):
         import traceback
 
-        traceback.print_exception(error)
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            say(line)
     code, sentence = _sentence(error)
-    sys.stderr.write(f"saddlery: {sentence}\n")
+    say(f"saddlery: {sentence}")
     return code
 
 
@@ -59,16 +71,17 @@ def _sentence(error: BaseException) -> tuple[int, str]:
         if isinstance(error, kind):
             return code, str(error)
     if isinstance(error, OSError):
-        _discard_stdout()
-        where = f"{error.filename}: " if error.filename else ""
-        return STORAGE, f"{where}{error.strerror or error}; free some space or choose another place for the output"
+        return STORAGE, _of_the_system(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return UNEXPECTED, "out of memory; lower the width, the samples or the number of saved points"
     words = " ".join(str(error).split())
-    return UNEXPECTED, f"unexpected {type(error).__name__}: {words}; set SADDLERY_TRACEBACK=1 to see where"
+    said = f"unexpected {type(error).__name__}" + (f": {words}" if words else "")
+    return UNEXPECTED, f"{said}; set SADDLERY_TRACEBACK=1 to see where"
 
 
-def _discard_stdout() -> None:
-    """What is still buffered goes nowhere, so that Python does not fail again on its way out."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _of_the_system(error: OSError) -> str:
+    from ..outlets import remedy
+
+    settle_stdout()
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    return f"{where}{error.strerror or error}; {remedy(error, 'set SADDLERY_TRACEBACK=1 to see where')}"

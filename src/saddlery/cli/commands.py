@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from ..checks import InputError, known
+from ..moments import endable, finishing, giving_up
 from ..records import plain
+from ..text import file_name
 from .codes import DONE, INTERRUPTED, NUMERICAL
-from .interrupts import uninterrupted
+from .interrupts import asked, check, uninterrupted
 from .listing import listing
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
-from .sweeping import engine_options, runs, sweep, sweep_report
+from .sweeping import engine_options, import_given, runs, sweep, sweep_report
 
 
 # -------------------------------------------------------------------- train
+@finishing
 def train(options: Namespace) -> int:
     """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
-    from ..store import refuse_existing, save_run
+    from ..outlets import refuse_existing
+    from ..store import save_run
 
     experiment = _experiment(options)
     out = Path(options.out) if options.out else _default_folder(experiment)
     refuse_existing(out)
     place_to_write(out)
     run = _trained(experiment)
-    interrupted = run.trajectory.status == "interrupted"
     with uninterrupted():
         save_run(run, out)
+        interrupted = run.trajectory.status == "interrupted" or asked()
         say(f"interrupted; what was finished is saved in {out}" if interrupted else f"saved in {out}")
         show(options, _run_record(run, out), repr(run))
     return INTERRUPTED if interrupted else DONE
 
 
+@giving_up
 def _experiment(options: Namespace) -> Any:
     from ..changes import changed, parsed
     from ..experiments import find, from_table
 
     given = Path(options.experiment)
-    if given.is_dir() or (given.is_file() and given.suffix != ".toml"):
+    if os.path.isdir(given) or (os.path.isfile(given) and given.suffix.lower() != ".toml"):
         kind, remedy = (
             ("folder", f"to repeat a run give {given / 'experiment.toml'}")
-            if given.is_dir()
+            if os.path.isdir(given)
             else ("file", "its name must end in .toml")
         )
         raise InputError(f"EXPERIMENT must be a shipped name or a TOML file, got the {kind} {given}; {remedy}")
@@ -58,14 +65,16 @@ def _experiment(options: Namespace) -> Any:
 
 
 def _default_folder(experiment: Any) -> Path:
-    return Path("runs") / f"{experiment.name}-seed{experiment.seed}-{experiment.identity}".replace("/", "-")
+    return Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
 
 
 def _trained(experiment: Any) -> Any:
     from ..runs import train as run_experiment
 
+    check()  # imports take seconds, and a signal waits for their end
     with progress(f"train {experiment.name}") as report:
-        return run_experiment(experiment, progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"))
+        shown = lambda fraction, loss: report(fraction, f"loss {loss:.3g}")
+        return run_experiment(experiment, progress=shown, note=lambda words: say(f"note: {words}"))
 
 
 def _run_record(run: Any, out: Path) -> dict[str, Any]:
@@ -89,8 +98,9 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     from ..experiments import find
     from ..store import load_run
 
-    if Path(options.run).is_dir():
-        run = load_run(options.run)
+    import_given(options)
+    if os.path.isdir(options.run):
+        run = load_run(options.run, data=options.data)
         if options.seed not in (None, run.experiment.seed):
             raise InputError(
                 f"{options.run} was trained with seed {run.experiment.seed}, got --seed {options.seed};"
@@ -103,28 +113,32 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
     if mark and place.isdecimal():
         if options.seed is not None:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
-        return _trained(_of_sweep(Path(folder), int(place))), True
-    if Path(options.run).is_file() and not options.run.endswith(".toml"):
+        return _trained(_of_sweep(Path(folder), int(place), options.data, options.imports)), True
+    if os.path.isfile(options.run) and not options.run.lower().endswith(".toml"):
         raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
     try:
         experiment = find(options.run)
     except InputError as error:
         raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
+    experiment = experiment.found(data=options.data)
     run = _trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
     if run.trajectory.status == "interrupted":
         _stop(run, True)
     return run, True
 
 
-def _of_sweep(folder: Path, place: int) -> Any:
+@giving_up
+def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) -> Any:
     """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
-    from ..sweeps import design_of, query
+    from ..sweeps import as_written, design_of, query
 
-    design = design_of(folder)
+    design = design_of(folder, data=data, imports=imports)
     experiment = design.experiment_of(place)
+    # version 0.1.0 took the places of data files into the identity: those that the design names, wherever they are now
+    former = as_written(folder / "sweep.toml", imports).experiment_of(place).former_identity
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
-        if identity != experiment.identity:
+        if identity not in (experiment.identity, former):
             raise InputError(
                 f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
                 " it; use the version that sweep.json names"
@@ -139,7 +153,7 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     kept = words or "the run folder is as it was"
     if fresh:
         out = _default_folder(run.experiment)
-        if out.exists():
+        if os.path.lexists(out):
             kept = f"{out} exists already, so this run was not saved"
         else:
             with uninterrupted():
@@ -148,13 +162,18 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     raise KeyboardInterrupt(f"interrupted; {kept}")
 
 
+def _after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
+    """What `work` makes of the arguments; where it is interrupted the run that it was made for is kept."""
+    try:
+        return endable(work, *arguments)
+    except KeyboardInterrupt:
+        _stop(run, fresh, words)
+
+
 def _stages(run: Any, fresh: bool) -> Any:
     from ..stage import stages as find_stages
 
-    try:
-        return find_stages(run)
-    except KeyboardInterrupt:
-        _stop(run, fresh)
+    return _after(run, fresh, find_stages, run)
 
 
 def _certified(run: Any, fresh: bool) -> tuple[Any, bool]:
@@ -177,13 +196,14 @@ def _record(found: Any) -> dict[str, Any]:
 
 
 def _write(record: dict[str, Any], target: Path | None) -> None:
-    from ..store import write_text
+    from ..outlets import write_text
 
     if target is not None:
         write_text(target, json.dumps(plain(record), indent=1))
         say(f"record in {target}")
 
 
+@finishing
 def stages(options: Namespace) -> int:
     """Find the plateaus and the effective units on each."""
     target = file_to_write(Path(options.out)) if options.out else None
@@ -193,10 +213,11 @@ def stages(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def certify(options: Namespace) -> int:
     """Certify the fixed point behind every plateau; the record also goes into the run folder."""
     folder = Path(options.run)
-    target = Path(options.out) if options.out else folder / "stages.json" if folder.is_dir() else None
+    target = Path(options.out) if options.out else folder / "stages.json" if os.path.isdir(folder) else None
     if target is not None:
         file_to_write(target)
     run, fresh = _run_of(options)
@@ -204,7 +225,7 @@ def certify(options: Namespace) -> int:
     if not complete and not any(stage.certificate for stage in found.stages):
         _stop(run, fresh)
     with uninterrupted():
-        if complete or (target is not None and not target.exists()):
+        if complete or (target is not None and not os.path.isfile(target)):
             _write(_record(found), target)
         done = [stage for stage in found.stages if stage.certificate]
         reasons = "\n".join(f"{stage.kind}: {stage.certificate.reason}" for stage in done)
@@ -233,6 +254,7 @@ def predict(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def compare(options: Namespace) -> int:
     """Put every prediction that applies beside a run."""
     from ..predictions import compare as put_beside
@@ -241,12 +263,12 @@ def compare(options: Namespace) -> int:
 
     target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
     run, fresh = _run_of(options)
-    predictions = predict_stages(run.experiment)
+    predictions = _after(run, fresh, predict_stages, run.experiment)
     found = _stages(run, fresh)
-    compared = [put_beside(prediction, found) for prediction in predictions]
+    compared = [_after(run, fresh, put_beside, prediction, found) for prediction in predictions]
     record = {"comparisons": [c.record() for c in compared]}
     _write(record, target)
-    _write_page(page, lambda: comparisons_page(compared))
+    _after(run, fresh, _write_page, page, lambda: comparisons_page(compared))
     show(options, record, "\n\n".join(map(repr, compared)))
     return DONE
 
@@ -280,18 +302,19 @@ def _page_to_write(options: Namespace) -> Path | None:
 
 
 def _write_page(target: Path | None, text: Callable[[], str]) -> None:
-    from ..store import write_text
+    from ..outlets import write_text
 
     if target is not None:
         write_text(target, text())
         say(f"page in {target}")
 
 
+@finishing
 def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
     from ..engines import make
+    from ..outlets import write_text
     from ..report.studies import studies_page
-    from ..store import write_text
     from ..studies import STUDIES, run_study, write_claims
 
     if options.seed is not None:
@@ -305,8 +328,9 @@ def study(options: Namespace) -> int:
     for name in names:
         with progress(f"study {name}") as report_progress:
             study, folder = STUDIES[name], (out / name).absolute()
+            measure = partial(run_study, full=options.full, folder=folder, engine=engine, progress=report_progress)
             try:
-                outcome = run_study(study, full=options.full, folder=folder, engine=engine, progress=report_progress)
+                outcome = endable(measure, study)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(f"interrupted; what was measured is kept in {out / name}") from None
             outcomes.append(outcome)
@@ -320,25 +344,26 @@ def study(options: Namespace) -> int:
     return DONE
 
 
+@finishing
 def report(options: Namespace) -> int:
     """Write the page of a run."""
     from ..report import write_report
 
     folder = Path(options.run)
-    if (folder / "sweep.json").exists():
-        return sweep_report(options)
+    if os.path.exists(folder / "sweep.json"):
+        return endable(sweep_report, options)
     if options.fields:
         raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
-    default = folder / "report.html" if folder.is_dir() else Path(f"{folder.stem}.html")
+    default = folder / "report.html" if os.path.isdir(folder) else Path(f"{folder.stem}.html")
     home, _, number = options.run.rpartition("#")
-    if (Path(home) / "sweep.json").exists():
+    if os.path.exists(Path(home) / "sweep.json"):
         default = Path(home) / f"run{number}.html"
     target = file_to_write(Path(options.out) if options.out else default)
     run, fresh = _run_of(options)
     found, complete = _certified(run, fresh)
     if not complete:
         _stop(run, fresh, "no page was written")
-    write_report(found, target)
+    _after(run, fresh, write_report, found, target, words="no page was written")
     say(f"page in {target}")
     show(options, {"report": str(target)}, str(target))
     return DONE

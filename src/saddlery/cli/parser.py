@@ -7,7 +7,9 @@ import difflib
 import sys
 from typing import NoReturn
 
+from ..echo import shown
 from .codes import INPUT, table
+from .streams import put, say
 
 KINDS = ("units", "tasks", "rules", "experiments", "theories", "studies")
 LARGEST_SEED = 2**63 - 1
@@ -97,19 +99,21 @@ class Parser(argparse.ArgumentParser):
             help_of = {str(a.metavar): a.help for a in self._actions}
             message = f"{names} is missing, {help_of[names]}"
         more = "" if message.endswith("?") else f"; see {self.prog} --help"
-        sys.stderr.write(f"saddlery: {message}{more}\n")
+        say(f"saddlery: {message}{more}")
         sys.exit(INPUT)
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
             noun = "command" if action.dest == "command" else str(action.dest)
-            raise argparse.ArgumentError(None, f"{noun} {value!r} is not known; {hint(str(value), action.choices)}")
+            raise argparse.ArgumentError(
+                None, f"{noun} {shown(value)} is not known; {hint(str(value), action.choices)}"
+            )
 
 
 def hint(word: str, words: object) -> str:
     """The nearest valid word, or all of them."""
     valid = [str(w) for w in words]  # type: ignore[attr-defined]
-    close = difflib.get_close_matches(word, valid, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(word[:80], valid, n=1, cutoff=0.4)
     return f"did you mean {close[0]!r}?" if close else f"choose one of {', '.join(valid)}"
 
 
@@ -119,19 +123,21 @@ def _seed(text: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value <= LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^63 - 1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^63 - 1, got {shown(text)}")
     return value
 
 
 def _workers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 10000, got {text!r}")
+    if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 10000, got {shown(text)}")
     return int(text)
 
 
 def _given(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("must not be empty; is a variable of the shell unset?")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"must not hold the letter NUL, got {shown(text)}")
     return text
 
 
@@ -191,6 +197,8 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument("--plan", action="store_true", help="say what it will take, from a few of its runs, and stop")
         sub.add_argument("--resume", action="store_true", help="go on with the same sweep in its folder")
         sub.add_argument("--yes", action="store_true", help="more than a million runs are meant")
+        _add_data(sub, "sweep")
+        _add_imports(sub)
         _add_engine(sub)
     elif name == "runs":
         sub.add_argument(
@@ -211,6 +219,32 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             words += "; or the folder of a sweep"
             sub.add_argument("--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps")
         sub.add_argument("run", metavar="RUN", type=_given, help=words)
+        _add_data(sub, "run")
+        _add_imports(sub)
+
+
+def _add_data(sub: argparse.ArgumentParser, noun: str) -> None:
+    words = f"where the data files of the {noun} are now, if moved"
+    sub.add_argument("--data", metavar="PATH", type=_given, help=words)
+
+
+def _add_imports(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument(
+        "--imports",
+        action="extend",
+        default=[],
+        type=_modules,
+        metavar="A,B",
+        help="modules to import first, with units, tasks and rules of one's own; those that a folder names are not",
+    )
+
+
+def _modules(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise argparse.ArgumentTypeError(f"must be names of modules with commas between them, got {shown(text)}")
+    return names
 
 
 def _add_engine(sub: argparse.ArgumentParser) -> None:
@@ -231,12 +265,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """The options; prints help or the version and exits where asked, exits 2 on misuse."""
     parser, parsers = build()
     if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
-        parser.error(f"the command comes first, then {arguments[0]!r}: saddlery COMMAND [options]")
+        parser.error(f"the command comes first, then {shown(arguments[0])}: saddlery COMMAND [options]")
     options, rest = parser.parse_known_args(arguments)
     if options.version:
         from importlib import metadata
 
-        sys.stdout.write(f"saddlery {metadata.version('saddlery')}\n")
+        put(f"saddlery {metadata.version('saddlery')}")
         sys.exit(0)
     if options.command is None:
         parser.error("a command is needed: " + ", ".join(HELP))
@@ -248,6 +282,6 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def _refuse(sub: Parser, word: str) -> NoReturn:
     """Something is left that no argument took."""
     if not word.startswith("-"):
-        sub.error(f"{word!r} is one word too many; run the command once for each, and quote a path with spaces")
+        sub.error(f"{shown(word)} is one word too many; run the command once for each, and quote a path with spaces")
     valid = [option for option in sub._option_string_actions if option.startswith("--")]
-    sub.error(f"option {word.partition('=')[0]!r} is not known; {hint(word.partition('=')[0], valid)}")
+    sub.error(f"option {shown(word.partition('=')[0])} is not known; {hint(word.partition('=')[0], valid)}")

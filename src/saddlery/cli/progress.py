@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from ..text import visible
 from .interrupts import check
+from .streams import Tolerated, say
 
 FIRST, EVERY = 2.0, 10.0  # seconds to the first line and between lines where there is no terminal
 
@@ -19,9 +21,12 @@ class Report(Protocol):
 
 @contextmanager
 def progress(title: str) -> Iterator[Report]:
-    """Yield a function to be called with (fraction done, what is being done)."""
+    """Yield a function to be called with (fraction done, what is being done).
+
+    A fraction below an earlier one (work that turned out larger, a worker that died) is shown as the earlier one.
+    """
     if sys.stderr.isatty():
-        yield from _bar(title)
+        yield from _bar(visible(title))
     else:
         yield from _lines(title)
 
@@ -31,29 +36,34 @@ def _bar(title: str) -> Iterator[Report]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("{task.description:<36}"),
+        TextColumn("{task.description:<36}", markup=False),
         BarColumn(),
         TextColumn("{task.percentage:3.0f}%"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    console = Console(file=Tolerated(sys.stderr))  # type: ignore[arg-type]
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=1.0)
+        shown = 0.0
 
         def report(fraction: float, words: str) -> None:
+            nonlocal shown
             check()
-            bar.update(task, completed=fraction, description=f"{title}: {words}")
+            shown = max(shown, fraction)
+            bar.update(task, completed=shown, description=f"{title}: {visible(words)}")
 
         yield report
 
 
 def _lines(title: str) -> Iterator[Report]:
-    due = time.monotonic() + FIRST
+    due, shown = time.monotonic() + FIRST, 0.0
 
     def report(fraction: float, words: str) -> None:
-        nonlocal due
+        nonlocal due, shown
         check()
-        if fraction < 1 and time.monotonic() > due:
+        shown = max(shown, fraction)
+        if shown < 1 and time.monotonic() > due:
             due = time.monotonic() + EVERY
-            sys.stderr.write(f"{title}: {100 * fraction:.0f}% ({words})\n")
+            say(f"{title}: {100 * shown:.0f}% ({words})")
 
     yield report

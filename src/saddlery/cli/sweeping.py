@@ -2,44 +2,76 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..checks import InputError, known, require
+from ..moments import endable, finishing
+from ..text import file_name
 from .codes import DONE, NUMERICAL
+from .interrupts import check
 from .outputs import file_to_write, place_to_write, say, show
 from .progress import progress
 
 SHOWN = 40  # rows of a printed table of runs
 
 
+@finishing
 def sweep(options: Namespace) -> int:
     """Run a sweep, or say what it would take."""
     from ..engines import make
-    from ..sweeps import Sweep, kept, plan, run_sweep
+    from ..sweeps import kept, plan, run_sweep
 
-    design = Sweep.load(options.sweep)
+    check()
+    design = endable(_design, options)
     if options.seed is not None:
         raise InputError("a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out")
     if options.plan:
         with progress(f"plan {design.name}") as report:
-            found = plan(design, report)
+            found = endable(plan, design, report)
         show(options, found.record(), repr(found))
         return DONE
-    out = Path(options.out or Path("sweeps") / design.name)
+    out = Path(options.out or Path("sweeps") / file_name(design.name))
     place_to_write(out / "sweep.toml")
     engine = make(options.engine, options.workers, engine_options(options, out, design.slurm))
     try:
         with progress(f"sweep {design.name}") as report:
-            done = run_sweep(design, out, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+            work = partial(run_sweep, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+            done = endable(work, design, out)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; {kept(out):,} of {len(design):,} runs are kept in {out}, --resume goes on"
         ) from None
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
+
+
+def _design(options: Namespace) -> Any:
+    """One's own design, which is trusted with its imports, or the frozen one of a folder, which is not."""
+    from ..sweeps import Sweep
+
+    import_given(options)
+    folder = Path(options.sweep).parent
+    frozen = os.path.exists(folder / "sweep.json")
+    design = Sweep.load(options.sweep, imports=options.imports if frozen else None)
+    if options.data is not None:
+        design = design.on(design.experiment.found(folder, data=options.data).task)
+    if frozen:
+        return design
+    return replace(design, imports=tuple(dict.fromkeys((*design.imports, *options.imports))))
+
+
+def import_given(options: Namespace) -> None:
+    """Import the modules that the command line names: those of units, tasks and rules of one's own."""
+    if options.imports:
+        from ..sweeps import import_modules
+
+        import_modules(options.imports)
 
 
 def engine_options(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -56,7 +88,7 @@ def runs(options: Namespace) -> int:
     from ..sweeps import as_records, export, export_place, query, write_rows
 
     words = options.folders
-    filtered = len(words) > 1 and not Path(words[-1]).is_dir()
+    filtered = len(words) > 1 and not os.path.isdir(words[-1])
     folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
     if options.seed is not None:
         raise InputError(f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out")
@@ -88,12 +120,14 @@ def _columns(options: Namespace, table: Any) -> list[str]:
 
 def sweep_report(options: Namespace) -> int:
     """Write the page of a sweep."""
+    from ..outlets import write_text
     from ..report.sweeps import sweep_page
-    from ..store import write_text
 
     folder = Path(options.run)
     if options.seed is not None:
         raise InputError(f"{folder} is a sweep, with seeds of its own; leave --seed out")
+    if options.data is not None:
+        raise InputError(f"the page of the sweep {folder} needs no data; leave --data out")
     target = file_to_write(Path(options.out) if options.out else folder / "report.html")
     fields = [name.strip() for name in options.fields.split(",")] if options.fields else None
     write_text(target, sweep_page(folder, fields))

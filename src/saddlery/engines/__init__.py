@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..checks import known
+from ..checks import known, require
 from .base import ENGINES, Done, Engine, Job, perform
 from .cluster import Dask, Slurm
 from .local import Here, Local
 
-__all__ = ["ENGINES", "Dask", "Done", "Engine", "Here", "Job", "Local", "Slurm", "make", "perform"]
+__all__ = ["ENGINES", "Dask", "Done", "Engine", "Here", "Job", "Local", "Slurm", "engine_of", "make", "perform"]
+
+
+def engine_of(given: Engine | str | None, default: type[Engine]) -> Engine:
+    """The engine meant by what every verb takes: one that is made, its name, or None for the default."""
+    if isinstance(given, str):
+        return make(given)
+    require(given is None or isinstance(given, Engine), "engine", "an Engine or the name of one", given)
+    return default() if given is None else given
 
 
 def make(name: str = "local", workers: int = 0, options: Mapping[str, Any] | None = None) -> Engine:

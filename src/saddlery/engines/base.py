@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..checks import InputError, SaddleryError, StorageError, whole
+from ..precision import NoDevice, check_platform
 
 ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
 FUNCTIONS = {"sweep": "saddlery.sweeps.work:do_batch", "study": "saddlery.studies.work:measure_rows"}
@@ -43,17 +44,18 @@ class Job:
 @dataclass(frozen=True)
 class Done:
     """A job that is over. error: why it failed `attempts` times; empty where it did not.
-    unwritable: whether that was because its folder cannot be written, which no other job will escape."""
+    fatal: "storage" or "input" where no other job will escape it: the folder cannot be written, or there is nothing to compute
+    on; empty else."""
 
     job: Job
     error: str = ""
     attempts: int = 1
-    unwritable: bool = False
+    fatal: str = ""
 
     @staticmethod
     def of(job: Job, answer: Mapping[str, Any], attempts: int = 1) -> Done:
         """From the answer of a worker: what `failure` makes of an error, or nothing of the kind."""
-        return Done(job, answer.get("error", ""), attempts, bool(answer.get("unwritable")))
+        return Done(job, answer.get("error", ""), attempts, answer.get("fatal", ""))
 
 
 def answer_at_once() -> None:
@@ -66,7 +68,8 @@ def answer_at_once() -> None:
 
 
 def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> None:
-    """Do a job in this process."""
+    """Do a job in this process. Raises what the job raises, and NoDevice before it is begun."""
+    check_platform()
     for name in job.imports:
         importlib.import_module(name)
     if job.function not in FUNCTIONS:
@@ -78,7 +81,9 @@ def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> N
 def failure(error: BaseException) -> dict[str, Any]:
     """An error as an answer: our own in a sentence, others with the place they come from."""
     if isinstance(error, SaddleryError):
-        return {"error": str(error), "unwritable": isinstance(error, StorageError)}
+        kinds = {StorageError: "storage", NoDevice: "input"}
+        fatal = next((word for kind, word in kinds.items() if isinstance(error, kind)), "")
+        return {"error": str(error), "fatal": fatal}
     place = traceback.extract_tb(error.__traceback__)[-1] if error.__traceback__ else None
     where = f" ({place.filename}:{place.lineno})" if place else ""
     return {"error": f"{type(error).__name__}: {error}{where}"}

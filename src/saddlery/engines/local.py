@@ -25,13 +25,22 @@ XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 def surroundings() -> dict[str, str]:
     """Environment variables of a worker: one thread, and a folder of this user's own in which compiled programs are kept between
     processes (SADDLERY_CACHE names another, or "" none; only what this user compiled is ever loaded)."""
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = os.environ.get("SADDLERY_CACHE", str(home / "saddlery" / "programs"))
+    folder = _programs()
     kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"} if folder else {}
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return {**threads, **kept, "XLA_FLAGS": " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA]))}
+
+
+def _programs() -> str:
+    """The folder of compiled programs; empty where there is no home, or nothing can be written there: it only saves time."""
+    try:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = os.environ.get("SADDLERY_CACHE", str(home / "saddlery" / "programs"))
+        if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (OSError, RuntimeError):
+        return ""
+    return folder if folder and os.access(folder, os.W_OK) else ""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ EVERY = 0.5  # seconds between two words on progress
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
+    _open_stderr()
     os.dup2(2, 1)  # whatever prints goes to standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all; the supervisor ends its workers
     answer_at_once()
@@ -40,6 +41,14 @@ def main() -> None:
         except Exception as error:
             say(failure(error))
         spare_programs()
+
+
+def _open_stderr() -> None:
+    """Where the process that started this one had closed its standard error, the words of libraries go nowhere."""
+    try:
+        os.fstat(2)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 if __name__ == "__main__":

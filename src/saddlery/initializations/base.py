@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import NOTHING, known, positive, real, require, whole
+from ..checks import NOTHING, known, positive, real, require, settle, whole
 from ..networks import Network, Params, Shape, flatten
 from ..objectives import Data, input_moments
 from .linear import aligned, lambda_balanced
@@ -80,6 +80,7 @@ class Initialization:
             'left out unless kind is "lambda_balanced"',
             self.imbalance,
         )
+        settle(self)
 
     def draw(self, network: Network, inputs: Shape, outputs: int, seed: int, *, data: Data | None = None) -> np.ndarray:
         """The initial flat parameter vector (P,), float64. data: what an aligned start is aligned with."""

@@ -4,7 +4,7 @@ Nothing here simulates and no global style is touched. `Figure` objects are made
 display: `loss_curve(run).figure.savefig("loss.pdf")`.
 """
 
-from .axes import Window, new_axes, readable, units_label, window
+from .axes import Window, literal, new_axes, readable, units_label, window
 from .comparison import comparison
 from .curves import loss_curve, singular_values, unit_norms
 from .graph import graph
@@ -23,6 +23,7 @@ __all__ = [
     "heat_map",
     "is_head",
     "layer_sides",
+    "literal",
     "loss_curve",
     "new_axes",
     "readable",

@@ -17,6 +17,7 @@ import numpy as np
 from ..checks import InputError, require
 from ..runs import Run
 from ..stage import Stage, Stages
+from ..text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +40,16 @@ def new_axes(axes: Axes | None = None, size: tuple[float, float] = (5.0, 3.0)) -
         axes = Figure(figsize=size, layout="constrained").add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
+
+
+def literal(words: object) -> str:
+    """Text that someone else chose, for a picture: drawn letter by letter, never read as mathematics.
+
+    Matplotlib takes what stands between two dollars for a formula, and ends with its parser's error where it is none. Signs
+    that steer a terminal or a line become visible. Every text of a picture that is not written in this package goes through
+    here: names, swept values, theories.
+    """
+    return visible(str(words)).replace("$", r"\$")
 
 
 def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:

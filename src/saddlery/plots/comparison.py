@@ -12,7 +12,7 @@ import numpy as np
 
 from ..checks import require
 from ..predictions import ComparedStage, Comparison
-from .axes import BLUE, INK, MUTED, SMALL, Window, new_axes, time_axis, window
+from .axes import BLUE, INK, MUTED, SMALL, Window, literal, new_axes, time_axis, window
 from .curves import loss_label
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def comparison(comparison: Comparison, axes: Axes | None = None) -> Axes:
     axes.set_ylabel(loss_label(comparison.run))
     axes.set_ylim(*_limits(comparison, shown))
     for k, stage in enumerate(comparison.stages):
-        words = f"fixed points, {comparison.prediction.theory}" if k == 0 else None
+        words = f"fixed points, {literal(comparison.prediction.theory)}" if k == 0 else None
         axes.axhline(stage.predicted.loss, color=BLUE, linewidth=0.7, alpha=0.6, zorder=1, label=words)
     _mark_jumps(axes, comparison)
     paper = _Paper.of(axes)

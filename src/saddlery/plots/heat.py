@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..records import number
-from .axes import new_axes
+from .axes import literal, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,13 +33,15 @@ def heat_map(
     """
     axes = new_axes(axes, (1.1 * len(columns) + 2.0, 0.55 * len(rows) + 1.4))
     shown = axes.imshow(np.ma.masked_invalid(means), aspect="auto", cmap="viridis", origin="lower")
-    axes.set_xticks(range(len(columns)), [number(c, 3) for c in columns], rotation=30 if len(columns) > 6 else 0)
-    axes.set_yticks(range(len(rows)), [number(r, 3) for r in rows])
-    axes.set_xlabel(labels[0])
-    axes.set_ylabel(labels[1])
+    axes.set_xticks(
+        range(len(columns)), [literal(number(c, 3)) for c in columns], rotation=30 if len(columns) > 6 else 0
+    )
+    axes.set_yticks(range(len(rows)), [literal(number(r, 3)) for r in rows])
+    axes.set_xlabel(literal(labels[0]))
+    axes.set_ylabel(literal(labels[1]))
     assert axes.figure is not None
     bar = axes.figure.colorbar(shown, ax=axes)
-    bar.set_label(labels[2], fontsize=7)
+    bar.set_label(literal(labels[2]), fontsize=7)
     if len(columns) <= MOST and len(rows) <= MOST:
         for r, c in np.argwhere(np.isfinite(means)):
             low, high = intervals[r, c]

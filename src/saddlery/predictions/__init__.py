@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 from ..checks import InputError, NumericalError, known
-from ..experiments import Experiment, find
+from ..experiments import Experiment, chosen
 from ..precision import spare_programs
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
@@ -40,10 +44,10 @@ class Predictions(tuple[Prediction, ...]):
     outside: tuple[str, ...] = ()
 
 
-def predict(experiment: Experiment | str, *, theory: str | None = None) -> Predictions:
+def predict(experiment: Experiment | Mapping[str, Any] | str | Path, *, theory: str | None = None) -> Predictions:
     """The stages that theory expects, by every theory that applies, before the experiment is run.
 
-    experiment: one, or the name or TOML path of one. theory: only this one. Raises InputError where none applies, with
+    experiment: one, or its shipped name, TOML path or table. theory: only this one. Raises InputError where none applies, with
     the condition that fails for each. Cost: a few decompositions, and for most theories the flow of
     the narrow networks that are learned, about a second each; the experiment itself is not trained.
 
@@ -54,18 +58,18 @@ def predict(experiment: Experiment | str, *, theory: str | None = None) -> Predi
     [(0.58, (0,)), (0.08, (1,)), (0.0, (2,))]
     """
     spare_programs()
-    chosen = experiment if isinstance(experiment, Experiment) else find(experiment)
+    subject = chosen(experiment)
     if theory is not None:
         known(theory, THEORIES, "theory")
     found, refusals, outside = [], [], []
     for name in THEORIES if theory is None else (theory,):
         try:
-            found.append(THEORIES[name](chosen))
+            found.append(THEORIES[name](subject))
         except (DoesNotApply, NumericalError) as reason:
             refusals.append(f"{name}: {reason}")
             outside += refusals[-1:] if isinstance(reason, OutsideRange) else []
     if not found:
-        raise InputError(f"no theory applies to {chosen.name!r}; " + "; ".join(refusals))
+        raise InputError(f"no theory applies to {subject.name!r}; " + "; ".join(refusals))
     answer = Predictions(found)
     answer.outside = tuple(outside)
     return answer

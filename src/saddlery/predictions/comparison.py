@@ -11,6 +11,7 @@ from ..checks import require
 from ..records import html_table, plain, text_table
 from ..runs import Run
 from ..stage import Stages
+from ..text import visible
 from .base import PredictedStage, Prediction, range_of
 
 NEAR = 0.25  # of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
@@ -66,7 +67,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         ending = f"; {self.extra} plateaus of the run were not predicted" if self.extra else ""
-        head = f"{self.run.experiment.name}: {self.prediction.theory} beside the run{ending}"
+        head = f"{visible(self.run.experiment.name)}: {self.prediction.theory} beside the run{ending}"
         assumptions = self.prediction.assumptions
         return "\n".join([head, *([assumptions] if assumptions else []), text_table(*self.table())])
 

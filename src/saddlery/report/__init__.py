@@ -1,8 +1,8 @@
 """Self-contained HTML pages for runs, tours, predictions beside a run and saddle graphs.
 
 Styles and figures are inside, and no request leaves the page.
-Everything that a user can name is escaped. The figures are SVG with text as text; their colours become variables of the
-page's style, so that they follow a light or a dark setting. The same stages give the same bytes.
+Text is escaped as it enters a page, by its type (`markup`). The figures are SVG with text as text; their colours become
+variables of the page's style, so that they follow a light or a dark setting. The same stages give the same bytes.
 """
 
 from .comparisons import comparisons_page

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 
 from .. import plots
 from ..checks import require
 from ..predictions import Comparison
 from .figures import figure
+from .markup import Markup, fill, joined
 from .pages import page
-from .tables import escaped, grid
+from .tables import grid
 
 SIZE = (5.2, 3.2)  # inches
-LEGEND = """<details><summary>How to read this page</summary>
+LEGEND = Markup("""<details><summary>How to read this page</summary>
 <dl class=legend>
 <dt>Jump</dt><dd>The flow time at which the loss is half-way between two fixed points: as predicted for the initial weights of
 this run, as measured on it, and the relative error of the prediction.</dd>
@@ -22,7 +22,7 @@ initial weights.</dd>
 <dt>Range</dt><dd>How far the assumptions of the theory hold: within, near or outside the limits of a number that is computed
 beforehand, the one that holds least.</dd>
 <dt>Seen</dt><dd>Whether a plateau of the run has the predicted loss and effective units.</dd>
-</dl></details>"""
+</dl></details>""")
 
 
 def comparisons_page(compared: Sequence[Comparison]) -> str:
@@ -37,27 +37,35 @@ def comparisons_page(compared: Sequence[Comparison]) -> str:
     runs = {id(c.run) for c in compared}
     require(len(runs) == 1, "comparisons", "of one run", len(runs), "write one page for each")
     e = compared[0].run.experiment
-    head = (
-        f"<header><p class=small>saddlery: predictions beside a run</p><h1>{escaped(e.name)}</h1>"
-        f"<p class=lead>{escaped(e.description)}</p></header>"
+    head = fill(
+        "<header><p class=small>saddlery: predictions beside a run</p><h1>{}</h1><p class=lead>{}</p></header>",
+        e.name,
+        e.description,
     )
-    sections = "".join(_section(c, k) for k, c in enumerate(compared))
-    toml = f"<details><summary>The experiment (TOML)</summary><pre>{html.escape(e.to_toml())}</pre></details>"
-    words = f"<p class=small>Experiment id {escaped(e.identity)}, seed {e.seed}.</p>"
+    sections = joined(_section(c, k) for k, c in enumerate(compared))
+    toml = fill("<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml())
+    words = fill("<p class=small>Experiment id {}, seed {}.</p>", e.identity, e.seed)
     return page(f"{e.name}, predictions beside a run of saddlery", head + sections + LEGEND + toml + words)
 
 
-def _section(c: Comparison, k: int) -> str:
+def _section(c: Comparison, k: int) -> Markup:
     theory = c.prediction.theory
     caption = f"Loss against flow time beside what theory expected: {theory}."
     picture = figure(lambda axes: plots.comparison(c, axes), f"theory-{k}", caption, SIZE)
-    note = ""
+    note = Markup()
     if c.extra:
         plateaus = f"{c.extra} plateau of the run was" if c.extra == 1 else f"{c.extra} plateaus of the run were"
-        note = f'<p class="note" role="note">{plateaus} not predicted.</p>'
+        note = fill('<p class="note" role="note">{} not predicted.</p>', plateaus)
     assumptions = f" {c.prediction.assumptions}." if c.prediction.assumptions else ""
-    source = f"<p class=small>{escaped(f'{c.prediction.source}; {c.prediction.limit}.{assumptions}')}</p>"
-    return (
-        f'<section class="run"><h2>{escaped(theory)}</h2>{source}{note}<div class=curves>{picture}</div>'
-        f"{grid(*c.table(), caption=f'Stages by {theory}, and what the run did.')}</section>"
+    return fill(
+        '<section class="run"><h2>{theory}</h2><p class=small>{source}; {limit}.{assumptions}</p>{note}'
+        "<div class=curves>{picture}</div>"
+        "{table}</section>",
+        theory=theory,
+        source=c.prediction.source,
+        limit=c.prediction.limit,
+        assumptions=assumptions,
+        note=note,
+        picture=picture,
+        table=grid(*c.table(), caption=f"Stages by {theory}, and what the run did."),
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..plots import axes as drawn
+from .markup import Markup, fill
 from .style import COLOURS
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _style(salt: str):
         yield
 
 
-def figure(draw: Draw, name: str, caption: str, size: tuple[float, float], *, shown: bool = True) -> str:
+def figure(draw: Draw, name: str, caption: str, size: tuple[float, float], *, shown: bool = True) -> Markup:
     """One picture as inline SVG with ids of its own; the caption is its description, and printed below it if `shown`."""
     drawn.new_axes()  # the message where matplotlib is missing
     from matplotlib.figure import Figure
@@ -67,9 +67,8 @@ def figure(draw: Draw, name: str, caption: str, size: tuple[float, float], *, sh
         canvas = Figure(figsize=size)
         draw(canvas.add_axes(_frame(size)))
         svg = _svg(canvas, name)
-    label = html.escape(caption)
-    svg = svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-    return f"<figure>{svg}{f'<figcaption>{label}</figcaption>' if shown else ''}</figure>"
+    below = fill("<figcaption>{}</figcaption>", caption) if shown else ""
+    return fill('<figure><svg role="img" aria-label="{}" {}{}</figure>', caption, svg, below)
 
 
 def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -84,24 +83,36 @@ def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
     return left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height
 
 
-def _svg(canvas: Figure, name: str) -> str:
-    """The picture's SVG, small and safe to inline: no header, no metadata, unused ids dropped and the others prefixed."""
+def _svg(canvas: Figure, name: str) -> Markup:
+    """The picture's SVG after its first word, small and safe to inline: no header, no metadata, unused ids dropped and the
+    others prefixed. Only tags are changed, never text between them; Matplotlib escapes the text and the attributes it writes."""
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg")
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    opening, rest = text.split(">", 1)
-    text = re.sub(r' (?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", opening) + ">" + rest
-    text = text.replace("xlink:href=", "href=")
+    opening, rest = text.removeprefix("<svg ").split(">", 1)
+    opening = re.sub(r' ?(?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", opening)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    text = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", text)
-    text = re.sub(r'(url\(#|href="#)', rf"\g<1>{name}-", text)
-    text = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", text)
+    pieces = re.split(r"(<[^>]*>)", rest)  # within quotes and in text, Matplotlib writes &gt; for >
+    tags = [_tag(piece, name, used) if k % 2 else piece for k, piece in enumerate(pieces)]
+    text = _coloured(opening) + ">" + "".join(tags)
+    return Markup(re.sub(r">\s+<", "><", text).strip())
+
+
+def _tag(tag: str, name: str, used: Collection[str]) -> str:
+    """One tag: short, its id and references prefixed, its colours variables of the page."""
+    tag = tag.replace("xlink:href=", "href=")
+    tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
+    tag = re.sub(r'(url\(#|href="#)', lambda m: f"{m[1]}{name}-", tag)
+    tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
+    return re.sub(r'( (?:d|x|y|transform|clip-path)=")([^"]*)', lambda m: m[1] + _rounded(m[2]), _coloured(tag))
+
+
+def _coloured(tag: str) -> str:
     for variable, (colour, _) in COLOURS.items():
-        text = text.replace(colour, f"var(--{variable})")
-    text = re.sub(r'( (?:d|x|y|transform|clip-path)=")([^"]*)', lambda m: m[1] + _rounded(m[2]), text)
-    return re.sub(r">\s+<", "><", text).strip()
+        tag = tag.replace(colour, f"var(--{variable})")
+    return tag
 
 
 def _rounded(numbers: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import html
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..checks import require
+from ..outlets import write_text
 from ..stage import Stages
-from ..store import write_text
+from .markup import Markup, fill, joined
 from .sections import section
 from .style import LEGEND, STYLE
 from .tables import summary_table
@@ -28,7 +28,7 @@ def run_page(found: Stages) -> str:
         type(found).__name__,
         "pass stages(run) or certify(run)",
     )
-    body = f"<header><p class=small>saddlery: report of a run</p></header>{section(found, 0, 'h1')}{LEGEND}"
+    body = fill("<header><p class=small>saddlery: report of a run</p></header>{}{}", section(found, 0, "h1"), LEGEND)
     return page(f"{found.run.experiment.name}, a run of saddlery", body)
 
 
@@ -43,17 +43,21 @@ def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) 
     count = sum(len(found) for found in runs)
     certified = sum(s.certificate is not None and s.certificate.certified for found in runs for s in found.stages)
     parts = [
-        "<header><h1>A tour of saddles</h1><p class=lead>",
-        f"{_plural(len(runs), 'run')}, {_plural(count, 'plateau')}, {_plural(certified, 'certified fixed point')}: what each",
-        " network rests on while it learns, and which smaller network that is.</p></header>",
+        fill(
+            "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}: what each network rests on while it learns, and which"
+            " smaller network that is.</p></header>",
+            _plural(len(runs), "run"),
+            _plural(count, "plateau"),
+            _plural(certified, "certified fixed point"),
+        ),
         summary_table(runs),
         LEGEND,
         *(section(found, k, "h2") for k, found in enumerate(runs)),
     ]
     if summary is not None:
-        text = html.escape(json.dumps(summary, indent=1))
-        parts.append(f"<details><summary>Record of the tour (JSON)</summary><pre>{text}</pre></details>")
-    return page("A tour of saddles", "".join(parts))
+        text = json.dumps(summary, indent=1)
+        parts.append(fill("<details><summary>Record of the tour (JSON)</summary><pre>{}</pre></details>", text))
+    return page("A tour of saddles", joined(parts))
 
 
 def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
@@ -61,13 +65,16 @@ def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
     return write_text(path, run_page(found) if isinstance(found, Stages) else tour_page(found))
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML document in the style of all pages."""
-    head = (
+def page(title: str, body: Markup) -> str:
+    """A whole HTML document in the style of all pages; a body that is no markup is shown as text."""
+    head = fill(
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{html.escape(title)}</title><style>{STYLE}</style>'
+        '<meta name="color-scheme" content="light dark"><title>{}</title><style>{}</style>',
+        title,
+        STYLE,
     )
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body><main>{body}</main></body></html>\n'
+    document = '<!doctype html>\n<html lang="en"><head>{}</head>\n<body><main>{}</main></body></html>\n'
+    return str(fill(document, head, body))
 
 
 def _plural(count: int, noun: str) -> str:

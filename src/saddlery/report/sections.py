@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
@@ -10,12 +9,13 @@ from .. import plots
 from ..records import number
 from ..stage import Stages
 from .figures import SQUARE, WIDE, figure
-from .tables import certificates, escaped, interval, verdict
+from .markup import Markup, fill, joined
+from .tables import certificates, interval, verdict
 
-_DRAWN: WeakKeyDictionary[Stages, dict[tuple[int, str], str]] = WeakKeyDictionary()  # a growing tour redraws nothing
+_DRAWN: WeakKeyDictionary[Stages, dict[tuple[int, str], Markup]] = WeakKeyDictionary()  # a growing tour redraws nothing
 
 
-def section(found: Stages, k: int, heading: str) -> str:
+def section(found: Stages, k: int, heading: str) -> Markup:
     """The section of one run, drawn once for each Stages (which are immutable) and place."""
     drawn = _DRAWN.setdefault(found, {})
     if (k, heading) not in drawn:
@@ -23,25 +23,26 @@ def section(found: Stages, k: int, heading: str) -> str:
     return drawn[k, heading]
 
 
-def _draw_section(found: Stages, k: int, heading: str) -> str:
+def _draw_section(found: Stages, k: int, heading: str) -> Markup:
     run, e = found.run, found.run.experiment
     anchor = f"run-{k}"
     versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
+    named = '<h1 id="{}-name">{}</h1>' if heading == "h1" else '<h2 id="{}-name">{}</h2>'
     parts = [
-        f'<section class="run" id="{anchor}" aria-labelledby="{anchor}-name">',
-        f'<{heading} id="{anchor}-name">{escaped(e.name)}</{heading}>',
-        f"<p class=lead>{escaped(e.description)}</p>" if e.description else "",
+        fill('<section class="run" id="{anchor}" aria-labelledby="{anchor}-name">', anchor=anchor),
+        fill(named, anchor, e.name),
+        fill("<p class=lead>{}</p>", e.description) if e.description else "",
         _facts(found),
         _curves(found, anchor),
         _cards(found, anchor),
         certificates(found) if found.stages else "",
-        f"<details><summary>The experiment (TOML)</summary><pre>{html.escape(e.to_toml())}</pre></details>",
-        f'<p class="small">Experiment id {escaped(e.identity)}; {escaped(versions)}.</p></section>',
+        fill("<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml()),
+        fill('<p class="small">Experiment id {}; {}.</p></section>', e.identity, versions),
     ]
-    return "".join(parts)
+    return joined(parts)
 
 
-def _facts(found: Stages) -> str:
+def _facts(found: Stages) -> Markup:
     """Who, what, how it ended; and what a reader should be warned of."""
     run, t = found.run, found.run.trajectory
     data = "samples" if run.data == "samples" else f"exact moments of the {run.data} feature"
@@ -51,18 +52,18 @@ def _facts(found: Stages) -> str:
         if name not in ("experiment", "warning", "loss")
     ]
     rows += [("loss at the start", number(t.loss[0])), ("final loss", number(run.final_loss))]
-    cells = "".join(f"<div><dt>{escaped(name)}</dt><dd>{escaped(value)}</dd></div>" for name, value in rows)
+    cells = joined(fill("<div><dt>{}</dt><dd>{}</dd></div>", name, value) for name, value in rows)
     notes = [*run.warnings, *(f"{words[0].upper()}{words[1:]}." for words in found.notes)]
     if t.status != "stopped":
         notes.append(f"This run was not completed: {t.status}, {t.reason}.")
     if not found.stages:
         notes.append("No plateau was found on this run.")
-    return f"<dl class=facts>{cells}</dl>" + "".join(
-        f'<p class="note" role="note">{escaped(note)}</p>' for note in notes
+    return fill("<dl class=facts>{}</dl>", cells) + joined(
+        fill('<p class="note" role="note">{}</p>', note) for note in notes
     )
 
 
-def _curves(found: Stages, anchor: str) -> str:
+def _curves(found: Stages, anchor: str) -> Markup:
     run = found.run
     dashed = any(s.certificate is not None and s.certificate.certified for s in found.stages)
     words = "Loss against flow time." + (" Shaded: plateaus, named by effective units." if found.stages else "")
@@ -80,22 +81,22 @@ def _curves(found: Stages, anchor: str) -> str:
             for name, draw, caption in pictures
             if any(key.endswith(f"{name}_{k}") for key in run.trajectory.observables)
         ]
-    return f"<div class=curves>{''.join(figures)}</div>"
+    return fill("<div class=curves>{}</div>", joined(figures))
 
 
-def _cards(found: Stages, anchor: str) -> str:
+def _cards(found: Stages, anchor: str) -> Markup:
     """One card a stage: the units of every layer there and the Hessian's spectrum at the fixed point behind it."""
     if not found.stages:
-        return ""
+        return Markup()
     layers = range(len(found.run.experiment.network.layers))
     views = [plots.view(found.run, found.stages, layer=k) for k in layers]
-    cards = "".join(_card(found, j, views, f"{anchor}-stage-{j}") for j in range(len(found)))
+    cards = joined(_card(found, j, views, f"{anchor}-stage-{j}") for j in range(len(found)))
     hessian = any(s.certificate is not None for s in found.stages)
     title = "Stages: the units of the run" + (", and the Hessian at the fixed point" if hessian else "")
-    return f"<h3>{title}</h3><div class=cards>{cards}</div>"
+    return fill("<h3>{}</h3><div class=cards>{}</div>", title, cards)
 
 
-def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> str:
+def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Markup:
     stage, run = found[j], found.run
     name = f"the {stage.kind} stage with {plots.units_label(stage)}"
     figures = []
@@ -121,10 +122,15 @@ def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> st
         there = f"Hessian eigenvalues at the fixed point behind {name}: {counts}."
         words = there if c.certified else f"No fixed point was found behind {name}, so there is no spectrum."
         figures.append(figure(lambda ax: plots.spectrum(c, ax), f"{anchor}-spectrum", words, SQUARE, shown=False))
-    rest = f"<span class=small>flow time {escaped(interval(stage))}<br>loss {escaped(stage.loss)}</span>"
-    return (
-        f'<article class="card"><h4>{escaped(plots.units_label(stage))} <small>{escaped(stage.kind)}</small></h4>'
-        f"<p>{verdict(stage)}<br>{rest}</p>{''.join(figures)}</article>"
+    return fill(
+        '<article class="card"><h4>{units} <small>{kind}</small></h4><p>{verdict}<br><span class=small>flow time {interval}'
+        "<br>loss {loss}</span></p>{figures}</article>",
+        units=plots.units_label(stage),
+        kind=stage.kind,
+        verdict=verdict(stage),
+        interval=interval(stage),
+        loss=stage.loss,
+        figures=joined(figures),
     )
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..records import number
 from ..sweeps import arrays, read_record
-from .tables import escaped
+from .markup import Markup, fill, joined
 
 WIDTH, HEIGHT = 240, 90  # of a sketch, in its own units
 POINTS = 80  # of its curve
@@ -31,24 +32,34 @@ def curves(folder: str | Path, runs: Iterable[int]) -> dict[int, Curve]:
     return found
 
 
-def card(row: Mapping[Any, Any], fields: Sequence[str], curve: Curve | None, command: str) -> str:
+def card(row: Mapping[Any, Any], fields: Sequence[str], curve: Curve | None, command: str) -> Markup:
     """The run of a row of the index: its fields, a sketch of its loss with the plateaus shaded, and the command that
     shows it whole, if there is one."""
-    where = ", ".join(f"{name} = {escaped(row[name])}" for name in ("seed", *fields))
+    where = joined((fill("{} = {}", name, row[name]) for name in ("seed", *fields)), ", ")
     plateaus = stages_of(row)
     verdicts = row["verdict"] if plateaus and not (row["verdict"] is None or np.isscalar(row["verdict"])) else ()
-    lines = "".join(
-        f"<br>{escaped(kind)}: {escaped(units)} unit{'' if units == 1 else 's'}, loss {escaped(float(loss))},"
-        f" {escaped(float(start))} to {escaped(float(end))}{f', {escaped(verdict)}' if verdict else ''}"
-        for (kind, start, end, units, loss), verdict in itertools.zip_longest(plateaus, verdicts)
-    )
-    again = f"<p class=small><code>{escaped(command)}</code></p>" if command else ""
+    lines = joined(_line(plateau, verdict) for plateau, verdict in itertools.zip_longest(plateaus, verdicts))
+    again = fill("<p class=small><code>{}</code></p>", command) if command else ""
     picture = "" if curve is None else sketch(*curve, [(start, end) for _, start, end, _, _ in plateaus])
-    return (
-        f'<article class=card id="run-{row["run"]}"><h4>Run {row["run"]} <small>{escaped(row["status"])}</small></h4>'
-        f"<p class=small>{where}</p>{picture}<p class=small>{escaped(row['reason'])}{lines}</p>"
-        f"{again}</article>"
+    return fill(
+        '<article class=card id="run-{run}"><h4>Run {run} <small>{status}</small></h4><p class=small>{where}</p>{picture}'
+        "<p class=small>{reason}{lines}</p>{again}</article>",
+        run=row["run"],
+        status=row["status"],
+        where=where,
+        picture=picture,
+        reason=row["reason"],
+        lines=lines,
+        again=again,
     )
+
+
+def _line(plateau: tuple[Any, ...], verdict: str | None) -> Markup:
+    """A plateau in words, and the verdict on the fixed point behind it, where there is one."""
+    kind, start, end, units, loss = plateau
+    noun = "unit" if units == 1 else "units"
+    words = (kind, units, noun, float(loss), float(start), float(end))
+    return fill("<br>{}: {} {}, loss {}, {} to {}", *words) + (f", {verdict}" if verdict else "")
 
 
 def stages_of(row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
@@ -57,7 +68,7 @@ def stages_of(row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
     return [] if any(a is None or np.isscalar(a) for a in lists) else list(zip(*lists, strict=True))
 
 
-def sketch(time: np.ndarray, loss: np.ndarray, plateaus: Sequence[tuple[float, float]]) -> str:
+def sketch(time: np.ndarray, loss: np.ndarray, plateaus: Sequence[tuple[float, float]]) -> Markup:
     """The loss against flow time as inline SVG, zero at the bottom, up to a little after the last plateau begins."""
     last = float(time[-1])
     if plateaus:
@@ -66,14 +77,17 @@ def sketch(time: np.ndarray, loss: np.ndarray, plateaus: Sequence[tuple[float, f
     at = lambda t: round(WIDTH * min(float(t) / (last or 1.0), 1.0), 1)
     shown = np.linspace(0.0, last, POINTS)
     heights = HEIGHT * (1 - np.clip(np.interp(shown, time, loss) / most, 0, 1))
-    bands = "".join(
-        f'<rect x="{at(start)}" y="0" width="{round(at(end) - at(start), 1)}" height="{HEIGHT}" fill="var(--soft)"/>'
-        for start, end in plateaus
-    )
+    band = '<rect x="{}" y="0" width="{}" height="{}" fill="var(--soft)"/>'
+    bands = joined(fill(band, at(start), round(at(end) - at(start), 1), HEIGHT) for start, end in plateaus)
     points = " ".join(f"{at(t)},{height:.1f}" for t, height in zip(shown, heights, strict=True))
-    label = f"Loss from {escaped(float(loss[0]))} to {escaped(float(loss[-1]))} up to flow time {escaped(last)}"
-    return (
-        f'<svg role="img" aria-label="{label}" viewBox="0 -2 {WIDTH} {HEIGHT + 4}">{bands}'
-        f'<polyline points="{points}" fill="none" stroke="var(--blue)" stroke-width="1.6"/></svg>'
-        f"<p class=small>{label}.</p>"
+    label = f"Loss from {number(float(loss[0]))} to {number(float(loss[-1]))} up to flow time {number(last)}"
+    return fill(
+        '<svg role="img" aria-label="{label}" viewBox="0 -2 {width} {height}">{bands}'
+        '<polyline points="{points}" fill="none" stroke="var(--blue)" stroke-width="1.6"/></svg>'
+        "<p class=small>{label}.</p>",
+        label=label,
+        width=WIDTH,
+        height=HEIGHT + 4,
+        bands=bands,
+        points=points,
     )

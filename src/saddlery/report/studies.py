@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING
 from ..records import number
 from ..studies import Judged, Outcome
 from .figures import figure
+from .markup import Markup, fill, joined
 from .pages import page
-from .tables import escaped, scroll
+from .tables import scroll
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,22 +25,27 @@ def studies_page(outcomes: Sequence[Outcome]) -> str:
     """One self-contained page: a section a study, with its figure and a table of its claims."""
     judged = [j for outcome in outcomes for j in outcome.judged]
     counts = ", ".join(f"{sum(j.verdict == v for j in judged)} {words}" for v, words in _WORDS.items())
-    head = f"<header><h1>Studies</h1><p class=lead>{len(judged)} claims: {counts}.</p></header>"
-    return page("Studies, saddlery", head + "".join(map(_section, outcomes)))
+    head = fill("<header><h1>Studies</h1><p class=lead>{} claims: {}.</p></header>", len(judged), counts)
+    return page("Studies, saddlery", head + joined(map(_section, outcomes)))
 
 
 _WORDS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
 
 
-def _section(outcome: Outcome) -> str:
+def _section(outcome: Outcome) -> Markup:
     study = outcome.study
     picture = (
         figure(lambda axes: _draw(outcome, axes), study.name, study.title, SIZE, shown=False) if outcome.rows else ""
     )
     said = [*study.notes(outcome.rows), *(f"not measured: {words}" for words in outcome.failed)]
-    notes = "".join(f"<p class=small>{html.escape(words)}</p>" for words in said)
-    title = f"<h2>{escaped(study.name)}</h2><p class=lead>{escaped(study.title)}</p>"
-    return f'<section class="run">{title}<div class=curves>{picture}</div>{_table(outcome)}{notes}</section>'
+    return fill(
+        '<section class="run"><h2>{}</h2><p class=lead>{}</p><div class=curves>{}</div>{}{}</section>',
+        study.name,
+        study.title,
+        picture,
+        _table(outcome),
+        joined(fill("<p class=small>{}</p>", words) for words in said),
+    )
 
 
 def _draw(outcome: Outcome, axes: Axes) -> None:
@@ -52,25 +57,17 @@ def _draw(outcome: Outcome, axes: Axes) -> None:
     axes.set_ylabel(textwrap.fill(words, len(words) // max(lines, 1) + 4))
 
 
-def _table(outcome: Outcome) -> str:
+def _table(outcome: Outcome) -> Markup:
     columns = ("verdict", "claim", "measured", "criterion", "seeds", "source")
-    head = "".join(f'<th scope="col">{word}</th>' for word in columns)
+    head = joined(fill('<th scope="col">{}</th>', word) for word in columns)
     caption = f"Claims of {outcome.study.name}; measured: the mean over seeds and half its 95% interval."
-    return scroll(
-        f"<table><caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead>"
-        f"<tbody>{''.join(map(_row, outcome.judged))}</tbody></table>",
-        caption,
-    )
+    table = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
+    return scroll(fill(table, caption, head, joined(map(_row, outcome.judged))), caption)
 
 
-def _row(j: Judged) -> str:
+def _row(j: Judged) -> Markup:
     kind, mark = MARKS[j.verdict]
-    spread = "" if j.uncertainty is None else f" ± {escaped(number(j.uncertainty, 2))}"
-    verdict = f'<span class="mark {kind}"><i aria-hidden="true">{mark}</i>{escaped(j.verdict)}</span>'
-    cells = (
-        verdict,
-        escaped(j.sentence),
-        escaped(j.measured) + spread,
-        *map(escaped, (j.criterion, j.seeds, j.source)),
-    )
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+    spread = "" if j.uncertainty is None else f" ± {number(j.uncertainty, 2)}"
+    verdict = fill('<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>', kind, mark, j.verdict)
+    cells = (verdict, j.sentence, f"{number(j.measured)}{spread}", j.criterion, j.seeds, j.source)
+    return fill("<tr>{}</tr>", joined(fill("<td>{}</td>", cell) for cell in cells))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from ..plots import axes as drawn
+from .markup import Markup
 
 # name: (as plots draws it, on a dark page)
 COLOURS = {
@@ -18,7 +19,7 @@ COLOURS = {
     "orange": (drawn.ORANGE, "#f0b73d"),
     "sky": (drawn.SKY, "#3f8fc0"),
 }
-STYLE = (
+STYLE = Markup(
     ":root{color-scheme:light dark;--page:#fff;--card:#fafafa;--soft:#f1f3f5;"
     + "".join(f"--{name}:{light};" for name, (light, _) in COLOURS.items())
     + "}\n@media(prefers-color-scheme:dark){:root{--page:#15171a;--card:#1c1f23;--soft:#24282d;"
@@ -71,7 +72,7 @@ pre{overflow-x:auto;font-size:.84rem;line-height:1.45;margin:.6rem 0;white-space
 @media print{.card,figure,tr{break-inside:avoid}.scroll{overflow:visible}}
 """
 )
-LEGEND = """<details><summary>How to read this page</summary>
+LEGEND = Markup("""<details><summary>How to read this page</summary>
 <dl class=legend>
 <dt>Plateau</dt><dd>A stretch of flow time in which the loss rests, shaded in the curves and found from the loss alone.
 Flow time is learning rate × steps; the loss is a mean over samples, and squared loss carries the half.</dd>
@@ -87,4 +88,4 @@ what would decide is within rounding of zero, or lies across kinks.
 none is close in weights, close in loss and slows the run down; the reason names the nearest and how it misses.</dd>
 <dt>Construction</dt><dd>How Theorem 1 of Zhang, Saxe &amp; Latham (2026) embeds the narrow network in the wide one:
 (i) copies of a unit, (ii) silent units, (iii) proportional units, (iv) linear combinations of units.</dd>
-</dl></details>"""
+</dl></details>""")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +11,15 @@ import numpy as np
 
 from .. import plots
 from ..checks import InputError, known
+from ..door import read_text
 from ..records import number
 from ..sweeps import failures, index, read_record
 from .figures import figure
+from .markup import Markup, fill, joined
 from .pages import page
 from .quantities import Quantity, estimate, quantities
 from .sketches import card, curves
-from .tables import Linked, escaped, grid
+from .tables import Linked, grid
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,37 +45,43 @@ def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
     chosen = [known(name, varied, "field that varies") for name in fields] if fields else varied
     several = [name for name in chosen if len(table[name].unique()) > 1] or list(chosen)
     pairs = list(itertools.combinations(several, 2))[:3] or [tuple(several[:1])]
-    head = (
-        f"<header><p class=small>saddlery: report of a sweep</p><h1>{escaped(record['name'])}</h1>"
-        f"<p class=lead>{len(table):,} of {record['runs']:,} runs, over {escaped(', '.join(varied) or 'seeds')}.</p></header>"
+    head = fill(
+        "<header><p class=small>saddlery: report of a sweep</p><h1>{}</h1>"
+        "<p class=lead>{:,} of {:,} runs, over {}.</p></header>",
+        record["name"],
+        len(table),
+        record["runs"],
+        ", ".join(varied) or "seeds",
     )
-    failed = "".join(map(_failure, failures(folder))) + _impossible(table)
+    failed = joined(map(_failure, failures(folder))) + _impossible(table)
     shown = quantities(table)
-    sections = "".join(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
-    toml = html.escape((Path(folder) / "sweep.toml").read_text(encoding="utf-8"))
-    design = f"<details><summary>The design (TOML)</summary><pre>{toml}</pre></details>"
+    sections = joined(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
+    toml = read_text(Path(folder) / "sweep.toml")
+    design = fill("<details><summary>The design (TOML)</summary><pre>{}</pre></details>", toml)
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    words = f"<p class=small>Id {escaped(record['identity'])}; {escaped(versions)}.</p>"
+    words = fill("<p class=small>Id {}; {}.</p>", record["identity"], versions)
     body = head + failed + sections + _runs(table, varied, folder) + design + words
     return page(f"{record['name']}, a sweep of saddlery", body)
 
 
-def _failure(entry: dict[str, Any]) -> str:
+def _failure(entry: dict[str, Any]) -> Markup:
     first, last = entry["runs"]
-    return f'<p class="note" role="note">Runs {first} to {last} failed: {escaped(entry["error"])}</p>'
+    return fill('<p class="note" role="note">Runs {} to {} failed: {}</p>', first, last, entry["error"])
 
 
-def _impossible(table: pd.DataFrame) -> str:
+def _impossible(table: pd.DataFrame) -> Markup:
     rows = [row for row in table.to_dict("records") if row["status"] == "impossible"]
     if not rows:
-        return ""
-    return (
-        f'<p class="note" role="note">{len(rows):,} of the runs are impossible and left out of the maps, such as run'
-        f" {rows[0]['run']}: {escaped(rows[0]['reason'])}</p>"
+        return Markup()
+    return fill(
+        '<p class="note" role="note">{:,} of the runs are impossible and left out of the maps, such as run {}: {}</p>',
+        len(rows),
+        rows[0]["run"],
+        rows[0]["reason"],
     )
 
 
-def _section(table: pd.DataFrame, shown: Sequence[Quantity], pair: Sequence[str], k: int) -> str:
+def _section(table: pd.DataFrame, shown: Sequence[Quantity], pair: Sequence[str], k: int) -> Markup:
     pictures, same = [], []
     scattered = any(_continuous(table, name) for name in pair)
     means = "a point a run" if scattered else "mean over seeds and all other fields, and its 95% interval over seeds"
@@ -89,8 +96,9 @@ def _section(table: pd.DataFrame, shown: Sequence[Quantity], pair: Sequence[str]
         draw = lambda axes, quantity=quantity, values=values: _draw(table, pair, quantity, values, axes)
         pictures.append(figure(draw, f"map-{k}-{j}", caption, SIZE, shown=True))
     heading = " and ".join(pair) or "seeds"
-    constant = f"<p class=small>The same in every run that has one: {escaped('; '.join(same))}.</p>" if same else ""
-    return f'<section class="run"><h2>{escaped(heading)}</h2>{constant}<div class=curves>{"".join(pictures)}</div></section>'
+    constant = fill("<p class=small>The same in every run that has one: {}.</p>", "; ".join(same)) if same else ""
+    section = '<section class="run"><h2>{}</h2>{}<div class=curves>{}</div></section>'
+    return fill(section, heading, constant, joined(pictures))
 
 
 def _draw(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: np.ndarray, axes: Any) -> None:
@@ -109,8 +117,8 @@ def _draw(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: 
         found = np.array([estimate(quantity, values[column == p], seeds[column == p]) for p in places])
         spread = np.nan_to_num(np.abs(found[:, 1:3] - found[:, :1])).T
         axes.errorbar(range(len(places)), found[:, 0], spread, fmt="o", capsize=3)
-        axes.set_xticks(range(len(places)), [number(place, 3) for place in places], rotation=30)
-        axes.set_xlabel(name)
+        axes.set_xticks(range(len(places)), [plots.literal(number(place, 3)) for place in places], rotation=30)
+        axes.set_xlabel(plots.literal(name))
         axes.set_ylabel(quantity.title)
 
 
@@ -125,26 +133,25 @@ def _scatter(table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, value
     if len(along) == 2:
         points = axes.scatter(table[along[0]], table[along[1]], c=values, s=8)
         axes.figure.colorbar(points, ax=axes).set_label(quantity.title, fontsize=7)
-        axes.set_ylabel(along[1])
+        axes.set_ylabel(plots.literal(along[1]))
     else:
         for name, value in [
             (other, v) for other in pair if other not in along for v in sorted(table[other].unique())
         ] or [("", 0)]:
             at = (table[name] == value).to_numpy() if name else slice(None)
-            axes.scatter(
-                table[along[0]].to_numpy()[at], values[at], s=8, label=f"{name.rpartition('.')[2]} {number(value, 3)}"
-            )
+            words = plots.literal(f"{name.rpartition('.')[2]} {number(value, 3)}")
+            axes.scatter(table[along[0]].to_numpy()[at], values[at], s=8, label=words)
         if len(pair) == 2:
             axes.legend(fontsize=7, frameon=False)
         axes.set_ylabel(quantity.title)
-    axes.set_xlabel(along[0])
+    axes.set_xlabel(plots.literal(along[0]))
     for name, scale in zip(along, (axes.set_xscale, axes.set_yscale), strict=False):
         low, high = np.min(table[name].to_numpy()), np.max(table[name].to_numpy())
         if low > 0 and high > DECADES * low:
             scale("log")
 
 
-def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> str:
+def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> Markup:
     """A row a run, which leads to its card."""
     rows = table.sort_values("run").head(LISTED).to_dict("records")
     drawn = curves(folder, [row["run"] for row in rows if row["status"] != "impossible"])
@@ -152,16 +159,17 @@ def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> str
     cards = [card(row, varied, drawn.get(row["run"]), command(row)) for row in rows]
     columns = ("run", "seed", *varied, "status", "units", "loss")
     cells = [
-        [Linked(f"#run-{row['run']}", row["run"]), *(row[c] for c in columns[1:-2]), _units(row["units"]), row["loss"]]
+        [Linked(f"run-{row['run']}", row["run"]), *(row[c] for c in columns[1:-2]), _units(row["units"]), row["loss"]]
         for row in rows
     ]
     more = f" (the first {LISTED} of {len(table):,}; saddlery runs shows all)" if len(table) > LISTED else ""
     caption = (
         f"Runs{more}. Each number leads to the run's card; the command there repeats, certifies and shows it whole."
     )
-    return (
-        f'<section class="run"><h2>Runs</h2>{grid(columns, cells, caption=caption)}'
-        f"<h3>Each run</h3><div class=cards>{''.join(cards)}</div></section>"
+    return fill(
+        '<section class="run"><h2>Runs</h2>{}<h3>Each run</h3><div class=cards>{}</div></section>',
+        grid(columns, cells, caption=caption),
+        joined(cards),
     )
 
 

@@ -1,16 +1,16 @@
-"""Tables of a page: every run of a tour, and the certificates of one run. Every cell is escaped."""
+"""Tables of a page: every run of a tour, and the certificates of one run. Every cell is escaped as it is filled in."""
 
 # ruff: noqa: RUF001 (the page is set like print: a minus is a minus, a dash a dash)
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .. import plots
 from ..records import number, tiny
 from ..stage import Stage, Stages
+from .markup import Markup, fill, joined
 
 MARKS = {
     "minimum": ("minimum", "●"),
@@ -20,21 +20,14 @@ MARKS = {
     "no fixed point found": ("none", "○"),
 }
 NOT_CERTIFIED = ("none", "·")
+BREAK = Markup("<br>")
 
 
-@dataclass(frozen=True)
-class Linked:
-    """A value that leads to a place."""
+class Linked(NamedTuple):
+    """A value that leads to a place of the page, by its id."""
 
-    target: str
+    place: str
     value: object
-
-
-def escaped(value: object) -> str:
-    """Any value as escaped text; numbers as people write them."""
-    if isinstance(value, Linked):
-        return f'<a href="{html.escape(value.target)}">{escaped(value.value)}</a>'
-    return html.escape(number(value))
 
 
 COLUMNS = (
@@ -54,37 +47,39 @@ COLUMNS = (
 )
 
 
-def summary_table(runs: Sequence[Stages]) -> str:
+def summary_table(runs: Sequence[Stages]) -> Markup:
     """All runs and their stages, one row a stage."""
-    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in COLUMNS)
-    body = "".join(_summary_rows(found, k) for k, found in enumerate(runs))
+    head = joined(fill('<th scope="col">{}</th>', name) for name in COLUMNS)
+    body = joined(_summary_rows(found, k) for k, found in enumerate(runs))
     caption = "Every run and its stages. Distance is in weights, from the plateau to its fixed point."
-    return scroll(
-        f"<table class=tour><caption>{caption}</caption><thead><tr>{head}</tr></thead>{body}</table>", caption
-    )
+    table = "<table class=tour><caption>{}</caption><thead><tr>{}</tr></thead>{}</table>"
+    return scroll(fill(table, caption, head, body), caption)
 
 
-def _summary_rows(found: Stages, k: int) -> str:
+def _summary_rows(found: Stages, k: int) -> Markup:
     e = found.run.experiment
-    first = (
-        f'<th scope="rowgroup" rowspan="{max(len(found), 1)}"><a href="#run-{k}">{escaped(e.name)}</a>'
-        f"<small>{escaped(e.network.architecture)}</small></th>"
+    first = fill(
+        '<th scope="rowgroup" rowspan="{}"><a href="#run-{}">{}</a><small>{}</small></th>',
+        max(len(found), 1),
+        k,
+        e.name,
+        e.network.architecture,
     )
-    rows = [_summary_cells(stage) for stage in found.stages]
-    rows = rows or [f'<td colspan="{len(COLUMNS) - 1}">no plateau found; {escaped(found.run.trajectory.status)}</td>']
-    return "<tbody>" + "".join(f"<tr>{first if j == 0 else ''}{row}</tr>" for j, row in enumerate(rows)) + "</tbody>"
+    none = fill('<td colspan="{}">no plateau found; {}</td>', len(COLUMNS) - 1, found.run.trajectory.status)
+    rows = [_summary_cells(stage) for stage in found.stages] or [none]
+    lines = (fill("<tr>{}{}</tr>", first if j == 0 else "", row) for j, row in enumerate(rows))
+    return fill("<tbody>{}</tbody>", joined(lines))
 
 
-def _summary_cells(stage: Stage) -> str:
+def _summary_cells(stage: Stage) -> Markup:
     c = stage.certificate
-    cells = [escaped(stage.kind), escaped(units(stage)), escaped(interval(stage)), escaped(stage.loss), verdict(stage)]
+    cells: list[object] = [stage.kind, units(stage), interval(stage), stage.loss, verdict(stage)]
     if c is None:
         cells += ["-"] * 7
     else:
         utility = None if c.utility is None else c.utility.value
-        gradient = tiny(c.gradient_norm)
-        cells += [escaped(v) for v in (c.loss, gradient, c.distance, c.index, c.zero_modes, utility, c.construction)]
-    return "".join(f"<td>{cell}</td>" for cell in cells)
+        cells += [c.loss, tiny(c.gradient_norm), c.distance, c.index, c.zero_modes, utility, c.construction]
+    return joined(fill("<td>{}</td>", cell) for cell in cells)
 
 
 def units(stage: Stage) -> str:
@@ -97,60 +92,63 @@ def interval(stage: Stage) -> str:
     return f"{plots.readable(stage.start)} – {plots.readable(stage.end)}"
 
 
-def verdict(stage: Stage) -> str:
+def verdict(stage: Stage) -> Markup:
     """The verdict, as a sign and a word."""
     words = "not certified" if stage.certificate is None else stage.certificate.verdict
     name, sign = MARKS.get(words, NOT_CERTIFIED)
-    return f'<span class="mark {name}"><i aria-hidden="true">{sign}</i>{escaped(words)}</span>'
+    return fill('<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>', name, sign, words)
 
 
-def certificates(found: Stages) -> str:
+def certificates(found: Stages) -> Markup:
     """One column a stage, one row a field: what the plateau shows, then what the certificate says."""
-    head = "".join(
-        f'<th scope="col">{escaped(s.kind)}<small>{escaped(plots.units_label(s))}</small></th>' for s in found.stages
-    )
+    stage_head = '<th scope="col">{}<small>{}</small></th>'
+    head = joined(fill(stage_head, s.kind, plots.units_label(s)) for s in found.stages)
     columns = [{**_plateau_fields(s), **_certificate_fields(s)} for s in found.stages]
     names = list(dict.fromkeys(name for column in columns for name in column))
-    cells = {name: "".join(f"<td>{column.get(name, '-')}</td>" for column in columns) for name in names}
-    rows = "".join(f'<tr><th scope="row">{escaped(name)}</th>{cells[name]}</tr>' for name in names)
+    cells = {name: joined(fill("<td>{}</td>", column.get(name, "-")) for column in columns) for name in names}
+    rows = joined(fill('<tr><th scope="row">{}</th>{}</tr>', name, cells[name]) for name in names)
     caption = "Plateaus and certificates, one column a stage."
-    head = f'<thead><tr><th scope="col">field</th>{head}</tr></thead>'
-    table = f"<table class=fields><caption>{caption}</caption>{head}<tbody>{rows}</tbody></table>"
-    return f"<h3>Certificates</h3>{scroll(table, caption)}"
+    table = fill(
+        '<table class=fields><caption>{}</caption><thead><tr><th scope="col">field</th>{}</tr></thead><tbody>{}</tbody></table>',
+        caption,
+        head,
+        rows,
+    )
+    return fill("<h3>Certificates</h3>{}", scroll(table, caption))
 
 
-def _plateau_fields(stage: Stage) -> dict[str, str]:
+def _plateau_fields(stage: Stage) -> dict[str, object]:
     counts = [f"{e.active} active, {e.rays} rays, rank {e.rank}, minimal {e.minimal}" for e in stage.effective]
     return {
-        "flow time": escaped(interval(stage)),
-        "loss on the plateau": escaped(number(stage.loss, 8)),
-        "units by layer": "<br>".join(map(escaped, counts)),
-        "plateau strength": escaped(stage.strength),
-        "map tolerance": escaped(stage.tolerance),
+        "flow time": interval(stage),
+        "loss on the plateau": number(stage.loss, 8),
+        "units by layer": joined(counts, BREAK),
+        "plateau strength": stage.strength,
+        "map tolerance": stage.tolerance,
     }
 
 
-def _certificate_fields(stage: Stage) -> dict[str, str]:
+def _certificate_fields(stage: Stage) -> dict[str, object]:
     c = stage.certificate
     if c is None:
         return {"verdict": verdict(stage)}
-    fields = {name: escaped(value) for name, value in c.rows()}
-    return {
-        **fields,
-        "verdict": verdict(stage),
-        "Newton steps": escaped(c.steps),
-        "spectrum": escaped(c.method or None),
-    }
+    return {**dict(c.rows()), "verdict": verdict(stage), "Newton steps": c.steps, "spectrum": c.method or None}
 
 
-def grid(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str) -> str:
+def grid(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str) -> Markup:
     """A plain table, numbers as people write them."""
-    head = "".join(f'<th scope="col">{escaped(name)}</th>' for name in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    table = f"<table><caption>{escaped(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return scroll(table, caption)
+    head = joined(fill('<th scope="col">{}</th>', name) for name in columns)
+    body = joined(fill("<tr>{}</tr>", joined(map(_cell, row))) for row in rows)
+    table = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
+    return scroll(fill(table, caption, head, body), caption)
 
 
-def scroll(table: str, label: str) -> str:
+def _cell(value: object) -> Markup:
+    if isinstance(value, Linked):
+        return fill('<td><a href="#{}">{}</a></td>', value.place, value.value)
+    return fill("<td>{}</td>", value)
+
+
+def scroll(table: Markup, label: str) -> Markup:
     """A table that scrolls by itself where the page is narrow, and by the keyboard."""
-    return f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(label)}">{table}</div>'
+    return fill('<div class="scroll" role="region" tabindex="0" aria-label="{}">{}</div>', label, table)

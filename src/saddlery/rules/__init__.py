@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..checks import InputError, known
+from ..checks import InputError, known, settle
 from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
 from .descent import Adam, Descent, GradientDescent, Momentum, NormalisedDescent, SignDescent
@@ -44,6 +44,6 @@ def make(kind: str, **options: Any) -> Rule:
     for name in options:
         known(name, fields, f"option of rule {kind!r}")
     try:
-        return cls(**options)
+        return settle(cls(**options))
     except TypeError as error:
         raise InputError(f"rule {kind!r} could not be made from {sorted(options)}: {error}") from None

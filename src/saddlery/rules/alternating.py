@@ -64,6 +64,7 @@ class AlternatingFlow(Rule):
         positive(self.threshold, "threshold")
         require(self.threshold < 1, "threshold", "below 1, the natural size of a unit", self.threshold)
         positive(self.relative_tolerance, "relative_tolerance")
+        super().__post_init__()
 
     def bound(self, parts: Parts) -> Rule:
         flow = GradientFlow(relative_tolerance=self.relative_tolerance, solver="dopri8")

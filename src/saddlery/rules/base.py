@@ -12,6 +12,8 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from ..checks import settle, unpacked
+
 Gradient = Callable[[Array, Array], Array]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
 RULES: dict[str, type[Rule]] = {}
 
@@ -91,6 +93,9 @@ class Rule(ABC):
         if cls.kind:
             RULES[cls.kind] = cls
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     def bound(self, parts: Parts) -> Rule:
         """The rule for these weights; itself where it treats all weights alike."""
         return self
@@ -150,4 +155,4 @@ class Rule(ABC):
 
     def options(self) -> dict[str, Any]:
         """The kind and every field, as in an experiment file."""
-        return {"kind": self.kind, **dataclasses.asdict(self)}  # type: ignore[call-overload]
+        return {"kind": self.kind, **{k: unpacked(v) for k, v in dataclasses.asdict(self).items()}}  # type: ignore[call-overload]

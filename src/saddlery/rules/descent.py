@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import positive, require, whole
+from ..checks import positive, share, whole
 from .base import Gradient, Rule, Walker
 
 PACE, LOOKS = 16, 500  # steps between two looks at most; looks at a run at least
@@ -36,6 +36,7 @@ class Descent(Rule):
 
     def __post_init__(self) -> None:
         positive(self.learning_rate, "learning_rate")
+        super().__post_init__()
         whole(self.batch, "batch", 0, "0 takes all samples")
 
     def transformation(self) -> optax.GradientTransformation:
@@ -117,7 +118,7 @@ class Momentum(Descent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+        share(self.momentum, "momentum")
 
     def transformation(self) -> optax.GradientTransformation:
         return optax.sgd(self.learning_rate, momentum=self.momentum)
@@ -136,7 +137,7 @@ class Adam(Descent):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in (("first", self.first), ("second", self.second)):
-            require(0 <= value < 1, name, "a decay of at least 0 and below 1", value)
+            share(value, name, "a decay of at least 0 and below 1")
 
     def transformation(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate, self.first, self.second)

@@ -40,6 +40,7 @@ class GradientFlow(Rule):
         positive(self.relative_tolerance, "relative_tolerance")
         positive(self.absolute_tolerance, "absolute_tolerance")
         known(self.solver, SOLVERS, "solver")
+        super().__post_init__()
 
     def _parts(self, floor: Array) -> tuple[diffrax.AbstractSolver, diffrax.PIDController]:
         newton = lambda: diffrax.VeryChord(rtol=self.relative_tolerance, atol=floor)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import optax
 import optax.contrib
 from jaxtyping import Array
 
-from ..checks import InputError, positive, require, whole
+from ..checks import InputError, positive, require, share, whole
 from .base import Matrices, Parts, Rule
 from .descent import Descent, stateless, tiny
 
@@ -124,7 +124,7 @@ class Muon(MatrixDescent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1", self.momentum)
+        share(self.momentum, "momentum")
         whole(self.steps, "steps")
 
     def on_matrices(self) -> optax.GradientTransformation:

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..engines import Engine, Here, Job
+from .. import schema
+from ..checks import InputError, StorageError
+from ..engines import Engine, Here, Job, engine_of
 from ..experiments import Experiment
+from ..outlets import write_text
 from ..records import html_table, plain, text_table
-from ..store import write_text
 from .intervals import Kind
 
 if TYPE_CHECKING:
@@ -137,7 +139,7 @@ def run_study(
     *,
     full: bool = False,
     folder: str | Path | None = None,
-    engine: Engine | None = None,
+    engine: Engine | str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Outcome:
     """Measure every experiment of a study and judge its claims.
@@ -150,9 +152,9 @@ def run_study(
     if folder is None:
         with tempfile.TemporaryDirectory() as nowhere:
             return run_study(study, full=full, folder=nowhere, engine=engine, progress=progress)
-    from .work import kept_row
+    from .work import Kept, kept_row
 
-    where = engine or Here()
+    where = engine_of(engine, Here)
     where.check()
     design = list(study.design(study.full if full else study.quick))
     left = [k for k, (_, experiment) in enumerate(design) if kept_row(folder, experiment) is None]
@@ -162,6 +164,8 @@ def run_study(
     errors: dict[int, str] = {}
     for count, done in enumerate(where.run(jobs) if jobs else (), 1):
         place = places[done.job.key]
+        if done.fatal:
+            raise StorageError(done.error) if done.fatal == "storage" else InputError(done.error)
         if done.error:
             errors[place] = done.error
         if progress is not None:
@@ -172,8 +176,16 @@ def run_study(
         if "failed" in measured:
             failed.append(f"{labels}: {measured['failed']}")
         else:
-            rows.append({**labels, "seed": experiment.seed, **measured})
-    judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
+            row = {**labels, "seed": experiment.seed, **measured}
+            rows.append(Kept(row, measured.path, measured.marked) if isinstance(measured, Kept) else row)
+    try:
+        judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
+    except (TypeError, ValueError) as error:
+        unmarked = [row for row in rows if isinstance(row, Kept) and not row.marked]
+        if isinstance(error, InputError) or not unmarked:
+            raise
+        place = f"{folder}/rows: one of {len(unmarked)} files of an older version"
+        raise schema.damaged(place, error, "remove those that were edited, and they are measured again") from None
     return Outcome(study, tuple(rows), judged, tuple(failed))
 
 

@@ -21,6 +21,7 @@ from ..experiments import Experiment
 from ..growth import mechanism
 from ..initializations import Initialization
 from ..networks import Layer, Network
+from ..plots import literal
 from ..runs import train
 from ..stage import Stages, certify, stages
 from ..tasks import InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Task, Teacher
@@ -145,7 +146,9 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
             for level, widths in zip(row["levels"], row["widths"], strict=True):
                 if row["seed"] == 0:
                     words = " > ".join(map(str, widths))
-                    axes.annotate(words, (k, level), (8, 0), textcoords="offset points", va="center", fontsize=6)
+                    axes.annotate(
+                        literal(words), (k, level), (8, 0), textcoords="offset points", va="center", fontsize=6
+                    )
     axes.set_xticks(range(len(NETWORKS)), [n.replace("_", "\n") for n in NETWORKS], fontsize=7)
     axes.set_xlim(-0.5, len(NETWORKS) - 0.3)
     axes.set_ylabel("losses of the plateaus, of the first; units a layer")

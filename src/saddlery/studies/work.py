@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checks import SaddleryError
+from .. import schema
+from ..checks import InputError, SaddleryError
+from ..door import read_json
 from ..experiments import Experiment
+from ..moments import whole_runs
+from ..outlets import write_text
 from ..records import plain
-from ..store import write_text
 from . import base
+
+MARK = "digest"  # beside the numbers of a row in its file; no study measures anything of that name
 
 
 def row_path(folder: str | Path, experiment: Experiment) -> Path:
@@ -18,12 +25,34 @@ def row_path(folder: str | Path, experiment: Experiment) -> Path:
     return Path(folder) / "rows" / f"{experiment.identity}.json"
 
 
-def kept_row(folder: str | Path, experiment: Experiment) -> dict[str, Any] | None:
-    """The row of an experiment that was measured before; None where it was not."""
+class Kept(dict[str, Any]):
+    """A row that was read back. marked: whether its file says what its numbers were; rows of older versions do not, and asking
+    one for a number that it lacks names its file."""
+
+    def __init__(self, row: Mapping[str, Any], path: Path, marked: bool) -> None:
+        super().__init__(row)
+        self.path, self.marked = path, marked
+
+    def __missing__(self, name: str) -> Any:
+        raise schema.damaged(self.path, f"without {name!r}", schema.AGAIN_ROW)
+
+
+def kept_row(folder: str | Path, experiment: Experiment) -> Kept | None:
+    """The row of an experiment that was measured before; None where it was not, or its file is damaged: it is measured again."""
+    path = row_path(folder, experiment)
     try:
-        return json.loads(row_path(folder, experiment).read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        row = schema.check_row(read_json(path), path)
+    except InputError:
         return None
+    if MARK not in row:  # of an older version
+        return Kept(row, path, marked=False)
+    mark = row.pop(MARK)
+    return Kept(row, path, marked=True) if mark == marked(row) else None
+
+
+def marked(row: Mapping[str, Any]) -> str:
+    """What a row says of its own numbers: SHA-256 of its JSON by sorted names, the first 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def measure_rows(folder: str, study: str, experiment: str, progress: object = None) -> int:
@@ -32,8 +61,9 @@ def measure_rows(folder: str, study: str, experiment: str, progress: object = No
     if kept_row(folder, made) is not None:
         return 0
     try:
-        row = plain(chosen.measure(made))
+        with whole_runs():
+            row = plain(chosen.measure(made))
     except SaddleryError as error:
         row = {"failed": str(error)}
-    write_text(row_path(folder, made), json.dumps(row))
+    write_text(row_path(folder, made), json.dumps({**row, MARK: marked(row)}))
     return 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .design import Drawn, Sweep
+from .design import Drawn, Sweep, as_written, import_modules
 from .reading import arrays, as_records, export, export_place, index, query, write_rows
 from .running import Finished, Plan, plan, run_sweep
 from .storage import design_of, failures, kept, read_record
@@ -14,10 +14,12 @@ __all__ = [
     "Sweep",
     "arrays",
     "as_records",
+    "as_written",
     "design_of",
     "export",
     "export_place",
     "failures",
+    "import_modules",
     "index",
     "kept",
     "plan",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import itertools
 import math
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +18,11 @@ import numpy as np
 import tomli_w
 
 from ..changes import changed
-from ..checks import InputError, Words, flag, known, real, require, whole
-from ..experiments import Experiment, find, from_table, made_from_toml, text_of
-from ..records import plain
+from ..checks import LARGEST, InputError, Words, flag, known, real, require, text, unpacked, whole
+from ..echo import shown
+from ..experiments import MOST as WIDEST
+from ..experiments import WORDS, Experiment, chosen, find, from_table, is_file, made_from_toml
+from ..tasks import Task
 
 KEYS = (
     "name",
@@ -35,6 +40,7 @@ KEYS = (
 )
 MEASURES = ("certificates", "predictions", "observables")
 BATCH = 64  # runs of one unit of work: what is lost when a process dies
+RUNS = 10**9  # more would take years, and even their numbers would not fit the memory
 TRIED = 8  # draws of which one must be possible
 WAYS = ("uniform", "log_uniform", "integers", "choice")
 
@@ -49,12 +55,14 @@ class Drawn:
 
     def __post_init__(self) -> None:
         known(self.way, WAYS, "random field")
+        object.__setattr__(self, "values", tuple(_listed(self.way, self.values)))
         if self.way == "choice":
             require(len(self.values) > 0, "choice", "at least one value", Words("none"))
             return
         require(len(self.values) == 2, self.way, "two numbers, [low, high]", list(self.values))
         low, high = (real(value, self.way) for value in self.values)
         require(low <= high, self.way, "[low, high] with low at most high", list(self.values))
+        require(math.isfinite(high - low), self.way, "two numbers less than 1e308 apart", list(self.values))
         require(self.way != "log_uniform" or low > 0, self.way, "of numbers above zero", list(self.values))
         if self.way == "integers":
             for value in self.values:
@@ -65,7 +73,7 @@ class Drawn:
             return self.values[int(rng.integers(len(self.values)))]
         low, high = self.values
         if self.way == "integers":
-            return int(rng.integers(low, high + 1))
+            return int(rng.integers(low, high, endpoint=True))
         return float(rng.uniform(low, high) if self.way == "uniform" else math.exp(rng.uniform(*np.log([low, high]))))
 
 
@@ -106,28 +114,37 @@ class Sweep:
     slurm: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        made = isinstance(self.experiment, Experiment)
-        require(made, "experiment", "an Experiment", self.experiment, "such as Experiment.named('linear')")
+        keep = lambda name, value: object.__setattr__(self, name, value)
+        keep("experiment", chosen(self.experiment))
         for name in ("name", "description"):
-            require(isinstance(getattr(self, name), str), name, "a text", getattr(self, name))
+            keep(name, text(getattr(self, name), name))
         plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\#\0\n")
         require(plain, "name", "of a folder, without / or #", self.name)
         for name in ("seeds", "draws", "batch"):
-            whole(getattr(self, name), name)
-        whole(self.first_seed, "first_seed", 0)
-        whole(self.chunk, "chunk", 0, "0 takes what fits the cache")
-        whole(self.draw_seed, "seed of the random design", 0)
+            keep(name, whole(getattr(self, name), name))
+        keep("first_seed", whole(self.first_seed, "first_seed", 0))
+        keep("chunk", whole(self.chunk, "chunk", 0, "0 takes what fits the cache"))
+        keep("draw_seed", whole(self.draw_seed, "seed of the random design", 0))
+        last = self.first_seed + self.seeds - 1
+        require(
+            last < LARGEST, "the last seed", "below 2^63", Words(f"first_seed + {self.seeds - 1:,}"), "lower first_seed"
+        )
         for name in ("measure", "imports"):
             values = getattr(self, name)
             listed = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
             require(listed, name, "a list of names", values)
-            object.__setattr__(self, name, tuple(values))
+            keep(name, tuple(map(str, values)))
         for name in self.measure:
             known(name, MEASURES, "measure")
         require(bool(self.random) or self.draws == 1, "draws", "left out where nothing is random", self.draws)
         both = sorted(set(self.grid) & set(self.random))
         require(not both, "a field", "in the grid or random, not both", both)
-        object.__setattr__(self, "grid", {path: _listed(path, values) for path, values in self.grid.items()})
+        for name in ("grid", "random", "slurm"):
+            require(isinstance(getattr(self, name), Mapping), name, "a table", getattr(self, name))
+        keep("grid", {str(path): _different(path, values) for path, values in self.grid.items()})
+        keep("slurm", {str(key): unpacked(value) for key, value in self.slurm.items()})
+        size = math.prod(map(len, self.grid.values())) * self.draws * self.seeds
+        require(size <= RUNS, "a sweep", f"of at most {RUNS:,} runs", Words(f"{size:.3g}"), "lower seeds or draws")
         for path, drawn in self.random.items():
             require(
                 isinstance(drawn, Drawn), f"random {path}", "a Drawn", drawn, "such as Drawn('uniform', (0.0, 1.0))"
@@ -143,8 +160,13 @@ class Sweep:
         table, first = self.experiment.table(), {path: values[0] for path, values in self.grid.items()}
         _made(table, first, f"grid {_blamed(table, first)}")
         for path, values in self.grid.items():
-            for value in values[1:]:
-                _made(table, {**first, path: value}, f"grid {path} = {value!r}: ")
+            for value in values:
+                label = f"grid {path} = {shown(value)}: "
+                made = _made(table, {**first, path: value}, label)
+                widest = max(made.network.widths)
+                require(
+                    widest <= WIDEST, f"{label}width", f"at most {WIDEST:,}", widest, "a run keeps every state whole"
+                )
         for k in range(min(self.draws, TRIED)):
             drawn = self._drawn(k)
             if not _fails(table, {**first, **drawn}):
@@ -181,7 +203,10 @@ class Sweep:
 
     def experiment_of(self, number: int) -> Experiment:
         """The experiment of the run of a number."""
-        return _made(self.experiment.table(), self.point(number), "").replace(seed=self.seed(number))
+        (found,) = self.experiments([number])
+        if isinstance(found, str):
+            raise InputError(found)
+        return found
 
     def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment | str]:
         """The experiments of many runs, or why there is none, such as two values that exclude each other; those that differ in
@@ -207,13 +232,29 @@ class Sweep:
     @functools.cached_property
     def identity(self) -> str:
         """A short hash of everything that determines the results; name, description and engine options do not."""
-        table = {k: v for k, v in self.table().items() if k not in ("name", "description", "slurm")}
-        table["experiment"] = {k: v for k, v in table["experiment"].items() if k not in ("name", "description")}
-        return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+        return self.hashed(self.experiment.determining())
+
+    @property
+    def former_identity(self) -> str:
+        """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
+        return self.hashed({k: v for k, v in self.experiment.table().items() if k not in WORDS})
+
+    def hashed(self, experiment: Mapping[str, Any]) -> str:
+        """The short hash of a sweep of this experiment's table."""
+        table = {k: v for k, v in self.table().items() if k not in (*WORDS, "slurm")}
+        return hashlib.sha256(tomli_w.dumps({**table, "experiment": experiment}).encode()).hexdigest()[:12]
 
     def pinned(self) -> Sweep:
         """The sweep with the content of its experiment's files fixed."""
         return replace(self, experiment=self.experiment.pinned())
+
+    def on(self, task: Task) -> Sweep:
+        """The same sweep, called what it is called, on its task's data where they are now."""
+        if task is self.experiment.task:
+            return self
+        moved = replace(self, experiment=self.experiment.replace(task=task))
+        vars(moved)["identity"] = self.identity
+        return moved
 
     # --------------------------------------------------------------------- TOML
     def table(self) -> dict[str, Any]:
@@ -242,14 +283,22 @@ class Sweep:
         return tomli_w.dumps(self.table())
 
     @staticmethod
-    def from_toml(text: str, source: str = "sweep", folder: str | Path = ".") -> Sweep:
-        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`."""
-        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder))
+    def from_toml(
+        text: str, source: str = "sweep", folder: str | Path = ".", *, imports: Sequence[str] | None = None
+    ) -> Sweep:
+        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`.
+
+        imports: the modules that may be imported for it, of those that it names; None for all of them, since a design of one's
+        own is trusted. Raises InputError where it needs others.
+        """
+        return made_from_toml(text, source, lambda table: from_sweep_table(table, folder, imports))
 
     @staticmethod
-    def load(path: str | Path) -> Sweep:
-        """From a TOML file."""
-        return Sweep.from_toml(text_of(path), str(path), Path(path).parent)
+    def load(path: str | Path, *, imports: Sequence[str] | None = None) -> Sweep:
+        """From a TOML file, data with a digest where they are now (see `Experiment.found`). Of the frozen design in a sweep's
+        folder nothing is imported but what `imports` names."""
+        sweep = as_written(path, imports)
+        return sweep.on(sweep.experiment.found(Path(path).parent).task)
 
     def __repr__(self) -> str:
         fields = ", ".join(self.fields) or "nothing but seeds"
@@ -269,18 +318,42 @@ def _blamed(table: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     for path in values:
         others = {other: value for other, value in values.items() if other != path}
         if _fails(table, values) and not _fails(table, others):
-            return f"{path} = {values[path]!r}: "
+            return f"{path} = {shown(values[path])}: "
     return ""
 
 
-def _listed(path: str, values: Any) -> tuple[Any, ...]:
-    """The values of a field of the grid, as a file would hold them."""
-    require(isinstance(values, (list, tuple, np.ndarray)), f"grid {path}", "a list of values", values)
-    found = tuple(plain(value) for value in values)
+def sweep_of(subject: Sweep | str | Path) -> Sweep:
+    """The sweep meant by what every verb takes: one that is made, or the path of its file."""
+    return subject if isinstance(subject, Sweep) else Sweep.load(subject)
+
+
+def _listed(path: str, values: Any) -> list[Any]:
+    """Values as a file would hold them: texts, numbers of Python, and lists of them. Raises InputError for others."""
+    kept = unpacked(values)
+    require(isinstance(kept, tuple), path, "a list of values", values)
+    return [_plain(path, value) for value in kept]
+
+
+def _plain(path: str, value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(path, entry) for entry in value]
+    require(isinstance(value, (str, bool, int, float)), path, "a list of texts, numbers, true or false", value)
+    whole = isinstance(value, int)
+    require(not whole or abs(value) < LARGEST, path, "of whole numbers below 2^63 in size", value, "write 1.0e30")
+    return value
+
+
+def _different(path: str, values: Any) -> tuple[Any, ...]:
+    """The values of a field of the grid, as a file would hold them, no two the same."""
+    found = _listed(f"grid {path}", values)
     require(len(found) > 0, f"grid {path}", "at least one value", Words("an empty list"))
-    twice = [value for k, value in enumerate(found) if value in found[:k]]
-    require(not twice, f"grid {path}", "different values", Words(f"{twice[:1]} twice"), "seeds = N repeats a point")
-    return found
+    seen: set[Any] = set()
+    for value in found:
+        key = unpacked(value)
+        twice = Words(f"[{shown(value)}] twice")
+        require(key not in seen, f"grid {path}", "different values", twice, "seeds = N repeats a point")
+        seen.add(key)
+    return tuple(found)
 
 
 def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Experiment:
@@ -291,20 +364,28 @@ def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Ex
         raise InputError(f"{label}{error}") from None
 
 
-def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Sweep:
-    """A sweep from nested dicts; each error names the key."""
+def as_written(path: str | Path, imports: Sequence[str] | None = None) -> Sweep:
+    """The sweep of a TOML file with its data files where the file says; imports: see `Sweep.load`."""
+    require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
+    folder = Path(path).parent
+    if imports is None and os.path.exists(folder / "sweep.json"):
+        imports = ()
+    return made_from_toml(Path(path), str(path), lambda table: from_sweep_table(table, folder, imports))
+
+
+def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".", granted: Sequence[str] | None = None) -> Sweep:
+    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`."""
     for key in table:
         known(key, KEYS, "key")
     require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
     imports = table.get("imports", [])
     listed = isinstance(imports, list) and all(isinstance(name, str) for name in imports)
     require(listed, "imports", "a list of module names", imports)
-    for name in imports:
-        _import(name)
+    import_modules(imports if granted is None else allowed(imports, granted))
     given = table["experiment"]
     if isinstance(given, str):
         path = Path(folder) / given
-        experiment = find(path) if given.endswith(".toml") else find(given)
+        experiment = find(path) if is_file(given) else find(given)
     else:
         require(isinstance(given, Mapping), "experiment", "a shipped name, a TOML file or a table", given)
         experiment = from_table(given, folder)
@@ -319,7 +400,7 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     }
     return Sweep(
         experiment,
-        grid={path: _values(path, values) for path, values in _flat(table.get("grid", {}))},
+        grid={path: _values(f"grid {path}", values) for path, values in _flat(table.get("grid", {}))},
         measure=tuple(name for name in MEASURES if measure.get(name)),
         imports=tuple(imports),
         slurm=dict(table.get("slurm", {})),
@@ -328,17 +409,31 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".") -> Swee
     )
 
 
-def _import(name: str) -> None:
-    import importlib
+def import_modules(names: Sequence[str]) -> None:
+    """Import modules that hold units, tasks and rules of one's own: this runs their code."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (ImportError, TypeError, ValueError) as error:
+            raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
 
-    try:
-        importlib.import_module(name)
-    except (ImportError, TypeError, ValueError) as error:
-        raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
+
+def allowed(named: Sequence[str], granted: Sequence[str]) -> list[str]:
+    """Of the modules that a folder names, those that may be imported. What is imported already runs nothing any more.
+
+    Raises InputError where it needs others: a folder may be a stranger's, and reading it runs no code.
+    """
+    refused = [name for name in named if name not in granted and name not in sys.modules]
+    if refused:
+        raise InputError(
+            f"it needs modules of its own, {', '.join(refused)}, and reading imports none; look at them, then give"
+            f" --imports {','.join(refused)}, or imports={refused!r} in Python"
+        )
+    return [name for name in named if name in granted]
 
 
 def _values(path: str, values: Any) -> tuple[Any, ...]:
-    require(isinstance(values, list), f"grid {path}", "a list of values", values)
+    require(isinstance(values, list), path, "a list of values", values)
     return tuple(values)
 
 
@@ -364,6 +459,6 @@ def _random(table: Mapping[str, Any]) -> dict[str, Any]:
         require(
             bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}"
         )
-        found[parent] = Drawn(way, _values(path, values))
+        found[parent] = Drawn(way, _values(f"random {path}", values))
     require(bool(found), "[random.fields]", "at least one field", Words("none"))
     return {"random": found, "draws": table.get("draws", 1), "draw_seed": table.get("seed", 0)}

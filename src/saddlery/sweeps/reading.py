@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..checks import InputError, Words, installed, known, nearest, require
+import numpy as np
+
+from .. import schema
+from ..checks import InputError, Words, installed, known, require
+from ..door import NUMBERS
+from ..outlets import placed
 from ..records import plain
-from ..store import placed
-from .storage import FOLDERS, PACKAGES, batch_name, finished, read_record
+from . import filters
+from .storage import DIGITS, FOLDERS, PACKAGES, batch_name, check_part, finished, read_record, rows_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 Folders = str | Path | Sequence[str | Path]
 ROWS, ARRAYS = (".csv", ".json"), (".nc", ".npz")
+CURVES = ("flow_time", "step", "loss", "gradient_norm", "states")
 BESIDE = ("seed", "status")  # columns that arrays carry along their runs, beside the fields that vary
 
 
@@ -32,7 +36,7 @@ def index(folders: Folders) -> pd.DataFrame:
     for folder in _listed(folders):
         record = read_record(folder)
         for path in finished(folder, "index"):
-            tables.append(_rows(path).assign(folder=str(folder), sweep=record["name"]))
+            tables.append(_rows(path, record).assign(folder=str(folder), sweep=record["name"]))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -45,18 +49,14 @@ def _listed(folders: Folders) -> list[str | Path]:
     return given
 
 
-def _rows(path: Path) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        return pd.read_parquet(path)
-    except Exception as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    words = f"damaged ({error}); remove it and" if path.exists() else "missing;"
-    return InputError(f"{path}: {words} --resume, which repeats its batch")
+def _rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
+    """The rows of an index file, those of its batch and no others."""
+    number = path.name.partition("-")[0]
+    first = int(number) * record["batch"] if number.isdecimal() and len(number) < DIGITS else record["runs"]
+    if path.suffix != ".parquet" or first >= record["runs"]:
+        raise schema.damaged(path, "no batch of this sweep", "remove it")
+    runs = range(first, min(first + record["batch"], record["runs"]))
+    return rows_of(path, runs, record["fields"], record["identity"])
 
 
 # ----------------------------------------------------------------------- query
@@ -64,50 +64,14 @@ def query(folders: Folders, condition: str = "") -> pd.DataFrame:
     """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within this process.
 
     Lists count from one: "width >= 100 and units[2] = 2". Text stands in single quotes; fields that vary are written as they
-    are, such as initialization.scale < 1e-4. Raises InputError with the nearest column, or DuckDB's words, where the condition is
-    none.
+    are, such as initialization.scale < 1e-4. One expression, of functions of values (see `filters`). Raises InputError with the
+    nearest column, or the place and DuckDB's words, where the condition is none.
     """
-    import duckdb
-
     require(isinstance(condition, str), "FILTER", "a text, such as 'width >= 100'", condition)
     table = index(folders)
     if not condition.strip() or table.empty:
         return table
-    connection = duckdb.connect(config={"enable_external_access": "false"})
-    try:
-        connection.register("runs", table)
-        return connection.execute(f"SELECT * FROM runs WHERE (\n{quoted(condition, list(table.columns))}\n)").df()
-    except duckdb.Error as error:
-        raise InputError(_no_condition(condition, str(error), list(table.columns))) from None
-    finally:
-        connection.close()
-
-
-def quoted(condition: str, columns: Sequence[str]) -> str:
-    """The condition with every dotted column in double quotes, as SQL wants it."""
-    dotted = sorted((re.escape(name) for name in columns if "." in name), key=len, reverse=True)
-    if not dotted:
-        return condition
-    parts = re.split(r"('[^']*'|\"[^\"]*\")", condition)  # what is quoted already stays
-    name = re.compile(rf"(?<![\w.])({'|'.join(dotted)})(?![\w.])")
-    return "".join(part if k % 2 else name.sub(r'"\1"', part) for k, part in enumerate(parts))
-
-
-def _no_condition(condition: str, words: str, columns: Sequence[str]) -> str:
-    missing = re.search(r'Referenced column "([^"]*)" not found|Referenced table "([^"]*)" not found', words)
-    if missing is None:
-        return (
-            f"FILTER {condition!r} is not a condition on the runs: {words.splitlines()[0]}; it reads like"
-            f' "width >= 20 and units[2] = 1", and the columns are {", ".join(columns)}'
-        )
-    name = missing[1] or missing[2]
-    if f'"{name}"' in condition and not difflib.get_close_matches(name, columns, cutoff=0.8):
-        return f"FILTER {condition!r}: there is no column {name!r}; text goes in single quotes, '{name}'"
-    guess = nearest(name, columns)
-    if condition.strip() == name and not guess:
-        return f"FILTER {condition!r}: there is no such folder and no such column; a filter reads like 'width >= 20'"
-    hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(columns)}"
-    return f"FILTER {condition!r}: there is no column {name!r}; {hint}"
+    return filters.chosen(table, condition)
 
 
 # ---------------------------------------------------------------------- arrays
@@ -123,14 +87,16 @@ def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
     require(
         bool(rows), f"{folder}", "a sweep with finished runs", Words("none" if batch is None else f"no batch {batch}")
     )
-    parts = [_part(Path(folder), path, (*BESIDE, *record["fields"])) for path in rows]
+    parts = [_part(Path(folder), path, record) for path in rows]
     most = {dim: max(part.sizes.get(dim, 0) for part in parts) for part in parts for dim in part.sizes if dim != "run"}
     return parts[0] if len(parts) == 1 else xr.concat([_padded(part, most) for part in parts], "run")
 
 
-def _part(folder: Path, index_file: Path, columns: Sequence[str]) -> xr.Dataset:
-    part = _read_zarr(folder / "parts" / f"{index_file.stem}.zarr.zip")
-    rows = _rows(index_file).set_index("run").loc[part["run"].values]
+def _part(folder: Path, index_file: Path, record: Mapping[str, Any]) -> xr.Dataset:
+    columns, rows = (*BESIDE, *record["fields"]), _rows(index_file, record)
+    ran = rows.loc[rows["saved"].notna()]
+    part = _read_zarr(folder / "parts" / f"{index_file.stem}.zarr.zip", rows, ran)
+    rows = ran.set_index("run")
     text = lambda values: values.to_numpy(str) if values.dtype.kind not in "iufb" else values.to_numpy()
     return part.assign_coords({name: ("run", text(rows[name])) for name in columns})
 
@@ -144,16 +110,56 @@ def _padded(part: xr.Dataset, most: Mapping[Any, int]) -> xr.Dataset:
     return part.pad(missing, constant_values=fill)
 
 
-def _read_zarr(path: Path) -> xr.Dataset:
+def _read_zarr(path: Path, rows: pd.DataFrame, ran: pd.DataFrame) -> xr.Dataset:
+    """The arrays of a part, if they are those of its rows. ran: the rows of runs that were not impossible."""
     import xarray as xr
     from zarr.storage import ZipStore
 
+    check_part(path, rows)
     try:
         store = ZipStore(path, mode="r")
         with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
-            return dataset.load()
-    except Exception as error:
-        raise _damaged(path, error) from None
+            _check_sizes(dataset, ran)
+            data = dataset.load()
+        _check_curves(data, ran)
+    except Exception as error:  # xarray, zarr and its codecs have kinds of their own
+        raise schema.damaged(path, error, f"remove it and {schema.AGAIN_BATCH}") from None
+    return data
+
+
+def _check_sizes(data: xr.Dataset, ran: pd.DataFrame) -> None:
+    """Before anything is unpacked: the arrays are as large as the rows say."""
+    if not len(ran):
+        return
+    points, stages = (ran[name].to_numpy(dtype=np.int64, na_value=0) for name in ("saved", "stages"))
+    expected = {"run": len(ran), "point": int(points.max()), "stage": int(stages.max()) + 1}
+    for dim, size in expected.items():
+        if data.sizes.get(dim) != size:
+            raise ValueError(f"{data.sizes.get(dim)} along {dim}, and its index says {size}")
+    missing = [name for name in CURVES if name not in data]
+    if missing:
+        raise ValueError(f"without {missing[0]}")
+    for name, values in data.variables.items():
+        if values.size > NUMBERS or values.dtype.kind not in "fib":
+            raise ValueError(f"{name} of {values.dtype}, {values.shape}")
+    kinds = {name: data[name].dtype.kind for name in CURVES}
+    if kinds != {name: "i" if name == "step" else "f" for name in CURVES}:
+        raise ValueError(f"arrays of kinds {kinds}")
+
+
+def _check_curves(data: xr.Dataset, ran: pd.DataFrame) -> None:
+    """Runs in the order of the rows, each as long as its row says, in order of time, and ending with the loss of its row."""
+    if data["run"].values.tolist() != ran["run"].tolist():
+        raise ValueError("other runs than in its index")
+    for k, (run, saved, loss) in enumerate(zip(ran["run"], ran["saved"], ran["loss"], strict=True)):
+        time, step, curve = (data[name].values[k] for name in ("flow_time", "step", "loss"))
+        own, rest = slice(int(saved)), slice(int(saved), None)
+        sound = np.isfinite(time[own]).all() and (np.diff(time[own]) >= 0).all() and (np.diff(step[own]) > 0).all()
+        empty = np.isnan(time[rest]).all() and np.isnan(curve[rest]).all() and (step[rest] == -1).all()
+        if not (sound and empty):
+            raise ValueError(f"points of run {run} that are out of order")
+        if not np.array_equal(curve[int(saved) - 1], np.float64(loss), equal_nan=True):
+            raise ValueError(f"run {run} ends with another loss than its row")
 
 
 # ---------------------------------------------------------------------- export
@@ -181,8 +187,6 @@ def export_place(target: str | Path) -> Path:
 
 def write_rows(table: pd.DataFrame, path: Path) -> Path:
     """Rows as .csv or .json, every number exact; lists are JSON in a cell of a .csv."""
-    import numpy as np
-
     with placed(path) as staging:
         if path.suffix.lower() == ".json":
             staging.write_text(json.dumps(as_records(table), indent=1), encoding="utf-8")
@@ -202,8 +206,6 @@ def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _write_arrays(data: xr.Dataset, path: Path) -> Path:
-    import numpy as np
-
     with placed(path) as staging:
         if path.suffix.lower() == ".nc":
             data.to_netcdf(staging, engine="scipy")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ..checks import InputError, SaddleryError, StorageError
-from ..engines import Engine, Job, Local
+from ..engines import Engine, Job, Local, engine_of
 from ..ensembles import program_of, train_many
 from ..precision import precision_context
 from ..records import number, text_table
 from ..runs import Run, prepare
-from .design import Sweep
+from ..text import visible
+from .design import Sweep, sweep_of
 from .storage import batch_name, create, is_done, write_failure
 from .work import measure
 
@@ -50,35 +51,37 @@ class Finished:
     def __repr__(self) -> str:
         speed = f", {self.made / self.seconds:.3g} runs a second" if self.made and self.seconds else ""
         lines = [
-            f"{self.sweep.name}: {self.made + self.kept:,} of {len(self.sweep):,} runs are in {self.folder}"
+            f"{visible(self.sweep.name)}: {self.made + self.kept:,} of {len(self.sweep):,} runs are in"
+            f" {visible(str(self.folder))}"
             f" ({self.made:,} made now in {self.seconds:.1f} s{speed})"
         ]
         for batch, error in self.failed.items():
             numbers = self.sweep.numbers(batch)
             lines.append(
                 f"batch {batch} failed, runs {numbers[0]} to {numbers[-1]}, of"
-                f" {self.sweep.point(numbers[0]) or 'the experiment'} on: {error}"
+                f" {self.sweep.point(numbers[0]) or 'the experiment'} on: {visible(error)}"
             )
         return "\n".join(lines)
 
 
 def run_sweep(
-    sweep: Sweep,
+    sweep: Sweep | str | Path,
     folder: str | Path,
     *,
-    engine: Engine | None = None,
+    engine: Engine | str | None = None,
     resume: bool = False,
     confirmed: bool = False,
     progress: Progress | None = None,
 ) -> Finished:
     """Do every run of a sweep that its folder does not hold yet; runs are kept a batch at a time, whatever ends the process.
 
-    engine: where (`engines`), processes of this machine by default. resume: go on in the folder of the same sweep. confirmed:
+    sweep: one, or the path of its TOML file. engine: where (`engines`) or its name, processes of this machine by default.
+    resume: go on in the folder of the same sweep. confirmed:
     needed beyond a million runs. progress: called with (fraction of the runs, what is being done). A batch that fails twice is
     named in the result and in the folder, the others go on.
 
-    Raises InputError where the folder holds something else, or too many runs are asked for; StorageError where it cannot be
-    written.
+    Raises InputError where the folder holds something else, too many runs are asked for, or workers have nothing to compute on;
+    StorageError where the folder cannot be written.
 
     Example
     -------
@@ -93,24 +96,24 @@ def run_sweep(
     >>> made, units
     (4, [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
     """
+    sweep = sweep_of(sweep)
     if len(sweep) > ASK and not confirmed:
         raise InputError(
             f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant"
         )
-    chosen, begin, target = engine or Local(), time.perf_counter(), Path(folder)
+    chosen, begin, target = engine_of(engine, Local), time.perf_counter(), Path(folder)
     chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
-    jobs = [
-        Job("sweep", batch_name(frozen.identity, k), {"folder": str(target.absolute()), "batch": k}, frozen.imports)
-        for k in left
-    ]
+    arguments = {"folder": str(target.absolute()), **_places(frozen)}
+    jobs = [Job("sweep", batch_name(frozen.identity, k), {**arguments, "batch": k}, frozen.imports) for k in left]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():
         batch = int(done.job.arguments["batch"])
-        if done.unwritable:
-            raise StorageError(
+        if done.fatal:
+            kind = StorageError if done.fatal == "storage" else InputError
+            raise kind(
                 f"{done.error}; {kept + made:,} of {len(frozen):,} runs are kept, and --resume goes on with the rest"
             )
         if done.error:
@@ -124,28 +127,43 @@ def run_sweep(
     return Finished(target, frozen, made, kept, dict(sorted(failed.items())), time.perf_counter() - begin)
 
 
+def _places(sweep: Sweep) -> dict[str, Any]:
+    """What tells a worker where the data files are, for a sweep on files."""
+    places = sweep.experiment.task.places()
+    return {"data": places} if places else {}
+
+
 class _Told:
     """What a reader is told while it runs: runs, runs a second, time left, failures."""
 
     def __init__(self, sweep: Sweep, kept: int, begin: float, progress: Progress | None) -> None:
         self.sweep, self.kept, self.begin, self.progress = sweep, kept, begin, progress
-        self.done, self.failed, self.partly = 0, 0, 0.0
+        self.done, self.failed, self.told = 0, 0, 0.0
+        self.fractions: dict[str, float] = {}  # of the batches under way, by the keys of their jobs
+        self._last = len(sweep.batches()) - 1
         self.mark: tuple[float, float] | None = None  # when the first was heard of, and how much it was
 
     def under_way(self, fractions: Mapping[str, float]) -> None:
-        self.partly = sum(fractions.values()) * self.sweep.batch
+        self.fractions = dict(fractions)
         self.tell()
 
     def over(self, batch: int, failed: bool) -> None:
         self.done += len(self.sweep.numbers(batch))
         self.failed += failed
-        self.partly = 0.0
+        self.fractions.pop(batch_name(self.sweep.identity, batch), None)
         self.tell()
+
+    def _partly(self) -> float:
+        """Runs done of the batches under way; the last batch may be a small one."""
+        size = {batch_name(self.sweep.identity, k): len(self.sweep.numbers(k)) for k in (0, self._last)}
+        return sum(share * size.get(key, self.sweep.batch) for key, share in self.fractions.items())
 
     def tell(self) -> None:
         if self.progress is None:
             return
-        total, now = len(self.sweep), min(self.done + self.partly, len(self.sweep) - self.kept)
+        total = len(self.sweep)
+        # A worker that died begins its batch anew; what a reader was told is not taken back.
+        now = self.told = max(self.told, min(self.done + self._partly(), total - self.kept))
         speed = self._speed(now)
         words = f"{int(self.kept + now):,} of {total:,} runs, {speed:.3g} a second"
         words += f", {duration((total - self.kept - now) / speed)} left" if speed else ""
@@ -213,12 +231,13 @@ class Plan:
         return f"{self.sweep!r}\n{text_table(('plan', f'from {self.sampled} points'), rows)}"
 
 
-def plan(sweep: Sweep, progress: Progress | None = None) -> Plan:
+def plan(sweep: Sweep | str | Path, progress: Progress | None = None) -> Plan:
     """Find out what a sweep will take by doing a few of its runs: up to 12 points spread over it, eight seeds each. Writing is
     not timed (1 to 2 ms a run).
 
     Nothing is written. Raises InputError where none of them can be run.
     """
+    sweep = sweep_of(sweep)
     points = len(sweep) // sweep.seeds
     picked = sorted({round(k * (points - 1) / max(SAMPLED - 1, 1)) for k in range(SAMPLED)})
     programs, seconds, first, sizes, data, reasons = set(), [], [], [], [], []

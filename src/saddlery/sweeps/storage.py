@@ -5,7 +5,8 @@ Layout of a sweep folder, schema version 1:
     sweep.json              {"schema": "saddlery-sweep", "version": 1, "identity", "name", "runs", "batch", "fields", "created",
                             "versions", "git"}
     parts/BATCH.zarr.zip    the arrays of one batch of runs, an xarray dataset (Zarr 3 in a zip file)
-    index/BATCH.parquet     one row a run of that batch; a batch is done when this file is there
+    index/BATCH.parquet     one row a run of that batch, with the digest of the part; a batch is done when this file is there and
+                            the part is the one it names
     failed/BATCH.json       a batch that could not be done: {"batch", "runs", "error", "attempts"}
 BATCH is a number of six digits and more, a dash and the sweep's identity. Every file is written beside its place, flushed to the
 disk and renamed: whatever kills a process leaves whole files only. Nothing is ever changed, so that any number of processes may
@@ -20,19 +21,24 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import itertools
 import json
+import os
 import subprocess
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import schema
 from ..checks import InputError, StorageError, installed, nearest, require
+from ..door import read_json
+from ..echo import shown
+from ..outlets import placed, storage_errors, write_text
 from ..runs import versions
-from ..store import placed, storage_errors, write_text
-from .design import Sweep
+from .design import Sweep, as_written
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,19 +47,23 @@ if TYPE_CHECKING:
 SCHEMA, VERSION = "saddlery-sweep", 1
 PACKAGES = ("xarray", "zarr", "pandas", "pyarrow", "duckdb")
 FOLDERS = ("parts", "index", "failed")
+DIGITS = 18  # of the number of a batch: it fits into 64 bits
+COPY = "copy the folder again"
 ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody
 
 
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
-    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen.
+    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen, on the data files of `sweep`.
 
-    Raises InputError where another sweep or something else is there, or the same one unless `resume`.
+    The same sweep may be on data that were moved since: their digest decides. Raises InputError where another sweep or something
+    else is there, or the same one unless `resume`.
     """
     installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
-    if (target / "sweep.json").exists():
-        frozen, pinned = design_of(target), sweep.pinned()
-        if pinned.identity != frozen.identity:
+    if os.path.exists(target / "sweep.json"):
+        frozen = design_of(target, imports=sweep.imports)
+        pinned = sweep.on(sweep.experiment.found(target).task).pinned()
+        if pinned.hashed(pinned.experiment.determining()) != frozen.hashed(frozen.experiment.determining()):
             differs = "".join(f", {words}" for words in differences(frozen.table(), pinned.table())[:3])
             raise InputError(f"{target} holds another sweep, {frozen.name!r}{differs}; choose another --out")
         require(
@@ -64,8 +74,10 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
             "give --resume to go on with it",
         )
         sweep_up(target)
-        return frozen
-    if target.exists() and any(p.name not in FOLDERS for p in target.iterdir()):
+        return frozen.on(pinned.experiment.task)
+    if os.path.exists(target) and not target.is_dir():
+        raise StorageError(f"{target} is no folder, and a sweep needs one; choose another --out")
+    if os.path.exists(target) and any(p.name not in FOLDERS for p in target.iterdir()):
         raise StorageError(f"{target} exists already and is not a sweep; choose another --out")
     frozen = sweep.pinned()
     with storage_errors(target):
@@ -88,15 +100,25 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     return frozen
 
 
-def design_of(folder: str | Path) -> Sweep:
-    """The frozen design of a sweep's folder. Raises InputError where it is no sweep, or its design was changed."""
+def design_of(folder: str | Path, *, data: str | Path | None = None, imports: Sequence[str] = ()) -> Sweep:
+    """The frozen design of a sweep's folder, its data files where they are now: at `data`, where that is given, else looked for
+    near the folder (see `store.load_run`).
+
+    imports: modules that may be imported for it; a folder may be a stranger's, and reading it runs no code. Raises InputError
+    where it is no sweep, its design was changed, or it needs modules that are not granted.
+    """
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
         raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
-    frozen = Sweep.load(design)
-    if frozen.identity != record["identity"]:
+    frozen = as_written(design, imports)
+    if record["identity"] not in (frozen.identity, frozen.former_identity):
         raise InputError(f"{design} is not the design this folder was made for; restore it")
-    return frozen
+    for name, value in (("runs", len(frozen)), ("batch", frozen.batch), ("fields", list(frozen.fields))):
+        if record[name] != value:
+            words = f"{name} is {shown(record[name])}, and the design has {shown(value)}"
+            raise schema.damaged(Path(folder) / "sweep.json", words, COPY)
+    vars(frozen)["identity"] = record["identity"]  # its batches are named by it, whichever version made them
+    return frozen.on(frozen.experiment.found(folder, data=data).task)
 
 
 def differences(there: Any, here: Any, path: str = "") -> list[str]:
@@ -110,9 +132,9 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
 
 def git_state() -> dict[str, object] | None:
     """The commit of the folder one works in, and whether it has changes; None where git is not used."""
-    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, text=True, timeout=10, check=True).stdout
+    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, timeout=10, check=True).stdout.strip()
     try:
-        return {"commit": ask("rev-parse", "HEAD").strip(), "changed": bool(ask("status", "--porcelain").strip())}
+        return {"commit": ask("rev-parse", "HEAD").decode("ascii"), "changed": bool(ask("status", "--porcelain"))}
     except (OSError, subprocess.SubprocessError):
         return None
 
@@ -120,24 +142,22 @@ def git_state() -> dict[str, object] | None:
 def read_record(folder: str | Path) -> dict[str, Any]:
     """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
     path = Path(folder) / "sweep.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise InputError(_no_record(Path(folder))) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: damaged ({error}); copy the folder again") from None
+    if not os.path.isfile(path):  # also of names that no file can have
+        raise InputError(_no_record(Path(folder)))
+    with schema.as_damaged(path, COPY):
+        record = read_json(path)
     if not isinstance(record, dict) or record.get("schema") != SCHEMA:
         raise InputError(f"{path}: not the record of a saddlery sweep")
     if record.get("version") != VERSION:
         raise InputError(
-            f"{path}: written in version {record.get('version')!r} of the format, this saddlery reads version {VERSION};"
-            " install the matching saddlery"
+            f"{path}: written in version {shown(record.get('version'))} of the format, this saddlery reads version"
+            f" {VERSION}; install the matching saddlery"
         )
-    return record
+    return schema.check(record, schema.SWEEP_RECORD, path, COPY)
 
 
 def _no_record(folder: Path) -> str:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         beside = nearest(folder.name, [path.name for path in folder.parent.glob("*/")])
         return f"there is no folder {folder}" + (
             f"; did you mean {folder.parent / beside}?" if beside else "; check the path"
@@ -153,18 +173,69 @@ def batch_name(sweep_identity: str, batch: int) -> str:
 
 
 def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
-    """Whether a batch is finished: its index is there, and its part, whole to its last bytes."""
+    """Whether a batch is finished: its index is there and whole, and its part is the one that the index names.
+
+    Cost: reading both, a few milliseconds, where they are there.
+    """
     name = batch_name(sweep.identity, batch)
-    return (folder / "index" / f"{name}.parquet").exists() and zipfile.is_zipfile(folder / "parts" / f"{name}.zarr.zip")
+    place = folder / "index" / f"{name}.parquet"
+    if not place.is_file():
+        return False
+    try:
+        check_part(
+            folder / "parts" / f"{name}.zarr.zip", rows_of(place, sweep.numbers(batch), sweep.fields, sweep.identity)
+        )
+    except InputError:
+        return False
+    return True
+
+
+def rows_of(path: Path, runs: range, fields: Sequence[str], identity: str) -> pd.DataFrame:
+    """The rows of one batch, checked. Raises InputError where the file is missing or damaged."""
+    try:
+        return schema.read_rows(path, runs, fields, identity)
+    except FileNotFoundError:
+        raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}") from None
+
+
+def check_part(path: Path, rows: pd.DataFrame) -> None:
+    """Raise InputError unless the part is the one that its rows name; for folders of older versions, unless it is whole."""
+    if not path.is_file():
+        raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}")
+    try:
+        found = digest(path)
+    except Exception as error:  # zipfile and zlib have a dozen kinds for a damaged file
+        raise schema.damaged(path, error, f"remove it and {schema.AGAIN_BATCH}") from None
+    if "digest" in rows and any(found != named for named in rows["digest"]):
+        raise schema.damaged(path, "not the numbers that its index names", f"remove it and {schema.AGAIN_BATCH}")
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of the names and the content of a part's entries, its first 32 hexadecimal digits.
+
+    Not of the file: a zip file holds the minute in which it was written, and two processes that do the same batch write the same
+    content. Reading an entry compares its check sum. Raises zipfile's errors, and ValueError for entries that unpack to more than
+    the file, since those of a part are stored as they are.
+    """
+    hashed = hashlib.sha256()
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        if sum(info.file_size for info in entries) > path.stat().st_size:
+            raise ValueError("entries that unpack to more than the file")
+        content = sorted((info.filename, hashlib.sha256(archive.read(info)).digest()) for info in entries)
+    for name, inside in content:
+        hashed.update(name.encode() + b"\0" + inside)
+    return hashed.hexdigest()[:32]
 
 
 def kept(folder: str | Path) -> int:
     """How many runs of a folder are done, from the names and sizes of its batches alone; none where it is no sweep yet."""
-    if not (Path(folder) / "sweep.json").exists():
+    if not os.path.exists(Path(folder) / "sweep.json"):
         return 0
     record = read_record(folder)
-    done = [int(path.name.partition("-")[0]) for path in finished(folder, "index")]
     last = -(-record["runs"] // record["batch"]) - 1
+    numbers = (path.name.partition("-")[0] for path in finished(folder, "index"))
+    done = {int(k) for k in numbers if k.isdecimal() and len(k) < DIGITS and int(k) <= last}
     return sum(record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done)
 
 
@@ -182,11 +253,12 @@ def sweep_up(folder: Path) -> None:
 
 
 def write_batch(folder: Path, name: str, arrays: xr.Dataset, rows: pd.DataFrame) -> None:
-    """The part, then the index that says it is there."""
+    """The part, then the index that says it is there, and what its numbers are."""
     with placed(folder / "parts" / f"{name}.zarr.zip") as staging:
         _write_zarr(arrays, staging)
+        rows = rows.assign(digest=digest(staging))
     with placed(folder / "index" / f"{name}.parquet") as staging:
-        rows.to_parquet(staging, index=False)
+        rows.to_parquet(staging, index=False, write_page_checksum=True)
     with contextlib.suppress(FileNotFoundError):
         (folder / "failed" / f"{name}.json").unlink()
 
@@ -213,4 +285,10 @@ def write_failure(folder: Path, name: str, entry: Mapping[str, Any]) -> None:
 
 def failures(folder: str | Path) -> list[dict[str, Any]]:
     """The batches that could not be done."""
-    return [json.loads(path.read_text()) for path in finished(folder, "failed")]
+    return [_failure(path) for path in finished(folder, "failed")]
+
+
+def _failure(path: Path) -> dict[str, Any]:
+    remedy = "remove it, and --resume tries its batch again"
+    with schema.as_damaged(path, remedy):
+        return schema.check(read_json(path), schema.FAILURE, path, remedy)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from ..records import plain
 from ..runs import Run
 from ..stage import Stages, certify, stages
 from .design import Sweep
-from .storage import batch_name, is_done, write_batch
+from .storage import batch_name, design_of, is_done, write_batch
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -25,9 +26,17 @@ CURVES = ("flow_time", "step", "loss", "gradient_norm")
 Row = dict[str, Any]
 
 
-def do_batch(folder: str, batch: int, progress: Callable[[float, str], None] | None = None) -> int:
-    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this call made."""
-    sweep = Sweep.load(Path(folder) / "sweep.toml")
+def do_batch(
+    folder: str,
+    batch: int,
+    data: Mapping[str, str] | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> int:
+    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this call made. data: where the
+    files of its task are now."""
+    sweep = design_of(folder)
+    if data:
+        sweep = sweep.on(replace(sweep.experiment.task, **data))  # type: ignore[type-var]
     if is_done(Path(folder), sweep, batch):
         return 0
     import pandas as pd
@@ -45,7 +54,11 @@ def do_batch(folder: str, batch: int, progress: Callable[[float, str], None] | N
     for k, found in train_many(list(made.values()), chunk=sweep.chunk or None, observables=watch):
         number = places[k]
         if isinstance(found, Failure):
-            rows[number] = {**described(found.experiment), "status": "impossible", "reason": found.reason}
+            rows[number] = {
+                **described(found.experiment),
+                "status": "impossible",
+                "reason": found.reason,
+            }
         else:
             measured, curves[number] = measure(found, sweep.measure)
             rows[number] = {**described(found.experiment), **measured}

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import InputError, known
+from ..checks import InputError, Words, known, require, settle, unpacked, whole
 from ..objectives import Data
 
+WIDEST = 4096  # rows of the square matrices that tasks draw and decompose: half a minute, 134 MB
+DRAWN = 2**26  # numbers of the samples that a task draws: half a gigabyte
 TASKS: dict[str, type[Task]] = {}
 
 
@@ -36,6 +40,9 @@ class Task(ABC):
         if cls.kind:
             TASKS[cls.kind] = cls
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     @abstractmethod
     def data(self, seed: int) -> Data:
         """The data; the same seed gives the same data. Raises InputError for impossible settings."""
@@ -44,9 +51,29 @@ class Task(ABC):
         """The same task with the content of its files fixed, so that a run is never judged by other data than it saw."""
         return self
 
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of a run should know of how its data were read; nothing where nothing was."""
+        return ()
+
+    def found(self, folders: Sequence[Path], given: Path | None = None) -> Task:
+        """The same task with its files where they are now (see `Arrays.found`); itself where it has none."""
+        return self
+
+    def demand_at(self, given: Path) -> None:
+        """Raise InputError unless the files of this task are at the given place."""
+        raise InputError(f"the task {self.kind!r} has no files of data; leave {given} out")
+
+    def places(self) -> dict[str, str]:
+        """The absolute paths of its files, by the names of their options."""
+        return {name: str(Path(getattr(self, name)).absolute()) for name in self.FILES if getattr(self, name)}
+
+    def without_places(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Of the options, those that determine the data."""
+        return options
+
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
-        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        values = {f.name: unpacked(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
         changed = {
             f.name: values[f.name]
             for f in dataclasses.fields(self)  # type: ignore[arg-type]
@@ -68,13 +95,29 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
         if isinstance(options.get(name), str) and options[name]:
             options[name] = str(Path(folder) / options[name])
     try:
-        return cls(**{k: _tuples(v) for k, v in options.items()})
+        return settle(cls(**{k: _tuples(v) for k, v in options.items()}))
     except TypeError as error:
         raise InputError(f"task {kind!r} could not be made from {sorted(options)}: {error}") from None
 
 
 def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def square(dimension: int, argument: str) -> int:
+    """A dimension of at least one in which a task draws and decomposes a matrix. Raises InputError beyond `WIDEST`, before it
+    does."""
+    whole(dimension, argument)
+    require(dimension <= WIDEST, argument, f"at most {WIDEST:,}, since matrices of that size are drawn", dimension)
+    return dimension
+
+
+def room(argument: str, *sizes: int) -> int:
+    """How many numbers samples of these sizes hold. Raises InputError beyond `DRAWN`, before they are made."""
+    count = math.prod(sizes)
+    size = Words(" x ".join(f"{entries:,}" for entries in sizes))
+    require(count <= DRAWN, argument, f"such that all samples together hold at most {DRAWN:,} numbers", size)
+    return count
 
 
 def generator(seed: int, label: str) -> np.random.Generator:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checks import numbers, real, require, whole
 from ..objectives import Data, Moments
-from .base import Task, generator, orthogonal
+from .base import WIDEST, Task, generator, orthogonal, square
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LinearTeacher(Task):
                 self.singular_values,
             )
             return values
-        whole(self.count, "count", remedy="or give singular_values")
+        square(whole(self.count, "count", remedy="or give singular_values"), "count")
         real(self.exponent, "exponent")
         values = np.arange(1, self.count + 1) ** -float(self.exponent)
         return values / values.sum()
@@ -54,7 +54,7 @@ class LinearTeacher(Task):
         s = self.spectrum()
         d, o = self.inputs or len(s), self.outputs or len(s)
         for name, size in (("inputs", d), ("outputs", o)):
-            whole(size, name, len(s), remedy=f"the teacher has rank {len(s)}")
+            square(whole(size, name, len(s), remedy=f"the teacher has rank {len(s)}"), name)
         rng = generator(seed, self.kind)
         q, r = (orthogonal(rng, n, len(s)) if self.rotate else np.eye(n)[:, : len(s)] for n in (o, d))
         return (q * s) @ r.T
@@ -96,6 +96,7 @@ class ConvolutionalLinearTeacher(Task):
         least = len(numbers(self.singular_values, "singular_values"))
         whole(self.kernel, "kernel", least, remedy=f"the teacher has rank {least}")
         whole(self.positions, "positions", least, remedy=f"the teacher has rank {least}")
+        square(self.kernel * self.positions, "kernel * positions")
         w = LinearTeacher(self.singular_values, inputs=self.kernel, outputs=self.positions).teacher(seed)
         d = w.size
         moments = Moments("input", np.eye(d), w.reshape(1, -1), float(np.sum(w**2)))
@@ -120,8 +121,11 @@ class Hierarchy(Task):
     def data(self, seed: int) -> Data:
         whole(self.levels, "levels")
         whole(self.branches, "branches", 2)
+        remedy = "lower one of them"
+        # beyond, the power alone would fill the memory
+        require(self.levels < 64, "levels", "below 64", self.levels, remedy)
         items = self.branches**self.levels
-        require(items <= 4096, "branches ** levels", "at most 4096 items", items)
+        require(items <= WIDEST, "branches ** levels", f"at most {WIDEST} items", items, remedy)
         blocks = [
             np.kron(np.eye(self.branches**k), np.ones((1, self.branches ** (self.levels - k))))
             for k in range(self.levels + 1)

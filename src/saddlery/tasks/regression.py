@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from ..checks import numbers, require, whole
+from ..checks import Words, numbers, require, whole
 from ..objectives import Data, Moments
-from .base import Task, generator, orthogonal
+from .base import WIDEST, Task, generator, orthogonal, room
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class InContextRegression(Task):
             "finite numbers above zero",
             self.eigenvalues,
         )
+        pairs = len(values) ** 2  # entries of the cubic feature
+        require(pairs <= WIDEST, "eigenvalues", f"at most {math.isqrt(WIDEST)} numbers", Words(f"{len(values):,}"))
         q = orthogonal(generator(seed, self.kind), len(values), len(values)) if self.rotate else np.eye(len(values))
         return (q * values) @ q.T
 
@@ -46,6 +49,7 @@ class InContextRegression(Task):
         whole(self.sequences, "sequences", 0, "0 asks for the population")
         covariance = self.covariance(seed)
         shape = (self.length + 1, len(covariance) + 1)
+        room("sequences and length", max(self.sequences, 1), *shape)
         if self.sequences == 0:
             return Data(shape, 1, moments=population_moments(covariance, self.length))
         prompts, answers = sample_prompts(covariance, self.length, self.sequences, generator(seed, self.kind + " draw"))

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..checks import flag, numbers, require, whole
 from ..objectives import Data
-from .base import Task, generator, orthogonal
+from .base import Task, generator, orthogonal, room, square
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class OrthogonalReLU(Task):
         n = len(y)
         require(n > 0 and bool(np.all(np.isfinite(y) & (y != 0))), "targets", "finite non-zero numbers", self.targets)
         d = whole(self.inputs or n, "inputs", n, remedy="orthogonal inputs need at least as many dimensions")
+        square(d, "inputs")
         x = np.sqrt(n) * orthogonal(generator(seed, self.kind), d, n).T
         return Data((d,), 1, x, y[:, None])
 
@@ -63,6 +64,8 @@ class OrthogonalPatches(Task):
         )
         length = whole(self.kernel or k, "kernel", k, remedy="orthogonal patches need at least as many entries")
         places = whole(self.positions, "positions")
+        square(length, "kernel")
+        room("amplitudes, kernel and positions", k * places, places * length)
         patches = orthogonal(generator(seed, self.kind), length, k).T
         x = np.einsum("ak,pq->apqk", patches, np.eye(places))  # patch, position shown, position, entry
         n = k * places

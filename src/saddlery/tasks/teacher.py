@@ -15,7 +15,8 @@ from .. import units
 from ..checks import finite, flag, known, numbers, positive, require, whole
 from ..networks import Layer, Network
 from ..objectives import Data
-from .base import Task, generator, whitened
+from ..precision import precision_context
+from .base import Task, generator, room, square, whitened
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Teacher(Task):
         rng = generator(seed, self.kind + " weights")
         network = self.network()
         (shapes,) = network.shapes(self.inputs, self.outputs)
+        weights = square(math.prod(shapes["u"][1:]), "the weights of a unit of the teacher")
+        room("count, inputs and outputs", self.count, weights + math.prod(shapes["v"][1:]))
         strengths = finite(numbers(self.strengths or [2.0**-k for k in range(self.count)], "strengths"), "strengths")
         require(len(strengths) == self.count, "strengths", f"{self.count} numbers, one a unit", self.strengths)
         u = positive(self.norm, "norm") * _spread(rng, self.count, math.prod(shapes["u"][1:]))
@@ -82,9 +85,11 @@ class Teacher(Task):
         )
         for size in self.inputs:
             whole(size, "inputs")
+        room("samples, inputs and outputs", self.samples, math.prod(self.inputs) + self.outputs)
+        weights = self.weights(seed)
         x = self._draw(seed).reshape(self.samples, *self.inputs)
-        with jax.enable_x64(True):
-            params = (jax.tree.map(jnp.asarray, self.weights(seed)),)
+        with precision_context("float64"):
+            params = (jax.tree.map(jnp.asarray, weights),)
             y = np.asarray(self.network().outputs(params, jnp.asarray(x)))
         return Data(self.inputs, self.outputs, x, y)
 

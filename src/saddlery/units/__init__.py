@@ -6,7 +6,8 @@ from collections.abc import Callable
 from inspect import signature as _signature
 from typing import Any
 
-from ..checks import InputError, flag, known, require
+from ..checks import InputError, flag, known, require, unpacked
+from ..echo import shown
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution
@@ -40,7 +41,12 @@ def _dense_maker(activation: str) -> Maker:
 
 
 def _convolution_maker(activation: str) -> Maker:
-    return lambda kernel=(2,), stride=1: convolution(activation, tuple(kernel), stride)
+    return lambda kernel=(2,), stride=1: convolution(activation, _lengths(kernel), stride)
+
+
+def _lengths(kernel: Any) -> tuple[int, ...]:
+    require(isinstance(kernel, (tuple, list)), "kernel", "a list of one or two lengths", kernel)
+    return tuple(kernel)
 
 
 def _attention_maker(factory: Callable[[str, int], Unit], kind: str) -> Maker:
@@ -104,8 +110,8 @@ def make(name: str, **chosen: Any) -> Unit:
         known(option, [*options(name), *ELSEWHERE], f"option of unit {name!r}")
         require(option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}")
     try:
-        return _REGISTRY[name](**chosen)
+        return _REGISTRY[name](**{option: unpacked(value) for option, value in chosen.items()})
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"unit {name!r} could not be made from {chosen}: {error}") from None
+        raise InputError(f"unit {name!r} could not be made from {shown(chosen)}: {error}") from None

@@ -51,7 +51,7 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
     (2, 3, 2)
     """
     known(kind, KINDS, "kind of attention")
-    whole(rank, "rank")
+    rank = whole(rank, "rank")
 
     def phi(z: Array, u: Array) -> Array:
         scores = z @ key_query(u, kind).T @ z.T
@@ -86,7 +86,7 @@ def in_context(kind: str = "linear", rank: int = 1) -> Unit:
     (2, 4, 1)
     """
     known(kind, KINDS, "kind of attention")
-    whole(rank, "rank")
+    rank = whole(rank, "rank")
 
     def shape(z_shape: Shape) -> Shape:
         d = z_shape[-1] - 1

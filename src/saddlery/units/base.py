@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..checks import InputError, Words, require
+from ..precision import precision_context
 from .smoothness import find_jump
 
 Shape = tuple[int, ...]
@@ -170,7 +171,7 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """
     if unit.example == ():
         return
-    with jax.enable_x64(True):
+    with precision_context("float64"):
         rng = np.random.default_rng(seed)
         for _ in range(trials):
             _check_once(unit, rng)

@@ -58,9 +58,8 @@ def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stri
     """
     known(activation, ACTIVATIONS, "activation")
     require(len(kernel) in (1, 2), "kernel", "one or two lengths", kernel)
-    for length in kernel:
-        whole(length, "kernel")
-    whole(stride, "stride")
+    kernel = tuple(whole(length, "kernel") for length in kernel)
+    stride = whole(stride, "stride")
     sigma, symmetry = ACTIVATIONS[activation]
     dimensions = len(kernel)
 
