@@ -61,7 +61,7 @@ def least_loss(objective: Objective) -> LeastLoss | None:
     >>> from saddlery import Experiment
     >>> from saddlery.theory.deep_linear import least_loss
     >>> least_loss(Experiment.named("linear").objective()).rank
-    5
+    2
     """
     if not is_deep_linear(objective):
         return None
