@@ -31,6 +31,7 @@ DENSE = 2000  # parameters up to which the Hessian is formed
 BASIN = 1.0  # a fixed point farther from the state than this multiple of its own norm is not the one behind it
 EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
 SNAP = 1e-3  # of the weights: how far a fixed point may be moved to make its silent units exactly silent
+FLAT, STIFF = 1e-9, 1e-3  # of the largest eigenvalue: Newton steps leave smaller ones alone, at first
 STEPS = 150  # of Newton's method, for minima that are degenerate and approached linearly
 COARSE = 0.02  # of the targets: finer reductions begin here, or at the tolerance where that is smaller,
 FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
@@ -124,7 +125,11 @@ def _others(objective: Objective, theta: np.ndarray, scale: float, tolerance: fl
             seen.add(finer.widths)
             yield _through_narrow(objective, theta, finer, scale)
     if objective.size <= DENSE:
-        yield _direct(objective, theta, scale, FAR if first.refinement.converged else BASIN)
+        basin = FAR if first.refinement.converged else BASIN
+        # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and Newton steps along them lead
+        # far away (three linear layers: 0.034 of the weights, where 0.017 is near); so the stiff directions come first.
+        yield _direct(objective, theta, scale, basin, STIFF)
+        yield _direct(objective, theta, scale, basin)
 
 
 def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
@@ -165,9 +170,11 @@ def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float
 
 
 @in_float64
-def refined(objective: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
+def refined(
+    objective: Objective, start: np.ndarray, scale: float, basin: float | None, cutoff: float = FLAT
+) -> Refinement:
     """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
-    natural weights)."""
+    natural weights). cutoff: of eigenvalues that count as flat (see `refine`)."""
     dense = objective.size <= DENSE
     units, factor = _units(objective, start)
     plain = bool(np.all(units == 1.0))
@@ -183,6 +190,7 @@ def refined(objective: Objective, start: np.ndarray, scale: float, basin: float 
         hessian=(lambda t: factor * units[:, None] * hessian(objective, units * t) * units) if dense else None,
         hessian_vector=None if dense else product,
         loss=lambda t: float(objective.loss(units * t)),
+        cutoff=cutoff,
         max_steps=STEPS,
     )
     if plain:
@@ -230,8 +238,8 @@ def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None
     return replace(refinement, status="left the basin", distance=distance, reason=words)
 
 
-def _direct(objective: Objective, theta: np.ndarray, scale: float, basin: float) -> Found:
-    refinement = refined(objective, theta, scale, basin)
+def _direct(objective: Objective, theta: np.ndarray, scale: float, basin: float, cutoff: float = FLAT) -> Found:
+    refinement = refined(objective, theta, scale, basin, cutoff)
     found = Found(refinement.point, None, None, refinement, "direct")
     return _polished(objective, theta, found, scale)
 
