@@ -489,6 +489,17 @@ def test_every_error_of_reading_has_its_own_remedy(name, words, tmp_path):
             read(tmp_path / name)
 
 
+@pytest.mark.parametrize(("brackets", "inside"), [(31, "1"), (32, "")])
+def test_the_deepest_that_is_read(brackets, inside):
+    """A value within 31 brackets is the 32nd of its kind, and so is the last of 32 empty ones; one more is refused."""
+    text = "[" * brackets + inside + "]" * brackets
+    parse_json(text, "x")
+    read_toml(f"a = {text[1:-1]}", "x")  # the table itself is the first level
+    for read, deeper in ((parse_json, f"[{text}]"), (read_toml, f"a = {text}")):
+        with pytest.raises(InputError, match="nested at most 32 deep"):
+            read(deeper, "x")
+
+
 def test_archives_that_say_two_things(tmp_path):
     """An array twice, of which readers differ in which they take, and one of another size than the archive says."""
     path = tmp_path / "twice.npz"

@@ -157,7 +157,7 @@ def _too_deep(source: str) -> InputError:
 
 def _examine(value: Any, source: str) -> None:
     """Raise InputError where a parsed value is nested too deeply, or holds whole numbers that no file or table of ours can."""
-    waiting: list[tuple[str, Any, int]] = [("", value, 0)]
+    waiting: list[tuple[str, Any, int]] = [("", value, 1)]
     while waiting:
         place, found, level = waiting.pop()
         if level > LEVELS:
