@@ -1,4 +1,4 @@
-"""The saddle graph: fixed points of every width, and the paths that connect them.
+"""The saddle graph: fixed points of every width, and between any two of them one path, that of the fastest escape.
 
 From a fixed point of width h a unit breaks its silence along a critical point of its utility; the flow then runs along the
 invariant manifold of width h + 1 to a fixed point there (Theorem 3 and the end of Section 4.3 of Zhang, Saxe & Latham 2026).

@@ -2,7 +2,8 @@
 
 The growth of a layer from a plateau to half-way down the next drop is a matrix with a row a unit, D = Theta(half) - Theta. Its
 participation ratios count the units that grow, N = (sum |D_i|^2)^2 / sum |D_i|^4, and the directions, R = (sum s^2)^2 / sum s^4
-over singular values. Growth by directions (units linear at lowest order) has N of a third of the width, on R = 1; growth by
+over singular values. Growth by directions (units linear at lowest order) has R = 1 and many units: N about a third of the
+width for linear units, fewer for ReLU ones, of which only those grow that the samples turn on (3 to 10 of 50); growth by
 units (degree two or more) has N = R = 1.
 Source: Zhang, Saxe & Latham (2026), Section 5 (the two mechanisms); the measure is this project's.
 """
