@@ -105,7 +105,9 @@ def test_lanczos_allows_for_the_gradient_that_is_left(monkeypatch):
     monkeypatch.setattr("saddlery.fixed_points.DENSE", 10)
     lanczos = spectrum_at(subject, state, gradient_norm=norm)
     assert (blurred.method, lanczos.method) == ("dense", "lanczos")
-    expected = np.sqrt(norm * np.abs(blurred.eigenvalues).max() / max(subject.scales.weights, np.linalg.norm(state)))
+    (unit,) = set(subject.units_at(state))  # inputs and targets are of one size here, and so are natural units
+    size = max(unit * subject.standard.weights, np.linalg.norm(state))
+    expected = np.sqrt(norm * np.abs(blurred.eigenvalues).max() / size)
     assert blurred.tolerance == pytest.approx(expected, rel=1e-12)
     assert lanczos.tolerance == pytest.approx(expected, rel=0.1)
     assert blurred.index == lanczos.index == 0 < sharp.index

@@ -90,10 +90,12 @@ MUTATIONS = {
         lambda self, displacement: self.point + displacement,
         test_descent.test_a_curved_valley_is_followed,
     ),
-    "descent: the order at the largest radius only": (
+    "descent: a rise on a smaller sphere does not matter": (
         descent,
-        "WHOLE",
-        1e3,
+        "measured",
+        lambda path, radius, noise: [
+            descent.Descent(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius) for _ in range(int(path(radius)[2] < 0))
+        ],
         test_descent.test_a_fall_at_a_distance_is_no_descent,
     ),
     "spectra: the blur is forgotten": (

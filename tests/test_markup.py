@@ -26,6 +26,7 @@ from saddlery.report.sweeps import sweep_page
 from saddlery.runs import train
 from saddlery.stage import certify
 from saddlery.studies.base import Claim, Outcome, Study, judge
+from saddlery.studies.intervals import Real
 from saddlery.sweeps import arrays, index, read_record
 
 NASTY = """</script></style></pre></title></svg><script>alert(1)</script><img src=x onerror="x">' onload='x" $\\frac{$ &lt;"""
@@ -238,9 +239,8 @@ def test_studies(monkeypatch):
     from saddlery.studies import base
 
     monkeypatch.setattr(base, "STUDIES", {})
-    claim = Claim(
-        *(f"{name}{NASTY}" for name in ("id", "sentence", "source", "quantity")), 0.0, 1.0, lambda rows: [0.5]
-    )
+    texts = (f"{name}{NASTY}" for name in ("id", "sentence", "source", "quantity"))
+    claim = Claim(*texts, 0.0, 1.0, lambda rows: [0.5], Real())
     draw = lambda rows, axes: axes.set_ylabel(saddlery.plots.literal(f"label{NASTY}"))
     study = Study(
         f"name{NASTY}", f"title{NASTY}", lambda n: [], lambda e: {}, (claim,), draw, 1, 1, lambda rows: [f"note{NASTY}"]

@@ -129,7 +129,7 @@ def test_overlapping_modes_of_correlated_inputs_are_one_stage():
 def test_a_saddle_that_is_not_reached_is_refused():
     """(d) Inputs of variance 0.4 relax slowly: of forty runs none had its second jump in the interval, 1.2 widths too early."""
     task = LinearTeacher((1.297, 0.52, 0.465), covariance=(0.49, 2.44, 0.414))
-    with pytest.raises(InputError, match=r"relaxation still to come when the next mode grows is 0.3, and beyond 0.1"):
+    with pytest.raises(InputError, match=r"relaxation still to come when the next mode grows is 0.3, and beyond 0.2"):
         predict(experiment(task, width=15, scale=0.00361), theory="directions one by one")
 
 

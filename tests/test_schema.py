@@ -25,6 +25,7 @@ from saddlery.engines import Here
 from saddlery.report.sweeps import sweep_page
 from saddlery.store import load_run, save_run
 from saddlery.studies.base import Claim, Study, run_study
+from saddlery.studies.intervals import Real
 from saddlery.studies.work import kept_row, row_path
 from saddlery.sweeps import Sweep, arrays, design_of, failures, index, run_sweep, storage
 
@@ -526,7 +527,7 @@ def study(tmp_path, monkeypatch):
         return {"value": 0.5, "levels": [1.0, 0.25]}
 
     values = lambda rows: [row["value"] for row in rows]
-    claim = Claim("own.value", "It is a half.", "none", "value", 0.0, 1.0, values)
+    claim = Claim("own.value", "It is a half.", "none", "value", 0.0, 1.0, values, Real())
     design = lambda seeds: [({"label": "a"}, BASE.replace(seed=k)) for k in range(seeds)]
     own = Study("own", "One's own", design, measure, (claim,), lambda rows, axes: None, 2, 2)
     run_study(own, folder=tmp_path / "own")

@@ -112,7 +112,9 @@ class _Path:
             together = spread_range(rate, float(leading.s[0]))
             demand_range([together])
             found = worst([overlap_range(max(overlap, after)), together, relaxing])
-            interval = widened(spread(jumps[1:]), rate, early=DOUBT * after, late=DOUBT * overlap)
+            unrest = relaxing.value if relaxing.verdict == "near" else 0.0
+            early, late = DOUBT * max(after, unrest), DOUBT * max(overlap, unrest)
+            interval = widened(spread(jumps[1:]), rate, early=early, late=late)
             yield PredictedStage(learned.loss, (learned.count,), float(jumps[0]), *interval, range=found)
             overlap = after
             leading = _leading(learned, self.width, first, self.draws)
