@@ -8,12 +8,12 @@ to it. A fixed point is *behind* the plateau if
 1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where theta* is the origin);
 2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form allows, and at most DROP of
    the smaller neighbouring drop (and rounding of the run's losses);
-3. *slowing down*: half-way to theta* the gradient is no larger than at theta; and between its neighbouring stages the run
+3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and between its neighbouring stages the run
    comes closest to theta* on this plateau (to PASSED times as close).
 
 Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to 1e-8): the loss differs by at
-most 0.50 |g| |d|, the gradient half-way is 1/2 at strict and 1/4 at third-order saddles, and the closest approach lies on the
-plateau.
+most 0.50 |g| |d|; the gradient half-way is 1/2 at strict and 1/4 at third-order saddles, up to 1.3 where dormant units bend the
+valley of fixed points; and the closest approach lies on the plateau.
 Derived for this project; nothing but evidence at the state itself and along the run enters.
 """
 
@@ -32,6 +32,7 @@ from .records import number
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is not the one it rests near
 DROP = 0.25  # of the smaller neighbouring drop of the loss
+HALFWAY = 2.0  # of the gradient at the state: where it is larger on the way, another fixed point is nearer
 PASSED = 1.1  # times as far on the plateau as anywhere between its neighbours
 LOSS_ROUNDING = 64.0  # eps times this, relative to the loss, is its rounding
 ZERO = 1e-12  # of the task's natural gradient: below it a gradient is rounding and its direction says nothing
@@ -148,7 +149,7 @@ def _slowing(here: _Here) -> Margin:
     floor = ZERO * here.objective.standard.gradient
     ratio = 0.0 if half <= floor else half / max(rest, floor)
     return Margin(
-        "slowing", ratio, 1.0, f"no slowing down: half-way to it the gradient is {number(ratio)} times as large"
+        "slowing", ratio, HALFWAY, f"no slowing down: half-way to it the gradient is {number(ratio)} times as large"
     )
 
 
