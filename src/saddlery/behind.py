@@ -8,8 +8,8 @@ to it. A fixed point is *behind* the plateau if
 1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where theta* is the origin);
 2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form allows, and at most DROP of
    the smaller neighbouring drop (and rounding of the run's losses);
-3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and between its neighbouring stages the run
-   comes closest to theta* on this plateau (to PASSED times as close).
+3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and between its neighbouring stages
+   the run comes closest to theta* on this plateau (to PASSED times as close).
 
 Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to 1e-8): the loss differs by at
 most 0.50 |g| |d|; the gradient half-way is 1/2 at strict and 1/4 at third-order saddles, up to 1.3 where dormant units bend the
