@@ -95,15 +95,16 @@ def _on_hyperbola(a: np.ndarray, b: np.ndarray, *, signed: bool) -> tuple[np.nda
     p, m = (a + b) / np.sqrt(2), (a - b) / np.sqrt(2)
     excess = lambda rate: p @ p / (1 + rate) ** 2 - m @ m / (1 - rate) ** 2 - 2
     edge = 1 - 1e-9
+    part = np.full(len(a), 1 / np.sqrt(len(a)))
     if not excess(-edge) > 0:  # nothing of the map is here yet: it begins with equal parts
-        part = np.full(len(a), 1 / np.sqrt(len(a)))
         return part, part
     rate = float(np.sqrt(p @ p / 2) - 1)
     if excess(edge) < 0:
         rate = float(brentq(excess, -edge, edge, xtol=1e-15))  # pyright: ignore (a number, unless full output is asked for)
     first, second = (p / (1 + rate) + m / (1 - rate)) / np.sqrt(2), (p / (1 + rate) - m / (1 - rate)) / np.sqrt(2)
     first = first if signed else np.maximum(first, 0.0)
-    return first, second / (first @ second)
+    whole = float(first @ second)
+    return (first, second / whole) if whole > 0 else (part, part)
 
 
 # ------------------------------------------------------------------- other units

@@ -126,7 +126,8 @@ def _narrowed(
     fewer, most = fewer_units(u, v, network.layers[index].unit, responses)
     room = u[:most], v[:most]  # as many units as any map of the layer needs
     capped, start = network.with_sides(params, index, *room)
-    shown = lambda narrow: flatten(capped.with_sides(start, index, *_padded(narrow, *room))[1])
+    capped_sides = lambda narrow: (narrow[0][:most], narrow[1][:most])  # beyond the rank linear units are zero
+    shown = lambda narrow: flatten(capped.with_sides(start, index, *_padded(capped_sides(narrow), *room))[1])
     counts = range(min(len(u), most + 1)) if width is None else [width] * (width < len(u))
     tries = ((count, narrow) for count in counts for narrow in fewer(count))
     tried = _errors(current.with_network(capped), shown, tries, target)
