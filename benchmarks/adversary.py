@@ -42,17 +42,19 @@ def main() -> int:
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             refuted.append(f"{low} to {high}: the process ended with {done.returncode}: {done.stderr[-300:]}")
+            print(refuted[-1], flush=True)
             continue
         found, more, said = json.loads(done.stdout.splitlines()[-1])
         for name, number in found.items():
             verdicts[name] = verdicts.get(name, 0) + number
         refuted += more
+        print(*more, sep="\n", end="\n" * bool(more))
         failed += said
         print(
             f"{high - first} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted",
             flush=True,
         )
-    print("\n".join([*refuted, *(f"failed {words}" for words in failed)]))
+    print("\n".join(f"failed {words}" for words in failed))
     return 1 if refuted else 0
 
 

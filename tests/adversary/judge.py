@@ -16,8 +16,9 @@ from saddlery.stage import Stages
 from .brute import PHI, Plain
 from .problems import OWN, Problem
 
-KINKED = ("relu", "leaky_relu", "own_abs", "own_clip")
-RADII = (0.1, 0.03, 0.01)  # of the task's natural weights: boxes in which a minimum must have nothing below it
+KINKED = {"relu": (0.0,), "leaky_relu": (0.0,), "own_abs": (0.0,), "own_clip": (0.0, 1.0)}  # where phi bends
+RADII = (1.0, 0.3, 0.1)  # of the largest box in which a minimum must have nothing below it
+LARGEST = 0.1  # of the task's natural weights: that box, or the one that no further kink crosses
 CLEAR = 100.0  # times the rounding of a loss: falls that count
 
 
@@ -100,15 +101,24 @@ def _same_loss(plain: Plain, found: Stages, k: int, c: Certificate) -> list[str]
 
 def _minimum(plain: Plain, c: Certificate, size: float) -> list[str]:
     """No descent in boxes of three sizes; or only of a higher order than the reason says it was looked for."""
-    falls = [plain.fall(c.state, radius * size) for radius in RADII]
+    largest = min(LARGEST * size, _to_the_next_kink(plain, c.state))
+    falls = [plain.fall(c.state, radius * largest) for radius in RADII]
     if min(falls) <= CLEAR * plain.noise:
         return []
     order = np.log(falls[1] / falls[2]) / np.log(RADII[1] / RADII[2])
     said = re.search(r"up to order (\d+)", c.reason)
     if said and order > int(said.group(1)) + 0.5:
         return []
-    fell = f"the loss falls by {falls[2]:.1e} within {RADII[2]:g} of the weights, order {order:.2f}"
+    fell = f"the loss falls by {falls[2]:.1e} within {RADII[2] * largest:.1e}, order {order:.2f}"
     return [f"called a minimum ({c.reason[:60]}...), but {fell}"]
+
+
+def _to_the_next_kink(plain: Plain, state: np.ndarray) -> float:
+    """The half-width of the box around a state that no kink crosses but those the state lies on: beyond, a minimum may end."""
+    u = np.asarray(state[: plain.width * plain.x.shape[1]]).reshape(plain.width, -1)
+    gaps = [np.abs(plain.x @ u.T - kink) / np.abs(plain.x).sum(axis=1)[:, None] for kink in KINKED.get(plain.unit, ())]
+    beyond = [gap[gap > 1e-9 * np.abs(u).max(initial=0.0)] for gap in gaps]
+    return 0.9 * min((float(gap.min()) for gap in beyond if gap.size), default=np.inf)
 
 
 def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:
