@@ -57,7 +57,7 @@ def test_the_gradient_falls_by_the_order_of_the_saddle():
     theta = 1e-4 * subject.scales.weights * direction / np.linalg.norm(direction)
     found = behind.behind(subject, theta, np.zeros(subject.size))
     assert margin(found, "slowing").measured == pytest.approx(0.25, abs=1e-2)
-    size = np.linalg.norm(theta / behind.natural_units(subject, theta))
+    size = np.linalg.norm(theta / behind.level_units(subject, theta))
     assert margin(found, "weights").measured == pytest.approx(size / subject.standard.weights, rel=1e-9)
     assert 3e-5 < margin(found, "weights").measured < 3e-4
 

@@ -1,7 +1,7 @@
 """Behind: whether a fixed point is the one that a run rests near. Three conditions, each with its measured margin.
 
 Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g = grad L(theta), all in
-natural units of the weights (`natural_units`), so that no unit of inputs or targets changes a margin. Near theta* the
+natural units of the weights (`level_units`), so that no unit of inputs or targets changes a margin. Near theta* the
 loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way
 to it. A fixed point is *behind* the plateau if
 
@@ -19,6 +19,7 @@ Derived for this project; nothing but evidence at the state itself and along the
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -88,14 +89,14 @@ class Behind:
 def behind(objective: Objective, theta: np.ndarray, point: np.ndarray, around: Around | None = None) -> Behind:
     """The margins of a fixed point `point` (P,) as the one behind a state theta (P,). Cost: two losses and two gradients."""
     around = around or Around()
-    here = _Here(objective, theta, point, natural_units(objective, theta))
+    here = _Here(objective, theta, point, level_units(objective, theta))
     margins = [_weights(here), _loss(here, around), _slowing(here)]
     if around.closest is not None:
         margins.append(_passing(around.closest(point)))
     return Behind(tuple(margins))
 
 
-def natural_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
+def level_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
     """The natural units (P,) of weights, balanced between incoming and outgoing ones as those of a state (P,) are.
 
     (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides differ.)
@@ -118,7 +119,12 @@ class _Here:
     def distance(self) -> float:
         return float(np.linalg.norm((self.theta - self.point) / self.units))
 
-    def slope(self, theta: np.ndarray) -> float:
+    @functools.cached_property
+    def slope(self) -> float:
+        """|g| at the state."""
+        return self.slope_at(self.theta)
+
+    def slope_at(self, theta: np.ndarray) -> float:
         return float(np.linalg.norm(self.units * np.asarray(self.objective.gradient(theta))))
 
 
@@ -133,7 +139,7 @@ def _weights(here: _Here) -> Margin:
 
 def _loss(here: _Here, around: Around) -> Margin:
     run, there = (float(here.objective.loss(theta)) for theta in (here.theta, here.point))
-    reach = here.slope(here.theta) * here.distance
+    reach = here.slope * here.distance
     rounding = LOSS_ROUNDING * around.epsilon * max(abs(run), abs(there), here.objective.scales.loss)
     allowed = min(reach, DROP * around.drop) + rounding
     side = "above" if there > run else "below"
@@ -145,9 +151,9 @@ def _loss(here: _Here, around: Around) -> Margin:
 
 
 def _slowing(here: _Here) -> Margin:
-    rest, half = here.slope(here.theta), here.slope(0.5 * (here.theta + here.point))
+    half = here.slope_at(0.5 * (here.theta + here.point))
     floor = ZERO * here.objective.standard.gradient
-    ratio = 0.0 if half <= floor else half / max(rest, floor)
+    ratio = 0.0 if half <= floor else half / max(here.slope, floor)
     return Margin(
         "slowing", ratio, HALFWAY, f"no slowing down: half-way to it the gradient is {number(ratio)} times as large"
     )

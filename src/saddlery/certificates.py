@@ -194,7 +194,7 @@ def certify_state(
     on = kinks_at(objective, found.state, TOLERANCE * scale)
     if on is not None and on.slope < 0:
         return _falling(found, scale, on)
-    judged = _judge(objective, theta, found, scale, seed)
+    judged = _judge(objective, theta, found, scale, on, seed)
     if found.is_behind or not judged.certified:
         return judged
     assert found.behind is not None  # it converged
@@ -240,7 +240,10 @@ def _falling(found: Found, scale: float, on: Kinks) -> Certificate:
     return replace(_nothing(found, scale, words), escape_order=1, escape_direction=on.direction)
 
 
-def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, seed: int) -> Certificate:
+def _judge(
+    objective: Objective, theta: np.ndarray, found: Found, scale: float, on: Kinks | None, seed: int
+) -> Certificate:
+    """The certificate of a fixed point that lies on these kinks."""
     state = found.state
     spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
     if _vanished(objective, state, spectrum):
@@ -250,7 +253,7 @@ def _judge(objective: Objective, theta: np.ndarray, found: Found, scale: float, 
         )
         return _nothing(found, scale, words)
     utilities = utilities_at(objective, state, seed)
-    escape = escape_from(objective, found, spectrum, utilities, scale, seed)
+    escape = escape_from(objective, found, spectrum, utilities, on, seed)
     distance = float(np.linalg.norm(state - theta))
     return Certificate(
         verdict=escape.verdict,

@@ -46,7 +46,9 @@ def _words(value: Any, levels: int) -> str:
         return _whole(value)
     if levels and isinstance(value, (list, tuple)) and type(value) in (list, tuple):
         inside = ", ".join(_words(entry, levels - 1) for entry in value[:SHOWN])
-        more = ", ..." if len(value) > SHOWN else "," if len(value) == 1 and type(value) is tuple else ""
+        more = ", ..." if len(value) > SHOWN else ""
+        if len(value) == 1 and type(value) is tuple:
+            more = ","
         return f"[{inside}{more}]" if type(value) is list else f"({inside}{more})"
     if levels and type(value) is dict:
         first = list(value.items())[:SHOWN]

@@ -93,10 +93,9 @@ class Escape:
 
 
 def escape_from(
-    objective: Objective, found: Found, spectrum: Spectrum, utilities: list[Utility], scale: float, seed: int
+    objective: Objective, found: Found, spectrum: Spectrum, utilities: list[Utility], on: Kinks | None, seed: int
 ) -> Escape:
-    """The kind of fixed point, by the clearest evidence there is."""
-    on = kinks_at(objective, found.state, TOLERANCE * scale)
+    """The kind of fixed point, by the clearest evidence there is. on: the kinks that it lies on."""
     if on is not None and not on.decided and not at_lower_bound(objective, found.state):
         words = "no one-sided slope was found to fall, which is no proof here"
         return Escape("undecided", f"on kinks whose first order is not decided: {words} ({on.words()})")

@@ -187,16 +187,6 @@ def directional(objective: Objective, state: Vector, direction: Vector, step: fl
     return 2 * near[1] - near[0]
 
 
-@in_float64
-def gradient_change(objective: Objective, state: Vector, displacement: Vector) -> Vector:
-    """lim (grad L(theta + t d) - grad L(theta)) / t, on the side of d: H d where there is a Hessian."""
-    if all(layer.unit.smooth for layer in objective.network.layers):
-        return np.asarray(objective.hessian_vector(state, displacement))
-    step = 1e-6
-    moved = np.asarray(objective.gradient(state + step * displacement))
-    return (moved - np.asarray(objective.gradient(state))) / step
-
-
 def restricted(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
     """A Hessian (P, P) on the directions that cross no kink, (m, m); itself where there are no kinks."""
     return matrix if kinks is None else kinks.smooth.T @ (kinks.smooth.T @ matrix).T

@@ -70,7 +70,9 @@ def natural_units(network: Network, shape: tuple[int, ...], outputs: int, inputs
         u = np.full((layer.width, int(np.prod(shapes["u"][1:]))), 1.0 / stream)
         u[:, u.shape[1] - layer.unit.extra :] = 1.0
         final = index == last and not network.readout
-        carried = target if final and not layer.residual else stream if layer.residual else 1.0
+        carried = stream if layer.residual else 1.0
+        if final and not layer.residual:
+            carried = target
         readout = [np.full(int(np.prod(shapes["readout"])), target / carried)] if "readout" in shapes else []
         outgoing = [np.full(int(np.prod(shapes["v"])), carried)] if "v" in shapes else []
         parts += [*readout, u.ravel(), *outgoing]  # in the order of the flat vector
@@ -88,7 +90,9 @@ def balanced_units(network: Network, params: Params, units: Params) -> Params:
     v_i equally long in their units; units nearer to that than a factor of ten, or with a side of zeros, are left alone.
     """
     for index, layer in enumerate(network.layers):
-        degree = 1 if layer.unit.symmetry.homogeneous else layer.unit.symmetry.degree if layer.unit.lift else None
+        degree = layer.unit.symmetry.degree if layer.unit.lift else None
+        if layer.unit.symmetry.homogeneous:
+            degree = 1
         if degree is None or layer.unit.extra or network.streams(index):
             continue
         u, v = (np.asarray(f(units, index)) for f in (network.incoming, network.outgoing))

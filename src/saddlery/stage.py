@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .behind import Around, natural_units
+from .behind import Around, level_units
 from .certificates import Certificate, certify_state
 from .moments import giving_up
 from .objectives import Objective
@@ -258,7 +258,7 @@ def around(found: Stages, k: int) -> Around:
     last = found[k + 1].index if k + 1 < len(found) else len(time) - 1
     within = np.flatnonzero((time[first : last + 1] >= stage.start) & (time[first : last + 1] <= stage.end))
 
-    units = natural_units(run.objective(), np.asarray(states[stage.index], float))
+    units = level_units(run.objective(), np.asarray(states[stage.index], float))
 
     def closest(point: np.ndarray) -> float:
         away = np.asarray(states[first : last + 1], float) - point

@@ -217,7 +217,9 @@ def stages(options: Namespace) -> int:
 def certify(options: Namespace) -> int:
     """Certify the fixed point behind every plateau; the record also goes into the run folder."""
     folder = Path(options.run)
-    target = Path(options.out) if options.out else folder / "stages.json" if os.path.isdir(folder) else None
+    target = Path(options.out) if options.out else None
+    if target is None and os.path.isdir(folder):
+        target = folder / "stages.json"
     if target is not None:
         file_to_write(target)
     run, fresh = _run_of(options)
