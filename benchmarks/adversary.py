@@ -10,10 +10,13 @@ so that a crash is one line of the list.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from common import kept_programs
 
 TESTS = Path(__file__).parent.parent / "tests"
 TOGETHER = 28
@@ -39,7 +42,7 @@ def main() -> int:
     for low in range(first, first + count, TOGETHER):
         high = min(low + TOGETHER, first + count)
         command = [sys.executable, "-c", WORK, str(TESTS), str(low), str(high)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, env={**kept_programs(), **os.environ})
         if done.returncode:
             refuted.append(f"{low} to {high}: the process ended with {done.returncode}: {done.stderr[-300:]}")
             print(refuted[-1], flush=True)

@@ -5,11 +5,25 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from saddlery.records import text_table
+
+
+def kept_programs() -> dict[str, str]:
+    """The environment in which JAX keeps compiled programs for the next process: where compiling is most of the work.
+
+    For what is checked, not timed: a benchmark's processes compile for themselves.
+    """
+    return {
+        "JAX_COMPILATION_CACHE_DIR": str(Path(tempfile.gettempdir()) / "saddlery-programs"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 @dataclass

@@ -20,6 +20,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from common import kept_programs
+
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path.insert(0, str(TESTS))
 SECONDS, BYTES = 20.0, 2 * 1024**3
@@ -50,7 +52,10 @@ class Worker:
 
     def __init__(self, kind: str) -> None:
         command, pipe = [sys.executable, "-c", WORK, str(TESTS), kind], subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        environment = {**kept_programs(), **os.environ}
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, env=environment
+        )
         self.lines: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
 
@@ -131,7 +136,10 @@ def fuzz_environment(first: int, count: int) -> tuple[Counter[str], list[str]]:
             command = " ".join(f"'{word}'" for word in words) + f" {closed}"
             try:
                 done = subprocess.run(
-                    ["bash", "-c", command], env={**os.environ, **changed}, capture_output=True, timeout=3 * SECONDS
+                    ["bash", "-c", command],
+                    env={**kept_programs(), **os.environ, **changed},
+                    capture_output=True,
+                    timeout=3 * SECONDS,
                 )
                 err = done.stderr.decode(errors="replace")
                 found, said = outcome(

@@ -597,6 +597,17 @@ def test_npy_files_that_say_too_much(tmp_path):
         read_npy(tmp_path / "x.npy", 17)
 
 
+def test_what_a_damaged_file_holds_is_not_repeated_at_length(tmp_path):
+    """zipfile quotes all that it took for a name: a length that was changed makes that a thousand letters."""
+    np.savez(tmp_path / "x.npz", inputs=X, targets=X)
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    data[26:28] = (400).to_bytes(2, "little")  # of the first member's name
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(InputError, match="damaged or not a NumPy file") as caught:
+        Arrays(str(tmp_path / "x.npz")).data(0)
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
 def test_every_flipped_byte_of_an_archive_is_a_sentence_or_the_data(tmp_path):
     """200 mutations of a small archive, none of which ends in an error of another library."""
     np.savez_compressed(tmp_path / "good.npz", inputs=X, targets=Y)

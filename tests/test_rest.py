@@ -105,6 +105,7 @@ def test_rules_whose_steps_do_not_shrink(rule, time, kind):
         (lambda t: 1 / (1 + t), 1e3, "still falling"),
         (lambda t: 1 / (1 + t) ** 2, 1e2, "still falling"),
         (lambda t: 1 / np.sqrt(1 + t), 1e4, "still falling"),
+        (lambda t: np.exp(-t) - 1e-6 * t, 3e3, "still falling"),  # at a steady speed
         (lambda t: np.round(np.exp(-t), 4), 30.0, "at rest"),
         (lambda t: np.tanh(8 - t), 8.5, "ended early"),
     ],

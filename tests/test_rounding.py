@@ -95,6 +95,18 @@ def test_a_hessian_of_zeros_has_no_negative_eigenvalue(share):
     assert (c.verdict, c.index, c.escape_order, c.zero_modes) == ("degenerate saddle", 0, 6, 6)
 
 
+@pytest.mark.parametrize("incoming", [0.0, 1e-8, 1e-6])
+def test_weights_that_are_hardly_any_are_the_origin(incoming):
+    """(a) u of 1e-8 and v of 1e-5 leave a cubic unit a gradient of zero and curvatures of 1e-16, negative ones: they are not
+    those of a fixed point, of which the only one near is all units silent, where the loss falls at order four."""
+    rng = np.random.default_rng(3)
+    subject = one_layer("cubic", 2, rng.standard_normal((9, 3)), 1e-3 * rng.standard_normal((9, 2)), moments=False)
+    u, v = incoming * rng.standard_normal((2, 3)), 1e-5 * rng.standard_normal((2, 2))
+    c = certify_state(subject, flatten(({"u": u, "v": v},)))
+    assert (c.verdict, c.index, c.escape_order) == ("degenerate saddle", 0, 4)
+    assert not c.state.any()
+
+
 def test_moments_know_how_exact_they_are():
     """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum that cancelled."""
     x, y = LINE, orthogonal_polynomial(21, 5)[:, None]

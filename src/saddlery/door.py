@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from .checks import LARGEST, InputError, known, require
-from .echo import Words, shown
+from .echo import Words, said, shown
 from .outlets import remedy
 
 TEXT = 4 * 2**20  # bytes of an experiment's or a sweep's text: a grid of 50,000 values is a twentieth of it
@@ -107,7 +107,7 @@ def read_toml(given: str | Path, source: str = "", *, missing: str = "") -> dict
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{source}: not valid TOML, {error}") from None
+        raise InputError(f"{source}: not valid TOML, {said(error)}") from None
     except RecursionError:
         raise _too_deep(source) from None
     except ValueError as error:  # whole numbers of more than 4,300 digits, dates such as the 31st of June
@@ -206,9 +206,8 @@ def _objects(what: str) -> InputError:
     )
 
 
-def _damaged(path: str | Path, error: object) -> InputError:
-    words = " ".join(str(error).split()) or type(error).__name__
-    return InputError(f"{path}: the file is damaged or not a NumPy file ({words}); save it again")
+def _damaged(path: str | Path, error: BaseException) -> InputError:
+    return InputError(f"{path}: the file is damaged or not a NumPy file ({said(error)}); save it again")
 
 
 @contextmanager

@@ -32,11 +32,23 @@ def shown(value: Any) -> str:
     return _cut(" ".join(_words(value, levels=4).split("\n")))
 
 
-def _cut(text: str) -> str:
-    if len(text) <= MOST:
+def said(error: BaseException) -> str:
+    """What an error of another library says, on one line and not at length: it may hold what a file held; its kind, if nothing.
+
+    Example
+    -------
+    >>> from saddlery.echo import said
+    >>> said(ValueError("File name\\nand header differ")), said(KeyError())
+    ('File name and header differ', 'KeyError')
+    """
+    return _cut(" ".join(str(error).split()), 2 * MOST) or type(error).__name__
+
+
+def _cut(text: str, most: int = MOST) -> str:
+    if len(text) <= most:
         return text
     last = text[-1] if text[-1] in "'\"])}" else ""
-    return f"{text[: MOST - 3 - len(last)]}...{last}"
+    return f"{text[: most - 3 - len(last)]}...{last}"
 
 
 def _words(value: Any, levels: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from .checks import InputError
+from .echo import said
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -86,8 +87,7 @@ def check_platform() -> None:
         asked = os.environ.get("JAX_PLATFORMS")
         where = f"for JAX_PLATFORMS={asked}" if asked else "to compute on"
         remedy = "unset that variable, or set it to cpu" if asked else "set JAX_PLATFORMS=cpu"
-        reason = " ".join(str(error).split())
-        raise NoDevice(f"JAX finds no device {where}; {remedy}" + (f" ({reason})" if reason else "")) from None
+        raise NoDevice(f"JAX finds no device {where}; {remedy} ({said(error)})") from None
 
 
 COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's own event, once for every program it compiles

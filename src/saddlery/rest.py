@@ -60,8 +60,8 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
       Descent is then taken 64 steps on, and must keep its step length and turn it round. Rules whose steps do not shrink
       with the gradient (sign, normalised, Adam, matrices) never settle below a step: they oscillate where one step is
       worth a hundredth of the drop. Rules that draw batches are not asked: their steps never end;
-    - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times keep their ratio and
-      the last is more than 1e-5 of the drop: "still falling". Without an end plateau that needs the ratio too;
+    - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times keep their ratio or
+      grow, and the last is more than 1e-5 of the drop: "still falling". Without an end plateau they must keep it and shrink;
     - else "ended early".
 
     Cost: nothing where nothing oscillates, else 64 gradients.
@@ -81,11 +81,12 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     if swing is not None:
         return swing
     ends = bool(found) and found[-1].kind == "end"
-    if tail.slow:
+    if tail.slow or (ends and tail.unfinished):
+        how = "as slowly as a power of time" if tail.slow else "no slower than before"
+        share = number(tail.quarters[2] / tail.drop, 2)
         return Rest(
             "still falling",
-            "the run is not at rest: its loss still falls, as slowly as a power of time"
-            f" ({number(tail.quarters[2] / tail.drop, 2)} of its last drop since a quarter of the time)",
+            f"the run is not at rest: its loss still falls, {how} ({share} of its last drop since a quarter of the time)",
             tail.evidence,
         )
     if ends:
@@ -135,9 +136,15 @@ class _Tail:
         """Whether the loss falls like a power of time: of successive fourfold times each loses its share of
         the one before; along an exponential the share itself falls away."""
         first, second, third = self.quarters
+        return first > second > third and self.unfinished
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether what is lost in fourfold times does not fall away: at a steady speed it even grows fourfold."""
+        first, second, third = self.quarters
         if min(self.quarters) <= 0 or third <= 10 * RESOLUTION * self.drop:
             return False
-        return first > second > third and third / second > 0.5 * second / first
+        return third / second > 0.5 * second / first or third > second > first
 
     @property
     def evidence(self) -> dict[str, float]:

@@ -74,9 +74,9 @@ def _sentence(error: BaseException) -> tuple[int, str]:
         return STORAGE, _of_the_system(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return UNEXPECTED, "out of memory; lower the width, the samples or the number of saved points"
-    words = " ".join(str(error).split())
-    said = f"unexpected {type(error).__name__}" + (f": {words}" if words else "")
-    return UNEXPECTED, f"{said}; set SADDLERY_TRACEBACK=1 to see where"
+    from ..echo import said
+
+    return UNEXPECTED, f"unexpected {type(error).__name__}: {said(error)}; set SADDLERY_TRACEBACK=1 to see where"
 
 
 def _of_the_system(error: OSError) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..checks import InputError, installed, known, positive, require, whole
+from ..echo import said
 from ..precision import spare_programs
 from ..runs import versions
 from .base import ATTEMPTS, Done, Engine, Job, answer_at_once, failure, perform
@@ -94,7 +95,7 @@ class Dask(Engine):
             return None, distributed.Client(address, timeout=PATIENCE)
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(
-                f"the scheduler at {address} does not answer within {PATIENCE:g} seconds ({error});"
+                f"the scheduler at {address} does not answer within {PATIENCE:g} seconds ({said(error)});"
                 " check the address, tcp://HOST:PORT, and that dask scheduler runs there"
             ) from None
 
@@ -161,7 +162,9 @@ class Slurm(Engine):
                 folder=str(options["folder"]), cluster=options["cluster"], slurm_max_num_timeout=options["requeues"]
             )
         except (RuntimeError, OSError) as error:
-            raise InputError(f"Slurm cannot be reached from here ({error}); run this where sbatch works") from None
+            raise InputError(
+                f"Slurm cannot be reached from here ({said(error)}); run this where sbatch works"
+            ) from None
         executor.update_parameters(**self._settings(options))
         return executor
 

@@ -10,6 +10,7 @@ import dataclasses
 from typing import Any
 
 from ..checks import InputError, known, settle
+from ..echo import said
 from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
 from .descent import Adam, Descent, GradientDescent, Momentum, NormalisedDescent, SignDescent
@@ -46,4 +47,4 @@ def make(kind: str, **options: Any) -> Rule:
     try:
         return settle(cls(**options))
     except TypeError as error:
-        raise InputError(f"rule {kind!r} could not be made from {sorted(options)}: {error}") from None
+        raise InputError(f"rule {kind!r} could not be made from {sorted(options)}: {said(error)}") from None

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..checks import InputError, Words, known, require, settle, unpacked, whole
+from ..echo import said
 from ..objectives import Data
 
 WIDEST = 4096  # rows of the square matrices that tasks draw and decompose: half a minute, 134 MB
@@ -97,7 +98,7 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
     try:
         return settle(cls(**{k: _tuples(v) for k, v in options.items()}))
     except TypeError as error:
-        raise InputError(f"task {kind!r} could not be made from {sorted(options)}: {error}") from None
+        raise InputError(f"task {kind!r} could not be made from {sorted(options)}: {said(error)}") from None
 
 
 def _tuples(value: Any) -> Any:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from ..checks import InputError, require
 from ..door import read_text
-from ..echo import Words, shown
+from ..echo import Words, said, shown
 
 MOST = 256 * 2**20  # bytes of a file: as text a number takes about ten times the memory that it takes as a number
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
@@ -121,7 +121,7 @@ def _split(text: str, separator: str, path: str) -> list[Row]:
     try:
         rows = [(reader.line_num, [cell for cell in row if cell] if blanks else row) for row in reader if row]
     except csv.Error as error:
-        raise InputError(f"{path}: the file cannot be read as CSV text ({error})") from None
+        raise InputError(f"{path}: the file cannot be read as CSV text ({said(error)})") from None
     return [(number, row) for number, row in rows if len(row) > 1 or row[0].strip()]
 
 

@@ -7,7 +7,7 @@ from inspect import signature as _signature
 from typing import Any
 
 from ..checks import InputError, flag, known, require, unpacked
-from ..echo import shown
+from ..echo import said, shown
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution
@@ -114,4 +114,4 @@ def make(name: str, **chosen: Any) -> Unit:
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"unit {name!r} could not be made from {shown(chosen)}: {error}") from None
+        raise InputError(f"unit {name!r} could not be made from {shown(chosen)}: {said(error)}") from None
