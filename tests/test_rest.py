@@ -12,7 +12,7 @@ from saddlery.driver import Stop
 from saddlery.networks import Layer, Network
 from saddlery.rest import KINDS, rest_of
 from saddlery.rules import Adam, GradientDescent, NormalisedDescent, SignDescent
-from saddlery.tasks import LinearTeacher
+from saddlery.tasks import Arrays, LinearTeacher
 from saddlery.units import make
 
 SCALAR = Experiment.named("linear").replace(
@@ -127,6 +127,17 @@ def test_a_run_that_ends_early_says_so(flow):
     assert "the run ended before it came to rest" in repr(found)
     assert found.record()["rest"]["kind"] == "ended early"
     assert stages(flow).rest.at_rest
+
+
+def test_a_run_whose_loss_has_not_moved(tmp_path):
+    """(a) Beside the origin a run waits (14 time units would be needed); in a minimum it rests for ever."""
+    waiting = Experiment.named("linear").replace(initialization=Initialization(scale=1e-6), stop=Stop(flow_time=3.0))
+    found = rest_of(train(waiting))
+    assert found.kind == "ended early" and "before it left its start" in found.sentence
+    np.savez(tmp_path / "zero.npz", inputs=np.eye(3), targets=np.zeros((3, 1)))
+    learned = waiting.replace(task=Arrays(str(tmp_path / "zero.npz")), initialization=Initialization(scale=1e-12))
+    found = rest_of(train(learned))
+    assert found.kind == "at rest" and "rests where it began" in found.sentence
 
 
 # ---------------------------------------------------------------- seeded by rounding

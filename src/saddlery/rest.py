@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from .fixed_points import TOLERANCE
 from .plateaus import RESOLUTION, SETTLED, Plateau, find_plateaus
 from .precision import in_float64
 from .records import number, plain
@@ -33,7 +34,7 @@ class Rest:
     """Whether a run rests where it ends, and what says so.
 
     kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time), "oscillates"
-    (steps undo each other) or "ended early" (in the middle of a drop). evidence: the numbers behind it, by
+    (steps undo each other) or "ended early" (in the middle of a drop, or before the first). evidence: the numbers behind it, by
     name. sentence: for people.
     """
 
@@ -55,6 +56,7 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     """Whether a run rests where it ends.
 
     plateaus: those of its loss, found if they are not given. What is looked at, in this order:
+    - a loss that is what it was at the start: "at rest" if the gradient is zero (1e-12 of the task's), else "ended early";
     - the loss over the last tenth of the flow time against what the gradient says, the integral of |grad|^2:
       "oscillates" where that is a hundredth of the last drop or more and the loss fell by less than a quarter of it.
       Descent is then taken 64 steps on, and must keep its step length and turn it round. Rules whose steps do not shrink
@@ -77,6 +79,8 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     if run.failed:
         return Rest("ended early", f"the run ended before it came to rest: {t.status}, {t.reason}")
     tail = _Tail.of(run, found)
+    if float(np.ptp(t.loss)) <= RESOLUTION * float(np.max(np.abs(t.loss))):
+        return _unmoved(run, tail)
     swing = _oscillation(run, tail)
     if swing is not None:
         return swing
@@ -149,6 +153,16 @@ class _Tail:
     @property
     def evidence(self) -> dict[str, float]:
         return {"last drop": self.drop, "lost at the end": self.fell, "gradient says": self.said}
+
+
+def _unmoved(run: Run, tail: _Tail) -> Rest:
+    """A run whose loss is what it was at the start: at rest if there is no gradient either."""
+    norm, scale = float(run.trajectory.gradient_norm[-1]), run.objective().scales.gradient
+    words = f"the loss is what it was at the start, {number(run.final_loss)}, and the gradient {norm / scale:.1e} of the task's"
+    evidence = {**tail.evidence, "gradient norm": norm}
+    if norm <= TOLERANCE * scale:
+        return Rest("at rest", f"the run rests where it began: {words}", evidence)
+    return Rest("ended early", f"the run ended before it left its start: {words}; give it more time", evidence)
 
 
 def _speed(rule: Rule, norm: np.ndarray) -> np.ndarray:

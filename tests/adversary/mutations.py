@@ -184,7 +184,7 @@ ATTACKS = (
     ),
     *(
         "read_csv('/etc/passwd')",
-        "run < 3 --",
+        "1=1) --",
         "run < 3 /*",
         "(run < 3",
         "run <",
@@ -206,7 +206,8 @@ def comparison(rng: Rng) -> tuple[str, Callable[[Any], Any]]:
         "<": lambda t: t[column] < value, "<=": lambda t: t[column] <= value, ">": lambda t: t[column] > value,
         ">=": lambda t: t[column] >= value, "=": lambda t: t[column] == value, "<>": lambda t: t[column] != value,
     }[sign]  # fmt: skip
-    return f"{column} {sign} {value!r}", python
+    comment = str(rng.choice(["", "", "", " -- and so on", " /* so */"]))  # of SQL's: it says nothing
+    return f"{column} {sign} {value!r}{comment}\n", python
 
 
 def condition(rng: Rng, depth: int = 2) -> tuple[str, Callable[[Any], Any]]:
