@@ -141,7 +141,7 @@ def fuzz_environment(first: int, count: int) -> tuple[Counter[str], list[str]]:
                     capture_output=True,
                     timeout=3 * SECONDS,
                 )
-                err = done.stderr.decode(errors="replace")
+                err = done.stderr.decode(changed.get("PYTHONIOENCODING", "utf-8"), errors="replace")
                 found, said = outcome(
                     done.returncode,
                     err if closed not in ("2>&-", ">&- 2>&-") or not done.returncode else f"saddlery: {err}",

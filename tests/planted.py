@@ -25,9 +25,11 @@ def random_fixed_point(
     draft = objective(network, Data(shape, outputs, x, np.zeros((samples, *output))), moments=False)
     predict = lambda t: draft.function.predict(t, jnp.asarray(x)).ravel()
     jacobian = np.asarray(jax.jacfwd(predict)(jnp.asarray(theta)))
-    basis = np.linalg.svd(jacobian, full_matrices=True)
-    rank = int(np.sum(basis[1] > 1e-10 * basis[1][0]))
-    noise = basis[0][:, rank:] @ rng.standard_normal(len(jacobian) - rank)
+    left, values, _ = np.linalg.svd(jacobian, full_matrices=False)
+    span = left[:, values > 1e-10 * values[0]]
+    noise = rng.standard_normal(len(jacobian))  # projected, so that no basis of the null space enters, which LAPACK chooses
+    for _ in range(2):
+        noise -= span @ (span.T @ noise)
     targets = (np.asarray(predict(jnp.asarray(theta))) - noise).reshape(samples, *output)
     return objective(network, Data(shape, outputs, x, targets), moments=False), theta
 
