@@ -138,6 +138,10 @@ def test_a_run_whose_loss_has_not_moved(tmp_path):
     learned = waiting.replace(task=Arrays(str(tmp_path / "zero.npz")), initialization=Initialization(scale=1e-12))
     found = rest_of(train(learned))
     assert found.kind == "at rest" and "rests where it began" in found.sentence
+    rows = np.linalg.qr(np.hstack([np.ones((20, 1)), np.random.default_rng(0).standard_normal((20, 2))]))[0][:, 1:]
+    np.savez(tmp_path / "off.npz", inputs=np.sqrt(20) * rows, targets=np.sqrt(20) * rows * [1.0, 0.4] + 2000.0)
+    offset = Experiment.named("linear").replace(task=Arrays(str(tmp_path / "off.npz")), stop=Stop(flow_time=60.0))
+    assert rest_of(train(offset)).kind == "at rest"  # 0.58 of 4e6 was there to learn
 
 
 # ---------------------------------------------------------------- seeded by rounding

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saddlery import units
+from saddlery import certify_state, units
 from saddlery.checks import InputError
 from saddlery.networks import Layer, Network
 from saddlery.objectives import Data, objective
 from saddlery.symmetry import best_silent_unit, silent_direction
 from saddlery.tasks import LinearTeacher, OrthogonalReLU
+from saddlery.units import make
 
 
 def problem(name, outputs=1, seed=0, **options):
@@ -91,3 +92,21 @@ def test_units_without_a_silent_point_have_no_utility():
     subject, _, _ = problem("sigmoid")
     with pytest.raises(InputError, match="no leading degree"):
         best_silent_unit(subject, np.zeros(subject.size))
+
+
+@pytest.mark.parametrize("centre", [0.0, 10.0, 300.0, 1990.0])
+def test_kinks_between_samples_far_from_the_origin(centre):
+    """(b) An affine fit of a line with a bend, samples at c ... c + 10: the best silent unit, by scanning its kink. The units
+    that bend between samples are a cone of angle range / c^2, and outside it the utility is zero."""
+    x = centre + np.linspace(0, 10, 11)[:, None]
+    y, rows = np.maximum(x - centre - 5, 0) + 5, np.hstack([x, np.ones_like(x)])
+    fit = np.linalg.lstsq(rows, y, rcond=None)[0][:, 0]
+    residual, size = y[:, 0] - rows @ fit, np.sqrt(np.linalg.norm(fit))
+    places = np.linspace(centre, centre + 10, 2001)
+    bends = np.stack([np.ones_like(places), -places], axis=1) / np.hypot(1.0, places)[:, None]
+    bends = np.concatenate([bends, -bends])
+    highest = np.abs(np.maximum(rows @ bends.T, 0).T @ residual).max() / len(x) / 2
+    subject = objective(Network((Layer(make("relu", bias=True), 2),)), Data((1,), 1, x, y))
+    c = certify_state(subject, np.concatenate([fit / size, [0.0, 0.0, size, 0.0]]))
+    assert (c.verdict, c.escape_order) == ("strict saddle", 2)
+    assert c.utility.value == pytest.approx(highest, rel=1e-2)

@@ -79,8 +79,8 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     if run.failed:
         return Rest("ended early", f"the run ended before it came to rest: {t.status}, {t.reason}")
     tail = _Tail.of(run, found)
-    if float(np.ptp(t.loss)) <= RESOLUTION * float(np.max(np.abs(t.loss))):
-        return _unmoved(run, tail)
+    if _unmoved(run):
+        return _where_it_began(run, tail)
     swing = _oscillation(run, tail)
     if swing is not None:
         return swing
@@ -155,8 +155,14 @@ class _Tail:
         return {"last drop": self.drop, "lost at the end": self.fell, "gradient says": self.said}
 
 
-def _unmoved(run: Run, tail: _Tail) -> Rest:
-    """A run whose loss is what it was at the start: at rest if there is no gradient either."""
+def _unmoved(run: Run) -> bool:
+    """Whether the loss is what it was at the start, to 1e-6 of what there is to learn."""
+    moved, loss = float(np.ptp(run.trajectory.loss)), float(np.max(np.abs(run.trajectory.loss)))
+    return moved <= RESOLUTION * loss and moved <= RESOLUTION * run.objective().scales.loss
+
+
+def _where_it_began(run: Run, tail: _Tail) -> Rest:
+    """A run that has not moved: at rest if there is no gradient either."""
     norm, scale = float(run.trajectory.gradient_norm[-1]), run.objective().scales.gradient
     words = f"the loss is what it was at the start, {number(run.final_loss)}, and the gradient {norm / scale:.1e} of the task's"
     evidence = {**tail.evidence, "gradient norm": norm}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import jax
@@ -28,6 +29,7 @@ from .reduction import sides
 
 SAME = 0.999  # cosine between two maximisers that are one
 TRIALS = 4  # random units at which a Taylor coefficient must vanish to vanish everywhere (one would do, with probability one)
+SEEN = 1e-14  # of the largest: second moments below it are rounding, and nothing is seen there
 CLIMB = 12  # rounds of random search for the unit of greatest correlation
 
 
@@ -97,12 +99,31 @@ def _climbed(
     if degree is None:
         raise InputError(f"unit {unit.name!r} declares no leading degree, so silent units have no utility")
     shape = objective.params(np.asarray(theta))[layer]["u"].shape[1:]
-    rng = np.random.default_rng(seed)
-    u = rng.standard_normal((starts, *shape))
-    network = objective.network
+    rng, network = np.random.default_rng(seed), objective.network
     function = objective.with_network(network.with_width(layer, network.widths[layer] + starts)).function
-    u, gain = _ascend(function, network, layer, steps, u, np.asarray(theta, float), objective.samples)
-    return np.asarray(u), np.asarray(gain), degree
+    data = jnp.asarray(np.asarray(theta, float)), objective.samples
+    found = []
+    for frame in _frames(objective, theta, layer, rng):
+        drawn = rng.standard_normal((starts, *shape))
+        found.append(_ascend(function, network, layer, steps, drawn, frame, *data))
+    u, gain = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*found, strict=True))
+    return u, gain, degree
+
+
+def _frames(objective: Objective, theta: np.ndarray, layer: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """Coordinates u = A g in which to search, (U, U): those of the weights and, for units with kinks, those in which the data
+    lie evenly around the origin. Samples far from it, and a bias beside, leave kinks between them only a narrow cone of u."""
+    unit = objective.network.layers[layer].unit
+    shape = objective.params(np.asarray(theta))[layer]["u"].shape[1:]
+    size = math.prod(shape)
+    yield np.eye(size)
+    if unit.smooth:
+        return
+    u = rng.standard_normal((TRIALS, *shape))
+    u = jnp.asarray(np.concatenate([u, -u]))  # what one does not turn on the other does
+    values, vectors = np.linalg.eigh(_slopes(objective.function, layer, jnp.asarray(theta), u, objective.samples[0]))
+    seen = values > SEEN * values[-1]
+    yield vectors[:, seen] @ (vectors[:, seen] / np.sqrt(values[seen])).T
 
 
 @in_float64
@@ -381,23 +402,32 @@ def gain(function: MeanLoss, network: Network, layer: int, u: jax.Array, theta: 
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, u, theta, samples):
-    unit = network.layers[layer].unit
+def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, g, frame, theta, samples):
+    """The best u = A g of length one that each start comes by, and G there."""
+    unit, degree = network.layers[layer].unit, network.layers[layer].unit.symmetry.degree or 1
+
+    def framed(g: jax.Array) -> jax.Array:
+        return (g.reshape(len(g), -1) @ frame.T).reshape(g.shape)
 
     def leading(u: jax.Array) -> jax.Array:
         """The degree-p form of G at u."""
         return lowest_order(unit, lambda eps: gain(function, network, layer, eps * u, theta, samples))
 
-    def total(u: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.sqrt(jnp.sum(leading(u).reshape(len(u), -1) ** 2, axis=1) + 1e-60))
+    def sizes(g: jax.Array) -> jax.Array:
+        return jnp.sqrt(jnp.sum(leading(framed(g)).reshape(len(g), -1) ** 2, axis=1) + 1e-60)
 
-    def step(u: jax.Array, _: None) -> tuple[jax.Array, None]:
-        _size, slope = jax.value_and_grad(lambda w: total(w))(u)
-        norms = jnp.linalg.norm(slope.reshape(len(u), -1), axis=1)
-        slope = slope / jnp.maximum(norms, 1e-300).reshape(-1, *[1] * (u.ndim - 1))
-        return _on_sphere(u + slope), None
+    def step(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
+        g, best, highest = carry
+        size, back = jax.vjp(sizes, g)
+        (slope,) = back(jnp.ones_like(size))
+        value = size / _lengths(framed(g)) ** degree
+        better = value > highest
+        best = jnp.where(better.reshape(-1, *[1] * (g.ndim - 1)), g, best)
+        return (_on_sphere(g + _on_sphere(slope)), best, jnp.maximum(value, highest)), None
 
-    u, _ = jax.lax.scan(step, _on_sphere(u), None, length=steps)
+    g = _on_sphere(g)
+    (_, best, _), _ = jax.lax.scan(step, (g, g, jnp.zeros(len(g))), None, length=steps + 1)
+    u = _on_sphere(framed(best))
     return u, leading(u)
 
 
@@ -415,6 +445,25 @@ def _leading(function: MeanLoss, network: Network, layer: int, theta: jax.Array,
     return at(theta) if theta.ndim == 1 else jax.lax.map(at, theta)
 
 
+def _lengths(u: jax.Array) -> jax.Array:
+    return jnp.maximum(jnp.linalg.norm(u.reshape(len(u), -1), axis=1), 1e-300)
+
+
 def _on_sphere(u: jax.Array) -> jax.Array:
-    norms = jnp.linalg.norm(u.reshape(len(u), -1), axis=1)
-    return u / jnp.maximum(norms, 1e-300).reshape(-1, *[1] * (u.ndim - 1))
+    return u / _lengths(u).reshape(-1, *[1] * (u.ndim - 1))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _slopes(function: MeanLoss, layer: int, theta, u, inputs):
+    """sum_k E[(d phi/du)'(d phi/du)] at units u_k, (U, U): for ReLU units u and -u the second moment of what the layer reads."""
+    network = function.reading
+    params = unflatten(function.network, theta, function.shape, function.outputs)
+
+    def one(u: jax.Array) -> jax.Array:
+        def rows(x):
+            slope = jax.jacobian(network.layers[layer].unit.phi, argnums=1)(_before(network, params, x, layer), u)
+            return slope.reshape(-1, u.size)
+
+        return jnp.mean(jax.vmap(lambda x: rows(x).T @ rows(x))(inputs), axis=0)
+
+    return jnp.sum(jax.lax.map(one, u), axis=0)
