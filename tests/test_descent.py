@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saddlery.checks import InputError
-from saddlery.descent import find_descent
+from saddlery.descent import Descent, Unsettled, find_descent, measured
 
 CASES = {
     "monkey saddle, order 3": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, 2, 3, 1.0),
@@ -70,3 +70,20 @@ def test_falls_under_the_noise_do_not_count():
 def test_bad_size():
     with pytest.raises(InputError, match="size"):
         find_descent(np.sum, np.ones_like, np.zeros(2), everywhere, size=0.0, noise=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "order"),
+    [
+        (lambda r: -(r**5) - 1e-6 * r**3, Descent, 3),  # the order settles beyond six halvings
+        (lambda r: -(r**3.5), Unsettled, None),
+        (lambda r: -(max(r - 1e-3, 0.0) ** 3), type(None), None),  # flat within a radius, far above rounding
+        (lambda r: -(r**3) + 1e-3 * r**2, type(None), None),  # a minimum with another basin near
+        (lambda r: -1e-18 * r**3, type(None), None),  # never above rounding
+    ],
+)
+def test_falls_along_a_path(change, kind, order):
+    """(a) Settled, without a whole order, and those that end before the point."""
+    found = measured(lambda r: (np.array([r]), r, change(r)), 0.3, 1e-20 if order else 1e-17)
+    assert isinstance(found, kind)
+    assert getattr(found, "order", None) == order

@@ -9,17 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saddlery import kinks
+from saddlery import Experiment, Initialization, certify, kinks, train
 from saddlery.certificates import certify_state
 from saddlery.checks import InputError
+from saddlery.driver import Stop
 from saddlery.judging import spectrum_at
 from saddlery.kinks import directional, kinks_at, steepest
 from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, objective
 from saddlery.symmetry import utility_maxima
+from saddlery.tasks import OrthogonalReLU
 from saddlery.units import Symmetry, Unit, check_smooth, make, register, shipped
 from saddlery.units.base import lowest_order
 from saddlery.units.smoothness import find_jump
+from scaled import one_layer
 
 HOMOGENEOUS = Symmetry(silent=True, homogeneous="positive", degree=1)
 ABS = Unit("absolute", lambda z, u: jnp.abs(z @ u), lambda shape: shape, HOMOGENEOUS, smooth=False)
@@ -485,3 +488,47 @@ def test_each_decision_has_been_seen_to_fail(name, monkeypatch):
     monkeypatch.setattr(kinks, what, broken)
     with pytest.raises((AssertionError, ValueError)):
         test()
+
+
+# ------------------------------------------------------------------- units that no sample turns on
+@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
+def test_units_that_no_sample_turns_on_stay(size):
+    """(a) One unit has learned the first of two samples, the other is off on both, and nothing can turn it on: the loss is
+    constant around it. Exactly silent it would be born again (utility 1/8), but that is another fixed point."""
+    subject = one_layer("relu", 2, np.eye(2), [[1.0], [0.5]])
+    state = np.array([1.0, -1.0, -size, -size, 1.0, size])
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        beside = state + 0.9 * size * rng.uniform(-1, 1, 6) * [0, 0, 1, 1, 0, 1]
+        assert float(subject.loss(beside)) == float(subject.loss(state))
+    c = certify_state(subject, state)
+    assert (c.verdict, c.distance, c.narrow_units) == ("minimum", 0.0, (1,))
+    assert "no sample turns on" in c.reason
+    silent = certify_state(subject, np.array([1.0, -1.0, 0, 0, 1.0, 0]))
+    assert (silent.verdict, silent.escape_order) == ("strict saddle", 2)
+    assert silent.utility.value == pytest.approx(1 / 8)
+
+
+def test_a_run_whose_last_unit_is_off_rests():
+    """(b) The flow from where such a run ends does not move: the certificate is that of its end, no saddle beside it."""
+    task = OrthogonalReLU((1.0, 0.5, 0.3))
+    e = Experiment.named("relu").replace(
+        task=task,
+        seed=2,
+        initialization=Initialization(scale=1e-4),
+        network=Network((Layer(make("relu"), 3),)),
+        stop=Stop(flow_time=300.0),
+    )
+    found = certify(train(e))
+    end = found[-1].certificate
+    assert found.rest.at_rest
+    assert end.verdict == "minimum" and end.loss == pytest.approx(0.5**2 / 6)  # the second sample is left
+
+
+def test_a_half_silent_unit_at_rest_is_not_exchanged():
+    """(a) One quadratic unit with u = 0 and v < 0, y = |x|^2: the Hessian in u is -2 v E[y x x'] > 0, flat in v: a minimum,
+    while v = 0 is a degenerate and v > 0 a strict saddle."""
+    x = np.vstack([np.eye(2), -np.eye(2), [[1, 1]]])
+    subject = one_layer("quadratic", 1, x, np.sum(x**2, axis=1, keepdims=True), moments=False)
+    verdicts = [certify_state(subject, np.array([0.0, 0.0, v])).verdict for v in (-1e-4, 0.0, 1e-4)]
+    assert verdicts == ["minimum", "degenerate saddle", "strict saddle"]

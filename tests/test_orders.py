@@ -210,3 +210,45 @@ def test_where_the_theorem_applies():
     assert not is_deep_linear(objective(Network((Layer(make("linear", bias=True), 2),)), Data((3,), 3, x, x)))
     assert least_loss(one_layer("tanh", 2, x, x)) is None
     assert free_chain(*random_fixed_point(Network((Layer(linear, 2),)), (3,), 2)) is None  # no unit is free
+
+
+# ---------------------------------------------------------- what is left is small, or two orders meet
+@pytest.mark.parametrize("second", [3e-7, 1e-5])
+@pytest.mark.parametrize("kind", ["linear", "relu", "deep"])
+def test_a_small_second_target_is_left_to_learn(kind, second):
+    """(a) The first mode is learned and the excess is s^2 / 4, 1e-14 of the whole: no minimum while a new unit would help, at
+    order two, and through three matrices at order three."""
+    one, both = np.diag([1.0, 0.0]), np.diag([1.0, second])
+    if kind == "deep":
+        network = Network((Layer(make("linear"), 2, mixes=False), Layer(make("linear"), 2)))
+        subject, state = objective(network, Data((2,), 2, np.eye(2), both)), flatten(({"u": one}, {"u": one, "v": one}))
+    elif kind == "linear":
+        subject, state = one_layer("linear", 2, np.eye(2), both), np.array([1.0, 0, 0, 0, 1, 0, 0, 0])
+    else:
+        subject, state = one_layer("relu", 2, np.eye(2), [[1.0], [second]]), np.array([1.0, -1, 0, 0, 1, 0])
+    c = certify_state(subject, state)
+    assert (c.certified, c.escape_order) == (True, 3 if kind == "deep" else 2)
+    assert c.verdict == ("degenerate saddle" if kind == "deep" else "strict saddle")
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e7])
+def test_a_large_offset_that_has_been_learned(offset):
+    """(b) Targets c + x^2 of which c is learned: a unit at every angle, and the best of them is the utility."""
+    x = np.linspace(-1, 1, 21)[:, None]
+    angles = np.linspace(0, 2 * np.pi, 2881)
+    bends = np.maximum(x * np.cos(angles) + np.sin(angles), 0.0)
+    highest = np.abs(bends.T @ (x**2 - np.mean(x**2))).max() / len(x) / 2
+    size = np.sqrt(offset + np.mean(x**2))
+    subject = objective(Network((Layer(make("relu", bias=True), 3),)), Data((1,), 1, x, offset + x**2))
+    c = certify_state(subject, np.array([0, size, 0, 0, 0, 0, size, 0, 0]))
+    assert c.verdict == "strict saddle"
+    assert c.utility.value == pytest.approx(highest, rel=1e-3)
+
+
+def test_a_small_term_of_low_order_takes_over():
+    """(a) Two tanh layers and targets whose correlation with x is 4e-6: order five at 0.01 of the weights, three below."""
+    x = np.linspace(-1, 1, 21)[:, None]
+    y = x**3 - x * np.mean(x**4) / np.mean(x**2) + 1e-5 * x
+    network = Network((Layer(make("tanh"), 2, mixes=False), Layer(make("tanh"), 2)))
+    c = origin(objective(network, Data((1,), 1, x, y)))
+    assert (c.verdict, c.escape_order) == ("degenerate saddle", 3)

@@ -5,7 +5,7 @@ On the flat directions of the Hessian, with the stiff ones relaxed, the loss cha
 steps). A direction with F > 0 proves that x is no minimum. It is sought as the minimum of the loss on a sphere, from many
 starts, and followed to smaller and smaller spheres: what falls may be a narrow valley, along which the direction turns.
 The order q is measured from one sphere to the next and must be one whole number twice in a row, down to where the fall
-is lost in rounding; a loss that rises on a smaller sphere has no descent here.
+is lost in rounding; a loss that rises on a smaller sphere, or stops falling before rounding, has no descent here.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from .checks import positive, whole
 Vector = Float[np.ndarray, " P"]
 Noise = float | Callable[[Vector], float]
 RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
-HALVINGS = 6  # of each of them, over which the order is measured
+HALVINGS = 6  # of each of them, over which the order is measured,
+FURTHER = 18  # and as many more at most, until it settles: a small term of low order takes over from a large one of high order
+CLEAR = 1e3  # times the noise: falls whose order is measured last
 WHOLE = 0.25  # how near to a whole number the measured order must be
 HIGHEST = 12  # no search says that it has looked to a higher order
 POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
@@ -42,6 +44,17 @@ class Descent:
     how: str = "along flat directions"
 
 
+@dataclass(frozen=True)
+class Unsettled:
+    """A fall of the loss on all spheres down to rounding, whose order is not one whole number. fall, at the smallest `radius`."""
+
+    fall: float
+    radius: float
+
+    def __str__(self) -> str:
+        return f"{self.fall:.1e} at radius {self.radius:.2g} in natural units, at no whole order"
+
+
 def find_descent(
     loss: Callable[[Vector], float],
     gradient: Callable[[Vector], Vector],
@@ -54,8 +67,8 @@ def find_descent(
     starts: int = 6,
     steps: int = 40,
     seed: int = 0,
-) -> Descent | None:
-    """The clearest fall of the loss found near `point` along flat directions, or None.
+) -> Descent | Unsettled | None:
+    """The clearest fall of the loss found near `point` along flat directions, or None; one without an order if there is no other.
 
     flat: orthogonal projection (P,) -> (P,) on the flat directions. stiff: g -> H^+ g on the others, to relax them; None
     leaves them alone, and misses descent along curved valleys. size: natural size of the weights, of which the spheres
@@ -87,8 +100,12 @@ def find_descent(
         lowest = sorted(lowest, key=lambda a: landscape.value(radius * size * a))
         for a in lowest[:POLISHED]:
             path = _Valley(landscape, a, radius * size, steps)
-            found += measured(path, radius * size, noise)
-    return max(found, key=lambda d: (-d.order, d.value), default=None)
+            found.append(measured(path, radius * size, noise))
+    settled = [d for d in found if isinstance(d, Descent)]
+    unsettled = [d for d in found if isinstance(d, Unsettled)]
+    return max(settled, key=lambda d: (-d.order, d.value), default=None) or max(
+        unsettled, key=lambda d: d.fall, default=None
+    )
 
 
 def looked_to(size: float, noise: float) -> int:
@@ -103,30 +120,74 @@ def looked_to(size: float, noise: float) -> int:
     return max(2, int(np.log(max(noise, lost) / size) / np.log(RADII[0] / 4) + 1e-9))
 
 
-def measured(path: Callable[[float], tuple[Vector, float, float]], radius: float, noise: Noise) -> list[Descent]:
+def measured(
+    path: Callable[[float], tuple[Vector, float, float]], radius: float, noise: Noise
+) -> Descent | Unsettled | None:
     """The descent along a path, if its order is the same whole number, at least 3, over the last two halvings.
 
-    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there).
+    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there). Halved until
+    the fall is lost in rounding, or the order has settled; then it is measured again just above the noise, lest another term take
+    over in between. None where the loss rises, where it stops falling although any order up to the highest would still be
+    seen, and where fewer than three spheres are above the noise.
     """
-    falls: list[float] = []
-    lengths: list[float] = []
-    last = None
-    for r in radius * 0.5 ** np.arange(HALVINGS + 1):
-        place, length, change = path(float(r))
-        least = noise(place) if callable(noise) else noise
-        if change > least:
-            return []
-        if change >= -least:
-            break
-        falls, lengths, last = [*falls, -change], [*lengths, length], place
-    if len(falls) < 3 or last is None:
-        return []
-    orders = np.diff(np.log(falls)) / np.diff(np.log(lengths))
-    order = round(float(orders[-1]))
-    if order < 3 or np.abs(orders[-2:] - order).max() > WHOLE:
-        return []
-    r, fall, base = lengths[-1], falls[-1], path(0.0)[0]
-    return [Descent(_unit(last - base), order, float(orders[-1]), fall / r**order, fall, r)]
+    seen = _Spheres(path, noise)
+    while len(seen.falls) <= HALVINGS and seen.falls_at(radius * 0.5 ** len(seen.falls)):
+        pass
+    while len(seen.falls) > HALVINGS and (radii := seen.next) and all(seen.falls_at(r) for r in radii):
+        pass
+    if seen.ends_before_the_point or len(seen.falls) < 3:
+        return None
+    r, fall, order = seen.lengths[-1], seen.falls[-1], seen.order
+    if order is None:
+        return Unsettled(fall, r)
+    direction = _unit(seen.last - path(0.0)[0])
+    return Descent(direction, order, float(seen.orders[-1]), fall / r**order, fall, r)
+
+
+class _Spheres:
+    """The falls along a path at smaller and smaller radii, as far as they are above the noise."""
+
+    def __init__(self, path: Callable[[float], tuple[Vector, float, float]], noise: Noise) -> None:
+        self.path, self.noise = path, noise
+        self.falls: list[float] = []
+        self.lengths: list[float] = []
+        self.last, self.least, self.change = np.zeros(0), 0.0, 0.0
+
+    def falls_at(self, radius: float) -> bool:
+        """Whether the loss falls by more than the noise at a radius, which then counts."""
+        place, length, self.change = self.path(radius)
+        self.least = self.noise(place) if callable(self.noise) else self.noise
+        if not self.change < -self.least:
+            return False
+        self.falls.append(-self.change)
+        self.lengths.append(length)
+        self.last = place
+        return True
+
+    @property
+    def ends_before_the_point(self) -> bool:
+        """Whether, at the last radius, the loss rises, or is level where any order up to the highest would still be seen."""
+        level = bool(self.falls) and self.change >= -self.least and self.falls[-1] * 0.5**HIGHEST > self.least
+        return self.change > self.least or level
+
+    @property
+    def orders(self) -> np.ndarray:
+        return np.diff(np.log(self.falls)) / np.diff(np.log(self.lengths))
+
+    @property
+    def order(self) -> int | None:
+        """The whole order, at least 3, of the last two halvings."""
+        order = round(float(self.orders[-1]))
+        return order if order >= 3 and np.abs(self.orders[-2:] - order).max() <= WHOLE else None
+
+    @property
+    def next(self) -> tuple[float, ...]:
+        """Half the radius, until the order settles; then three just above the noise, if it holds down to there; then none."""
+        r = self.lengths[-1]
+        if self.order is None:
+            return (0.5 * r,) if len(self.falls) <= HALVINGS + FURTHER else ()
+        least = r * (CLEAR * self.least / self.falls[-1]) ** (1 / self.order)
+        return (4 * least, 2 * least, least) if 8 * least < r else ()
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from .refinement import Refinement, refine
 from .symmetry import Reduction, embed_near, reduce
 from .symmetry.embedding import Sides
 from .symmetry.reduction import sides
+from .symmetry.utility import unit_coordinates, unseen_units
 from .units import Unit
 
 TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
@@ -160,8 +161,12 @@ def _norm(objective: Objective, theta: np.ndarray) -> float:
 
 def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
     norm = _norm(objective, theta)
-    refinement = refined(objective, theta, scale, BASIN) if norm > 0 else _standing(objective, theta, norm, scale)
-    return _polished(objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale)
+    if norm > 0:
+        refinement = refined(objective, theta, scale, BASIN)
+        return _polished(objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale)
+    standing = Found(theta, None, None, _standing(objective, theta, norm, scale), "direct")
+    named = _polished(objective, theta, standing, scale)
+    return replace(standing, reduction=named.reduction, narrow=named.narrow)  # nothing moves it: it is not exchanged
 
 
 def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
@@ -269,20 +274,28 @@ def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reductio
         needed = reduce(small, refinement.point, tolerance=EXACT).widths
         if needed != reduction.widths:  # units that the refinement has silenced or made proportional
             return _through_narrow(objective, theta, reduce(objective, theta, widths=needed), scale)
-    state = embed_state_near(objective, small, refinement.point, reduction)
+    state = _with_unseen(objective, theta, embed_state_near(objective, small, refinement.point, reduction), scale)
     return Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
 
 
 def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> Found:
     """No units are left: all of them silent, which is a fixed point if every layer's units have a silent point."""
-    state = np.zeros_like(theta)
+    state = _with_unseen(objective, theta, np.zeros_like(theta), scale)
     norm = _norm(objective, state)
     refinement = replace(_standing(objective, state, norm, scale), reason=f"all units silent; gradient norm {norm:.1e}")
     if not norm <= TOLERANCE * scale:
         refinement = replace(refinement, status="stalled")
     else:
-        refinement = _moved(refinement, theta, BASIN * objective.scales.weights)
+        refinement = _moved(refinement, theta - state, BASIN * objective.scales.weights)
     return Found(state, reduction, reduction.theta, refinement, "reduce")
+
+
+def _with_unseen(objective: Objective, theta: np.ndarray, state: np.ndarray, scale: float) -> np.ndarray:
+    """A fixed point (P,) with the units that no sample turns on where they are in theta: nothing moves them, and silent ones
+    would be another fixed point, which the run could leave."""
+    unseen = unit_coordinates(objective, lambda index: unseen_units(objective, theta, index))
+    kept = np.where(unseen, theta, state)
+    return kept if unseen.any() and _norm(objective, kept) <= TOLERANCE * scale else state
 
 
 def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinement, scale: float) -> Refinement:

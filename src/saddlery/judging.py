@@ -17,7 +17,7 @@ from .descent import Descent
 from .fixed_points import TOLERANCE, Found
 from .kinks import Kinks, kinks_at
 from .objectives import Objective
-from .orders import flat_directions, look_for_descent
+from .orders import along_chain, flat_directions, look_for_descent
 from .precision import in_float64
 from .rounding import MARGIN, Rounded, curvatures
 from .spectra import ROUNDING, Spectrum, dense_spectrum, in_plain_units, lanczos_spectrum
@@ -120,16 +120,19 @@ def _escape(
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
         return Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
     flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
-    if at_lower_bound(objective, state):
-        return Escape("minimum", f"{flat}, and the loss is at its lower bound")
-    least = least_loss(objective)
-    if least is not None and above(objective, state, least.loss).zero:
-        return Escape("minimum", f"{flat}, and the loss is the least of any linear map of rank {least.rank}")
     judged = [(u, _utility_above_zero(objective, state, u)) for u in utilities]
     helpful = [u for u, number in judged if number.decided and number.value > 0]
     if helpful:
         slower = f"{spectrum.index} negative Hessian eigenvalues, the lowest {lowest:.6g}, and faster than these"
         return _by_silent_unit(objective, state, helpful, slower if negative else "no negative Hessian eigenvalue, but")
+    chain = along_chain(objective, state)
+    if chain is not None:
+        return _by_higher_order(objective, chain)
+    if at_lower_bound(objective, state):
+        return Escape("minimum", f"{flat}, and the loss is at its lower bound")
+    least = least_loss(objective)
+    if least is not None and above(objective, state, least.loss).zero:
+        return Escape("minimum", f"{flat}, and the loss is the least of any linear map of rank {least.rank}")
     dense = objective.size <= fixed_points.DENSE
     across = kinks.look_across(objective, state, on, dense=dense, seed=seed)
     if across.fall is not None:
@@ -146,6 +149,8 @@ def _escape(
         return Escape("undecided", f"{flat}; {words}; {looked.words}")
     if least is not None:
         return _above_the_least(objective, state, least, f"{flat}; {looked.words}")
+    if looked.unsettled is not None:
+        return Escape("undecided", f"{flat}; {looked.words}")
     doubtful = [number for _, number in judged if number.value > 0 and not number.zero and not number.decided]
     doubtful += [looked.doubt] if looked.doubt is not None else []
     if doubtful:
@@ -203,11 +208,13 @@ def _above_the_least(objective: Objective, state: np.ndarray, least: LeastLoss, 
 def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utility) -> Rounded:
     """A utility with what may explain it: rounding, or the error of the state, a gradient of 1e-12 of the task's in natural
     units and, where something has been learned, 1e-9 of the utility where nothing was."""
-    number = utility_rounded(objective, state, utility)
     if not state.any():
-        return number
+        return utility_rounded(objective, state, utility)
     u, v = sides(objective.network, objective.params(objective.units_at(state)), utility.layer)
     stretch = float(np.linalg.norm(utility.u / u[0])) ** (utility.order - 1) * float(np.linalg.norm(utility.v / v[0]))
     reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
     error = max(TOLERANCE * objective.standard.gradient * stretch, 1e-9 * reference.value)
-    return Rounded(number.value, max(number.sway, error / (MARGIN * np.finfo(float).eps)))
+    least = Rounded(utility.value, error / (MARGIN * np.finfo(float).eps))
+    if not least.decided:
+        return least
+    return Rounded(utility.value, max(least.sway, utility_rounded(objective, state, utility).sway))

@@ -1,9 +1,9 @@
 """Descents of order above two, sought where theory says they are, and up to which order they were looked for.
 
-Three searches, of which any may find one: chains of free directions through a deep linear network (closed form), silent
-units by rising degree of their Taylor series (several whose lower degrees cancel, or one along a curve), and all flat
-directions of the Hessian together. What is found is measured: the loss falls, by more than rounding, at one whole order.
-Distances are in natural units of the weights, directions in the weights as they are.
+Three searches, of which any may find one: chains of free directions through a deep linear network (closed form, looked at
+first), silent units by rising degree of their Taylor series (several whose lower degrees cancel, or one along a curve),
+and all flat directions of the Hessian together. What is found is measured: the loss falls, by more than rounding, at one
+whole order. Distances are in natural units of the weights, directions in the weights as they are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import scipy.linalg
 
 from . import fixed_points, kinks
 from .curvature import hessian
-from .descent import RADII, Descent, find_descent, looked_to, measured
+from .descent import RADII, Descent, Unsettled, find_descent, looked_to, measured
 from .fixed_points import TOLERANCE, Found
 from .kinks import kinks_at
 from .networks import flatten
@@ -26,45 +26,50 @@ from .rounding import Change, Rounded
 from .spectra import Spectrum
 from .symmetry import silent_units
 from .symmetry.reduction import sides
-from .symmetry.utility import Series, correlation_series
+from .symmetry.utility import Series, correlation_series, unit_coordinates, unseen_units
 from .theory.deep_linear import free_chain, is_deep_linear
 
 HIGHEST = 9  # degree of a unit's Taylor series up to which silent units are looked at
-STARTS = 7  # times the first radius of a path is halved until the loss falls from there on
+STARTS = 24  # times the first radius of a path is halved until the loss falls from there on
 NODES = 6  # silent units used at most: they cancel that many degrees less one
 
 
 class Looked(NamedTuple):
-    """The descent of lowest order found, or None; what was looked at, in words; a number that rounding leaves open."""
+    """The descent of lowest order found, or None; what was looked at, in words; a number that rounding leaves open; a fall
+    that no whole order settles."""
 
     descent: Descent | None
     words: str
     doubt: Rounded | None = None
+    unsettled: Unsettled | None = None
 
 
 class Flat(NamedTuple):
-    """A fixed point in natural units: what the search of flat directions works on. kernel (P, k): of theta / units."""
+    """A fixed point in natural units: what the search of flat directions works on. kernel (P, k): of theta / units, without the
+    weights of units that no sample turns on, on which the loss does not depend nearby; unseen: how many these are."""
 
     objective: Objective
     state: np.ndarray
     units: np.ndarray
     kernel: np.ndarray
+    unseen: int = 0
+
+    @property
+    def words(self) -> str:
+        """What is left out of the search."""
+        return f"; the {self.unseen} weights of units that no sample turns on do nothing nearby" if self.unseen else ""
 
 
 def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed: int) -> Looked:
-    """The descent of lowest order that any of the searches finds (see the module); flat: None where it is too large."""
+    """The descent of lowest order along silent units or flat directions; flat: None where it is too large."""
     change = Change(objective, found.state)
-    chain = _chain(objective, found.state, change)
-    if chain is not None:
-        return Looked(chain, "")
     series = {
         k: one for k in _layers_with_silent_units(objective, found.state) if (one := _series(objective, found, k))
     }
     silent = [d for k, one in series.items() for d in _silent_descents(objective, found.state, k, one, change)]
     alone = len(objective.network.layers) == 1 and not found.state.any()  # all there is are silent units of one layer
-    if not (silent and alone):
-        joint, words = _along_flat_directions(flat, seed)
-        silent += [joint] if joint is not None else []
+    joint, words = (None, "") if silent and alone else _along_flat_directions(flat, seed)
+    silent += [joint] if isinstance(joint, Descent) else []
     best = min(silent, key=lambda d: (d.order, -d.value), default=None)
     if best is not None:
         return Looked(best, "")
@@ -72,7 +77,7 @@ def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed
     vanish = [one.highest for one in series.values() if one.degree is None]
     if vanish:
         words = f"the correlation of new units with what is left is zero to degree {min(vanish)}; {words}"
-    return Looked(None, words, doubt)
+    return Looked(None, words, doubt, joint if isinstance(joint, Unsettled) else None)
 
 
 def _layers_with_silent_units(objective: Objective, state: np.ndarray) -> list[int]:
@@ -84,11 +89,12 @@ def _series(objective: Objective, found: Found, layer: int) -> Series | None:
 
 
 # ------------------------------------------------------------------- deep linear networks
-def _chain(objective: Objective, state: np.ndarray, change: Change) -> Descent | None:
+def along_chain(objective: Objective, state: np.ndarray) -> Descent | None:
     """The descent along a chain of free directions, where the loss is seen to fall along it."""
     chain = free_chain(objective, state) if is_deep_linear(objective) else None
     if chain is None:
         return None
+    change = Change(objective, state)
     how = f"along a chain of free directions through {chain.order} matrices"
     units = objective.units_at(state)
     step = chain.direction / np.linalg.norm(chain.direction / units)
@@ -101,8 +107,8 @@ def _first(path: Callable, radius: float, change: Change, how: str) -> Descent |
     """The descent along a path, from the largest radius from which on the loss falls."""
     for k in range(STARTS):
         seen = measured(path, radius * 0.5**k, change.noise)
-        if seen:
-            return replace(seen[0], how=how)
+        if isinstance(seen, Descent):
+            return replace(seen, how=how)
     return None
 
 
@@ -191,16 +197,26 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
     units = objective.units_at(state)
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     kernel = kinks.with_silent(on, spectrum.kernel) / units[:, None]
-    return Flat(objective, state, units, np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel)
+    unseen = unit_coordinates(objective, lambda index: unseen_units(objective, state, index))
+    kernel = _without(np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel, unseen)
+    return Flat(objective, state, units, kernel, int(unseen.sum()))
 
 
-def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None, str]:
+def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:
+    """The part of a kernel, of orthonormal columns (P, k), in which these weights do not move; each of them alone is in it."""
+    if not unseen.any():
+        return kernel
+    left, values, _ = np.linalg.svd(np.where(unseen[:, None], 0.0, kernel), full_matrices=False)
+    return left[:, values > 0.5]  # they are 0 or 1
+
+
+def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unsettled | None, str]:
     """Search the flat directions for a descent of higher order, in natural units; and in words what was searched."""
     if flat is None:
         return None, "flat directions were not searched: the network has too many parameters"
-    objective, state, units, kernel = flat
+    objective, state, units, kernel, _ = flat
     if not kernel.shape[1]:
-        return None, "no direction is flat: the loss rises in all of them at second order"
+        return None, f"no direction is flat: the loss rises in all of them at second order{flat.words}"
     scales, change = objective.standard, Change(objective, state)
     noise = lambda x: change.noise(units * x)
     descent = find_descent(
@@ -213,13 +229,15 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None
         stiff=_stiff(objective, state, units, kernel),
         seed=seed,
     )
-    if descent is not None:
+    if isinstance(descent, Descent):
         raw = units * descent.direction
         return replace(descent, direction=raw / np.linalg.norm(raw)), ""
+    if descent is not None:
+        return descent, f"along the {kernel.shape[1]} flat directions the loss falls by {descent}"
     some = kernel @ np.random.default_rng(seed).standard_normal(kernel.shape[1])
     away = state / units + RADII[0] / 4 * scales.weights * some / np.linalg.norm(some)
     seen = looked_to(max(scales.loss, float(objective.loss(state))), noise(away))
-    return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}"
+    return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}{flat.words}"
 
 
 def _stiff(
@@ -229,6 +247,8 @@ def _stiff(
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     matrix = kinks.padded(units[:, None] * hessian(objective, state) * units, None if on is None else on.scaled(units))
     size = np.abs(matrix).max(initial=0.0) or 1.0
+    idle = np.abs(matrix).max(axis=1, initial=0.0) <= np.finfo(float).eps * size  # weights that do nothing stay
+    matrix = matrix + size * np.diag(idle.astype(float))
     factors = scipy.linalg.lu_factor(matrix + size * kernel @ kernel.T)
 
     def solve(g: np.ndarray) -> np.ndarray:

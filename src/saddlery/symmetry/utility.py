@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import jax
@@ -30,6 +30,7 @@ from .reduction import sides
 SAME = 0.999  # cosine between two maximisers that are one
 TRIALS = 4  # random units at which a Taylor coefficient must vanish to vanish everywhere (one would do, with probability one)
 SEEN = 1e-14  # of the largest: second moments below it are rounding, and nothing is seen there
+BESIDE = 1e-9  # of |u|: as near as a kink that a state lies on
 CLIMB = 12  # rounds of random search for the unit of greatest correlation
 
 
@@ -152,6 +153,26 @@ def silent_units(objective: Objective, state: np.ndarray, index: int) -> np.ndar
 
 
 @in_float64
+def unseen_units(objective: Objective, state: np.ndarray, index: int) -> np.ndarray:
+    """Which units of a layer no sample turns on, at the state and beside it, as booleans (H,): phi(z_n; .) is zero around u.
+
+    Nothing moves them, so that they stay as they are. Only units with kinks can be so.
+    """
+    network, params = objective.network, objective.params(np.asarray(state, float))
+    u, v = sides(network, params, index)
+    if network.layers[index].unit.smooth:
+        return np.zeros(len(u), bool)
+    step = (
+        BESIDE
+        * np.linalg.norm(u, axis=1, keepdims=True)
+        * _rows_of_length_one(np.random.default_rng(0).standard_normal(u.shape))
+    )
+    around = [flatten(network.with_sides(params, index, u + side * step, v)[1]) for side in (0.0, 1.0, -1.0)]
+    off = [np.asarray(objective.responses(place, index)) == 0.0 for place in around]
+    return np.all(off, axis=0) & (np.linalg.norm(u, axis=1) > 0)
+
+
+@in_float64
 def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) -> np.ndarray:
     """The unit vector (P,) that moves the first silent unit of a layer along the maximiser of the utility."""
     params = objective.params(np.zeros(objective.size))
@@ -165,9 +186,15 @@ def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) 
 @in_float64
 def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
     """Booleans (P,): which parameters belong to units at their silent point."""
+    return unit_coordinates(objective, lambda index: silent_units(objective, state, index))
+
+
+@in_float64
+def unit_coordinates(objective: Objective, chosen: Callable[[int], np.ndarray]) -> np.ndarray:
+    """Booleans (P,): which parameters belong to the chosen units. chosen: layer -> booleans (H,)."""
     network, params = objective.network, objective.params(np.zeros(objective.size))
     for index in range(len(network.layers)):
-        mask = silent_units(objective, state, index)
+        mask = chosen(index)
         u, v = (np.array(side) for side in sides(network, params, index))
         u[mask], v[mask] = 1.0, 1.0
         _, params = network.with_sides(params, index, u, v)

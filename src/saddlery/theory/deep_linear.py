@@ -23,6 +23,7 @@ from ..objectives import Objective
 from ..precision import in_float64
 
 Matrices = list[np.ndarray]
+LEFT = 1e-9  # of E[y x']: less is what an inexact fixed point leaves
 FREE = 1e-9  # of the largest singular value: directions that a matrix does not see
 
 
@@ -77,7 +78,8 @@ def least_loss(objective: Objective) -> LeastLoss | None:
 
 @in_float64
 def free_chain(objective: Objective, state: np.ndarray) -> Chain | None:
-    """The descent of lowest order along a chain of free directions at a state (P,) of a deep linear network, or None.
+    """The descent of lowest order along a chain of free directions at a state (P,) of a deep linear network, or None; also where
+    less than 1e-9 of E[y x'] is left to learn.
 
     Of chains of one order that of greatest value. Cost: a singular value decomposition a pair of layers.
     """
@@ -85,6 +87,8 @@ def free_chain(objective: Objective, state: np.ndarray) -> Chain | None:
     x = np.asarray(objective.inputs, float).reshape(len(objective.inputs), -1)
     y = np.asarray(objective.targets, float).reshape(len(x), -1)
     residual = (y - x @ _product(matrices, x.shape[1]).T).T @ x / len(x)
+    if not np.linalg.norm(residual) > LEFT * np.linalg.norm(y.T @ x / len(x)):
+        return None
     free = [_free(below, above) for below, above in itertools.pairwise(matrices)]
     for length in range(2, len(matrices) + 1):
         starts = range(len(matrices) - length + 1)
