@@ -102,6 +102,29 @@ def test_an_experiment_instead_of_a_run(tmp_path, capsys):
     assert json.loads((tmp_path / "s.json").read_text()) == json.loads(out)
 
 
+def test_a_unit_of_ones_own_comes_with_its_module(tmp_path, capsys, monkeypatch):
+    """In every command that reads an experiment; without it the sentence says how."""
+    (tmp_path / "softened_units.py").write_text(
+        "import jax.numpy as jnp\nfrom saddlery.units import Symmetry, Unit, register\n"
+        "register(Unit('softened_here', lambda z, u: jnp.tanh(z @ u) ** 2, lambda s: s, Symmetry(silent=True, degree=2)))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    options = "--set", "network.layers.0.unit='softened_here'", "--set", "stop.steps=3"
+    code, _, err = run(capsys, "train", "linear", *options, "--out", tmp_path / "run")
+    assert code == 2 and "'softened_here' is not known" in err and "--imports MODULE" in err
+    try:
+        code, _, err = run(
+            capsys, "train", "linear", *options, "--imports", "softened_units", "--out", tmp_path / "run"
+        )
+        assert code == 0, err
+    finally:
+        units._REGISTRY.pop("softened_here", None)
+    for command in ("predict", "graph"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+        assert "--imports" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("kind", "names"), [("units", units.names()), ("tasks", TASKS), ("rules", RULES), ("experiments", catalog())]
 )

@@ -181,7 +181,7 @@ def certify_state(
     """
     spare_programs()
     known(route, ("auto", "reduce", "direct"), "route")
-    theta = finite(np.asarray(theta, dtype=float), "the state")
+    theta = finite(np.asarray(theta, dtype=float), "the state", "give one of a run that did not diverge")
     if theta.shape != (objective.size,):
         raise InputError(f"the state must have shape ({objective.size},) for this network, got {theta.shape}")
     check_units(objective)

@@ -211,14 +211,17 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     return hits[0] if hits else ""
 
 
-def known(name: str, valid: Iterable[str], argument: str) -> str:
-    """Return `name` if it is one of `valid`; the error names the nearest valid one."""
+def known(name: str, valid: Iterable[str], argument: str, remedy: str = "") -> str:
+    """Return `name` if it is one of `valid`; the error names the nearest valid one. remedy: what else may be done."""
     names = sorted(valid)
     if isinstance(name, str) and name in names:
         return str(name)
     guess = nearest(name, names) if isinstance(name, str) else ""
     hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
-    raise InputError(f"{argument} {shown(name)} is not known; {hint}")
+    raise InputError(f"{argument} {shown(name)} is not known; {hint}{remedy and f' {remedy}'}")
+
+
+OWN = "(one of your own is known once its module is imported: --imports MODULE)"
 
 
 def installed(modules: Iterable[str], what: str, extra: str) -> None:

@@ -75,6 +75,8 @@ def foretold(objective: Objective, start: np.ndarray, rule: Rule, stop: Stop) ->
         for what, size in (("inputs", found.inputs), ("targets", found.targets))
         if size and not USUAL[0] <= size <= USUAL[1]
     ]
+    if not found.targets:
+        said.append("all targets are zero, so that nothing is to be learned")
     with np.errstate(over="ignore", invalid="ignore"):
         bound = float(found.norm * found.output + np.float64(found.norm * weights) ** 2 * len(start))
     if not bound < np.inf:

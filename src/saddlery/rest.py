@@ -95,9 +95,10 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
         )
     if ends:
         return Rest("at rest", "the run came to rest", tail.evidence)
+    more = "; give it more of it" if t.reason.startswith("flow time") or t.reason.endswith("steps were taken") else ""
     return Rest(
         "ended early",
-        f"the run ended before it came to rest, at loss {number(run.final_loss)}: {t.reason}",
+        f"the run ended before it came to rest, at loss {number(run.final_loss)}: {t.reason}{more}",
         tail.evidence,
     )
 

@@ -48,6 +48,7 @@ def _experiment(options: Namespace) -> Any:
     from ..changes import changed, parsed
     from ..experiments import find, from_table
 
+    import_given(options)
     given = Path(options.experiment)
     if os.path.isdir(given) or (os.path.isfile(given) and given.suffix.lower() != ".toml"):
         kind, remedy = (

@@ -187,6 +187,7 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             dest="changes",
             help="change one entry, a dotted path and a TOML value, for example initialization.scale=1e-5; may be repeated",
         )
+        _add_imports(sub)
     elif name == "study":
         sub.add_argument("study", metavar="STUDY", nargs="?", type=_given, help="its name (saddlery list studies)")
         sub.add_argument("--all", action="store_true", help="every study")

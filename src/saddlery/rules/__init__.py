@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..checks import InputError, known, settle
+from ..checks import OWN, InputError, known, settle
 from ..echo import said
 from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
@@ -40,7 +40,7 @@ __all__ = [
 
 def make(kind: str, **options: Any) -> Rule:
     """The rule called `kind`; see `RULES`."""
-    cls = RULES[known(kind, RULES, "rule")]
+    cls = RULES[known(kind, RULES, "rule", OWN)]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         known(name, fields, f"option of rule {kind!r}")

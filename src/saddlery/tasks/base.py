@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import InputError, Words, known, require, settle, unpacked, whole
+from ..checks import OWN, InputError, Words, known, require, settle, unpacked, whole
 from ..echo import said
 from ..objectives import Data
 
@@ -88,7 +88,7 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
 
     Raises InputError for an unknown kind or option.
     """
-    cls = TASKS[known(kind, TASKS, "task")]
+    cls = TASKS[known(kind, TASKS, "task", OWN)]
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         known(name, fields, f"option of task {kind!r}")

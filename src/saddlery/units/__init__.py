@@ -6,7 +6,7 @@ from collections.abc import Callable
 from inspect import signature as _signature
 from typing import Any
 
-from ..checks import InputError, flag, known, require, unpacked
+from ..checks import OWN, InputError, flag, known, require, unpacked
 from ..echo import said, shown
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
@@ -105,7 +105,7 @@ def make(name: str, **chosen: Any) -> Unit:
 
     Raises InputError for an unknown name (with the nearest valid one) or an option the unit does not have.
     """
-    known(name, _REGISTRY, "unit")
+    known(name, _REGISTRY, "unit", OWN)
     for option in chosen:
         known(option, [*options(name), *ELSEWHERE], f"option of unit {name!r}")
         require(option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}")
