@@ -354,3 +354,15 @@ def test_broken_code_is_noticed(name, monkeypatch, fresh_programs):
     monkeypatch.setattr(owner, attribute, broken)
     with pytest.raises(AssertionError):
         oracle()
+
+
+def test_units_with_kinks_that_turn_while_they_wait():
+    """Alternating gradient flows of ReLU units: the first jump of a teacher's unit is known, the next one is not, whose unit has
+    turned since (single runs differ by a factor of seven); with orthogonal inputs none turns, and both are known."""
+    theory = "alternating gradient flows"
+    (turning,) = predict(study.problem(theory, 1, 0).replace(seed=study.FIRST), theory=theory)
+    first, second = turning.stages[1:3]
+    assert first.jump is not None and second.jump is None
+    assert second.range.verdict == "outside" and "turn" in second.range.measure
+    (still,) = predict(Experiment.named("relu"), theory=theory)
+    assert all(stage.jump is not None for stage in still.stages[1:])

@@ -31,6 +31,10 @@ SPREAD: Limits = (0.25, 0.4)  # of the rates of modes that run together as one s
 START: Limits = (0.005, 0.02)  # strength, of its end, of the slowest mode at the start
 START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed together
 WAIT: Limits = (0.1, 0.5)  # flow time that waits were too short for, of the jump time (alternating gradient flows)
+TURN: Limits = (
+    0.02,
+    0.1,
+)  # of a unit with kinks while it waits, after another has joined: 1 - cos (alternating gradient flows)
 SMALL: Limits = (0.05, 0.2)  # size of the largest unit at the start, of one that has learned
 NEXT: Limits = (0.1, 0.3)  # the same of the next unit when one has grown
 SHARP: Limits = (

@@ -22,7 +22,7 @@ from ..rules.base import Units
 from ..symmetry import effective_units
 from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
-from .ranges import WAIT, Range, demand_range, sharpness_range
+from .ranges import TURN, WAIT, Range, demand_range, sharpness_range, worst
 
 FOREVER = 1e15  # flow time: what grows at all has grown by then
 STEPS = 60_000  # of its run, which needs hundreds a jump
@@ -79,6 +79,7 @@ def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> 
     as where units grow side by side: that is taken off, and is the measure of how far they do."""
     seen = trajectory.observables
     before, last = np.inf, 0.0
+    turns = _turns(objective, index, trajectory)
     for state, active, moving, owed in zip(
         trajectory.states, seen["active"], seen["moving"], seen["owed"], strict=True
     ):
@@ -86,7 +87,7 @@ def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> 
             continue
         alone = np.zeros_like(state)
         alone[index[active]] = state[index[active]]
-        loss = float(objective.loss(alone))
+        loss, turn = float(objective.loss(alone)), next(turns)
         if before - loss <= LOWER * trajectory.loss[0]:
             continue
         units = tuple(layer.minimal for layer in effective_units(objective, alone))
@@ -94,7 +95,36 @@ def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> 
         if crossed is None:
             yield PredictedStage(loss, units)
         else:
-            found = Range("part of a jump time by which waits overlap", float(owed) / crossed, *WAIT)
+            found = worst((Range("part of a jump time by which waits overlap", float(owed) / crossed, *WAIT), turn))
+            assert found is not None
             last = max(last, crossed - float(owed))
             yield PredictedStage(loss, units, last if found.verdict != "outside" else None, range=found)
         before = loss
+
+
+def _turns(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[Range]:
+    """For each rest: how far, at most, the units that joined since the one before had turned while they waited, 1 - cos.
+
+    Before anything is learned every unit moves by itself, exactly so at vanishing size. Later the drops have moved those that
+    wait, and at finite size otherwise than in no time. Units with kinks may end up on either side of one, which decides how fast
+    they grow: jump times of single runs differed by a factor of seven.
+    """
+    smooth = objective.network.layers[0].unit.smooth
+    seen, waiting, largest, first = trajectory.observables, None, 0.0, True
+    known = np.zeros(len(index), bool)
+    for state, active, moving in zip(trajectory.states, seen["active"], seen["moving"], strict=True):
+        active = np.asarray(active, bool)
+        if waiting is not None and not smooth and not first:
+            largest = max(
+                [largest, *(_turned(waiting[index[i]], state[index[i]]) for i in np.flatnonzero(active & ~known))]
+            )
+        known |= active
+        if moving:
+            continue
+        yield Range("turn of the units that join, while they wait", largest, *TURN)  # of all jumps so far: times add up
+        first, waiting, known = waiting is None, np.asarray(state), active.copy()
+
+
+def _turned(before: np.ndarray, after: np.ndarray) -> float:
+    sizes = float(np.linalg.norm(before) * np.linalg.norm(after))
+    return 1.0 - float(before @ after) / sizes if sizes > 0 else 1.0
