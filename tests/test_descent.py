@@ -84,6 +84,6 @@ def test_bad_size():
 )
 def test_falls_along_a_path(change, kind, order):
     """(a) Settled, without a whole order, and those that end before the point."""
-    found = measured(lambda r: (np.array([r]), r, change(r)), 0.3, 1e-20 if order else 1e-17)
+    found = measured(lambda r: (np.array([r]), r, change(r)), 0.3, lambda x: 1e-20 if order else 1e-17)
     assert isinstance(found, kind)
     assert getattr(found, "order", None) == order

@@ -24,7 +24,8 @@ Noise = float | Callable[[Vector], float]
 RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
 HALVINGS = 6  # of each of them, over which the order is measured,
 FURTHER = 18  # and as many more at most, until it settles: a small term of low order takes over from a large one of high order
-CLEAR = 1e3  # times the noise: falls whose order is measured last
+CLEAR = 1e3  # times the noise: falls whose order is measured last,
+FARTHEST = 1e-3  # of the radius at which it settled, at the least
 WHOLE = 0.25  # how near to a whole number the measured order must be
 HIGHEST = 12  # no search says that it has looked to a higher order
 POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
@@ -126,14 +127,14 @@ def measured(
     """The descent along a path, if its order is the same whole number, at least 3, over the last two halvings.
 
     path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there). Halved until
-    the fall is lost in rounding, or the order has settled; then it is measured again just above the noise, lest another term take
-    over in between. None where the loss rises, where it stops falling although any order up to the highest would still be
+    the fall is lost in rounding, or the order has settled; then it is measured once more at a much smaller radius, lest
+    another term take over in between. None where the loss rises, where it stops falling although any order up to the highest would still be
     seen, and where fewer than three spheres are above the noise.
     """
     seen = _Spheres(path, noise)
     while len(seen.falls) <= HALVINGS and seen.falls_at(radius * 0.5 ** len(seen.falls)):
         pass
-    while len(seen.falls) > HALVINGS and (radii := seen.next) and all(seen.falls_at(r) for r in radii):
+    while len(seen.falls) > HALVINGS and (radii := seen.next()) and all(seen.falls_at(r) for r in radii):
         pass
     if seen.ends_before_the_point or len(seen.falls) < 3:
         return None
@@ -152,6 +153,7 @@ class _Spheres:
         self.falls: list[float] = []
         self.lengths: list[float] = []
         self.last, self.least, self.change = np.zeros(0), 0.0, 0.0
+        self.far = False  # whether the far radii were tried
 
     def falls_at(self, radius: float) -> bool:
         """Whether the loss falls by more than the noise at a radius, which then counts."""
@@ -180,14 +182,16 @@ class _Spheres:
         order = round(float(self.orders[-1]))
         return order if order >= 3 and np.abs(self.orders[-2:] - order).max() <= WHOLE else None
 
-    @property
     def next(self) -> tuple[float, ...]:
-        """Half the radius, until the order settles; then three just above the noise, if it holds down to there; then none."""
+        """Half the radius, until the order settles; then once three much smaller ones, above the noise if it holds; then none."""
         r = self.lengths[-1]
         if self.order is None:
             return (0.5 * r,) if len(self.falls) <= HALVINGS + FURTHER else ()
-        least = r * (CLEAR * self.least / self.falls[-1]) ** (1 / self.order)
-        return (4 * least, 2 * least, least) if 8 * least < r else ()
+        least = r * max((CLEAR * self.least / self.falls[-1]) ** (1 / self.order), FARTHEST)
+        if self.far or 8 * least > r:
+            return ()
+        self.far = True
+        return 4 * least, 2 * least, least
 
 
 @dataclass(frozen=True)
