@@ -126,10 +126,10 @@ def measured(
 ) -> Descent | Unsettled | None:
     """The descent along a path, if its order is the same whole number, at least 3, over the last two halvings.
 
-    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there). Halved until
-    the fall is lost in rounding, or the order has settled; then it is measured once more at a much smaller radius, lest
-    another term take over in between. None where the loss rises, where it stops falling although any order up to the highest would still be
-    seen, and where fewer than three spheres are above the noise.
+    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there). Halved
+    until the fall is lost in rounding, or the order has settled; then it is measured once more at a much smaller radius, lest
+    another term take over in between. None where the loss rises, where it stops falling although any order up to the
+    highest would still be seen, and where fewer than three spheres are above the noise.
     """
     seen = _Spheres(path, noise)
     while len(seen.falls) <= HALVINGS and seen.falls_at(radius * 0.5 ** len(seen.falls)):
