@@ -23,7 +23,7 @@ from .kinks import kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .rounding import Change, Rounded
-from .spectra import Spectrum
+from .spectra import Spectrum, orthonormal
 from .symmetry import silent_units
 from .symmetry.reduction import sides
 from .symmetry.utility import Series, correlation_series
@@ -191,7 +191,7 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
     units = objective.units_at(state)
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     kernel = kinks.with_silent(on, spectrum.kernel) / units[:, None]
-    return Flat(objective, state, units, np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel)
+    return Flat(objective, state, units, orthonormal(kernel))
 
 
 def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | None, str]:
