@@ -32,7 +32,7 @@ from .networks import (
     weight_matrices,
 )
 from .precision import in_float64, precision_context
-from .scales import Scales, balanced_units, natural_scales, natural_units
+from .scales import ALIKE, Scales, balanced_units, column_sizes, natural_scales, natural_units
 
 SMALLEST = 1e-75  # of inputs and targets: its fourth power is 1e-300
 CHECK = "check `outputs`, `reads` and `readout`"
@@ -273,10 +273,23 @@ class Objective:
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
             learned = np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin) + 2 * self.constant)
-        rms = float(np.sqrt(np.mean(self.inputs**2)))
+        return natural_units(f.network, f.shape, f.outputs, self._input_sizes(), float(learned))
+
+    @in_float64
+    def _input_sizes(self) -> Float[np.ndarray, " D"] | float:
+        """The size of an input's entries, one for all but where neurons read entries in very different units of measure."""
+        unit, rows = self.network.layers[0].unit, self.inputs.reshape(len(self.inputs), -1)
+        count, size = math.prod(self.function.shape), float(np.sqrt(np.mean(self.inputs**2)))
+        degree = 1
         if self.exact not in ("samples", "input"):  # of a feature, of which a unit is a form of its degree
-            rms = rms ** (1.0 / (f.network.layers[0].unit.symmetry.degree or 1))
-        return natural_units(f.network, f.shape, f.outputs, rms, float(learned))
+            degree = unit.symmetry.degree or 1
+        size **= 1.0 / degree
+        if unit.shape(self.function.shape) != (count + unit.extra,):
+            return size
+        if self.exact not in ("samples", "input") and unit.lift is not None:
+            rows = rows @ np.asarray(jax.vmap(unit.lift.coefficients)(jnp.eye(count))).T
+        sizes = column_sizes(rows) ** (1.0 / degree)
+        return sizes if sizes.max() > ALIKE * sizes.min() else size
 
     def units_at(self, theta: np.ndarray) -> Float[np.ndarray, " P"]:
         """The natural units, balanced as the units of a state (P,) are (see `balanced_units`)."""
