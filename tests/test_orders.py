@@ -210,3 +210,10 @@ def test_where_the_theorem_applies():
     assert not is_deep_linear(objective(Network((Layer(make("linear", bias=True), 2),)), Data((3,), 3, x, x)))
     assert least_loss(one_layer("tanh", 2, x, x)) is None
     assert free_chain(*random_fixed_point(Network((Layer(linear, 2),)), (3,), 2)) is None  # no unit is free
+
+
+def test_the_least_loss_in_any_units():
+    """(a) A feature of 1e-16 beside one of order one explains the targets all the same."""
+    x = np.sqrt(20) * np.linalg.qr(np.random.default_rng(0).standard_normal((20, 2)))[0] * np.array([1.0, 1e-16])
+    least = least_loss(one_layer("linear", 2, x, 1e16 * x[:, 1:], moments=False))
+    assert least is not None and least.loss == pytest.approx(0, abs=1e-15)

@@ -32,7 +32,7 @@ from .networks import (
     weight_matrices,
 )
 from .precision import in_float64, precision_context
-from .scales import ALIKE, Scales, balanced_units, column_sizes, natural_scales, natural_units
+from .scales import ALIKE, Scales, balanced_units, column_sizes, moment_sizes, natural_scales, natural_units
 
 SMALLEST = 1e-75  # of inputs and targets: its fourth power is 1e-300
 CHECK = "check `outputs`, `reads` and `readout`"
@@ -59,9 +59,8 @@ class Moments:
 
     @property
     def sizes(self) -> Float[np.ndarray, " M"]:
-        """sqrt(E l_m^2) of every entry of the feature, each in its own unit of measure; zeros count as one."""
-        squares = np.maximum(np.diagonal(np.asarray(self.features, float)), 0)
-        return np.sqrt(np.where(squares > 0, squares, 1.0))
+        """Of every entry of the feature (see `moment_sizes`)."""
+        return moment_sizes(self.features)
 
 
 @dataclass(frozen=True, eq=False)

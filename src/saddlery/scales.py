@@ -64,6 +64,12 @@ def column_sizes(inputs: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, ...]:
     return np.sqrt(np.where(squares > 0, squares, np.mean(squares) or 1.0))
 
 
+def moment_sizes(moments: Float[np.ndarray, "M M"]) -> Float[np.ndarray, " M"]:
+    """Root-mean-square sizes of the features of a matrix E[l l'], each in its own unit of measure; zeros count as one."""
+    squares = np.diagonal(np.asarray(moments, float))
+    return np.sqrt(np.where(squares > 0, squares, 1.0))
+
+
 def natural_units(
     network: Network, shape: tuple[int, ...], outputs: int, inputs: float | np.ndarray, targets: float
 ) -> np.ndarray:
@@ -71,10 +77,9 @@ def natural_units(
 
     inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned; zeros count as one. Inputs
     whose entries (D,) are in units of their own have a size each, for neurons that read them one by one and for the residual
-    stream of vectors; for others their mean counts. An
-    incoming weight is measured by the inverse of what it multiplies (the inputs, or what a residual stream carries, or
-    the order-one features of the layer before; a bias multiplies one), an outgoing one by what it must add to. Scaling
-    inputs or targets scales these units as it does the weights of the same map.
+    stream of vectors; for others their mean counts. An incoming weight is measured by the inverse of what it multiplies (the
+    inputs, or what a residual stream carries, or the order-one features of the layer before; a bias multiplies one), an
+    outgoing one by what it must add to. Scaling inputs or targets scales these units as it does the weights of the same map.
     """
     stream, target = np.where(np.equal(inputs, 0), 1.0, inputs).ravel(), np.array([targets or 1.0])
     parts, last = [], len(network.layers) - 1
