@@ -150,6 +150,18 @@ def test_directions_the_data_do_not_see():
     assert explained == {"symmetry": 0, "silent": 0, "data": 21, "unexplained": 0}
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-8, 1e-3, 1e4, np.array([1e-8, 1e3])], ids=str)
+def test_zero_modes_are_explained_alike_in_any_units(scale):
+    """(c) Three samples leave three directions of two tanh units free, whatever the units of inputs: neither a saturated nor a
+    linear tanh is a symmetry."""
+    x = np.random.default_rng(1).standard_normal((3, 2))
+    u, v = np.array([[1.0, 0.5], [-0.3, 0.8]]), np.array([[1.0], [0.6]])
+    subject = objective(Network((Layer(dense("tanh"), 2),)), Data((2,), 1, x * scale, np.tanh(x @ u.T) @ v))
+    c = certify_state(subject, flatten(({"u": u / scale, "v": v},)))
+    assert c.verdict == "minimum"
+    assert c.explained == {"symmetry": 0, "silent": 0, "data": 3, "unexplained": 0}
+
+
 def test_a_minimum_with_silent_units_that_help_is_no_minimum():
     """Breaking both searches on purpose: without them the quadratic saddle would pass for a minimum; one is enough."""
     found = certified("quadratic")

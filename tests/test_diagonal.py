@@ -104,3 +104,13 @@ def test_nothing_to_learn_is_one_stage():
 def test_misuse(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_a_coordinate_in_small_units_is_learned_too():
+    """(a) Two features of sizes 1e7 and 1, targets both depend on: the first loss is b' g^-1 b / 2, the last zero."""
+    d, g = np.array([1e7, 1.0]), np.array([[1.0, 0.3], [0.3, 1.0]])
+    beta = np.array([1.0, 2.0])
+    jumps = diagonal_jumps(d * g * d[:, None], d * (g @ beta))
+    assert jumps[0].loss == pytest.approx(0.5 * beta @ g @ beta, rel=1e-12)
+    assert jumps[-1].loss == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(jumps[-1].beta * d, beta, rtol=1e-9)

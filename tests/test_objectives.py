@@ -160,6 +160,54 @@ def test_equivalent_samples_have_the_moments():
         assert constant == pytest.approx(0.5 * np.sum(residual**2) / 6, rel=1e-10)
 
 
+def counts_beside_flags(unit):
+    """Targets that are a flag, beside a feature in much smaller units: populations, or incomes."""
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.uniform(3e7, 9e7, 60), rng.integers(0, 2, 60)], axis=1).astype(float)
+    x[:, 0] *= 1.0 if unit == "linear" else 3e-3
+    return x, x[:, 1:]
+
+
+@pytest.mark.parametrize("unit", ["linear", "quadratic"])
+def test_no_unit_of_measure_drops_a_feature(unit):
+    """(d) All features are kept, whatever their units; the loss of the flag alone is zero, that of any state that of samples."""
+    x, y = counts_beside_flags(unit)
+    network, data = one(dense(unit), 2), Data((2,), 1, x, y)
+    exact, sampled = objective(network, data), objective(network, data, moments=False)
+    assert exact.exact != "samples" and len(exact.inputs) == (2 if unit == "linear" else 3)
+    solution, rng = np.array([0.0, 1.0, 0.0, 0.0, 1.0, 0.0]), np.random.default_rng(1)
+    assert float(exact.loss(solution)) == pytest.approx(0, abs=1e-15) and exact.constant == 0
+    for _ in range(5):
+        theta = rng.standard_normal(6) / np.array([x[0, 0], 1.0, x[0, 0], 1.0, 1.0, 1.0])
+        assert float(exact.loss(theta)) == pytest.approx(float(sampled.loss(theta)), rel=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+def test_features_nearly_the_same_are_told_apart(gap):
+    """(a) Targets of the difference of two features, of which their moments hold no digit: the best map explains all but what is
+    orthogonal to both."""
+    q = np.sqrt(50) * np.linalg.qr(np.random.default_rng(0).standard_normal((50, 3)))[0]
+    x, y = np.stack([q[:, 0], q[:, 0] + gap * q[:, 1]], axis=1), q[:, 1:2] + 0.1 * q[:, 2:]
+    subject = objective(one(dense("linear"), 2), Data((2,), 1, x, y))
+    assert subject.exact == "input" and len(subject.inputs) == 2
+    assert subject.constant == pytest.approx(0.005, rel=1e-6)
+
+
+def test_stated_moments_in_units_of_their_own():
+    """(b) mean x x' and mean y x' are what was asked, entry by entry, for features of sizes from 1 to 1e12."""
+    size, rng = np.array([1e12, 1.0, 1e5]), np.random.default_rng(2)
+    a, y = rng.standard_normal((8, 3)) * size, rng.standard_normal((8, 2))
+    moments = Moments("input", a.T @ a / 8, y.T @ a / 8, float(np.sum(y**2) / 8))
+    x, t, constant = equivalent_samples(moments)
+    assert len(x) == 3
+    np.testing.assert_allclose(
+        x.T @ x / len(x) / size / size[:, None], moments.features / size / size[:, None], atol=1e-13
+    )
+    np.testing.assert_allclose(t.T @ x / len(x) / size, moments.cross / size, atol=1e-13)
+    residual = y - a @ (np.linalg.lstsq(a / size, y, rcond=None)[0] / size[:, None])
+    assert constant == pytest.approx(0.5 * np.sum(residual**2) / 8, rel=1e-10)
+
+
 @pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     ("features", "message"),

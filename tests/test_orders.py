@@ -253,3 +253,10 @@ def test_a_small_term_of_low_order_takes_over():
     network = Network((Layer(make("tanh"), 2, mixes=False), Layer(make("tanh"), 2)))
     c = origin(objective(network, Data((1,), 1, x, y)))
     assert (c.verdict, c.escape_order) == ("degenerate saddle", 3)
+
+
+def test_the_least_loss_in_any_units():
+    """(a) A feature of 1e-16 beside one of order one explains the targets all the same."""
+    x = np.sqrt(20) * np.linalg.qr(np.random.default_rng(0).standard_normal((20, 2)))[0] * np.array([1.0, 1e-16])
+    least = least_loss(one_layer("linear", 2, x, 1e16 * x[:, 1:], moments=False))
+    assert least is not None and least.loss == pytest.approx(0, abs=1e-15)

@@ -162,3 +162,41 @@ def test_verdicts_commute_with_units_of_measure(name):
     forms = len(subject.network.layers) == 1 and name.split(", ")[0] in ("linear", "relu", "quadratic", "cubic")
     for units in [*UNITS, *(WEIGHTS if forms else [])]:
         assert kind(certify_state(*rescaled(subject, theta, **units))) == first, units
+
+
+COLUMNS = [(1e3, 1.0, 1.0), (1.0, 1e-6, 1e3), (1e8, 1.0, 1e-3)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tanh, ii",
+        "linear, iv",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu, iii", "quadratic, ii")),
+    ],
+)
+def test_verdicts_commute_with_units_of_each_feature(name):
+    """(c) A unit of measure of every input's own: the same kind of point, index, zero modes by cause, and order."""
+    subject, theta = subjects(name)
+    kind = lambda c: (c.verdict, c.index, c.zero_modes, c.explained, c.escape_order)
+    first = kind(certify_state(subject, theta))
+    assert first[0] != "not a fixed point" and first[3]["unexplained"] == 0
+    for units in COLUMNS:
+        assert kind(certify_state(*rescaled(subject, theta, inputs=np.array(units)))) == first, units
+
+
+def test_a_saddle_of_features_in_very_different_units():
+    """(a) Counts of 1e7 beside a flag, both to be learned, from exact moments: with the leading mode e learned, the other grows
+    at |C - e e' C| (Baldi & Hornik 1989)."""
+    rng = np.random.default_rng(0)
+    x = np.stack([rng.uniform(3e7, 9e7, 60), rng.integers(0, 2, 60)], axis=1).astype(float)
+    best = np.diag([1 / 6e7, 1.0])
+    y = x @ best
+    mode = np.linalg.eigh(y.T @ y)[1][:, 1:]
+    subject = one_layer("linear", 2, x, y)
+    assert subject.exact == "input"
+    theta = flatten(({"u": np.vstack([mode.T @ best, np.zeros((1, 2))]), "v": np.vstack([mode.T, np.zeros((1, 2))])},))
+    c = certify_state(subject, theta)
+    rest = y.T @ x / 60 - mode @ (mode.T @ y.T @ x / 60)
+    assert (c.verdict, c.index) == ("strict saddle", 1)
+    assert c.escape_rate == pytest.approx(np.linalg.norm(rest, 2), rel=1e-6)

@@ -9,6 +9,7 @@ import pytest
 
 from saddlery.checks import InputError
 from saddlery.theory import linear_saddles
+from saddlery.theory.saddles import pseudo_inverse
 
 
 def task(rng, outputs, inputs, white=False):
@@ -109,3 +110,34 @@ def test_misuse(arguments, message):
 def test_modes_that_do_not_exist(modes, message):
     with pytest.raises(InputError, match=message):
         linear_saddles(np.eye(2), np.diag([1.0, 0.5]), 1.25, 1).saddle(modes)
+
+
+@pytest.mark.parametrize("units", [(1e8, 1.0, 1e-3, 1.0), (1.0, 1e-9, 1e9, 1e4)])
+def test_saddles_commute_with_the_units_of_each_input(units):
+    """(c) Inputs D x: the same modes, losses and indices, and maps W D^-1, also where the covariance is singular."""
+    d = np.array(units)
+    for rank in (4, 3):
+        s, c, target = task(np.random.default_rng(3), 3, 4)
+        if rank < 4:
+            s[:, -1], c[:, -1] = s[:, 0], c[:, 0]
+            s[-1] = s[0]
+            target = float(np.trace(c @ np.linalg.pinv(s, rcond=1e-12) @ c.T)) + 0.3
+        plain, moved = linear_saddles(s, c, target, 2), linear_saddles(d * s * d[:, None], c * d, target, 2)
+        np.testing.assert_allclose(moved.strengths, plain.strengths, rtol=1e-9)
+        for one, other in zip(plain, moved, strict=True):
+            assert (one.modes, one.index) == (other.modes, other.index)
+            assert other.loss == pytest.approx(one.loss, rel=1e-9)
+            reached = [w.product @ moments @ w.product.T for w, moments in ((one, s), (other, d * s * d[:, None]))]
+            np.testing.assert_allclose(reached[1], reached[0], rtol=0, atol=1e-9 * target)
+            if rank == 4:
+                np.testing.assert_allclose(other.product * d, one.product, rtol=1e-6, atol=1e-9)
+
+
+def test_pseudo_inverse_by_its_four_equations():
+    """(b) Moore and Penrose: S X S = S, X S X = X, both products symmetric; and zeros of zeros."""
+    a = np.random.default_rng(0).standard_normal((5, 3)) @ np.random.default_rng(1).standard_normal((3, 4))
+    s = a.T @ a
+    x = pseudo_inverse(s)
+    for found, wanted in ((s @ x @ s, s), (x @ s @ x, x), (s @ x, (s @ x).T), (x @ s, (x @ s).T)):
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * max(np.abs(s).max(), np.abs(x).max()))
+    np.testing.assert_array_equal(pseudo_inverse(np.zeros((2, 2))), np.zeros((2, 2)))

@@ -43,12 +43,12 @@ from .curvature import hessian
 from .networks import Network, Params, mix, unflatten
 from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
-from .spectra import Spectrum
+from .spectra import Spectrum, orthonormal
 from .units import Unit, check_smooth, shipped
 
 Vector = Float[np.ndarray, " P"]
 
-NEAR = 1e-9  # of |u|: a kink so near is one the state lies on (fixed points are known to 1e-12 of the gradient scale)
+NEAR = 1e-9  # of |u| in natural units: a kink so near is one the state lies on (its gradient is known to 1e-12 of its scale)
 CLOSER = 8.0  # slopes are compared at NEAR and at NEAR / CLOSER: a jump stays, a bend shrinks
 ROUNDED = 1e-10  # of the largest slope of a unit: jumps below are rounding
 SMOOTH = 1e-6  # of a slope: more than what curvature makes of it over NEAR
@@ -141,9 +141,9 @@ class Kinks:
 def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | None:
     """The kinks that a state (P,) lies on, and the one-sided slopes there; None where it lies on none.
 
-    tolerance: slopes below it are zero, in the units of gradients. Kinks within 1e-9 of |u| count as touched. Cost: six
-    Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem for each subset of a unit's kinks
-    that bend downwards, at most 2^10.
+    tolerance: slopes below it are zero, in the units of gradients. Kinks within 1e-9 of |u|, in natural units, count as touched.
+    Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem for each subset of a unit's
+    kinks that bend downwards, at most 2^10.
 
     Example
     -------
@@ -338,7 +338,7 @@ def _slope(one: _Touched, d: np.ndarray) -> float:
 
 def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.csr_matrix:
     """An orthonormal basis of the same directions d as d / units."""
-    return scipy.sparse.csr_matrix(np.linalg.qr(basis.toarray() / units[:, None])[0])
+    return scipy.sparse.csr_matrix(orthonormal(basis.toarray() / units[:, None]))
 
 
 def _unseen(normals: np.ndarray) -> np.ndarray:
@@ -486,18 +486,19 @@ def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[
     if all(layer.unit.smooth for layer in layers):
         return
     inputs, pulls = _tangents(objective.function, jnp.asarray(state), objective.samples)
-    params = objective.params(state)
+    params, units = objective.params(state), objective.params(objective.units)
     for index, layer in enumerate(layers):
         if layer.unit.smooth:
             continue
+        sides_at = functools.partial(_Sides.at, layer.unit, inputs[index])
         outgoing = np.asarray(objective.network.outgoing(params, index))
         pull = np.asarray(pulls[index])
         at_zero = None
-        for i, u in enumerate(np.asarray(params[index]["u"], float)):
+        for i, (u, one) in enumerate(zip(np.asarray(params[index]["u"], float), units[index]["u"], strict=True)):
             zero = not u.any()
             if zero and at_zero is None:
-                at_zero = _Sides.at(layer.unit, inputs[index], u)
-            sides = at_zero if zero and at_zero is not None else _Sides.at(layer.unit, inputs[index], u)
+                at_zero = sides_at(u, one)
+            sides = at_zero if zero and at_zero is not None else sides_at(u, one)
             found = sides.touched(
                 index, i, pull[:, i].reshape(len(pull), -1), tolerance, zero and not outgoing[i].any()
             )
@@ -518,10 +519,10 @@ class _Sides(NamedTuple):
     meeting: np.ndarray
 
     @staticmethod
-    def at(unit: Unit, inputs: Array, u: np.ndarray) -> _Sides:
+    def at(unit: Unit, inputs: Array, u: np.ndarray, units: np.ndarray) -> _Sides:
         rng = np.random.default_rng(0)
-        size = float(np.linalg.norm(u)) or 1.0
-        first, second = (w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape)))
+        size = float(np.linalg.norm(u / units)) or 1.0
+        first, second = (units * w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape)))
         near = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR)]
         nearer = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR / CLOSER)]
         other = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), second, NEAR)]

@@ -32,7 +32,7 @@ from .networks import (
     weight_matrices,
 )
 from .precision import in_float64, precision_context
-from .scales import Scales, balanced_units, natural_scales, natural_units
+from .scales import ALIKE, Scales, balanced_units, column_sizes, moment_sizes, natural_scales, natural_units
 
 SMALLEST = 1e-75  # of inputs and targets: its fourth power is 1e-300
 CHECK = "check `outputs`, `reads` and `readout`"
@@ -45,8 +45,9 @@ class Moments:
     """Second moments of a feature l and targets y: all means over samples, not centred.
 
     feature: the name of the lift they belong to ("input" for z itself). features: E[l l'], (M, M).
-    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| |l|'], (O, M), to whose last digit `cross` is known; None where
-    the moments are exact.
+    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| |l|'], (O, M), to whose last digit `cross` is known. root: the
+    triangular factor R (K, M + O) of samples, R'R = E[(l, y)(l, y)'], which holds twice the digits of its square. Both are
+    None where the moments are exact.
     """
 
     feature: str
@@ -54,6 +55,12 @@ class Moments:
     cross: Float[np.ndarray, "O M"]
     target: float
     sway: Float[np.ndarray, "O M"] | None = None
+    root: Float[np.ndarray, "K _"] | None = None
+
+    @property
+    def sizes(self) -> Float[np.ndarray, " M"]:
+        """Of every entry of the feature (see `moment_sizes`)."""
+        return moment_sizes(self.features)
 
 
 @dataclass(frozen=True, eq=False)
@@ -265,10 +272,23 @@ class Objective:
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
             learned = np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin) + 2 * self.constant)
-        rms = float(np.sqrt(np.mean(self.inputs**2)))
+        return natural_units(f.network, f.shape, f.outputs, self._input_sizes(), float(learned))
+
+    @in_float64
+    def _input_sizes(self) -> Float[np.ndarray, " D"] | float:
+        """The size of an input's entries, one for all but where neurons read entries in very different units of measure."""
+        unit, rows = self.network.layers[0].unit, self.inputs.reshape(len(self.inputs), -1)
+        count, size = math.prod(self.function.shape), float(np.sqrt(np.mean(self.inputs**2)))
+        degree = 1
         if self.exact not in ("samples", "input"):  # of a feature, of which a unit is a form of its degree
-            rms = rms ** (1.0 / (f.network.layers[0].unit.symmetry.degree or 1))
-        return natural_units(f.network, f.shape, f.outputs, rms, float(learned))
+            degree = unit.symmetry.degree or 1
+        size **= 1.0 / degree
+        if unit.shape(self.function.shape) != (count + unit.extra,):
+            return size
+        if self.exact not in ("samples", "input") and unit.lift is not None:
+            rows = rows @ np.asarray(jax.vmap(unit.lift.coefficients)(jnp.eye(count))).T
+        sizes = column_sizes(rows) ** (1.0 / degree)
+        return sizes if sizes.max() > ALIKE * sizes.min() else size
 
     def units_at(self, theta: np.ndarray) -> Float[np.ndarray, " P"]:
         """The natural units, balanced as the units of a state (P,) are (see `balanced_units`)."""
@@ -371,7 +391,7 @@ def feature_count(network: Network, shape: Shape) -> int:
 
 @in_float64
 def sample_moments(network: Network, data: Data, feature: str) -> Moments:
-    """The sample moments of the feature a network needs, in float64; cost N M^2."""
+    """The sample moments of the feature a network needs, in float64; cost 3 N M^2."""
     assert data.inputs is not None and data.targets is not None
     lift = None if feature == "input" else network.layers[0].unit.lift
     flat = data.inputs.reshape(len(data.inputs), -1)
@@ -379,7 +399,8 @@ def sample_moments(network: Network, data: Data, feature: str) -> Moments:
     y = data.targets.reshape(len(rows), -1)
     n = len(rows)
     sway = np.abs(y).T @ np.abs(rows) / n
-    return Moments(feature, rows.T @ rows / n, y.T @ rows / n, float(np.sum(y**2) / n), sway)
+    root = np.linalg.qr(np.hstack([rows, y]), mode="r") / np.sqrt(n)
+    return Moments(feature, rows.T @ rows / n, y.T @ rows / n, float(np.sum(y**2) / n), sway, root)
 
 
 def input_moments(network: Network, data: Data) -> Moments:
@@ -391,19 +412,40 @@ def input_moments(network: Network, data: Data) -> Moments:
 
 
 def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
-    """(inputs, targets, constant) with the given moments: inputs = sqrt(M) S^(1/2), targets = inputs W*'.
+    """(inputs, targets, constant) with the given moments: inputs = sqrt(r) S^(1/2) of rank r, targets = inputs W*'.
 
     W* = E[y l'] E[l l']^+ is the least-squares map and constant = 1/2 (E|y|^2 - <W*, E[y l']>) what no map removes.
-    Null directions of E[l l'] are dropped. Raises InputError if E[l l'] is not symmetric positive semi-definite,
-    or the moments belong to no data.
+    Directions in which features vanish to rounding, each in its own unit of measure, are dropped. Raises InputError if E[l l']
+    is not symmetric positive semi-definite, or the moments belong to no data.
     """
+    values, rows, targets, left = _by_squares(moments) if moments.root is None else _by_root(moments, moments.root)
+    rounding = 64 * np.finfo(float).eps * moments.target
+    size = np.sqrt(len(values))
+    return size * values[:, None] * rows * moments.sizes, size * targets, 0.5 * left if left > rounding else 0.0
+
+
+def _by_root(moments: Moments, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Singular values (r,) and right vectors (r, M) of features of size one, E[u_k y'] (r, O) of the left ones, and what is left
+    of E|y|^2: from the samples' triangular factor."""
+    count = len(moments.features)
+    vectors, values, rows = np.linalg.svd(root[:count, :count] / moments.sizes, full_matrices=False)
+    keep = values > values[0] * count * np.finfo(float).eps * 8
+    require(bool(values[0] > 0), "the feature moments", "non-zero", "all zero")
+    seen = vectors.T @ root[:count, count:]
+    left = float(np.sum(root[count:, count:] ** 2) + np.sum(seen[~keep] ** 2))
+    return values[keep], rows[keep], seen[keep], left
+
+
+def _by_squares(moments: Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """The same from the moments alone."""
     s = np.asarray(moments.features, float)
     require(
-        s.ndim == 2 and s.shape[0] == s.shape[1] and np.allclose(s, s.T, rtol=0, atol=1e-12 * np.abs(s).max()),
-        "the feature moments",
-        "a symmetric matrix",
-        Words(f"shape {s.shape}"),
+        s.ndim == 2 and s.shape[0] == s.shape[1], "the feature moments", "a symmetric matrix", Words(f"shape {s.shape}")
     )
+    s = s / moments.sizes / moments.sizes[:, None]
+    skew = float(np.abs(s - s.T).max())
+    words = Words(f"a difference of {skew:.1e} of their size")
+    require(skew <= 1e-12 * np.abs(s).max(), "the feature moments", "a symmetric matrix", words)
     values, vectors = np.linalg.eigh(s)
     floor = max(values[-1], 0) * len(s) * np.finfo(float).eps * 8
     require(
@@ -414,28 +456,24 @@ def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]
     )
     keep = values > floor
     require(bool(keep.any()), "the feature moments", "non-zero", "all zero")
-    values, vectors = values[keep], vectors[:, keep]
-    best = moments.cross @ (vectors / values) @ vectors.T
-    root = np.sqrt(len(values)) * np.sqrt(values)[:, None] * vectors.T
-    outside = float(np.linalg.norm(moments.cross - best @ s))
-    allowed = 1e-8 * float(np.linalg.norm(moments.cross))
-    if moments.sway is not None:  # targets without any correlation leave nothing but the rounding of their sums
-        allowed = max(allowed, 64 * np.finfo(float).eps * float(np.linalg.norm(moments.sway)))
+    cross = (moments.cross / moments.sizes) @ vectors
+    outside = float(np.linalg.norm(cross[:, ~keep]))
     require(
-        outside <= allowed,
+        outside <= 1e-8 * float(np.linalg.norm(cross)),
         "the cross moments E[y l']",
         "zero where the feature is",
-        Words(f"a part of norm {outside:.1e} outside the range of E[l l']"),
+        Words(f"a part of norm {outside:.1e} outside the range of E[l l'], features of size one"),
     )
-    left = moments.target - float(np.sum(best * moments.cross))
-    rounding = 64 * np.finfo(float).eps * moments.target
+    values = np.sqrt(values[keep])
+    targets = cross[:, keep].T / values[:, None]
+    left = moments.target - float(np.sum(targets**2))
     require(
         left >= -1e-8 * moments.target,
         "the target moment E[|y|^2]",
         f"at least {moments.target - left:.6g}, what the best map explains",
         moments.target,
     )
-    return root, root @ best.T, 0.5 * left if left > rounding else 0.0
+    return values, vectors[:, keep].T, targets, left
 
 
 def _reading(network: Network, exact: str) -> Network:
@@ -458,8 +496,9 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
     function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
     doubt = None
     if moments.sway is not None:
-        root = inputs.reshape(len(inputs), -1)  # targets = root S^+ E[l y'], root root' = diagonal
-        doubt = (np.abs(np.linalg.pinv(root)).T * (len(root)) @ moments.sway.T).reshape(targets.shape)
+        root = inputs.reshape(len(inputs), -1) / moments.sizes  # targets = root S^+ E[l y'], root root' = diagonal
+        share = np.abs(np.linalg.pinv(root)).T * len(root) / moments.sizes
+        doubt = (share @ moments.sway.T).reshape(targets.shape)
     return Objective(function, inputs, targets, constant, moments.feature, moments.target, doubt)
 
 

@@ -23,7 +23,7 @@ from .kinks import kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .rounding import Change, Rounded
-from .spectra import Spectrum
+from .spectra import Spectrum, orthonormal
 from .symmetry import silent_units
 from .symmetry.reduction import sides
 from .symmetry.utility import Series, correlation_series, unit_coordinates, unseen_units
@@ -198,8 +198,7 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     kernel = kinks.with_silent(on, spectrum.kernel) / units[:, None]
     unseen = unit_coordinates(objective, lambda index: unseen_units(objective, state, index))
-    kernel = _without(np.linalg.qr(kernel)[0] if kernel.shape[1] else kernel, unseen)
-    return Flat(objective, state, units, kernel, int(unseen.sum()))
+    return Flat(objective, state, units, _without(orthonormal(kernel), unseen), int(unseen.sum()))
 
 
 def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from .networks import Network, Params
 
 EVEN = 10.0  # natural units within this ratio are taken as one: no sign is lost to rounding by it
+ALIKE = 100.0  # nor by this one of the columns of inputs, which are then measured by one size
 HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
 
 
@@ -56,27 +58,44 @@ def natural_scales(
     return Scales(weights, slope, slope / weights if weights > 0 else slope, loss)
 
 
-def natural_units(network: Network, shape: tuple[int, ...], outputs: int, inputs: float, targets: float) -> np.ndarray:
+def column_sizes(inputs: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, ...]:
+    """Root-mean-square sizes of every entry of an input; of all entries where one is always zero, and one where all are."""
+    squares = np.mean(inputs**2, axis=0)
+    return np.sqrt(np.where(squares > 0, squares, np.mean(squares) or 1.0))
+
+
+def moment_sizes(moments: Float[np.ndarray, "M M"]) -> Float[np.ndarray, " M"]:
+    """Root-mean-square sizes of the features of a matrix E[l l'], each in its own unit of measure; zeros count as one."""
+    squares = np.diagonal(np.asarray(moments, float))
+    return np.sqrt(np.where(squares > 0, squares, 1.0))
+
+
+def natural_units(
+    network: Network, shape: tuple[int, ...], outputs: int, inputs: float | np.ndarray, targets: float
+) -> np.ndarray:
     """The size (P,) of one unit of every weight: what makes products u.z and the outputs of order one, in their own units.
 
-    inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned; zeros count as one. An
-    incoming weight is measured by the inverse of what it multiplies (the inputs, or what a residual stream carries, or
-    the order-one features of the layer before; a bias multiplies one), an outgoing one by what it must add to. Scaling
-    inputs or targets scales these units as it does the weights of the same map.
+    inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned; zeros count as one. Inputs
+    whose entries (D,) are in units of their own have a size each, for neurons that read them one by one and for the residual
+    stream of vectors; for others their mean counts. An incoming weight is measured by the inverse of what it multiplies (the
+    inputs, or what a residual stream carries, or the order-one features of the layer before; a bias multiplies one), an
+    outgoing one by what it must add to. Scaling inputs or targets scales these units as it does the weights of the same map.
     """
-    stream, target = inputs or 1.0, targets or 1.0
+    stream, target = np.where(np.equal(inputs, 0), 1.0, inputs).ravel(), np.array([targets or 1.0])
     parts, last = [], len(network.layers) - 1
     for index, (layer, shapes) in enumerate(zip(network.layers, network.shapes(shape, outputs), strict=True)):
-        u = np.full((layer.width, int(np.prod(shapes["u"][1:]))), 1.0 / stream)
-        u[:, u.shape[1] - layer.unit.extra :] = 1.0
-        final = index == last and not network.readout
-        carried = stream if layer.residual else 1.0
-        if final and not layer.residual:
+        mean, own = np.sqrt(np.mean(stream**2, keepdims=True)), (len(stream) + layer.unit.extra,)
+        u = np.ones((layer.width, int(np.prod(shapes["u"][1:]))))
+        u[:, : u.shape[1] - layer.unit.extra] /= stream if shapes["u"][1:] == own else mean
+        carried = np.ones(1)
+        if layer.residual:
+            carried = stream if shapes["v"][-1:] == stream.shape else mean
+        elif index == last and not network.readout:
             carried = target
-        readout = [np.full(int(np.prod(shapes["readout"])), target / carried)] if "readout" in shapes else []
-        outgoing = [np.full(int(np.prod(shapes["v"])), carried)] if "v" in shapes else []
-        parts += [*readout, u.ravel(), *outgoing]  # in the order of the flat vector
-        stream = stream if layer.residual else 1.0
+        readout = [np.ones(shapes["readout"]) * target / carried[:, None]] if "readout" in shapes else []
+        outgoing = [np.ones(shapes["v"]) * carried] if "v" in shapes else []
+        parts += [part.ravel() for part in (*readout, u, *outgoing)]  # in the order of the flat vector
+        stream = carried if layer.residual else np.ones(1)
     units = np.concatenate(parts)
     if units.size == 0 or units.max() > EVEN * units.min():
         return units

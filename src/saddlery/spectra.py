@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
@@ -278,7 +279,7 @@ def in_plain_units(
     values, lowest = np.array(own.eigenvalues), own.lowest_vector
     if natural.index and curvature < min(values[0], 0.0):
         values[0], lowest = curvature, direction
-    kernel = None if natural.kernel is None else np.linalg.qr(units[:, None] * natural.kernel)[0]
+    kernel = None if natural.kernel is None else orthonormal(units[:, None] * natural.kernel)
     tolerance = natural.tolerance / float(units.max()) ** 2
     if natural.complete and natural.zero_modes:
         zeros = values[natural.index or 0 :][: natural.zero_modes]
@@ -293,6 +294,19 @@ def in_plain_units(
         reason=natural.reason,
         signs=signs,
     )
+
+
+def orthonormal(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
+    """An orthonormal basis of what independent columns span, every row to its own last digits, however small beside others.
+
+    Householder QR with the columns pivoted and the rows sorted. Source: Cox & Higham (1998).
+    """
+    if not columns.shape[1]:
+        return columns
+    order = np.argsort(-np.abs(columns).max(axis=1))
+    basis = np.empty_like(columns)
+    basis[order] = scipy.linalg.qr(columns[order], mode="economic", pivoting=True)[0]
+    return basis
 
 
 # ------------------------------------------------------------------- checks and assembly

@@ -7,6 +7,8 @@ import numpy as np
 
 from .objectives import Objective
 from .precision import in_float64
+from .scales import column_sizes
+from .spectra import orthonormal
 from .symmetry import silent_coordinates
 
 
@@ -20,8 +22,9 @@ def explain_zero_modes(
     of linear units, of shares within a ray). silent: directions within units at their silent point. data: directions
     that change the map, but not on the training inputs. unexplained: the rest. {} where no kernel is known.
 
-    Method: ranks of the network's Jacobian, restricted to the kernel, on random Gaussian inputs and on the data. Cost: k
-    Jacobian-vector products on the data and on about k / O random inputs.
+    Method: ranks of the network's Jacobian, restricted to the kernel, on random Gaussian inputs and on the data, in natural
+    units of weights and of outputs; every entry of a random input is as large as that of the data. Cost: k Jacobian-vector
+    products on the data and on about k / O random inputs.
     """
     if kernel is None:
         return {}
@@ -31,10 +34,16 @@ def explain_zero_modes(
     outputs = max(1, int(np.prod(objective.targets.shape[1:])))
     room = 2 ** int(np.ceil(np.log2(kernel.shape[1])))  # few sizes, and few programs
     count = -(-(room + 8) // outputs)
-    random = np.random.default_rng(seed).standard_normal((count, *inputs.shape[1:]))
-    columns = np.hstack([kernel, np.zeros((len(kernel), room - kernel.shape[1]))])
-    pushed = lambda samples: np.asarray(_pushed(objective.function, state, samples, columns))[:, : kernel.shape[1]]
-    free = kernel @ _null(pushed(random))
+    random = np.random.default_rng(seed).standard_normal((count, *inputs.shape[1:])) * column_sizes(inputs)
+    units, size = objective.units_at(state), objective.target_scale or 1.0
+    natural = orthonormal(kernel / units[:, None])
+    columns = units[:, None] * np.hstack([natural, np.zeros((len(kernel), room - kernel.shape[1]))])
+
+    def pushed(samples: np.ndarray) -> np.ndarray:
+        found = np.asarray(_pushed(objective.function, state, samples, columns))[:, : kernel.shape[1]]
+        return found / (size * np.sqrt(len(samples)))
+
+    free = natural @ _null(pushed(random))
     unseen = _null(pushed(inputs)).shape[1]
     outside = ~silent_coordinates(objective, state)
     silent = _null(free[outside]).shape[1] if free.shape[1] else 0

@@ -14,6 +14,7 @@ from ..experiments import Experiment
 from ..objectives import input_moments
 from ..precision import in_float64
 from ..theory import diagonal_jumps
+from ..theory.saddles import pseudo_inverse
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
 from .ranges import MIXED, SHARP, Range, demand_range, step_range
@@ -45,7 +46,7 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     u, v = initial_sides(experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)])
     steps = step_range(experiment, float(np.abs(b).max()), SHARP)
     demand_range([steps])
-    sizes = HALF * np.maximum(np.abs(np.linalg.pinv(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max())
+    sizes = HALF * np.maximum(np.abs(pseudo_inverse(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max())
     walls = [_walls(*pair, sizes) for pair in zip(u[:, 0], v[:, 0], strict=True)]
     mixed = Range("correlation of inputs over the shortest wall", off_diagonal(g) / float(np.min(walls[0])), *MIXED)
     demand_range([mixed])

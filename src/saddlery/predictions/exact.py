@@ -31,7 +31,7 @@ from ..objectives import Moments, input_moments
 from ..plateaus import find_plateaus
 from ..precision import in_float64
 from ..theory import LinearSaddles, balanced_path, linear_saddles, mode_strength
-from ..theory.saddles import EQUAL, ROUNDING
+from ..theory.saddles import EQUAL, ROUNDING, pseudo_inverse
 from .base import PredictedStage, Prediction, demand, register
 from .draws import flow_or_descent
 from .linear import variances
@@ -89,7 +89,7 @@ class _Path:
     def at(self, times: Times) -> tuple[np.ndarray, np.ndarray]:
         """The loss (T,) and the strength of every mode relative to its end (T, r)."""
         s, c = self.moments.features, self.moments.cross
-        best = c @ np.linalg.pinv(s, rcond=1e-12, hermitian=True)
+        best = c @ pseudo_inverse(s)
         irreducible = self._rest(float(np.sum(best * c)))
         losses, strengths = [], []
         for part in np.array_split(times, -(-len(times) // CHUNK)):

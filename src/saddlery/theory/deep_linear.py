@@ -21,6 +21,7 @@ from scipy.linalg import null_space
 from ..networks import flatten
 from ..objectives import Objective
 from ..precision import in_float64
+from ..scales import column_sizes
 
 Matrices = list[np.ndarray]
 LEFT = 1e-9  # of E[y x']: less is what an inexact fixed point leaves
@@ -70,7 +71,8 @@ def least_loss(objective: Objective) -> LeastLoss | None:
     rank = min(min(w.shape) for w in matrices)
     x = np.asarray(objective.inputs, float).reshape(len(objective.inputs), -1)
     y = np.asarray(objective.targets, float).reshape(len(x), -1)
-    fitted = x @ np.linalg.lstsq(x, y, rcond=None)[0]
+    even = x / column_sizes(x)  # no feature is lost beside others in larger units
+    fitted = even @ np.linalg.lstsq(even, y, rcond=None)[0]
     beyond = np.linalg.svd(fitted, compute_uv=False)[rank:]
     missed = float(np.sum((y - fitted) ** 2)) + float(np.sum(beyond**2))
     return LeastLoss(objective.constant + 0.5 * missed / len(x), rank)

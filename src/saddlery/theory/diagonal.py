@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 
 from ..checks import NumericalError, Words, finite, require
+from ..scales import moment_sizes
 
 REST = 1e-10  # of the first gradient: components below are zero
 
@@ -99,14 +100,15 @@ def _checked(curvature: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray
 
 def _least_squares(g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     """(root R, target y, loss at zero) with L = 1/2 |R beta - y|^2."""
-    values, vectors = np.linalg.eigh(g)
+    size = moment_sizes(g)
+    values, vectors = np.linalg.eigh(g / size / size[:, None])
     require(values[0] >= -1e-12 * max(values[-1], 0.0), "curvature", "positive semi-definite", float(values[0]))
     keep = values > 1e-12 * max(values[-1], 0.0)
-    root = np.sqrt(values[keep])[:, None] * vectors[:, keep].T
-    target = (vectors[:, keep].T @ b) / np.sqrt(values[keep])
-    outside = float(np.linalg.norm(root.T @ target - b))
+    root = np.sqrt(values[keep])[:, None] * vectors[:, keep].T * size
+    target = (vectors[:, keep].T @ (b / size)) / np.sqrt(values[keep])
+    outside = float(np.linalg.norm((root.T @ target - b) / size))
     require(
-        outside <= 1e-9 * max(float(np.linalg.norm(b)), 1e-300),
+        outside <= 1e-9 * max(float(np.linalg.norm(b / size)), 1e-300),
         "correlation",
         "zero where the inputs are",
         Words(f"a part of norm {outside:.1e} outside the range of the curvature"),

@@ -18,9 +18,11 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import scipy.linalg
 from jaxtyping import Float
 
 from ..checks import InputError, Words, finite, require, whole
+from ..scales import moment_sizes
 
 RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
 ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero
@@ -72,7 +74,7 @@ class LinearSaddles:
         left_over = self.target - float(self.strengths[list(chosen)].sum())
         return LinearSaddle(
             chosen,
-            e @ (e.T @ self.correlation) @ np.linalg.pinv(self.covariance, rcond=RANK, hermitian=True),
+            e @ (e.T @ self.correlation) @ pseudo_inverse(self.covariance),
             0.5 * (left_over if abs(left_over) > ROUNDING * self.target else 0.0),
             (self.width - len(chosen)) * len(left) + exchanges,
             -float(escape[0]) if self.width > len(chosen) else None,
@@ -97,6 +99,20 @@ class LinearSaddles:
                 )
 
 
+def pseudo_inverse(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
+    """S^+ of a positive semi-definite matrix whose rank is judged with every diagonal entry one: no input in a small unit of
+    measure is lost beside others."""
+    size = moment_sizes(s)
+    values, vectors = np.linalg.eigh(0.5 * (s + s.T) / size / size[:, None])
+    keep = values > RANK * max(values[-1], 0.0)
+    if not keep.any():
+        return np.zeros_like(s)
+    order, root = np.argsort(-size), size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
+    q, r, _ = scipy.linalg.qr(root[order], mode="economic", pivoting=True)
+    side = scipy.linalg.solve_triangular(r, q.T)[:, np.argsort(order)]  # S = q r r' q'
+    return side.T @ side
+
+
 def linear_saddles(
     covariance: Float[np.ndarray, "D D"], correlation: Float[np.ndarray, "O D"], target: float, width: int
 ) -> LinearSaddles:
@@ -117,12 +133,14 @@ def linear_saddles(
     require(s.ndim == 2 and c.ndim == 2 and s.shape == (c.shape[1], c.shape[1]), "covariance and correlation",
             "of shapes (D, D) and (O, D)", Words(f"{s.shape} and {c.shape}"))  # fmt: skip
     whole(width, "width")
-    values = np.linalg.eigvalsh(0.5 * (s + s.T))
-    require(values[0] >= -RANK * max(values[-1], 0.0) and np.allclose(s, s.T, rtol=0, atol=1e-12 * np.abs(s).max()),
+    size = moment_sizes(s)
+    even = s / size / size[:, None]
+    values = np.linalg.eigvalsh(0.5 * (even + even.T))
+    require(values[0] >= -RANK * max(values[-1], 0.0) and np.allclose(even, even.T, rtol=0, atol=1e-12 * np.abs(even).max()),
             "covariance", "symmetric positive semi-definite", Words(f"a lowest eigenvalue of {values[0]:.2e}"))  # fmt: skip
-    inverse = np.linalg.pinv(s, rcond=RANK, hermitian=True)
-    outside = float(np.linalg.norm(c - c @ inverse @ s))
-    require(outside <= 1e-9 * max(float(np.linalg.norm(c)), 1e-300), "correlation", "zero where the inputs are",
+    inverse = pseudo_inverse(s)
+    outside = float(np.linalg.norm((c - c @ inverse @ s) / size))
+    require(outside <= 1e-9 * max(float(np.linalg.norm(c / size)), 1e-300), "correlation", "zero where the inputs are",
             Words(f"a part of norm {outside:.1e} outside the range of the covariance"))  # fmt: skip
     strengths, vectors = np.linalg.eigh(c @ inverse @ c.T)
     order = np.argsort(-strengths)[: int(np.sum(strengths > RANK * max(strengths[-1], 0.0)))]
