@@ -27,7 +27,9 @@ def random_fixed_point(
     jacobian = np.asarray(jax.jacfwd(predict)(jnp.asarray(theta)))
     left, values, _ = np.linalg.svd(jacobian, full_matrices=False)
     span = left[:, values > 1e-10 * values[0]]
-    noise = rng.standard_normal(len(jacobian))  # projected, so that no basis of the null space enters, which LAPACK chooses
+    noise = rng.standard_normal(
+        len(jacobian)
+    )  # projected, so that no basis of the null space enters, which LAPACK chooses
     for _ in range(2):
         noise -= span @ (span.T @ noise)
     targets = (np.asarray(predict(jnp.asarray(theta))) - noise).reshape(samples, *output)
