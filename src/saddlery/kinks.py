@@ -68,6 +68,7 @@ DISPLACED = 1e-7  # of the weights: how far inside a piece its Hessian is taken
 BLURRED = 1e-6  # of the largest eigenvalue: what that displacement can make of a zero one
 STARTS, CLIMBS = 24, 60  # searches for one-sided curvature
 SHARE = 1e-6  # of the natural curvature: a second-order fall across kinks counts beyond this
+FEW = 8  # random sums of jumps in which a kink that is crossed at first order would be seen
 PROBES = 24  # random directions, each forth and back, along which a deep network is looked at beside the state
 DESCENTS, STEPS = 4, 40  # of these the steepest, each improved so often
 SURE = 10.0  # times the tolerance: slopes along directions that were found to fall
@@ -391,7 +392,7 @@ def _sides_of_units(objective: Objective) -> list[np.ndarray]:
     """The places of u, and where a layer mixes of v, of every unit."""
     layers = enumerate(objective.network.layers)
     sides = [(index, side) for index, layer in layers for side in ("u", "v")[: 1 + layer.mixes]]
-    return [places for index, side in sides for places in _places(objective, index, side)]
+    return [places for index, side in sides for places in _places(objective, index, side) if len(places)]
 
 
 def _slope(one: _Touched, d: np.ndarray) -> float:
@@ -695,16 +696,19 @@ def crossed_from_below(objective: Objective, state: Vector) -> list[Place]:
     Not where z stays what it is, as that of a sample which no unit below is active on; nor where u = 0, so that d phi/dz is as
     small as the weights were moved by. Cost: some 100 passes over the samples.
     """
-    layers = [k for k, layer in enumerate(objective.network.layers) if k and not layer.unit.smooth]
-    if not layers:
+    layers = _kinked_above(objective.network)
+    if not layers or not objective.size:
         return []
     moves = _moves(objective, state)
-    spans = [_spans(objective, [state + step * move for move in moves]) for step in (1.0, 1.0 / CLOSER)]
-    found = []
-    for k in layers:
-        (far, largest), (near, _) = (span[k] for span in spans)
-        found += [Place(k, int(unit), int(sample)) for sample, unit in np.argwhere(_stays([far, near], largest))]
-    return found
+    far, near = (_spans(objective, state, step * moves) for step in (1.0, 1.0 / CLOSER))
+    on = [_stays([wide, narrow], largest) for (wide, largest), (narrow, _) in zip(far, near, strict=True)]
+    pairs = zip(layers, on, strict=True)
+    return [Place(k, int(unit), int(sample)) for k, marks in pairs for sample, unit in np.argwhere(marks)]
+
+
+def _kinked_above(network: Network) -> list[int]:
+    """The layers with kinks that other layers lie below."""
+    return [k for k, layer in enumerate(network.layers) if k and not layer.unit.smooth]
 
 
 def _moves(objective: Objective, state: Vector) -> np.ndarray:
@@ -716,28 +720,39 @@ def _moves(objective: Objective, state: Vector) -> np.ndarray:
     return NEAR * size * units * np.stack([draws, -draws], axis=1).reshape(-1, objective.size)
 
 
-def _spans(objective: Objective, states: list[np.ndarray]) -> list[tuple[np.ndarray, float]]:
-    """For every layer, between which values d phi/dz varies over some states (N, H), and the largest."""
-    seen = [[np.asarray(x) for x in _in_inputs(objective.function, state, objective.samples[0])] for state in states]
-    found = []
-    for slopes in zip(*seen, strict=True):
-        span = functools.reduce(np.maximum, slopes) - functools.reduce(np.minimum, slopes)
-        largest = max(float(np.abs(one).max(initial=0.0)) for one in slopes)
-        found.append((span.reshape(*span.shape[:2], -1).max(axis=-1, initial=0.0), largest))
-    return found
+def _spans(objective: Objective, state: Vector, moves: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """For every layer with kinks above another, between which values d phi/dz varies over the moves (N, H), and the largest."""
+    slopes = lambda move: [np.asarray(x) for x in _in_inputs(objective.function, state + move, objective.samples[0])]
+    first = slopes(moves[0])
+    lowest, highest = ([x.copy() for x in first] for _ in range(2))
+    for move in moves[1:]:
+        for low, high, new in zip(lowest, highest, slopes(move), strict=True):
+            np.minimum(low, new, out=low)
+            np.maximum(high, new, out=high)
+    return [(_widest(high - low), _largest(low, high)) for low, high in zip(lowest, highest, strict=True)]
+
+
+def _widest(span: np.ndarray) -> np.ndarray:
+    """The largest of every unit's features, (N, H)."""
+    return span.reshape(*span.shape[:2], -1).max(axis=-1, initial=0.0)
+
+
+def _largest(*values: np.ndarray) -> float:
+    return max(float(np.abs(one).max(initial=0.0)) for one in values)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _in_inputs(function: MeanLoss, theta: Array, inputs: Array) -> tuple[Array, ...]:
-    """d phi/dz (N, H, ...) of every layer along one random direction of its inputs."""
+    """d phi/dz (N, H, ...) of every layer with kinks above another, along one random direction of its inputs."""
     network, params = function.reading, unflatten(function.network, theta, function.shape, function.outputs)
+
+    def along(k: int, z: Array) -> Array:
+        features = lambda z: network.layers[k].unit.features(z, params[k]["u"])
+        return jax.jvp(features, (z,), (_direction(z.shape),))[1]
 
     def slopes(x: Array) -> tuple[Array, ...]:
         reads, _ = _features(network, params, x)
-        return tuple(
-            jax.jvp(lambda z, u=p["u"], unit=layer.unit: unit.features(z, u), (z,), (_direction(z.shape),))[1]
-            for layer, p, z in zip(network.layers, params, reads, strict=True)
-        )
+        return tuple(along(k, reads[k]) for k in _kinked_above(network))
 
     return jax.vmap(slopes)(inputs)
 
@@ -763,12 +778,12 @@ def _jumps(objective: Objective, state: Vector, below: list[Place]) -> np.ndarra
         sides = [_beside_state(slope, state, side * forth[k % len(forth)]) for side in (1.0, -1.0)]
         return sides[0] - sides[1], float(np.abs(sides).max())
 
-    some = [jump(k) for k in range(4)]
+    some = [jump(k) for k in range(FEW)]
     floor = ROUNDED * max(size for _, size in some)
     if max(float(np.abs(row).max()) for row, _ in some) <= floor:
         return np.zeros((0, objective.size))
     most = min(2 * sum(int(m.sum()) for m in marks), max(len(places) for places in _sides_of_units(objective)))
-    rows = np.array([row for row, _ in some] + [jump(k)[0] for k in range(4, most + 4)])
+    rows = np.array([row for row, _ in some] + [jump(k)[0] for k in range(FEW, most + FEW)])
     return np.where(np.abs(rows) > floor, rows, 0.0)
 
 
