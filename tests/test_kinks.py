@@ -459,6 +459,14 @@ def test_smooth_directions_cross_no_kink_of_a_layer_above():
     assert on.dimension == subject.size - 4  # W_1: both weights of x_2, one of x_3; one of the second u
 
 
+def test_a_dead_unit_above_is_on_its_kinks():
+    """Balanced units of a unit with v ~ 1e-17 would move its u far over all kinks, in which none would be seen."""
+    x, u2 = [[1.0, 1.0], [1.0, 0.0]], [[1.0, -1.0], [1.0, 0.0]]
+    subject, state = deep("linear", x, [[0.5], [0.0]], np.eye(2), u2, [[1e-17], [0.5]])
+    on = kinks_at(subject, state, 1e-12)
+    assert [(one.unit, one.sample) for one in on.below] == [(0, 0)] and not on.live
+
+
 # ---------------------------------------------------------- units that forget to say that they have kinks
 KINKED = {
     "relu": lambda z, u: jax.nn.relu(z @ u),

@@ -713,7 +713,7 @@ def _kinked_above(network: Network) -> list[int]:
 
 def _moves(objective: Objective, state: Vector) -> np.ndarray:
     """Random moves of all weights (2 K, P), in pairs forth and back, by NEAR of the state in natural units."""
-    units = objective.units_at(state)
+    units = objective.units  # not balanced as those of a dead unit, which would move its other side far
     draws = np.random.default_rng(0).standard_normal((PROBES, objective.size))
     draws /= np.linalg.norm(draws, axis=1, keepdims=True)
     size = max(objective.standard.weights, float(np.linalg.norm(state / units)))
