@@ -371,6 +371,105 @@ def test_many_kinks_that_bend_downwards():
     assert np.linalg.norm(high.rest) < 1e-12 and not high.proven and high.sides is None
 
 
+# ---------------------------------------------------------- kinks that the layers below cross
+def deep(first, x, y, u1, u2, v, residual=False):
+    """A layer that passes its units on and a ReLU layer that reads them, and the state of these weights."""
+    x, y, u1, u2, v = (np.asarray(a, float) for a in (x, y, u1, u2, v))
+    layers = (Layer(make(first), len(u1), mixes=False), Layer(make("relu"), len(u2), residual=residual))
+    return objective(Network(layers), Data(x.shape[1:], y.shape[1], x, y)), flatten(({"u": u1}, {"u": u2, "v": v}))
+
+
+def assert_falls(subject, state, slope):
+    """The certificate says a first-order descent at this slope, and the loss falls as steeply along its direction."""
+    c = certify_state(subject, state)
+    assert (c.verdict, c.escape_order, c.certified) == ("no fixed point found", 1, False), c.reason
+    assert "first-order descent on a kink" in c.reason and "where layers below cross it" in c.reason
+    seen = (float(subject.loss(state + 1e-6 * c.escape_direction)) - float(subject.loss(state))) / 1e-6
+    assert float(c.reason.split("at slope ")[1].split()[0]) == pytest.approx(slope, rel=1e-4)
+    assert seen == pytest.approx(slope, rel=1e-4)
+
+
+@pytest.mark.parametrize("first", ["linear", "tanh", "relu"])
+def test_a_layer_of_zeros_below_a_kink(first):
+    """(a) Inputs I_2, targets (1, 1/2), W_1 = 0: where all units are on, L' = -sum_nj (y_n / 2) (v W_2)_j dW_1jn."""
+    u2, v = np.array([[1.0, 0.3], [0.2, 1.0]]), np.array([[1.0], [0.7]])
+    subject, state = deep(first, np.eye(2), [[1.0], [0.5]], np.zeros((2, 2)), u2, v)
+    assert_falls(subject, state, -np.linalg.norm(v.T @ u2) * np.linalg.norm([0.5, 0.25]))
+
+
+@pytest.mark.parametrize("first", ["linear", "tanh", "relu"])
+def test_a_sample_that_no_unit_below_sees_yet(first):
+    """(a) z = 0 on sample 2 alone, W_2 = (1, 0): the first unit may see it, at slope -(1/4) v / 2."""
+    v = 0.5 / {"linear": 1.0, "tanh": np.tanh(1.0), "relu": 1.0}[first]
+    subject, state = deep(first, np.eye(2), [[0.5], [0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[v]])
+    assert_falls(subject, state, -v / 8)
+    rises, _ = deep(first, np.eye(2), [[0.5], [-0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[v]])
+    c = certify_state(rises, state)
+    assert c.verdict == "undecided" and "whose first order is not decided" in c.reason
+
+
+def test_a_stream_below_a_kink():
+    """(a) A residual layer reads z = W_1 x = 0 and adds to it: f = z + v relu(u.z), errors -y, so that where all is on
+    L' = -(y / 2).(dz + v u.dz); on the other side of u the stream alone would fall."""
+    subject, state = deep("linear", np.eye(2), np.eye(2), np.zeros((2, 2)), [[1.0, 0.0]], [[1.0, 0.0]], residual=True)
+    on = kinks_at(subject, state, 1e-12)
+    assert {(one.layer, one.unit, one.sample) for one in on.below} == {(1, 0, 0), (1, 0, 1)}
+    d = np.r_[1.0, 0.0, 0.0, 0.0, np.zeros(4)]
+    assert on.slope <= directional(subject, state, d) == pytest.approx(-1.0)
+    assert directional(subject, state, on.direction) == pytest.approx(on.slope) and on.decided
+
+
+def test_kinks_above_that_nothing_can_cross():
+    """(a) Sample 2 is off in the first layer and stays so: its kink above counts for nothing, and the state is a minimum."""
+    subject, state = deep("relu", [[1.0], [-1.0]], [[1.0], [0.5]], [[1.0]], [[1.0]], [[1.0]])
+    assert kinks_at(subject, state, 1e-12) is None
+    assert certify_state(subject, state).verdict == "minimum"
+
+
+def spare(first, target):
+    """A unit that is off on sample 2 and a silent one, which no unit above reads; the loss is that of sample 2 alone."""
+    return deep(first, np.eye(2), [[0.5], [target]], [[1.0, -1.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]])
+
+
+def test_a_silent_unit_below_a_kink():
+    """(a) Where the silent unit (du, dw) is on, L falls by (1/4) (1/2) / 2 du_2 dw = du_2 dw / 16, so by r^2 / 32 at best; JAX's
+    slope of 0 at the kink above would say that it has no utility."""
+    subject, state = spare("relu", 0.25)
+    c = certify_state(subject, state)
+    assert c.verdict == "strict saddle" and "falls across kinks at second order" in c.reason, c.reason
+    fall = float(subject.loss(state)) - float(subject.loss(state + 1e-3 * c.escape_direction))
+    assert fall == pytest.approx(1e-6 / 32, rel=1e-2)
+
+
+def test_utilities_through_kinks_above_prove_no_minimum():
+    """Target -1/4 instead: nothing falls, and what passes through the kink does not say so."""
+    c = certify_state(*spare("relu", -0.25))
+    assert c.verdict == "undecided" and "which proves nothing" in c.reason
+
+
+def test_smooth_directions_cross_no_kink_of_a_layer_above():
+    """(a) The normals of u_i.(W_1 x_n) = 0: u_i x_n in W_1, and W_1 x_n in u_i, which is zero on sample 2 and not on sample 3."""
+    u1, u2 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]]), np.array([[1.0, 1.0], [2.0, 0.0]])
+    subject, state = deep("linear", np.eye(3), np.ones((3, 1)), u1, u2, [[1.0], [0.5]])
+    on = kinks_at(subject, state, 1e-12)
+    touched = [(0, 1), (1, 1), (1, 2)]
+    assert sorted((one.unit, one.sample) for one in on.below) == touched
+    for unit, sample in touched:
+        below, own = np.outer(u2[unit], np.eye(3)[sample]), np.zeros((2, 2))
+        own[unit] = u1[:, sample]
+        normal = flatten(({"u": below}, {"u": own, "v": np.zeros((2, 1))}))
+        np.testing.assert_allclose(on.smooth.T @ normal, 0, atol=1e-12)
+    assert on.dimension == subject.size - 4  # W_1: both weights of x_2, one of x_3; one of the second u
+
+
+def test_a_dead_unit_above_is_on_its_kinks():
+    """Balanced units of a unit with v ~ 1e-17 would move its u far over all kinks, in which none would be seen."""
+    x, u2 = [[1.0, 1.0], [1.0, 0.0]], [[1.0, -1.0], [1.0, 0.0]]
+    subject, state = deep("linear", x, [[0.5], [0.0]], np.eye(2), u2, [[1e-17], [0.5]])
+    on = kinks_at(subject, state, 1e-12)
+    assert [(one.unit, one.sample) for one in on.below] == [(0, 0)] and not on.live
+
+
 # ---------------------------------------------------------- units that forget to say that they have kinks
 KINKED = {
     "relu": lambda z, u: jax.nn.relu(z @ u),
@@ -478,6 +577,16 @@ MUTATIONS = {
         "look_across",
         lambda *a, **k: kinks.Across(None, True),
         test_dead_units_on_kinks,
+    ),
+    "kinks of the unit's own weights alone": (
+        "crossed_from_below",
+        lambda subject, state: [],
+        lambda: test_a_layer_of_zeros_below_a_kink("linear"),
+    ),
+    "a kink above passed through": (
+        "_jumps",
+        lambda subject, state, below: np.zeros((0, subject.size)),
+        test_smooth_directions_cross_no_kink_of_a_layer_above,
     ),
 }
 

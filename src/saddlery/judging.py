@@ -114,11 +114,16 @@ def _escape(
 ) -> Escape:
     state, lowest = found.state, float(spectrum.eigenvalues[0])
     negative = lowest < -spectrum.tolerance if spectrum.index is None else spectrum.index > 0
+    downwards = spectrum.lowest_vector
+    if on is not None and on.below:  # what is taken at the state passes through kinks above, so that it is looked at
+        downwards = _side_that_falls(objective, state, downwards, -0.5 * lowest) if negative else downwards
+        negative = negative and downwards is not None
+        utilities = [u for u in utilities if _falls_by(objective, state, u)]
     faster = [u for u in utilities if on is not None and u.rate is not None and u.rate > max(-lowest, 0.0)]
     if negative and not faster:
         count = "some" if spectrum.index is None else spectrum.index
         reason = f"{count} negative Hessian eigenvalues, the lowest {lowest:.6g} (zero means within {spectrum.tolerance:.1e})"
-        return Escape("strict saddle", reason, 2, -lowest, spectrum.lowest_vector)
+        return Escape("strict saddle", reason, 2, -lowest, downwards)
     flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
     judged = [(u, _utility_above_zero(objective, state, u)) for u in utilities]
     helpful = [u for u, number in judged if number.decided and number.value > 0]
@@ -158,6 +163,18 @@ def _escape(
         return Escape("undecided", f"{flat}; {words}; {looked.words}")
     silent = f"; silent units have utility {max(u.value for u in utilities):.1e}, zero to rounding" if utilities else ""
     return Escape("minimum", f"{flat}{silent}; {looked.words}")
+
+
+def _side_that_falls(objective: Objective, state: np.ndarray, direction: np.ndarray, fall: float) -> np.ndarray | None:
+    """The direction, forth or back, along which the loss falls at second order as it should; None where it does not."""
+    sides = (direction, -direction)
+    return next((side for side in sides if kinks.lowers(objective, state, side, fall, 2)), None)
+
+
+def _falls_by(objective: Objective, state: np.ndarray, utility: Utility) -> bool:
+    """Whether a silent unit lowers the loss by its utility."""
+    direction = silent_direction(objective, state, utility)
+    return utility.value > 0 and kinks.lowers(objective, state, direction, utility.value, utility.order)
 
 
 def _by_silent_unit(objective: Objective, state: np.ndarray, helpful: list[Utility], beside: str) -> Escape:

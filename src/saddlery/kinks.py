@@ -15,6 +15,11 @@ functions, each with a nearest point of its subdifferential,
 so that the steepest descent is -r_S of the largest |r_S|, at slope -|r_S|, and theta is B-stationary exactly where all r_S
 are zero. No value that automatic differentiation gives *at* a kink is used: slopes are taken beside it, on both sides.
 
+*Several layers.* A kink is also crossed by the weights of the layers below, which move what the unit reads: where a sample gives
+z = 0, phi(z; u) has no kink in u, and one in z. Such kinks are found by moving all weights at random and looking whether the
+slope d phi/dz takes several values however near. Kinks of several layers are composed, and their L' is no longer the sum above:
+it is looked at along random directions, where it is linear if all of them see the same gradient, and descended from the best.
+
 *Second order.* On the subspace that crosses no kink, {d : a_k.d = 0 for all k}, the loss is smooth and has a Hessian. Where
 every live kink costs first order on both sides (`strict`), nothing else needs looking at; silent units are decided by their
 utility; what is left (kinks with a slope of zero) is searched by one-sided curvature and otherwise called open.
@@ -27,7 +32,7 @@ convex functions, of which the subsets S are theirs.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -40,7 +45,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import linprog, lsq_linear
 
 from .curvature import hessian
-from .networks import Network, Params, mix, unflatten
+from .networks import Network, Params, as_rows, mix, unflatten
 from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
 from .spectra import Spectrum, orthonormal
@@ -63,6 +68,10 @@ DISPLACED = 1e-7  # of the weights: how far inside a piece its Hessian is taken
 BLURRED = 1e-6  # of the largest eigenvalue: what that displacement can make of a zero one
 STARTS, CLIMBS = 24, 60  # searches for one-sided curvature
 SHARE = 1e-6  # of the natural curvature: a second-order fall across kinks counts beyond this
+FEW = 8  # random sums of jumps in which a kink that is crossed at first order would be seen
+PROBES = 24  # random directions, each forth and back, along which a deep network is looked at beside the state
+DESCENTS, STEPS = 4, 40  # of these the steepest, each improved so often
+SURE = 10.0  # times the tolerance: slopes along directions that were found to fall
 
 
 class Kink(NamedTuple):
@@ -82,6 +91,14 @@ class Crossing(NamedTuple):
     side: int
 
 
+class Place(NamedTuple):
+    """A sample on the kink of a unit."""
+
+    layer: int
+    unit: int
+    sample: int
+
+
 @dataclass(frozen=True, eq=False)
 class Kinks:
     """Where a state stands on kinks.
@@ -93,6 +110,8 @@ class Kinks:
     first order on both sides. within (P, m''): of these, without those that cross kinks of silent units, which are `silent`
     (P, k). crossings: kinks that can be
     left at no cost of first order. unknown: how many units stand on kinks of which that is not known.
+    below: kinks that weights of the layers below cross, of first or of higher order; no derivative that passes through one of
+    them is evidence.
     """
 
     live: tuple[Kink, ...]
@@ -106,6 +125,7 @@ class Kinks:
     silent: scipy.sparse.csr_matrix
     crossings: tuple[Crossing, ...]
     unknown: int
+    below: tuple[Place, ...] = ()
 
     @property
     def dimension(self) -> int:
@@ -116,7 +136,7 @@ class Kinks:
     def covered(self) -> bool:
         """Whether the Hessian on `smooth` and the utility of silent units are all of second order: whether leaving any kink of
         another unit costs first order."""
-        return not self.crossings and not self.unknown
+        return not self.crossings and not self.unknown and not self.below
 
     def scaled(self, units: Vector) -> Kinks:
         """The same directions for weights measured in units of their own (P,), theta / units: the bases orthonormal there."""
@@ -126,15 +146,19 @@ class Kinks:
         return replace(self, **{name: _orthonormal(getattr(self, name), units) for name in names})
 
     def words(self) -> str:
-        """The live kinks with their one-sided slopes; empty where nothing feels them."""
-        if not self.live:
-            return ""
-        places = [
+        """The live kinks with their one-sided slopes, and those that layers below cross; empty where there are none."""
+        live = [
             f"sample {kink.sample} on unit {kink.unit} (slopes {kink.forth:.3g} forth, {kink.back:.3g} back)"
-            for kink in self.live[:3]
+            for kink in self.live
         ]
-        more = f" and {len(self.live) - 3} more" if len(self.live) > 3 else ""
-        return f"{', '.join(places)}{more}"
+        below = [f"sample {one.sample} on unit {one.unit} of layer {one.layer}" for one in self.below]
+        crossed = f"{_first_few(below)}, where layers below cross it"
+        return "; ".join([_first_few(live)] * bool(live) + [crossed] * bool(below))
+
+
+def _first_few(words: list[str]) -> str:
+    more = f" and {len(words) - 3} more" if len(words) > 3 else ""
+    return f"{', '.join(words[:3])}{more}"
 
 
 @in_float64
@@ -143,7 +167,8 @@ def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | N
 
     tolerance: slopes below it are zero, in the units of gradients. Kinks within 1e-9 of |u|, in natural units, count as touched.
     Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem for each subset of a unit's
-    kinks that bend downwards, at most 2^10.
+    kinks that bend downwards, at most 2^10; in networks of several layers some 100 passes over the samples, and, where layers
+    below cross kinks, some 300 gradients.
 
     Example
     -------
@@ -158,10 +183,11 @@ def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | N
     >>> found.slope, found.direction
     (-0.25, array([0., 1., 0.]))
     """
-    touched = list(_touched(objective, np.asarray(state, float), tolerance))
-    if not touched:
+    state = np.asarray(state, float)
+    touched, below = list(_touched(objective, state, tolerance)), crossed_from_below(objective, state)
+    if not touched and not below:
         return None
-    return _Assembly(objective, np.asarray(state, float), tolerance, touched).kinks()
+    return _Assembly(objective, state, tolerance, touched, below).kinks()
 
 
 @in_float64
@@ -226,8 +252,11 @@ def with_silent(kinks: Kinks | None, kernel: np.ndarray) -> np.ndarray:
 class _Assembly:
     """One record for a state, from what its units touch."""
 
-    def __init__(self, objective: Objective, state: Vector, tolerance: float, touched: list[_Touched]) -> None:
-        self.objective, self.state, self.tolerance, self.touched = objective, state, tolerance, touched
+    def __init__(
+        self, objective: Objective, state: Vector, tolerance: float, touched: list[_Touched], below: list[Place]
+    ) -> None:
+        self.objective, self.state, self.tolerance = objective, state, tolerance
+        self.touched, self.below = touched, below
         self.single = len(objective.network.layers) == 1
         self.places = [_places(objective, index) for index in range(len(objective.network.layers))]
         self.found = [steepest(one.gradient, one.normals, one.gamma, tolerance) for one in touched]
@@ -237,22 +266,26 @@ class _Assembly:
         residual = float(np.linalg.norm(rest))
         direction = 0.0 - rest / residual if residual > 0 else None  # no minus zeros
         falls = direction is not None and residual > self.tolerance and self._really_falls(direction, residual)
-        everything = [one.normals for one in self.touched]
+        live = tuple(self._live())
+        probed = None if self.single or not (live or self.below) else self._probed()
+        if probed is not None and probed.slope < (-residual if falls else 0.0):
+            residual, direction, falls = -probed.slope, probed.direction, True
         held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
         within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
         silent = [one for one in self.touched if self._silent(one)]
         return Kinks(
-            live=tuple(self._live()),
+            live=live,
             slope=-residual if falls else 0.0,
             residual=residual,
             direction=direction,
-            decided=falls or self._decided(),
-            smooth=self._basis(everything),
-            free=self._basis(held),
-            within=self._basis(within),
+            decided=falls or (self._proven() if self.single else probed is None or not (live or probed.bends)),
+            smooth=self._smooth(),
+            free=self._basis(self._owned(held)),
+            within=self._basis(self._owned(within)),
             silent=self._columns([(self._own(one), _seen(one.normals)) for one in silent]),
             crossings=tuple(self._crossings()),
             unknown=sum(not (self._known(*pair) or self._silent(pair[0])) for pair in self._pairs()),
+            below=tuple(self.below),
         )
 
     def _pairs(self) -> Iterator[tuple[_Touched, Steepest]]:
@@ -277,10 +310,13 @@ class _Assembly:
         """Whether the loss falls along it as it should: proven for one layer, looked at in deeper networks."""
         return self.single or directional(self.objective, self.state, direction) < -0.5 * residual
 
-    def _decided(self) -> bool:
-        """Whether the absence of first-order descent is proven, to the tolerance."""
+    def _probed(self) -> Probed:
+        return probe(self.objective, self.state, self.tolerance)
+
+    def _proven(self) -> bool:
+        """Whether the absence of first-order descent is proven, to the tolerance, for one layer."""
         live = [(one, found) for one, found in self._pairs() if np.abs(one.gamma).max(initial=0.0) > self.tolerance]
-        return not live or (self.single and all(found.proven and not one.meeting for one, found in live))
+        return all(found.proven and not one.meeting for one, found in live)
 
     def _silent(self, one: _Touched) -> bool:
         """Whether the utility of silent units decides."""
@@ -301,14 +337,35 @@ class _Assembly:
                     across[self._own(one)] = normal
                     yield Crossing(across, int(side))
 
-    def _basis(self, normals: list[np.ndarray]) -> scipy.sparse.csr_matrix:
-        """The directions that these normals, a set for each unit, do not see: an orthonormal basis (P, m)."""
+    def _smooth(self) -> scipy.sparse.csr_matrix:
+        """The directions that cross no kink, unit by unit and, where layers below cross some, side by side of these."""
+        jumps = _jumps(self.objective, self.state, self.below) if self.below else np.zeros((0, self.objective.size))
+        owned = self._owned([one.normals for one in self.touched])
+        if not len(jumps):
+            return self._basis(owned)
+        normals = {places[0]: rows for places, rows in owned}
+        return self._basis(
+            [
+                (
+                    places,
+                    np.vstack([_of_length_one(jumps[:, places]), normals.get(places[0], np.zeros((0, len(places))))]),
+                )
+                for places in _sides_of_units(self.objective)
+            ]
+        )
+
+    def _owned(self, normals: list[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """A set of normals for each touched unit, with the places of its weights."""
+        return [(self._own(one), rows) for one, rows in zip(self.touched, normals, strict=True)]
+
+    def _basis(self, normals: list[tuple[np.ndarray, np.ndarray]]) -> scipy.sparse.csr_matrix:
+        """The directions that these normals, a set for each block of weights, do not see: an orthonormal basis (P, m)."""
         own = np.ones(self.objective.size, bool)
         blocks = []
-        for one, rows in zip(self.touched, normals, strict=True):
+        for places, rows in normals:
             if len(rows):
-                own[self._own(one)] = False
-                blocks.append((self._own(one), _unseen(rows)))
+                own[places] = False
+                blocks.append((places, _unseen(rows)))
         return self._columns([*((np.array([k]), np.ones((1, 1))) for k in np.flatnonzero(own)), *blocks])
 
     def _own(self, one: _Touched) -> np.ndarray:
@@ -325,10 +382,17 @@ class _Assembly:
         return found.tocsr()  # pyright: ignore (a matrix of a matrix, whatever the stubs say)
 
 
-def _places(objective: Objective, index: int) -> np.ndarray:
-    """Where u of every unit of a layer (H, U) lies in the flat vector."""
-    u = np.asarray(objective.params(np.arange(float(objective.size)))[index]["u"]).astype(int)
-    return u.reshape(len(u), -1)
+def _places(objective: Objective, index: int, side: str = "u") -> np.ndarray:
+    """Where one side of every unit of a layer, u (H, U) or v (H, V), lies in the flat vector."""
+    found = np.asarray(objective.params(np.arange(float(objective.size)))[index][side]).astype(int)
+    return as_rows(found)
+
+
+def _sides_of_units(objective: Objective) -> list[np.ndarray]:
+    """The places of u, and where a layer mixes of v, of every unit."""
+    layers = enumerate(objective.network.layers)
+    sides = [(index, side) for index, layer in layers for side in ("u", "v")[: 1 + layer.mixes]]
+    return [places for index, side in sides for places in _places(objective, index, side) if len(places)]
 
 
 def _slope(one: _Touched, d: np.ndarray) -> float:
@@ -384,7 +448,7 @@ def look_across(objective: Objective, state: Vector, kinks: Kinks | None, *, den
     """
     if kinks is None or kinks.covered:
         return Across(None, proven=True)
-    if dense and not kinks.unknown and _pieces_rise(objective, state, kinks):
+    if dense and not kinks.unknown and not kinks.below and _pieces_rise(objective, state, kinks):
         return Across(None, proven=True)
     return Across(fall_across(objective, state, kinks, seed=seed), proven=False)
 
@@ -444,17 +508,18 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
             shift = max(shift, 2 * float(np.linalg.norm(pulled)))
             d = _unit(shift * d - pulled)
     curvature, d, skew = best
-    if curvature > -SHARE * natural or not _lowers(objective, state, d, curvature):
+    if curvature > -SHARE * natural or not lowers(objective, state, d, -0.5 * curvature, 2):
         return None
     return Fall(d, curvature, -curvature if skew <= 1e-3 * -curvature else None)
 
 
-def _lowers(objective: Objective, state: Vector, direction: Vector, curvature: float) -> bool:
-    """Whether the loss falls by at least half of what the curvature says, at some size where it is above rounding."""
+@in_float64
+def lowers(objective: Objective, state: Vector, direction: Vector, fall: float, order: int) -> bool:
+    """Whether the loss falls by at least half of fall * r^order at a distance r, at some size where it is above rounding."""
     size, base = max(objective.scales.weights, float(np.linalg.norm(state))), float(objective.loss(state))
     for radius in size * 10.0 ** -np.arange(2.0, 6.0):
-        fall = base - float(objective.loss(state + radius * direction))
-        if fall > -0.25 * curvature * radius**2 and fall > 1e-14 * max(base, objective.scales.loss):
+        seen = base - float(objective.loss(state + radius * direction))
+        if seen > 0.5 * fall * radius**order and seen > 1e-14 * max(base, objective.scales.loss):
             return True
     return False
 
@@ -623,6 +688,161 @@ def _shifted(network: Network, params: Params, z: Array, shifts: tuple) -> tuple
     if network.readout:
         z = z @ params[-1]["readout"]
     return z[-1] if network.reads == "last" else z, tuple(inputs), tuple(features)
+
+
+# ------------------------------------------------------------------- kinks that the layers below cross
+def crossed_from_below(objective: Objective, state: Vector) -> list[Place]:
+    """Kinks whose slope d phi/dz takes several values however little the weights are moved.
+
+    Not where z stays what it is, as that of a sample which no unit below is active on; nor where u = 0, so that d phi/dz is as
+    small as the weights were moved by. Cost: some 100 passes over the samples.
+    """
+    layers = _kinked_above(objective.network)
+    if not layers or not objective.size:
+        return []
+    moves = _moves(objective, state)
+    far, near = (_spans(objective, state, step * moves) for step in (1.0, 1.0 / CLOSER))
+    on = [_stays([wide, narrow], largest) for (wide, largest), (narrow, _) in zip(far, near, strict=True)]
+    pairs = zip(layers, on, strict=True)
+    return [Place(k, int(unit), int(sample)) for k, marks in pairs for sample, unit in np.argwhere(marks)]
+
+
+def _kinked_above(network: Network) -> list[int]:
+    """The layers with kinks that other layers lie below."""
+    return [k for k, layer in enumerate(network.layers) if k and not layer.unit.smooth]
+
+
+def _moves(objective: Objective, state: Vector) -> np.ndarray:
+    """Random moves of all weights (2 K, P), in pairs forth and back, by NEAR of the state in natural units."""
+    units = objective.units  # not balanced as those of a dead unit, which would move its other side far
+    draws = np.random.default_rng(0).standard_normal((PROBES, objective.size))
+    draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    size = max(objective.standard.weights, float(np.linalg.norm(state / units)))
+    return NEAR * size * units * np.stack([draws, -draws], axis=1).reshape(-1, objective.size)
+
+
+def _spans(objective: Objective, state: Vector, moves: np.ndarray) -> list[tuple[np.ndarray, float]]:
+    """For every layer with kinks above another, between which values d phi/dz varies over the moves (N, H), and the largest."""
+    slopes = lambda move: [np.asarray(x) for x in _in_inputs(objective.function, state + move, objective.samples[0])]
+    first = slopes(moves[0])
+    lowest, highest = ([x.copy() for x in first] for _ in range(2))
+    for move in moves[1:]:
+        for low, high, new in zip(lowest, highest, slopes(move), strict=True):
+            np.minimum(low, new, out=low)
+            np.maximum(high, new, out=high)
+    return [(_widest(high - low), _largest(low, high)) for low, high in zip(lowest, highest, strict=True)]
+
+
+def _widest(span: np.ndarray) -> np.ndarray:
+    """The largest of every unit's features, (N, H)."""
+    return span.reshape(*span.shape[:2], -1).max(axis=-1, initial=0.0)
+
+
+def _largest(*values: np.ndarray) -> float:
+    return max(float(np.abs(one).max(initial=0.0)) for one in values)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _in_inputs(function: MeanLoss, theta: Array, inputs: Array) -> tuple[Array, ...]:
+    """d phi/dz (N, H, ...) of every layer with kinks above another, along one random direction of its inputs."""
+    network, params = function.reading, unflatten(function.network, theta, function.shape, function.outputs)
+
+    def along(k: int, z: Array) -> Array:
+        features = lambda z: network.layers[k].unit.features(z, params[k]["u"])
+        return jax.jvp(features, (z,), (_direction(z.shape),))[1]
+
+    def slopes(x: Array) -> tuple[Array, ...]:
+        reads, _ = _features(network, params, x)
+        return tuple(along(k, reads[k]) for k in _kinked_above(network))
+
+    return jax.vmap(slopes)(inputs)
+
+
+def _direction(shape: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(1).standard_normal(shape)
+
+
+def _jumps(objective: Objective, state: Vector, below: list[Place]) -> np.ndarray:
+    """Jumps of the slopes of these units' phi in all weights, which are normal to their kinks: as many random sums of them
+    (M, P) as span those of any one block of weights. None where kinks are crossed at higher order only."""
+    function, inputs = objective.function, objective.samples[0]
+    features = jax.eval_shape(lambda t: _all_features(function, t, inputs), jnp.asarray(state))
+    marks = [np.zeros(f.shape[:2], bool) for f in features]
+    for place in below:
+        marks[place.layer][place.sample, place.unit] = True
+    rng, forth = np.random.default_rng(2), _moves(objective, state)[::2]
+
+    def jump(k: int) -> tuple[np.ndarray, float]:
+        draws = [rng.standard_normal(f.shape) for f in features]
+        weights = tuple(w * m.reshape(*m.shape, *[1] * (w.ndim - 2)) for w, m in zip(draws, marks, strict=True))
+        slope = lambda theta: np.asarray(_weighted(function, theta, weights, inputs))
+        sides = [_beside_state(slope, state, side * forth[k % len(forth)]) for side in (1.0, -1.0)]
+        return sides[0] - sides[1], float(np.abs(sides).max())
+
+    some = [jump(k) for k in range(FEW)]
+    floor = ROUNDED * max(size for _, size in some)
+    if max(float(np.abs(row).max()) for row, _ in some) <= floor:
+        return np.zeros((0, objective.size))
+    most = min(2 * sum(int(m.sum()) for m in marks), max(len(places) for places in _sides_of_units(objective)))
+    rows = np.array([row for row, _ in some] + [jump(k)[0] for k in range(FEW, most + FEW)])
+    return np.where(np.abs(rows) > floor, rows, 0.0)
+
+
+def _all_features(function: MeanLoss, theta: Array, inputs: Array) -> tuple[Array, ...]:
+    params = unflatten(function.network, theta, function.shape, function.outputs)
+    return jax.vmap(lambda x: _features(function.reading, params, x)[1])(inputs)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _weighted(function: MeanLoss, theta: Array, weights: tuple[Array, ...], inputs: Array) -> Array:
+    """The gradient of sum_n w_n . phi_n over all layers."""
+    total = lambda t: sum(jnp.sum(w * f) for w, f in zip(weights, _all_features(function, t, inputs), strict=True))
+    return jax.grad(total)(theta)
+
+
+def _beside_state(slope: Callable[[np.ndarray], np.ndarray], state: Vector, move: Vector) -> np.ndarray:
+    """A slope on the side of the state that a small move leads to, extrapolated to the state itself."""
+    return (CLOSER * slope(state + move / CLOSER) - slope(state + move)) / (CLOSER - 1)
+
+
+def _of_length_one(rows: np.ndarray) -> np.ndarray:
+    """Those rows that are not zero, at unit length."""
+    sizes = _lengths(rows)
+    return rows[sizes > 0] / sizes[sizes > 0, None]
+
+
+class Probed(NamedTuple):
+    """First order along random directions. bends: whether they see several gradients, so that L' is not linear. slope: the
+    least found, zero where none falls; direction (P,): of it, of unit length."""
+
+    bends: bool
+    slope: float
+    direction: np.ndarray | None
+
+
+@in_float64
+def probe(objective: Objective, state: Vector, tolerance: float) -> Probed:
+    """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state, and descended from the steepest of them.
+
+    What falls is proven to; where nothing does, nothing is. Cost: 100 gradients, and 400 more where L' is not linear.
+    """
+    state, still = np.asarray(state, float), np.asarray(objective.gradient(state))
+    moves = _moves(objective, state)
+    step = float(_lengths(moves).max())
+    beside = lambda move: _beside_state(lambda theta: np.asarray(objective.gradient(theta)), state, move)
+    gradients = np.array([beside(move) for move in moves])
+    if _lengths(gradients - still).max() <= tolerance:
+        return Probed(False, 0.0, None)
+    best = (-SURE * tolerance, np.zeros(objective.size))
+    starts = np.array([_unit(move) for move in moves])
+    for k in np.argsort(np.sum(starts * gradients, axis=1))[:DESCENTS]:
+        d, g = starts[k], gradients[k]
+        for count in range(STEPS):
+            best = min(best, (float(g @ d), d), key=lambda pair: pair[0])
+            d = _unit(d - 2.0 / (count + 1) * _unit(g))
+            g = beside(step * d)
+    slope, direction = best
+    return Probed(True, slope, direction) if direction.any() else Probed(True, 0.0, None)
 
 
 # ------------------------------------------------------------------- first order, one unit

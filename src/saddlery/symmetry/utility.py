@@ -61,7 +61,8 @@ def best_silent_unit(
 
     The maximum over v is closed: v is along G(u), and |u|^2 = p/(p+1) is the best split, so
     max U = (p/(p+1))^(p/2) (p+1)^(-1/2) max_{|u|=1} |G(u)|. The search over u is a local method from `starts` random and
-    data-free starts: the value is a proven lower bound of the maximum (a positive value proves descent).
+    data-free starts: the value is a proven lower bound of the maximum (a positive value proves descent), unless v = 0 is a kink
+    of a layer above (see `gain`).
 
     Raises InputError for a unit without a silent point. Cost: steps passes over the samples with `starts` extra units.
     """
@@ -414,7 +415,10 @@ def _record(u: np.ndarray, gain: np.ndarray, degree: int, layer: int) -> Utility
 
 
 def gain(function: MeanLoss, network: Network, layer: int, u: jax.Array, theta: jax.Array, samples) -> jax.Array:
-    """G(u_k) = -dL/dv_k of extra units k with incoming weights u_k and v_k = 0, shape (K, V)."""
+    """G(u_k) = -dL/dv_k of extra units k with incoming weights u_k and v_k = 0, shape (K, V).
+
+    Where a layer above has a kink at v_k = 0, the slope on one of its sides: no evidence there (see `kinks.Kinks.below`).
+    """
     narrow = unflatten(network, theta, function.shape, function.outputs)
 
     def loss(v: jax.Array) -> jax.Array:
