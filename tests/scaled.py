@@ -14,7 +14,9 @@ def one_layer(unit: str, width: int, x, y, **options) -> Objective:
     return objective(Network((Layer(make(unit), width),)), Data(x.shape[1:], y.shape[1], x, y), **options)
 
 
-def rescaled(subject: Objective, theta: np.ndarray, *, targets: float = 1.0, inputs: float = 1.0, units: float = 1.0):
+def rescaled(
+    subject: Objective, theta: np.ndarray, *, targets: float = 1.0, inputs: float | np.ndarray = 1.0, units: float = 1.0
+):
     """(objective, theta) with inputs b x and targets a y, whose map is a times the old one: u / b in the first layer, a v in
     the last. units: u by c and v by c^-p of every unit of a single layer that is a form of degree p."""
     f, network = subject.function, subject.network

@@ -108,7 +108,7 @@ def pseudo_inverse(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
     if not keep.any():
         return np.zeros_like(s)
     order, root = np.argsort(-size), size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
-    q, r, _ = scipy.linalg.qr(root[order], mode="economic", pivoting=True)
+    q, r = map(np.asarray, scipy.linalg.qr(root[order], mode="economic", pivoting=True)[:2])
     side = scipy.linalg.solve_triangular(r, q.T)[:, np.argsort(order)]  # S = q r r' q'
     return side.T @ side
 
