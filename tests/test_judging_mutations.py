@@ -16,6 +16,7 @@ import test_certificates
 import test_descent
 import test_diagonal
 import test_embedding
+import test_kinks
 import test_manifolds
 import test_modes
 import test_orders
@@ -93,10 +94,34 @@ MUTATIONS = {
     "descent: a rise on a smaller sphere does not matter": (
         descent,
         "measured",
-        lambda path, radius, noise: [
-            descent.Descent(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius) for _ in range(int(path(radius)[2] < 0))
-        ],
+        lambda path, radius, noise: (
+            descent.Descent(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius) if path(radius)[2] < 0 else None
+        ),
         test_descent.test_a_fall_at_a_distance_is_no_descent,
+    ),
+    "descent: an order that has settled holds for ever": (
+        descent._Spheres,
+        "next",
+        lambda self: (),
+        lambda: test_descent.test_falls_along_a_path(lambda r: -(max(r - 1e-3, 0.0) ** 3), type(None), None),
+    ),
+    "utility: searched in the weights as they are": (
+        utility,
+        "_frames",
+        lambda objective, theta, layer, rng: [np.eye(2)],
+        lambda: test_utility.test_kinks_between_samples_far_from_the_origin(300.0),
+    ),
+    "fixed points: units that no sample turns on are made silent": (
+        fixed_points,
+        "unseen_units",
+        lambda objective, state, index: np.zeros(objective.network.widths[index], bool),
+        test_kinks.test_a_run_whose_last_unit_is_off_rests,
+    ),
+    "fixed points: as large as the state, however small that is": (
+        fixed_points,
+        "SNAP",
+        1e-9,
+        lambda: test_rounding.test_weights_that_are_hardly_any_are_the_origin(1e-6),
     ),
     "spectra: the blur is forgotten": (
         judging,
@@ -320,7 +345,7 @@ MUTATIONS = {
     ),
     "rest: a slow fall is a rest": (
         rest._Tail,
-        "slow",
+        "unfinished",
         False,
         lambda: test_rest.test_ways_to_end(train(test_rest.SCALAR), lambda t: 1 / (1 + t), 1e3, "still falling"),
     ),

@@ -5,7 +5,7 @@ natural units of the weights (`level_units`), so that no unit of inputs or targe
 loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way
 to it. A fixed point is *behind* the plateau if
 
-1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where theta* is the origin);
+1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where in theta* nothing is learned);
 2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form allows, and at most DROP of
    the smaller neighbouring drop (and rounding of the run's losses);
 3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and between its neighbouring stages
@@ -30,6 +30,7 @@ from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
 from .records import number
+from .symmetry.utility import unit_coordinates, unseen_units
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is not the one it rests near
 DROP = 0.25  # of the smaller neighbouring drop of the loss
@@ -130,7 +131,9 @@ class _Here:
 
 def _weights(here: _Here) -> Margin:
     natural = here.objective.standard.weights
-    size = float(np.linalg.norm(here.theta / here.units)) if here.point.any() else natural
+    unseen = unit_coordinates(here.objective, lambda index: unseen_units(here.objective, here.point, index))
+    learned = np.where(unseen, 0.0, here.point).any()
+    size = float(np.linalg.norm(here.theta / here.units)) if learned else natural
     share = here.distance / max(size, np.finfo(float).tiny)
     return Margin(
         "weights", share, FAR, f"far: it is {number(share)} of the state's size away, where {FAR:g} counts as near"
