@@ -31,7 +31,7 @@ TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale
 DENSE = 2000  # parameters up to which the Hessian is formed
 BASIN = 1.0  # a fixed point farther from the state than this multiple of its own norm is not the one behind it
 EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
-SNAP = 1e-3  # of the weights, or the task's natural ones if larger: how far its silent units may be from exactly silent
+SNAP = 1e-3  # of the weights (of the task's natural ones, if nothing is learned): how far silent units may be from exactly so
 FLAT, STIFF = 1e-9, 1e-3  # of the largest eigenvalue: Newton steps leave smaller ones alone, at first
 STEPS = 150  # of Newton's method, for minima that are degenerate and approached linearly
 COARSE = 0.02  # of the targets: finer reductions begin here, or at the tolerance where that is smaller,
@@ -257,7 +257,7 @@ def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: floa
     if reduction.widths == objective.network.widths:
         return replace(found, reduction=reduction)
     narrow = _through_narrow(objective, found.state, reduction, scale)
-    size = max(float(np.linalg.norm(found.state)), objective.scales.weights)
+    size = _reach(objective, found.state) if any(reduction.widths) else objective.scales.weights
     beside = float(np.linalg.norm(narrow.state - found.state)) <= SNAP * size
     if not (narrow.refinement.converged and beside):
         return replace(found, reduction=reduction)
