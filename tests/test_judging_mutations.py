@@ -113,8 +113,8 @@ MUTATIONS = {
     ),
     "fixed points: units that no sample turns on are made silent": (
         fixed_points,
-        "unseen_units",
-        lambda objective, state, index: np.zeros(objective.network.widths[index], bool),
+        "unseen_coordinates",
+        lambda objective, state: np.zeros(objective.size, bool),
         test_kinks.test_a_run_whose_last_unit_is_off_rests,
     ),
     "fixed points: as large as the state, however small that is": (

@@ -30,7 +30,7 @@ from .networks import flatten
 from .objectives import Objective
 from .precision import in_float64
 from .records import number
-from .symmetry.utility import unit_coordinates, unseen_units
+from .symmetry.utility import unseen_coordinates
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is not the one it rests near
 DROP = 0.25  # of the smaller neighbouring drop of the loss
@@ -131,8 +131,7 @@ class _Here:
 
 def _weights(here: _Here) -> Margin:
     natural = here.objective.standard.weights
-    unseen = unit_coordinates(here.objective, lambda index: unseen_units(here.objective, here.point, index))
-    learned = np.where(unseen, 0.0, here.point).any()
+    learned = here.point[~unseen_coordinates(here.objective, here.point)].any()
     size = float(np.linalg.norm(here.theta / here.units)) if learned else natural
     share = here.distance / max(size, np.finfo(float).tiny)
     return Margin(

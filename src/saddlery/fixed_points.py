@@ -24,7 +24,7 @@ from .refinement import Refinement, refine
 from .symmetry import Reduction, embed_near, reduce
 from .symmetry.embedding import Sides
 from .symmetry.reduction import sides
-from .symmetry.utility import unit_coordinates, unseen_units
+from .symmetry.utility import unseen_coordinates
 from .units import Unit
 
 TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
@@ -293,7 +293,7 @@ def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale
 def _with_unseen(objective: Objective, theta: np.ndarray, state: np.ndarray, scale: float) -> np.ndarray:
     """A fixed point (P,) with the units that no sample turns on where they are in theta: nothing moves them, and silent ones
     would be another fixed point, which the run could leave."""
-    unseen = unit_coordinates(objective, lambda index: unseen_units(objective, theta, index))
+    unseen = unseen_coordinates(objective, theta)
     kept = np.where(unseen, theta, state)
     return kept if unseen.any() and _norm(objective, kept) <= TOLERANCE * scale else state
 

@@ -26,7 +26,7 @@ from .rounding import Change, Rounded
 from .spectra import Spectrum, orthonormal
 from .symmetry import silent_units
 from .symmetry.reduction import sides
-from .symmetry.utility import Series, correlation_series, unit_coordinates, unseen_units
+from .symmetry.utility import Series, correlation_series, unseen_coordinates
 from .theory.deep_linear import free_chain, is_deep_linear
 
 HIGHEST = 9  # degree of a unit's Taylor series up to which silent units are looked at
@@ -197,7 +197,7 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
     units = objective.units_at(state)
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     kernel = kinks.with_silent(on, spectrum.kernel) / units[:, None]
-    unseen = unit_coordinates(objective, lambda index: unseen_units(objective, state, index))
+    unseen = unseen_coordinates(objective, state)
     return Flat(objective, state, units, _without(orthonormal(kernel), unseen), int(unseen.sum()))
 
 

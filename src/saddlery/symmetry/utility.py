@@ -187,11 +187,16 @@ def silent_direction(objective: Objective, state: np.ndarray, utility: Utility) 
 @in_float64
 def silent_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
     """Booleans (P,): which parameters belong to units at their silent point."""
-    return unit_coordinates(objective, lambda index: silent_units(objective, state, index))
+    return _unit_coordinates(objective, lambda index: silent_units(objective, state, index))
 
 
 @in_float64
-def unit_coordinates(objective: Objective, chosen: Callable[[int], np.ndarray]) -> np.ndarray:
+def unseen_coordinates(objective: Objective, state: np.ndarray) -> np.ndarray:
+    """Booleans (P,): which parameters belong to units that no sample turns on."""
+    return _unit_coordinates(objective, lambda index: unseen_units(objective, state, index))
+
+
+def _unit_coordinates(objective: Objective, chosen: Callable[[int], np.ndarray]) -> np.ndarray:
     """Booleans (P,): which parameters belong to the chosen units. chosen: layer -> booleans (H,)."""
     network, params = objective.network, objective.params(np.zeros(objective.size))
     for index in range(len(network.layers)):
