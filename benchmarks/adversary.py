@@ -3,22 +3,28 @@
     python benchmarks/adversary.py [COUNT [FIRST]]      (28 problems from number 0 by default)
 
 The same number is the same problem. Prints the share of every verdict, also of "no fixed point found" and "undecided", and
-each refutation with its number. Exit code 1 where there is one. Problems are taken in processes of their own, 28 at a time,
-so that a crash is one line of the list.
+each refutation with its number. Exit code 1 where there is one. Problems of one unit and one shape are taken together, 28 at
+most, in a process of their own: they share programs, and a crash is one line of the list.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from common import kept_programs
 
 TESTS = Path(__file__).parent.parent / "tests"
+sys.path.insert(0, str(TESTS))
+
+from adversary.problems import Problem  # noqa: E402 (from the tests' folder)
+
 TOGETHER = 28
 WORK = """
 import json, sys
@@ -27,8 +33,8 @@ import jax
 jax.config.update("jax_enable_x64", True)
 from adversary.judge import Tally, judged
 tally = Tally()
-for number in range(int(sys.argv[2]), int(sys.argv[3])):
-    judged(number, tally)
+for number in sys.argv[2:]:
+    judged(int(number), tally)
 print(json.dumps([dict(tally.verdicts), tally.refuted, tally.failed]))
 """
 
@@ -39,12 +45,13 @@ def main() -> int:
     refuted: list[str] = []
     failed: list[str] = []
     begin = time.perf_counter()
-    for low in range(first, first + count, TOGETHER):
-        high = min(low + TOGETHER, first + count)
-        command = [sys.executable, "-c", WORK, str(TESTS), str(low), str(high)]
+    judged = 0
+    for numbers in together(range(first, first + count)):
+        command = [sys.executable, "-c", WORK, str(TESTS), *map(str, numbers)]
         done = subprocess.run(command, capture_output=True, text=True, env={**kept_programs(), **os.environ})
+        judged += len(numbers)
         if done.returncode:
-            refuted.append(f"{low} to {high}: the process ended with {done.returncode}: {done.stderr[-300:]}")
+            refuted.append(f"{numbers}: the process ended with {done.returncode}: {done.stderr[-300:]}")
             print(refuted[-1], flush=True)
             continue
         found, more, said = json.loads(done.stdout.splitlines()[-1])
@@ -54,11 +61,19 @@ def main() -> int:
         print(*more, sep="\n", end="\n" * bool(more))
         failed += said
         print(
-            f"{high - first} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted",
+            f"{judged} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted",
             flush=True,
         )
     print("\n".join(f"failed {words}" for words in failed))
     return 1 if refuted else 0
+
+
+def together(numbers: range) -> Iterator[list[int]]:
+    """The numbers of problems that share compiled programs, TOGETHER at most."""
+    alike = lambda number: Problem(number).alike
+    for _, group in itertools.groupby(sorted(numbers, key=alike), alike):
+        same = list(group)
+        yield from (same[begin : begin + TOGETHER] for begin in range(0, len(same), TOGETHER))
 
 
 if __name__ == "__main__":

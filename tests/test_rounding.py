@@ -149,7 +149,7 @@ UNITS = [
     {"targets": 1e-5}, {"targets": 1e3}, {"targets": 1e5}, {"inputs": 1e-5}, {"inputs": 1e-2}, {"inputs": 1e5},
     {"targets": 1e5, "inputs": 1e5}, {"targets": 1e5, "inputs": 1e-5},
 ]  # fmt: skip
-WEIGHTS = [{"units": 1e-5}, {"units": 1e2}, {"units": 1e5}]
+WEIGHTS = [{"units": 1e-5}, {"units": 1e2}, {"units": 1e5}, {"units": 1e8}]
 
 
 @pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])

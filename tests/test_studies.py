@@ -102,6 +102,25 @@ def test_the_interval_of_a_count_covers_its_mean(draw, mean, n):
     assert np.mean([low <= mean <= high for low, high in intervals]) > 0.925
 
 
+@pytest.mark.parametrize("spread", [0.0, 0.05, 0.1])
+@pytest.mark.parametrize("n", [4, 10, 60])
+def test_the_interval_of_shares_of_many_cases_covers_their_mean(spread, n):
+    """(d) Twenty cases a seed, with shares of their own about 0.9: covered in 95 of 100 draws, within what 400 of them resolve,
+    and as narrow as the spread allows: one case a seed would make it twice as wide."""
+    rng = np.random.default_rng(n)
+    mean, cases = 0.9, 20
+    size = 0.09 / spread**2 - 1 if spread else np.inf  # of a beta distribution with that spread
+    draw = lambda: rng.beta(mean * size, (1 - mean) * size, n) if spread else np.full(n, mean)
+    intervals = [Share(cases).interval(rng.binomial(cases, draw()) / cases) for _ in range(400)]
+    assert np.mean([low <= mean <= high for low, high in intervals]) > 0.925
+    if n == 60 and spread < 0.1:
+        assert np.median(np.diff(intervals)) < 0.5 * np.diff(Share().interval(np.full(n, mean)))[0]
+
+
+def test_one_seed_of_many_cases_says_nothing_of_others():
+    assert Share(20).interval(np.array([0.9])) == Share().interval(np.array([0.9]))
+
+
 def test_what_a_number_can_be_bounds_its_interval():
     values = np.array([0.01, 0.02, 0.05])
     assert Real().interval(values)[0] < 0 == Real(least=0.0).interval(values)[0]

@@ -143,19 +143,8 @@ def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | N
     return Found(theta, reduce(objective, theta, tolerance=EXACT), None, refinement, "direct")
 
 
-def _units(objective: Objective, theta: np.ndarray) -> tuple[np.ndarray, float]:
-    """In which units of the weights gradients are measured near a state, and the factor that keeps to the task's scale.
-
-    Where natural units differ, the gradient of one kind of weight alone, and its rounding, would decide about all.
-    """
-    units = objective.units_at(theta)
-    if np.all(units == units[:1]):
-        return np.ones_like(units), 1.0
-    return units, objective.scales.gradient / objective.standard.gradient
-
-
 def _norm(objective: Objective, theta: np.ndarray) -> float:
-    units, factor = _units(objective, theta)
+    units, factor = objective.gradient_units(theta)
     return factor * float(np.linalg.norm(units * np.asarray(objective.gradient(theta))))
 
 
@@ -181,7 +170,7 @@ def refined(
     """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
     natural weights). cutoff: of eigenvalues that count as flat (see `refine`)."""
     dense = objective.size <= DENSE
-    units, factor = _units(objective, start)
+    units, factor = objective.gradient_units(start)
     plain = bool(np.all(units == 1.0))
     weights = objective.scales.weights if plain else objective.standard.weights
     reach = max(float(np.linalg.norm(start / units)), 1e-3 * weights)

@@ -104,8 +104,9 @@ class Kinks:
     """Where a state stands on kinks.
 
     live: kinks of units that the loss feels at first order. slope: L'(theta; direction), the least over unit directions; zero
-    where there is no first-order descent. residual: |slope|, or what is left of the gradient. direction (P,): of steepest
-    descent, None at residual zero. decided: whether first order is, so that slope 0 proves B-stationarity.
+    where there is no first-order descent. residual: |slope|, or what is left of the gradient, as the sizes of gradients are
+    measured (`Objective.gradient_units`). direction (P,): of steepest descent, None at residual zero. decided: whether first
+    order is, so that slope 0 proves B-stationarity.
     smooth (P, m): orthonormal basis of the directions that cross no kink, sparse. free (P, m'): without those only that cost
     first order on both sides. within (P, m''): of these, without those that cross kinks of silent units, which are `silent`
     (P, k). crossings: kinks that can be
@@ -165,7 +166,8 @@ def _first_few(words: list[str]) -> str:
 def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | None:
     """The kinks that a state (P,) lies on, and the one-sided slopes there; None where it lies on none.
 
-    tolerance: slopes below it are zero, in the units of gradients. Kinks within 1e-9 of |u|, in natural units, count as touched.
+    tolerance: slopes below it are zero, as gradients are measured (`Objective.gradient_units`). Kinks within 1e-9
+    of |u|, in natural units, count as touched.
     Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem for each subset of a unit's
     kinks that bend downwards, at most 2^10; in networks of several layers some 100 passes over the samples, and, where layers
     below cross kinks, some 300 gradients.
@@ -257,25 +259,27 @@ class _Assembly:
     ) -> None:
         self.objective, self.state, self.tolerance = objective, state, tolerance
         self.touched, self.below = touched, below
+        units, factor = objective.gradient_units(state)
+        self.units = factor * units
         self.single = len(objective.network.layers) == 1
         self.places = [_places(objective, index) for index in range(len(objective.network.layers))]
-        self.found = [steepest(one.gradient, one.normals, one.gamma, tolerance) for one in touched]
+        self.found = [steepest(one.gradient, one.normals, one.gamma, one.tolerance) for one in touched]
 
     def kinks(self) -> Kinks:
         rest = self._rest()
-        residual = float(np.linalg.norm(rest))
-        direction = 0.0 - rest / residual if residual > 0 else None  # no minus zeros
-        falls = direction is not None and residual > self.tolerance and self._really_falls(direction, residual)
+        residual, steepness = (float(np.linalg.norm(row)) for row in (self.units * rest, rest))
+        direction = 0.0 - rest / steepness if steepness > 0 else None  # no minus zeros
+        falls = direction is not None and residual > self.tolerance and self._really_falls(direction, steepness)
         live = tuple(self._live())
         probed = None if self.single or not (live or self.below) else self._probed()
-        if probed is not None and probed.slope < (-residual if falls else 0.0):
-            residual, direction, falls = -probed.slope, probed.direction, True
+        if probed is not None and probed.slope < (-steepness if falls else 0.0):
+            residual, steepness, direction, falls = max(residual, -probed.slope), -probed.slope, probed.direction, True
         held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
         within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
         silent = [one for one in self.touched if self._silent(one)]
         return Kinks(
             live=live,
-            slope=-residual if falls else 0.0,
+            slope=-steepness if falls else 0.0,
             residual=residual,
             direction=direction,
             decided=falls or (self._proven() if self.single else probed is None or not (live or probed.bends)),
@@ -294,7 +298,7 @@ class _Assembly:
     def _live(self) -> Iterator[Kink]:
         """The kinks that the loss feels at first order."""
         for one in self.touched:
-            for k in np.flatnonzero(np.abs(one.gamma) > self.tolerance):
+            for k in np.flatnonzero(np.abs(one.gamma) > one.tolerance):
                 normal = one.normals[k] * np.sign(one.normals[k][np.argmax(np.abs(one.normals[k]))])
                 forth, back = (_slope(one, side * normal) for side in (1.0, -1.0))
                 yield Kink(one.layer, one.unit, int(one.samples[k]), forth, back)
@@ -315,7 +319,7 @@ class _Assembly:
 
     def _proven(self) -> bool:
         """Whether the absence of first-order descent is proven, to the tolerance, for one layer."""
-        live = [(one, found) for one, found in self._pairs() if np.abs(one.gamma).max(initial=0.0) > self.tolerance]
+        live = [(one, found) for one, found in self._pairs() if np.abs(one.gamma).max(initial=0.0) > one.tolerance]
         return all(found.proven and not one.meeting for one, found in live)
 
     def _silent(self, one: _Touched) -> bool:
@@ -533,7 +537,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 class _Touched(NamedTuple):
     """The kinks that one unit's samples lie on. normals (K, U): of unit length. gamma (K,): jumps of the loss's slope.
     samples (K,). gradient (U,): of the side -normals. bent: whether phi's curvature jumps although its slope does not.
-    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0."""
+    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0. tolerance: of slopes along its own weights."""
 
     layer: int
     unit: int
@@ -544,6 +548,7 @@ class _Touched(NamedTuple):
     bent: bool
     meeting: bool
     silent: bool
+    tolerance: float
 
 
 def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[_Touched]:
@@ -552,9 +557,11 @@ def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[
         return
     inputs, pulls = _tangents(objective.function, jnp.asarray(state), objective.samples)
     params, units = objective.params(state), objective.params(objective.units)
+    own, factor = objective.gradient_units(state)
     for index, layer in enumerate(layers):
         if layer.unit.smooth:
             continue
+        sizes = factor * np.exp(np.mean(np.log(own[_places(objective, index)]), axis=1))
         sides_at = functools.partial(_Sides.at, layer.unit, inputs[index])
         outgoing = np.asarray(objective.network.outgoing(params, index))
         pull = np.asarray(pulls[index])
@@ -565,7 +572,7 @@ def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[
                 at_zero = sides_at(u, one)
             sides = at_zero if zero and at_zero is not None else sides_at(u, one)
             found = sides.touched(
-                index, i, pull[:, i].reshape(len(pull), -1), tolerance, zero and not outgoing[i].any()
+                index, i, pull[:, i].reshape(len(pull), -1), tolerance / sizes[i], zero and not outgoing[i].any()
             )
             if found is not None:
                 yield found
@@ -625,6 +632,7 @@ class _Sides(NamedTuple):
             bool(bent.any()),
             bool(self.meeting.any()),
             silent,
+            tolerance,
         )
 
 

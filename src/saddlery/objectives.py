@@ -295,6 +295,17 @@ class Objective:
         params, units = self.params(np.asarray(theta, float)), self.params(self.units)
         return flatten(balanced_units(self.network, params, units)) if self.size else self.units
 
+    def gradient_units(self, theta: np.ndarray) -> tuple[Float[np.ndarray, " P"], float]:
+        """In which units of the weights gradients are measured near a state (P,), and the factor that keeps to the task's scale:
+        |factor units dL/dtheta| is held against `scales.gradient`.
+
+        Where natural units differ, the gradient of one kind of weight alone, and its rounding, would decide about all.
+        """
+        units = self.units_at(theta)
+        if np.all(units == units[:1]):
+            return np.ones_like(units), 1.0
+        return units, self.scales.gradient / self.standard.gradient
+
     @functools.cached_property
     def standard(self) -> Scales:
         """The natural sizes of weights and derivatives in natural units, theta / units."""

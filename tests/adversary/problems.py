@@ -76,12 +76,18 @@ class Problem:
 
     number: int
 
+    @property
+    def alike(self) -> tuple[int, int]:
+        """Of which unit and shape: problems that have these in common share compiled programs."""
+        return self.number % len(UNITS), (self.number // (len(UNITS) * len(WIDTHS))) % len(SHAPES)
+
     def experiment(self) -> Experiment:
-        """Units and widths go round fastest over shapes, so that a block of numbers shares its compiled programs."""
+        """Units go round fastest, then widths, then shapes."""
         rng = np.random.default_rng([7, self.number])
-        name = UNITS[self.number % len(UNITS)]
+        unit, shape = self.alike
+        name = UNITS[unit]
         width = WIDTHS[(self.number // len(UNITS)) % len(WIDTHS)]
-        inputs, outputs, samples = SHAPES[(self.number // (len(UNITS) * len(WIDTHS))) % len(SHAPES)]
+        inputs, outputs, samples = SHAPES[shape]
         exponent = int(rng.choice([0, 0, 0, -3, 3]))
         task = Drawn(str(rng.choice(KINDS)), self.number, inputs, outputs, samples, exponent)
         # weights follow the units of the targets, so that small means small

@@ -5,7 +5,8 @@ interval has no width, although the next may differ. A share has the exact inter
 count is a sum of shares, one a level; a real number has Student's, since values without steps agree only to
 within what was resolved.
 
-Source: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404.
+Sources: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404; E. L. Korn and B. I. Graubard, Survey Methodology 24
+(1998) 193, for shares of cases that come in groups.
 """
 
 from __future__ import annotations
@@ -20,18 +21,36 @@ from ..checks import require
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
+SHOWN = 10  # seeds, from which their shares show how they spread
 RESOLVED = 1e-6  # of a real number: what a measurement resolves, as `find_plateaus` does of a loss
 
 
 @dataclass(frozen=True)
 class Share:
-    """From 0 to 1 of every seed: whether something happened, or in which part of the seed's own cases."""
+    """From 0 to 1 of every seed: whether something happened, or in which part of the seed's own cases. cases: how many of
+    these every seed has."""
+
+    cases: int = 1
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         """Clopper & Pearson's, of the sum as the number of hits: numbers between 0 and 1 spread no further
-        than hits and misses of the same mean. Of n ones it is from 0.025^(1/n) to 1: from 0.91 for forty."""
+        than hits and misses of the same mean. Of n ones it is from 0.025^(1/n) to 1: from 0.91 for forty.
+
+        Of seeds with several cases each the trials are as many as have the variance that the seeds' shares show
+        (Korn & Graubard's), from one a seed to all cases; one a seed where fewer than ten seeds show none."""
         require(values.min() >= 0 and values.max() <= 1, "shares", "from 0 to 1", values.tolist())
-        return interval_of_share(float(values.sum()), len(values))
+        n = self._trials(values)
+        return interval_of_share(float(values.mean()) * n, n)
+
+    def _trials(self, values: np.ndarray) -> float:
+        n, most, mean = len(values), self.cases * len(values), float(values.mean())
+        if self.cases == 1 or n < SHOWN:
+            return float(n)
+        variance = float(values.var(ddof=1)) / n
+        if variance == 0:
+            return float(most)
+        narrowed = (float(student.ppf(TAIL, most - 1)) / float(student.ppf(TAIL, n - 1))) ** 2
+        return min(max(narrowed * mean * (1 - mean) / variance, float(n)), float(most))
 
 
 @dataclass(frozen=True)
@@ -70,7 +89,7 @@ class Real:
 Kind = Share | Count | Real
 
 
-def interval_of_share(hits: float, n: int) -> tuple[float, float]:
+def interval_of_share(hits: float, n: float) -> tuple[float, float]:
     """The exact 95% interval of a share, of `hits` among n (Clopper & Pearson 1934)."""
     low = float(beta.ppf(TAIL, hits, n - hits + 1)) if hits > 0 else 0.0
     return low, float(beta.ppf(1 - TAIL, hits + 1, n - hits)) if hits < n else 1.0

@@ -259,7 +259,7 @@ def _claims() -> Iterator[Claim]:
             low,
             high,
             lambda rows, name=name: of(rows, "right", theory=name),
-            kind=Share(),
+            kind=Share(cases=DRAWS if name in INTERVALS else SINGLE),
         )
     yield Claim(
         "range.answered",
