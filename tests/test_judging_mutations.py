@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -19,6 +21,7 @@ import test_embedding
 import test_kinks
 import test_manifolds
 import test_modes
+import test_objectives
 import test_orders
 import test_plateaus
 import test_reduction
@@ -348,6 +351,36 @@ MUTATIONS = {
         "unfinished",
         False,
         lambda: test_rest.test_ways_to_end(train(test_rest.SCALAR), lambda t: 1 / (1 + t), 1e3, "still falling"),
+    ),
+    "rest: a run that has not moved rests": (
+        rest,
+        "_unmoved",
+        lambda run: False,
+        lambda: test_rest.test_a_run_whose_loss_has_not_moved(Path(tempfile.mkdtemp())),
+    ),
+    "spectra: rows of a basis are rounded to the largest": (
+        spectra,
+        "orthonormal",
+        lambda columns: np.linalg.svd(columns, full_matrices=False)[0],
+        lambda: test_spectra.test_a_basis_keeps_the_digits_of_small_rows(spectra.orthonormal),
+    ),
+    "scales: all columns of inputs have one unit": (
+        objectives,
+        "column_sizes",
+        lambda inputs: np.full(inputs.shape[1:], np.sqrt(np.mean(inputs**2))),
+        lambda: test_rounding.test_verdicts_commute_with_units_of_each_feature("tanh, ii"),
+    ),
+    "moments: all features have one unit": (
+        objectives,
+        "moment_sizes",
+        lambda moments: np.full(len(moments), np.sqrt(np.trace(moments) / len(moments))),
+        lambda: test_objectives.test_no_unit_of_measure_drops_a_feature("linear"),
+    ),
+    "kinks: slopes in plain units": (
+        objectives.Objective,
+        "gradient_units",
+        lambda self, theta: (np.ones(self.size), 1.0),
+        lambda: test_rounding.test_verdicts_commute_with_units_of_measure("relu, ii"),
     ),
     "rounding: every start is apart from every manifold": (
         seeding,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
@@ -14,7 +15,7 @@ from saddlery.checks import InputError, NumericalError
 from saddlery.driver import Stop
 from saddlery.networks import Layer, Network
 from saddlery.precision import in_float64
-from saddlery.predictions import Range, compare, linear, predict
+from saddlery.predictions import Range, compare, linear, predict, vanishing
 from saddlery.predictions.ranges import DoesNotApply, demand_range, rates, sharpness, worst
 from saddlery.predictions.vanishing import alternating_gradient_flows
 from saddlery.refinement import Refinement
@@ -339,6 +340,12 @@ MUTATIONS = {
         lambda: test_modes_that_overlap_are_one_stage(0.99, "linear modes"),
     ),
     "modes that do not mix": (linear._Modes, "half_times", without_mixing, test_the_matrix_of_modes_by_another_route),
+    "units that turn are as timed as others": (
+        vanishing,
+        "_turns",
+        lambda objective, index, trajectory: itertools.repeat(Range("turn", 0.0, 1.0, 2.0)),
+        lambda: test_units_with_kinks_that_turn_while_they_wait(),
+    ),
     "a clock that is not set back": (
         alternating._Bound,
         "observe",

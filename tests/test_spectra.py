@@ -240,3 +240,15 @@ def test_without_deflation_copies_are_missed_or_lanczos_never_ends(monkeypatch):
     monkeypatch.setattr(spectra._Lanczos, "_operator", lambda self, deflated: whole(self, False))
     diagonal = np.r_[-np.ones(3), np.linspace(0.5, 2, 120)]
     assert lanczos_spectrum(lambda d: diagonal * d, 123, count=2, cap=20).index != 3
+
+
+def test_a_basis_keeps_the_digits_of_small_rows(orthonormal=spectra.orthonormal):
+    """(b) Q = A C with one C for all rows, to the last digits of each, where rows differ by 1e10; SVD loses the small ones."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        a = 10.0 ** rng.permutation(np.linspace(-10, 0, 12))[:, None] * rng.standard_normal((12, 4))
+        q, sizes = orthonormal(a), np.abs(a).max(axis=1, keepdims=True)
+        np.testing.assert_allclose(q.T @ q, np.eye(4), atol=1e-14)
+        c = np.linalg.lstsq(a / sizes, q / sizes, rcond=None)[0]
+        error = np.abs(a @ c - q) / np.abs(q).max(axis=1, keepdims=True)
+        assert error.max() < 1e-10
