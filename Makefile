@@ -9,7 +9,8 @@ ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=cpu \
 # Compiling is most of what tests do: programs are kept for the other process and the next time.
 KEPT := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/$(VENV)/programs" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1 \
         JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=-1
-PYTEST := $(ONE) $(KEPT) $(BIN)/python -m pytest
+# A file stays in one process: its tests share compiled programs, and tracing them is most of what is left.
+PYTEST := $(ONE) $(KEPT) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 .PHONY: tour test test-all lint bench clean
 .NOTPARALLEL: # two installs into one environment would spoil it
@@ -18,10 +19,10 @@ tour: $(VENV)/.all
 	$(BIN)/saddlery tour --out tour
 
 test: $(VENV)/.test
-	$(PYTEST) -n 2 -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(VENV)/.test
-	$(PYTEST) -n 2
+	$(PYTEST)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check src tests benchmarks

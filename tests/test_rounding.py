@@ -12,7 +12,7 @@ from planted import random_fixed_point
 from saddlery.certificates import certify_state
 from saddlery.networks import Layer, Network, flatten
 from saddlery.precision import in_float64
-from saddlery.rounding import EPS, Change, Rounded, curvatures
+from saddlery.rounding import EPS, Change, Rounded, curvatures, exact_mean
 from saddlery.symmetry import embed
 from saddlery.units import make
 from scaled import one_layer, orthogonal_polynomial, rescaled
@@ -68,6 +68,12 @@ def test_changes_far_below_the_rounding_of_the_loss():
     assert abs(change(there) - exact) <= change.noise(there)
 
 
+@pytest.mark.parametrize("terms", [[1e308, 1e308, -1e308], [np.inf, -np.inf, 1.0]])
+def test_a_change_beyond_all_numbers_is_no_fall(terms):
+    """Found by random problems: the sum of a search's far points ended in OverflowError."""
+    assert exact_mean(np.array(terms)) == np.inf
+
+
 @pytest.mark.parametrize(("times", "zero", "decided"), [(0.5, True, False), (5.0, False, False), (20.0, False, True)])
 def test_three_answers(times, zero, decided):
     number = Rounded(times * EPS * 3.0, 3.0)
@@ -108,12 +114,13 @@ def test_weights_that_are_hardly_any_are_the_origin(incoming):
 
 
 def test_moments_know_how_exact_they_are():
-    """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum that cancelled."""
+    """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum that cancelled, of
+    a last digit of every y and of every x, which x^3 has three times."""
     x, y = LINE, orthogonal_polynomial(21, 5)[:, None]
     subject = one_layer("cubic", 3, x, y, moments=True)
     assert subject.exact == "power 3" and subject.doubt is not None
     root = np.sqrt(np.mean(x**6))
-    assert subject.doubt.ravel() == pytest.approx(np.mean(np.abs(y * x**3)) / root, rel=1e-9)
+    assert subject.doubt.ravel() == pytest.approx(4 * np.mean(np.abs(y * x**3)) / root, rel=1e-9)
     c = certify_state(subject, np.zeros(subject.size))
     assert (c.verdict, c.index) == ("minimum", 0)
 

@@ -33,6 +33,7 @@ from .networks import (
 )
 from .precision import in_float64, precision_context
 from .scales import ALIKE, Scales, balanced_units, column_sizes, moment_sizes, natural_scales, natural_units
+from .units import Lift
 
 SMALLEST = 1e-75  # of inputs and targets: its fourth power is 1e-300
 CHECK = "check `outputs`, `reads` and `readout`"
@@ -45,9 +46,9 @@ class Moments:
     """Second moments of a feature l and targets y: all means over samples, not centred.
 
     feature: the name of the lift they belong to ("input" for z itself). features: E[l l'], (M, M).
-    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| |l|'], (O, M), to whose last digit `cross` is known. root: the
-    triangular factor R (K, M + O) of samples, R'R = E[(l, y)(l, y)'], which holds twice the digits of its square. Both are
-    None where the moments are exact.
+    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| (|l| + sum_k |z_k dl/dz_k|)'], (O, M), to whose
+    last digit `cross` is known. root: the triangular factor R (K, M + O) of samples, R'R = E[(l, y)(l, y)'], which holds
+    twice the digits of its square. Both are None where the moments are exact.
     """
 
     feature: str
@@ -402,16 +403,27 @@ def feature_count(network: Network, shape: Shape) -> int:
 
 @in_float64
 def sample_moments(network: Network, data: Data, feature: str) -> Moments:
-    """The sample moments of the feature a network needs, in float64; cost 3 N M^2."""
+    """The sample moments of the feature a network needs, in float64; cost 3 N M^2, and of a lift N M D."""
     assert data.inputs is not None and data.targets is not None
     lift = None if feature == "input" else network.layers[0].unit.lift
     flat = data.inputs.reshape(len(data.inputs), -1)
     rows = flat if lift is None else np.asarray(jax.vmap(lift.features)(jnp.asarray(data.inputs)))
     y = data.targets.reshape(len(rows), -1)
     n = len(rows)
-    sway = np.abs(y).T @ np.abs(rows) / n
+    sway = np.abs(y).T @ (np.abs(rows) + _sways(lift, data.inputs)) / n
     root = np.linalg.qr(np.hstack([rows, y]), mode="r") / np.sqrt(n)
     return Moments(feature, rows.T @ rows / n, y.T @ rows / n, float(np.sum(y**2) / n), sway, root)
+
+
+def _sways(lift: Lift | None, inputs: np.ndarray) -> np.ndarray:
+    """sum_k |z_k dl_m/dz_k| (N, M): what one last digit of the inputs moves the features by."""
+    if lift is None:
+        return np.abs(inputs.reshape(len(inputs), -1))
+    slopes = jax.jacfwd(lift.features)
+    own = lambda z: jnp.sum(
+        jnp.abs(slopes(z) * z).reshape(*jax.eval_shape(lift.features, z).shape, -1), axis=-1
+    ).ravel()
+    return np.asarray(jax.jit(lambda rows: jax.lax.map(own, rows))(jnp.asarray(inputs)))
 
 
 def input_moments(network: Network, data: Data) -> Moments:

@@ -62,6 +62,14 @@ class Rounded:
         return f"{self.value:.3g} where rounding explains {self.bound:.1g}"
 
 
+def exact_mean(terms: Float[np.ndarray, " N"]) -> float:
+    """The mean of the terms, their sum rounded once; infinite where numbers end before the sum does, as far from any fall."""
+    try:
+        return math.fsum(terms) / len(terms)
+    except (OverflowError, ValueError):  # a sum beyond 1e308, or infinities of both signs
+        return math.inf
+
+
 def sway(value: Any, theta: Any, samples: Samples, sizes: tuple[Any, Any]) -> Any:
     """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and targets; the latter of the given sizes."""
     by_theta, (by_inputs, by_targets, _) = jax.grad(value, argnums=(0, 1))(theta, samples)
@@ -84,7 +92,7 @@ def curvatures(
     terms, sways = _curvatures(
         objective.function, jnp.asarray(theta), jnp.asarray(directions), objective.samples, sizes_of(objective)
     )
-    exact = [math.fsum(row) / len(row) for row in np.asarray(terms)]
+    exact = [exact_mean(row) for row in np.asarray(terms)]
     return [Rounded(value, float(s)) for value, s in zip(exact, np.asarray(sways), strict=True)]
 
 
@@ -116,8 +124,7 @@ class Change:
     _seen: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __call__(self, x: Float[np.ndarray, " P"]) -> float:
-        terms = self._terms(x)
-        return math.fsum(terms) / len(terms)
+        return exact_mean(self._terms(x))
 
     def noise(self, x: Float[np.ndarray, " P"]) -> float:
         """How far rounding moves the change: that of the data as above, that of the arithmetic by trying."""
@@ -132,7 +139,8 @@ class Change:
         if objective.function.loss.quadratic:
             residual = self._base - objective.targets
             gap = self._map(x) - self._base
-            terms = residual * gap + 0.5 * gap**2
+            with np.errstate(over="ignore", invalid="ignore"):  # far points of a search
+                terms = residual * gap + 0.5 * gap**2
             return terms.reshape(len(terms), -1).sum(axis=1)
         return _losses(objective, x) - _losses(objective, self.point)
 

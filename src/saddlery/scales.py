@@ -19,6 +19,7 @@ from .networks import Network, Params
 
 EVEN = 10.0  # natural units within this ratio are taken as one: no sign is lost to rounding by it
 ALIKE = 100.0  # nor by this one of the columns of inputs, which are then measured by one size
+SEEN = 1e-8  # of what is to be learned: what a unit adds to the map beyond is its own
 HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
 
 
@@ -106,7 +107,8 @@ def balanced_units(network: Network, params: Params, units: Params) -> Params:
     """Natural units for a state whose units are far from balanced: u_i by c_i and v_i by c_i^-p, for forms phi of degree p.
 
     Rescaling a unit along its symmetry leaves the map as it is and must leave signs and zeros as they are. c_i makes u_i and
-    v_i equally long in their units; units nearer to that than a factor of ten, or with a side of zeros, are left alone.
+    v_i equally long in their units; units nearer to that than a factor of ten are left alone, and so are those that add less to
+    the map than 1e-8 of it, |u|^p |v| in these units: one side of them is as good as zero, and its size says nothing.
     """
     for index, layer in enumerate(network.layers):
         degree = layer.unit.symmetry.degree if layer.unit.lift else None
@@ -117,8 +119,8 @@ def balanced_units(network: Network, params: Params, units: Params) -> Params:
         u, v = (np.asarray(f(units, index)) for f in (network.incoming, network.outgoing))
         own_u, own_v = (np.asarray(f(params, index)) for f in (network.incoming, network.outgoing))
         a, b = np.linalg.norm(own_u / u, axis=1), np.linalg.norm(own_v / v, axis=1)
-        both = (a > 0) & (b > 0)
-        c = np.where(both, a / np.where(both, b, 1.0), 1.0) ** (1.0 / (degree + 1))
+        seen = a**degree * b > SEEN
+        c = np.where(seen, a / np.where(seen, b, 1.0), 1.0) ** (1.0 / (degree + 1))
         c = np.where((c > EVEN) | (c < 1 / EVEN), c, 1.0)[:, None]
         _, units = network.with_sides(units, index, u * c, v * c**-degree)
     return units

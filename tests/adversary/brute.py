@@ -76,6 +76,14 @@ class Plain:
         error = (phi(a) @ v - y) / len(x)
         return np.concatenate([((error @ v.T * derivative(a)).T @ x).ravel(), (phi(a).T @ error).ravel()])
 
+    def natural_slope(self, theta: np.ndarray) -> float:
+        """|dL/dtheta| with inputs and targets measured by their own sizes, of that at random weights of the sizes this makes."""
+        x, y = (np.sqrt(np.mean(a**2)) for a in (self.x, self.y))
+        u = self.width * self.x.shape[1]
+        units = np.where(np.arange(len(theta)) < u, 1 / x, y)
+        size = lambda t: float(np.linalg.norm(units * np.asarray(self.slope(t), float)))
+        return size(theta) / size(units * np.random.default_rng(1).standard_normal(len(theta)))
+
     @property
     def noise(self) -> float:
         """Rounding of a loss, of targets that a network does not reach."""

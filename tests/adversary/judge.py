@@ -18,6 +18,7 @@ from .problems import OWN, Problem
 
 KINKED = {"relu": (0.0,), "leaky_relu": (0.0,), "own_abs": (0.0,), "own_clip": (0.0, 1.0)}  # where phi bends
 RADII = (1.0, 0.3, 0.1)  # of the largest box in which a minimum must have nothing below it
+NEARER = (0.03, 0.01, 3e-3)  # if the falls in these boxes are those of its order
 LARGEST = 0.1  # of the task's natural weights: that box, or the one that no further kink crosses
 CLEAR = 100.0  # times the rounding of a loss: falls that count
 
@@ -72,6 +73,8 @@ def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
     if plain.unit not in KINKED:
         slope = float(np.linalg.norm(np.asarray(plain.slope(c.state), float)))
         limit = c.tolerance + 1e3 * PHI[plain.unit][2] * c.gradient_scale
+        if plain.natural_slope(c.state) < 3e-12:  # a weight's own unit of measure may make more of it
+            return []
         return [f"its gradient is {slope:.1e}, and {limit:.1e} was to be zero"] if slope > limit else []
     rng = np.random.default_rng(0)
     step = 1e-7 * size
@@ -111,6 +114,10 @@ def _minimum(plain: Plain, c: Certificate, size: float) -> list[str]:
     said = re.search(r"up to order (\d+)", c.reason)
     if said and order > int(said.group(1)) + 0.5:
         return []
+    for radius in NEARER:
+        expected = falls[2] * (radius / RADII[2]) ** order
+        if expected > 1e3 * CLEAR * plain.noise and plain.fall(c.state, radius * largest) <= CLEAR * plain.noise:
+            return []  # what lies lower lies beyond a rise
     fell = f"the loss falls by {falls[2]:.1e} within {RADII[2] * largest:.1e}, order {order:.2f}"
     return [f"called a minimum ({c.reason[:60]}...), but {fell}"]
 
