@@ -113,6 +113,19 @@ def test_weights_that_are_hardly_any_are_the_origin(incoming):
     assert not c.state.any()
 
 
+def test_a_half_silent_unit_is_judged_as_it_is(incoming=1e-120):
+    """(a) u of what Newton's method leaves of zero, and v: curvatures -2 E[v.y x x'] of u, whatever is left of it."""
+    rng = np.random.default_rng(0)
+    x, v = rng.standard_normal((9, 2)), np.array([[0.3], [-0.2]])
+    y = rng.standard_normal((9, 1))
+    subject = one_layer("quadratic", 2, x, y, moments=False)
+    moment = np.einsum("n,ni,nj->ij", y[:, 0], x, x) / 9
+    values = np.linalg.eigvalsh(-2 * np.kron(np.diag(v[:, 0]), moment))
+    c = certify_state(subject, flatten(({"u": incoming * rng.standard_normal((2, 2)), "v": v},)))
+    assert (c.verdict, c.index, c.zero_modes) == ("strict saddle", int(np.sum(values < 0)), 2)
+    assert c.lowest_eigenvalue == pytest.approx(values[0])
+
+
 def test_moments_know_how_exact_they_are():
     """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum that cancelled, of
     a last digit of every y and of every x, which x^3 has three times."""
