@@ -143,9 +143,12 @@ def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:
 
 
 def _escape(plain: Plain, c: Certificate, size: float) -> list[str]:
-    base = plain.loss(c.state)
-    for radius in (0.1, 0.03, 0.01, 3e-3, 1e-3):
-        if any(plain.loss(c.state + sign * radius * size * c.escape_direction) < base for sign in (1, -1)):
+    """Falls of high order need room to be seen at all: steps up to what the inputs' size makes an incoming weight of one."""
+    base, radii = plain.loss(c.state), size * np.array([0.1, 0.03, 0.01, 3e-3, 1e-3])
+    if c.escape_order > 2:
+        radii = np.geomspace(0.3, 1e-3, 12) * max(size, 1 / float(np.sqrt(np.mean(plain.x**2))))
+    for radius in radii:
+        if any(plain.loss(c.state + sign * radius * c.escape_direction) < base for sign in (1, -1)):
             return []
     return [f"the loss does not fall along the escape direction of a {c.verdict} of order {c.escape_order}"]
 
