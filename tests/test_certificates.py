@@ -79,6 +79,7 @@ def test_lanczos_agrees_with_dense(monkeypatch):
     assert c.index == exact.index
 
 
+@pytest.mark.slow
 def test_a_large_network_by_lanczos():
     """3,700 parameters: digits pixels, 50 linear units, at the origin: index rank x H, lowest eigenvalue -s_1."""
     e = Experiment.named("digits").replace(task=Digits())
@@ -223,6 +224,7 @@ def test_deep_networks_are_certified_layer_by_layer():
     assert (origin.verdict, origin.escape_order) == ("degenerate saddle", 3)
 
 
+@pytest.mark.slow
 def test_zero_utility_in_a_deep_network_is_no_descent():
     """At theta = 0 of a deep network every utility vanishes: rounding above that zero must not make a minimum a saddle."""
     network = Network((Layer(dense("relu", True), 8, mixes=False), Layer(dense("relu", True), 8)))
@@ -253,6 +255,7 @@ def test_reductions_and_embeddings_print_themselves():
     assert "units kept    2" in repr(small) and "<table>" in small._repr_html_()
 
 
+@pytest.mark.slow
 def test_zero_eigenvalues_of_a_nearly_converged_minimum_are_no_descent():
     """The tanh run ends within 1e-12 of a minimum whose Hessian is nearly flat: rounding of the state is no saddle."""
     found = certified("tanh")

@@ -37,7 +37,7 @@ def test_units_that_die():
 
 
 @pytest.mark.parametrize("degree", [2, 3])
-@pytest.mark.parametrize("outputs", [1, 2])
+@pytest.mark.parametrize("outputs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_growth_against_an_independent_integration(degree, outputs):
     """(d) theta' = grad U by scipy, half-way to the escape and just before it."""
     form = RNG.standard_normal((outputs, *[3] * degree))

@@ -246,6 +246,7 @@ def test_a_large_offset_that_has_been_learned(offset):
     assert c.utility.value == pytest.approx(highest, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_small_term_of_low_order_takes_over():
     """(a) Two tanh layers and targets whose correlation with x is 4e-6: order five at 0.01 of the weights, three below."""
     x = np.linspace(-1, 1, 21)[:, None]

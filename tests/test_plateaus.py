@@ -307,6 +307,7 @@ def test_mini_batch_noise_leaves_the_plateaus(sd, memory):
             same(find_plateaus(t, clean), find_plateaus(t, clean + sd * noise(rng, n)), ends=0.2, strength=4.0)
 
 
+@pytest.mark.slow
 def test_random_noisy_staircases():
     rng = np.random.default_rng(1)
     for _ in range(60):
@@ -338,7 +339,7 @@ def unsteady(rng, last, n, freedom):
     return np.linspace(0, last, n), np.cumsum(rng.chisquare(freedom, n) / freedom) * last / n
 
 
-@pytest.mark.parametrize("freedom", [1, 2, 5])
+@pytest.mark.parametrize("freedom", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (2, 5))])
 def test_random_speed_makes_no_plateaus_and_hides_none(freedom):
     """The loss never rises, so that only the jitter of its speed shows the noise."""
     rng = np.random.default_rng(11)
@@ -390,6 +391,7 @@ def test_random_speed_makes_few_plateaus_of_few_samples(n, most):
     assert false <= most * total
 
 
+@pytest.mark.slow
 def test_more_noise_claims_fewer_plateaus():
     rng = np.random.default_rng(7)
     clean = staircase(GRID, *THREE)

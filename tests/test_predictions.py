@@ -136,10 +136,11 @@ def mixed(rates=(2.0, 1.0, 0.5)):
         (small(task=LinearTeacher((1.0, 1.0, 0.4))), "directions one by one", 0.005),
         pytest.param(Experiment.named("linear_conv"), "directions one by one", 0.005, marks=pytest.mark.slow),
         (Experiment.named("relu"), "orthogonal ReLU", 0.005),
-        (
+        pytest.param(
             Experiment.named("relu").replace(task=OrthogonalReLU((1.0, 0.7, -0.5, -0.3), inputs=6)),
             "orthogonal ReLU",
             0.01,
+            marks=pytest.mark.slow,
         ),
         (Experiment.named("quadratic"), "units one by one", 0.002),
         (Experiment.named("linear_attention"), "units one by one", 0.002),
@@ -157,6 +158,7 @@ def test_every_stage_of_a_run(experiment, theory, error):
     assert max(abs(stage.error) for stage in found.stages[1:]) < error
 
 
+@pytest.mark.slow
 def test_heads_of_rank_two_learn_two_eigenvectors():
     """(a) Zhang et al. (2025): rank-R heads rest only after multiples of R eigenvectors, at the losses of eq 19."""
     values, n = np.array([0.4, 0.3, 0.2, 0.1]), 31

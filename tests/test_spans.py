@@ -48,12 +48,18 @@ def test_the_same_map_and_gradient(name):
     np.testing.assert_allclose(found.widen(narrow[None])[0], whole.gradient(theta), atol=1e-13)
 
 
+RULES = [GradientDescent(0.05), Momentum(0.02), NormalisedDescent(0.01), GradientFlow(1e-8, solver="dopri8")]
+COSTLY = ("below relu units", "flow")  # its steps meet kinks
+
+
 @pytest.mark.parametrize(
-    "rule",
-    [GradientDescent(0.05), Momentum(0.02), NormalisedDescent(0.01), GradientFlow(1e-8, solver="dopri8")],
-    ids=lambda r: r.kind,
+    ("name", "rule"),
+    [
+        pytest.param(name, rule, marks=[pytest.mark.slow] * ((name, rule.kind) == COSTLY), id=f"{name}-{rule.kind}")
+        for name in ("one layer", "below relu units", "two layers")
+        for rule in RULES
+    ],
 )
-@pytest.mark.parametrize("name", ["one layer", "below relu units", "two layers"])
 def test_the_same_path(name, rule):
     """(d) Every saved state equals that of the wide network, stepped by the same rule."""
     whole, theta = subject(*CASES[name])
