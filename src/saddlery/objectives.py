@@ -420,9 +420,11 @@ def _sways(lift: Lift | None, inputs: np.ndarray) -> np.ndarray:
     if lift is None:
         return np.abs(inputs.reshape(len(inputs), -1))
     slopes = jax.jacfwd(lift.features)
-    own = lambda z: jnp.sum(
-        jnp.abs(slopes(z) * z).reshape(*jax.eval_shape(lift.features, z).shape, -1), axis=-1
-    ).ravel()
+
+    def own(z: Array) -> Array:
+        moved = jnp.abs(slopes(z) * z)
+        return jnp.sum(moved.reshape(len(moved), -1), axis=-1)
+
     return np.asarray(jax.jit(lambda rows: jax.lax.map(own, rows))(jnp.asarray(inputs)))
 
 

@@ -73,9 +73,9 @@ def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
     if plain.unit not in KINKED:
         slope = float(np.linalg.norm(np.asarray(plain.slope(c.state), float)))
         limit = c.tolerance + 1e3 * PHI[plain.unit][2] * c.gradient_scale
-        if plain.natural_slope(c.state) < 3e-12:  # a weight's own unit of measure may make more of it
+        if slope <= limit or plain.natural_slope(c.state) < 3e-12:  # a weight's unit of measure may make more of it
             return []
-        return [f"its gradient is {slope:.1e}, and {limit:.1e} was to be zero"] if slope > limit else []
+        return [f"its gradient is {slope:.1e}, and {limit:.1e} was to be zero"]
     rng = np.random.default_rng(0)
     step = 1e-7 * size
     for _ in range(300):
