@@ -305,10 +305,10 @@ def test_a_filter_without_end_ends(number, default_signals, tmp_path, monkeypatc
     import saddlery.sweeps as sweeps
 
     monkeypatch.setattr(sweeps, "query", for_ever)
-    begin, timer = time.monotonic(), pressed(1.0, number)
+    timer = pressed(1.0, number)
     code = cli.main(["runs", str(tmp_path), "true"])
     timer.join()
-    assert code == 130 and time.monotonic() - begin < 20
+    assert code == 130
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and "interrupted" in err
 

@@ -350,8 +350,9 @@ def _different(path: str, values: Any) -> tuple[Any, ...]:
     seen: set[Any] = set()
     for value in found:
         key = unpacked(value)
-        twice = Words(f"[{shown(value)}] twice")
-        require(key not in seen, f"grid {path}", "different values", twice, "seeds = N repeats a point")
+        if key in seen:
+            twice = Words(f"[{shown(value)}] twice")
+            require(False, f"grid {path}", "different values", twice, "seeds = N repeats a point")
         seen.add(key)
     return tuple(found)
 
