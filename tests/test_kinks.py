@@ -22,7 +22,7 @@ from saddlery.tasks import OrthogonalReLU
 from saddlery.units import Symmetry, Unit, check_smooth, make, register, shipped
 from saddlery.units.base import lowest_order
 from saddlery.units.smoothness import find_jump
-from scaled import one_layer
+from scaled import one_layer, rescaled
 
 HOMOGENEOUS = Symmetry(silent=True, homogeneous="positive", degree=1)
 ABS = Unit("absolute", lambda z, u: jnp.abs(z @ u), lambda shape: shape, HOMOGENEOUS, smooth=False)
@@ -460,6 +460,49 @@ def test_smooth_directions_cross_no_kink_of_a_layer_above():
         normal = flatten(({"u": below}, {"u": own, "v": np.zeros((2, 1))}))
         np.testing.assert_allclose(on.smooth.T @ normal, 0, atol=1e-12)
     assert on.dimension == subject.size - 4  # W_1: both weights of x_2, one of x_3; one of the second u
+
+
+DEEP = {
+    "falls": lambda: deep("linear", np.eye(2), [[0.5], [0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]),
+    "rises": lambda: deep("linear", np.eye(2), [[0.5], [-0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]),
+    "falls at second order": lambda: spare("relu", 0.25),
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_kinks_of_deep_networks_commute_with_units_of_measure(name):
+    """(c) Slopes and curvatures across kinks, of targets and inputs in any units of measure: the same verdict and order. In plain
+    weights a slope that is rounding would be held against tolerances of another size, and falls would not be seen."""
+    kind = lambda c: (c.verdict, c.escape_order)
+    subject, state = DEEP[name]()
+    first = kind(certify_state(subject, state))
+    for units in (
+        {"inputs": 1e-5},
+        {"inputs": 1e5, "targets": 1e5},
+        {"targets": 1e-5},
+        {"inputs": np.array([1e4, 1.0])},
+    ):
+        assert kind(certify_state(*rescaled(subject, state, **units))) == first, units
+
+
+@pytest.mark.parametrize("features", [(1.0, 1.0), (1e8, 1.0), (1.0, 1e8), (1e-8, 1e4)])
+def test_slopes_on_kinks_in_units_of_each_feature(features):
+    """(c) Inputs I_2, targets (1, 1e-10), u = e_1, v = 1: along u_2 the loss falls at a slope of 5e-11 in natural units, which
+    no unit of measure hides; and its kink is live in all of them."""
+    subject = one_layer("relu", 1, np.eye(2), [[1.0], [1e-10]])
+    scaled, state = rescaled(subject, np.array([1.0, 0.0, 1.0]), inputs=np.array(features))
+    on = kinks_at(scaled, state, 1e-12 * scaled.scales.gradient)
+    assert on.slope < 0 and on.decided and np.argmax(np.abs(on.direction)) == 1
+    assert [(kink.unit, kink.sample) for kink in on.live] == [(0, 1)]
+
+
+@pytest.mark.parametrize("targets", [1e-8, 1e8])
+def test_what_is_left_on_deep_kinks_is_measured_as_gradients_are(targets):
+    """(c) A rise of 1 and 1/4 in the weights beside a slope of 1e-9: still zero to a tolerance of 1e-8 of the task's gradient."""
+    subject, state = DEEP["rises"]()
+    scaled, moved = rescaled(subject, state + 1e-9 * np.eye(subject.size)[-1], targets=targets, inputs=1 / targets)
+    on = kinks_at(scaled, moved, 1e-8 * scaled.scales.gradient)
+    assert on is not None and on.slope == 0.0 and on.residual < 1e-8 * scaled.scales.gradient
 
 
 def test_a_dead_unit_above_is_on_its_kinks():

@@ -185,11 +185,21 @@ def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | N
     >>> found.slope, found.direction
     (-0.25, array([0., 1., 0.]))
     """
+    if all(layer.unit.smooth for layer in objective.network.layers):
+        return None
     state = np.asarray(state, float)
-    touched, below = list(_touched(objective, state, tolerance)), crossed_from_below(objective, state)
+    units = _units_of_slopes(objective, state)
+    touched = list(_touched(objective, state, units, tolerance))
+    below = crossed_from_below(objective, state)
     if not touched and not below:
         return None
-    return _Assembly(objective, state, tolerance, touched, below).kinks()
+    return _Assembly(objective, state, units, tolerance, touched, below).kinks()
+
+
+def _units_of_slopes(objective: Objective, state: Vector) -> Vector:
+    """s (P,), so that |s g| is held against a tolerance; a slope g.d along d is one of (s g).e, e = (d / s) / |d / s|."""
+    units, factor = objective.gradient_units(state)
+    return factor * units
 
 
 @in_float64
@@ -209,9 +219,11 @@ def check_units(objective: Objective) -> None:
 def directional(objective: Objective, state: Vector, direction: Vector, step: float = 1e-7) -> float:
     """L'(theta; d) = lim (L(theta + t d) - L(theta)) / t, from the gradient beside the state, where it is smooth.
 
-    For d that crosses every kink it leaves, such as random ones; accurate to `step` times the curvature along d.
+    For d that crosses every kink it leaves, such as random ones; accurate to the curvature along d times `step`, which is one of
+    the state in natural units.
     """
-    near = [float(np.asarray(objective.gradient(state + t * direction)) @ direction) for t in (step, 0.5 * step)]
+    most = step * _reach(objective, state, direction)
+    near = [float(np.asarray(objective.gradient(state + t * direction)) @ direction) for t in (most, 0.5 * most)]
     return 2 * near[1] - near[0]
 
 
@@ -255,25 +267,30 @@ class _Assembly:
     """One record for a state, from what its units touch."""
 
     def __init__(
-        self, objective: Objective, state: Vector, tolerance: float, touched: list[_Touched], below: list[Place]
+        self,
+        objective: Objective,
+        state: Vector,
+        units: Vector,
+        tolerance: float,
+        touched: list[_Touched],
+        below: list[Place],
     ) -> None:
-        self.objective, self.state, self.tolerance = objective, state, tolerance
+        self.objective, self.state, self.units, self.tolerance = objective, state, units, tolerance
         self.touched, self.below = touched, below
-        units, factor = objective.gradient_units(state)
-        self.units = factor * units
         self.single = len(objective.network.layers) == 1
         self.places = [_places(objective, index) for index in range(len(objective.network.layers))]
-        self.found = [steepest(one.gradient, one.normals, one.gamma, one.tolerance) for one in touched]
+        self.found = [one.steepest(tolerance) for one in touched]
 
     def kinks(self) -> Kinks:
-        rest = self._rest()
-        residual, steepness = (float(np.linalg.norm(row)) for row in (self.units * rest, rest))
+        residual = float(np.linalg.norm(self.units * self._rest(self.found)))
+        rest = self._rest(self._in_plain_units() if residual > self.tolerance else self.found)
+        steepness = float(np.linalg.norm(rest))
         direction = 0.0 - rest / steepness if steepness > 0 else None  # no minus zeros
         falls = direction is not None and residual > self.tolerance and self._really_falls(direction, steepness)
         live = tuple(self._live())
         probed = None if self.single or not (live or self.below) else self._probed()
-        if probed is not None and probed.slope < (-steepness if falls else 0.0):
-            residual, steepness, direction, falls = max(residual, -probed.slope), -probed.slope, probed.direction, True
+        if probed is not None and probed.residual > (residual if falls else 0.0):
+            residual, steepness, direction, falls = probed.residual, -probed.slope, probed.direction, True
         held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
         within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
         silent = [one for one in self.touched if self._silent(one)]
@@ -286,7 +303,7 @@ class _Assembly:
             smooth=self._smooth(),
             free=self._basis(self._owned(held)),
             within=self._basis(self._owned(within)),
-            silent=self._columns([(self._own(one), _seen(one.normals)) for one in silent]),
+            silent=self._columns([(self._own(one), _seen(one.normals, one.units)) for one in silent]),
             crossings=tuple(self._crossings()),
             unknown=sum(not (self._known(*pair) or self._silent(pair[0])) for pair in self._pairs()),
             below=tuple(self.below),
@@ -298,28 +315,34 @@ class _Assembly:
     def _live(self) -> Iterator[Kink]:
         """The kinks that the loss feels at first order."""
         for one in self.touched:
-            for k in np.flatnonzero(np.abs(one.gamma) > one.tolerance):
+            for k in np.flatnonzero(one.live(self.tolerance)):
                 normal = one.normals[k] * np.sign(one.normals[k][np.argmax(np.abs(one.normals[k]))])
                 forth, back = (_slope(one, side * normal) for side in (1.0, -1.0))
                 yield Kink(one.layer, one.unit, int(one.samples[k]), forth, back)
 
-    def _rest(self) -> Vector:
-        """Minus the steepest descent: the gradient, and on the kinks of units their nearest points."""
+    def _rest(self, steepest: list[Steepest]) -> Vector:
+        """The gradient, and on the kinks of units their nearest points: in plain units minus the steepest descent."""
         rest = np.array(self.objective.gradient(self.state), float)
-        for one, found in self._pairs():
+        for one, found in zip(self.touched, steepest, strict=True):
             rest[self._own(one)] = found.rest
         return rest
+
+    def _in_plain_units(self) -> list[Steepest]:
+        """The steepest descent of every unit as gradient flow sees it."""
+        if np.all(self.units == self.units[:1]):
+            return self.found
+        return [steepest(one.gradient, one.normals, one.gamma, 0.0) for one in self.touched]
 
     def _really_falls(self, direction: Vector, residual: float) -> bool:
         """Whether the loss falls along it as it should: proven for one layer, looked at in deeper networks."""
         return self.single or directional(self.objective, self.state, direction) < -0.5 * residual
 
     def _probed(self) -> Probed:
-        return probe(self.objective, self.state, self.tolerance)
+        return probe(self.objective, self.state, self.units, self.tolerance)
 
     def _proven(self) -> bool:
         """Whether the absence of first-order descent is proven, to the tolerance, for one layer."""
-        live = [(one, found) for one, found in self._pairs() if np.abs(one.gamma).max(initial=0.0) > one.tolerance]
+        live = [(one, found) for one, found in self._pairs() if one.live(self.tolerance).any()]
         return all(found.proven and not one.meeting for one, found in live)
 
     def _silent(self, one: _Touched) -> bool:
@@ -369,7 +392,7 @@ class _Assembly:
         for places, rows in normals:
             if len(rows):
                 own[places] = False
-                blocks.append((places, _unseen(rows)))
+                blocks.append((places, _unseen(rows, self.units[places])))
         return self._columns([*((np.array([k]), np.ones((1, 1))) for k in np.flatnonzero(own)), *blocks])
 
     def _own(self, one: _Touched) -> np.ndarray:
@@ -409,14 +432,14 @@ def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.
     return scipy.sparse.csr_matrix(orthonormal(basis.toarray() / units[:, None]))
 
 
-def _unseen(normals: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (U, m) of what is orthogonal to all rows."""
-    return _row_space(normals)[1]
+def _unseen(normals: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (U, m) of what is orthogonal to all rows; which these are is told in the units of the weights."""
+    return orthonormal(units[:, None] * _row_space(_of_length_one(normals * units))[1])
 
 
-def _seen(normals: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (U, k) of the span of all rows."""
-    return _row_space(normals)[0]
+def _seen(normals: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """An orthonormal basis (U, k) of the span of all rows, told likewise."""
+    return orthonormal(_row_space(_of_length_one(normals * units))[0] / units[:, None])
 
 
 def _row_space(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -458,22 +481,35 @@ def look_across(objective: Objective, state: Vector, kinks: Kinks | None, *, den
 
 
 def _pieces_rise(objective: Objective, state: Vector, kinks: Kinks) -> bool:
-    """Whether the Hessian of no piece has a negative eigenvalue."""
+    """Whether the Hessian of no piece has a negative eigenvalue, in natural units."""
     choices = [(1, -1) if crossing.side == 2 else (crossing.side,) for crossing in kinks.crossings]
     if np.prod([float(len(sides)) for sides in choices]) > PIECES:
         return False
-    normals = np.array([crossing.normal for crossing in kinks.crossings])
-    basis = kinks.within.toarray()
-    size = max(objective.scales.weights, float(np.linalg.norm(state)))
+    units, size = _natural(objective, state)
+    normals = _of_length_one(units * np.array([crossing.normal for crossing in kinks.crossings]))
+    basis = kinks.scaled(units).within.toarray()
     for sides in product(*choices):
         inside = _inside(basis, np.array(sides)[:, None] * normals)
         if inside is None:
             continue  # no point lies strictly within this piece
-        moved = hessian(objective, state + DISPLACED * size * inside)
-        values = np.linalg.eigvalsh(basis.T @ moved @ basis)
-        if values[0] < -BLURRED * max(float(np.abs(values).max()), objective.scales.curvature):
+        moved = hessian(objective, state + DISPLACED * size * units * inside)
+        values = np.linalg.eigvalsh(basis.T @ (units[:, None] * moved * units) @ basis)
+        if values[0] < -BLURRED * max(float(np.abs(values).max()), objective.standard.curvature):
             return False
     return True
+
+
+def _natural(objective: Objective, state: Vector) -> tuple[Vector, float]:
+    """The natural units (P,) at a state, and its size in them, at least that of the task's weights."""
+    units = objective.units_at(state)
+    return units, max(objective.standard.weights, float(np.linalg.norm(state / units)))
+
+
+def _reach(objective: Objective, state: Vector, direction: Vector) -> float:
+    """The t at which theta + t d is as far away as the state is large, in natural units."""
+    units, size = _natural(objective, state)
+    length = float(np.linalg.norm(direction / units))
+    return size / length if length > 0 else 0.0
 
 
 def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
@@ -494,36 +530,43 @@ def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
 def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int = 0) -> Fall | None:
     """A descent of second order across kinks that cost nothing at first order, or None where none was found.
 
-    Power iteration d <- mu d - grad L(theta + t d) / t on the sphere, within the directions that are free at first order, from
-    24 random starts: a positive value proves descent, None proves nothing. Cost: 1,500 gradients.
+    Searched in natural units s of the weights, where what counts does not depend on those of inputs and targets: power iteration
+    e <- mu e - s grad L(theta + t s e) / t on the sphere, within the directions that are free at first order, from 24 random
+    starts. A fall proves descent, None proves nothing. A rate is one of
+    gradient flow in the weights as they are, and known only where their units are alike. Cost: 1,500 gradients.
     """
-    step = 1e-6 * max(objective.scales.weights, float(np.linalg.norm(state)))
-    basis, natural = kinks.free, objective.scales.curvature
+    units, size = _natural(objective, state)
+    step, natural = 1e-6 * size, objective.standard.curvature
+    basis = kinks.scaled(units).free
+    slope_at = lambda theta: units * np.asarray(objective.gradient(theta))
     rng, best = np.random.default_rng(seed), (0.0, np.zeros(objective.size), np.inf)
-    still = np.asarray(objective.gradient(state))
+    still = slope_at(state)
     for _ in range(STARTS):
-        d = _unit(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
+        e = _unit(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
         shift = natural
         for _ in range(CLIMBS):
-            pulled = basis @ (basis.T @ (np.asarray(objective.gradient(state + step * d)) - still)) / step
-            curvature = float(d @ pulled)
+            pulled = basis @ (basis.T @ (slope_at(state + step * units * e) - still)) / step
+            curvature = float(e @ pulled)
             if curvature < best[0]:
-                best = (curvature, d, float(np.linalg.norm(pulled - curvature * d)))
+                best = (curvature, e, float(np.linalg.norm(pulled - curvature * e)))
             shift = max(shift, 2 * float(np.linalg.norm(pulled)))
-            d = _unit(shift * d - pulled)
-    curvature, d, skew = best
-    if curvature > -SHARE * natural or not lowers(objective, state, d, -0.5 * curvature, 2):
+            e = _unit(shift * e - pulled)
+    curvature, e, skew = best
+    if curvature > -SHARE * natural or not lowers(objective, state, units * e, -0.5 * curvature, 2):
         return None
-    return Fall(d, curvature, -curvature if skew <= 1e-3 * -curvature else None)
+    length = float(np.linalg.norm(units * e))
+    lowest, own = curvature / length**2, np.all(units == units[:1]) and skew <= 1e-3 * -curvature
+    return Fall(units * e / length, lowest, -lowest if own else None)
 
 
 @in_float64
 def lowers(objective: Objective, state: Vector, direction: Vector, fall: float, order: int) -> bool:
-    """Whether the loss falls by at least half of fall * r^order at a distance r, at some size where it is above rounding."""
-    size, base = max(objective.scales.weights, float(np.linalg.norm(state))), float(objective.loss(state))
-    for radius in size * 10.0 ** -np.arange(2.0, 6.0):
-        seen = base - float(objective.loss(state + radius * direction))
-        if seen > 0.5 * fall * radius**order and seen > 1e-14 * max(base, objective.scales.loss):
+    """Whether the loss falls by at least half of fall * t^order at theta + t d, at some t where it is above rounding, from 1e-2
+    to 1e-5 of the state in natural units."""
+    base = float(objective.loss(state))
+    for t in _reach(objective, state, direction) * 10.0 ** -np.arange(2.0, 6.0):
+        seen = base - float(objective.loss(state + t * direction))
+        if seen > 0.5 * fall * t**order and seen > 1e-14 * max(base, objective.scales.loss):
             return True
     return False
 
@@ -537,7 +580,7 @@ def _unit(vector: np.ndarray) -> np.ndarray:
 class _Touched(NamedTuple):
     """The kinks that one unit's samples lie on. normals (K, U): of unit length. gamma (K,): jumps of the loss's slope.
     samples (K,). gradient (U,): of the side -normals. bent: whether phi's curvature jumps although its slope does not.
-    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0. tolerance: of slopes along its own weights."""
+    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0. units (U,): of slopes along its own weights."""
 
     layer: int
     unit: int
@@ -548,20 +591,29 @@ class _Touched(NamedTuple):
     bent: bool
     meeting: bool
     silent: bool
-    tolerance: float
+    units: np.ndarray
+
+    def live(self, tolerance: float) -> np.ndarray:
+        """Which kinks (K,) the loss feels at first order."""
+        return np.abs(self.gamma) * _lengths(self.units * self.normals) > tolerance
+
+    def steepest(self, tolerance: float) -> Steepest:
+        """Of d / units, in which slopes are held against the tolerance; rest and normals are those of d."""
+        normals = self.units * self.normals
+        sizes = _lengths(normals)
+        found = steepest(self.units * self.gradient, normals / sizes[:, None], sizes * self.gamma, tolerance)
+        return found._replace(rest=found.rest / self.units, normals=_of_length_one(found.normals / self.units))
 
 
-def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[_Touched]:
+def _touched(objective: Objective, state: Vector, own: Vector, tolerance: float) -> Iterator[_Touched]:
+    """What every unit touches; own (P,): see `_units_of_slopes`."""
     layers = objective.network.layers
-    if all(layer.unit.smooth for layer in layers):
-        return
     inputs, pulls = _tangents(objective.function, jnp.asarray(state), objective.samples)
     params, units = objective.params(state), objective.params(objective.units)
-    own, factor = objective.gradient_units(state)
     for index, layer in enumerate(layers):
         if layer.unit.smooth:
             continue
-        sizes = factor * np.exp(np.mean(np.log(own[_places(objective, index)]), axis=1))
+        sizes = own[_places(objective, index)]
         sides_at = functools.partial(_Sides.at, layer.unit, inputs[index])
         outgoing = np.asarray(objective.network.outgoing(params, index))
         pull = np.asarray(pulls[index])
@@ -571,9 +623,8 @@ def _touched(objective: Objective, state: Vector, tolerance: float) -> Iterator[
             if zero and at_zero is None:
                 at_zero = sides_at(u, one)
             sides = at_zero if zero and at_zero is not None else sides_at(u, one)
-            found = sides.touched(
-                index, i, pull[:, i].reshape(len(pull), -1), tolerance / sizes[i], zero and not outgoing[i].any()
-            )
+            silent = zero and not outgoing[i].any()
+            found = sides.touched(index, i, pull[:, i].reshape(len(pull), -1), sizes[i], silent, tolerance)
             if found is not None:
                 yield found
 
@@ -609,9 +660,11 @@ class _Sides(NamedTuple):
         gap = np.minimum(_lengths(jump - again), _lengths(jump + again))
         return _Sides(minus, jump, first.ravel(), on, bend, curved, on & (gap > SMOOTH * jumps[0]))
 
-    def touched(self, layer: int, unit: int, pull: np.ndarray, tolerance: float, silent: bool) -> _Touched | None:
+    def touched(
+        self, layer: int, unit: int, pull: np.ndarray, units: np.ndarray, silent: bool, tolerance: float
+    ) -> _Touched | None:
         """The kinks of one unit, given dL/dphi (N, F); None where no sample lies on one."""
-        felt = np.abs(pull)[..., None] * np.abs(self.bend)
+        felt = np.abs(pull)[..., None] * np.abs(units * self.bend)
         bent = self.curved & (felt.max(axis=-1, initial=0.0) > tolerance)
         if not (self.on.any() or bent.any()):
             return None
@@ -632,7 +685,7 @@ class _Sides(NamedTuple):
             bool(bent.any()),
             bool(self.meeting.any()),
             silent,
-            tolerance,
+            units,
         )
 
 
@@ -820,37 +873,44 @@ def _of_length_one(rows: np.ndarray) -> np.ndarray:
 
 
 class Probed(NamedTuple):
-    """First order along random directions. bends: whether they see several gradients, so that L' is not linear. slope: the
-    least found, zero where none falls; direction (P,): of it, of unit length."""
+    """First order along random directions. bends: whether they see several gradients, so that L' is not linear. slope: L' along
+    the direction (P,), of unit length, of the steepest descent found, in the units of slopes; zero where none falls. residual:
+    its size in these units."""
 
     bends: bool
     slope: float
+    residual: float
     direction: np.ndarray | None
 
 
 @in_float64
-def probe(objective: Objective, state: Vector, tolerance: float) -> Probed:
+def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) -> Probed:
     """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state, and descended from the steepest of them.
 
-    What falls is proven to; where nothing does, nothing is. Cost: 100 gradients, and 400 more where L' is not linear.
+    units (P,): of slopes, which are held against the tolerance as (s g).e of e = (d / s) / |d / s|. What falls is proven to;
+    where nothing does, nothing is. Cost: 100 gradients, and 400 more where L' is not linear.
     """
-    state, still = np.asarray(state, float), np.asarray(objective.gradient(state))
+    state = np.asarray(state, float)
+    slope_at = lambda theta: units * np.asarray(objective.gradient(theta))
     moves = _moves(objective, state)
-    step = float(_lengths(moves).max())
-    beside = lambda move: _beside_state(lambda theta: np.asarray(objective.gradient(theta)), state, move)
-    gradients = np.array([beside(move) for move in moves])
-    if _lengths(gradients - still).max() <= tolerance:
-        return Probed(False, 0.0, None)
+    size = float(_lengths(moves / units).max())
+    beside = lambda e: _beside_state(slope_at, state, size * units * e)
+    starts = np.array([_unit(move / units) for move in moves])
+    gradients = np.array([beside(e) for e in starts])
+    if _lengths(gradients - slope_at(state)).max() <= tolerance:
+        return Probed(False, 0.0, 0.0, None)
     best = (-SURE * tolerance, np.zeros(objective.size))
-    starts = np.array([_unit(move) for move in moves])
     for k in np.argsort(np.sum(starts * gradients, axis=1))[:DESCENTS]:
-        d, g = starts[k], gradients[k]
+        e, g = starts[k], gradients[k]
         for count in range(STEPS):
-            best = min(best, (float(g @ d), d), key=lambda pair: pair[0])
-            d = _unit(d - 2.0 / (count + 1) * _unit(g))
-            g = beside(step * d)
-    slope, direction = best
-    return Probed(True, slope, direction) if direction.any() else Probed(True, 0.0, None)
+            best = min(best, (float(g @ e), e), key=lambda pair: pair[0])
+            e = _unit(e - 2.0 / (count + 1) * _unit(g))
+            g = beside(e)
+    slope, e = best
+    if not e.any():
+        return Probed(True, 0.0, 0.0, None)
+    length = float(np.linalg.norm(units * e))
+    return Probed(True, slope / length, -slope, units * e / length)
 
 
 # ------------------------------------------------------------------- first order, one unit
@@ -908,7 +968,7 @@ def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) ->
     sides[up] = np.where(shares < INTERIOR, -1, np.where(shares > 1 - INTERIOR, 1, 0))
     held = normals[sides == 0]
     if len(held):  # what the kinks that cost first order pin, no other kink can leave
-        outside = normals @ _unseen(held)
+        outside = normals @ _row_space(held)[1]
         sides[_lengths(outside) < PARALLEL] = 0
     return sides
 

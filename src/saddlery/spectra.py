@@ -161,7 +161,8 @@ def lanczos_spectrum(
     >>> found.index, round(float(found.eigenvalues[0]), 9), found.zero_modes
     (2, -2.0, None)
     """
-    whole(size, "size"), whole(count, "count"), whole(cap, "cap")
+    for value, name in ((size, "size"), (count, "count"), (cap, "cap")):
+        whole(value, name)
     product = _checked_product(hessian_vector, size, np.random.default_rng(seed))
     if size <= SMALL:
         return dense_spectrum(np.stack([product(d) for d in np.eye(size)], axis=1), tolerance=tolerance, blur=blur)
