@@ -71,6 +71,11 @@ REAL = {
 }
 
 
+def in_a_folder(test):
+    with tempfile.TemporaryDirectory() as folder:
+        test(Path(folder))
+
+
 def linear():
     return certify(train("linear"))
 
@@ -357,7 +362,7 @@ MUTATIONS = {
         rest,
         "_unmoved",
         lambda run: False,
-        lambda: test_rest.test_a_run_whose_loss_has_not_moved(Path(tempfile.mkdtemp())),
+        lambda: in_a_folder(test_rest.test_a_run_whose_loss_has_not_moved),
     ),
     "spectra: rows of a basis are rounded to the largest": (
         spectra,

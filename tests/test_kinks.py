@@ -496,6 +496,16 @@ def test_slopes_on_kinks_in_units_of_each_feature(features):
     assert [(kink.unit, kink.sample) for kink in on.live] == [(0, 1)]
 
 
+def test_kinks_of_silent_units_in_units_of_each_feature():
+    """(a) A silent unit of three features lies on the kinks of all samples, which leave it v alone."""
+    rng = np.random.default_rng(0)
+    subject = one_layer("relu", 2, rng.standard_normal((9, 3)), rng.standard_normal((9, 1)))
+    state = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    for features in (np.ones(3), np.array([1e8, 1.0, 1e-3])):
+        on = kinks_at(*rescaled(subject, state, inputs=features), 1e-12)
+        assert on.dimension == subject.size - 3 and on.silent.shape[1] == 3
+
+
 @pytest.mark.parametrize("targets", [1e-8, 1e8])
 def test_what_is_left_on_deep_kinks_is_measured_as_gradients_are(targets):
     """(c) A rise of 1 and 1/4 in the weights beside a slope of 1e-9: still zero to a tolerance of 1e-8 of the task's gradient."""
@@ -630,6 +640,26 @@ MUTATIONS = {
         "_jumps",
         lambda subject, state, below: np.zeros((0, subject.size)),
         test_smooth_directions_cross_no_kink_of_a_layer_above,
+    ),
+    "slopes in plain weights": (
+        "_units_of_slopes",
+        lambda subject, state: np.ones(subject.size),
+        lambda: test_what_is_left_on_deep_kinks_is_measured_as_gradients_are(1e8),
+    ),
+    "one unit of measure for all features": (
+        "_units_of_slopes",
+        lambda subject, state: np.full(subject.size, np.exp(np.mean(np.log(subject.units_at(state))))),
+        lambda: test_slopes_on_kinks_in_units_of_each_feature((1e8, 1.0)),
+    ),
+    "curvatures across kinks in plain weights": (
+        "_natural",
+        lambda subject, state: (np.ones(subject.size), max(subject.scales.weights, float(np.linalg.norm(state)))),
+        lambda: test_kinks_of_deep_networks_commute_with_units_of_measure("falls at second order"),
+    ),
+    "directions told apart in plain weights": (
+        "_unseen",
+        lambda normals, units: kinks._row_space(normals)[1],
+        lambda: test_kinks_of_silent_units_in_units_of_each_feature(),
     ),
 }
 

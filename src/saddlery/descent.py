@@ -18,6 +18,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from .checks import positive, whole
+from .spectra import unit_vector
 
 Vector = Float[np.ndarray, " P"]
 Noise = float | Callable[[Vector], float]
@@ -94,7 +95,7 @@ def find_descent(
     landscape = _Landscape(loss, gradient, point, flat, stiff)
     rng, found = np.random.default_rng(seed), []
     for radius in RADII:
-        draws = [_unit(flat(rng.standard_normal(len(point)))) for _ in range(starts)]
+        draws = [unit_vector(flat(rng.standard_normal(len(point)))) for _ in range(starts)]
         if not draws[0].any():
             return None
         lowest = [landscape.lowest(radius * size, a, steps) for a in draws]
@@ -141,7 +142,7 @@ def measured(
     r, fall, order = seen.lengths[-1], seen.falls[-1], seen.order
     if order is None:
         return Unsettled(fall, r)
-    direction = _unit(seen.last - path(0.0)[0])
+    direction = unit_vector(seen.last - path(0.0)[0])
     return Descent(direction, order, float(seen.orders[-1]), fall / r**order, fall, r)
 
 
@@ -224,7 +225,7 @@ class _Landscape:
         base = float(self.loss(self.point))
 
         def sphere(c: Vector, scale: float) -> tuple[float, Vector]:
-            a = _unit(self.flat(c))
+            a = unit_vector(self.flat(c))
             x = self.relaxed(radius * a)
             slope = radius * self.flat(np.asarray(self.gradient(x)))
             tangent = (slope - a * (a @ slope)) / float(np.linalg.norm(self.flat(c)))
@@ -237,7 +238,7 @@ class _Landscape:
                 return a
             options = {"maxiter": steps, "ftol": 0.0, "gtol": 1e-12}
             found = minimize(sphere, a, args=(scale,), jac=True, method="L-BFGS-B", options=options)
-            better = _unit(self.flat(found.x))
+            better = unit_vector(self.flat(found.x))
             if not better.any() or not self.value(radius * better) <= self.value(radius * a):
                 return a
             a = better
@@ -257,8 +258,3 @@ class _Valley:
         place = self.landscape.relaxed(radius * self.direction)
         change = float(self.landscape.loss(place)) - float(self.landscape.loss(self.landscape.point))
         return place, float(np.linalg.norm(place - self.landscape.point)), change
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    size = float(np.linalg.norm(vector))
-    return vector / size if size > 0 else vector

@@ -48,7 +48,7 @@ from .curvature import hessian
 from .networks import Network, Params, as_rows, mix, unflatten
 from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
-from .spectra import Spectrum, orthonormal
+from .spectra import Spectrum, orthonormal, unit_vector
 from .units import Unit, check_smooth, shipped
 
 Vector = Float[np.ndarray, " P"]
@@ -523,7 +523,7 @@ def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
         bounds=[(-1, 1)] * basis.shape[1] + [(0, 1)],
         options=EXACT,
     )
-    return _unit(basis @ found.x[:-1]) if found.status == 0 and found.x[-1] > 1e-6 else None
+    return unit_vector(basis @ found.x[:-1]) if found.status == 0 and found.x[-1] > 1e-6 else None
 
 
 @in_float64
@@ -542,7 +542,7 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
     rng, best = np.random.default_rng(seed), (0.0, np.zeros(objective.size), np.inf)
     still = slope_at(state)
     for _ in range(STARTS):
-        e = _unit(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
+        e = unit_vector(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
         shift = natural
         for _ in range(CLIMBS):
             pulled = basis @ (basis.T @ (slope_at(state + step * units * e) - still)) / step
@@ -550,7 +550,7 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
             if curvature < best[0]:
                 best = (curvature, e, float(np.linalg.norm(pulled - curvature * e)))
             shift = max(shift, 2 * float(np.linalg.norm(pulled)))
-            e = _unit(shift * e - pulled)
+            e = unit_vector(shift * e - pulled)
     curvature, e, skew = best
     if curvature > -SHARE * natural or not lowers(objective, state, units * e, -0.5 * curvature, 2):
         return None
@@ -569,11 +569,6 @@ def lowers(objective: Objective, state: Vector, direction: Vector, fall: float, 
         if seen > 0.5 * fall * t**order and seen > 1e-14 * max(base, objective.scales.loss):
             return True
     return False
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    size = float(np.linalg.norm(vector))
-    return vector / size if size > 0 else vector
 
 
 # ------------------------------------------------------------------- what lies on a kink
@@ -895,7 +890,7 @@ def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) 
     moves = _moves(objective, state)
     size = float(_lengths(moves / units).max())
     beside = lambda e: _beside_state(slope_at, state, size * units * e)
-    starts = np.array([_unit(move / units) for move in moves])
+    starts = np.array([unit_vector(move / units) for move in moves])
     gradients = np.array([beside(e) for e in starts])
     if _lengths(gradients - slope_at(state)).max() <= tolerance:
         return Probed(False, 0.0, 0.0, None)
@@ -904,7 +899,7 @@ def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) 
         e, g = starts[k], gradients[k]
         for count in range(STEPS):
             best = min(best, (float(g @ e), e), key=lambda pair: pair[0])
-            e = _unit(e - 2.0 / (count + 1) * _unit(g))
+            e = unit_vector(e - 2.0 / (count + 1) * unit_vector(g))
             g = beside(e)
     slope, e = best
     if not e.any():

@@ -310,6 +310,12 @@ def orthonormal(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
     return basis
 
 
+def unit_vector(vector: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
+    """At length one; zero stays zero."""
+    size = float(np.linalg.norm(vector))
+    return vector / size if size > 0 else vector
+
+
 # ------------------------------------------------------------------- checks and assembly
 def _checked(hessian: np.ndarray) -> np.ndarray:
     matrix = np.asarray(hessian)
