@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal, localcontext
 
 import numpy as np
 from scipy.optimize import minimize
@@ -49,6 +50,48 @@ PHI: dict[str, tuple[Function, Function, float]] = {
 }
 
 
+def _series(a: Decimal, factor: Callable[[int], Decimal]) -> Decimal:
+    """sum_k t_k, t_0 = a, t_k = t_(k-1) a^2 factor(k), until nothing is added."""
+    total, term, k = Decimal(0), a, 0
+    while total + term != total:
+        total, k = total + term, k + 1
+        term *= a * a * factor(k)
+    return total
+
+
+def _tanh(a: Decimal) -> Decimal:
+    return 1 - 2 / ((2 * a).exp() + 1)
+
+
+def _erf(a: Decimal) -> Decimal:
+    """2 / sqrt(pi) sum_k (-1)^k a^(2 k + 1) / (k! (2 k + 1)), where the root is that of 4 (erf of a large number is one)."""
+    if abs(a) > 12:
+        return Decimal(1).copy_sign(a)
+    return 2 * _series(a, lambda k: Decimal(1 - 2 * k) / (k * (2 * k + 1))) / PI.sqrt()
+
+
+DIGITS = 80
+PI = Decimal(
+    "3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214808651"
+)
+DECIMAL: dict[str, Callable[[Decimal], Decimal]] = {
+    "linear": lambda a: a,
+    "relu": lambda a: max(a, Decimal(0)),
+    "leaky_relu": lambda a: a if a >= 0 else a / 10,
+    "quadratic": lambda a: a**2,
+    "cubic": lambda a: a**3,
+    "tanh": _tanh,
+    "x_tanh_x": lambda a: a * _tanh(a),
+    "erf": _erf,
+    "gelu": lambda a: a / 2 * (1 + _erf(a / Decimal(2).sqrt())),
+    "sine": lambda a: _series(a % (2 * PI), lambda k: Decimal(-1) / (2 * k * (2 * k + 1))),
+    "sigmoid": lambda a: (1 + _tanh(a / 2)) / 2,
+    "own_abs": abs,
+    "own_clip": lambda a: min(max(a, Decimal(0)), Decimal(1)),
+    "own_softened": lambda a: _tanh(a) ** 2,
+}
+
+
 @dataclass(frozen=True, eq=False)
 class Plain:
     """L(theta) = 1/2 mean |y - phi(x u') v|^2 in long double; theta: u (H, D) row by row, then v (H, O)."""
@@ -67,6 +110,22 @@ class Plain:
         x, y, u, v = self._parts(theta, np.longdouble)
         phi = PHI[self.unit][0]
         return np.sum((phi(x @ u.T) @ v - y) ** 2) / (2 * len(x))
+
+    def change(self, point: np.ndarray, direction: np.ndarray, step: float) -> Decimal:
+        """L(point + step direction) - L(point) in decimals of eighty digits."""
+        with localcontext() as context:
+            context.prec = DIGITS
+            exact = np.vectorize(lambda a: Decimal(float(a)), otypes=[object])
+            phi = np.vectorize(DECIMAL[self.unit], otypes=[object])
+            start, way = exact(point), exact(direction)
+            x, y = exact(self.x), exact(self.y)
+
+            def loss(theta: np.ndarray) -> Decimal:
+                u = theta[: self.width * x.shape[1]].reshape(self.width, -1)
+                v = theta[u.size :].reshape(self.width, -1)
+                return ((phi(x @ u.T) @ v - y) ** 2).sum() / (2 * len(x))
+
+            return loss(start + Decimal(step) * way) - loss(start)
 
     def slope(self, theta: np.ndarray, dtype: type = np.longdouble) -> np.ndarray:
         """dL/dtheta (P,); on kinks one of the one-sided values."""

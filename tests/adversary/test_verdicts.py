@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from decimal import Decimal, localcontext
 
 import numpy as np
 import pytest
 
+from adversary.brute import DECIMAL, DIGITS, PHI, Plain
 from adversary.judge import Tally, judged, refutations
 from adversary.problems import UNITS, Problem
 from saddlery import certify, train
@@ -37,3 +39,19 @@ def test_the_adversary_sees_wrong_verdicts():
         "direction": dataclasses.replace(c, escape_direction=np.zeros_like(c.state)),
     }
     assert all(refutations(found, saddle, broken) for broken in wrong.values())
+
+
+@pytest.mark.parametrize("unit", PHI)
+def test_decimals_are_the_same_functions(unit):
+    with localcontext() as context:
+        context.prec = DIGITS
+        for a in (-11.5, -3.3, -0.4, 0.0, 1e-9, 0.7, 2.9, 20.0):
+            expected = float(PHI[unit][0](np.asarray(a)))
+            assert float(DECIMAL[unit](Decimal(a))) == pytest.approx(expected, rel=1e-14, abs=1e-17)
+
+
+def test_decimals_see_what_long_doubles_do_not():
+    """(a) (v u^2 - y)^2 / 2 with y of 1e-18 falls by y t^3 along u = v: 1e-45 at t = 1e-9, and rises against it."""
+    plain = Plain("quadratic", 1, np.ones((1, 1)), np.array([[1e-18]]))
+    falls, rises = (-plain.change(np.zeros(2), sign * np.ones(2), 1e-9) for sign in (1, -1))
+    assert float(falls) == pytest.approx(1e-45, rel=1e-6) and float(rises) == pytest.approx(-1e-45, rel=1e-6)
