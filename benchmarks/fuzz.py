@@ -129,7 +129,7 @@ def fuzz_environment(first: int, count: int) -> tuple[Counter[str], list[str]]:
     for number in range(first, first + count):
         rng = np.random.default_rng([number, 99])
         names = rng.choice(sorted(VARIABLES), size=int(rng.integers(1, 5)), replace=False)
-        changed = {name: str(rng.choice(VARIABLES[name])) for name in names}
+        changed = {str(name): str(rng.choice(VARIABLES[name])) for name in names}
         closed = str(rng.choice(["", "", "2>&-", ">&-", ">&- 2>&-", "<&-"]))
         with tempfile.TemporaryDirectory() as folder:
             words = [sys.executable, "-m", "saddlery", "train", "linear", *BRIEF, "--out", f"{folder}/run"]
@@ -142,11 +142,8 @@ def fuzz_environment(first: int, count: int) -> tuple[Counter[str], list[str]]:
                     timeout=3 * SECONDS,
                 )
                 err = done.stderr.decode(changed.get("PYTHONIOENCODING", "utf-8"), errors="replace")
-                found, said = outcome(
-                    done.returncode,
-                    err if closed not in ("2>&-", ">&- 2>&-") or not done.returncode else f"saddlery: {err}",
-                    None,
-                )
+                unheard = "2>&-" in closed and done.returncode and not err
+                found, said = outcome(done.returncode, "saddlery: (to nobody)" if unheard else err, None)
             except subprocess.TimeoutExpired:
                 found, said = "hang", f"more than {3 * SECONDS:g} s"
             if found == "accepted" and not Path(folder, "run", "record.json").exists():

@@ -154,6 +154,13 @@ def test_a_platform_that_is_not_there_is_one_sentence(tmp_path):
     assert not (tmp_path / "run").exists() and not list((tmp_path / "sweep" / "failed").iterdir())
 
 
+@pytest.mark.parametrize(("name", "value"), [("JAX_ENABLE_X64", "x"), ("JAX_TRANSFER_GUARD", "never")])
+def test_settings_that_jax_does_not_know_are_one_sentence(name, value, tmp_path):
+    code, out, err = ended(start("train", "linear", "--out", tmp_path / "run", env={name: value}))
+    assert (code, out, err.count("\n")) == (2, "", 1) and not (tmp_path / "run").exists()
+    assert err.startswith("saddlery: JAX does not start here: ") and value in err and name.lower() in err.lower()
+
+
 def test_settings_of_jax_are_those_of_the_caller_again():
     import jax
 

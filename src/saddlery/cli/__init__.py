@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 from .codes import DONE, INPUT, INTERRUPTED, NUMERICAL, STORAGE, UNEXPECTED
 from .interrupts import asked, check, watch
@@ -53,8 +54,6 @@ def _ended(code: int) -> int:
 def _failure(error: BaseException) -> int:
     """Say what went wrong in one sentence and return the code of its kind."""
     if os.environ.get("SADDLERY_TRACEBACK"):
-        import traceback
-
         for line in "".join(traceback.format_exception(error)).splitlines():
             say(line)
     code, sentence = _sentence(error)
@@ -76,7 +75,15 @@ def _sentence(error: BaseException) -> tuple[int, str]:
         return UNEXPECTED, "out of memory; lower the width, the samples or the number of saved points"
     from ..echo import said
 
+    if _refused_by_jax(error):
+        return INPUT, f"JAX does not start here: {said(error)}; mend that variable of the environment, or unset it"
     return UNEXPECTED, f"unexpected {type(error).__name__}: {said(error)}; set SADDLERY_TRACEBACK=1 to see where"
+
+
+def _refused_by_jax(error: BaseException) -> bool:
+    """Whether it came up where JAX reads its settings from the environment, when it is imported."""
+    frames = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return "jax" not in sys.modules and frames[-1:] == ["jax._src.config"]
 
 
 def _of_the_system(error: OSError) -> str:
