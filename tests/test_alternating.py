@@ -19,6 +19,7 @@ from saddlery.predictions.vanishing import alternating_gradient_flows
 from saddlery.rules import AlternatingFlow
 from saddlery.theory import diagonal_jumps
 from saddlery.units import make
+from slowly import slowly
 from test_diagonal import PLANE
 
 CLUSTERS = {"linear": 2, "relu": 2, "diagonal": 3, "quadratic": 2, "linear_attention": 2}
@@ -73,6 +74,7 @@ def test_the_modes_of_a_linear_network():
     assert np.all(errors[2] < errors[1]) and np.all(errors[1] < errors[0]) and np.all(errors[2] < 0.05)
 
 
+@pytest.mark.slow
 def test_the_order_of_principal_components_in_attention():
     """(a) Saddle losses of the eigenvectors of the token covariance, largest first, as the other theory has them."""
     found = alternating_gradient_flows(Experiment.named("linear_attention"))
@@ -82,7 +84,10 @@ def test_the_order_of_principal_components_in_attention():
 
 
 # --------------------------------------------------------------- beside the flow
-@pytest.mark.parametrize(("name", "tolerance"), [("quadratic", 0.02), ("linear_attention", 0.03), ("x_tanh_x", 2e-3)])
+@pytest.mark.parametrize(
+    ("name", "tolerance"),
+    slowly([("quadratic", 0.02), ("linear_attention", 0.03), ("x_tanh_x", 2e-3)], ("x_tanh_x", 2e-3)),
+)
 def test_units_of_higher_degree_beside_the_flow(name, tolerance):
     """(d) Every plateau is seen, and every jump time right at the shipped scale; the first one to 1e-3."""
     found = compare(alternating_gradient_flows(Experiment.named(name)), stages(train(name)))

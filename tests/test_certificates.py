@@ -163,6 +163,7 @@ def test_zero_modes_are_explained_alike_in_any_units(scale):
     assert c.explained == {"symmetry": 0, "silent": 0, "data": 3, "unexplained": 0}
 
 
+@pytest.mark.slow
 def test_a_minimum_with_silent_units_that_help_is_no_minimum():
     """Breaking both searches on purpose: without them the quadratic saddle would pass for a minimum; one is enough."""
     found = certified("quadratic")
@@ -210,6 +211,7 @@ def test_results_print_themselves():
     assert "flow time" in repr(found.run) and found.run._repr_html_()
 
 
+@pytest.mark.slow
 def test_deep_networks_are_certified_layer_by_layer():
     """Three-layer linear network (oracle (a)): stages of rank 0, 1, 2, saddle loss 1/2 s_2^2, widths one a layer."""
     task = LinearTeacher((1.0, 0.5), inputs=3, outputs=3)

@@ -56,6 +56,7 @@ def test_a_session(trained, capsys):
     assert code == 0 and (trained / "report.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_pages_of_predictions_and_of_the_graph(trained, tmp_path, capsys):
     """Beside the record and the table, which stay as they are."""
     page = tmp_path / "pages" / "beside.html"

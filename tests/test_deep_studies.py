@@ -123,6 +123,7 @@ def test_one_mode_leaves_the_loss_of_the_closed_form(name):
 
 
 @pytest.mark.parametrize("name", figure5.NETWORKS)
+@pytest.mark.slow
 def test_expected_gains_are_those_of_the_narrowest_network(name):
     """(d) Networks of the expected final widths reach the end of the wide ones; with a unit less in any layer none does."""
     widths = np.sum(figure5.GAINS[name], axis=0)
@@ -197,6 +198,7 @@ def test_what_one_mode_leaves_of_the_loss(unit):
     assert figure6.LEFT[unit] == pytest.approx(left, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_skips_end_to_end():
     """The network with two residual layers, one seed; from large weights its plateau between is gone."""
     study = STUDIES["figure6"]
@@ -291,6 +293,7 @@ def test_length_claims_turn():
         assert {judge("digits_pairs", claim, rows).verdict for claim in chosen} == {verdict}
 
 
+@pytest.mark.slow
 def test_a_pair_end_to_end():
     """One linear pair rests twice; from large weights it does not, and the claim says so."""
     study = STUDIES["digits_pairs"]

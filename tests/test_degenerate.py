@@ -156,6 +156,7 @@ def test_coordinates_of_a_diagonal_unit_are_no_units_of_a_graph():
 
 
 @pytest.mark.parametrize("values", [(1.0, 0.3, 0.1), pytest.param((1.0, 0.7, 0.4, 0.2), marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_weak_heads_keep_to_their_path(values):
     """(a) A cube: every edge adds one eigenvector, also where rounding along a faster one would grow by many orders before."""
     heads, trace = len(values), sum(values)
@@ -258,7 +259,8 @@ def test_low_rank_inputs_of_a_diagonal_network(samples, arrays):
 
 @pytest.mark.parametrize(
     ("unit", "width", "theories"),
-    [("linear", 5, (DIRECTIONS, MODES, LIMIT)), ("relu", 8, (RELU, LIMIT)),
+    [("linear", 5, (DIRECTIONS, MODES, LIMIT)), 
+     pytest.param("relu", 8, (RELU, LIMIT), marks=pytest.mark.slow),
      pytest.param("quadratic", 3, (UNITS, LIMIT), marks=pytest.mark.slow),
      ("diagonal", 1, (DIAGONAL, LIMIT))],
 )  # fmt: skip
@@ -283,8 +285,9 @@ def test_one_sample_is_learned_in_one_step(unit, width, theories, arrays):
 @pytest.mark.parametrize(
     ("unit", "theory", "words"),
     [("linear", DIRECTIONS, "nothing is to be learned"), ("linear", MODES, "nothing linear is to be learned"),
-     ("linear", "exact linear path", "nothing linear is to be learned"), ("relu", RELU, "all targets are zero"),
-     ("quadratic", UNITS, "the leading correlation of a new unit with the targets is zero"),
+     ("linear", "exact linear path", "nothing linear is to be learned"),
+     pytest.param("relu", RELU, "all targets are zero", marks=pytest.mark.slow),
+     pytest.param("quadratic", UNITS, "the leading correlation of a new unit with the targets is zero", marks=pytest.mark.slow),
      ("diagonal", DIAGONAL, "nothing is to be learned")],
 )  # fmt: skip
 def test_zero_targets(unit, theory, words, arrays):
@@ -302,6 +305,7 @@ def test_zero_targets(unit, theory, words, arrays):
 
 
 @pytest.mark.parametrize("theory", [DIRECTIONS, MODES, LIMIT])
+@pytest.mark.slow
 def test_targets_that_one_linear_unit_fits(theory):
     e = experiment("linear", 6, LinearTeacher((0.7,), inputs=3, outputs=2))
     found = beside(e, theory)
@@ -325,6 +329,7 @@ def test_targets_that_one_quadratic_unit_fits(arrays):
 # --------------------------------------------------------------------- too few units
 @pytest.mark.parametrize("width", [1, 2])
 @pytest.mark.parametrize("theory", [DIRECTIONS, MODES, LIMIT])
+@pytest.mark.slow
 def test_a_network_narrower_than_the_rank_of_its_targets(width, theory):
     """(a) No stage beyond its width, and at its end what the units it lacks would have learned."""
     values = (1.0, 0.5, 0.25)
@@ -338,6 +343,7 @@ def test_a_network_narrower_than_the_rank_of_its_targets(width, theory):
         assert found[width].index == 0 and compare(found, certify(train(e))).stages[width].seen
 
 
+@pytest.mark.slow
 def test_a_quadratic_network_of_one_unit(arrays):
     x = np.random.default_rng(4).standard_normal((40, 3))
     e = experiment("quadratic", 1, arrays(x, (x**2 @ [2.0, 1.0, -1.0])[:, None]), 4000.0, 1e-2)
@@ -346,6 +352,7 @@ def test_a_quadratic_network_of_one_unit(arrays):
     assert max(node.units for node in saddle_graph(e).nodes) == 1
 
 
+@pytest.mark.slow
 def test_one_relu_unit_cannot_see_both_signs():
     e = experiment("relu", 1, OrthogonalReLU((1.0, -0.6)))
     assert "no unit sees all samples of" in refusal(e, RELU) and "raise the width" in refusal(e, RELU)
@@ -380,6 +387,7 @@ def test_nothing_is_promised_from_exactly_on_a_manifold(name):
 
 
 @pytest.mark.parametrize("name", ["relu", "heads"])
+@pytest.mark.slow
 def test_the_rule_agf_keeps_to_a_manifold(name):
     e, rest = ON_MANIFOLD[name]
     found = stages(train(e.replace(rule=AlternatingFlow(), stop=Stop(flow_time=1e9))))

@@ -237,6 +237,7 @@ def test_an_ensemble_member_is_the_run_alone():
     np.testing.assert_array_equal(run(bowl, jnp.ones(2), np.zeros(2), STEPS, Stop(steps=20)).states, alone.states)
 
 
+@pytest.mark.slow
 def test_float32():
     """In a float32 context the record is float32 and close to the float64 one; the argument is left alone."""
     theta = SMALL.copy()

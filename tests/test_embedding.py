@@ -12,6 +12,7 @@ from saddlery.checks import InputError
 from saddlery.networks import Layer, Network, flatten
 from saddlery.symmetry import applies, duplicate, embed, embed_near, ray, silent, span
 from saddlery.symmetry.reduction import sides
+from slowly import slowly
 
 SHAPES = {"conv": (2, 5), "attention": (4, 3), "in_context": (6, 4)}
 EVERY = [(name, case) for name in units.names() for case in ("i", "ii", "iii", "iv")]
@@ -90,7 +91,7 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("kind", DEEP)
+@pytest.mark.parametrize("kind", slowly(DEEP, "transformer"))
 def test_corollary_2_several_layers(kind):
     """Oracle (b): every layer widened, one construction after another; the map and the zero gradient stay."""
     network = DEEP[kind]

@@ -71,6 +71,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(undisturbed, tmp_path):
     same(tmp_path / "out", undisturbed)
 
 
+@pytest.mark.slow
 def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch, request):
     """Twice, and the others are done."""
     (tmp_path / "deadly.py").write_text(
@@ -187,6 +188,7 @@ def test_slurm_options_and_what_is_submitted_again():
     assert isinstance(again, submitit.helpers.DelayedSubmission) and again.function is share and again.args == (["a"],)
 
 
+@pytest.mark.slow
 def test_two_at_once_in_one_folder(undisturbed, tmp_path):
     """Threads stand for two machines: both do what is left, and the folder is whole."""
     folder, errors = tmp_path / "out", []

@@ -23,6 +23,7 @@ from saddlery.rules.descent import Descent
 from saddlery.runs import prepare
 from saddlery.tasks import LinearTeacher
 from saddlery.units import dense
+from slowly import slowly
 
 BASE = Experiment.named("linear").replace(stop=Stop(flow_time=12.0))
 
@@ -33,7 +34,7 @@ def collected(experiments, **options):
     return [found[k] for k in range(len(experiments))]
 
 
-@pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "linear_attention"])
+@pytest.mark.parametrize("name", slowly(["linear", "relu", "quadratic", "linear_attention"], "quadratic"))
 def test_a_chunk_equals_each_run_alone(name):
     """(d) Seeds with data, initial weights and ends of their own."""
     base = Experiment.named(name)
@@ -85,7 +86,7 @@ def test_strides_are_powers_of_two_that_end_together():
     assert gaps.min() in (1, 2, 4, 8) and np.all(steps % gaps.min() == 0)
 
 
-@pytest.mark.parametrize("rate", [0.25, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("rate", slowly([0.25, 0.5, 1.0, 2.0], 0.25))
 def test_plateaus_are_those_of_every_step_at_any_rate(rate):
     """(d) Digits has nine stages a few units of time apart; at rate 2 some pass in three steps."""
     es = [Experiment.named("digits").replace(rule=GradientDescent(rate), seed=s) for s in range(3)]
@@ -110,6 +111,7 @@ def test_a_run_that_diverges_says_the_same_alone_and_in_company(rate):
             train(e)
 
 
+@pytest.mark.slow
 def test_a_chunk_of_hundreds_goes_on_for_a_thousand_steps_between_looks(monkeypatch):
     """(a) What an accelerator is given: the host is not asked every few steps, and every run is what it is alone."""
     looks, real = [], driver._Member.take
@@ -121,6 +123,7 @@ def test_a_chunk_of_hundreds_goes_on_for_a_thousand_steps_between_looks(monkeypa
         np.testing.assert_allclose(found[k].trajectory.loss, train(es[k]).trajectory.loss, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_batches_are_drawn_by_each_runs_own_seed():
     task = Experiment.named("tanh").task
     e = Experiment.named("tanh").replace(rule=GradientDescent(0.01, batch=5), stop=Stop(steps=30), task=task)
@@ -171,11 +174,11 @@ RATES = {
 }
 
 
-@pytest.mark.parametrize("rules", RATES.values(), ids=RATES)
-def test_rates_share_one_program(rules):
+@pytest.mark.parametrize("kind", slowly(RATES, "stochastic", "spectral", "muon"))
+def test_rates_share_one_program(kind):
     """(d) Side by side, each with its own learning rate, they are the runs alone; (a) flow time is the rate times the steps."""
     base = BASE.replace(stop=Stop(steps=200), moments=False, initialization=Initialization(scale=0.1))
-    es = [base.replace(rule=rule) for rule in rules]
+    es = [base.replace(rule=rule) for rule in RATES[kind]]
     loop.programs.cache_clear()
     together = collected(es, chunk=len(es))
     assert loop.programs.cache_info().currsize == 1

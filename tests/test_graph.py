@@ -62,7 +62,7 @@ def test_a_relu_network_on_two_orthogonal_inputs():
     )  # |D|, inputs of length sqrt 2
 
 
-@pytest.mark.parametrize("values", [(0.7, 0.3), (0.5, 0.3, 0.2)])
+@pytest.mark.parametrize("values", [(0.7, 0.3), pytest.param((0.5, 0.3, 0.2), marks=pytest.mark.slow)])
 def test_linear_attention(values):
     """(a) One node a set of eigenvectors learned, eq 19 of Zhang et al. (2025) with the half, and the hypercube's edges."""
     heads, n, trace = len(values), 31, sum(values)

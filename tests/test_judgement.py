@@ -25,6 +25,7 @@ from saddlery.symmetry.utility import silent_coordinates
 from saddlery.tasks import LinearTeacher
 from saddlery.units import make
 from saddlery.zero_modes import explain_zero_modes
+from slowly import slowly
 
 
 def linear(width, strengths=(1.0, 0.4), size=3):
@@ -50,7 +51,7 @@ def ended(name, scale):
 
 
 @pytest.mark.parametrize("name", ["linear", "relu"])
-@pytest.mark.parametrize("scale", [1.0, 2.0])
+@pytest.mark.parametrize("scale", slowly([1.0, 2.0], 1.0))
 def test_the_end_of_a_run_from_large_weights(name, scale):
     """(a) A loss of zero is a minimum, and the run is at it.
 

@@ -55,6 +55,7 @@ from saddlery import (
 from saddlery.studies import intervals
 from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
 from saddlery.theory import balanced, deep_linear, diagonal, modes, saddles, units
+from slowly import slowly
 
 REAL = {
     "kernel": descent._Landscape.relaxed,
@@ -480,7 +481,15 @@ def test_saddles_are_all_there():
     assert len(list(saddles.linear_saddles(np.eye(2), np.diag([1.0, 0.4]), 1.16, 5))) == 4
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+AT_LENGTH = (
+    "orders: units do not cancel",
+    "certificates: the largest utility wins",
+    "fixed points: units that no sample turns on are made silent",
+    "rescaled units are not balanced",
+)
+
+
+@pytest.mark.parametrize("name", slowly(MUTATIONS, *AT_LENGTH))
 def test_broken_code_is_noticed(name, monkeypatch):
     owner, attribute, broken, oracle = MUTATIONS[name]
     jax.clear_caches()

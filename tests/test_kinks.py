@@ -23,6 +23,7 @@ from saddlery.units import Symmetry, Unit, check_smooth, make, register, shipped
 from saddlery.units.base import lowest_order
 from saddlery.units.smoothness import find_jump
 from scaled import one_layer, rescaled
+from slowly import slowly
 
 HOMOGENEOUS = Symmetry(silent=True, homogeneous="positive", degree=1)
 ABS = Unit("absolute", lambda z, u: jnp.abs(z @ u), lambda shape: shape, HOMOGENEOUS, smooth=False)
@@ -441,6 +442,7 @@ def test_a_silent_unit_below_a_kink():
     assert fall == pytest.approx(1e-6 / 32, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_utilities_through_kinks_above_prove_no_minimum():
     """Target -1/4 instead: nothing falls, and what passes through the kink does not say so."""
     c = certify_state(*spare("relu", -0.25))
@@ -664,7 +666,7 @@ MUTATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize("name", slowly(MUTATIONS, "kinks of the unit's own weights alone"))
 def test_each_decision_has_been_seen_to_fail(name, monkeypatch):
     what, broken, test = MUTATIONS[name]
     monkeypatch.setattr(kinks, what, broken)
@@ -691,6 +693,7 @@ def test_units_that_no_sample_turns_on_stay(size):
     assert silent.utility.value == pytest.approx(1 / 8)
 
 
+@pytest.mark.slow
 def test_a_run_whose_last_unit_is_off_rests():
     """(b) The flow from where such a run ends does not move: the certificate is that of its end, no saddle beside it."""
     task = OrthogonalReLU((1.0, 0.5, 0.3))

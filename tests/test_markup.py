@@ -217,6 +217,7 @@ def test_runs_and_tours(found):
     assert json.loads(next(words for words in read.words if words.startswith("{"))) == summary
 
 
+@pytest.mark.slow
 def test_comparisons(found):
     compared = compare(predict(found.run.experiment)[0], found)
     nasty = dataclasses.replace(compared, run=nasty_run(found), prediction=planted(compared.prediction))

@@ -15,6 +15,7 @@ from saddlery.driver import Stop
 from saddlery.networks import flatten
 from saddlery.rules import GradientDescent
 from saddlery.tasks import Digits, InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Teacher
+from slowly import slowly
 
 SIX = {
     "linear": "iv",
@@ -50,7 +51,7 @@ SPECTRA = {
 }
 
 
-@pytest.mark.parametrize("kind", SPECTRA)
+@pytest.mark.parametrize("kind", slowly(SPECTRA, "five"))
 def test_every_saddle_of_a_linear_network(kind):
     """Oracle (a): theory of linear networks. Loss, index (r* - r)(H - r), lowest eigenvalue -s_{r+1}."""
     spectrum, options = SPECTRA[kind]
@@ -145,6 +146,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("kind", VARIANTS)
+@pytest.mark.slow
 def test_sensible_variants_of_the_six(kind):
     name, changes = VARIANTS[kind]
     changes = dict(changes)
@@ -195,6 +197,7 @@ def test_tanh_does_not_visit_the_width_1_fixed_point_and_x_tanh_x_does():
 @pytest.mark.parametrize(
     ("eigenvalues", "length"), [((0.4, 0.3, 0.2, 0.1), 31), ((0.7, 0.3), 10), ((1.0, 0.5, 0.25), 63)]
 )
+@pytest.mark.slow
 def test_saddle_losses_of_linear_attention(eigenvalues, length):
     """Oracle (a): Zhang et al. (2025), eq 19, with our half, at every nested saddle m = 0 ... D."""
     lam = np.array(eigenvalues)
@@ -214,6 +217,7 @@ def test_saddle_losses_of_linear_attention(eigenvalues, length):
         assert c.verdict == ("minimum" if m == len(lam) else "degenerate saddle")
 
 
+@pytest.mark.slow
 def test_reference_numbers_of_linear_attention():
     """Published levels for eigenvalues .4 .3 .2 .1 and N = 31 (without the half)."""
     e = Experiment.named("linear_attention").replace(
@@ -230,6 +234,7 @@ def test_reference_numbers_of_linear_attention():
         assert min(abs(value - level) for level in published) < 1e-8
 
 
+@pytest.mark.slow
 def test_training_from_statistics_is_training_on_the_sequences():
     """Oracle (d): gradient descent on 300 sampled prompts and on their moments, the same weights step for step."""
     e = Experiment.named("linear_attention").replace(
@@ -256,6 +261,7 @@ def baldi_hornik(task: Digits) -> tuple[np.ndarray, float]:
     return np.sort(np.linalg.eigvalsh(syx @ np.linalg.solve(sxx, syx.T)))[::-1], float(np.sum(y**2) / len(y))
 
 
+@pytest.mark.slow
 def test_digits_in_stages_with_the_losses_of_the_closed_form():
     """Oracle (a), Baldi & Hornik (1989): the loss of a saddle is 1/2 (mean |y|^2 - sum of its lambda_k)."""
     found = certified(Experiment.named("digits"))

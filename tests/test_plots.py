@@ -25,6 +25,7 @@ from saddlery.predictions import PredictedStage, Prediction, compare, predict
 from saddlery.stage import Stages, certify
 from saddlery.stage import stages as find_stages
 from saddlery.units import attention, convolution, dense, in_context
+from slowly import slowly
 
 DRAWN = ("loss_curve", "singular_values", "unit_norms")
 
@@ -271,7 +272,9 @@ def test_inner_layers_are_drawn(deep):
     assert plots.unit_weights(deep, deep.stages[0], layer=1).get_xlabel().startswith("principal axis 1 of 5")
 
 
-@pytest.mark.parametrize("name", ["relu_conv", "quadratic", "linear_attention", "digits_relu"])
+@pytest.mark.parametrize(
+    "name", slowly(["relu_conv", "quadratic", "linear_attention", "digits_relu"], "relu_conv", "digits_relu")
+)
 def test_shipped_experiments_have_labelled_pictures(name):
     found = find_stages(train(name))
     shared = plots.view(found.run, found.stages)

@@ -59,6 +59,7 @@ def test_stages_of_a_linear_network():
     assert [s.units for s in found.stages] == [(0,), (1,), (2,), (3,)]
 
 
+@pytest.mark.slow
 def test_inputs_of_other_variances():
     """(d) The largest correlation comes first, although the other mode has the larger share of the loss."""
     task = LinearTeacher((0.4, 2.4), covariance=(4.0, 0.25), rotate=False)
@@ -70,6 +71,7 @@ def test_inputs_of_other_variances():
 
 
 @pytest.mark.parametrize("seeds", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_jump_times_over_draws(seeds):
     """(d) Means within a percent, 99 draws of 100 within two, and nine in ten inside the interval (more draws, less room)."""
     compared = [jumps(small(seed=seed)) for seed in range(seeds)]
@@ -135,15 +137,15 @@ def mixed(rates=(2.0, 1.0, 0.5)):
         (small(task=mixed(), stop=Stop(flow_time=150.0)), "directions one by one", 0.005),
         (small(task=LinearTeacher((1.0, 1.0, 0.4))), "directions one by one", 0.005),
         pytest.param(Experiment.named("linear_conv"), "directions one by one", 0.005, marks=pytest.mark.slow),
-        (Experiment.named("relu"), "orthogonal ReLU", 0.005),
+        pytest.param(Experiment.named("relu"), "orthogonal ReLU", 0.005, marks=pytest.mark.slow),
         pytest.param(
             Experiment.named("relu").replace(task=OrthogonalReLU((1.0, 0.7, -0.5, -0.3), inputs=6)),
             "orthogonal ReLU",
             0.01,
             marks=pytest.mark.slow,
         ),
-        (Experiment.named("quadratic"), "units one by one", 0.002),
-        (Experiment.named("linear_attention"), "units one by one", 0.002),
+        pytest.param(Experiment.named("quadratic"), "units one by one", 0.002, marks=pytest.mark.slow),
+        pytest.param(Experiment.named("linear_attention"), "units one by one", 0.002, marks=pytest.mark.slow),
         pytest.param(Experiment.named("x_tanh_x"), "units one by one", 0.002, marks=pytest.mark.slow),
         (Experiment.named("diagonal"), "diagonal jumps", 0.005),
     ],
@@ -173,6 +175,7 @@ def test_heads_of_rank_two_learn_two_eigenvectors():
     assert 2 * expected[1] == pytest.approx(0.37737216, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_merged_attention_has_one_jump():
     """(a) Two fixed points: zero and the population optimum."""
     e = Experiment.named("linear_attention")

@@ -322,6 +322,7 @@ def cells(text: str) -> list[str]:
     return re.findall(r"<td>([^<]*)</td>", text)
 
 
+@pytest.mark.slow
 def test_a_page_of_comparisons_has_a_figure_and_the_table_of_every_theory(beside, linear):
     text = report.comparisons_page(beside)
     page = Page(text)

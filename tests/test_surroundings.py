@@ -73,6 +73,7 @@ def test_closed_streams_are_tolerated(numbers, tmp_path):
     assert {entry["name"] for entry in json.loads(out.read_text())} > {"relu", "linear"}
 
 
+@pytest.mark.slow
 def test_a_name_that_the_encoding_lacks_and_a_terminal_would_obey(tmp_path):
     """Given a name with letters that ASCII lacks, a line break, a colour and a title, no home, no place for temporary files, a
     narrow and dumb terminal, another language, strict JAX and no assertions: trained, saved, and told in one line each."""

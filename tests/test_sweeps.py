@@ -543,6 +543,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert main(["report", "linear", "--fields", "a,b"]) == 2 and "--fields is for" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_page_shows_combinations_that_are_impossible(tmp_path):
     """Each value is possible, two of them together are not: a row and a card with the reason, and no curve."""
     base = BASE.replace(task=LinearTeacher((1.0, 0.4), inputs=3, outputs=3))

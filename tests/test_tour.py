@@ -42,6 +42,7 @@ def test_a_tour_can_be_repeated_and_refuses_other_folders(tmp_path):
             prepare(tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_new_tour_replaces_the_old_runs_and_nothing_else(tmp_path):
     tour(tmp_path, names=("linear", "linear_conv"))
     (tmp_path / "notes.txt").write_text("mine")

@@ -16,6 +16,7 @@ from saddlery.networks import Layer, Network, flatten
 from saddlery.objectives import Data, Moments, equivalent_samples, objective
 from saddlery.tasks import LinearTeacher
 from saddlery.units import make
+from slowly import slowly
 
 
 def one_layer(unit, width, x, y, **options):
@@ -44,7 +45,8 @@ LINE = np.array([[-2.0], [-1.0], [1.0], [2.0]])
 
 
 @pytest.mark.parametrize(
-    ("unit", "targets", "order"), [("gelu", LINE**2, 3), ("tanh", np.array([[1.0], [-2.0], [2.0], [-1.0]]), 4)]
+    ("unit", "targets", "order"),
+    [pytest.param("gelu", LINE**2, 3, marks=pytest.mark.slow), ("tanh", np.array([[1.0], [-2.0], [2.0], [-1.0]]), 4)],
 )
 def test_a_unit_whose_leading_correlation_vanishes(unit, targets, order):
     """The lowest order says nothing where the statistic that goes with it is zero; the next one decides."""
@@ -73,7 +75,7 @@ def test_the_lowest_order_of_several_layers_wins():
     assert (c.verdict, c.escape_order, c.utility.layer) == ("strict saddle", 2, 0)
 
 
-@pytest.mark.parametrize("matrices", [3, 5])
+@pytest.mark.parametrize("matrices", slowly([3, 5], 5))
 def test_the_origin_of_deep_networks_falls_at_the_order_of_their_depth(matrices):
     subject = deep_linear(matrices, 4, (1.0, 0.5))
     c = certify_state(subject, np.zeros(subject.size))
@@ -88,6 +90,7 @@ def test_the_units_of_the_targets_change_no_verdict(scale):
     assert (c.verdict, c.escape_order) == ("degenerate saddle", 3)
 
 
+@pytest.mark.slow
 def test_deep_networks_beyond_dense_hessians():
     """2,400 parameters: the narrow network with two silent units more a layer answers for the wide one."""
     subject = deep_linear(3, 40, (1.0, 0.5), outputs=10)
@@ -122,6 +125,7 @@ def test_a_hessian_that_is_rounding_has_no_negative_eigenvalue(moments):
     assert (c.verdict, c.index, c.zero_modes) == ("minimum", 0, subject.size)
 
 
+@pytest.mark.slow
 def test_both_spectra_call_the_same_eigenvalues_zero(monkeypatch):
     """(d) A nearly converged minimum, dense and by Lanczos."""
     found = certify(train("x_tanh_x"))

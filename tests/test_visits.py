@@ -86,6 +86,7 @@ def one_sided(subject, which):
     return c.state
 
 
+@pytest.mark.slow
 def test_fixed_points_of_equal_loss_and_different_maps_are_two():
     """(b) A run that starts beside one and ends on the other has visited the other.
 
