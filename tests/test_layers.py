@@ -124,6 +124,9 @@ def test_no_print_no_pickle_no_global_switch(path):
     for node in nodes:
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             assert ast.unparse(node.value) == "False"
+    assert (
+        "enable_x64(" not in source or path == ROOT / "precision.py"
+    )  # which sets the other strict settings aside as well
     assert "../shared" not in source
 
 

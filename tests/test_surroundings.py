@@ -26,6 +26,7 @@ from saddlery.engines.local import surroundings
 from saddlery.sweeps import Sweep, kept, query, run_sweep, running
 from saddlery.sweeps.running import _Told
 from saddlery.sweeps.storage import create
+from saddlery.units import check_smooth, make
 
 SMALL = ["--set", "network.layers.0.width=3", "--set", "stop.flow_time=20.0"]
 NAME = "Größe λ\n\x1b[31mred\x1b]0;title\x07\u202e"
@@ -160,6 +161,15 @@ def test_settings_that_jax_does_not_know_are_one_sentence(name, value, tmp_path)
     code, out, err = ended(start("train", "linear", "--out", tmp_path / "run", env={name: value}))
     assert (code, out, err.count("\n")) == (2, "", 1) and not (tmp_path / "run").exists()
     assert err.startswith("saddlery: JAX does not start here: ") and value in err and name.lower() in err.lower()
+
+
+def test_units_are_checked_whatever_the_caller_forbids():
+    """What `check_smooth` computes is moved to the device like all else; in debug mode every unit is checked when it is made."""
+    import jax
+
+    with jax.transfer_guard("disallow"), jax.numpy_dtype_promotion("strict"):
+        check_smooth.__wrapped__(make("tanh"))
+        check_smooth.__wrapped__(make("relu"))
 
 
 def test_settings_of_jax_are_those_of_the_caller_again():

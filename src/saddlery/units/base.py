@@ -189,7 +189,7 @@ def check_smooth(unit: Unit, shape: Shape | None = None) -> None:
     a second.
     """
     shape = unit.example if shape is None else shape
-    with jax.enable_x64(True):
+    with precision_context("float64"):
         rng = np.random.default_rng(0)
         jump = find_jump(unit.phi, rng.standard_normal(shape), unit.shape(shape), rng)
     if jump is None:
