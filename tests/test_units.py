@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 
@@ -14,6 +15,8 @@ from scipy.special import erf, expit, log_ndtr
 
 from saddlery import units
 from saddlery.checks import InputError
+from saddlery.networks import Layer, Network
+from saddlery.objectives import Data, objective
 from saddlery.units import (
     Lift,
     Symmetry,
@@ -382,3 +385,36 @@ def test_register_a_unit_of_ones_own(monkeypatch):
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+# ------------------------------------------------------------------- functions of a user's own
+FOREIGN = {
+    "numpy": (lambda z, u: np.tanh(np.asarray(z) @ np.asarray(u)), "in jax.numpy, got TracerArrayConversionError"),
+    "a branch": (lambda z, u: z @ u if z @ u > 0 else 0.0, "in jax.numpy, got TracerBoolConversionError"),
+    "a text": (lambda z, u: "x", "in jax.numpy, got TypeError"),
+    "one argument": (lambda z: z, r"arrays z \(3,\) and u \(3,\) in jax.numpy, got TypeError"),
+    "whole numbers": (lambda z, u: jnp.round(z @ u).astype(int), "one array of real numbers, got int"),
+    "complex numbers": (lambda z, u: jnp.exp(1j * (z @ u)), "one array of real numbers, got complex"),
+    "two arrays": (lambda z, u: (z @ u, u @ z), "one array of real numbers, got tuple"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_jax_cannot_follow_is_one_sentence(name):
+    """Where a unit is registered, and where a network of it meets data; no error of JAX's gets out."""
+    phi, words = FOREIGN[name]
+    data = Data((3,), 1, np.ones((4, 3)), np.ones((4, 1)))
+    for verb in (units.register, lambda unit: objective(Network((Layer(unit, 2),)), data).loss(np.ones(8))):
+        with pytest.raises(InputError, match=f"phi of unit 'mine' must be a function .*{words}"):
+            verb(simple(phi=phi, symmetry=Symmetry()))
+
+
+@pytest.mark.parametrize("shape", [lambda shape: shape[7:8][0], lambda shape: "wide", lambda shape: (2.5,)])
+def test_a_shape_that_is_none(shape):
+    with pytest.raises(InputError, match="shape of unit 'mine' must be a function"):
+        units.register(dataclasses.replace(simple(symmetry=Symmetry()), shape=shape))
+
+
+def test_phi_that_is_no_number():
+    with pytest.raises(InputError, match="phi of unit 'mine' must be finite at random z and u, got nan"):
+        units.register(simple(phi=lambda z, u: jnp.sqrt(z @ u - 10), symmetry=Symmetry(silent=True)))

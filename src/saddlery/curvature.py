@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .networks import feature_shape, unflatten
+from .networks import unflatten
 from .objectives import MeanLoss, Objective, Samples
 from .precision import in_float64
+from .units.base import shapes_of
 
 CHUNK = 32  # Hessian columns differentiated at a time on the general path
 
@@ -59,7 +60,7 @@ def is_structured(function: MeanLoss) -> bool:
     plain = len(network.layers) == 1 and not network.readout and not layer.residual
     if not (plain and function.loss.quadratic and network.reads == "all" and layer.width):
         return False
-    features = feature_shape(layer.unit, function.shape, (1, *layer.unit.shape(function.shape)))
+    _, features = shapes_of(layer.unit, function.shape)
     return len(features) == layer.unit.mixed
 
 

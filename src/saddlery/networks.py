@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 from .checks import InputError, Words, flag, known, require, settle, whole
 from .precision import precision_context
 from .units import Unit
+from .units.base import shapes_of
 
 Params = tuple[dict[str, Any], ...]
 Side = Float[Array, "_ _"] | Float[np.ndarray, "_ _"]  # (units, numbers a unit)
@@ -144,8 +145,8 @@ class Network:
         """The shapes of all parameters for samples of shape `inputs` and `outputs` numbers each."""
         shape, result = tuple(inputs), []
         for k, layer in enumerate(self.layers):
-            entry = {"u": (layer.width, *layer.unit.shape(shape))}
-            features = feature_shape(layer.unit, shape, entry["u"])
+            u, features = shapes_of(layer.unit, shape)
+            entry = {"u": (layer.width, *u)}
             if layer.mixes:
                 entry["v"] = (layer.width, *mixed_shape(layer.unit, features), self._dimension(k, shape, outputs))
                 shape = (*features[: len(features) - layer.unit.mixed], entry["v"][-1])
@@ -267,13 +268,6 @@ def _arrays(*given: Any) -> Any:
 
 def _is_shape(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(k, int) for k in value)
-
-
-@functools.lru_cache(maxsize=1024)
-def feature_shape(unit: Unit, z: Shape, u: Shape) -> Shape:
-    """The shape of phi for one sample of shape z and units of stacked shape u."""
-    spec = jax.eval_shape(unit.phi, jax.ShapeDtypeStruct(z, jnp.float32), jax.ShapeDtypeStruct(u[1:], jnp.float32))
-    return spec.shape
 
 
 def as_rows(array: Any) -> Any:

@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import InputError, Words, require
+from ..checks import InputError, SaddleryError, Words, require
+from ..echo import said
 from ..precision import precision_context
 from .smoothness import find_jump
 
@@ -144,6 +145,36 @@ def _lifted(unit: Unit) -> Unit:
     )
 
 
+@functools.lru_cache(maxsize=1024)
+def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
+    """The shapes of u and of phi(z; u), for one sample of shape z and one unit.
+
+    Raises InputError where JAX cannot follow phi, as where it is written in numpy, or it gives no array of real numbers.
+    """
+    shape, phi = (f"{what} of unit {unit.name!r}" for what in ("shape", "phi"))
+    u = _answer(lambda: unit.shape(z), shape, f"a function of the shape {z} of its input")
+    whole = isinstance(u, (tuple, list)) and all(isinstance(k, int) for k in u)
+    require(whole, shape, "a function that gives a tuple of whole numbers", u)
+    given = (jax.ShapeDtypeStruct(tuple(s), jnp.float32) for s in (z, u))
+    words = f"a function of arrays z {tuple(z)} and u {tuple(u)} in jax.numpy"
+    found = _answer(lambda: jax.eval_shape(unit.phi, *given), phi, words)
+    one = isinstance(found, jax.ShapeDtypeStruct)
+    real = one and jnp.issubdtype(found.dtype, jnp.floating)
+    kind = Words(str(found.dtype) if one else type(found).__name__)
+    require(real, phi, "a function that gives one array of real numbers", kind)
+    return tuple(u), found.shape
+
+
+def _answer(question: Callable[[], Any], argument: str, needed: str) -> Any:
+    """What a function of the user's own gives; InputError with what it raised, if it does."""
+    try:
+        return question()
+    except SaddleryError:
+        raise
+    except Exception as error:
+        raise InputError(f"{argument} must be {needed}, got {type(error).__name__}: {said(error)}") from error
+
+
 _DEBUG = False
 
 
@@ -171,6 +202,7 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """
     if unit.example == ():
         return
+    shapes_of(unit, unit.example)
     with precision_context("float64"):
         rng = np.random.default_rng(seed)
         for _ in range(trials):
@@ -191,7 +223,7 @@ def check_smooth(unit: Unit, shape: Shape | None = None) -> None:
     shape = unit.example if shape is None else shape
     with precision_context("float64"):
         rng = np.random.default_rng(0)
-        jump = find_jump(unit.phi, rng.standard_normal(shape), unit.shape(shape), rng)
+        jump = find_jump(unit.phi, rng.standard_normal(shape), shapes_of(unit, shape)[0], rng)
     if jump is None:
         return
     words, name = Words(jump), f"unit {unit.name!r}"
@@ -206,6 +238,7 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
     phi = unit.phi
     size = float(jnp.max(jnp.abs(phi(z, u)))) + float(jnp.max(jnp.abs(phi(z, w)))) + 1e-3
     symmetry = unit.symmetry
+    require(np.isfinite(size), f"phi of unit {unit.name!r}", "finite at random z and u", Words(f"{size}"))
 
     def demand(claim: str, error: Array) -> None:
         worst = float(jnp.max(jnp.abs(error))) / size
