@@ -156,6 +156,19 @@ def test_a_platform_that_is_not_there_is_one_sentence(tmp_path):
     assert not (tmp_path / "run").exists() and not list((tmp_path / "sweep" / "failed").iterdir())
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, AssertionError, AttributeError])
+def test_however_jax_says_that_there_is_no_device(kind, monkeypatch):
+    """An assertion, or under `python -O`, which leaves assertions out, what comes next."""
+    import jax
+
+    def devices():
+        raise kind("none")
+
+    monkeypatch.setattr(jax, "devices", devices)
+    with pytest.raises(precision.NoDevice, match="JAX finds no device"):
+        precision.check_platform.__wrapped__()
+
+
 @pytest.mark.parametrize(("name", "value"), [("JAX_ENABLE_X64", "x"), ("JAX_TRANSFER_GUARD", "never")])
 def test_settings_that_jax_does_not_know_are_one_sentence(name, value, tmp_path):
     code, out, err = ended(start("train", "linear", "--out", tmp_path / "run", env={name: value}))
