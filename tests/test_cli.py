@@ -312,7 +312,7 @@ def test_a_run_that_ended_early_says_so(trained, capsys):
     record = json.loads((trained / "record.json").read_text())
     (trained / "record.json").write_text(json.dumps({**record, "status": "interrupted", "reason": "by the keyboard"}))
     code, out, err = run(capsys, "stages", trained, "--json")
-    assert code == 0 and "ended early (by the keyboard)" in err
+    assert code == 0 and "did not come to its stop (by the keyboard)" in err
     assert json.loads(out)["runs"][0]["status"] == "interrupted"
 
 
