@@ -178,7 +178,7 @@ def test_verdicts_commute_with_units_of_measure(name):
     subject, theta = subjects(name)
     kind = lambda c: (c.verdict, c.index, c.zero_modes, c.escape_order)
     first = kind(certify_state(subject, theta))
-    assert first[0] != "not a fixed point"
+    assert first[0] != "no fixed point found"
     forms = len(subject.network.layers) == 1 and name.split(", ")[0] in ("linear", "relu", "quadratic", "cubic")
     for units in [*UNITS, *(WEIGHTS if forms else [])]:
         assert kind(certify_state(*rescaled(subject, theta, **units))) == first, units
@@ -201,7 +201,7 @@ def test_verdicts_commute_with_units_of_each_feature(name):
     subject, theta = subjects(name)
     kind = lambda c: (c.verdict, c.index, c.zero_modes, c.explained, c.escape_order)
     first = kind(certify_state(subject, theta))
-    assert first[0] != "not a fixed point" and first[3]["unexplained"] == 0
+    assert first[0] != "no fixed point found" and first[3]["unexplained"] == 0
     for units in COLUMNS:
         assert kind(certify_state(*rescaled(subject, theta, inputs=np.array(units)))) == first, units
 
