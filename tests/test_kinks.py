@@ -498,6 +498,43 @@ def test_slopes_on_kinks_in_units_of_each_feature(features):
     assert [(kink.unit, kink.sample) for kink in on.live] == [(0, 1)]
 
 
+@pytest.mark.parametrize("features", [(1.0, 1.0), (1e8, 1.0), (1e12, 1.0), (1.0, 1e-9)])
+def test_kinks_that_a_small_feature_alone_crosses(features):
+    """(a) The sample (0, 5e-3) lies on the kink of u = e_1, which beside a column of 1e8 is 5e-11 of its largest slope: along u_2
+    the loss falls at 1e-2 5e-3 / 3, whatever its unit of measure."""
+    subject = one_layer("relu", 1, [[1.0, 0.0], [0.0, 5e-3], [1.0, 1.0]], [[1.0], [1e-2], [1.0]])
+    scaled, state = rescaled(subject, np.array([1.0, 0.0, 1.0]), inputs=np.array(features))
+    c = certify_state(scaled, state)
+    assert (c.verdict, c.escape_order) == ("no fixed point found", 1)
+    on = kinks_at(scaled, state, 1e-12 * scaled.scales.gradient)
+    assert on.slope == pytest.approx(-1e-2 * 5e-3 / 3 * features[1], rel=1e-6)
+
+
+def unbalanced(y, second, c):
+    """A ReLU unit of u = c e_1, v = 1/(2 c) above a linear layer that reads x_1 and a little of x_2: one map for all c."""
+    first = np.zeros((2, len(y)))
+    first[0, :2] = 1.0, second
+    return deep("linear", np.eye(len(y)), y, first, [[c, 0.0]], [[0.5 / c]])
+
+
+@pytest.mark.parametrize("c", [1e-6, 1e-3, 30.0, 1e4])
+def test_units_above_a_kink_may_be_unbalanced(c):
+    """(c) What moves a little where a unit is balanced would cross the kinks next to it, or none, where u is 1e-6 of v."""
+    falls = certify_state(*unbalanced([[0.5], [0.25]], 0.0, c))
+    assert (falls.verdict, falls.escape_order) == ("no fixed point found", 1)
+    rests = certify_state(*unbalanced([[0.5], [5e-4], [-0.25]], 1e-3, c))
+    assert rests.verdict == "undecided" and "whose first order is not decided" in rests.reason
+
+
+@pytest.mark.parametrize("inputs", [1e-11, (1.0, 1.0, 1e11), (1.0, 1e11, 1.0)])
+def test_directions_that_cross_kinks_above_in_any_units(inputs):
+    """(c) Their number, of the network of `test_smooth_directions_cross_no_kink_of_a_layer_above`."""
+    u1, u2 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]]), np.array([[1.0, 1.0], [2.0, 0.0]])
+    subject, state = deep("linear", np.eye(3), np.ones((3, 1)), u1, u2, [[1.0], [0.5]])
+    on = kinks_at(*rescaled(subject, state, inputs=np.array(inputs)), 1e-12)
+    assert on.dimension == subject.size - 4
+
+
 def test_kinks_of_silent_units_in_units_of_each_feature():
     """(a) A silent unit of three features lies on the kinks of all samples, which leave it v alone."""
     rng = np.random.default_rng(0)
@@ -640,7 +677,7 @@ MUTATIONS = {
     ),
     "a kink above passed through": (
         "_jumps",
-        lambda subject, state, below: np.zeros((0, subject.size)),
+        lambda subject, state, below, units: np.zeros((0, subject.size)),
         test_smooth_directions_cross_no_kink_of_a_layer_above,
     ),
     "slopes in plain weights": (

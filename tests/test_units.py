@@ -409,10 +409,16 @@ def test_what_jax_cannot_follow_is_one_sentence(name):
             verb(simple(phi=phi, symmetry=Symmetry()))
 
 
-@pytest.mark.parametrize("shape", [lambda shape: shape[7:8][0], lambda shape: "wide", lambda shape: (2.5,)])
+@pytest.mark.parametrize(
+    "shape", [lambda shape: shape[7:8][0], lambda shape: "wide", lambda shape: (2.5,), lambda shape: (-3,)]
+)
 def test_a_shape_that_is_none(shape):
     with pytest.raises(InputError, match="shape of unit 'mine' must be a function"):
         units.register(dataclasses.replace(simple(symmetry=Symmetry()), shape=shape))
+
+
+def test_whole_numbers_of_numpy_are_a_shape():
+    check_symmetry(dataclasses.replace(simple(), shape=lambda shape: (np.prod(shape),)))
 
 
 def test_phi_that_is_no_number():

@@ -103,10 +103,10 @@ class Place(NamedTuple):
 class Kinks:
     """Where a state stands on kinks.
 
-    live: kinks of units that the loss feels at first order. slope: L'(theta; direction), the least over unit directions; zero
-    where there is no first-order descent. residual: |slope|, or what is left of the gradient, as the sizes of gradients are
-    measured (`Objective.gradient_units`). direction (P,): of steepest descent, None at residual zero. decided: whether first
-    order is, so that slope 0 proves B-stationarity.
+    live: kinks of units that the loss feels at first order. residual: the steepest slope, or what is left of the gradient, as
+    the sizes of gradients are measured (`Objective.gradient_units`). slope: L'(theta; direction) along a direction (P,) of unit
+    length in plain weights, the steepest that was found; zero where there is no first-order descent, and the direction None
+    where nothing is left. decided: whether first order is, so that slope 0 proves B-stationarity.
     smooth (P, m): orthonormal basis of the directions that cross no kink, sparse. free (P, m'): without those only that cost
     first order on both sides. within (P, m''): of these, without those that cross kinks of silent units, which are `silent`
     (P, k). crossings: kinks that can be
@@ -282,21 +282,20 @@ class _Assembly:
         self.found = [one.steepest(tolerance) for one in touched]
 
     def kinks(self) -> Kinks:
-        residual = float(np.linalg.norm(self.units * self._rest(self.found)))
-        rest = self._rest(self._in_plain_units() if residual > self.tolerance else self.found)
-        steepness = float(np.linalg.norm(rest))
-        direction = 0.0 - rest / steepness if steepness > 0 else None  # no minus zeros
-        falls = direction is not None and residual > self.tolerance and self._really_falls(direction, steepness)
+        rest = self._rest(self.found)
+        residual = float(np.linalg.norm(self.units * rest))
+        slope, direction = self._steepest(rest)
+        falls = direction is not None and residual > self.tolerance and self._really_falls(direction, slope)
         live = tuple(self._live())
         probed = None if self.single or not (live or self.below) else self._probed()
         if probed is not None and probed.residual > (residual if falls else 0.0):
-            residual, steepness, direction, falls = probed.residual, -probed.slope, probed.direction, True
+            residual, slope, direction, falls = probed.residual, probed.slope, probed.direction, True
         held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
         within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
         silent = [one for one in self.touched if self._silent(one)]
         return Kinks(
             live=live,
-            slope=-steepness if falls else 0.0,
+            slope=slope if falls else 0.0,
             residual=residual,
             direction=direction,
             decided=falls or (self._proven() if self.single else probed is None or not (live or probed.bends)),
@@ -320,25 +319,36 @@ class _Assembly:
                 forth, back = (_slope(one, side * normal) for side in (1.0, -1.0))
                 yield Kink(one.layer, one.unit, int(one.samples[k]), forth, back)
 
-    def _rest(self, steepest: list[Steepest]) -> Vector:
-        """The gradient, and on the kinks of units their nearest points: in plain units minus the steepest descent."""
+    def _rest(self, found: list[Steepest]) -> Vector:
+        """The gradient r, and on the kinks of units the r that were found in their subdifferentials; L falls along -s^2 r."""
         rest = np.array(self.objective.gradient(self.state), float)
-        for one, found in zip(self.touched, steepest, strict=True):
-            rest[self._own(one)] = found.rest
+        for one, part in zip(self.touched, found, strict=True):
+            rest[self._own(one)] = part.rest / one.units
         return rest
 
-    def _in_plain_units(self) -> list[Steepest]:
-        """The steepest descent of every unit as gradient flow sees it."""
+    def _steepest(self, rest: Vector) -> tuple[float, Vector | None]:
+        """L' and the direction of steepest descent in plain weights, or, where that is steeper, of that in natural ones."""
+        if not rest.any():
+            return 0.0, None
+        own = self.units**2 * rest
+        natural = (-float(rest @ own) / float(np.linalg.norm(own)), own)
         if np.all(self.units == self.units[:1]):
-            return self.found
-        return [steepest(one.gradient, one.normals, one.gamma, 0.0) for one in self.touched]
+            return natural[0], _against(own)
+        plain = self._rest([one.steepest_in_plain(self.tolerance) for one in self.touched])
+        plain = np.where(np.abs(self.units * plain) > self.tolerance, plain, 0.0)  # what is zero is no direction
+        slope, way = min(natural, (-float(np.linalg.norm(plain)), plain), key=lambda pair: pair[0])
+        return slope, _against(way)
 
-    def _really_falls(self, direction: Vector, residual: float) -> bool:
-        """Whether the loss falls along it as it should: proven for one layer, looked at in deeper networks."""
-        return self.single or directional(self.objective, self.state, direction) < -0.5 * residual
+    def _really_falls(self, direction: Vector, slope: float) -> bool:
+        """Whether the loss falls along it as it should: proven for one layer, looked at in deeper networks, at two distances."""
+        falls = lambda step: directional(self.objective, self.state, direction, step) < 0.5 * slope
+        return self.single or all(falls(step) for step in (1e-7, 1e-9))
 
     def _probed(self) -> Probed:
-        return probe(self.objective, self.state, self.units, self.tolerance)
+        found = probe(self.objective, self.state, self.units, self.tolerance)
+        if found.direction is None or self._really_falls(found.direction, found.slope):
+            return found
+        return Probed(found.bends, 0.0, 0.0, None)
 
     def _proven(self) -> bool:
         """Whether the absence of first-order descent is proven, to the tolerance, for one layer."""
@@ -366,7 +376,8 @@ class _Assembly:
 
     def _smooth(self) -> scipy.sparse.csr_matrix:
         """The directions that cross no kink, unit by unit and, where layers below cross some, side by side of these."""
-        jumps = _jumps(self.objective, self.state, self.below) if self.below else np.zeros((0, self.objective.size))
+        none = np.zeros((0, self.objective.size))
+        jumps = _jumps(self.objective, self.state, self.below, self.units) if self.below else none
         owned = self._owned([one.normals for one in self.touched])
         if not len(jumps):
             return self._basis(owned)
@@ -593,11 +604,18 @@ class _Touched(NamedTuple):
         return np.abs(self.gamma) * _lengths(self.units * self.normals) > tolerance
 
     def steepest(self, tolerance: float) -> Steepest:
-        """Of d / units, in which slopes are held against the tolerance; rest and normals are those of d."""
+        """Of d / units, in which slopes are held against the tolerance; its normals as those of d."""
         normals = self.units * self.normals
         sizes = _lengths(normals)
         found = steepest(self.units * self.gradient, normals / sizes[:, None], sizes * self.gamma, tolerance)
-        return found._replace(rest=found.rest / self.units, normals=_of_length_one(found.normals / self.units))
+        return found._replace(normals=_of_length_one(found.normals / self.units))
+
+    def steepest_in_plain(self, tolerance: float) -> Steepest:
+        """Of d itself, without the kinks and slopes that are zero to the tolerance; its rest as one of d / units."""
+        clear = np.abs(self.units * self.gradient) > tolerance
+        live = np.where(self.live(tolerance), self.gamma, 0.0)
+        found = steepest(np.where(clear, self.gradient, 0.0), self.normals, live, 0.0)
+        return found._replace(rest=self.units * found.rest)
 
 
 def _touched(objective: Objective, state: Vector, own: Vector, tolerance: float) -> Iterator[_Touched]:
@@ -641,9 +659,8 @@ class _Sides(NamedTuple):
         rng = np.random.default_rng(0)
         size = float(np.linalg.norm(u / units)) or 1.0
         first, second = (units * w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape)))
-        near = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR)]
-        nearer = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), first, NEAR / CLOSER)]
-        other = [np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), second, NEAR)]
+        beside = lambda d, step: [units.ravel() * np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), d, step)]
+        near, nearer, other = beside(first, NEAR), beside(first, NEAR / CLOSER), beside(second, NEAR)
         jumps, bends = ([_lengths(a[k + 1] - a[k]) for a in (near, nearer)] for k in (0, 2))
         steepest = max(float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0)))
         on = _stays(jumps, steepest)
@@ -653,7 +670,9 @@ class _Sides(NamedTuple):
         curvature = max(float(np.abs(near[2]).max(initial=0.0)), float(np.abs(near[3]).max(initial=0.0)))
         curved = _stays(bends, curvature) & ~on
         gap = np.minimum(_lengths(jump - again), _lengths(jump + again))
-        return _Sides(minus, jump, first.ravel(), on, bend, curved, on & (gap > SMOOTH * jumps[0]))
+        meeting = on & (gap > SMOOTH * jumps[0])
+        minus, jump, bend = (slopes / units.ravel() for slopes in (minus, jump, bend))
+        return _Sides(minus, jump, first.ravel(), on, bend, curved, meeting)
 
     def touched(
         self, layer: int, unit: int, pull: np.ndarray, units: np.ndarray, silent: bool, tolerance: float
@@ -770,10 +789,9 @@ def _kinked_above(network: Network) -> list[int]:
 
 def _moves(objective: Objective, state: Vector) -> np.ndarray:
     """Random moves of all weights (2 K, P), in pairs forth and back, by NEAR of the state in natural units."""
-    units = objective.units  # not balanced as those of a dead unit, which would move its other side far
+    units, size = _natural(objective, state)
     draws = np.random.default_rng(0).standard_normal((PROBES, objective.size))
     draws /= np.linalg.norm(draws, axis=1, keepdims=True)
-    size = max(objective.standard.weights, float(np.linalg.norm(state / units)))
     return NEAR * size * units * np.stack([draws, -draws], axis=1).reshape(-1, objective.size)
 
 
@@ -818,9 +836,10 @@ def _direction(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape)
 
 
-def _jumps(objective: Objective, state: Vector, below: list[Place]) -> np.ndarray:
+def _jumps(objective: Objective, state: Vector, below: list[Place], units: Vector) -> np.ndarray:
     """Jumps of the slopes of these units' phi in all weights, which are normal to their kinks: as many random sums of them
-    (M, P) as span those of any one block of weights. None where kinks are crossed at higher order only."""
+    (M, P) as span those of any one block of weights. None where kinks are crossed at higher order only. units (P,): in which
+    they are told from rounding."""
     function, inputs = objective.function, objective.samples[0]
     features = jax.eval_shape(lambda t: _all_features(function, t, inputs), jnp.asarray(state))
     marks = [np.zeros(f.shape[:2], bool) for f in features]
@@ -831,7 +850,7 @@ def _jumps(objective: Objective, state: Vector, below: list[Place]) -> np.ndarra
     def jump(k: int) -> tuple[np.ndarray, float]:
         draws = [rng.standard_normal(f.shape) for f in features]
         weights = tuple(w * m.reshape(*m.shape, *[1] * (w.ndim - 2)) for w, m in zip(draws, marks, strict=True))
-        slope = lambda theta: np.asarray(_weighted(function, theta, weights, inputs))
+        slope = lambda theta: units * np.asarray(_weighted(function, theta, weights, inputs))
         sides = [_beside_state(slope, state, side * forth[k % len(forth)]) for side in (1.0, -1.0)]
         return sides[0] - sides[1], float(np.abs(sides).max())
 
@@ -841,7 +860,7 @@ def _jumps(objective: Objective, state: Vector, below: list[Place]) -> np.ndarra
         return np.zeros((0, objective.size))
     most = min(2 * sum(int(m.sum()) for m in marks), max(len(places) for places in _sides_of_units(objective)))
     rows = np.array([row for row, _ in some] + [jump(k)[0] for k in range(FEW, most + FEW)])
-    return np.where(np.abs(rows) > floor, rows, 0.0)
+    return np.where(np.abs(rows) > floor, rows, 0.0) / units
 
 
 def _all_features(function: MeanLoss, theta: Array, inputs: Array) -> tuple[Array, ...]:
@@ -859,6 +878,11 @@ def _weighted(function: MeanLoss, theta: Array, weights: tuple[Array, ...], inpu
 def _beside_state(slope: Callable[[np.ndarray], np.ndarray], state: Vector, move: Vector) -> np.ndarray:
     """A slope on the side of the state that a small move leads to, extrapolated to the state itself."""
     return (CLOSER * slope(state + move / CLOSER) - slope(state + move)) / (CLOSER - 1)
+
+
+def _against(rest: np.ndarray) -> np.ndarray:
+    """The direction -rest, without minus zeros."""
+    return 0.0 - unit_vector(rest)
 
 
 def _of_length_one(rows: np.ndarray) -> np.ndarray:
@@ -882,8 +906,9 @@ class Probed(NamedTuple):
 def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) -> Probed:
     """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state, and descended from the steepest of them.
 
-    units (P,): of slopes, which are held against the tolerance as (s g).e of e = (d / s) / |d / s|. What falls is proven to;
-    where nothing does, nothing is. Cost: 100 gradients, and 400 more where L' is not linear.
+    units (P,): of slopes, which are held against the tolerance as (s g).e of e = (d / s) / |d / s|. What falls by no more than
+    rounding and curvature make over its steps is for the caller to look at; where nothing falls, nothing is proven.
+    Cost: 100 gradients, and 400 more where L' is not linear.
     """
     state = np.asarray(state, float)
     slope_at = lambda theta: units * np.asarray(objective.gradient(theta))

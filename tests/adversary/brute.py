@@ -64,10 +64,13 @@ def _tanh(a: Decimal) -> Decimal:
 
 
 def _erf(a: Decimal) -> Decimal:
-    """2 / sqrt(pi) sum_k (-1)^k a^(2 k + 1) / (k! (2 k + 1)), where the root is that of 4 (erf of a large number is one)."""
-    if abs(a) > 12:
+    """2 / sqrt(pi) sum_k (-1)^k a^(2 k + 1) / (k! (2 k + 1)); of numbers beyond 14 one, to eighty digits."""
+    if abs(a) > 14:
         return Decimal(1).copy_sign(a)
-    return 2 * _series(a, lambda k: Decimal(1 - 2 * k) / (k * (2 * k + 1))) / PI.sqrt()
+    with localcontext() as context:
+        context.prec += 10 + int(a * a / 2)  # terms grow to e^(a^2) before they fall
+        found = 2 * _series(a, lambda k: Decimal(1 - 2 * k) / (k * (2 * k + 1))) / PI.sqrt()
+    return +found
 
 
 DIGITS = 80

@@ -50,6 +50,15 @@ def test_decimals_are_the_same_functions(unit):
             assert float(DECIMAL[unit](Decimal(a))) == pytest.approx(expected, rel=1e-14, abs=1e-17)
 
 
+def test_eighty_digits_of_erf():
+    for a in (Decimal("0.3"), Decimal(6), Decimal("-11.5"), Decimal("13.9")):
+        with localcontext() as context:
+            context.prec = DIGITS + 20
+            longer = DECIMAL["erf"](a)
+            context.prec = DIGITS
+            assert abs(DECIMAL["erf"](a) - longer) < Decimal(10) ** (2 - DIGITS)
+
+
 def test_decimals_see_what_long_doubles_do_not():
     """(a) (v u^2 - y)^2 / 2 with y of 1e-18 falls by y t^3 along u = v: 1e-45 at t = 1e-9, and rises against it."""
     plain = Plain("quadratic", 1, np.ones((1, 1)), np.array([[1e-18]]))

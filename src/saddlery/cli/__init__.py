@@ -76,7 +76,9 @@ def _sentence(error: BaseException) -> tuple[int, str]:
     from ..echo import said
 
     if _refused_by_jax(error):
-        return INPUT, f"JAX does not start here: {said(error)}; mend that variable of the environment, or unset it"
+        told = [name for name, value in os.environ.items() if name.startswith("JAX_") and value and value in str(error)]
+        which = " and ".join(told) or "the variables JAX_... of the environment"
+        return INPUT, f"JAX does not start here: {said(error)}; mend {which}, or unset it"
     return UNEXPECTED, f"unexpected {type(error).__name__}: {said(error)}; set SADDLERY_TRACEBACK=1 to see where"
 
 

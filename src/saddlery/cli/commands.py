@@ -108,7 +108,9 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
                 " leave it out, or name an experiment to train"
             )
         if run.trajectory.status != "stopped":
-            say(f"note: this run did not come to its stop ({run.trajectory.reason}); its last plateau may not be its end")
+            say(
+                f"note: this run did not come to its stop ({run.trajectory.reason}); its last plateau may not be its end"
+            )
         return run, False
     folder, mark, place = options.run.rpartition("#")
     if mark and place.isdecimal():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -153,23 +154,24 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     """
     shape, phi = (f"{what} of unit {unit.name!r}" for what in ("shape", "phi"))
     u = _answer(lambda: unit.shape(z), shape, f"a function of the shape {z} of its input")
-    whole = isinstance(u, (tuple, list)) and all(isinstance(k, int) for k in u)
+    whole = isinstance(u, (tuple, list)) and all(isinstance(k, numbers.Integral) and int(k) >= 0 for k in u)
     require(whole, shape, "a function that gives a tuple of whole numbers", u)
-    given = (jax.ShapeDtypeStruct(tuple(s), jnp.float32) for s in (z, u))
-    words = f"a function of arrays z {tuple(z)} and u {tuple(u)} in jax.numpy"
+    u = tuple(map(int, u))
+    given = (jax.ShapeDtypeStruct(s, jnp.float32) for s in (z, u))
+    words = f"a function of arrays z {z} and u {u} in jax.numpy"
     found = _answer(lambda: jax.eval_shape(unit.phi, *given), phi, words)
     one = isinstance(found, jax.ShapeDtypeStruct)
     real = one and jnp.issubdtype(found.dtype, jnp.floating)
     kind = Words(str(found.dtype) if one else type(found).__name__)
     require(real, phi, "a function that gives one array of real numbers", kind)
-    return tuple(u), found.shape
+    return u, found.shape
 
 
 def _answer(question: Callable[[], Any], argument: str, needed: str) -> Any:
     """What a function of the user's own gives; InputError with what it raised, if it does."""
     try:
         return question()
-    except SaddleryError:
+    except (SaddleryError, MemoryError):
         raise
     except Exception as error:
         raise InputError(f"{argument} must be {needed}, got {type(error).__name__}: {said(error)}") from error
@@ -202,7 +204,7 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """
     if unit.example == ():
         return
-    shapes_of(unit, unit.example)
+    shapes_of(unit, tuple(unit.example))
     with precision_context("float64"):
         rng = np.random.default_rng(seed)
         for _ in range(trials):
@@ -220,7 +222,7 @@ def check_smooth(unit: Unit, shape: Shape | None = None) -> None:
     below a millionth of the largest slope on its line, or of the curvature below a thousandth, may be missed. Cost: about half
     a second.
     """
-    shape = unit.example if shape is None else shape
+    shape = tuple(unit.example if shape is None else shape)
     with precision_context("float64"):
         rng = np.random.default_rng(0)
         jump = find_jump(unit.phi, rng.standard_normal(shape), shapes_of(unit, shape)[0], rng)
