@@ -222,6 +222,13 @@ def test_second_order_across_kinks_is_not_refuted(name, seeds):
     second_order(name, seeds)
 
 
+@pytest.mark.parametrize("seed", [27, 28])
+def test_falls_across_kinks_are_of_their_own_side(seed):
+    """(d) From JAX's slope at a kink, which is that of one side, the other side was taken for one that falls (27); and a search
+    on a sphere that was led to its centre ended in an error (28)."""
+    second_order("relu", (seed,))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
 def test_second_order_across_many_kinks(name):

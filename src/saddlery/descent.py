@@ -225,10 +225,13 @@ class _Landscape:
         base = float(self.loss(self.point))
 
         def sphere(c: Vector, scale: float) -> tuple[float, Vector]:
+            size = float(np.linalg.norm(self.flat(c)))
+            if not size > 0:  # a step of the search has led to the centre, which is no direction
+                return 0.0, np.zeros_like(c)
             a = unit_vector(self.flat(c))
             x = self.relaxed(radius * a)
             slope = radius * self.flat(np.asarray(self.gradient(x)))
-            tangent = (slope - a * (a @ slope)) / float(np.linalg.norm(self.flat(c)))
+            tangent = (slope - a * (a @ slope)) / size
             return (float(self.loss(x)) - base) / scale, tangent / scale
 
         a = start

@@ -541,44 +541,62 @@ def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
 def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int = 0) -> Fall | None:
     """A descent of second order across kinks that cost nothing at first order, or None where none was found.
 
-    Searched in natural units s of the weights, where what counts does not depend on those of inputs and targets: power iteration
-    e <- mu e - s grad L(theta + t s e) / t on the sphere, within the directions that are free at first order, from 24 random
-    starts. A fall proves descent, None proves nothing. A rate is one of
-    gradient flow in the weights as they are, and known only where their units are alike. Cost: 1,500 gradients.
+    Searched within the directions that are free at first order from 24 random starts, in natural units of the weights, where what
+    counts does not depend on those of inputs and targets; and from what is found once more in the weights as they are, to which
+    rates belong. A fall proves descent, None proves nothing. Cost: 1,500 gradients.
     """
     units, size = _natural(objective, state)
-    step, natural = 1e-6 * size, objective.standard.curvature
-    basis = kinks.scaled(units).free
-    slope_at = lambda theta: units * np.asarray(objective.gradient(theta))
-    rng, best = np.random.default_rng(seed), (0.0, np.zeros(objective.size), np.inf)
-    still = slope_at(state)
-    for _ in range(STARTS):
-        e = unit_vector(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
-        shift = natural
-        for _ in range(CLIMBS):
-            pulled = basis @ (basis.T @ (slope_at(state + step * units * e) - still)) / step
-            curvature = float(e @ pulled)
-            if curvature < best[0]:
-                best = (curvature, e, float(np.linalg.norm(pulled - curvature * e)))
-            shift = max(shift, 2 * float(np.linalg.norm(pulled)))
-            e = unit_vector(shift * e - pulled)
-    curvature, e, skew = best
-    if curvature > -SHARE * natural or not lowers(objective, state, units * e, -0.5 * curvature, 2):
+    basis, rng = kinks.scaled(units).free, np.random.default_rng(seed)
+    random = lambda: unit_vector(basis @ rng.standard_normal(int(basis.shape[1])))  # pyright: ignore (as above)
+    climbed = [_climbed(objective, state, basis, random(), units, size) for _ in range(STARTS)]
+    lowest = min(climbed, key=lambda found: found.curvature)
+    seen = lambda d, curvature: lowers(objective, state, d, -0.5 * curvature, 2)
+    if lowest.curvature > -SHARE * objective.standard.curvature or not seen(units * lowest.e, lowest.curvature):
         return None
-    length = float(np.linalg.norm(units * e))
-    lowest, own = curvature / length**2, np.all(units == units[:1]) and skew <= 1e-3 * -curvature
-    return Fall(units * e / length, lowest, -lowest if own else None)
+    length = float(np.linalg.norm(units * lowest.e))
+    fall = Fall(units * lowest.e / length, lowest.curvature / length**2, None)
+    size = max(objective.scales.weights, float(np.linalg.norm(state)))
+    plain = _climbed(objective, state, kinks.free, fall.direction, np.ones_like(units), size)
+    if not (plain.curvature <= fall.curvature and seen(plain.e, plain.curvature)):
+        return fall
+    own = plain.skew <= 1e-3 * -plain.curvature
+    return Fall(plain.e, plain.curvature, -plain.curvature if own else None)
+
+
+class _Climbed(NamedTuple):
+    """The lowest one-sided curvature met, along e of theta / units, and how far e is from an eigenvector of its side."""
+
+    curvature: float
+    e: np.ndarray
+    skew: float
+
+
+def _climbed(
+    objective: Objective, state: Vector, basis: scipy.sparse.csr_matrix, e: Vector, units: Vector, size: float
+) -> _Climbed:
+    """Power iteration e <- mu e - s grad L(theta + t s e) / t on the sphere of a basis. No gradient is taken at theta itself,
+    which would be that of one side: of directions that are free it is zero on their own."""
+    step, shift, best = 1e-6 * size, 0.0, _Climbed(np.inf, e, np.inf)
+    for _ in range(CLIMBS):
+        slope = units * np.asarray(objective.gradient(state + step * units * e))
+        pulled = basis @ (basis.T @ slope) / step
+        curvature = float(e @ pulled)
+        if curvature < best.curvature:
+            best = _Climbed(curvature, e, float(np.linalg.norm(pulled - curvature * e)))
+        shift = max(shift, 2 * float(np.linalg.norm(pulled)))
+        e = unit_vector(shift * e - pulled)
+    return best
 
 
 @in_float64
 def lowers(objective: Objective, state: Vector, direction: Vector, fall: float, order: int) -> bool:
-    """Whether the loss falls by at least half of fall * t^order at theta + t d, at some t where it is above rounding, from 1e-2
-    to 1e-5 of the state in natural units."""
+    """Whether the loss falls by at least half of fall * t^order at theta + t d, at the least t where a change is above rounding,
+    of 1e-5 to 1e-2 of the state in natural units: what rises first falls beyond a ridge, if at all."""
     base = float(objective.loss(state))
-    for t in _reach(objective, state, direction) * 10.0 ** -np.arange(2.0, 6.0):
+    for t in _reach(objective, state, direction) * 10.0 ** np.arange(-5.0, -1.0):
         seen = base - float(objective.loss(state + t * direction))
-        if seen > 0.5 * fall * t**order and seen > 1e-14 * max(base, objective.scales.loss):
-            return True
+        if abs(seen) > 1e-14 * max(base, objective.scales.loss):
+            return seen > 0.5 * fall * t**order
     return False
 
 
