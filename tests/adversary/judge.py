@@ -125,7 +125,8 @@ def _minimum(plain: Plain, c: Certificate, size: float) -> list[str]:
 def _to_the_next_kink(plain: Plain, state: np.ndarray) -> float:
     """The half-width of the box around a state that no kink crosses but those the state lies on: beyond, a minimum may end."""
     u = np.asarray(state[: plain.width * plain.x.shape[1]]).reshape(plain.width, -1)
-    gaps = [np.abs(plain.x @ u.T - kink) / np.abs(plain.x).sum(axis=1)[:, None] for kink in KINKED.get(plain.unit, ())]
+    reach = np.maximum(np.abs(plain.x).sum(axis=1), 1e-300)[:, None]  # nothing moves a sample of zeros
+    gaps = [np.abs(plain.x @ u.T - kink) / reach for kink in KINKED.get(plain.unit, ())]
     beyond = [gap[gap > 1e-9 * np.abs(u).max(initial=0.0)] for gap in gaps]
     return 0.9 * min((float(gap.min()) for gap in beyond if gap.size), default=np.inf)
 
