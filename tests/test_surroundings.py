@@ -176,9 +176,8 @@ def test_however_jax_says_that_there_is_no_device(kind, monkeypatch):
 def test_settings_that_jax_does_not_know_are_one_sentence(name, value, tmp_path):
     code, out, err = ended(start("train", "linear", "--out", tmp_path / "run", env={name: value}))
     assert (code, out, err.count("\n")) == (2, "", 1) and not (tmp_path / "run").exists()
-    assert (
-        err.startswith("saddlery: JAX does not start here: ") and value in err and f"; mend {name}, or unset it" in err
-    )
+    assert err.startswith("saddlery: JAX does not start here: ")
+    assert value in err and f"; mend {name}, or unset it" in err
 
 
 def test_units_are_checked_whatever_the_caller_forbids():

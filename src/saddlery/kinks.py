@@ -284,8 +284,9 @@ class _Assembly:
     def kinks(self) -> Kinks:
         rest = self._rest(self.found)
         residual = float(np.linalg.norm(self.units * rest))
-        slope, direction = self._steepest(rest)
-        falls = direction is not None and residual > self.tolerance and self._really_falls(direction, slope)
+        beyond_zero = residual > self.tolerance
+        slope, direction = self._steepest(rest, also_plain=beyond_zero)
+        falls = direction is not None and beyond_zero and self._really_falls(direction, slope)
         live = tuple(self._live())
         probed = None if self.single or not (live or self.below) else self._probed()
         if probed is not None and probed.residual > (residual if falls else 0.0):
@@ -326,13 +327,13 @@ class _Assembly:
             rest[self._own(one)] = part.rest / one.units
         return rest
 
-    def _steepest(self, rest: Vector) -> tuple[float, Vector | None]:
-        """L' and the direction of steepest descent in plain weights, or, where that is steeper, of that in natural ones."""
+    def _steepest(self, rest: Vector, *, also_plain: bool) -> tuple[float, Vector | None]:
+        """L' and the direction of steepest descent in natural units, or, where that is steeper, of that in plain weights."""
         if not rest.any():
             return 0.0, None
         own = self.units**2 * rest
         natural = (-float(rest @ own) / float(np.linalg.norm(own)), own)
-        if np.all(self.units == self.units[:1]):
+        if not also_plain or np.all(self.units == self.units[:1]):
             return natural[0], _against(own)
         plain = self._rest([one.steepest_in_plain(self.tolerance) for one in self.touched])
         plain = np.where(np.abs(self.units * plain) > self.tolerance, plain, 0.0)  # what is zero is no direction

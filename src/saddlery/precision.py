@@ -83,9 +83,7 @@ def check_platform() -> None:
 
     try:
         jax.devices()
-    except (
-        Exception
-    ) as error:  # where no platform of the list is there an assertion, or what comes of one that is left out
+    except Exception as error:  # also of JAX's own assertions, and under -O what comes after them
         asked = os.environ.get("JAX_PLATFORMS")
         where = f"for JAX_PLATFORMS={asked}" if asked else "to compute on"
         remedy = "unset that variable, or set it to cpu" if asked else "set JAX_PLATFORMS=cpu"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -162,9 +163,7 @@ def _falls_in_decimals(plain: Plain, c: Certificate, size: float) -> bool:
         fall = lambda r, way=sign * c.escape_direction: -plain.change(c.state, way, r)
         falls = [[fall(r) for r in (radius, radius / 2)] for radius in size * 10.0 ** -np.arange(1.0, 10.0)]
         agree = [near > 0 and far > 0 and abs(np.log2(float(far / near)) - c.escape_order) < 0.3 for far, near in falls]
-        if any(
-            agree[k] and agree[k + 1] for k in range(len(agree) - 1)
-        ):  # at one radius a bend may look like any order
+        if any(all(both) for both in pairwise(agree)):  # at one radius a bend may look like any order
             return True
     return False
 
