@@ -39,6 +39,7 @@ from saddlery import (
     descent,
     fixed_points,
     judging,
+    kinks,
     objectives,
     orders,
     plateaus,
@@ -388,6 +389,21 @@ MUTATIONS = {
         "gradient_units",
         lambda self, theta: (np.ones(self.size), 1.0),
         lambda: test_rounding.test_verdicts_commute_with_units_of_measure("relu, ii"),
+    ),
+    "kinks: what third order makes over a step is a slope": (
+        kinks._Assembly,
+        "_really_falls",
+        lambda self, direction, slope: True,
+        lambda: test_kinks.test_units_above_a_kink_may_be_unbalanced(1e5),
+    ),
+    "kinks: a fall beyond a ridge": (
+        kinks,
+        "lowers",
+        lambda objective, state, direction, fall, order: any(
+            float(objective.loss(state) - objective.loss(state + t * direction)) > 0.5 * fall * t**order
+            for t in (1e-5, 1e-4, 1e-3, 1e-2)
+        ),
+        lambda: test_kinks.test_what_rises_first_does_not_fall(1e-3, False),
     ),
     "scales: a side of zeros has a size": (
         scales,

@@ -524,13 +524,21 @@ def unbalanced(y, second, c):
     return deep("linear", np.eye(len(y)), y, first, [[c, 0.0]], [[0.5 / c]])
 
 
-@pytest.mark.parametrize("c", [1e-6, 1e-3, 30.0, 1e4])
+@pytest.mark.parametrize("c", [1e-7, 1e-3, 30.0, 1e4, 1e5, 1e6])
 def test_units_above_a_kink_may_be_unbalanced(c):
-    """(c) What moves a little where a unit is balanced would cross the kinks next to it, or none, where u is 1e-6 of v."""
+    """(c) What moves a little where a unit is balanced would cross the kinks next to it, or none, where u is 1e-7 of v. From u of
+    1e10 v on, third order over 1e-9 of the state is more than the tolerance of slopes, and no slope."""
     falls = certify_state(*unbalanced([[0.5], [0.25]], 0.0, c))
     assert (falls.verdict, falls.escape_order) == ("no fixed point found", 1)
     rests = certify_state(*unbalanced([[0.5], [5e-4], [-0.25]], 1e-3, c))
     assert rests.verdict == "undecided" and "whose first order is not decided" in rests.reason
+
+
+@pytest.mark.parametrize(("ridge", "falls"), [(1e-3, False), (0.0, True)])
+def test_what_rises_first_does_not_fall(ridge, falls):
+    """(a) Along u_2 = t the loss is L(0) + (t^2 / 2 - max(t - ridge, 0) + max(t - ridge, 0)^2 / 2) / 2."""
+    subject = one_layer("relu", 1, [[1.0, 1.0], [-ridge, 1.0]], [[1.0], [1.0]])
+    assert kinks.lowers(subject, np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0]), 0.1, 1) == falls
 
 
 @pytest.mark.parametrize("inputs", [1e-11, (1.0, 1.0, 1e11), (1.0, 1e11, 1.0)])
