@@ -99,7 +99,7 @@ MUTATIONS = {
     "descent: stiff directions left alone": (
         descent._Landscape,
         "relaxed",
-        lambda self, displacement: self.point + displacement,
+        lambda self, displacement: (self.point + displacement, float(self.loss(self.point + displacement))),
         test_descent.test_a_curved_valley_is_followed,
     ),
     "descent: a rise on a smaller sphere does not matter": (

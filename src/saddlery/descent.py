@@ -29,6 +29,7 @@ CLEAR = 1e3  # times the noise: falls whose order is measured last,
 FARTHEST = 1e-3  # of the radius at which it settled, at the least
 WHOLE = 0.25  # how near to a whole number the measured order must be
 HIGHEST = 12  # no search says that it has looked to a higher order
+LEVEL = 1e-9  # of the fall: a step of the search on a sphere that gains less is its last
 POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
 
 
@@ -195,56 +196,62 @@ class _Spheres:
         return 4 * least, 2 * least, least
 
 
-@dataclass(frozen=True)
 class _Landscape:
     """The loss over flat displacements, the stiff directions relaxed."""
 
-    loss: Callable[[Vector], float]
-    gradient: Callable[[Vector], Vector]
-    point: Vector
-    flat: Callable[[Vector], Vector]
-    stiff: Callable[[Vector], Vector] | None
+    def __init__(
+        self,
+        loss: Callable[[Vector], float],
+        gradient: Callable[[Vector], Vector],
+        point: Vector,
+        flat: Callable[[Vector], Vector],
+        stiff: Callable[[Vector], Vector] | None,
+    ) -> None:
+        self.loss, self.gradient, self.point, self.flat, self.stiff = loss, gradient, point, flat, stiff
+        self.base = float(loss(point))
 
-    def relaxed(self, displacement: Vector) -> Vector:
-        """The point displaced, after two Newton steps in the stiff directions (where they lower the loss)."""
+    def relaxed(self, displacement: Vector) -> tuple[Vector, float]:
+        """The point displaced, after two Newton steps in the stiff directions (where they lower the loss), and the loss there."""
         x = self.point + displacement
-        for _ in range(0 if self.stiff is None else 2):
+        loss = float(self.loss(x))
+        for _ in range(2 if self.stiff else 0):
             assert self.stiff is not None
             better = x - self.stiff(np.asarray(self.gradient(x)))
-            if not self.loss(better) <= self.loss(x):
+            lower = float(self.loss(better))
+            if not lower <= loss:
                 break
-            x = better
-        return x
+            x, loss = better, lower
+        return x, loss
 
     def value(self, displacement: Vector) -> float:
-        return float(self.loss(self.relaxed(displacement))) - float(self.loss(self.point))
+        return self.relaxed(displacement)[1] - self.base
 
     def lowest(self, radius: float, start: Vector, steps: int) -> Vector:
         """The unit direction, from one to a minimum on the sphere (L-BFGS; by the envelope theorem the slope of the relaxed
         loss is the gradient's flat part). The loss is measured by its fall so far, lest a small one look converged."""
-        base = float(self.loss(self.point))
 
         def sphere(c: Vector, scale: float) -> tuple[float, Vector]:
-            size = float(np.linalg.norm(self.flat(c)))
+            own = self.flat(c)
+            size = float(np.linalg.norm(own))
             if not size > 0:  # a step of the search has led to the centre, which is no direction
                 return 0.0, np.zeros_like(c)
-            a = unit_vector(self.flat(c))
-            x = self.relaxed(radius * a)
+            a = own / size
+            x, loss = self.relaxed(radius * a)
             slope = radius * self.flat(np.asarray(self.gradient(x)))
             tangent = (slope - a * (a @ slope)) / size
-            return (float(self.loss(x)) - base) / scale, tangent / scale
+            return (loss - self.base) / scale, tangent / scale
 
-        a = start
+        a, fall = start, self.value(radius * start)
         for _ in range(2):
-            scale = abs(self.value(radius * a))
-            if not scale > 0:
+            if not abs(fall) > 0:
                 return a
-            options = {"maxiter": steps, "ftol": 0.0, "gtol": 1e-12}
-            found = minimize(sphere, a, args=(scale,), jac=True, method="L-BFGS-B", options=options)
+            options = {"maxiter": steps, "ftol": LEVEL, "gtol": 1e-12}
+            found = minimize(sphere, a, args=(abs(fall),), jac=True, method="L-BFGS-B", options=options)
             better = unit_vector(self.flat(found.x))
-            if not better.any() or not self.value(radius * better) <= self.value(radius * a):
+            lower = self.value(radius * better)
+            if not better.any() or not lower <= fall:
                 return a
-            a = better
+            a, fall = better, lower
         return a
 
 
@@ -258,6 +265,5 @@ class _Valley:
         if radius == 0:
             return self.landscape.point, 0.0, 0.0
         self.direction = self.landscape.lowest(radius, self.direction, self.steps)
-        place = self.landscape.relaxed(radius * self.direction)
-        change = float(self.landscape.loss(place)) - float(self.landscape.loss(self.landscape.point))
-        return place, float(np.linalg.norm(place - self.landscape.point)), change
+        place, loss = self.landscape.relaxed(radius * self.direction)
+        return place, float(np.linalg.norm(place - self.landscape.point)), loss - self.landscape.base

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 from . import fixed_points, kinks
 from .curvature import hessian
@@ -23,7 +22,7 @@ from .kinks import kinks_at
 from .networks import flatten
 from .objectives import Objective
 from .rounding import Change, Rounded
-from .spectra import Spectrum, orthonormal
+from .spectra import Spectrum, complement, orthonormal
 from .symmetry import silent_units
 from .symmetry.reduction import sides
 from .symmetry.utility import Series, correlation_series, unseen_coordinates
@@ -218,14 +217,15 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unse
         return None, f"no direction is flat: the loss rises in all of them at second order{flat.words}"
     scales, change = objective.standard, Change(objective, state)
     noise = lambda x: change.noise(units * x)
+    rest = complement(kernel)
     descent = find_descent(
         lambda x: change(units * x),
         lambda x: units * np.asarray(objective.gradient(units * x)),
         state / units,
-        lambda d: kernel @ (kernel.T @ d),
+        _projection(kernel, rest),
         size=scales.weights,
         noise=noise,
-        stiff=_stiff(objective, state, units, kernel),
+        stiff=_stiff(objective, state, units, rest),
         seed=seed,
     )
     if isinstance(descent, Descent):
@@ -239,21 +239,23 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unse
     return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}{flat.words}"
 
 
-def _stiff(
-    objective: Objective, state: np.ndarray, units: np.ndarray, kernel: np.ndarray
-) -> Callable[[np.ndarray], np.ndarray]:
-    """g -> H^+ g on the complement of the kernel, in natural units, within the directions that cross no kink."""
+def _projection(kernel: np.ndarray, rest: np.ndarray) -> Callable:
+    """On the span of the columns of a kernel (P, k), whose complement others (P, P - k) span: by the fewer of them."""
+    if rest.shape[1] < kernel.shape[1]:
+        return lambda d: d - rest @ (rest.T @ d)
+    return lambda d: kernel @ (kernel.T @ d)
+
+
+def _stiff(objective: Objective, state: np.ndarray, units: np.ndarray, rest: np.ndarray) -> Callable:
+    """g -> H^+ g on the span of the columns of `rest` (P, s), which are no zero modes, in natural units, within the directions
+    that cross no kink."""
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
     matrix = kinks.padded(units[:, None] * hessian(objective, state) * units, None if on is None else on.scaled(units))
     size = np.abs(matrix).max(initial=0.0) or 1.0
     idle = np.abs(matrix).max(axis=1, initial=0.0) <= np.finfo(float).eps * size  # weights that do nothing stay
     matrix = matrix + size * np.diag(idle.astype(float))
-    factors = scipy.linalg.lu_factor(matrix + size * kernel @ kernel.T)
-
-    def solve(g: np.ndarray) -> np.ndarray:
-        return scipy.linalg.lu_solve(factors, g - kernel @ (kernel.T @ g))
-
-    return solve
+    back = rest @ np.linalg.pinv(rest.T @ matrix @ rest, hermitian=True)
+    return lambda g: back @ (rest.T @ g)
 
 
 def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] | None:

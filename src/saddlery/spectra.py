@@ -310,6 +310,11 @@ def orthonormal(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
     return basis
 
 
+def complement(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P N"]:
+    """An orthonormal basis of what is orthogonal to all of orthonormal columns, N = P - K."""
+    return scipy.linalg.qr(columns)[0][:, columns.shape[1] :]
+
+
 def unit_vector(vector: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
     """At length one; zero stays zero."""
     size = float(np.linalg.norm(vector))
