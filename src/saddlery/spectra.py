@@ -312,7 +312,7 @@ def orthonormal(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
 
 def complement(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P N"]:
     """An orthonormal basis of what is orthogonal to all of orthonormal columns, N = P - K."""
-    return scipy.linalg.qr(columns)[0][:, columns.shape[1] :]
+    return np.linalg.qr(columns, mode="complete")[0][:, columns.shape[1] :]
 
 
 def unit_vector(vector: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
