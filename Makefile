@@ -25,8 +25,8 @@ test-all: $(VENV)/.test
 	$(PYTEST)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks tools
+	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/pyright
 
 bench: $(VENV)/.all

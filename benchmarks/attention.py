@@ -16,9 +16,9 @@ import numpy as np
 from common import Bench
 
 from saddlery import Experiment, Initialization, Layer, Network, train
-from saddlery.driver import Stop
 from saddlery.rules import GradientDescent
 from saddlery.tasks import InContextRegression
+from saddlery.training import Stop
 from saddlery.units import make
 
 D, HEADS, LENGTH, RATE, COMPARED, BLOCK = 8, 9, 32, 0.02, 4, 4000

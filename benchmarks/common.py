@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from saddlery.records import text_table
+from saddlery.basis.records import text_table
 
 
 def kept_programs() -> dict[str, str]:

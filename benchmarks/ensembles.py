@@ -31,14 +31,14 @@ import numpy as np
 from common import Bench
 
 from saddlery import Experiment, Initialization, Layer, Network
-from saddlery.driver import Stop
 from saddlery.engines.base import answer_at_once
-from saddlery.ensembles import train_many
-from saddlery.objectives import Data
+from saddlery.networks import Data
+from saddlery.plateaus import stages
 from saddlery.rules import GradientDescent
-from saddlery.runs import prepare
-from saddlery.stage import stages
+from saddlery.runs import train_many
+from saddlery.runs.run import prepare
 from saddlery.tasks import Task
+from saddlery.training import Stop
 from saddlery.units import dense
 
 INPUTS, WIDTH, OUTPUTS, SAMPLES = 10, 50, 5, 200

@@ -17,7 +17,7 @@ import jax
 from common import Bench
 from ensembles import INPUTS, OUTPUTS, SAMPLES, WIDTH, experiments
 
-from saddlery.ensembles import train_many
+from saddlery.runs import train_many
 
 STEPS = 1000
 LIMITS = {  # card: (bytes a second, operations a second in float32, in float64); NVIDIA data sheets, SXM

@@ -22,10 +22,10 @@ from pathlib import Path
 from common import Bench
 
 from saddlery import Experiment
-from saddlery.driver import Stop
 from saddlery.engines import Dask, Local
 from saddlery.rules import GradientDescent
 from saddlery.sweeps import Sweep, arrays, index, run_sweep
+from saddlery.training import Stop
 
 BASE = Experiment.named("linear").replace(rule=GradientDescent(0.005), stop=Stop(steps=10_000))
 SWEEP = Sweep(BASE, grid={"initialization.scale": (1e-2, 1e-3)}, seeds=320, batch=4, name="interrupted")

@@ -12,13 +12,12 @@ import numpy as np
 from common import Bench
 
 from saddlery import Experiment, Initialization, certify, train
-from saddlery.certificates import certify_state
-from saddlery.curvature import hessian
-from saddlery.driver import Stop, Trajectory, run
-from saddlery.networks import Layer, Network
-from saddlery.objectives import draw_batch, objective
+from saddlery.networks import Layer, Network, draw_batch, hessian, objective
 from saddlery.rules import GradientFlow
+from saddlery.saddles import certify_state
 from saddlery.tasks import LinearTeacher, Teacher
+from saddlery.training import Stop, Trajectory
+from saddlery.training.driver import run
 from saddlery.units import dense
 
 

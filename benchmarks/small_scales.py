@@ -16,11 +16,11 @@ import numpy as np
 from common import Bench
 
 from saddlery import Experiment, Initialization
-from saddlery.driver import Stop, Trajectory, run
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Objective, objective
+from saddlery.networks import Layer, Network, Objective, objective
 from saddlery.rules import AlternatingFlow, GradientFlow, Rule
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop, Trajectory
+from saddlery.training.driver import run
 from saddlery.units import dense
 
 TOLERANCE = 1e-7

@@ -37,7 +37,7 @@ def float64():
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
     """Drop compiled programs before a process has so many that the system refuses another."""
-    from saddlery.precision import spare_programs
+    from saddlery.basis.precision import spare_programs
 
     yield
     spare_programs()
@@ -46,7 +46,7 @@ def few_programs():
 @pytest.fixture
 def fresh_programs():
     """Compiled programs do not see a mutation; drop them before and after."""
-    from saddlery import loop
+    from saddlery.training import loop
 
     loop.programs.cache_clear()
     jax.clear_caches()

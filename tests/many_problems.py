@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from saddlery import Experiment, certify, train, units
-from saddlery.checks import NumericalError
-from saddlery.driver import Stop
+from saddlery.basis.checks import NumericalError
 from saddlery.networks import Layer, Network
 from saddlery.tasks import Teacher
+from saddlery.training import Stop
 
 UNITS = ("linear", "relu", "quadratic", "tanh", "cubic", "x_tanh_x", "erf", "sine", "gelu", "leaky_relu", "sigmoid")
 

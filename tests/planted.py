@@ -10,8 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from saddlery.networks import Network, flatten
-from saddlery.objectives import Data, Objective, objective
+from saddlery.networks import Data, Network, Objective, flatten, objective
 
 
 def random_fixed_point(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, Objective, objective
+from saddlery.networks import Data, Layer, Network, Objective, objective
 from saddlery.units import make
 
 

@@ -8,16 +8,16 @@ import itertools
 import numpy as np
 import pytest
 
-from saddlery import Experiment, certify, driver, stages, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
-from saddlery.networks import Layer, Network, unit_weights
-from saddlery.objectives import Data, objective
-from saddlery.precision import in_float64
+from saddlery import Experiment, certify, stages, train
+from saddlery.basis.checks import InputError
+from saddlery.basis.precision import in_float64
+from saddlery.networks import Data, Layer, Network, objective
+from saddlery.networks.network import unit_weights
 from saddlery.predictions import DoesNotApply, compare, predict
 from saddlery.predictions.vanishing import alternating_gradient_flows
 from saddlery.rules import AlternatingFlow
 from saddlery.theory import diagonal_jumps
+from saddlery.training import Stop, driver
 from saddlery.units import make
 from slowly import slowly
 from test_diagonal import PLANE

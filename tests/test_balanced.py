@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.theory import balanced_path, mode_strength
 from saddlery.theory.balanced import _gains
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saddlery import Experiment, Initialization, behind, certify, train
-from saddlery.behind import DROP, FAR, Around
-from saddlery.certificates import UNFOUND, certify_state
-from saddlery.driver import Stop
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, objective
+from saddlery import Experiment, Initialization, certify, train
+from saddlery.networks import Data, Layer, Network, flatten, objective
+from saddlery.saddles import behind, certify_state
+from saddlery.saddles.behind import DROP, FAR, Around
+from saddlery.saddles.certificates import UNFOUND
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop
 from saddlery.units import make
 
 

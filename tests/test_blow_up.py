@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.theory import blow_up
 
 FAR = 1e3

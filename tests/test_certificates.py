@@ -10,20 +10,18 @@ import numpy as np
 import pytest
 
 from planted import gradient_norm, random_fixed_point
-from saddlery import Experiment, Initialization, certify, fixed_points, judging, train, visit
-from saddlery.certificates import certify_state
-from saddlery.checks import InputError
-from saddlery.curvature import hessian
-from saddlery.driver import Stop
-from saddlery.judging import spectrum_at
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, objective
-from saddlery.orders import Looked
-from saddlery.spectra import dense_spectrum
+from saddlery import Experiment, Initialization, certify, train, visit
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, flatten, hessian, objective
+from saddlery.saddles import certify_state, fixed_points, judging
+from saddlery.saddles.judging import spectrum_at
+from saddlery.saddles.orders import Looked
+from saddlery.saddles.zero_modes import explain_zero_modes
+from saddlery.solvers import dense_spectrum
 from saddlery.symmetry import embed, reduce
 from saddlery.tasks import Digits, LinearTeacher, Teacher
+from saddlery.training import Stop
 from saddlery.units import dense, make
-from saddlery.zero_modes import explain_zero_modes
 
 
 @functools.lru_cache(maxsize=8)
@@ -108,7 +106,7 @@ def test_not_a_fixed_point_says_why():
 def test_separable_cross_entropy_has_its_minimum_at_infinity():
     """The loss falls for ever: refinement must say so and never call the end a minimum."""
     x = np.array([[1.0, 0.2], [-1.0, 0.1]])
-    from saddlery.losses import loss_named
+    from saddlery.networks import loss_named
 
     data = Data((2,), 2, x, np.eye(2), loss=loss_named("cross_entropy"))
     subject = objective(Network((Layer(dense("linear"), 2),)), data)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from saddlery import checks
-from saddlery.checks import InputError, NumericalError, SaddleryError, StorageError
+from saddlery.basis import checks
+from saddlery.basis.checks import InputError, NumericalError, SaddleryError, StorageError
 
 
 def message(call):

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from saddlery import cli, store, units
-from saddlery.changes import changed, parsed
-from saddlery.checks import InputError
+from saddlery import cli, units
+from saddlery.basis.checks import InputError
 from saddlery.cli.codes import CODES
 from saddlery.cli.listing import first_sentence
 from saddlery.cli.parser import SEEDS
-from saddlery.experiments import catalog
+from saddlery.experiments.changes import changed, parsed
+from saddlery.experiments.experiment import catalog
 from saddlery.rules import RULES
+from saddlery.runs import store
 from saddlery.tasks import TASKS
 
 SMALL = ["--set", "network.layers.0.width=5", "--set", "stop.flow_time=30.0"]
@@ -414,7 +415,7 @@ def test_values_of_changes():
 
 
 def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, monkeypatch):
-    from saddlery import stage
+    from saddlery.plateaus import stage
 
     original, calls = stage.certify, []
 
@@ -434,7 +435,7 @@ def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, m
 
 
 def test_an_interrupted_analysis_of_an_experiment_keeps_the_training(tmp_path, capsys, monkeypatch):
-    from saddlery import stage
+    from saddlery.plateaus import stage
 
     def stages(run):
         raise KeyboardInterrupt
@@ -449,7 +450,7 @@ def test_an_interrupted_analysis_of_an_experiment_keeps_the_training(tmp_path, c
 
 def test_a_swallowed_ctrl_c_is_not_lost(tmp_path, capsys, monkeypatch):
     """JAX's garbage collection callback may print and forget it; the next progress report raises it again."""
-    from saddlery import driver
+    from saddlery.training import driver
 
     original, pressed = driver._fraction, []
 

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from planted import gradient_norm, random_fixed_point
-from saddlery.curvature import hessian, is_structured
-from saddlery.losses import LOSSES
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, objective
-from saddlery.observables import observe
+from saddlery.networks import Data, Layer, Network, hessian, objective
+from saddlery.networks.curvature import is_structured
+from saddlery.networks.losses import LOSSES
+from saddlery.networks.observables import observe
 from saddlery.tasks import LinearTeacher
 from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context
 

@@ -10,10 +10,9 @@ import pytest
 from scipy.optimize import minimize
 
 from saddlery import Initialization, train
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network, unflatten
-from saddlery.objectives import Data, objective
-from saddlery.precision import in_float64
+from saddlery.basis.checks import InputError
+from saddlery.basis.precision import in_float64
+from saddlery.networks import Data, Layer, Network, objective, unflatten
 from saddlery.studies import STUDIES, Study, digits, figure5, figure6, run_study
 from saddlery.studies.base import judge
 from saddlery.tasks import Digits, InContextRegression, OrthogonalPatches, Teacher

@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, certify, saddle_graph, stages, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
-from saddlery.growth import mechanism
-from saddlery.narrow import Narrow
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Layer, Network, Objective
+from saddlery.plateaus import mechanism
 from saddlery.predictions import THEORIES, DoesNotApply, compare, predict
 from saddlery.rules import AlternatingFlow
+from saddlery.saddles.narrow import Narrow
 from saddlery.tasks import Arrays, InContextRegression, LinearTeacher, OrthogonalReLU
+from saddlery.training import Stop
 from saddlery.units import make
 
 HEADS = make("in_context_linear", rank=1)
@@ -184,7 +183,7 @@ def test_silent_units_stay_silent_while_others_settle(arrays):
 
 def test_a_fixed_point_of_more_units_than_have_grown_is_not_taken(arrays, monkeypatch):
     """(b) Where refinement moves a silent unit, the units that have grown are refined alone."""
-    from saddlery import narrow as narrow_module
+    from saddlery.saddles import narrow as narrow_module
 
     e = experiment("quadratic", 4, LinearTeacher((1.0,)), 10.0)
     x = np.random.default_rng(3).standard_normal((30, 2))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saddlery.checks import InputError
-from saddlery.descent import Descent, Unsettled, find_descent, measured
+from saddlery.basis.checks import InputError
+from saddlery.solvers import Descent, find_descent
+from saddlery.solvers.descent import Unsettled, measured
 
 CASES = {
     "monkey saddle, order 3": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, 2, 3, 1.0),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from saddlery.checks import InputError, NumericalError
+from saddlery.basis.checks import InputError, NumericalError
 from saddlery.theory import diagonal_jumps
 
 ANGLE = np.deg2rad(150)

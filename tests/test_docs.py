@@ -14,7 +14,7 @@ import pytest
 import saddlery
 from saddlery import Experiment, units
 from saddlery.engines.cluster import SLURM
-from saddlery.experiments import catalog
+from saddlery.experiments.experiment import catalog
 from saddlery.sweeps import Sweep
 from saddlery.tasks import TASKS
 

@@ -34,10 +34,10 @@ from saddlery import (
     units,
     visit,
 )
-from saddlery.changes import parsed
-from saddlery.checks import InputError, settle, whole
+from saddlery.basis.checks import InputError, settle, whole
+from saddlery.basis.echo import Words, shown
 from saddlery.cli import main
-from saddlery.door import (
+from saddlery.doors.door import (
     MEMBERS,
     npz_headers,
     parse_json,
@@ -48,9 +48,8 @@ from saddlery.door import (
     read_text,
     read_toml,
 )
-from saddlery.driver import Stop
-from saddlery.echo import Words, shown
-from saddlery.experiments import find, from_table
+from saddlery.experiments.changes import parsed
+from saddlery.experiments.experiment import find, from_table
 from saddlery.rules import RULES, Adam, GradientDescent, GradientFlow
 from saddlery.sweeps import Drawn, Sweep, design_of, run_sweep
 from saddlery.tasks import (
@@ -64,6 +63,7 @@ from saddlery.tasks import (
     OrthogonalReLU,
     Teacher,
 )
+from saddlery.training import Stop
 
 FIXTURES = Path(__file__).parent / "fixtures" / "schema-1"
 LINEAR = """[task]
@@ -694,7 +694,7 @@ def test_sizes_that_no_run_bears(size, targets, message, tmp_path):
 
 def test_what_is_foretold_comes_true(tmp_path):
     """(d) The steps that the first curvature foretells beside those a flow takes, within a factor of three."""
-    import saddlery.foresight as foresight
+    import saddlery.experiments.foresight as foresight
 
     e = on_data(tmp_path, 300.0, stop=Stop(flow_time=20.0))
     rate = foresight.rate(e.objective(), e.initial_state())

@@ -7,7 +7,9 @@ import pytest
 
 import test_door
 import test_tables
-from saddlery import checks, door, foresight
+from saddlery.basis import checks
+from saddlery.doors import door
+from saddlery.experiments import foresight
 from saddlery.sweeps import design
 from saddlery.tasks import Arrays, tables
 
@@ -68,7 +70,12 @@ def test_each_guard_is_needed(where, name, broken, test, why, monkeypatch, tmp_p
     (tmp_path / "broken").mkdir()
     test(tmp_path / "whole")
     monkeypatch.setattr(where, name, broken)
-    for module in ("saddlery.tasks.base", "saddlery.rules.base", "saddlery.networks", "saddlery.driver"):
+    for module in (
+        "saddlery.tasks.base",
+        "saddlery.rules.base",
+        "saddlery.networks.network",
+        "saddlery.training.driver",
+    ):
         if name == "settle":
             monkeypatch.setattr(f"{module}.settle", broken)
     with pytest.raises((AssertionError, TypeError, MemoryError, checks.InputError, pytest.fail.Exception)):

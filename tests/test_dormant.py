@@ -7,9 +7,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from saddlery import Experiment
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, objective
 from saddlery.symmetry import leading_tensor
 from saddlery.theory import blow_up, escapes, grow
 from saddlery.units import make

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saddlery import driver, loop
-from saddlery.checks import InputError
-from saddlery.driver import Stop, run
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, draw_batch, objective
-from saddlery.observables import observe
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, draw_batch, objective
+from saddlery.networks.observables import observe
 from saddlery.rules import Adam, GradientDescent, GradientFlow, Momentum
+from saddlery.training import Stop, driver, loop
+from saddlery.training.driver import run
 from saddlery.units import dense
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from planted import gradient_norm, random_fixed_point
 from saddlery import units
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.networks import Layer, Network, flatten
 from saddlery.symmetry import applies, duplicate, embed, embed_near, ray, silent, span
 from saddlery.symmetry.reduction import sides

@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 
 from saddlery import Experiment
-from saddlery.checks import InputError
-from saddlery.driver import Stop
+from saddlery.basis.checks import InputError
 from saddlery.engines import Dask, Here, Job, Local, Slurm, cluster, make, perform
 from saddlery.sweeps import Sweep, arrays, index, run_sweep
 from saddlery.tasks import TASKS
+from saddlery.training import Stop
 
 SMALL = Sweep(Experiment.named("linear").replace(stop=Stop(flow_time=40.0)), seeds=12, batch=2)
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning")

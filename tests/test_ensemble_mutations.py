@@ -9,9 +9,11 @@ import pytest
 import test_ensembles
 import test_networks
 import test_sweeps
-from saddlery import driver, ensembles, loop, networks
+from saddlery.networks import network as networks
 from saddlery.rules import descent
+from saddlery.runs import ensembles
 from saddlery.sweeps import design, storage
+from saddlery.training import driver, loop
 from saddlery.units import dense
 
 

@@ -11,17 +11,19 @@ import numpy as np
 import optax
 import pytest
 
-from saddlery import Experiment, Layer, Network, driver, ensembles, loop, train
-from saddlery.checks import InputError, NumericalError
-from saddlery.driver import Stop, run, run_chunk
-from saddlery.ensembles import Failure, chunk_size, train_many
+from saddlery import Experiment, Layer, Network, train
+from saddlery.basis.checks import InputError, NumericalError
 from saddlery.initializations import Initialization
-from saddlery.networks import places_of_units
+from saddlery.networks.network import places_of_units
 from saddlery.plateaus import find_plateaus
 from saddlery.rules import Adam, AlternatingFlow, GradientDescent, Momentum, Muon, SignDescent, SpectralDescent
 from saddlery.rules.descent import Descent
-from saddlery.runs import prepare
+from saddlery.runs import Failure, ensembles, train_many
+from saddlery.runs.ensembles import chunk_size
+from saddlery.runs.run import prepare
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop, driver, loop
+from saddlery.training.driver import run, run_chunk
 from saddlery.units import dense
 from slowly import slowly
 

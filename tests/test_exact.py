@@ -13,12 +13,12 @@ from scipy.interpolate import CubicHermiteSpline
 from scipy.optimize import brentq
 
 from saddlery import Experiment, Initialization, certify, stages, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
+from saddlery.basis.checks import InputError
 from saddlery.networks import Layer, Network
 from saddlery.predictions import compare, predict
 from saddlery.rules import Adam, GradientDescent, GradientFlow
 from saddlery.tasks import Arrays, LinearTeacher, Teacher
+from saddlery.training import Stop
 from saddlery.units import make
 
 THEORY = "exact linear path"

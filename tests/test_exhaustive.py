@@ -10,7 +10,7 @@ import pytest
 
 from planted import random_fixed_point
 from saddlery import certify_state
-from saddlery.checks import NumericalError
+from saddlery.basis.checks import NumericalError
 from saddlery.networks import Layer, Network, flatten
 from saddlery.report.studies import studies_page
 from saddlery.studies import STUDIES, Study, exhaustive, run_study

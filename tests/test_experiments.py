@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saddlery import Experiment, Initialization, load_run, save_run, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
-from saddlery.experiments import catalog, find
+from saddlery.basis.checks import InputError
+from saddlery.experiments.experiment import catalog, find
 from saddlery.rules import Adam, GradientDescent, GradientFlow, Momentum
 from saddlery.tasks import Digits, LinearTeacher
+from saddlery.training import Stop
 
 MINIMAL = """
 [task]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.sweeps import filters
 
 TABLE = pd.DataFrame(

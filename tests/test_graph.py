@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, certify, saddle_graph, train
-from saddlery.checks import InputError
-from saddlery.graph import route
+from saddlery.basis.checks import InputError
 from saddlery.networks import Layer, Network
-from saddlery.stage import stages
+from saddlery.plateaus import stages
+from saddlery.plateaus.graph import route
 from saddlery.symmetry import utility_maxima
 from saddlery.tasks import InContextRegression, LinearTeacher, OrthogonalReLU
 from saddlery.theory import linear_saddles

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, initializations, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
+from saddlery.basis.checks import InputError
 from saddlery.initializations import Initialization
 from saddlery.initializations.linear import factors
-from saddlery.networks import Layer, Network, unflatten
-from saddlery.objectives import Data
+from saddlery.networks import Data, Layer, Network, unflatten
 from saddlery.symmetry import effective_units, nearest_of_width
 from saddlery.tasks import LinearTeacher, Teacher
+from saddlery.training import Stop
 from saddlery.units import attention, convolution, dense
 
 WIDE = Network((Layer(dense("linear"), 100),))

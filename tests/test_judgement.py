@@ -13,18 +13,17 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, certify, load_run, reduce, save_run, train
-from saddlery.certificates import certify_state
-from saddlery.checks import InputError
-from saddlery.driver import Stop
-from saddlery.fixed_points import find_fixed_point
-from saddlery.judging import spectrum_at
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, flatten, objective
+from saddlery.saddles import certify_state
+from saddlery.saddles.fixed_points import find_fixed_point
+from saddlery.saddles.judging import spectrum_at
+from saddlery.saddles.zero_modes import explain_zero_modes
 from saddlery.symmetry import best_silent_unit, effective_units, silent_direction, silent_units
 from saddlery.symmetry.utility import silent_coordinates
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop
 from saddlery.units import make
-from saddlery.zero_modes import explain_zero_modes
 from slowly import slowly
 
 
@@ -103,7 +102,7 @@ def test_lanczos_allows_for_the_gradient_that_is_left(monkeypatch):
     state = planted(subject, 2) + 1e-5 * np.random.default_rng(0).standard_normal(subject.size)
     norm = float(np.linalg.norm(subject.gradient(state)))
     blurred, sharp = spectrum_at(subject, state, gradient_norm=norm), spectrum_at(subject, state)
-    monkeypatch.setattr("saddlery.fixed_points.DENSE", 10)
+    monkeypatch.setattr("saddlery.saddles.fixed_points.DENSE", 10)
     lanczos = spectrum_at(subject, state, gradient_norm=norm)
     assert (blurred.method, lanczos.method) == ("dense", "lanczos")
     (unit,) = set(subject.units_at(state))  # inputs and targets are of one size here, and so are natural units
@@ -118,7 +117,7 @@ def test_lanczos_allows_for_the_gradient_that_is_left(monkeypatch):
 def test_the_index_is_the_same_beyond_dense_hessians(rank, monkeypatch):
     """(a) (modes left) x (units left), all of them, where a cap of one or of a batch would leave a part."""
     subject = linear(30)
-    monkeypatch.setattr("saddlery.fixed_points.DENSE", 10)
+    monkeypatch.setattr("saddlery.saddles.fixed_points.DENSE", 10)
     found = spectrum_at(subject, planted(subject, rank))
     assert (found.method, found.index) == ("lanczos", (2 - rank) * (30 - rank))
 

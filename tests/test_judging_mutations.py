@@ -32,30 +32,15 @@ import test_spectra
 import test_studies
 import test_utility
 import test_verdicts
-from saddlery import (
-    behind,
-    certificates,
-    certify,
-    descent,
-    fixed_points,
-    judging,
-    kinks,
-    objectives,
-    orders,
-    plateaus,
-    rest,
-    rounding,
-    scales,
-    seeding,
-    spectra,
-    stage,
-    train,
-    visits,
-    zero_modes,
-)
+from saddlery import certify, train
+from saddlery.networks import objectives, rounding, scales
+from saddlery.plateaus import plateau as plateaus
+from saddlery.plateaus import rest, seeding, stage, visits
+from saddlery.saddles import behind, certificates, deep_linear, fixed_points, judging, kinks, orders, zero_modes
+from saddlery.solvers import descent, spectra
 from saddlery.studies import intervals
 from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
-from saddlery.theory import balanced, deep_linear, diagonal, modes, saddles, units
+from saddlery.theory import balanced, diagonal, modes, saddles, units
 from slowly import slowly
 
 REAL = {

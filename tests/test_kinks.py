@@ -9,16 +9,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saddlery import Experiment, Initialization, certify, kinks, train
-from saddlery.certificates import certify_state
-from saddlery.checks import InputError
-from saddlery.driver import Stop
-from saddlery.judging import spectrum_at
-from saddlery.kinks import directional, kinks_at, steepest
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, objective
+from saddlery import Experiment, Initialization, certify, train
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, flatten, objective
+from saddlery.saddles import certify_state, kinks
+from saddlery.saddles.judging import spectrum_at
+from saddlery.saddles.kinks import directional, kinks_at, steepest
 from saddlery.symmetry import utility_maxima
 from saddlery.tasks import OrthogonalReLU
+from saddlery.training import Stop
 from saddlery.units import Symmetry, Unit, check_smooth, make, register, shipped
 from saddlery.units.base import lowest_order
 from saddlery.units.smoothness import find_jump
@@ -298,7 +297,7 @@ def test_the_origin_of_leaky_units_has_no_hessian():
 
 def test_lanczos_is_taken_within_the_smooth_directions(monkeypatch):
     subject = problem(make("leaky_relu"), np.eye(3)[:, :2] + 1.0, np.ones((3, 1)), 40)
-    monkeypatch.setattr("saddlery.fixed_points.DENSE", 10)
+    monkeypatch.setattr("saddlery.saddles.fixed_points.DENSE", 10)
     found = spectrum_at(subject, np.zeros(subject.size))
     assert found.size == 40 and found.index == 0 and found.lowest_vector.shape == (subject.size,)
 

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, flatten, objective
 from saddlery.symmetry import (
     Manifold,
     combination,

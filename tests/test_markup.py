@@ -15,7 +15,7 @@ import pytest
 
 import saddlery
 from saddlery import Experiment, report
-from saddlery.driver import Stop
+from saddlery.plateaus import certify
 from saddlery.predictions import compare, predict
 from saddlery.report import markup
 from saddlery.report.figures import figure
@@ -24,10 +24,10 @@ from saddlery.report.pages import page
 from saddlery.report.studies import studies_page
 from saddlery.report.sweeps import sweep_page
 from saddlery.runs import train
-from saddlery.stage import certify
 from saddlery.studies.base import Claim, Outcome, Study, judge
 from saddlery.studies.intervals import Real
 from saddlery.sweeps import arrays, index, read_record
+from saddlery.training import Stop
 
 NASTY = """</script></style></pre></title></svg><script>alert(1)</script><img src=x onerror="x">' onload='x" $\\frac{$ &lt;"""
 ALLOWED = {

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, mechanism, stages, train
-from saddlery.growth import _participation
+from saddlery.plateaus.growth import _participation
 
 
 def test_participation_counts():

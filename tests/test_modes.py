@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.theory import mode_strength, mode_time
 
 CASES = [(1.0, 1.0, 1e-4), (0.4, 2.0, 1e-3), (3.0, 0.5, 0.2), (1e-2, 1.0, 1e-9)]

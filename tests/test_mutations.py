@@ -22,11 +22,14 @@ import test_objectives
 import test_rules
 import test_tasks
 import test_units
-from saddlery import curvature, driver, loop, losses, networks, objectives, tasks
+from saddlery import tasks
 from saddlery.initializations import base as starts
 from saddlery.initializations import units as starts_of_units
+from saddlery.networks import curvature, losses, objectives
+from saddlery.networks import network as networks
 from saddlery.rules import descent, flow
 from saddlery.tasks import linear, regression
+from saddlery.training import driver, loop
 from saddlery.units import attention, base, convolution, in_context
 
 LINEAR, QUADRATIC = "linear", "quadratic"

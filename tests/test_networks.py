@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from scipy.signal import correlate
 
-from saddlery import networks
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network, flatten, mixed_shape, unflatten
+from saddlery.basis.checks import InputError
+from saddlery.networks import Layer, Network, flatten, unflatten
+from saddlery.networks import network as networks
+from saddlery.networks.network import mixed_shape
 from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context, make
 
 relu = lambda a: np.maximum(a, 0.0)

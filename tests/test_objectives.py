@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment
-from saddlery.checks import InputError
-from saddlery.driver import Stop, run
-from saddlery.losses import LOSSES, loss_named
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, Moments, draw_batch, equivalent_samples, objective, sample_moments
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Moments, Network, draw_batch, loss_named, objective
+from saddlery.networks.losses import LOSSES
+from saddlery.networks.objectives import equivalent_samples, sample_moments
 from saddlery.rules import GradientDescent
 from saddlery.tasks import Arrays, InContextRegression, LinearTeacher
 from saddlery.tasks.regression import population_moments, sample_prompts
+from saddlery.training import Stop
+from saddlery.training.driver import run
 from saddlery.units import Lift, Symmetry, Unit, attention, convolution, dense, in_context
 
 LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1)

@@ -10,16 +10,14 @@ import pytest
 from scipy.optimize import minimize
 
 from planted import random_fixed_point
-from saddlery import judging
-from saddlery.certificates import certify_state
-from saddlery.descent import looked_to
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, Objective, objective
-from saddlery.orders import Looked
-from saddlery.precision import in_float64
+from saddlery.basis.precision import in_float64
+from saddlery.networks import Data, Layer, Network, Objective, flatten, objective
+from saddlery.saddles import certify_state, judging
+from saddlery.saddles.deep_linear import free_chain, is_deep_linear, least_loss
+from saddlery.saddles.orders import Looked
+from saddlery.solvers.descent import looked_to
 from saddlery.symmetry import embed
 from saddlery.symmetry.utility import correlation_series
-from saddlery.theory.deep_linear import free_chain, is_deep_linear, least_loss
 from saddlery.units import make
 from scaled import one_layer, orthogonal_polynomial
 

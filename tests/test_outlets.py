@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from saddlery import outlets
-from saddlery.checks import InputError, StorageError
+from saddlery.basis.checks import InputError, StorageError
+from saddlery.doors import outlets
+from saddlery.doors.outlets import check_place, place_of, placed, placed_folder, refuse_existing, remedy, write_text
 from saddlery.experiments import Experiment
-from saddlery.outlets import check_place, place_of, placed, placed_folder, refuse_existing, remedy, write_text
-from saddlery.store import load_run
+from saddlery.runs import load_run
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, and ignores permissions")
 no_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, certify, embed, stages, train, visit
-from saddlery.certificates import certify_state
-from saddlery.driver import Stop
 from saddlery.networks import flatten
 from saddlery.rules import GradientDescent
+from saddlery.saddles import certify_state
 from saddlery.tasks import Digits, InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Teacher
+from saddlery.training import Stop
 from slowly import slowly
 
 SIX = {

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from saddlery.checks import InputError
-from saddlery.plateaus import Plateau, clean_log, find_plateaus, last_digits
+from saddlery.basis.checks import InputError
+from saddlery.plateaus import Plateau, clean_log, find_plateaus
+from saddlery.plateaus.plateau import last_digits
 
 
 def sigmoid(x):

@@ -16,14 +16,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
 from saddlery import Experiment, plots, saddle_graph, stages, train
-from saddlery.checks import InputError
-from saddlery.graph import Edge, Node, SaddleGraph, Step
+from saddlery.basis.checks import InputError
+from saddlery.plateaus import SaddleGraph, Stages, certify
+from saddlery.plateaus import stages as find_stages
+from saddlery.plateaus.graph import Edge, Node, Step
 from saddlery.plots import spectra
 from saddlery.plots import units as unit_pictures
 from saddlery.plots.axes import INK, VERMILION
 from saddlery.predictions import PredictedStage, Prediction, compare, predict
-from saddlery.stage import Stages, certify
-from saddlery.stage import stages as find_stages
 from saddlery.units import attention, convolution, dense, in_context
 from slowly import slowly
 

@@ -11,23 +11,14 @@ import numpy as np
 import pytest
 
 import saddlery
-from saddlery import (
-    Experiment,
-    curvature,
-    fixed_points,
-    graph,
-    narrow,
-    spectra,
-    symmetry,
-    theory,
-    units,
-    zero_modes,
-)
-from saddlery.driver import Stop
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, objective
+from saddlery import Experiment, symmetry, theory, units
+from saddlery.networks import Data, Layer, Network, curvature, objective
+from saddlery.plateaus import graph
+from saddlery.saddles import fixed_points, narrow, zero_modes
+from saddlery.solvers import spectra
 from saddlery.symmetry.reduction import sides
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop
 
 RELATIVE = 1e-13
 SMALL = LinearTeacher((1.0, 0.4), inputs=3, outputs=3)

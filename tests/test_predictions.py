@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import pytest
 
-from saddlery import Experiment, Initialization, certify, driver, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
+from saddlery import Experiment, Initialization, certify, train
+from saddlery.basis.checks import InputError
+from saddlery.plateaus import Stages
 from saddlery.predictions import compare, predict
 from saddlery.predictions.base import off_diagonal
 from saddlery.rules import Adam, GradientFlow
-from saddlery.stage import Stages
 from saddlery.tasks import InContextRegression, LinearTeacher, OrthogonalReLU
+from saddlery.training import Stop, driver
 from saddlery.units import make
 
 TEXT = """

@@ -11,9 +11,10 @@ import jax
 import numpy as np
 import pytest
 
-from saddlery import Experiment, certify, precision, train
-from saddlery.driver import Stop
+from saddlery import Experiment, certify, train
+from saddlery.basis import precision
 from saddlery.symmetry import best_silent_unit, silent_coordinates, silent_units
+from saddlery.training import Stop
 
 SESSION = Path(__file__).parent / "many_problems.py"
 

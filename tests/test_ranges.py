@@ -11,20 +11,20 @@ from scipy.integrate import solve_ivp
 from scipy.optimize import minimize
 
 from saddlery import Experiment, Initialization, train
-from saddlery.checks import InputError, NumericalError
-from saddlery.driver import Stop
+from saddlery.basis.checks import InputError, NumericalError
+from saddlery.basis.precision import in_float64
 from saddlery.networks import Layer, Network
-from saddlery.precision import in_float64
+from saddlery.plateaus import Stages
 from saddlery.predictions import Range, compare, linear, predict, vanishing
 from saddlery.predictions.ranges import DoesNotApply, demand_range, rates, sharpness, worst
 from saddlery.predictions.vanishing import alternating_gradient_flows
-from saddlery.refinement import Refinement
 from saddlery.rules import Adam, GradientDescent, Momentum, SignDescent, alternating
-from saddlery.settling import Settled
-from saddlery.stage import Stages
+from saddlery.saddles.settling import Settled
+from saddlery.solvers import Refinement
 from saddlery.studies import STUDIES
 from saddlery.studies import range as study
 from saddlery.tasks import LinearTeacher, OrthogonalReLU, Teacher
+from saddlery.training import Stop
 from saddlery.units import make
 
 THEORIES_OF_LINEAR = ("linear modes", "directions one by one")

@@ -8,9 +8,8 @@ import pytest
 
 from planted import gradient_norm, random_fixed_point
 from saddlery import Experiment, units
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, flatten, objective
 from saddlery.symmetry import effective_units, embed, embed_near, nearest_embedding, reduce
 from saddlery.symmetry.effective import count_rays
 from saddlery.symmetry.reduction import sides

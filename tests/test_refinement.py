@@ -17,9 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saddlery import refinement
-from saddlery.checks import InputError
-from saddlery.refinement import refine
+from saddlery.basis.checks import InputError
+from saddlery.solvers import refine, refinement
 
 S = np.array([4.0, 2.0, 1.0, 0.5, 0.25])
 

@@ -11,12 +11,12 @@ from html.parser import HTMLParser
 import pytest
 
 from saddlery import Experiment, compare, predict, report, saddle_graph, train
-from saddlery.certificates import Certificate
-from saddlery.checks import InputError, StorageError
-from saddlery.records import number
+from saddlery.basis.checks import InputError, StorageError
+from saddlery.basis.records import number
+from saddlery.plateaus import Stages, certify
+from saddlery.plateaus import stages as find_stages
 from saddlery.report import sections
-from saddlery.stage import Stages, certify
-from saddlery.stage import stages as find_stages
+from saddlery.saddles import Certificate
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 NAN = float("nan")
@@ -257,7 +257,7 @@ def test_the_experiment_may_have_one_unit():
     experiment = Experiment.named("linear").table() | {"name": "narrow"}
     experiment["network"]["layers"][0]["width"] = 1
     experiment["stop"] = {"flow_time": 20.0}
-    from saddlery.experiments import from_table
+    from saddlery.experiments.experiment import from_table
 
     found = find_stages(train(from_table(experiment)))
     assert "unit strength |u| |v| (1 unit)" in report.run_page(found)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, stages, train
-from saddlery.driver import Stop
 from saddlery.networks import Layer, Network
-from saddlery.rest import KINDS, rest_of
+from saddlery.plateaus.rest import KINDS, rest_of
 from saddlery.rules import Adam, GradientDescent, NormalisedDescent, SignDescent
 from saddlery.tasks import Arrays, LinearTeacher
+from saddlery.training import Stop
 from saddlery.units import make
 
 SCALAR = Experiment.named("linear").replace(
@@ -157,7 +157,7 @@ def test_a_start_exactly_on_a_manifold_is_left_by_rounding(scale, seeded):
 
 def test_equal_units_of_any_rule_are_seeded_by_rounding():
     """(a) Sign descent keeps no rank, but equal units equal: tanh copies of one unit stay one."""
-    from saddlery.seeding import kept_width
+    from saddlery.plateaus.seeding import kept_width
 
     e = Experiment.named("tanh").replace(
         initialization=Initialization(kind="manifold", width=1, size=0.1, scale=0.0),

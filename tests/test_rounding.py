@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from planted import random_fixed_point
-from saddlery.certificates import certify_state
+from saddlery.basis.precision import in_float64
 from saddlery.networks import Layer, Network, flatten
-from saddlery.precision import in_float64
-from saddlery.rounding import EPS, Change, Rounded, curvatures, exact_mean
+from saddlery.networks.rounding import EPS, Change, Rounded, curvatures, exact_mean
+from saddlery.saddles import certify_state
 from saddlery.symmetry import embed
 from saddlery.units import make
 from scaled import one_layer, orthogonal_polynomial, rescaled

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from saddlery import rules
-from saddlery.checks import InputError
-from saddlery.driver import Stop, run
+from saddlery.basis.checks import InputError
 from saddlery.rules import RULES, Adam, GradientDescent, GradientFlow, Momentum
+from saddlery.training import Stop
+from saddlery.training.driver import run
 
 MATRIX = np.array([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 0.5]])
 START = np.array([1.0, -2.0, 0.5])

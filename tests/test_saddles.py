@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.theory import linear_saddles
 from saddlery.theory.saddles import pseudo_inverse
 

@@ -17,17 +17,18 @@ import pandas as pd
 import pyarrow.parquet as parquet
 import pytest
 
-from saddlery import Experiment, certify, schema, train
-from saddlery.checks import InputError
-from saddlery.door import read_json, read_npz
-from saddlery.driver import Stop
+from saddlery import Experiment, certify, train
+from saddlery.basis.checks import InputError
+from saddlery.doors import schema
+from saddlery.doors.door import read_json, read_npz
 from saddlery.engines import Here
 from saddlery.report.sweeps import sweep_page
-from saddlery.store import load_run, save_run
-from saddlery.studies.base import Claim, Study, run_study
+from saddlery.runs import load_run, save_run
+from saddlery.studies import Claim, Study, run_study
 from saddlery.studies.intervals import Real
 from saddlery.studies.work import kept_row, row_path
 from saddlery.sweeps import Sweep, arrays, design_of, failures, index, run_sweep, storage
+from saddlery.training import Stop
 
 BASE = Experiment.named("linear")
 BASE = BASE.replace(network=BASE.network.with_widths([3]), stop=Stop(flow_time=20.0))

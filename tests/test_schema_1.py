@@ -14,7 +14,7 @@ from saddlery.cli import main
 from saddlery.engines import Here
 from saddlery.experiments import Experiment
 from saddlery.report import run_page
-from saddlery.store import load_run
+from saddlery.runs import load_run
 from saddlery.studies import STUDIES
 from saddlery.studies.work import kept_row
 from saddlery.sweeps import Sweep, index, query, run_sweep

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saddlery.checks import NumericalError
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, objective
-from saddlery.settling import settle
+from saddlery.basis.checks import NumericalError
+from saddlery.networks import Data, Layer, Network, objective
+from saddlery.saddles.settling import settle
 from saddlery.tasks import LinearTeacher
 from saddlery.theory import mode_time
 from saddlery.units import make

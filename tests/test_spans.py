@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from saddlery import Experiment, Layer, Network, spans
-from saddlery.driver import Stop, run
+from saddlery import Experiment, Layer, Network
 from saddlery.initializations import Initialization
-from saddlery.objectives import Data, objective
+from saddlery.networks import Data, objective, spans
+from saddlery.networks.spans import span
 from saddlery.rules import Adam, GradientDescent, GradientFlow, Momentum, NormalisedDescent
-from saddlery.runs import prepare
-from saddlery.spans import span
+from saddlery.runs.run import prepare
+from saddlery.training import Stop
+from saddlery.training.driver import run
 from saddlery.units import dense, make
 
 RNG = np.random.default_rng

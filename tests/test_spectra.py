@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saddlery import spectra
-from saddlery.checks import InputError
-from saddlery.spectra import dense_spectrum, lanczos_spectrum
+from saddlery.basis.checks import InputError
+from saddlery.solvers import dense_spectrum, lanczos_spectrum, spectra
 
 
 def rotated(eigenvalues: np.ndarray, seed: int = 0) -> np.ndarray:

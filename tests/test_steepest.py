@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, train
-from saddlery.checks import InputError
-from saddlery.driver import Stop
-from saddlery.networks import Layer, Network, flatten, unflatten, weight_matrices
+from saddlery.basis.checks import InputError
+from saddlery.networks import Layer, Network, flatten, unflatten
+from saddlery.networks.network import weight_matrices
 from saddlery.rules import Muon, NormalisedDescent, SchattenDescent, SignDescent, SpectralDescent
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop
 from saddlery.units import make
 
 RNG = np.random.default_rng(0)

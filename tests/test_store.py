@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, certify, load_run, save_run, train
-from saddlery.checks import InputError, NumericalError, StorageError
-from saddlery.driver import Stop
-from saddlery.outlets import write_text
+from saddlery.basis.checks import InputError, NumericalError, StorageError
+from saddlery.doors.outlets import write_text
 from saddlery.rules import GradientDescent
+from saddlery.training import Stop
 
 
 @functools.lru_cache(maxsize=1)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.cli import main
 from saddlery.engines import Here
 from saddlery.experiments import Experiment

@@ -9,14 +9,14 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp
 
 from saddlery import Experiment, Initialization
-from saddlery.checks import InputError, NumericalError
+from saddlery.basis.checks import InputError, NumericalError
 from saddlery.cli import main
-from saddlery.driver import Stop
 from saddlery.report.studies import studies_page
-from saddlery.studies import STUDIES, Claim, Study, run_study
-from saddlery.studies.base import judge, of, ratio, slopes, write_claims
+from saddlery.studies import STUDIES, Claim, Study, run_study, write_claims
+from saddlery.studies.base import judge, of, ratio, slopes
 from saddlery.studies.intervals import Count, Real, Share
 from saddlery.studies.work import row_path
+from saddlery.training import Stop
 
 
 def claim(low, high, kind=Real()):  # noqa: B008 (frozen)

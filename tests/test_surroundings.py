@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saddlery import Experiment, cli, load_run, moments, precision
+from saddlery import Experiment, cli, load_run
+from saddlery.basis import interruptions, precision
 from saddlery.cli import commands, interrupts, progress, streams
 from saddlery.engines import Here, Job, perform
 from saddlery.engines.local import surroundings
@@ -250,17 +251,17 @@ def test_a_signal_waits_for_what_is_finishing(default_signals):
     """And is raised once it is over, without anybody looking: tried again every twentieth of a second."""
     ends = []
 
-    @moments.finishing
+    @interruptions.finishing
     def saves() -> None:
         signal.raise_signal(signal.SIGTERM)
         time.sleep(4 * interrupts.AGAIN)
         ends.append("saved")
 
-    @moments.finishing
+    @interruptions.finishing
     def saves_after(work) -> None:
         work()
 
-    @moments.giving_up
+    @interruptions.giving_up
     def endless() -> None:
         signal.raise_signal(signal.SIGINT)
         ends.append("never")
@@ -305,7 +306,7 @@ def test_a_signal_that_a_destructor_swallows_comes_back(default_signals):
 
 
 def test_a_signal_that_comes_too_late_is_told(default_signals, monkeypatch, capsys):
-    @moments.finishing
+    @interruptions.finishing
     def done(options) -> int:
         signal.raise_signal(signal.SIGINT)
         return 0
@@ -317,14 +318,14 @@ def test_a_signal_that_comes_too_late_is_told(default_signals, monkeypatch, caps
 
 def test_half_a_run_is_no_measurement():
     """A study that is interrupted must not keep the row of a run that was cut short."""
-    with pytest.raises(KeyboardInterrupt), moments.whole_runs():
+    with pytest.raises(KeyboardInterrupt), interruptions.whole_runs():
         from saddlery import train
 
         def press(fraction: float, loss: float) -> None:
             raise KeyboardInterrupt
 
         train("linear", progress=press)
-    assert moments.partial_runs_count()
+    assert interruptions.partial_runs_count()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -335,7 +336,7 @@ def test_a_filter_without_end_ends(number, default_signals, tmp_path, monkeypatc
     def for_ever(folders, condition):
         with duckdb.connect() as made:
             text = "select count(*) from range(1000000) a, range(1000000) b, range(1000000) c where a.range+b.range+c.range=7"
-            return moments.patiently(lambda: made.execute(text).df(), made.interrupt)
+            return interruptions.patiently(lambda: made.execute(text).df(), made.interrupt)
 
     import saddlery.sweeps as sweeps
 
@@ -349,9 +350,9 @@ def test_a_filter_without_end_ends(number, default_signals, tmp_path, monkeypatc
 
 
 def test_what_is_waited_for_is_what_was_called():
-    assert moments.patiently(lambda: 3, lambda: None) == 3
+    assert interruptions.patiently(lambda: 3, lambda: None) == 3
     with pytest.raises(ZeroDivisionError):
-        moments.patiently(lambda: 1 // 0, lambda: None)
+        interruptions.patiently(lambda: 1 // 0, lambda: None)
 
 
 def heeds_signals(process: subprocess.Popen) -> None:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 import test_surroundings
-from saddlery import moments
+from saddlery.basis import interruptions
 from saddlery.cli import interrupts, streams
 
 default_signals = test_surroundings.default_signals
@@ -38,7 +38,7 @@ def test_half_an_import(default_signals, monkeypatch, tmp_path):
 
 
 def test_half_a_run_that_counts(monkeypatch):
-    monkeypatch.setattr(test_surroundings.moments, "whole_runs", moments.contextlib.nullcontext)
+    monkeypatch.setattr(test_surroundings.interruptions, "whole_runs", interruptions.contextlib.nullcontext)
     with pytest.raises(pytest.fail.Exception):
         test_surroundings.test_half_a_run_is_no_measurement()
 

@@ -19,9 +19,8 @@ from scipy.stats import binomtest
 from scipy.stats import t as student
 
 from saddlery import Experiment, stages, train
-from saddlery.checks import InputError, StorageError
+from saddlery.basis.checks import InputError, StorageError
 from saddlery.cli import main
-from saddlery.driver import Stop
 from saddlery.engines import Here
 from saddlery.initializations import Initialization
 from saddlery.report.quantities import QUANTITIES, Quantity, estimate, quantities
@@ -44,6 +43,7 @@ from saddlery.sweeps import (
     work,
 )
 from saddlery.tasks import LinearTeacher
+from saddlery.training import Stop
 
 BASE = Experiment.named("linear").replace(stop=Stop(flow_time=40.0))
 WIDTH, SCALE = "network.layers.0.width", "initialization.scale"

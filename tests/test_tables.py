@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saddlery import load_run
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.cli import main
 from saddlery.tasks import Arrays
 from saddlery.tasks.tables import read_table

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 
 from saddlery import tasks
-from saddlery.checks import InputError
+from saddlery.basis.checks import InputError
 from saddlery.tasks import (
     TASKS,
     Arrays,

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from saddlery import Experiment, stages, train
-from saddlery.driver import Stop
-from saddlery.records import text_table
-from saddlery.text import file_name, visible, visible_lines, width
+from saddlery.basis.records import text_table
+from saddlery.basis.text import file_name, visible, visible_lines, width
+from saddlery.training import Stop
 
 NASTY = "a\n\x1b[31m\x1b]0;title\x07b\r\x9b2J\u202ec\u2066\u200f\u2028\ud800\x00é λ 字 😀"
 
@@ -54,7 +54,7 @@ def test_titles_of_tables_too():
 
 def test_a_table_that_shows_what_it_gets_is_seen(monkeypatch):
     """Broken on purpose: nothing is escaped."""
-    from saddlery import records
+    from saddlery.basis import records
 
     monkeypatch.setattr(records, "visible", lambda text: text)
     with pytest.raises(AssertionError):

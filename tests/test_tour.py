@@ -8,9 +8,9 @@ import json
 import pytest
 
 from saddlery import load_run
-from saddlery import tour as tours
-from saddlery.checks import StorageError
-from saddlery.tour import prepare, summary, table, tour
+from saddlery.basis.checks import StorageError
+from saddlery.cli import tour as tours
+from saddlery.cli.tour import prepare, summary, table, tour
 
 FIELDS = {
     "verdict",

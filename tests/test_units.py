@@ -14,9 +14,8 @@ from scipy.signal import correlate
 from scipy.special import erf, expit, log_ndtr
 
 from saddlery import units
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, objective
 from saddlery.units import (
     Lift,
     Symmetry,

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from saddlery import certify_state, units
-from saddlery.checks import InputError
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Network, objective
 from saddlery.symmetry import best_silent_unit, silent_direction
 from saddlery.tasks import LinearTeacher, OrthogonalReLU
 from saddlery.units import make

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from saddlery import certify, reduce, train, visit
-from saddlery.certificates import certify_state
-from saddlery.checks import InputError
-from saddlery.judging import spectrum_at
-from saddlery.losses import loss_named
-from saddlery.networks import Layer, Network, flatten
-from saddlery.objectives import Data, Moments, equivalent_samples, objective
+from saddlery.basis.checks import InputError
+from saddlery.networks import Data, Layer, Moments, Network, flatten, loss_named, objective
+from saddlery.networks.objectives import equivalent_samples
+from saddlery.saddles import certify_state
+from saddlery.saddles.judging import spectrum_at
 from saddlery.tasks import LinearTeacher
 from saddlery.units import make
 from slowly import slowly
@@ -131,7 +130,7 @@ def test_both_spectra_call_the_same_eigenvalues_zero(monkeypatch):
     found = certify(train("x_tanh_x"))
     subject, c = found.run.objective(), found[2].certificate
     dense = spectrum_at(subject, c.state, gradient_norm=c.gradient_norm)
-    monkeypatch.setattr("saddlery.fixed_points.DENSE", 1)
+    monkeypatch.setattr("saddlery.saddles.fixed_points.DENSE", 1)
     lanczos = spectrum_at(subject, c.state, gradient_norm=c.gradient_norm)
     assert lanczos.method == "dense" or lanczos.tolerance == pytest.approx(dense.tolerance, rel=0.5)
     assert dense.index == lanczos.index == 0

@@ -12,12 +12,12 @@ import pytest
 from scipy.optimize import brentq
 
 from saddlery import Experiment, train, units, visit
-from saddlery.certificates import certify_state
-from saddlery.driver import Stop
+from saddlery.saddles import certify_state
 from saddlery.studies import figure4
 from saddlery.symmetry import embed_near, nearest_embedding
 from saddlery.symmetry.nearest import distance
 from saddlery.tasks import LinearTeacher, OrthogonalReLU
+from saddlery.training import Stop
 
 
 @functools.cache

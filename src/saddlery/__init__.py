@@ -15,24 +15,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .certificates import certify_state as certify_state
     from .experiments import Experiment as Experiment
     from .initializations import Initialization as Initialization
     from .networks import Layer as Layer
     from .networks import Network as Network
+    from .plateaus import certify as certify
+    from .plateaus import mechanism as mechanism
+    from .plateaus import saddle_graph as saddle_graph
+    from .plateaus import stages as stages
+    from .plateaus import visit as visit
     from .predictions import compare as compare
     from .predictions import predict as predict
+    from .runs import load_run as load_run
+    from .runs import save_run as save_run
     from .runs import train as train
-    from .stage import certify as certify
-    from .stage import stages as stages
-    from .store import load_run as load_run
-    from .store import save_run as save_run
+    from .saddles import certify_state as certify_state
     from .symmetry import effective_units as effective_units
     from .symmetry import embed as embed
     from .symmetry import reduce as reduce
     from .units import Symmetry as Symmetry
     from .units import Unit as Unit
-    from .visits import visit as visit
 
 _HOMES = {
     "Experiment": "experiments",
@@ -41,20 +43,20 @@ _HOMES = {
     "Network": "networks",
     "Symmetry": "units",
     "Unit": "units",
-    "certify": "stage",
-    "certify_state": "certificates",
+    "certify": "plateaus",
+    "certify_state": "saddles",
     "compare": "predictions",
     "effective_units": "symmetry",
     "embed": "symmetry",
-    "load_run": "store",
-    "mechanism": "growth",
+    "load_run": "runs",
+    "mechanism": "plateaus",
     "predict": "predictions",
     "reduce": "symmetry",
-    "saddle_graph": "graph",
-    "save_run": "store",
-    "stages": "stage",
+    "saddle_graph": "plateaus",
+    "save_run": "runs",
+    "stages": "plateaus",
     "train": "runs",
-    "visit": "visits",
+    "visit": "plateaus",
 }
 __all__ = sorted(_HOMES)
 

@@ -10,9 +10,9 @@ from itertools import pairwise
 import numpy as np
 
 from saddlery import certify, train
-from saddlery.certificates import Certificate
-from saddlery.checks import SaddleryError
-from saddlery.stage import Stages
+from saddlery.basis.checks import SaddleryError
+from saddlery.plateaus import Stages
+from saddlery.saddles import Certificate
 
 from .brute import PHI, Plain
 from .problems import OWN, Problem

@@ -9,12 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from saddlery import Experiment, Initialization
-from saddlery.driver import Stop
-from saddlery.networks import Layer, Network
-from saddlery.objectives import Data
+from saddlery.networks import Data, Layer, Network
 from saddlery.rules import GradientFlow
 from saddlery.tasks import Task
 from saddlery.tasks.base import TASKS
+from saddlery.training import Stop
 from saddlery.units import Symmetry, Unit, make
 
 RAY = Symmetry(silent=True, homogeneous="positive", degree=1)

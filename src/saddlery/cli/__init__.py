@@ -1,5 +1,7 @@
 """The command line: parse, typed configuration, call, record. Data to stdout, talk and progress to stderr.
 
+Nothing here computes, and nobody imports from here.
+
 Exit codes are in `codes`. Every failure is one sentence on stderr; SADDLERY_TRACEBACK=1 adds where it came from.
 """
 
@@ -64,7 +66,7 @@ def _failure(error: BaseException) -> int:
 def _sentence(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, str(error) or NOTHING
-    from ..checks import InputError, NumericalError, StorageError
+    from ..basis.checks import InputError, NumericalError, StorageError
 
     for kind, code in ((NumericalError, NUMERICAL), (InputError, INPUT), (StorageError, STORAGE)):
         if isinstance(error, kind):
@@ -73,7 +75,7 @@ def _sentence(error: BaseException) -> tuple[int, str]:
         return STORAGE, _of_the_system(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
         return UNEXPECTED, "out of memory; lower the width, the samples or the number of saved points"
-    from ..echo import said
+    from ..basis.echo import said
 
     if _refused_by_jax(error):
         told = [name for name, value in os.environ.items() if name.startswith("JAX_") and value and value in str(error)]
@@ -89,7 +91,7 @@ def _refused_by_jax(error: BaseException) -> bool:
 
 
 def _of_the_system(error: OSError) -> str:
-    from ..outlets import remedy
+    from ..doors.outlets import remedy
 
     settle_stdout()
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""

@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..checks import InputError, known
-from ..moments import endable, finishing, giving_up
-from ..records import plain
-from ..text import file_name
+from ..basis.checks import InputError, known
+from ..basis.interruptions import endable, finishing, giving_up
+from ..basis.records import plain
+from ..basis.text import file_name
 from .codes import DONE, INTERRUPTED, NUMERICAL
 from .interrupts import asked, check, uninterrupted
 from .listing import listing
@@ -27,8 +27,8 @@ from .sweeping import engine_options, import_given, runs, sweep, sweep_report
 @finishing
 def train(options: Namespace) -> int:
     """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
-    from ..outlets import refuse_existing
-    from ..store import save_run
+    from ..doors.outlets import refuse_existing
+    from ..runs import save_run
 
     experiment = _experiment(options)
     out = Path(options.out) if options.out else _default_folder(experiment)
@@ -45,8 +45,8 @@ def train(options: Namespace) -> int:
 
 @giving_up
 def _experiment(options: Namespace) -> Any:
-    from ..changes import changed, parsed
-    from ..experiments import find, from_table
+    from ..experiments.changes import changed, parsed
+    from ..experiments.experiment import find, from_table
 
     import_given(options)
     given = Path(options.experiment)
@@ -96,8 +96,8 @@ def _run_record(run: Any, out: Path) -> dict[str, Any]:
 # ---------------------------------------------------------- stages, certify, report
 def _run_of(options: Namespace) -> tuple[Any, bool]:
     """(a run, whether it was trained only now): a stored one, or that of an experiment."""
-    from ..experiments import find
-    from ..store import load_run
+    from ..experiments.experiment import find
+    from ..runs import load_run
 
     import_given(options)
     if os.path.isdir(options.run):
@@ -151,7 +151,7 @@ def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) ->
 
 def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     """End by Ctrl-C; a run that is nowhere on disk yet is saved first."""
-    from ..store import save_run
+    from ..runs import save_run
 
     kept = words or "the run folder is as it was"
     if fresh:
@@ -174,14 +174,14 @@ def _after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, wor
 
 
 def _stages(run: Any, fresh: bool) -> Any:
-    from ..stage import stages as find_stages
+    from ..plateaus import stages as find_stages
 
     return _after(run, fresh, find_stages, run)
 
 
 def _certified(run: Any, fresh: bool) -> tuple[Any, bool]:
     """(the stages, whether all are certified): stage by stage, so that Ctrl-C keeps those that are done."""
-    from ..stage import certify as certify_stages
+    from ..plateaus import certify as certify_stages
 
     found, done = _stages(run, fresh), []
     try:
@@ -199,7 +199,7 @@ def _record(found: Any) -> dict[str, Any]:
 
 
 def _write(record: dict[str, Any], target: Path | None) -> None:
-    from ..outlets import write_text
+    from ..doors.outlets import write_text
 
     if target is not None:
         write_text(target, json.dumps(plain(record), indent=1))
@@ -280,7 +280,7 @@ def compare(options: Namespace) -> int:
 
 def graph(options: Namespace) -> int:
     """Find the saddles of an experiment and what connects them."""
-    from ..graph import saddle_graph
+    from ..plateaus import saddle_graph
     from ..report import graph_page
 
     target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
@@ -307,7 +307,7 @@ def _page_to_write(options: Namespace) -> Path | None:
 
 
 def _write_page(target: Path | None, text: Callable[[], str]) -> None:
-    from ..outlets import write_text
+    from ..doors.outlets import write_text
 
     if target is not None:
         write_text(target, text())
@@ -317,8 +317,8 @@ def _write_page(target: Path | None, text: Callable[[], str]) -> None:
 @finishing
 def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
+    from ..doors.outlets import write_text
     from ..engines import make
-    from ..outlets import write_text
     from ..report.studies import studies_page
     from ..studies import STUDIES, run_study, write_claims
 
@@ -377,7 +377,7 @@ def report(options: Namespace) -> int:
 # --------------------------------------------------------------------- tour
 def tour(options: Namespace) -> int:
     """The six networks of the paper and one on real data."""
-    from .. import tour as tours
+    from . import tour as tours
 
     out = tours.prepare(options.out or "tour")
     place_to_write(out / "index.html")

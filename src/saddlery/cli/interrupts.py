@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-from ..moments import may_end
+from ..basis.interruptions import may_end
 
 SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # and their usual handlers
 AGAIN = 0.05  # seconds until a signal that had to wait is tried again

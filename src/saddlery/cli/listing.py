@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checks import InputError
-from ..door import read_toml
-from ..records import plain, text_table
+from ..basis.checks import InputError
+from ..basis.records import plain, text_table
+from ..doors.door import read_toml
 from .codes import DONE
 from .outputs import file_to_write, say, show
 
@@ -29,7 +29,7 @@ def listing(options: Namespace) -> int:
     record = [{"name": name, "description": words, "options": keys} for name, words, keys in entries]
     text = _text(options.kind, entries)
     if target is not None:
-        from ..outlets import write_text
+        from ..doors.outlets import write_text
 
         write_text(target, (json.dumps(plain(record), indent=1) if options.json else text) + "\n")
         say(f"list in {target}")
@@ -103,7 +103,7 @@ def _studies() -> list[Entry]:
 
 
 def _experiments() -> list[Entry]:
-    folder = Path(__file__).parent.parent / "catalog"
+    folder = Path(__file__).parent.parent / "experiments" / "catalog"
     tables = [read_toml(path) for path in sorted(folder.glob("*.toml"))]
     return [(table["name"], table["description"], {}) for table in tables]
 

@@ -8,9 +8,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from ..checks import StorageError
-from ..outlets import check_place, storage_errors
-from ..records import plain
+from ..basis.checks import StorageError
+from ..basis.records import plain
+from ..doors.outlets import check_place, storage_errors
 from .streams import put, say
 
 __all__ = ["file_to_write", "place_to_write", "say", "show"]

@@ -7,7 +7,7 @@ import difflib
 import sys
 from typing import NoReturn
 
-from ..echo import shown
+from ..basis.echo import shown
 from .codes import INPUT, table
 from .streams import put, say
 

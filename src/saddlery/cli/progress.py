@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from ..text import visible
+from ..basis.text import visible
 from .interrupts import check
 from .streams import Tolerated, say
 

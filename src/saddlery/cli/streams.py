@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from ..text import visible, visible_lines
+from ..basis.text import visible, visible_lines
 
 
 @contextlib.contextmanager

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..checks import InputError, known, require
-from ..moments import endable, finishing
-from ..text import file_name
+from ..basis.checks import InputError, known, require
+from ..basis.interruptions import endable, finishing
+from ..basis.text import file_name
 from .codes import DONE, NUMERICAL
 from .interrupts import check
 from .outputs import file_to_write, place_to_write, say, show
@@ -120,7 +120,7 @@ def _columns(options: Namespace, table: Any) -> list[str]:
 
 def sweep_report(options: Namespace) -> int:
     """Write the page of a sweep."""
-    from ..outlets import write_text
+    from ..doors.outlets import write_text
     from ..report.sweeps import sweep_page
 
     folder = Path(options.run)

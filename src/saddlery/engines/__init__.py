@@ -1,11 +1,14 @@
-"""Engines: where the jobs of a sweep or a study are done."""
+"""Engines: where the jobs of a sweep or a study are done: here, in processes of this machine, on a cluster.
+
+What a job does is not known here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from ..checks import known, require
+from ..basis.checks import known, require
 from .base import ENGINES, Done, Engine, Job, perform
 from .cluster import Dask, Slurm
 from .local import Here, Local

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from ..checks import InputError, SaddleryError, StorageError, whole
-from ..precision import NoDevice, check_platform
+from ..basis.checks import InputError, SaddleryError, StorageError, whole
+from ..basis.precision import NoDevice, check_platform
 
 ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
 FUNCTIONS = {"sweep": "saddlery.sweeps.work:do_batch", "study": "saddlery.studies.work:measure_rows"}

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..checks import InputError, installed, known, positive, require, whole
-from ..echo import said
-from ..precision import spare_programs
-from ..runs import versions
+from ..basis.checks import InputError, installed, known, positive, require, whole
+from ..basis.echo import said
+from ..basis.precision import spare_programs
+from ..runs.run import versions
 from .base import ATTEMPTS, Done, Engine, Job, answer_at_once, failure, perform
 from .local import surroundings
 

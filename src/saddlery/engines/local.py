@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..precision import spare_programs
+from ..basis.precision import spare_programs
 from .base import ATTEMPTS, Done, Engine, Job, failure, perform
 
 XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"

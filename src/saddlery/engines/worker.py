@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from ..precision import spare_programs
+from ..basis.precision import spare_programs
 from .base import Job, answer_at_once, failure, perform
 
 EVERY = 0.5  # seconds between two words on progress

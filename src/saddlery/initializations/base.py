@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import NOTHING, known, positive, real, require, settle, whole
-from ..networks import Network, Params, Shape, flatten
-from ..objectives import Data, input_moments
+from ..basis.checks import NOTHING, known, positive, real, require, settle, whole
+from ..networks import Data, Network, Params, flatten, input_moments
+from ..networks.network import Shape
 from .linear import aligned, lambda_balanced
 from .units import add_manifold, balanced
 

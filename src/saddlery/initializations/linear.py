@@ -12,7 +12,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float
 
-from ..checks import Words, require
+from ..basis.checks import Words, require
 from ..networks import Network, Params
 from ..tasks.base import orthogonal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checks import InputError, require
+from ..basis.checks import InputError, require
 from ..units import Symmetry, Unit
 
 Entry = dict[str, np.ndarray]  # the parameters of one layer

@@ -1,7 +1,8 @@
 """Pictures of what was computed: each function draws on the given axes, or on those of a new figure, and returns them.
 
-Nothing here simulates and no global style is touched. `Figure` objects are made outside pyplot, so that nothing needs a
-display: `loss_curve(run).figure.savefig("loss.pdf")`.
+Nothing here simulates, and no global style is touched.
+
+`Figure` objects are made outside pyplot, so that nothing needs a display: `loss_curve(run).figure.savefig("loss.pdf")`.
 """
 
 from .axes import Window, literal, new_axes, readable, units_label, window

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import InputError, require
+from ..basis.checks import InputError, require
+from ..basis.text import visible
+from ..plateaus import Stage, Stages
 from ..runs import Run
-from ..stage import Stage, Stages
-from ..text import visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

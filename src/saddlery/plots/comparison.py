@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import require
+from ..basis.checks import require
 from ..predictions import ComparedStage, Comparison
 from .axes import BLUE, INK, MUTED, SMALL, Window, literal, new_axes, time_axis, window
 from .curves import loss_label

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import known
+from ..basis.checks import known
+from ..plateaus import Stages
 from ..runs import Run
-from ..stage import Stages
 from .axes import CYCLE, INK, MUTED, SMALL, VERMILION, bands, name_bands, new_axes, parts, time_axis, window
 
 if TYPE_CHECKING:

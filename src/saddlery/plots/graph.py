@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import Words, require
-from ..graph import Node, SaddleGraph, Step
+from ..basis.checks import Words, require
+from ..plateaus import SaddleGraph
+from ..plateaus.graph import Node, Step
 from .axes import BLUE, INK, MUTED, PURPLE, SMALL, VERMILION, new_axes
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ LINE = 1.2 * (SMALL - 1)  # points, of a label
 def graph(graph: SaddleGraph, axes: Axes | None = None, route: Sequence[Step] | None = None) -> Axes:
     """Nodes by number of units and loss, a marker for each verdict, labelled "node: loss"; arrows as thick as their utility.
 
-    route: that of a run (`saddlery.graph.route`): its nodes ringed and its paths in black; a dotted line where the graph has no
-    path between two nodes that were visited one after the other.
+    route: that of a run (`saddlery.plateaus.graph.route`): its nodes ringed and its paths in black; a dotted line where the
+    graph has no path between two nodes that were visited one after the other.
 
     Example
     -------

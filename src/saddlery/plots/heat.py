@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..records import number
+from ..basis.records import number
 from .axes import literal, new_axes
 
 if TYPE_CHECKING:

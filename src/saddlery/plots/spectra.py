@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..certificates import Certificate
+from ..saddles import Certificate
 from .axes import BLUE, MUTED, RULE, SMALL, VERMILION, new_axes
 
 if TYPE_CHECKING:

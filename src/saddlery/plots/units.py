@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..checks import Words, require
-from ..precision import in_float64
+from ..basis.checks import Words, require
+from ..basis.precision import in_float64
+from ..plateaus import Stage, Stages
 from ..runs import Run
-from ..stage import Stage, Stages
 from ..symmetry.reduction import sides
 from ..units import Unit
 from .axes import INK, MUTED, RULE, SMALL, VERMILION, new_axes, parts

@@ -1,4 +1,7 @@
-"""What theory expects of an experiment, and how right that was."""
+"""Predictions: what theory expects of an experiment, and how right that was.
+
+The mathematics lives in `theory`; here it is said when it holds.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..checks import InputError, NumericalError, known
-from ..experiments import Experiment, chosen
-from ..precision import spare_programs
+from ..basis.checks import InputError, NumericalError, known
+from ..basis.precision import spare_programs
+from ..experiments import Experiment
+from ..experiments.experiment import chosen
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare

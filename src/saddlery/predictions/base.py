@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..basis.records import html_table, plain, text_table
 from ..experiments import Experiment
-from ..records import html_table, plain, text_table
 from .ranges import DoesNotApply, Range, worst
 
 Spread = tuple[float | None, float | None, float | None]  # mean, low, high

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..checks import require
-from ..records import html_table, plain, text_table
+from ..basis.checks import require
+from ..basis.records import html_table, plain, text_table
+from ..basis.text import visible
+from ..plateaus import Stages
 from ..runs import Run
-from ..stage import Stages
-from ..text import visible
 from .base import PredictedStage, Prediction, range_of
 
 NEAR = 0.25  # of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another

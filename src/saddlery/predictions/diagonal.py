@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..objectives import input_moments
-from ..precision import in_float64
+from ..networks import input_moments
 from ..theory import diagonal_jumps
 from ..theory.saddles import pseudo_inverse
 from .base import PredictedStage, Prediction, demand, off_diagonal, register

@@ -17,11 +17,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..narrow import BEGIN, Narrow
-from ..objectives import Objective
-from ..precision import in_float64
-from ..settling import Settled
+from ..networks import Objective
+from ..saddles.narrow import BEGIN, Narrow
+from ..saddles.settling import Settled
 from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread, widened

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..experiments import Experiment
-from ..narrow import Sides
-from ..objectives import Objective
+from ..networks import Objective
+from ..saddles.narrow import Sides
 from .base import INTERVAL, Spread, demand
 from .ranges import shift
 

@@ -23,13 +23,12 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import root_scalar
 
-from ..checks import InputError
+from ..basis.checks import InputError
+from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..initializations.linear import factors, modes, why_not_linear
-from ..networks import unflatten
-from ..objectives import Moments, input_moments
+from ..networks import Moments, input_moments, unflatten
 from ..plateaus import find_plateaus
-from ..precision import in_float64
 from ..theory import LinearSaddles, balanced_path, linear_saddles, mode_strength
 from ..theory.saddles import EQUAL, ROUNDING, pseudo_inverse
 from .base import PredictedStage, Prediction, demand, register

@@ -20,11 +20,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..initializations.linear import modes
-from ..networks import unflatten
-from ..objectives import Moments, input_moments
-from ..precision import in_float64
+from ..networks import Moments, input_moments, unflatten
 from ..theory import LinearSaddles, linear_saddles
 from ..theory.saddles import EQUAL
 from .base import PredictedStage, Prediction, Spread, demand, register

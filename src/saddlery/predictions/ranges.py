@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import SaddleryError
+from ..basis.checks import SaddleryError
 from ..experiments import Experiment
-from ..objectives import Objective
+from ..networks import Objective
 
 ITERATIONS = 60  # of a power iteration
 STUDY = "range"  # where the limits come from

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..narrow import BEGIN, Narrow
-from ..objectives import Objective
-from ..precision import in_float64
+from ..networks import Objective
+from ..saddles.narrow import BEGIN, Narrow
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
 from .ranges import DOUBT, Range, demand_range, overlap_range, rates, start_range, step_of, step_range

@@ -15,19 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..narrow import BEGIN, Narrow, state_of, with_units
-from ..objectives import Objective
-from ..precision import in_float64
+from ..networks import Objective
+from ..saddles.narrow import BEGIN, Narrow, state_of, with_units
 from ..theory import escapes, grow
 from .base import PredictedStage, Prediction, demand, register
-from .draws import (
-    LEARNED,
-    initial_sides,
-    one_layer_from_small_weights,
-    other_seeds,
-    spread,
-)
+from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
 from .ranges import NEXT, SMALL, Range, demand_range, sharpness_range
 
 SAME = 0.99  # cosine between the maps of two new units that are taken for one

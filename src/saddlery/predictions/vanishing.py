@@ -12,14 +12,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .. import driver
-from ..driver import Stop, Trajectory
+from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..objectives import Objective
-from ..precision import in_float64
+from ..networks import Objective
 from ..rules import AlternatingFlow
 from ..rules.base import Units
 from ..symmetry import effective_units
+from ..training import Stop, Trajectory, driver
 from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
 from .ranges import TURN, WAIT, Range, demand_range, sharpness_range, worst

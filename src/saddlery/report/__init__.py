@@ -1,8 +1,10 @@
 """Self-contained HTML pages for runs, tours, predictions beside a run and saddle graphs.
 
-Styles and figures are inside, and no request leaves the page.
-Text is escaped as it enters a page, by its type (`markup`). The figures are SVG with text as text; their colours become
-variables of the page's style, so that they follow a light or a dark setting. The same stages give the same bytes.
+Nothing here computes, and no request leaves a page.
+
+Styles and figures are inside. Text is escaped as it enters a page, by its type (`markup`). The figures are SVG with
+text as text; their colours become variables of the page's style, so that they follow a light or a dark setting. The
+same stages give the same bytes.
 """
 
 from .comparisons import comparisons_page

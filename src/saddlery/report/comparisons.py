@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import plots
-from ..checks import require
+from ..basis.checks import require
 from ..predictions import Comparison
 from .figures import figure
 from .markup import Markup, fill, joined

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .. import plots
-from ..checks import require
+from ..basis.checks import require
 from ..experiments import Experiment
-from ..graph import SaddleGraph
+from ..plateaus import SaddleGraph
 from .figures import figure
 from .markup import Markup, fill, joined
 from .pages import page

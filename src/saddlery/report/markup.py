@@ -12,8 +12,8 @@ import string
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
-from ..records import number
-from ..text import visible_lines
+from ..basis.records import number
+from ..basis.text import visible_lines
 
 
 class Markup(str):

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checks import require
-from ..outlets import write_text
-from ..stage import Stages
+from ..basis.checks import require
+from ..doors.outlets import write_text
+from ..plateaus import Stages
 from .markup import Markup, fill, joined
 from .sections import section
 from .style import LEGEND, STYLE

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..certificates import UNFOUND
+from ..saddles.certificates import UNFOUND
 from ..studies.intervals import Count, Kind, Real, Share
 from .sketches import stages_of
 

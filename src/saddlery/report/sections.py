@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from .. import plots
-from ..records import number
-from ..stage import Stages
+from ..basis.records import number
+from ..plateaus import Stages
 from .figures import SQUARE, WIDE, figure
 from .markup import Markup, fill, joined
 from .tables import certificates, interval, verdict

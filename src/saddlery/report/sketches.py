@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..records import number
+from ..basis.records import number
 from ..sweeps import arrays, read_record
 from .markup import Markup, fill, joined
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..records import number
+from ..basis.records import number
 from ..studies import Judged, Outcome
 from .figures import figure
 from .markup import Markup, fill, joined

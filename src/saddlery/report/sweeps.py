@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import plots
-from ..checks import InputError, known
-from ..door import read_text
-from ..records import number
+from ..basis.checks import InputError, known
+from ..basis.records import number
+from ..doors.door import read_text
 from ..sweeps import failures, index, read_record
 from .figures import figure
 from .markup import Markup, fill, joined

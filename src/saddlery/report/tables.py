@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .. import plots
-from ..records import number, tiny
-from ..stage import Stage, Stages
+from ..basis.records import number, tiny
+from ..plateaus import Stage, Stages
 from .markup import Markup, fill, joined
 
 MARKS = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..checks import OWN, InputError, known, settle
-from ..echo import said
+from ..basis.checks import OWN, InputError, known, settle
+from ..basis.echo import said
 from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
 from .descent import Adam, Descent, GradientDescent, Momentum, NormalisedDescent, SignDescent

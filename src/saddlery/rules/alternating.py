@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from ..checks import InputError, positive, require
+from ..basis.checks import InputError, positive, require
 from .base import Gradient, Parts, Rule, Units, Walker
 from .flow import GradientFlow
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from ..checks import settle, unpacked
+from ..basis.checks import settle, unpacked
 
 Gradient = Callable[[Array, Array], Array]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
 RULES: dict[str, type[Rule]] = {}

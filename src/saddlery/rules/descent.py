@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from ..checks import positive, share, whole
+from ..basis.checks import positive, share, whole
 from .base import Gradient, Rule, Walker
 
 PACE, LOOKS = 16, 500  # steps between two looks at most; looks at a run at least

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..checks import known, positive
+from ..basis.checks import known, positive
 from .base import Gradient, Rule, Walker
 
 SOLVERS = ("tsit5", "dopri8", "kvaerno5")

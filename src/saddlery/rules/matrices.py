@@ -12,7 +12,7 @@ import optax
 import optax.contrib
 from jaxtyping import Array
 
-from ..checks import InputError, positive, require, share, whole
+from ..basis.checks import InputError, positive, require, share, whole
 from .base import Matrices, Parts, Rule
 from .descent import Descent, stateless, tiny
 

@@ -1,4 +1,7 @@
-"""Studies: the figures and statements of the theory as claims that are measured and judged. One file a study, or a few."""
+"""Studies: the figures and statements of the theory as claims that are measured and judged. One file a study, or a few.
+
+No claim is judged anywhere else.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ from . import (
     rules,
     theorems,
 )
-from .base import STUDIES, Claim, Judged, Outcome, Study, run_study, write_claims
+from .base import STUDIES, Claim, Judged, Outcome, Study
+from .running import run_study, write_claims
 
 __all__ = [
     "STUDIES",

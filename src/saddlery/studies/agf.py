@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
+from ..plateaus import stages
 from ..predictions import compare, predict
 from ..rules import GradientFlow, Rule
 from ..runs import train
-from ..stage import stages
+from ..training import Stop
 from .base import Claim, Row, Study, of, slopes
 from .intervals import Real, Share
 from .measures import changed

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
+from ..plateaus import certify
 from ..plots.axes import MUTED
 from ..rules import GradientFlow
 from ..runs import train
-from ..stage import certify
 from ..tasks import InContextRegression
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of
 from .intervals import Count, Real

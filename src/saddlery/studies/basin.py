@@ -20,16 +20,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .. import driver
-from ..driver import Stop
+from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..initializations import Initialization
-from ..narrow import state_of
-from ..objectives import Objective
-from ..precision import in_float64
+from ..networks import Objective
 from ..rules import GradientFlow
+from ..saddles.narrow import state_of
 from ..symmetry import best_silent_unit
 from ..tasks import LinearTeacher, OrthogonalReLU, Task, Teacher
+from ..training import Stop, driver
 from .base import Claim, Row, Study, of, slopes
 from .intervals import Real
 from .measures import changed

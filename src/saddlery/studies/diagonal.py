@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
 from ..rules import GradientFlow
 from ..runs import train
 from ..theory import diagonal_jumps
+from ..training import Stop
 from .base import Claim, Row, Study, of
 from .intervals import Real
 from .measures import changed, falls_below

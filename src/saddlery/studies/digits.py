@@ -14,17 +14,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import spearmanr
 
-from ..driver import Stop
 from ..experiments import Experiment
 from ..initializations import Initialization
-from ..networks import Layer, Network
-from ..objectives import Data
+from ..networks import Data, Layer, Network
+from ..plateaus import certify, stages
 from ..predictions import compare, predict
 from ..rules import GradientDescent, GradientFlow
 from ..runs import Run, train
-from ..stage import certify, stages
 from ..tasks import Digits
 from ..theory import linear_saddles
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of, ratio
 from .intervals import Real, Share

@@ -9,17 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..certificates import Certificate
-from ..checks import SaddleryError
-from ..driver import Stop
+from ..basis.checks import SaddleryError
+from ..basis.records import number as printed
 from ..experiments import Experiment
 from ..initializations import Initialization
-from ..networks import Layer, Network
-from ..objectives import Objective
-from ..records import number as printed
+from ..networks import Layer, Network, Objective
+from ..plateaus import Stage, certify
 from ..rules import GradientFlow, Rule
 from ..runs import train
-from ..stage import Stage, certify
+from ..saddles import Certificate
 from ..symmetry import silent_units
 from ..tasks import (
     ConvolutionalLinearTeacher,
@@ -30,6 +28,7 @@ from ..tasks import (
     Task,
     Teacher,
 )
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of
 from .intervals import Share

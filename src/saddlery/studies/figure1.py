@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
-from ..growth import mechanism
+from ..plateaus import certify, mechanism
 from ..rules import GradientFlow
 from ..runs import train
-from ..stage import certify
+from ..training import Stop
 from .base import Claim, Row, Study, of
 from .intervals import Share
 

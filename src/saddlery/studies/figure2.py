@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
 from ..initializations import Initialization
+from ..plateaus import stages
 from ..runs import train
-from ..stage import stages
 from ..tasks import InContextRegression, LinearTeacher
+from ..training import Stop
 from .base import Claim, Row, Study, of, ratio
 from .intervals import Count, Real
 from .measures import changed, counts, falls_below, plateaus

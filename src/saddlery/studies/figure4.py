@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from ..driver import Stop
 from ..experiments import Experiment
+from ..plateaus import visit
 from ..plots.axes import MUTED
 from ..runs import train
+from ..training import Stop
 from ..units import make
-from ..visits import visit
 from .base import Claim, Row, Study, of
 from .intervals import Share
 

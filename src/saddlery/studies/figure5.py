@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
-from ..growth import mechanism
 from ..initializations import Initialization
 from ..networks import Layer, Network
+from ..plateaus import Stages, certify, mechanism, stages
 from ..plots import literal
 from ..runs import train
-from ..stage import Stages, certify, stages
 from ..tasks import InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Task, Teacher
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of
 from .figure1 import SADDLES

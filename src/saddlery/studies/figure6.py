@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
 from ..initializations import Initialization
 from ..networks import Layer, Network
 from ..plateaus import find_plateaus
 from ..runs import train
 from ..tasks import LinearTeacher, OrthogonalReLU
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of, ratio
 from .figure5 import NEAR

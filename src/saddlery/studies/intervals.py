@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
-from ..checks import require
+from ..basis.checks import require
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2

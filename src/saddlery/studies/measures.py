@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..experiments import Experiment
+from ..plateaus import Stages, stages
 from ..runs import Run, train
-from ..stage import Stages, stages
 
 
 def changed(name: str, **changes: Any) -> Experiment:

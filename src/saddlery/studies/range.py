@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import driver
-from ..checks import InputError
-from ..driver import Stop, Trajectory
+from ..basis.checks import InputError
+from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..initializations import Initialization
 from ..networks import Layer, Network
-from ..precision import in_float64
 from ..predictions import Prediction, predict
 from ..rules import GradientDescent, GradientFlow
 from ..tasks import LinearTeacher, OrthogonalReLU, Task, Teacher
+from ..training import Stop, Trajectory, driver
 from ..units import make
 from .base import Claim, Row, Study, of
 from .intervals import Share

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..driver import Stop
 from ..experiments import Experiment
 from ..initializations.linear import factors
 from ..networks import Layer, Network, Params
+from ..plateaus import stages
 from ..plots.axes import MUTED
 from ..rules import (
     Adam,
@@ -26,8 +26,8 @@ from ..rules import (
     SpectralDescent,
 )
 from ..runs import train
-from ..stage import stages
 from ..tasks import LinearTeacher
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of, ratio
 from .intervals import Count, Kind, Real

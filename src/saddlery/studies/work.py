@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import schema
-from ..checks import InputError, SaddleryError
-from ..door import read_json
+from ..basis.checks import InputError, SaddleryError
+from ..basis.interruptions import whole_runs
+from ..basis.records import plain
+from ..doors import schema
+from ..doors.door import read_json
+from ..doors.outlets import write_text
 from ..experiments import Experiment
-from ..moments import whole_runs
-from ..outlets import write_text
-from ..records import plain
 from . import base
 
 MARK = "digest"  # beside the numbers of a row in its file; no study measures anything of that name

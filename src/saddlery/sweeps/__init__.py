@@ -1,4 +1,7 @@
-"""Sweeps: thousands of runs of one experiment, stored so that nothing that finished is ever lost."""
+"""Sweeps: thousands of runs of one experiment, stored so that nothing that finished is ever lost.
+
+Nothing here looks at what the numbers mean.
+"""
 
 from __future__ import annotations
 

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from ..changes import changed
-from ..checks import LARGEST, InputError, Words, flag, known, real, require, text, unpacked, whole
-from ..echo import shown
-from ..experiments import MOST as WIDEST
-from ..experiments import WORDS, Experiment, chosen, find, from_table, is_file, made_from_toml
+from ..basis.checks import LARGEST, InputError, Words, flag, known, real, require, text, unpacked, whole
+from ..basis.echo import shown
+from ..experiments import Experiment
+from ..experiments.changes import changed
+from ..experiments.experiment import MOST as WIDEST
+from ..experiments.experiment import WORDS, chosen, find, from_table, is_file, made_from_toml
 from ..tasks import Task
 
 KEYS = (

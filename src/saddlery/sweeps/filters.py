@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..checks import InputError, nearest, require
-from ..moments import patiently
+from ..basis.checks import InputError, nearest, require
+from ..basis.interruptions import patiently
 
 if TYPE_CHECKING:
     import duckdb

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import schema
-from ..checks import InputError, Words, installed, known, require
-from ..door import NUMBERS
-from ..outlets import placed
-from ..records import plain
+from ..basis.checks import InputError, Words, installed, known, require
+from ..basis.records import plain
+from ..doors import schema
+from ..doors.door import NUMBERS
+from ..doors.outlets import placed
 from . import filters
 from .storage import DIGITS, FOLDERS, PACKAGES, batch_name, check_part, finished, read_record, rows_of
 

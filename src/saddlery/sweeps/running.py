@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks import InputError, SaddleryError, StorageError
+from ..basis.checks import InputError, SaddleryError, StorageError
+from ..basis.precision import precision_context
+from ..basis.records import number, text_table
+from ..basis.text import visible
 from ..engines import Engine, Job, Local, engine_of
-from ..ensembles import program_of, train_many
-from ..precision import precision_context
-from ..records import number, text_table
-from ..runs import Run, prepare
-from ..text import visible
+from ..runs import Run, train_many
+from ..runs.ensembles import program_of
+from ..runs.run import prepare
 from .design import Sweep, sweep_of
 from .storage import batch_name, create, is_done, write_failure
 from .work import measure

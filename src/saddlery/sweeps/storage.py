@@ -32,12 +32,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import schema
-from ..checks import InputError, StorageError, installed, nearest, require
-from ..door import read_json
-from ..echo import shown
-from ..outlets import placed, storage_errors, write_text
-from ..runs import versions
+from ..basis.checks import InputError, StorageError, installed, nearest, require
+from ..basis.echo import shown
+from ..doors import schema
+from ..doors.door import read_json
+from ..doors.outlets import placed, storage_errors, write_text
+from ..runs.run import versions
 from .design import Sweep, as_written
 
 if TYPE_CHECKING:

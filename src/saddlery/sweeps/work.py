@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..checks import SaddleryError
-from ..ensembles import Failure, train_many
+from ..basis.checks import SaddleryError
+from ..basis.records import plain
 from ..experiments import Experiment
+from ..plateaus import Stages, certify, stages
 from ..predictions import THEORIES, compare, predict
-from ..records import plain
-from ..runs import Run
-from ..stage import Stages, certify, stages
+from ..runs import Failure, Run, train_many
 from .design import Sweep
 from .storage import batch_name, design_of, is_done, write_batch
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..objectives import Objective
-from ..precision import in_float64
+from ..basis.precision import in_float64
+from ..networks import Objective
 from ..units import Unit
 from .embedding import Side, unit_rows
 from .reduction import Reduction, reduce, sides

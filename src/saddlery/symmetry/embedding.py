@@ -15,10 +15,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.distance import cdist
 
-from ..checks import InputError, known, require
+from ..basis.checks import InputError, known, require
+from ..basis.precision import in_float64
+from ..basis.records import html_table, text_table
 from ..networks import Network, Params
-from ..precision import in_float64
-from ..records import html_table, text_table
 from ..units import Unit
 
 Side = Float[np.ndarray, "_ _"]  # (units, numbers a unit)

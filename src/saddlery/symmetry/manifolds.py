@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..checks import Words, require, whole
+from ..basis.checks import Words, require, whole
 from ..units import Unit
 from .embedding import Side, unit_rows
 

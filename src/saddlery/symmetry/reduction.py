@@ -9,11 +9,10 @@ from itertools import groupby, islice
 
 import numpy as np
 
-from ..checks import finite, numbers, positive, require
-from ..networks import Network, Params, flatten
-from ..objectives import Objective
-from ..precision import in_float64
-from ..records import html_table, text_table
+from ..basis.checks import finite, numbers, positive, require
+from ..basis.precision import in_float64
+from ..basis.records import html_table, text_table
+from ..networks import Network, Objective, Params, flatten
 from ..units import Unit
 from .embedding import Side, Sides, embed_near, gaps, richest, unit_rows
 

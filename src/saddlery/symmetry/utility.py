@@ -19,11 +19,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.jet import jet
 
-from ..checks import InputError
-from ..networks import Network, flatten, mix, sum_of_units, unflatten
-from ..objectives import MeanLoss, Objective
-from ..precision import in_float64
-from ..rounding import Rounded, sizes_of, sway
+from ..basis.checks import InputError
+from ..basis.precision import in_float64
+from ..networks import MeanLoss, Network, Objective, flatten, unflatten
+from ..networks.network import mix, sum_of_units
+from ..networks.rounding import Rounded, sizes_of, sway
 from ..units.base import lowest_order
 from .reduction import sides
 

@@ -12,11 +12,10 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from ..checks import InputError, finite, flag, require, whole
-from ..door import read_npy, read_npz
-from ..echo import Words
-from ..losses import loss_named
-from ..objectives import Data
+from ..basis.checks import InputError, finite, flag, require, whole
+from ..basis.echo import Words
+from ..doors.door import read_npy, read_npz
+from ..networks import Data, loss_named
 from .base import Task
 from .tables import read_table
 

@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..checks import OWN, InputError, Words, known, require, settle, unpacked, whole
-from ..echo import said
-from ..objectives import Data
+from ..basis.checks import OWN, InputError, Words, known, require, settle, unpacked, whole
+from ..basis.echo import said
+from ..networks import Data
 
 WIDEST = 4096  # rows of the square matrices that tasks draw and decompose: half a minute, 134 MB
 DRAWN = 2**26  # numbers of the samples that a task draws: half a gigabyte

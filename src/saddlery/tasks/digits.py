@@ -7,9 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import require, whole
-from ..losses import loss_named
-from ..objectives import Data
+from ..basis.checks import require, whole
+from ..networks import Data, loss_named
 from .base import Task
 
 

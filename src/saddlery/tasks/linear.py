@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import numbers, real, require, whole
-from ..objectives import Data, Moments
+from ..basis.checks import numbers, real, require, whole
+from ..networks import Data, Moments
 from .base import WIDEST, Task, generator, orthogonal, square
 
 

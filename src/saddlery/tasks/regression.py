@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import Words, numbers, require, whole
-from ..objectives import Data, Moments
+from ..basis.checks import Words, numbers, require, whole
+from ..networks import Data, Moments
 from .base import WIDEST, Task, generator, orthogonal, room
 
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..checks import flag, numbers, require, whole
-from ..objectives import Data
+from ..basis.checks import flag, numbers, require, whole
+from ..networks import Data
 from .base import Task, generator, orthogonal, room, square
 
 

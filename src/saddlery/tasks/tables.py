@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ..checks import InputError, require
-from ..door import read_text
-from ..echo import Words, said, shown
+from ..basis.checks import InputError, require
+from ..basis.echo import Words, said, shown
+from ..doors.door import read_text
 
 MOST = 256 * 2**20  # bytes of a file: as text a number takes about ten times the memory that it takes as a number
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}

@@ -12,10 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import units
-from ..checks import finite, flag, known, numbers, positive, require, whole
-from ..networks import Layer, Network
-from ..objectives import Data
-from ..precision import precision_context
+from ..basis.checks import finite, flag, known, numbers, positive, require, whole
+from ..basis.precision import precision_context
+from ..networks import Data, Layer, Network
 from .base import Task, generator, room, square, whitened
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import qr
 
-from ..checks import InputError, Words, finite, require
+from ..basis.checks import InputError, Words, finite, require
 
 GAP = 45.0  # nats: one row more than e^45 times another cannot be seen from it in float64
 

@@ -17,8 +17,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import nnls
 
-from ..checks import NumericalError, Words, finite, require
-from ..scales import moment_sizes
+from ..basis.checks import NumericalError, Words, finite, require
+from ..basis.sizes import moment_sizes
 
 REST = 1e-10  # of the first gradient: components below are zero
 

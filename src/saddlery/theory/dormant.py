@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..checks import Words, finite, require
+from ..basis.checks import Words, finite, require
 
 STEP = 0.1  # of a Runge-Kutta step of order four, in units of the time in which a unit can change by itself
 AWAY = 1e3  # a unit this many times its initial size (and settled) is followed no further: the rest is closed

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import digamma, expit
 
-from ..checks import positive, require, whole
+from ..basis.checks import positive, require, whole
 
 Times = Float[np.ndarray, " T"]
 Numbers = np.ndarray | np.floating | float

@@ -21,8 +21,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Float
 
-from ..checks import InputError, Words, finite, require, whole
-from ..scales import moment_sizes
+from ..basis.checks import InputError, Words, finite, require, whole
+from ..basis.sizes import moment_sizes
 
 RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
 ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from scipy.integrate import quad
 from scipy.optimize import brentq
 
-from ..checks import Words, finite, real, require
+from ..basis.checks import Words, finite, real, require
 
 EXPONENT = 60.0  # e^-60 of the rest of an integral is left out
 TINY = 1e-300

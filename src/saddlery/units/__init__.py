@@ -1,4 +1,7 @@
-"""Units: neurons, kernels and heads, and the registry through which experiments name them."""
+"""Units: neurons, kernels and heads, what is true of each, and the registry through which experiments name them.
+
+Nothing here knows how many units there are, or what they are trained on.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,8 @@ from collections.abc import Callable
 from inspect import signature as _signature
 from typing import Any
 
-from ..checks import OWN, InputError, flag, known, require, unpacked
-from ..echo import said, shown
+from ..basis.checks import OWN, InputError, flag, known, require, unpacked
+from ..basis.echo import said, shown
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..checks import known, whole
+from ..basis.checks import known, whole
 from .base import Lift, Shape, Symmetry, Unit
 from .dense import LINEAR
 

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..checks import InputError, SaddleryError, Words, require
-from ..echo import said
-from ..precision import precision_context
+from ..basis.checks import InputError, SaddleryError, Words, require
+from ..basis.echo import said
+from ..basis.precision import precision_context
 from .smoothness import find_jump
 
 Shape = tuple[int, ...]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..checks import known, require, whole
+from ..basis.checks import known, require, whole
 from .base import Shape, Unit
 from .dense import ACTIVATIONS, SMOOTH
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array
 
-from ..checks import known
+from ..basis.checks import known
 from .base import Lift, Symmetry, Unit
 
 LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1, parity="odd")

@@ -1,0 +1,368 @@
+"""An experiment: network, task, initialization, rule, stop and seed; immutable, and the same thing as its TOML file."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import tomli_w
+
+from .. import initializations, rules, tasks, units
+from ..basis.checks import NOTHING, InputError, flag, known, require, text, whole
+from ..basis.echo import Words, shown
+from ..doors.door import read_toml
+from ..initializations import Initialization
+from ..networks import Data, Layer, Network, Objective, objective
+from ..rules import GradientFlow, Rule
+from ..tasks import Task
+from ..training import Stop
+
+T = TypeVar("T")
+PARTS = {"task": Task, "network": Network, "stop": Stop, "initialization": Initialization, "rule": Rule}
+SECTIONS = ("name", "description", "seed", "precision", "moments", "task", "network", "initialization", "rule", "stop")
+REQUIRED = ("task", "network", "stop")
+MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
+LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that determines a run.
+
+    moments: None to use exact data moments where they apply and save work, True to demand, False to forbid them.
+    precision: "float64", or "float32" for training only (certificates are always made in float64).
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> Experiment.named("relu").network.architecture
+    'relu 50'
+    """
+
+    task: Task
+    network: Network
+    stop: Stop
+    initialization: Initialization = field(default_factory=Initialization)
+    rule: Rule = field(default_factory=GradientFlow)
+    seed: int = 0
+    name: str = "experiment"
+    description: str = ""
+    precision: str = "float64"
+    moments: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, kind in PARTS.items():
+            require(isinstance(getattr(self, name), kind), name, f"a {kind.__name__}", getattr(self, name))
+        object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
+        for name in ("name", "description"):
+            object.__setattr__(self, name, text(getattr(self, name), name))
+        if self.moments is not None:
+            object.__setattr__(self, "moments", flag(self.moments, "moments"))
+        known(self.precision, ("float64", "float32"), "precision")
+        for layer in self.network.layers:
+            whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
+        require(not (self.rule.batch and self.moments), "moments", "false for a rule with a batch size", self.moments)
+        step, last = getattr(self.rule, "learning_rate", 0.0), self.stop.flow_time
+        require(
+            last is None or step <= last,
+            "learning_rate",
+            f"at most the run's flow time {last}",
+            step,
+            "or stop on steps",
+        )
+
+    # ------------------------------------------------------------ what it means
+    def pinned(self) -> Experiment:
+        """The experiment with the content of its task's files fixed (see `Task.pinned`); `train` does this."""
+        return dataclasses.replace(self, task=self.task.pinned())
+
+    @property
+    def data(self) -> Data:
+        """What the task hands to training; the latest few are kept."""
+        return self._kept(_data)(self.task, self._data_seed)
+
+    def objective(self) -> Objective:
+        """The loss this experiment trains, on its task's data.
+
+        Raises InputError where the network is too large for a run to be recorded, before anything of that size is made.
+        """
+        moments = False if self.rule.batch else self.moments
+        return self._kept(_objective)(self.network, self.task, self._data_seed, moments)
+
+    @property
+    def _data_seed(self) -> int:
+        return self.seed if self.task.seeded else 0
+
+    def _kept(self, function: Any) -> Any:
+        """The function with its memory; without it where data come from files, which may change, or options cannot be hashed."""
+        return function if _fixed(self.task) else function.__wrapped__
+
+    def initial_state(self, seed: int | None = None) -> np.ndarray:
+        """The initial flat parameters (P,); those of another seed, on the same data, where one is given."""
+        data = self.data
+        _admit(self.network, data)
+        drawn = self.seed if seed is None else whole(seed, "seed", 0)
+        return self.initialization.draw(self.network, data.shape, data.outputs, drawn, data=data)
+
+    @property
+    def identity(self) -> str:
+        """A short hash of everything that determines the run. Name and description do not, nor does where data files lie once
+        the digest of their numbers is known."""
+        return _hash(self.determining())
+
+    @property
+    def former_identity(self) -> str:
+        """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
+        return _hash({k: v for k, v in self.table().items() if k not in WORDS})
+
+    def determining(self) -> dict[str, Any]:
+        """The part of the table that determines the run."""
+        table = {k: v for k, v in self.table().items() if k not in WORDS}
+        return {**table, "task": self.task.without_places(table["task"])}
+
+    def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
+        """The experiment with its data files where they are now: at `data` (a file or a folder), where they were, or beside or
+        above one of the folders, by the last parts of their paths. Only files with the numbers of the digest are taken."""
+        given = None if data is None else Path(data)
+        if given is not None:
+            self._demand_data(given)
+        task = self.task.found([Path(folder) for folder in folders], given)
+        return self if task is self.task else dataclasses.replace(self, task=task)
+
+    def _demand_data(self, given: Path) -> None:
+        """Raise InputError unless data can be given anew, and those of the digest are at the given place."""
+        digest = getattr(self.task, "digest", "")
+        remedy = "leave it out, or name the files in the experiment"
+        require(bool(digest), "data", "given for a run or a sweep on files of one's own", f"{given}", remedy)
+        if not os.path.exists(given):
+            raise InputError(f"{given}: there is no such file or folder of data; check the path")
+        self.task.demand_at(given)
+
+    def replace(self, **changes: Any) -> Experiment:
+        """A copy with other fields; unknown ones raise InputError."""
+        for name in changes:
+            known(name, [f.name for f in dataclasses.fields(self)], "field of an experiment")
+        return dataclasses.replace(self, **changes)
+
+    # ------------------------------------------------------------------- TOML
+    def table(self) -> dict[str, Any]:
+        """The experiment as nested dicts of plain values, without what is absent."""
+        layers = [_layer_table(layer) for layer in self.network.layers]
+        network = {
+            "layers": layers,
+            **({"readout": True} if self.network.readout else {}),
+            **({"reads": self.network.reads} if self.network.reads != "all" else {}),
+        }
+        stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
+        options = {"moments": self.moments} if self.moments is not None else {}
+        return {
+            "name": self.name,
+            "description": self.description,
+            "seed": self.seed,
+            "precision": self.precision,
+            **options,
+            "task": _plain(self.task.options()),
+            "network": network,
+            "initialization": dataclasses.asdict(self.initialization),
+            "rule": self.rule.options(),
+            "stop": stop,
+        }
+
+    def to_toml(self) -> str:
+        """The experiment as TOML text; `from_toml` gives it back."""
+        return tomli_w.dumps(self.table())
+
+    @staticmethod
+    def from_toml(text: str, source: str = "experiment", folder: str | Path = ".") -> Experiment:
+        """The experiment a TOML text describes; the data files it names are relative to `folder`.
+
+        Raises InputError naming the file, the line or the key.
+        """
+        return made_from_toml(text, source, lambda table: from_table(table, folder))
+
+    @staticmethod
+    def load(path: str | Path) -> Experiment:
+        """From a TOML file."""
+        guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
+        return as_written(path, guess).found(Path(path).parent)
+
+    @staticmethod
+    def named(name: str) -> Experiment:
+        """One of the experiments that ship with saddlery."""
+        known(name, catalog(), "experiment")
+        return Experiment.from_toml((_catalog() / f"{name}.toml").read_text("utf-8"), name)
+
+    def __repr__(self) -> str:
+        rule = self.rule.kind
+        return (
+            f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
+            f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
+        )
+
+
+def as_written(path: str | Path, missing: str = "") -> Experiment:
+    """The experiment of a TOML file with its data files where the file says; missing: see `door.read_text`."""
+    folder = Path(path).parent
+    return made_from_toml(Path(path), str(path), lambda table: from_table(table, folder), missing=missing)
+
+
+def made_from_toml(given: str | Path, source: str, maker: Callable[[dict[str, Any]], T], *, missing: str = "") -> T:
+    """What `maker` makes of a TOML text, or of the file at a `Path`; errors begin with `source`."""
+    table = read_toml(given, source, missing=missing)
+    try:
+        return maker(table)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+WORDS = ("name", "description")  # of an experiment: what does not determine it
+
+
+def _hash(table: Mapping[str, Any]) -> str:
+    return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
+
+
+KEPT = 8  # data and objectives of that many tasks and seeds: an ensemble asks for the same again and again
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _data(task: Task, seed: int) -> Data:
+    return task.data(seed)
+
+
+@functools.lru_cache(maxsize=KEPT)
+def _objective(network: Network, task: Task, seed: int, moments: bool | None) -> Objective:
+    data = _data(task, seed) if _fixed(task) else task.data(seed)
+    _admit(network, data)
+    return objective(network, data, moments=moments)
+
+
+def _admit(network: Network, data: Data) -> None:
+    """Raise InputError where a network has more parameters than a run can keep."""
+    count = network.count(data.shape, data.outputs)
+    require(
+        count <= MOST,
+        "the network",
+        f"of at most {MOST:,} parameters, since every saved state is kept whole",
+        Words(f"{count:,}"),
+        "lower a width",
+    )
+
+
+def _fixed(task: Task) -> bool:
+    try:
+        hash(task)
+    except TypeError:
+        return False
+    return not task.FILES
+
+
+def catalog() -> list[str]:
+    """The names of the shipped experiments."""
+    return sorted(f.name.removesuffix(".toml") for f in _catalog().iterdir() if f.name.endswith(".toml"))
+
+
+def _catalog() -> Traversable:
+    return resources.files("saddlery.experiments") / "catalog"
+
+
+def _is_named(path: str | Path) -> bool:
+    return Path(path).stem in catalog()
+
+
+def find(reference: str | Path) -> Experiment:
+    """An experiment by the path of its TOML file or by its shipped name."""
+    require(isinstance(reference, (str, Path)), "an experiment", "a shipped name or the path of a TOML file", reference)
+    return Experiment.load(reference) if is_file(reference) else Experiment.named(str(reference))
+
+
+def is_file(reference: str | Path) -> bool:
+    """Whether words mean a file rather than a shipped experiment: by their ending, in letters of either case, or a slash."""
+    return str(reference).lower().endswith(".toml") or "/" in str(reference)
+
+
+def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    """The experiment meant by what every verb takes: one that is made, its table, its shipped name or the path of its file."""
+    if isinstance(subject, Experiment):
+        return subject
+    if isinstance(subject, Mapping):
+        return from_table(subject)
+    return find(subject)
+
+
+def from_table(table: Mapping[str, Any], folder: str | Path = ".") -> Experiment:
+    """An experiment from nested dicts, with data files relative to `folder`; each error names the key."""
+    for key in table:
+        known(key, SECTIONS, "key")
+    rule = table.get("rule", {})
+    require(isinstance(rule, Mapping), "[rule]", "a table", rule, 'such as kind = "flow"')
+    for key in REQUIRED:
+        require(key in table, f"[{key}]", "given", NOTHING, "see `saddlery list experiments` for examples")
+    made = {
+        "task": _section(table, "task", lambda kind, **options: tasks.make(kind, folder, **options)),
+        "network": _section(table, "network", _network),
+        "stop": _section(table, "stop", _stop),
+        "initialization": _section(table, "initialization", initializations.make),
+        "rule": _section({"rule": {"kind": "flow", **rule}}, "rule", rules.make),
+    }
+    simple = {k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table}
+    flag(simple.get("moments", False), "moments")
+    return Experiment(**made, **simple)
+
+
+def _section(table: Mapping[str, Any], name: str, maker: Any) -> Any:
+    section = table.get(name, {})
+    require(isinstance(section, Mapping), f"[{name}]", "a table", section)
+    if maker is not initializations.make and name in ("task", "rule"):
+        require("kind" in section, f"[{name}] kind", "given", NOTHING, f"see `saddlery list {name}s`")
+    try:
+        return maker(**section)
+    except InputError as error:
+        raise InputError(f"[{name}] {str(error).removeprefix(f'{name}: ')}") from None
+    except TypeError as error:
+        raise InputError(f"[{name}] has a value or a key of the wrong kind: {shown(Words(error))}") from None
+
+
+def _network(layers: Any = None, readout: bool = False, reads: str = "all", **rest: Any) -> Network:
+    for key in rest:
+        known(key, ("layers", "readout", "reads"), "key")
+    listed = isinstance(layers, list) and len(layers) > 0 and all(isinstance(entry, Mapping) for entry in layers)
+    require(listed, "layers", "a list of tables, [[network.layers]]", layers)
+    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers or ())), readout, reads)  # type: ignore[arg-type]
+
+
+def _layer(index: int, entry: dict[str, Any]) -> Layer:
+    for key in ("unit", "width"):
+        require(key in entry, f"layer {index}: {key}", "given", NOTHING)
+    whole(entry["width"], f"layer {index}: width", remedy="a layer needs at least one unit")
+    own = {k: entry.pop(k) for k in LAYER_KEYS if k in entry}
+    return Layer(units.make(own.pop("unit"), **entry), **own)
+
+
+def _stop(**options: Any) -> Stop:
+    for key in options:
+        known(key, [f.name for f in dataclasses.fields(Stop)], "key")
+    return Stop(**options)
+
+
+def _layer_table(layer: Layer) -> dict[str, Any]:
+    optional = {"outputs": layer.outputs} if layer.outputs is not None else {}
+    flags = {
+        k: v for k, v, default in (("mixes", layer.mixes, True), ("residual", layer.residual, False)) if v != default
+    }
+    return {"unit": layer.unit.name, "width": layer.width, **flags, **optional, **_plain(dict(layer.unit.options))}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value

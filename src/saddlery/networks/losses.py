@@ -1,0 +1,46 @@
+"""Losses of one sample; a run's loss is their mean over samples, plus a constant the network cannot change.
+
+Scale convention: the squared loss carries the half, 1/2 |y - f|^2, and is summed over outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ..basis.checks import known
+
+
+@dataclass(frozen=True, eq=False)
+class Loss:
+    """loss(y, f) of one sample, twice differentiable in f. quadratic: whether second moments determine it."""
+
+    name: str
+    function: Callable[[Array, Array], Array]
+    quadratic: bool = False
+
+    def __repr__(self) -> str:
+        return f"Loss({self.name})"
+
+
+def _squared(y: Array, f: Array) -> Array:
+    return 0.5 * jnp.sum((y - f) ** 2)
+
+
+def _cross_entropy(y: Array, f: Array) -> Array:
+    return -jnp.sum(y * jax.nn.log_softmax(f))
+
+
+LOSSES = {
+    "squared": Loss("squared", _squared, quadratic=True),
+    "cross_entropy": Loss("cross_entropy", _cross_entropy),
+}
+
+
+def loss_named(name: str) -> Loss:
+    """The loss called "squared" (1/2 |y - f|^2) or "cross_entropy" (softmax, y a distribution over classes)."""
+    return LOSSES[known(name, LOSSES, "loss")]

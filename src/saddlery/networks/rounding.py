@@ -1,0 +1,161 @@
+"""Rounding: how far the last digits of what was given move a number that was computed from it.
+
+For a sum Q = sum_n a_n b_n of data the rounding of the data alone moves Q by up to eps sum_n |a_n b_n|, however exactly it
+is added up. For any Q that is sum_z |z dQ/dz| over all numbers z it was computed from (samples and weights): its *sway*,
+one backward pass. One model for curvatures, utilities, correlations and falls of the loss:
+
+    |Q| <= eps sway                     zero: nothing that the data could tell from it
+    eps sway < |Q| <= MARGIN eps sway   undecided to rounding: neither zero nor a sign
+    MARGIN eps sway < |Q|               decided
+
+Sums over samples are taken exactly (math.fsum) where a decision is that close: what is left is the rounding of each term,
+which is of the size of the data's own, so that more digits would decide nothing.
+Source: Higham (2002), Accuracy and Stability of Numerical Algorithms, sections 1.5 and 4.2.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from ..basis.precision import in_float64
+from .objectives import MeanLoss, Objective, Samples
+
+EPS = float(np.finfo(float).eps)
+MARGIN = 16.0  # a judgement: each of about a dozen operations behind a term rounds once; sums are exact
+TRIES = 4  # of a fall at weights moved by their last digit
+
+
+@dataclass(frozen=True)
+class Rounded:
+    """A number and how far rounding moves it. sway: sum |z dQ/dz| over everything it was computed from."""
+
+    value: float
+    sway: float
+
+    @property
+    def least(self) -> float:
+        """What the rounding of the data alone explains."""
+        return EPS * self.sway
+
+    @property
+    def bound(self) -> float:
+        """What all rounding may explain; beyond it the sign is certain."""
+        return MARGIN * EPS * self.sway
+
+    @property
+    def zero(self) -> bool:
+        return abs(self.value) <= self.least
+
+    @property
+    def decided(self) -> bool:
+        return abs(self.value) > self.bound
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} where rounding explains {self.bound:.1g}"
+
+
+def exact_mean(terms: Float[np.ndarray, " N"]) -> float:
+    """The mean of the terms, their sum rounded once; infinite where numbers end before the sum does, as far from any fall."""
+    try:
+        return math.fsum(terms) / len(terms)
+    except (OverflowError, ValueError):  # a sum beyond 1e308, or infinities of both signs
+        return math.inf
+
+
+def sway(value: Any, theta: Any, samples: Samples, sizes: tuple[Any, Any]) -> Any:
+    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and targets; the latter of the given sizes."""
+    by_theta, (by_inputs, by_targets, _) = jax.grad(value, argnums=(0, 1))(theta, samples)
+    parts = [jnp.sum(jnp.abs(by_theta * theta)), jnp.sum(jnp.abs(by_inputs) * sizes[0])]
+    return sum(parts) + jnp.sum(jnp.abs(by_targets) * sizes[1])
+
+
+def sizes_of(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """What the rounding of inputs and targets is relative to: themselves, or, for equivalent samples, the sums of absolute
+    values behind the moments they stand for, which cancel."""
+    targets = np.abs(objective.targets)
+    return np.abs(objective.inputs), targets if objective.doubt is None else np.maximum(targets, objective.doubt)
+
+
+@in_float64
+def curvatures(
+    objective: Objective, theta: Float[np.ndarray, " P"], directions: Float[np.ndarray, "K P"]
+) -> list[Rounded]:
+    """d'Hd along each direction, with its sway; summed exactly over samples. Cost: some ten gradients each."""
+    terms, sways = _curvatures(
+        objective.function, jnp.asarray(theta), jnp.asarray(directions), objective.samples, sizes_of(objective)
+    )
+    exact = [exact_mean(row) for row in np.asarray(terms)]
+    return [Rounded(value, float(s)) for value, s in zip(exact, np.asarray(sways), strict=True)]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _curvatures(function: MeanLoss, theta, directions, samples: Samples, sizes):
+    def terms(theta, samples, d):
+        inputs, targets, _ = samples
+        losses = lambda t: jax.vmap(function.loss.function)(targets, function.predict(t, inputs))
+        slope = lambda t: jax.jvp(losses, (t,), (d,))[1]
+        return jax.jvp(slope, (theta,), (d,))[1]
+
+    def one(d):
+        value = lambda t, s: jnp.mean(terms(t, s, d))
+        return terms(theta, samples, d), sway(value, theta, samples, sizes)
+
+    return jax.lax.map(one, directions)
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """L(x) - L(point) as a function of x, without the cancellation of two losses, and its noise.
+
+    For the squared loss mean (f - y).D + |D|^2 / 2 with D the change of the map, which is exact to a few eps of the terms
+    where the loss itself is exact to eps L only: falls far below eps L are seen.
+    """
+
+    objective: Objective
+    point: Float[np.ndarray, " P"]
+    _seen: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __call__(self, x: Float[np.ndarray, " P"]) -> float:
+        return exact_mean(self._terms(x))
+
+    def noise(self, x: Float[np.ndarray, " P"]) -> float:
+        """How far rounding moves the change: that of the data as above, that of the arithmetic by trying."""
+        rng = np.random.default_rng(0)
+        moved = [self(x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))) for _ in range(TRIES)]
+        gap = np.abs(self._map(x) - self._base) * sizes_of(self.objective)[1]
+        data = EPS * float(np.sum(gap)) / len(gap)
+        return MARGIN * (float(np.ptp([self(x), *moved])) + data)
+
+    def _terms(self, x: np.ndarray) -> np.ndarray:
+        objective = self.objective
+        if objective.function.loss.quadratic:
+            residual = self._base - objective.targets
+            gap = self._map(x) - self._base
+            with np.errstate(over="ignore", invalid="ignore"):  # far points of a search
+                terms = residual * gap + 0.5 * gap**2
+            return terms.reshape(len(terms), -1).sum(axis=1)
+        return _losses(objective, x) - _losses(objective, self.point)
+
+    @property
+    def _base(self) -> np.ndarray:
+        if "base" not in self._seen:
+            self._seen["base"] = self._map(self.point)
+        return self._seen["base"]
+
+    @in_float64
+    def _map(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(self.objective.predictions(x))
+
+
+@in_float64
+def _losses(objective: Objective, x: np.ndarray) -> np.ndarray:
+    predictions = objective.predictions(x)
+    return np.asarray(jax.vmap(objective.function.loss.function)(jnp.asarray(objective.targets), predictions))

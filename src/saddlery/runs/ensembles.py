@@ -1,0 +1,172 @@
+"""Many experiments trained as few programs: runs of one shape are stepped side by side, a chunk that fits the cache at a time."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..basis.checks import SaddleryError, whole
+from ..basis.precision import precision_context, spare_programs, usual_rules
+from ..experiments import Experiment
+from ..networks import Objective, draw_batch
+from ..training import driver
+from .run import Prepared, Run, prepare
+
+CACHE = 1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
+WIDEST = 16_384  # runs in one chunk of an accelerator
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An experiment that could not be run, and why."""
+
+    experiment: Experiment
+    reason: str
+
+
+def train_many(
+    experiments: Sequence[Experiment],
+    *,
+    chunk: int | None = None,
+    observables: bool = True,
+    progress: Callable[[float, float], None] | None = None,
+) -> Iterator[tuple[int, Run | Failure]]:
+    """Train experiments and yield (place in the sequence, run), a chunk at a time, so that memory stays bounded.
+
+    Experiments of the same network, rule, precision and data shape share one compiled program; their seeds, initial weights,
+    data, ends and learning rates (the rule's `numbers`) may differ. Each run is what `train` gives, to rounding. chunk: runs
+    stepped side by side, None for as many as the cache holds (`chunk_size`). A run that diverges is yielded with that status, an
+    experiment that is impossible as a `Failure`; neither touches its neighbours. progress: called with (fraction of the chunk
+    done, mean loss).
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.runs.ensembles import train_many
+    >>> base = Experiment.named("linear")
+    >>> runs = [run for _, run in train_many([base.replace(seed=seed) for seed in range(3)])]
+    >>> all(run.final_loss < 1e-10 for run in runs)
+    True
+    """
+    if chunk is not None:
+        whole(chunk, "chunk")
+    waiting: dict[Any, list[tuple[int, Prepared]]] = {}
+    sizes: dict[Any, int] = {}
+    for k, experiment in enumerate(experiments):
+        spare_programs()
+        try:
+            with precision_context(experiment.precision):
+                ready = prepare(experiment)
+                key = (program_of(ready), _scale(driver.expected(experiment.stop, ready.rule)))
+        except SaddleryError as error:
+            yield k, Failure(experiment, str(error))
+            continue
+        if key not in sizes:
+            with usual_rules():
+                sizes[key] = chunk or chunk_size(ready)
+        waiting.setdefault(key, []).append((k, ready))
+        if len(waiting[key]) == sizes[key]:
+            yield from _trained(waiting.pop(key), observables, progress)
+    for members in waiting.values():
+        yield from _trained(members, observables, progress)
+
+
+def _scale(steps: float) -> int:
+    """Of how many steps, to a factor of two: a chunk takes as long as its longest run."""
+    return round(math.log2(steps)) if 0 < steps < math.inf else 0
+
+
+def chunk_size(ready: Prepared) -> int:
+    """How many runs to step side by side: as many as keep what their gradients touch within the cache, a power of two and
+    at most `Rule.together`; on an accelerator a whole ensemble."""
+    if jax.default_backend() != "cpu" and ready.rule.together > 1:
+        return WIDEST
+    room = CACHE // touched(ready.objective)
+    return int(min(ready.rule.together, 2 ** max(room.bit_length() - 1, 0)))
+
+
+def time_chunks(experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> dict[int, float]:
+    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many` or of a sweep is best set to.
+
+    The seeds from the experiment's own up are trained, as many as the largest size, once to compile and once to be timed.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.runs.ensembles import time_chunks
+    >>> sorted(time_chunks(Experiment.named("linear"), (1, 4)))
+    [1, 4]
+    """
+    seeds = [experiment.replace(seed=experiment.seed + k) for k in range(max(sizes))]
+    seconds = {}
+    for size in sizes:
+        for _ in range(2):
+            begin = time.process_time()
+            for _ in train_many(seeds, chunk=size, observables=False):
+                pass
+            seconds[size] = (time.process_time() - begin) / len(seeds)
+    return seconds
+
+
+def touched(objective: Objective) -> int:
+    """Bytes of everything that one gradient computes on the way, from its trace; what fuses is counted too."""
+    samples = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in objective.samples)
+    return _touched(objective.function, jax.ShapeDtypeStruct((objective.size,), samples[0].dtype), samples)
+
+
+@functools.lru_cache(maxsize=256)
+def _touched(function: Any, theta: jax.ShapeDtypeStruct, samples: tuple[jax.ShapeDtypeStruct, ...]) -> int:
+    trace = jax.make_jaxpr(jax.grad(function))(theta, samples)
+    return max(1, sum(_bytes(variable.aval) for equation in trace.eqns for variable in equation.outvars))
+
+
+def _bytes(aval: Any) -> int:
+    return int(np.prod(aval.shape)) * aval.dtype.itemsize if hasattr(aval, "shape") else 0
+
+
+def program_of(ready: Prepared) -> Any:
+    """What runs of one program have in common."""
+    arrays = ready.objective.samples[:2]
+    shapes = tuple((a.shape, str(a.dtype)) for a in arrays)
+    return ready.objective.function, ready.rule.program, ready.experiment.precision, len(ready.theta), shapes
+
+
+def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progress: Any) -> Iterator[tuple[int, Run]]:
+    ready = [member for _, member in members]
+    first, begin = ready[0], time.perf_counter()
+    with precision_context(first.experiment.precision):
+        samples, shared = _samples([member.objective for member in ready])
+        found = driver.run_chunk(
+            first.objective.function,
+            samples,
+            np.stack([member.theta for member in ready]),
+            [member.rule for member in ready],
+            [member.experiment.stop for member in ready],
+            seeds=[member.experiment.seed for member in ready],
+            shared=shared,
+            batch=draw_batch,
+            progress=progress,
+        )
+        if any(trajectory.status == "interrupted" for trajectory in found):
+            raise KeyboardInterrupt
+    spent = (time.perf_counter() - begin) / len(members)
+    for (k, member), trajectory in zip(members, found, strict=True):
+        with precision_context(first.experiment.precision):
+            run = member.record(trajectory, spent, observables=observables)
+        yield k, run
+
+
+def _samples(objectives: Sequence[Objective]) -> tuple[Any, bool]:
+    """The samples of all, and whether they are the same ones."""
+    arrays = [(o.inputs, o.targets, np.asarray(o.constant)) for o in objectives]
+    if all(np.array_equal(a, b) for other in arrays[1:] for a, b in zip(other, arrays[0], strict=True)):
+        return objectives[0].samples, True
+    return tuple(jnp.asarray(np.stack(parts)) for parts in zip(*arrays, strict=True)), False

@@ -1,0 +1,199 @@
+"""A run: the recorded trajectory of an experiment and everything needed to repeat it."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..basis.checks import NumericalError
+from ..basis.interruptions import finishing, giving_up
+from ..basis.precision import precision_context, spare_programs
+from ..basis.records import html_table, number, text_table
+from ..experiments import Experiment
+from ..experiments.experiment import chosen as subject_of
+from ..experiments.foresight import foretold
+from ..networks import Objective, draw_batch
+from ..networks.observables import OBSERVABLES, observe
+from ..networks.spans import Span, span
+from ..rules import Rule
+from ..training import Trajectory, driver
+
+FAILED = ("diverged", "not finite", "step too small")
+SHORT = "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained experiment.
+
+    experiment: what was run. trajectory: what happened (see `Trajectory`). data: "samples", or the feature whose exact
+    moments replaced them. versions: of saddlery and what it stands on. wall_seconds: including compilation. warnings:
+    sentences a reader of the record should know.
+    """
+
+    experiment: Experiment
+    trajectory: Trajectory
+    data: str
+    versions: Mapping[str, str]
+    wall_seconds: float
+    warnings: tuple[str, ...] = ()
+
+    def objective(self) -> Objective:
+        """The loss that was trained."""
+        return self.experiment.objective()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run could not be continued: it diverged, or no step was small enough."""
+        return self.trajectory.status in FAILED
+
+    @property
+    def final_loss(self) -> float:
+        return float(self.trajectory.loss[-1])
+
+    def rows(self) -> list[tuple[str, object]]:
+        e, t = self.experiment, self.trajectory
+        return [
+            ("experiment", e.name),
+            ("architecture", e.network.architecture),
+            ("task", e.task.kind),
+            ("data", self.data),
+            ("rule", e.rule.kind),
+            ("seed", e.seed),
+            ("status", f"{t.status}: {t.reason}"),
+            ("flow time", number(t.flow_time[-1])),
+            ("steps", int(t.step[-1])),
+            ("saved points", len(t.loss)),
+            ("loss", f"{number(t.loss[0])} to {number(t.loss[-1])}"),
+            ("wall seconds", round(self.wall_seconds, 2)),
+            *[("warning", w) for w in self.warnings],
+        ]
+
+    def __repr__(self) -> str:
+        return text_table(("run", ""), self.rows())
+
+    def _repr_html_(self) -> str:
+        return html_table(("run", ""), self.rows())
+
+
+@functools.cache
+def versions() -> Mapping[str, str]:
+    """The versions a record keeps."""
+    packages = ("saddlery", "jax", "diffrax", "optax", "numpy", "scipy")
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return {**found, "python": platform.python_version(), "platform": platform.platform()}
+
+
+@finishing
+def train(
+    experiment: Experiment | Mapping[str, Any] | str | Path,
+    *,
+    seed: int | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    note: Callable[[str], None] | None = None,
+    keep_failed: bool = False,
+) -> Run:
+    """Train an experiment (or the one of that shipped name, TOML path or table) and return its record.
+
+    seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with each of the record's
+    warnings before the first step. The same experiment gives the same
+    bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
+
+    Raises InputError for an impossible experiment, and NumericalError where the run diverges, unless keep_failed.
+
+    Example
+    -------
+    >>> from saddlery import train
+    >>> run = train("linear")
+    >>> run.final_loss < 1e-10
+    True
+    """
+    spare_programs()
+    chosen = subject_of(experiment)
+    if seed is not None:
+        chosen = chosen.replace(seed=seed)
+    begin = time.perf_counter()
+    with precision_context(chosen.precision):
+        ready = prepare(chosen)
+        for warning in ready.warnings if note is not None else ():
+            note(warning)  # type: ignore[misc]
+        trajectory = driver.run(
+            ready.objective.function,
+            ready.objective.samples,
+            ready.theta,
+            ready.rule,
+            ready.experiment.stop,
+            batch=draw_batch,
+            seed=chosen.seed,
+            progress=progress,
+        )
+        run = ready.record(trajectory, time.perf_counter() - begin)
+    if run.failed and not keep_failed:
+        raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
+    return run
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same.
+
+    warnings: what a reader of the record should know, and whoever waits for it; all known before the first step.
+    """
+
+    experiment: Experiment
+    whole: Objective
+    span: Span | None
+    rule: Rule
+    start: np.ndarray
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def objective(self) -> Objective:
+        return self.whole if self.span is None else self.span.objective
+
+    @property
+    def theta(self) -> np.ndarray:
+        return self.start if self.span is None else self.span.theta
+
+    def record(self, trajectory: Trajectory, wall_seconds: float, *, observables: bool = True) -> Run:
+        """The run of what the driver recorded, in the weights of the experiment's own network."""
+        states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
+        shown = self._shown(states, trajectory.states) if observables else {}
+        trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
+        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings)
+
+    def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
+        """The observables; all but the sizes of units are the same in the span, where they cost less."""
+        look = lambda f, states, wanted: observe(f.network, f.shape, f.outputs, states, wanted)
+        if self.span is None:
+            return look(self.whole.function, wide, OBSERVABLES)
+        others = tuple(name for name in OBSERVABLES if name != "unit_norms")
+        return {
+            **look(self.objective.function, narrow, others),
+            **look(self.whole.function, wide, ("unit_norms",)),
+        }
+
+
+@giving_up
+def prepare(experiment: Experiment) -> Prepared:
+    """An experiment ready to be stepped; call it in the precision of the experiment."""
+    pinned = experiment.pinned()
+    whole = pinned.objective()
+    start = pinned.initial_state()
+    rule = pinned.rule.bound(whole.parts)
+    single = (SHORT,) if pinned.precision == "float32" else ()
+    warnings = (*single, *pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop))
+    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings)

@@ -1,0 +1,165 @@
+"""Behind: whether a fixed point is the one that a run rests near. Three conditions, each with its measured margin.
+
+Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g = grad L(theta), all in
+natural units of the weights (`level_units`), so that no unit of inputs or targets changes a margin. Near theta* the
+loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way
+to it. A fixed point is *behind* the plateau if
+
+1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where in theta* nothing is learned);
+2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form allows, and at most DROP of
+   the smaller neighbouring drop (and rounding of the run's losses);
+3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and between its neighbouring stages
+   the run comes closest to theta* on this plateau (to PASSED times as close).
+
+Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to 1e-8): the loss differs by at
+most 0.50 |g| |d|; the gradient half-way is 1/2 at strict and 1/4 at third-order saddles, up to 1.3 where dormant units bend the
+valley of fixed points; and the closest approach lies on the plateau.
+Derived for this project; nothing but evidence at the state itself and along the run enters.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from ..basis.precision import in_float64
+from ..basis.records import number
+from ..networks import Objective, flatten
+from ..symmetry.utility import unseen_coordinates
+
+FAR = 0.3  # of the norm of the state: a fixed point farther away is not the one it rests near
+DROP = 0.25  # of the smaller neighbouring drop of the loss
+HALFWAY = 2.0  # of the gradient at the state: where it is larger on the way, another fixed point is nearer
+PASSED = 1.1  # times as far on the plateau as anywhere between its neighbours
+LOSS_ROUNDING = 64.0  # eps times this, relative to the loss, is its rounding
+ZERO = 1e-12  # of the task's natural gradient: below it a gradient is rounding and its direction says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Around:
+    """What is known of the plateau that a state lies on; nothing, by default.
+
+    drop: the smaller of the neighbouring drops of the loss. epsilon: relative rounding of the run's arithmetic.
+    closest: of a fixed point (P,), the smallest distance from the run on the plateau over that between the neighbouring stages.
+    """
+
+    drop: float = float("inf")
+    epsilon: float = float(np.finfo(float).eps)
+    closest: Callable[[np.ndarray], float] | None = None
+
+
+@dataclass(frozen=True)
+class Margin:
+    """One measured condition: `measured` must be at most `limit`. words: what it means where it is not."""
+
+    name: str
+    measured: float
+    limit: float
+    words: str
+
+    @property
+    def holds(self) -> bool:
+        return self.measured <= self.limit
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The conditions of one fixed point. miss: how it misses, in words; empty where all conditions hold."""
+
+    margins: tuple[Margin, ...]
+
+    @property
+    def holds(self) -> bool:
+        return all(margin.holds for margin in self.margins)
+
+    @property
+    def miss(self) -> str:
+        return "; ".join(margin.words for margin in self.margins if not margin.holds)
+
+    def record(self) -> dict[str, object]:
+        """The stable JSON form: measured, limit and whether it holds, by condition."""
+        return {m.name: {"measured": m.measured, "limit": m.limit, "holds": m.holds} for m in self.margins}
+
+
+@in_float64
+def behind(objective: Objective, theta: np.ndarray, point: np.ndarray, around: Around | None = None) -> Behind:
+    """The margins of a fixed point `point` (P,) as the one behind a state theta (P,). Cost: two losses and two gradients."""
+    around = around or Around()
+    here = _Here(objective, theta, point, level_units(objective, theta))
+    margins = [_weights(here), _loss(here, around), _slowing(here)]
+    if around.closest is not None:
+        margins.append(_passing(around.closest(point)))
+    return Behind(tuple(margins))
+
+
+def level_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
+    """The natural units (P,) of weights, balanced between incoming and outgoing ones as those of a state (P,) are.
+
+    (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides differ.)
+    """
+    even = lambda leaf: np.full_like(leaf, np.sqrt(np.mean(leaf**2)))
+    level = jax.tree.map(even, objective.params(np.asarray(theta, float)))
+    return objective.units_at(flatten(level))
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    """A state and a fixed point (P,), and the natural units (P,) in which they are compared."""
+
+    objective: Objective
+    theta: np.ndarray
+    point: np.ndarray
+    units: np.ndarray
+
+    @property
+    def distance(self) -> float:
+        return float(np.linalg.norm((self.theta - self.point) / self.units))
+
+    @functools.cached_property
+    def slope(self) -> float:
+        """|g| at the state."""
+        return self.slope_at(self.theta)
+
+    def slope_at(self, theta: np.ndarray) -> float:
+        return float(np.linalg.norm(self.units * np.asarray(self.objective.gradient(theta))))
+
+
+def _weights(here: _Here) -> Margin:
+    natural = here.objective.standard.weights
+    learned = here.point[~unseen_coordinates(here.objective, here.point)].any()
+    size = float(np.linalg.norm(here.theta / here.units)) if learned else natural
+    share = here.distance / max(size, np.finfo(float).tiny)
+    return Margin(
+        "weights", share, FAR, f"far: it is {number(share)} of the state's size away, where {FAR:g} counts as near"
+    )
+
+
+def _loss(here: _Here, around: Around) -> Margin:
+    run, there = (float(here.objective.loss(theta)) for theta in (here.theta, here.point))
+    reach = here.slope * here.distance
+    rounding = LOSS_ROUNDING * around.epsilon * max(abs(run), abs(there), here.objective.scales.loss)
+    allowed = min(reach, DROP * around.drop) + rounding
+    side = "above" if there > run else "below"
+    words = (
+        f"another loss: {number(there)} lies {side} the run's {number(run)} by more than its gradient and the neighbouring"
+        f" drops allow, {allowed:.1e}"
+    )
+    return Margin("loss", abs(run - there) / allowed if allowed > 0 else 0.0, 1.0, words)
+
+
+def _slowing(here: _Here) -> Margin:
+    half = here.slope_at(0.5 * (here.theta + here.point))
+    floor = ZERO * here.objective.standard.gradient
+    ratio = 0.0 if half <= floor else half / max(here.slope, floor)
+    return Margin(
+        "slowing", ratio, HALFWAY, f"no slowing down: half-way to it the gradient is {number(ratio)} times as large"
+    )
+
+
+def _passing(ratio: float) -> Margin:
+    words = f"passed elsewhere: outside this plateau the run comes {number(ratio)} times as close to it"
+    return Margin("passing", ratio, PASSED, words)
