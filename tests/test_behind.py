@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saddlery import Experiment, Initialization, certify, train
-from saddlery.networks import Data, Layer, Network, flatten, objective
+from saddlery.networks import Data, Layer, Network, flatten, hessian, objective
 from saddlery.saddles import behind, certify_state
 from saddlery.saddles.behind import DROP, FAR, Around
 from saddlery.saddles.certificates import UNFOUND
@@ -136,6 +136,44 @@ def test_the_run_must_slow_down():
     for point in (low, high):
         found = behind.behind(subject, theta, point, Around(drop=0.18))
         assert not found.holds, found
+
+
+def bent_valley(eps):
+    """A quadratic unit that has learned its teacher, and a dormant one of u = v = eps orthogonal to it, which adds eps^3 to the
+    map; the first has moved by as much to make up for it. Returns the loss, the state, and the fixed point without the second."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 2))
+    subject = objective(Network((Layer(make("quadratic"), 2),)), Data((2,), 1, x, x[:, :1] ** 2))
+    point = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    theta = np.array([1.0, 0.0, 0.0, eps, 1.0, eps])
+    own = np.array([0, 1, 4])
+    for _ in range(8):
+        slope = np.asarray(subject.gradient(theta))[own]
+        theta[own] -= np.linalg.lstsq(hessian(subject, theta)[np.ix_(own, own)], slope, rcond=1e-8)[0]
+    return subject, theta, point
+
+
+@pytest.mark.parametrize("eps", [0.1, 0.01])
+def test_a_valley_that_bends_is_followed(eps):
+    """(a) Half-way back the dormant unit adds an eighth of what it did, and so must the other have moved: there the gradient is
+    that of a form of sixth order. On the straight line it is larger than at the state, the more so the smaller eps."""
+    subject, theta, point = bent_valley(eps)
+    straight, bent = (
+        margin(behind.behind(subject, theta, point, dense=dense), "slowing").measured for dense in (False, True)
+    )
+    assert straight > 0.2 / eps**2 and bent == pytest.approx(1 / 32, rel=0.01)
+    assert behind.behind(subject, theta, point).holds
+
+
+def test_the_next_valley_is_not_behind():
+    """(a) v sin(u x) at x = 1 and 2 is the same at u and u + 2 pi: two minima that are near in weights and alike in loss, with a
+    ridge between them. d is stiff, and no bend of a valley."""
+    x = np.array([[1.0], [2.0]])
+    subject = objective(Network((Layer(make("sine"), 1),)), Data((1,), 1, x, np.sin(40 * x)))
+    theta, other = np.array([40.0, 1.0]) + 1e-6, np.array([40.0 + 2 * np.pi, 1.0])
+    found = behind.behind(subject, theta, other)
+    assert margin(found, "weights").holds and margin(found, "loss").holds
+    assert margin(found, "slowing").measured > 1e3
 
 
 def test_the_closest_approach_must_be_on_the_plateau():

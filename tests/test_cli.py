@@ -415,9 +415,9 @@ def test_values_of_changes():
 
 
 def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, monkeypatch):
-    from saddlery.plateaus import stage
+    from saddlery import plateaus
 
-    original, calls = stage.certify, []
+    original, calls = plateaus.certify, []
 
     def certify(found, **options):
         calls.append(found)
@@ -425,7 +425,7 @@ def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, m
             raise KeyboardInterrupt
         return original(found, **options)
 
-    monkeypatch.setattr(stage, "certify", certify)
+    monkeypatch.setattr(plateaus, "certify", certify)
     code, out, err = run(capsys, "certify", trained, "--json")
     stages = json.loads(out)["runs"][0]["stages"]
     assert code == 130 and "2 of 3 stages are certified" in err
@@ -435,13 +435,13 @@ def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, m
 
 
 def test_an_interrupted_analysis_of_an_experiment_keeps_the_training(tmp_path, capsys, monkeypatch):
-    from saddlery.plateaus import stage
+    from saddlery import plateaus
 
     def stages(run):
         raise KeyboardInterrupt
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(stage, "stages", stages)
+    monkeypatch.setattr(plateaus, "stages", stages)
     code, out, err = run(capsys, "stages", "linear")
     (folder,) = (tmp_path / "runs").iterdir()
     assert code == 130 and out == "" and f"saved in runs/{folder.name}" in err

@@ -390,6 +390,18 @@ MUTATIONS = {
         ),
         lambda: test_kinks.test_what_rises_first_does_not_fall(1e-3, False),
     ),
+    "behind: all valleys are straight": (
+        behind._Here,
+        "bent",
+        lambda self: [0.5 * (self.theta + self.point)],
+        lambda: test_behind.test_a_valley_that_bends_is_followed(0.01),
+    ),
+    "behind: half-way is anywhere": (
+        behind,
+        "BENT",
+        0.0,
+        test_behind.test_the_next_valley_is_not_behind,
+    ),
     "scales: a side of zeros has a size": (
         scales,
         "SEEN",

@@ -112,7 +112,7 @@ def _measured(objective: Objective, theta: np.ndarray, found: Found, around: Aro
     """With the conditions of `behind`, where there is a fixed point."""
     if not found.refinement.converged:
         return found
-    return replace(found, behind=behind(objective, theta, found.state, around))
+    return replace(found, behind=behind(objective, theta, found.state, around, dense=objective.size <= DENSE))
 
 
 def _others(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found) -> Iterator[Found]:
