@@ -77,6 +77,22 @@ def test_the_command_line_certifies_and_reports_them(stored, capsys):
     assert (stored / "runs" / "linear_conv" / "report.html").exists()
 
 
+def test_a_verdict_that_changed_is_said(stored, capsys):
+    """The record of then called its saddle a minimum, and its end what today is `no fixed point found`."""
+    path = stored / "runs" / "linear" / "stages.json"
+    record = json.loads(path.read_text())
+    for entry, verdict in zip(
+        record["runs"][0]["stages"], ("strict saddle", "minimum", "not a fixed point"), strict=True
+    ):
+        entry["certificate"]["verdict"] = verdict
+    path.write_text(json.dumps(record))
+    assert main(["certify", str(stored / "runs" / "linear")]) == 0
+    said = capsys.readouterr().err
+    assert "note: stage 1 was 'minimum' and is 'strict saddle' now" in said
+    assert "stage 2 was 'not a fixed point' and is 'minimum' now" in said and "stage 0 was" not in said
+    assert main(["certify", str(stored / "runs" / "linear")]) == 0 and "was" not in capsys.readouterr().err
+
+
 def test_sweeps_are_queried(stored):
     assert len(index(stored / "sweep")) == 8
     assert len(query(stored / "sweep", "units[2] = 1 and seed = 1")) == 3

@@ -219,6 +219,8 @@ def stages(options: Namespace) -> int:
 @finishing
 def certify(options: Namespace) -> int:
     """Certify the fixed point behind every plateau; the record also goes into the run folder."""
+    from ..plateaus.earlier import changed_verdicts, read_stages
+
     folder = Path(options.run)
     target = Path(options.out) if options.out else None
     if target is None and os.path.isdir(folder):
@@ -230,6 +232,8 @@ def certify(options: Namespace) -> int:
     if not complete and not any(stage.certificate for stage in found.stages):
         _stop(run, fresh)
     with uninterrupted():
+        for words in changed_verdicts(read_stages(target) if target else None, found):
+            say(f"note: {words} ({target}); CHANGELOG.md says what changed between versions")
         if complete or (target is not None and not os.path.isfile(target)):
             _write(_record(found), target)
         done = [stage for stage in found.stages if stage.certificate]

@@ -25,10 +25,23 @@ from ..networks import Data, Layer, Network, Objective, objective
 from ..rules import GradientFlow, Rule
 from ..tasks import Task
 from ..training import Stop
+from .fields import VERSION, as_meant, as_stored, check_version, essential
 
 T = TypeVar("T")
 PARTS = {"task": Task, "network": Network, "stop": Stop, "initialization": Initialization, "rule": Rule}
-SECTIONS = ("name", "description", "seed", "precision", "moments", "task", "network", "initialization", "rule", "stop")
+SECTIONS = (
+    "version",
+    "name",
+    "description",
+    "seed",
+    "precision",
+    "moments",
+    "task",
+    "network",
+    "initialization",
+    "rule",
+    "stop",
+)
 REQUIRED = ("task", "network", "stop")
 MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
 LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
@@ -122,12 +135,33 @@ class Experiment:
     @property
     def former_identity(self) -> str:
         """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
-        return _hash({k: v for k, v in self.table().items() if k not in WORDS})
+        return _hash(self.determining(places=True))
 
-    def determining(self) -> dict[str, Any]:
-        """The part of the table that determines the run."""
-        table = {k: v for k, v in self.table().items() if k not in WORDS}
-        return {**table, "task": self.task.without_places(table["task"])}
+    def determining(self, *, places: bool = False) -> dict[str, Any]:
+        """What determines the run, as a nested dict of plain values: the same in every version (see `fields`). places: with
+        those of data files whose digest is known."""
+        task = self.task.values()
+        return {
+            **essential("experiment", _values(self, but=(*PARTS, *WORDS)), _defaults(self)),
+            "task": {
+                "kind": self.task.kind,
+                **essential(
+                    f"task {self.task.kind}",
+                    task if places else self.task.without_places(task),
+                    _defaults(self.task),
+                ),
+            },
+            "network": {
+                "layers": [_determining(layer) for layer in self.network.layers],
+                **essential("network", _values(self.network, but=("layers",)), _defaults(self.network)),
+            },
+            "initialization": essential("initialization", _values(self.initialization), _defaults(self.initialization)),
+            "rule": {
+                "kind": self.rule.kind,
+                **essential(f"rule {self.rule.kind}", _values(self.rule), _defaults(self.rule), always=True),
+            },
+            "stop": essential("stop", _values(self.stop), _defaults(self.stop)),
+        }
 
     def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
         """The experiment with its data files where they are now: at `data` (a file or a folder), where they were, or beside or
@@ -165,12 +199,13 @@ class Experiment:
         stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
         options = {"moments": self.moments} if self.moments is not None else {}
         return {
+            **({"version": VERSION} if VERSION > 1 else {}),  # the first one did not say
             "name": self.name,
             "description": self.description,
             "seed": self.seed,
             "precision": self.precision,
             **options,
-            "task": _plain(self.task.options()),
+            "task": as_stored(self.task.options()),
             "network": network,
             "initialization": dataclasses.asdict(self.initialization),
             "rule": self.rule.options(),
@@ -209,10 +244,11 @@ class Experiment:
         )
 
 
-def as_written(path: str | Path, missing: str = "") -> Experiment:
-    """The experiment of a TOML file with its data files where the file says; missing: see `door.read_text`."""
-    folder = Path(path).parent
-    return made_from_toml(Path(path), str(path), lambda table: from_table(table, folder), missing=missing)
+def as_written(path: str | Path, missing: str = "", *, unsaid: int = VERSION) -> Experiment:
+    """The experiment of a TOML file with its data files where the file says; missing: see `door.read_text`; unsaid: see
+    `from_table`."""
+    make = lambda table: from_table(table, Path(path).parent, unsaid=unsaid)
+    return made_from_toml(Path(path), str(path), make, missing=missing)
 
 
 def made_from_toml(given: str | Path, source: str, maker: Callable[[dict[str, Any]], T], *, missing: str = "") -> T:
@@ -299,10 +335,14 @@ def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
     return find(subject)
 
 
-def from_table(table: Mapping[str, Any], folder: str | Path = ".") -> Experiment:
-    """An experiment from nested dicts, with data files relative to `folder`; each error names the key."""
+def from_table(table: Mapping[str, Any], folder: str | Path = ".", *, unsaid: int = VERSION) -> Experiment:
+    """An experiment from nested dicts, with data files relative to `folder`; each error names the key.
+
+    unsaid: the version of a table that does not say: today's, or the first one for what is stored.
+    """
     for key in table:
         known(key, SECTIONS, "key")
+    table = as_meant(table, check_version(table.get("version", unsaid)))
     rule = table.get("rule", {})
     require(isinstance(rule, Mapping), "[rule]", "a table", rule, 'such as kind = "flow"')
     for key in REQUIRED:
@@ -355,14 +395,28 @@ def _stop(**options: Any) -> Stop:
 
 
 def _layer_table(layer: Layer) -> dict[str, Any]:
-    optional = {"outputs": layer.outputs} if layer.outputs is not None else {}
-    flags = {
-        k: v for k, v, default in (("mixes", layer.mixes, True), ("residual", layer.residual, False)) if v != default
+    values = _values(layer, but=("unit",))
+    usual = _defaults(layer)
+    given = {k: v for k, v in values.items() if v is not None and (k not in usual or v != usual[k])}
+    return {"unit": layer.unit.name, **given, **as_stored(layer.unit.options)}
+
+
+def _determining(layer: Layer) -> dict[str, Any]:
+    """What determines a run, of a layer."""
+    unit = layer.unit
+    usual = units.options(unit.name) if unit.name in units.names() else {}
+    return {
+        "unit": unit.name,
+        **essential("layer", _values(layer, but=("unit",)), _defaults(layer)),
+        **essential(f"unit {unit.name}", as_stored(unit.options), usual, always=True),
     }
-    return {"unit": layer.unit.name, "width": layer.width, **flags, **optional, **_plain(dict(layer.unit.options))}
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (tuple, list)) else value
+def _values(made: Any, but: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a dataclass as they stand in a file."""
+    return {f.name: as_stored(getattr(made, f.name)) for f in dataclasses.fields(made) if f.name not in but}
+
+
+def _defaults(made: Any) -> dict[str, Any]:
+    """Its fields that have a default."""
+    return {f.name: f.default for f in dataclasses.fields(made) if f.default is not dataclasses.MISSING}

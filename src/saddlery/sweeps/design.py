@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from ..experiments import Experiment
 from ..experiments.changes import changed
 from ..experiments.experiment import MOST as WIDEST
 from ..experiments.experiment import WORDS, chosen, find, from_table, is_file, made_from_toml
+from ..experiments.fields import VERSION, essential
 from ..tasks import Task
 
 KEYS = (
@@ -238,11 +239,18 @@ class Sweep:
     @property
     def former_identity(self) -> str:
         """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
-        return self.hashed({k: v for k, v in self.experiment.table().items() if k not in WORDS})
+        return self.hashed(self.experiment.determining(places=True))
 
     def hashed(self, experiment: Mapping[str, Any]) -> str:
         """The short hash of a sweep of this experiment's table."""
         table = {k: v for k, v in self.table().items() if k not in (*WORDS, "slurm")}
+        own = {k: v for k, v in table.items() if k not in ("imports", "measure", "grid", "random", "experiment")}
+        defaults = {f.name: f.default for f in fields(self)}
+        table = {
+            **essential("sweep", own, defaults),
+            **{k: v for k, v in table.items() if k not in own},
+            "measure": essential("measure", table["measure"], dict.fromkeys(MEASURES, False)),
+        }
         return hashlib.sha256(tomli_w.dumps({**table, "experiment": experiment}).encode()).hexdigest()[:12]
 
     def pinned(self) -> Sweep:
@@ -370,13 +378,21 @@ def as_written(path: str | Path, imports: Sequence[str] | None = None) -> Sweep:
     """The sweep of a TOML file with its data files where the file says; imports: see `Sweep.load`."""
     require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
     folder = Path(path).parent
-    if imports is None and os.path.exists(folder / "sweep.json"):
+    stored = os.path.exists(folder / "sweep.json")
+    if imports is None and stored:
         imports = ()
-    return made_from_toml(Path(path), str(path), lambda table: from_sweep_table(table, folder, imports))
+    make = lambda table: from_sweep_table(table, folder, imports, unsaid=1 if stored else VERSION)
+    return made_from_toml(Path(path), str(path), make)
 
 
-def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".", granted: Sequence[str] | None = None) -> Sweep:
-    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`."""
+def from_sweep_table(
+    table: Mapping[str, Any],
+    folder: str | Path = ".",
+    granted: Sequence[str] | None = None,
+    *,
+    unsaid: int = VERSION,
+) -> Sweep:
+    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`; unsaid: see that of experiments."""
     for key in table:
         known(key, KEYS, "key")
     require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
@@ -390,7 +406,7 @@ def from_sweep_table(table: Mapping[str, Any], folder: str | Path = ".", granted
         experiment = find(path) if is_file(given) else find(given)
     else:
         require(isinstance(given, Mapping), "experiment", "a shipped name, a TOML file or a table", given)
-        experiment = from_table(given, folder)
+        experiment = from_table(given, folder, unsaid=unsaid)
     for key in ("grid", "random", "measure", "slurm"):
         require(isinstance(table.get(key, {}), Mapping), f"[{key}]", "a table", table.get(key))
     measure = table.get("measure", {})

@@ -72,15 +72,15 @@ class Task(ABC):
         """Of the options, those that determine the data."""
         return options
 
+    def values(self) -> dict[str, Any]:
+        """All fields, as they stand in an experiment file."""
+        values = {f.name: unpacked(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
-        values = {f.name: unpacked(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        changed = {
-            f.name: values[f.name]
-            for f in dataclasses.fields(self)  # type: ignore[arg-type]
-            if f.default is dataclasses.MISSING or values[f.name] != f.default
-        }
-        return {"kind": self.kind, **{k: list(v) if isinstance(v, tuple) else v for k, v in changed.items()}}
+        usual = {f.name: f.default for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        return {"kind": self.kind, **{k: v for k, v in self.values().items() if unpacked(v) != usual[k]}}
 
 
 def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:

@@ -1,0 +1,41 @@
+"""What was said of the same run before, by this or an earlier version, and where the verdict is another now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..basis.checks import InputError
+from ..doors import schema
+from ..doors.door import read_json
+from ..saddles.certificates import UNFOUND
+from .stage import Stages
+
+
+def read_stages(path: str | Path) -> dict[str, Any] | None:
+    """The content of a stages.json; None where there is none that can be read."""
+    try:
+        return schema.check_stages(read_json(path), path)
+    except InputError:
+        return None
+
+
+def changed_verdicts(before: Mapping[str, Any] | None, found: Stages) -> list[str]:
+    """In words, stages whose verdict in an earlier record (see `read_stages`) is another than now; none where the record is of
+    another run or has other stages."""
+    runs = [run for run in (before or {"runs": []})["runs"] if run["identity"] == found.run.experiment.identity]
+    if not runs or len(runs[0]["stages"]) != len(found.stages):
+        return []
+    verdicts = [(entry["certificate"] or {}).get("verdict") for entry in runs[0]["stages"]]
+    pairs = zip(verdicts, (stage.certificate for stage in found.stages), strict=True)
+    return [
+        f"stage {k} was {then!r} and is {now.verdict!r} now"
+        for k, (then, now) in enumerate(pairs)
+        if then is not None and now is not None and _word(then) != _word(now.verdict)
+    ]
+
+
+def _word(verdict: Any) -> Any:
+    """The verdict, one word for both that were used for none."""
+    return UNFOUND[0] if verdict in UNFOUND else verdict
