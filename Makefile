@@ -12,27 +12,42 @@ KEPT := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/$(VENV)/programs" JAX_PERSISTENT_CA
 # A file stays in one process: its tests share compiled programs, and tracing them is most of what is left.
 PYTEST := $(ONE) $(KEPT) $(BIN)/python -m pytest -n 2 --dist loadfile
 
-.PHONY: tour test test-all lint bench clean
+.PHONY: help tour test test-all lint rooms wheel check versions bench clean
 .NOTPARALLEL: # two installs into one environment would spoil it
 
-tour: $(VENV)/.all
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tour: $(VENV)/.all ## the six networks of the paper and one on real data, certified: tour/index.html
 	$(BIN)/saddlery tour --out tour
 
-test: $(VENV)/.test
+test: $(VENV)/.test ## the default tests
 	$(PYTEST) -m "not slow"
 
-test-all: $(VENV)/.test
+test-all: $(VENV)/.test ## with the slow ones, nightly
 	$(PYTEST)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff check src tests benchmarks tools
 	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/pyright
 
-bench: $(VENV)/.all
+rooms: $(VENV)/.all ## whether imports point down, and picture and tables are those of the code
+	$(BIN)/python tools/rooms.py
+	$(BIN)/python tools/fields.py
+
+wheel: $(VENV)/.test ## build it, install it and use it from outside the checkout
+	tools/wheel.sh $(BIN)/python
+
+check: test rooms wheel lint ## what continuous integration runs
+
+versions: ## the tests with the oldest supported versions and with the newest
+	tools/oldest_newest.sh
+
+bench: $(VENV)/.all ## the benchmarks, each beside a peer or a plain loop
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(ONE) $(BIN)/python $$script || exit 1; done
 
-clean:
+clean: ## remove what make made
 	rm -rf $(VENV) build dist tour
 
 # A stamp a set of extras: made only when the install succeeded, remade when pyproject.toml changes.
