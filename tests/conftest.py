@@ -1,4 +1,6 @@
-"""Every test runs in float64 by JAX's scoped context; nothing here changes a global switch.
+"""Tests lie in a tree that mirrors the rooms; those of no single one are in `house`.
+
+Every test runs in float64 by JAX's scoped context; nothing here changes a global switch.
 
 The shapes that signatures state (jaxtyping) are checked at run time, in tests only.
 """
@@ -6,6 +8,8 @@ The shapes that signatures state (jaxtyping) are checked at run time, in tests o
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import hypothesis
 import jax
@@ -15,6 +19,8 @@ from jaxtyping import install_import_hook
 import shapes
 
 install_import_hook("saddlery", "shapes.check")
+HERE = Path(__file__).parent
+sys.path[:0] = [str(folder) for folder in HERE.iterdir() if folder.is_dir()]  # mutations name tests of every room
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 hypothesis.settings.register_profile("saddlery", deadline=None, derandomize=True, print_blob=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 import pytest
-
 import test_surroundings
+
 from saddlery.basis import interruptions
 from saddlery.cli import interrupts, streams
 

@@ -165,7 +165,7 @@ def test_help_has_an_example_and_the_codes(command, capsys):
 
 def test_the_readme_says_which_commands_take_a_seed(tmp_path, capsys):
     """Exactly those that it names refuse one, here and in --help."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
     sentence = re.search(r"`--seed` where something is drawn by one:(.*?)refuse it", readme, flags=re.DOTALL)
     assert sentence is not None
     named = set(re.findall(r"`(\w+)`", sentence[1]))

@@ -9,8 +9,6 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from scipy.spatial.distance import cdist
-
 import test_balanced
 import test_behind
 import test_blow_up
@@ -32,6 +30,8 @@ import test_spectra
 import test_studies
 import test_utility
 import test_verdicts
+from scipy.spatial.distance import cdist
+
 from saddlery import certify, train
 from saddlery.networks import objectives, rounding, scales
 from saddlery.plateaus import plateau as plateaus

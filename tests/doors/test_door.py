@@ -65,7 +65,7 @@ from saddlery.tasks import (
 )
 from saddlery.training import Stop
 
-FIXTURES = Path(__file__).parent / "fixtures" / "schema-1"
+FIXTURES = Path(__file__).parent.parent / "fixtures" / "schema-1"
 LINEAR = """[task]
 kind = "linear_teacher"
 singular_values = [1.0, 0.4]

@@ -16,7 +16,7 @@ from packaging.version import Version
 import saddlery
 
 ROOT = Path(saddlery.__file__).parent
-CHECKOUT = Path(__file__).parent.parent
+CHECKOUT = Path(__file__).parent.parent.parent
 UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # may run code on load
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 MODULES = rooms.modules()
@@ -54,6 +54,11 @@ def test_modules_of_a_room_import_each_other_in_no_circle():
         free = [path for path, name in left.items() if graph[path] & set(names.values()) - {name} <= done]
         assert free, f"a circle among {sorted(left.values())}"
         done |= {left.pop(path) for path in free}
+
+
+def test_tests_lie_where_what_they_test_lives():
+    folders = {path.parent.name for path in (CHECKOUT / "tests").rglob("test_*.py")}
+    assert folders <= {*rooms.FLOOR, "house", "adversary"}
 
 
 def test_picture_and_table_are_those_of_the_imports():

@@ -18,7 +18,7 @@ from saddlery.experiments.experiment import catalog
 from saddlery.sweeps import Sweep
 from saddlery.tasks import TASKS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 MODULES = sorted(
     m.name for m in pkgutil.walk_packages(saddlery.__path__, "saddlery.") if not m.name.endswith("__main__")

@@ -7,6 +7,7 @@ import itertools
 
 import numpy as np
 import pytest
+from test_diagonal import PLANE
 
 from saddlery import Experiment, certify, stages, train
 from saddlery.basis.checks import InputError
@@ -20,7 +21,6 @@ from saddlery.theory import diagonal_jumps
 from saddlery.training import Stop, driver
 from saddlery.units import make
 from slowly import slowly
-from test_diagonal import PLANE
 
 CLUSTERS = {"linear": 2, "relu": 2, "diagonal": 3, "quadratic": 2, "linear_attention": 2}
 

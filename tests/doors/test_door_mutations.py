@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 import test_door
 import test_tables
+
 from saddlery.basis import checks
 from saddlery.doors import door
 from saddlery.experiments import foresight

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-
 import test_curvature
 import test_driver
 import test_initializations
@@ -22,6 +21,7 @@ import test_objectives
 import test_rules
 import test_tasks
 import test_units
+
 from saddlery import tasks
 from saddlery.initializations import base as starts
 from saddlery.initializations import units as starts_of_units

@@ -257,7 +257,7 @@ def test_sweeps(monkeypatch, tmp_path):
     """Every text of the record, the index, the failures and the design, whatever a check at the door would say of it."""
     from saddlery.report import sketches, sweeps
 
-    folder = Path(__file__).parent / "fixtures" / "schema-1" / "sweep"
+    folder = Path(__file__).parent.parent / "fixtures" / "schema-1" / "sweep"
     table, record = index(folder), read_record(folder)
     field = f"field{NASTY}"
     for name in table.columns:

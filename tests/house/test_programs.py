@@ -16,7 +16,7 @@ from saddlery.basis import precision
 from saddlery.symmetry import best_silent_unit, silent_coordinates, silent_units
 from saddlery.training import Stop
 
-SESSION = Path(__file__).parent / "many_problems.py"
+SESSION = Path(__file__).parent.parent / "many_problems.py"
 
 
 def session(count):

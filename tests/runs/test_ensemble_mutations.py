@@ -5,10 +5,10 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
-
 import test_ensembles
 import test_networks
 import test_sweeps
+
 from saddlery.networks import network as networks
 from saddlery.rules import descent
 from saddlery.runs import ensembles

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_embedding import DEEP, embedded, narrow
 
 from planted import gradient_norm, random_fixed_point
 from saddlery import Experiment, units
@@ -13,7 +14,6 @@ from saddlery.networks import Data, Layer, Network, flatten, objective
 from saddlery.symmetry import effective_units, embed, embed_near, nearest_embedding, reduce
 from saddlery.symmetry.effective import count_rays
 from saddlery.symmetry.reduction import sides
-from test_embedding import DEEP, embedded, narrow
 
 CASES = [
     ("linear", "iv"),

@@ -20,7 +20,7 @@ from saddlery.studies.work import kept_row
 from saddlery.sweeps import Sweep, index, query, run_sweep
 from saddlery.sweeps.reading import arrays
 
-HERE = Path(__file__).parent / "fixtures" / "schema-1"
+HERE = Path(__file__).parent.parent / "fixtures" / "schema-1"
 NETWORKS = {
     "linear": [0, 1, 2],
     "linear_conv": [0, 1, 2],
