@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,7 +13,7 @@ from saddlery.saddles.behind import DROP, FAR, Around
 from saddlery.saddles.certificates import UNFOUND
 from saddlery.tasks import LinearTeacher
 from saddlery.training import Stop
-from saddlery.units import make
+from saddlery.units import Symmetry, Unit, make
 
 
 def network(width, singular_values, size=2):
@@ -173,7 +174,21 @@ def test_the_next_valley_is_not_behind():
     theta, other = np.array([40.0, 1.0]) + 1e-6, np.array([40.0 + 2 * np.pi, 1.0])
     found = behind.behind(subject, theta, other)
     assert margin(found, "weights").holds and margin(found, "loss").holds
-    assert margin(found, "slowing").measured > 1e3
+    assert not margin(found, "slowing").holds and "half-way to it the loss lies above both" in found.miss
+
+
+def test_between_two_valleys_of_unlike_width():
+    """(a) phi = 1 + (a - 1)(a - 1.3) exp(8 (a - 1)), a = u x, at x = 1 and 0: minima at u = 1 and 1.3, v = 1, the ridge between
+    them at 1.22. The middle lies in the valley of u = 1 already, and relaxed it would lead there: no longer half-way."""
+    phi = lambda z, u: 1 + jnp.prod(z * u - jnp.array([1.0, 1.3])) * jnp.exp(8 * (z @ u - 1))
+    unit = Unit("two_valleys", phi, lambda shape: shape, Symmetry(), example=(1,))
+    x = np.array([[1.0], [0.0]])
+    y = np.array([[1.0], [1 + 1.3 * np.exp(-8)]])
+    subject = objective(Network((Layer(unit, 1),)), Data((1,), 1, x, y))
+    theta, other = np.array([1.3, 1.0]) + 1e-4, np.array([1.0, 1.0])
+    found = behind.behind(subject, theta, other)
+    assert margin(found, "weights").holds and margin(found, "loss").holds
+    assert not margin(found, "slowing").holds
 
 
 def test_the_closest_approach_must_be_on_the_plateau():

@@ -392,14 +392,20 @@ MUTATIONS = {
     ),
     "behind: all valleys are straight": (
         behind._Here,
-        "bent",
-        lambda self: [0.5 * (self.theta + self.point)],
+        "relaxed",
+        lambda self: (),
         lambda: test_behind.test_a_valley_that_bends_is_followed(0.01),
     ),
     "behind: half-way is anywhere": (
         behind,
         "BENT",
-        0.0,
+        1.0,
+        test_behind.test_between_two_valleys_of_unlike_width,
+    ),
+    "behind: ridges are slow": (
+        behind._Here,
+        "above",
+        float("inf"),
         test_behind.test_the_next_valley_is_not_behind,
     ),
     "scales: a side of zeros has a size": (
