@@ -1,10 +1,12 @@
-"""Random problems over all units, trained, certified and held against brute force: no verdict may be refuted.
+"""Random problems over all units, trained, certified and held against brute force: no verdict may
+be refuted.
 
     python benchmarks/adversary.py [COUNT [FIRST]]      (28 problems from number 0 by default)
 
-The same number is the same problem. Prints the share of every verdict, also of "no fixed point found" and "undecided", and
-each refutation with its number. Exit code 1 where there is one. Problems of one unit and one shape are taken together, 28 at
-most, in a process of their own: they share programs, and a crash is one line of the list.
+The same number is the same problem. Prints the share of every verdict, also of "no fixed point
+found" and "undecided", and each refutation with its number. Exit code 1 where there is one.
+Problems of one unit and one shape are taken together, 28 at most, in a process of their own: they
+share programs, and a crash is one line of the list.
 """
 
 from __future__ import annotations
@@ -48,10 +50,14 @@ def main() -> int:
     judged = 0
     for numbers in together(range(first, first + count)):
         command = [sys.executable, "-c", WORK, str(TESTS), *map(str, numbers)]
-        done = subprocess.run(command, capture_output=True, text=True, env={**kept_programs(), **os.environ})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**kept_programs(), **os.environ}
+        )
         judged += len(numbers)
         if done.returncode:
-            refuted.append(f"{numbers}: the process ended with {done.returncode}: {done.stderr[-300:]}")
+            refuted.append(
+                f"{numbers}: the process ended with {done.returncode}: {done.stderr[-300:]}"
+            )
             print(refuted[-1], flush=True)
             continue
         found, more, said = json.loads(done.stdout.splitlines()[-1])
@@ -61,7 +67,10 @@ def main() -> int:
         print(*more, sep="\n", end="\n" * bool(more))
         failed += said
         print(
-            f"{judged} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, {len(refuted)} refuted",
+            (
+                f"{judged} problems, {time.perf_counter() - begin:.0f} s: {verdicts}, "
+                f"{len(refuted)} refuted"
+            ),
             flush=True,
         )
     print("\n".join(f"failed {words}" for words in failed))

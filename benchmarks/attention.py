@@ -1,5 +1,6 @@
-"""In-context linear attention, D = 8, 9 heads of rank one, 80,000 sequences of 32 pairs, 20,000 full-batch steps: exact moments
-of the cubic feature beside a PyTorch loop over the sequences, timed on a few steps. Losses are compared step by step.
+"""In-context linear attention, D = 8, 9 heads of rank one, 80,000 sequences of 32 pairs, 20,000
+full-batch steps: exact moments of the cubic feature beside a PyTorch loop over the sequences, timed
+on a few steps. Losses are compared step by step.
 
 usage: attention.py [SEQUENCES] [STEPS]
 """
@@ -38,12 +39,14 @@ def experiment(sequences: int, steps: int) -> Experiment:
 def torch_losses(
     torch: Any, prompts: np.ndarray, answers: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int
 ) -> list[float]:
-    """Full-batch descent over all sequences, blocks of them at a time, heads by their keys, queries and values."""
+    """Full-batch descent over all sequences, blocks of them at a time, heads by their keys, queries
+    and values."""
     key, query = (torch.tensor(u[:, k, :, 0].copy(), requires_grad=True) for k in (0, 1))
     value = torch.tensor(v[:, 0].copy(), requires_grad=True)
     optimizer = torch.optim.SGD([key, query, value], lr=RATE)
     blocks = [
-        tuple(torch.tensor(a[k : k + BLOCK].copy()) for a in (prompts, answers)) for k in range(0, len(prompts), BLOCK)
+        tuple(torch.tensor(a[k : k + BLOCK].copy()) for a in (prompts, answers))
+        for k in range(0, len(prompts), BLOCK)
     ]
     losses = []
     for _ in range(steps):
@@ -103,9 +106,15 @@ def main() -> None:
     mine = [float(states.loss[list(states.step).index(k)]) for k in range(COMPARED)]
     off = float(np.abs(np.array(mine) / np.array(losses) - 1).max())
     fell = 1 - losses[-1] / losses[0]
-    words = f"the same losses over {COMPARED} steps, in which they fall by {fell:.1%} (relative difference {off:.1e})"
+    words = (
+        f"the same losses over {COMPARED} steps, in which they fall by {fell:.1%} "
+        f"(relative difference {off:.1e})"
+    )
     bench.demand(words, off < 1e-6 < fell)
-    bench.demand(f"at least 100 times as fast ({a_step * steps / ours:.0f} times)", a_step * steps > 100 * ours)
+    bench.demand(
+        f"at least 100 times as fast ({a_step * steps / ours:.0f} times)",
+        a_step * steps > 100 * ours,
+    )
     bench.finish()
 
 

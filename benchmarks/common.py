@@ -1,4 +1,5 @@
-"""Timing shared by the benchmarks: medians of repeats, one JSON line a method, a table, and ratios that must hold."""
+"""Timing shared by the benchmarks: medians of repeats, one JSON line a method, a table, and ratios
+that must hold."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from saddlery.basis.records import text_table
 
 
 def kept_programs() -> dict[str, str]:
-    """The environment in which JAX keeps compiled programs for the next process: where compiling is most of the work.
+    """The environment in which JAX keeps compiled programs for the next process: where compiling is
+    most of the work.
 
     For what is checked, not timed: a benchmark's processes compile for themselves.
     """
@@ -34,7 +36,9 @@ class Bench:
     rows: list[tuple] = field(default_factory=list)
     missed: list[str] = field(default_factory=list)
 
-    def measure(self, method: str, call: Callable[[], object], *, repeats: int = 5, **facts: object) -> float:
+    def measure(
+        self, method: str, call: Callable[[], object], *, repeats: int = 5, **facts: object
+    ) -> float:
         """Median seconds of a call after one that compiles; prints one JSON line."""
         begin = time.perf_counter()
         call()
@@ -59,11 +63,21 @@ class Bench:
             ),
             flush=True,
         )
-        self.rows.append((method, f"{1e3 * median:.2f} ms", f"{first:.2f} s", *[f"{k}={v}" for k, v in facts.items()]))
+        self.rows.append(
+            (
+                method,
+                f"{1e3 * median:.2f} ms",
+                f"{first:.2f} s",
+                *[f"{k}={v}" for k, v in facts.items()],
+            )
+        )
         return median
 
-    def race(self, calls: Mapping[str, Callable[[], object]], *, repeats: int = 15, **facts: object) -> list[float]:
-        """Median CPU seconds of each call, taken in turns so that what disturbs one disturbs all; prints one JSON line each."""
+    def race(
+        self, calls: Mapping[str, Callable[[], object]], *, repeats: int = 15, **facts: object
+    ) -> list[float]:
+        """Median CPU seconds of each call, taken in turns so that what disturbs one disturbs all;
+        prints one JSON line each."""
         for call in calls.values():
             call()
         seconds: dict[str, list[float]] = {method: [] for method in calls}
@@ -74,9 +88,21 @@ class Bench:
                 seconds[method].append(time.process_time() - begin)
         medians = {method: statistics.median(values) for method, values in seconds.items()}
         for method, values in seconds.items():
-            entry = {"benchmark": self.name, "method": method, "cpu_seconds": medians[method], "best": min(values)}
+            entry = {
+                "benchmark": self.name,
+                "method": method,
+                "cpu_seconds": medians[method],
+                "best": min(values),
+            }
             print(json.dumps({**entry, "repeats": repeats, **facts}), flush=True)
-            self.rows.append((method, f"{1e3 * medians[method]:.2f} ms", "-", *[f"{k}={v}" for k, v in facts.items()]))
+            self.rows.append(
+                (
+                    method,
+                    f"{1e3 * medians[method]:.2f} ms",
+                    "-",
+                    *[f"{k}={v}" for k, v in facts.items()],
+                )
+            )
         return list(medians.values())
 
     def note(self, method: str, **facts: object) -> None:

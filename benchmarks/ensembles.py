@@ -1,11 +1,13 @@
-"""Ensembles of one job, beside what people write by hand: a 10-50-5 network on 200 samples, full-batch descent at rate 0.005,
-the loss of every seed every 10 steps.
+"""Ensembles of one job, beside what people write by hand: a 10-50-5 network on 200 samples,
+full-batch descent at rate 0.005, the loss of every seed every 10 steps.
 
-Of the same kind are compared: passes over the data (PyTorch one seed at a time, torch.func vmap, JAX scan under vmap and in
-chunks under lax.map, NumPy), and sufficient statistics (NumPy and JAX), for linear units; passes over the data for tanh. All in
-float64, from weights of the same law, CPU seconds in turns on one thread. Peers that pass over the data are timed on fewer steps
-(a step of theirs always costs the same), the PyTorch loop on a few seeds too; saddlery takes all of its steps, on fewer seeds for
-tanh. The peers keep the losses; saddlery keeps losses, gradient norms and states where the run moves.
+Of the same kind are compared: passes over the data (PyTorch one seed at a time, torch.func vmap,
+JAX scan under vmap and in chunks under lax.map, NumPy), and sufficient statistics (NumPy and JAX),
+for linear units; passes over the data for tanh. All in float64, from weights of the same law, CPU
+seconds in turns on one thread. Peers that pass over the data are timed on fewer steps (a step of
+theirs always costs the same), the PyTorch loop on a few seeds too; saddlery takes all of its steps,
+on fewer seeds for tanh. The peers keep the losses; saddlery keeps losses, gradient norms and states
+where the run moves.
 
 usage: ensembles.py [SEEDS] [--peer-steps N] [--steps N] [--repeats N]
 """
@@ -56,7 +58,9 @@ class Job(Task):
         rng = np.random.default_rng(0)
         x = rng.standard_normal((SAMPLES, INPUTS))
         x = x @ np.linalg.inv(np.linalg.cholesky(x.T @ x / SAMPLES)).T
-        q, r = (np.linalg.qr(rng.standard_normal((n, n)))[0][:, :OUTPUTS] for n in (OUTPUTS, INPUTS))
+        q, r = (
+            np.linalg.qr(rng.standard_normal((n, n)))[0][:, :OUTPUTS] for n in (OUTPUTS, INPUTS)
+        )
         return Data((INPUTS,), OUTPUTS, x, x @ (r * (2.0, 1.0, 0.5, 0.25, 0.125)) @ q.T)
 
 
@@ -90,10 +94,17 @@ def given(seeds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     assert data.inputs is not None and data.targets is not None
     states = np.array([prepare(e).start for e in experiments("linear", seeds, 1, False)])
     u, v = states[:, : WIDTH * INPUTS], states[:, WIDTH * INPUTS :]
-    return data.inputs, data.targets, u.reshape(seeds, WIDTH, INPUTS), v.reshape(seeds, WIDTH, OUTPUTS)
+    return (
+        data.inputs,
+        data.targets,
+        u.reshape(seeds, WIDTH, INPUTS),
+        v.reshape(seeds, WIDTH, OUTPUTS),
+    )
 
 
-def numpy_data(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
+def numpy_data(
+    x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int
+) -> np.ndarray:
     """Analytic gradients over the samples, all seeds by np.matmul."""
     xt, yt, w = x.T.copy(), y.T.copy(), v.transpose(0, 2, 1).copy()
     losses = np.empty((len(u), steps // EVERY))
@@ -107,9 +118,16 @@ def numpy_data(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps
     return 0.5 * ((w @ (u @ xt) - yt) ** 2).sum((1, 2)) / SAMPLES
 
 
-def numpy_statistics(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
+def numpy_statistics(
+    x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray, steps: int
+) -> np.ndarray:
     """E[x x'] and E[y x'] in place of the samples."""
-    w, xx, yx, yy = v.transpose(0, 2, 1).copy(), x.T @ x / SAMPLES, y.T @ x / SAMPLES, float((y * y).sum() / SAMPLES)
+    w, xx, yx, yy = (
+        v.transpose(0, 2, 1).copy(),
+        x.T @ x / SAMPLES,
+        y.T @ x / SAMPLES,
+        float((y * y).sum() / SAMPLES),
+    )
     loss = lambda m: 0.5 * (yy - 2 * (m * yx).sum((1, 2)) + ((m @ xx) * m).sum((1, 2)))
     losses = np.empty((len(u), steps // EVERY))
     for t in range(steps):
@@ -122,7 +140,9 @@ def numpy_statistics(x: np.ndarray, y: np.ndarray, u: np.ndarray, v: np.ndarray,
     return loss(w @ u)
 
 
-def jax_job(x: np.ndarray, y: np.ndarray, tanh: bool, statistics_: bool, steps: int) -> Callable[[Any], Any]:
+def jax_job(
+    x: np.ndarray, y: np.ndarray, tanh: bool, statistics_: bool, steps: int
+) -> Callable[[Any], Any]:
     """One seed's training as a scan; samples as columns, the faster layout."""
     xt, yt = jnp.asarray(x.T), jnp.asarray(y.T)
     if statistics_:
@@ -245,8 +265,12 @@ def peers_on_data(torch: Any, seeds: int, steps: int, tanh: bool) -> dict[str, E
         entries["NumPy, all seeds"] = Entry(lambda s, t: numpy_data(x, y, u, v, t), seeds, steps)
     if torch is not None:
         few, short = min(2, seeds), min(steps, 500)
-        entries["PyTorch loop"] = Entry(lambda s, t: torch_loop(torch, x, y, u[:s], v[:s], t, tanh), few, short)
-        entries["torch.func vmap"] = Entry(lambda s, t: torch_vmap(torch, x, y, u, v, t, tanh), seeds, 100)
+        entries["PyTorch loop"] = Entry(
+            lambda s, t: torch_loop(torch, x, y, u[:s], v[:s], t, tanh), few, short
+        )
+        entries["torch.func vmap"] = Entry(
+            lambda s, t: torch_vmap(torch, x, y, u, v, t, tanh), seeds, 100
+        )
     return entries
 
 
@@ -263,17 +287,26 @@ def peers_on_statistics(seeds: int, steps: int) -> dict[str, Entry]:
     }
 
 
-def compare(bench: Bench, kind: str, found: Mapping[str, float], loop: float | None, times: float) -> None:
+def compare(
+    bench: Bench, kind: str, found: Mapping[str, float], loop: float | None, times: float
+) -> None:
     """Our time against the best peer of the kind, and against the PyTorch loop."""
     peers = {k: v for k, v in found.items() if not k.startswith("saddlery") and k != "PyTorch loop"}
     best = min(peers, key=lambda name: peers[name])
     ratio = found["saddlery"] / peers[best]
     bench.demand(
-        f"{kind}: not slower than the best peer by hand, {best} (saddlery takes {ratio:.2f} of its time)", ratio <= 1.1
+        (
+            f"{kind}: not slower than the best peer by hand, {best} (saddlery takes "
+            f"{ratio:.2f} of its time)"
+        ),
+        ratio <= 1.1,
     )
     if loop is not None and times:
         bench.demand(
-            f"{kind}: at least {times:g} times as fast as the PyTorch loop ({loop / found['saddlery']:.0f} times)",
+            (
+                f"{kind}: at least {times:g} times as fast as the PyTorch loop "
+                f"({loop / found['saddlery']:.0f} times)"
+            ),
             loop >= times * found["saddlery"],
         )
     elif loop is not None:
@@ -286,13 +319,15 @@ def agree(bench: Bench, seeds: int, steps: int) -> None:
     for moments, peer in ((False, numpy_data), (True, numpy_statistics)):
         off = np.abs(ours("linear", seeds, steps, moments) / peer(x, y, u, v, steps) - 1).max()
         bench.demand(
-            f"{peer.__name__}: the same losses after {steps} steps (relative difference {off:.1e})", off < 1e-8
+            f"{peer.__name__}: the same losses after {steps} steps (relative difference {off:.1e})",
+            off < 1e-8,
         )
 
 
 def flat(bench: Bench, most: int) -> None:
-    """Cost a run and memory against the number of runs, 1,000 steps, each number's program compiled before. On statistics fewer
-    runs than a chunk holds share the cost of a step among fewer, which is printed."""
+    """Cost a run and memory against the number of runs, 1,000 steps, each number's program compiled
+    before. On statistics fewer runs than a chunk holds share the cost of a step among fewer, which
+    is printed."""
     counts = [n for n in (8, 64, 512, 10_000) if n <= most]
     for moments in (False, True):
         costs, memory = [], []
@@ -305,14 +340,21 @@ def flat(bench: Bench, most: int) -> None:
             costs.append(1e3 * (time.process_time() - begin) / (rounds * count))
             memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
             kind = "statistics" if moments else "data"
-            bench.note(f"{kind}, {count} runs", cpu_ms_a_run=round(costs[-1], 3), peak_mb=round(memory[-1]))
+            bench.note(
+                f"{kind}, {count} runs", cpu_ms_a_run=round(costs[-1], 3), peak_mb=round(memory[-1])
+            )
         spread = max(costs) / min(costs)
-        words = f"cost a run from {counts[0]} to {counts[-1]} runs: largest over smallest {spread:.2f}"
+        words = (
+            f"cost a run from {counts[0]} to {counts[-1]} runs: largest over smallest {spread:.2f}"
+        )
         if moments:
             bench.note(f"statistics: {words}")
         else:
             bench.demand(f"data: {words}, flat within 20%", spread < 1.2)
-            words = f"memory is flat: {memory[1]:.0f} MB with 64 runs, {memory[-1]:.0f} with {counts[-1]}"
+            words = (
+                f"memory is flat: {memory[1]:.0f} MB with 64 runs, "
+                f"{memory[-1]:.0f} with {counts[-1]}"
+            )
             bench.demand(words, memory[-1] < 1.2 * memory[1] + 20)
 
 
@@ -322,7 +364,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--data-steps", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--runs", type=int, default=10_000, help="of the largest ensemble of the test of flatness")
+    parser.add_argument(
+        "--runs", type=int, default=10_000, help="of the largest ensemble of the test of flatness"
+    )
     options = parser.parse_args()
     try:
         import torch
@@ -335,11 +379,15 @@ def main() -> None:
     bench = Bench("ensembles")
     flat(bench, options.runs)  # first, while the largest memory so far is its own
     agree(bench, min(seeds, 32), 2000)
-    entry = lambda unit, s, t, moments, **more: Entry(lambda n, m: ours(unit, n, m, moments, **more), s, t)
+    entry = lambda unit, s, t, moments, **more: Entry(
+        lambda n, m: ours(unit, n, m, moments, **more), s, t
+    )
     loops = {}
     for unit in ("linear", "tanh"):
         entries = peers_on_data(torch, seeds, short, unit == "tanh")
-        entries["saddlery"] = entry(unit, seeds if unit == "linear" else min(seeds, 64), steps, False)
+        entries["saddlery"] = entry(
+            unit, seeds if unit == "linear" else min(seeds, 64), steps, False
+        )
         found = race(bench, f"{unit}, data", entries, repeats)
         loops[unit] = found.get("PyTorch loop")
         compare(bench, f"{unit}, data", found, loops[unit], 10 if unit == "linear" else 0)
@@ -355,7 +403,10 @@ def main() -> None:
         kind = f"{unit}, {'statistics' if moments else 'data'}"
         plain, looked = race(bench, kind, pair, 1 if unit == "tanh" else repeats).values()
         more = looked / plain - 1
-        words = f"{kind}: stages and observables cost {100 * more:.0f}% more, {1e-3 * (looked - plain) * steps:.1f} ms a run"
+        words = (
+            f"{kind}: stages and observables cost {100 * more:.0f}% more, "
+            f"{1e-3 * (looked - plain) * steps:.1f} ms a run"
+        )
         if moments:
             bench.note(words)
         else:

@@ -1,10 +1,12 @@
-"""Spoilt inputs of every kind through the command line: sentences, tracebacks, hangs, memory and wrong acceptances are counted.
+"""Spoilt inputs of every kind through the command line: sentences, tracebacks, hangs, memory and
+wrong acceptances are counted.
 
     python benchmarks/fuzz.py [COUNT [FIRST [KIND ...]]]      (50 of each kind from number 0 by default)
 
-Kinds: toml, sweep, data, run folder, sweep folder, filter, options, changes, environment. The same number is the same input.
-An input that takes more than 20 seconds, or 2 GB of memory, ends its process and counts as a hang or as memory. Exit code 1
-where anything but a sentence or a right acceptance came out.
+Kinds: toml, sweep, data, run folder, sweep folder, filter, options, changes, environment. The same
+number is the same input. An input that takes more than 20 seconds, or 2 GB of memory, ends its
+process and counts as a hang or as memory. Exit code 1 where anything but a sentence or a right
+acceptance came out.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ VARIABLES = {
 
 
 class Worker:
-    """A process that takes numbers of one kind; ended and begun again where an input hangs or takes too much."""
+    """A process that takes numbers of one kind; ended and begun again where an input hangs or takes
+    too much."""
 
     def __init__(self, kind: str) -> None:
         command, pipe = [sys.executable, "-c", WORK, str(TESTS), kind], subprocess.PIPE
@@ -132,7 +135,16 @@ def fuzz_environment(first: int, count: int) -> tuple[Counter[str], list[str]]:
         changed = {str(name): str(rng.choice(VARIABLES[name])) for name in names}
         closed = str(rng.choice(["", "", "2>&-", ">&-", ">&- 2>&-", "<&-"]))
         with tempfile.TemporaryDirectory() as folder:
-            words = [sys.executable, "-m", "saddlery", "train", "linear", *BRIEF, "--out", f"{folder}/run"]
+            words = [
+                sys.executable,
+                "-m",
+                "saddlery",
+                "train",
+                "linear",
+                *BRIEF,
+                "--out",
+                f"{folder}/run",
+            ]
             command = " ".join(f"'{word}'" for word in words) + f" {closed}"
             try:
                 done = subprocess.run(
@@ -143,7 +155,9 @@ def fuzz_environment(first: int, count: int) -> tuple[Counter[str], list[str]]:
                 )
                 err = done.stderr.decode(changed.get("PYTHONIOENCODING", "utf-8"), errors="replace")
                 unheard = "2>&-" in closed and done.returncode and not err
-                found, said = outcome(done.returncode, "saddlery: (to nobody)" if unheard else err, None)
+                found, said = outcome(
+                    done.returncode, "saddlery: (to nobody)" if unheard else err, None
+                )
             except subprocess.TimeoutExpired:
                 found, said = "hang", f"more than {3 * SECONDS:g} s"
             if found == "accepted" and not Path(folder, "run", "record.json").exists():
@@ -162,9 +176,13 @@ def main() -> int:
     kinds = sys.argv[3:] or [*KINDS, "environment"]
     begin, total, worst = time.perf_counter(), 0, 0
     for kind in kinds:
-        outcomes, bad = fuzz_environment(first, count) if kind == "environment" else fuzz(kind, first, count)
+        outcomes, bad = (
+            fuzz_environment(first, count) if kind == "environment" else fuzz(kind, first, count)
+        )
         total, worst = total + count, worst + len(bad)
-        print(f"{kind}: {', '.join(f'{n} {name}' for name, n in outcomes.most_common())}", flush=True)
+        print(
+            f"{kind}: {', '.join(f'{n} {name}' for name, n in outcomes.most_common())}", flush=True
+        )
     seconds = time.perf_counter() - begin
     print(f"{total} inputs in {seconds:.0f} s, {3600 * total / seconds:,.0f} an hour; {worst} bad")
     return 1 if worst else 0

@@ -1,8 +1,9 @@
-"""Whole ensembles on a GPU: runs a second from 1 to 100,000 seeds, and the share of the memory and arithmetic limits reached.
+"""Whole ensembles on a GPU: runs a second from 1 to 100,000 seeds, and the share of the memory and
+arithmetic limits reached.
 
-The job of `ensembles.py` (10-50-5, full-batch descent), with exact statistics and on the 200 samples, in float32 and float64.
-Skipped with a message where JAX sees no GPU. Limits are those of the card's data sheet where it is known here, else none is
-printed.
+The job of `ensembles.py` (10-50-5, full-batch descent), with exact statistics and on the 200
+samples, in float32 and float64. Skipped with a message where JAX sees no GPU. Limits are those of
+the card's data sheet where it is known here, else none is printed.
 
 usage: gpu.py [MOST SEEDS]
 """
@@ -20,7 +21,8 @@ from ensembles import INPUTS, OUTPUTS, SAMPLES, WIDTH, experiments
 from saddlery.runs import train_many
 
 STEPS = 1000
-LIMITS = {  # card: (bytes a second, operations a second in float32, in float64); NVIDIA data sheets, SXM
+# card: (bytes a second, operations a second in float32, in float64); NVIDIA data sheets, SXM
+LIMITS = {
     "H100": (3.35e12, 67e12, 34e12),
     "H200": (4.8e12, 67e12, 34e12),
     "A100": (2.0e12, 19.5e12, 9.7e12),
@@ -51,7 +53,10 @@ def main() -> None:
         for moments in (True, False):
             best = 0.0
             for seeds in (n for n in (1, 10, 100, 1000, 10_000, 100_000) if n <= most):
-                es = [e.replace(precision=precision) for e in experiments("linear", seeds, STEPS, moments)]
+                es = [
+                    e.replace(precision=precision)
+                    for e in experiments("linear", seeds, STEPS, moments)
+                ]
                 go = lambda es=es: sum(1 for _ in train_many(es, observables=False))
                 go()
                 begin = time.perf_counter()
@@ -73,7 +78,10 @@ def main() -> None:
                 )
                 best = max(best, speed)
             bench.demand(
-                f"{precision}, {'statistics' if moments else 'data'}: wide ensembles are faster a run than one",
+                (
+                    f"{precision}, {'statistics' if moments else 'data'}: wide ensembles "
+                    "are faster a run than one"
+                ),
                 best > 10,
             )
     bench.finish()

@@ -1,7 +1,8 @@
 """The main job's speeds at 750 parameters (10-50-5), each beside a plain loop in the same run.
 
-Dense Hessian by the structure of a sum of units against jax.hessian and against a loop of Hessian-vector products;
-a whole certificate; the adaptive flow to T = 50 against gradient descent with a Python loop and with a compiled scan.
+Dense Hessian by the structure of a sum of units against jax.hessian and against a loop of
+Hessian-vector products; a whole certificate; the adaptive flow to T = 50 against gradient descent
+with a Python loop and with a compiled scan.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ def hessians(bench: Bench, name: str) -> None:
     task = Teacher(name, 3, (10,), outputs=5, samples=200)
     subject = objective(Network((Layer(dense(name), 50),)), task.data(0), moments=False)
     theta = jnp.asarray(Initialization(scale=0.3).draw(subject.network, (10,), 5, 0))
-    ours = bench.measure(f"{name}: sum-of-units Hessian", lambda: hessian(subject, theta), parameters=750, samples=200)
+    ours = bench.measure(
+        f"{name}: sum-of-units Hessian",
+        lambda: hessian(subject, theta),
+        parameters=750,
+        samples=200,
+    )
     plain = jax.jit(lambda t: jax.hessian(subject.function)(t, subject.samples))
     theirs = bench.measure(f"{name}: jax.hessian", lambda: plain(theta).block_until_ready())
     columns = np.eye(750)
@@ -35,9 +41,14 @@ def hessians(bench: Bench, name: str) -> None:
         repeats=1,
     )
     error = np.abs(np.asarray(plain(theta)) - hessian(subject, theta)).max()
-    bench.demand(f"{name}: dense Hessian of 750 parameters under 50 ms ({1e3 * ours:.1f} ms)", ours < 0.05)
     bench.demand(
-        f"{name}: faster than jax.hessian ({theirs / ours:.1f} times) and the loop ({loop / ours:.0f} times)",
+        f"{name}: dense Hessian of 750 parameters under 50 ms ({1e3 * ours:.1f} ms)", ours < 0.05
+    )
+    bench.demand(
+        (
+            f"{name}: faster than jax.hessian ({theirs / ours:.1f} times) and the loop "
+            f"({loop / ours:.0f} times)"
+        ),
         ours < min(theirs, loop),
     )
     bench.demand(f"{name}: the same matrix (largest difference {error:.1e})", error < 1e-12)
@@ -66,13 +77,19 @@ def flows(bench: Bench) -> None:
     theta = Initialization(scale=1e-3).draw(subject.network, data.shape, data.outputs, 0)
 
     def final(rule: GradientFlow, time: float = 50.0) -> Trajectory:
-        return run(subject.function, subject.samples, theta, rule, Stop(flow_time=time), batch=draw_batch)
+        return run(
+            subject.function, subject.samples, theta, rule, Stop(flow_time=time), batch=draw_batch
+        )
 
     exact = GradientFlow(relative_tolerance=1e-12, solver="dopri8")
     trajectory, truth = final(GradientFlow(relative_tolerance=1e-7)), final(exact).states[-1]
     # along the whole path: every fifth saved point against a tight solve that ends exactly there
     error = max(
-        float(np.abs(trajectory.states[k] - final(exact, float(trajectory.flow_time[k])).states[-1]).max())
+        float(
+            np.abs(
+                trajectory.states[k] - final(exact, float(trajectory.flow_time[k])).states[-1]
+            ).max()
+        )
         for k in range(5, len(trajectory.loss), 5)
     )
     ours = bench.measure(
@@ -93,7 +110,9 @@ def flows(bench: Bench) -> None:
             t = step(t)
         return t.block_until_ready()
 
-    plain = bench.measure("gradient descent, Python loop", loop, repeats=1, steps=steps, error=f"{off:.1e}")
+    plain = bench.measure(
+        "gradient descent, Python loop", loop, repeats=1, steps=steps, error=f"{off:.1e}"
+    )
     compiled = bench.measure(
         "gradient descent, compiled scan",
         lambda: scan(jnp.asarray(theta)).block_until_ready(),
@@ -101,10 +120,15 @@ def flows(bench: Bench) -> None:
         steps=steps,
         error=f"{off:.1e}",
     )
-    bench.demand(f"trajectory error below 1e-6 ({error:.1e}; gradient descent {off:.1e})", error < 1e-6)
+    bench.demand(
+        f"trajectory error below 1e-6 ({error:.1e}; gradient descent {off:.1e})", error < 1e-6
+    )
     bench.demand(f"flow to T = 50 in under 0.1 s ({ours:.3f} s)", ours < 0.1)
     bench.demand(
-        f"faster than the compiled scan ({compiled / ours:.1f} times) and the Python loop ({plain / ours:.0f} times)",
+        (
+            f"faster than the compiled scan ({compiled / ours:.1f} times) and the Python loop "
+            f"({plain / ours:.0f} times)"
+        ),
         ours < compiled < plain,
     )
 

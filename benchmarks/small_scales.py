@@ -1,9 +1,11 @@
-"""What small initial weights cost: the adaptive flow, alternating gradient flows and gradient descent side by side.
+"""What small initial weights cost: the adaptive flow, alternating gradient flows and gradient
+descent side by side.
 
-From scale 1e-2 to 1e-12, to flow time (ln(1/scale) + 10) / smallest mode: the flow and AGF at the same tolerance, for linear
-and ReLU units; the implicit flow and AGF for quadratic units, whose plateaus last as 1/scale. And gradient descent whose
-states along the path are as near to the exact ones as the flow's (of relative tolerance 1e-4: to be as near as one of 1e-6,
-descent needs a thousand million steps).
+From scale 1e-2 to 1e-12, to flow time (ln(1/scale) + 10) / smallest mode: the flow and AGF at the
+same tolerance, for linear and ReLU units; the implicit flow and AGF for quadratic units, whose
+plateaus last as 1/scale. And gradient descent whose states along the path are as near to the exact
+ones as the flow's (of relative tolerance 1e-4: to be as near as one of 1e-6, descent needs a
+thousand million steps).
 """
 
 from __future__ import annotations
@@ -29,7 +31,12 @@ SCALES = (1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12)
 
 def job(e: Experiment, rule: Rule, time: float) -> Callable[[], Trajectory]:
     subject = e.objective()
-    loss, samples, start, bound = subject.function, subject.samples, e.initial_state(), rule.bound(subject.parts)
+    loss, samples, start, bound = (
+        subject.function,
+        subject.samples,
+        e.initial_state(),
+        rule.bound(subject.parts),
+    )
     return lambda: run(loss, samples, start, bound, Stop(flow_time=time))
 
 
@@ -47,18 +54,26 @@ def scales(bench: Bench, name: str, slowest: float) -> None:
     logs = np.log(1 / np.array(SCALES))
     growth = flow / flow[0] / (logs / logs[0])
     bench.demand(
-        f"{name}: the flow's cost grows no faster than ln(1/scale) (at most {growth.max():.2f} times that)",
+        (
+            f"{name}: the flow's cost grows no faster than ln(1/scale) (at most "
+            f"{growth.max():.2f} times that)"
+        ),
         growth.max() < 1.1,
     )
     spread = lambda cost: cost[1:].max() / cost[1:].min()
     bench.demand(
-        f"{name}: AGF's cost does not depend on the scale below 1e-2 (largest over smallest {spread(agf):.2f},"
-        f" {spread(agf_steps):.2f} in steps; of the flow {spread(flow):.2f}, {spread(flow_steps):.2f})",
+        f"{name}: AGF's cost does not depend on the scale below 1e-2 (largest over smallest"
+        f" {spread(agf):.2f},"
+        f" {spread(agf_steps):.2f} in steps; of the flow {spread(flow):.2f},"
+        f" {spread(flow_steps):.2f})",
         spread(agf) < 1.3,
     )
     ratios = flow[2:] / agf[2:]
     bench.demand(
-        f"{name}: AGF is faster than the flow at every scale below 1e-4 ({ratios.min():.2f} to {ratios.max():.2f} times)",
+        (
+            f"{name}: AGF is faster than the flow at every scale below 1e-4 ({ratios.min():.2f} "
+            f"to {ratios.max():.2f} times)"
+        ),
         ratios.min() > 1,
     )
 
@@ -68,25 +83,40 @@ def powers(bench: Bench) -> None:
     found = []
     for scale in (1e-3, 1e-4, 1e-5):
         e = Experiment.named("quadratic").replace(initialization=Initialization(scale=scale))
-        rules = {"flow (implicit)": GradientFlow(TOLERANCE, solver="kvaerno5"), "agf": AlternatingFlow()}
-        calls = {f"quadratic, scale {scale:g}: {label}": job(e, rule, 1 / scale) for label, rule in rules.items()}
-        found.append(bench.race(calls, repeats=3, steps=[int(call().step[-1]) for call in calls.values()]))
+        rules = {
+            "flow (implicit)": GradientFlow(TOLERANCE, solver="kvaerno5"),
+            "agf": AlternatingFlow(),
+        }
+        calls = {
+            f"quadratic, scale {scale:g}: {label}": job(e, rule, 1 / scale)
+            for label, rule in rules.items()
+        }
+        found.append(
+            bench.race(calls, repeats=3, steps=[int(call().step[-1]) for call in calls.values()])
+        )
     ratios = np.divide(*np.array(found).T)
     bench.demand(
-        f"quadratic: AGF is faster than the implicit flow ({ratios.min():.1f} to {ratios.max():.1f} times)",
+        (
+            f"quadratic: AGF is faster than the implicit flow ({ratios.min():.1f} to "
+            f"{ratios.max():.1f} times)"
+        ),
         ratios.min() > 1,
     )
 
 
 def descent(bench: Bench) -> None:
-    """10-50-5 linear: compiled gradient descent with so small a rate that its error along the path is the flow's."""
+    """10-50-5 linear: compiled gradient descent with so small a rate that its error along the path
+    is the flow's."""
     data = LinearTeacher((2.0, 1.0, 0.5, 0.25, 0.125), inputs=10).data(0)
     subject = objective(Network((Layer(dense("linear"), 50),)), data)
     theta = Initialization(scale=1e-3).draw(subject.network, data.shape, data.outputs, 0)
     times = np.arange(2.5, 50.1, 2.5)
 
     def path(rule: Rule) -> np.ndarray:
-        ends = (run(subject.function, subject.samples, theta, rule, Stop(flow_time=float(t))).states[-1] for t in times)
+        ends = (
+            run(subject.function, subject.samples, theta, rule, Stop(flow_time=float(t))).states[-1]
+            for t in times
+        )
         return np.array(list(ends))
 
     exact = path(GradientFlow(1e-12, solver="dopri8"))
@@ -97,7 +127,10 @@ def descent(bench: Bench) -> None:
         lambda: run(subject.function, subject.samples, theta, rule, Stop(flow_time=50.0)),
         error=f"{error:.1e}",
     )
-    per, off = 500, np.inf  # steps between two of the times; the error is of first order in the rate
+    per, off = (
+        500,
+        np.inf,
+    )  # steps between two of the times; the error is of first order in the rate
     while off > error:
         per = int(per * min(4.0, 1.05 * off / error)) if np.isfinite(off) else per
         off = float(np.abs(descended(subject, theta, len(times), per) - exact).max())
@@ -109,7 +142,10 @@ def descent(bench: Bench) -> None:
         error=f"{off:.1e}",
     )
     bench.demand(
-        f"the flow is at least 20 times faster than descent at equal error ({theirs / ours:.0f} times)",
+        (
+            "the flow is at least 20 times faster than descent at equal error "
+            f"({theirs / ours:.0f} times)"
+        ),
         theirs > 20 * ours,
     )
 

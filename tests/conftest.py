@@ -20,7 +20,9 @@ import shapes
 
 install_import_hook("saddlery", "shapes.check")
 HERE = Path(__file__).parent
-sys.path[:0] = [str(folder) for folder in HERE.iterdir() if folder.is_dir()]  # mutations name tests of every room
+sys.path[:0] = [
+    str(folder) for folder in HERE.iterdir() if folder.is_dir()
+]  # mutations name tests of every room
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 hypothesis.settings.register_profile("saddlery", deadline=None, derandomize=True, print_blob=True)
@@ -29,7 +31,8 @@ hypothesis.settings.load_profile("saddlery")
 
 @pytest.fixture(autouse=True)
 def stated_shapes(request):
-    """Tests that pass wrong shapes on purpose are marked `wrong_shapes`, so that saddlery itself refuses them."""
+    """Tests that pass wrong shapes on purpose are marked `wrong_shapes`, so that saddlery itself
+    refuses them."""
     with shapes.checking(request.node.get_closest_marker("wrong_shapes") is None):
         yield
 

@@ -1,8 +1,10 @@
-"""A session that trains and certifies many different small networks in one process, and says what it takes of the system.
+"""A session that trains and certifies many different small networks in one process, and says what
+it takes of the system.
 
     python tests/many_problems.py COUNT [FIRST]
 
-A line of JSON a problem: maps (memory mappings), resident (MB) and verdicts. Used by test_programs.py.
+A line of JSON a problem: maps (memory mappings), resident (MB) and verdicts. Used by
+test_programs.py.
 """
 
 from __future__ import annotations
@@ -20,7 +22,19 @@ from saddlery.networks import Layer, Network
 from saddlery.tasks import Teacher
 from saddlery.training import Stop
 
-UNITS = ("linear", "relu", "quadratic", "tanh", "cubic", "x_tanh_x", "erf", "sine", "gelu", "leaky_relu", "sigmoid")
+UNITS = (
+    "linear",
+    "relu",
+    "quadratic",
+    "tanh",
+    "cubic",
+    "x_tanh_x",
+    "erf",
+    "sine",
+    "gelu",
+    "leaky_relu",
+    "sigmoid",
+)
 
 
 def problem(seed: int) -> Experiment:
@@ -34,7 +48,9 @@ def problem(seed: int) -> Experiment:
         outputs=int(rng.integers(1, 4)),
         samples=int(rng.integers(6, 40)),
     )
-    base = Experiment.named("tanh").replace(name=f"problem {seed}", task=task, seed=seed, stop=Stop(flow_time=5.0))
+    base = Experiment.named("tanh").replace(
+        name=f"problem {seed}", task=task, seed=seed, stop=Stop(flow_time=5.0)
+    )
     start = type(base.initialization)(scale=0.05)  # type: ignore[call-arg]
     return base.replace(network=Network((Layer(units.make(unit), width),)), initialization=start)
 

@@ -1,7 +1,8 @@
 """A device for tests: data for which any chosen weights are a fixed point with a non-zero residual.
 
-The gradient is J' r with J the Jacobian of the predictions and r = (f - y)/N, so targets y = f - r with r drawn from the
-null space of J' make the weights a fixed point of the squared loss, whatever the network.
+The gradient is J' r with J the Jacobian of the predictions and r = (f - y)/N, so targets y = f - r
+with r drawn from the null space of J' make the weights a fixed point of the squared loss, whatever
+the network.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from saddlery.networks import Data, Network, Objective, flatten, objective
 
 
 def random_fixed_point(
-    network: Network, shape: tuple[int, ...], outputs: int, seed: int = 0, samples: int = 60, size: float = 1.0
+    network: Network,
+    shape: tuple[int, ...],
+    outputs: int,
+    seed: int = 0,
+    samples: int = 60,
+    size: float = 1.0,
 ) -> tuple[Objective, np.ndarray]:
     """(objective, theta): random weights and data on which their gradient vanishes to rounding."""
     rng = np.random.default_rng(seed)
     theta = size * rng.standard_normal(len(flatten(network.zeros(shape, outputs))))
     x = rng.standard_normal((samples, *shape))
-    output = jax.eval_shape(network.apply, network.zeros(shape, outputs), jax.ShapeDtypeStruct(shape, float)).shape
+    output = jax.eval_shape(
+        network.apply, network.zeros(shape, outputs), jax.ShapeDtypeStruct(shape, float)
+    ).shape
     draft = objective(network, Data(shape, outputs, x, np.zeros((samples, *output))), moments=False)
     predict = lambda t: draft.function.predict(t, jnp.asarray(x)).ravel()
     jacobian = np.asarray(jax.jacfwd(predict)(jnp.asarray(theta)))

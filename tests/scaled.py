@@ -10,14 +10,22 @@ from saddlery.units import make
 
 def one_layer(unit: str, width: int, x, y, **options) -> Objective:
     x, y = np.asarray(x, float), np.asarray(y, float)
-    return objective(Network((Layer(make(unit), width),)), Data(x.shape[1:], y.shape[1], x, y), **options)
+    return objective(
+        Network((Layer(make(unit), width),)), Data(x.shape[1:], y.shape[1], x, y), **options
+    )
 
 
 def rescaled(
-    subject: Objective, theta: np.ndarray, *, targets: float = 1.0, inputs: float | np.ndarray = 1.0, units: float = 1.0
+    subject: Objective,
+    theta: np.ndarray,
+    *,
+    targets: float = 1.0,
+    inputs: float | np.ndarray = 1.0,
+    units: float = 1.0,
 ):
-    """(objective, theta) with inputs b x and targets a y, whose map is a times the old one: u / b in the first layer, a v in
-    the last. units: u by c and v by c^-p of every unit of a single layer that is a form of degree p."""
+    """(objective, theta) with inputs b x and targets a y, whose map is a times the old one: u / b
+    in the first layer, a v in the last. units: u by c and v by c^-p of every unit of a single layer
+    that is a form of degree p."""
     f, network = subject.function, subject.network
     params = [dict(p) for p in subject.params(np.asarray(theta, float))]
     degree = network.layers[0].unit.symmetry.degree or 1
@@ -30,7 +38,8 @@ def rescaled(
 
 
 def orthogonal_polynomial(points: int, degree: int) -> np.ndarray:
-    """The discrete orthogonal polynomial of a degree on equally spaced points, in whole numbers, exactly."""
+    """The discrete orthogonal polynomial of a degree on equally spaced points, in whole numbers,
+    exactly."""
     from fractions import Fraction
     from math import gcd, lcm
 

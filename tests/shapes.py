@@ -1,4 +1,5 @@
-"""The shapes that signatures state, checked where arrays are passed; numbers are left to saddlery's own errors."""
+"""The shapes that signatures state, checked where arrays are passed; numbers are left to saddlery's
+own errors."""
 
 from __future__ import annotations
 
@@ -28,9 +29,14 @@ def checking(on: bool):
 
 
 def check(function):
-    """A type checker for jaxtyping's import hook: array arguments and results against their annotations, nothing else."""
+    """A type checker for jaxtyping's import hook: array arguments and results against their
+    annotations, nothing else."""
     try:
-        hints = {name: allowed for name, hint in typing.get_type_hints(function).items() if (allowed := _shapes(hint))}
+        hints = {
+            name: allowed
+            for name, hint in typing.get_type_hints(function).items()
+            if (allowed := _shapes(hint))
+        }
     except (NameError, TypeError):  # names that exist for static checkers only
         return function
     if not hints:
@@ -60,4 +66,7 @@ def _shapes(hint) -> tuple:
 
 def _check(function, name, value, hints) -> None:
     if _on and name in hints and isinstance(value, ARRAYS) and not isinstance(value, hints[name]):
-        raise TypeError(f"{function.__qualname__}: {name} is annotated {hints[name]}, got {value.dtype}{value.shape}")
+        raise TypeError(
+            f"{function.__qualname__}: {name} is annotated {hints[name]}, got "
+            f"{value.dtype}{value.shape}"
+        )

@@ -1,4 +1,5 @@
-"""Some cases of a parametrized test marked slow: those that repeat, at length, what the others show."""
+"""Some cases of a parametrized test marked slow: those that repeat, at length, what the others
+show."""
 
 from __future__ import annotations
 
@@ -13,6 +14,9 @@ def slowly(cases: Iterable[Any], *slow: Any) -> list[Any]:
     cases = list(cases)
     assert all(case in cases for case in slow), "a case that is not there"
     return [
-        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=[pytest.mark.slow] * (case in slow))
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=[pytest.mark.slow] * (case in slow),
+        )
         for case in cases
     ]

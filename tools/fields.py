@@ -1,4 +1,5 @@
-"""The fields that experiments have in the code, beside the newest table of `saddlery.experiments.fields`.
+"""The fields that experiments have in the code, beside the newest table of
+`saddlery.experiments.fields`.
 
 python tools/fields.py            says what is new (exit code 1 where anything is)
 python tools/fields.py --write    writes the table of the next version; raise VERSION then
@@ -23,7 +24,12 @@ from saddlery.sweeps.design import MEASURES
 from saddlery.tasks.base import TASKS
 from saddlery.training import Stop
 
-ALWAYS = ("initialization", "rule", "sweep", "measure")  # families of which version 1 wrote every field
+ALWAYS = (
+    "initialization",
+    "rule",
+    "sweep",
+    "measure",
+)  # families of which version 1 wrote every field
 OWN = {"experiment": ("seed", "precision"), "layer": ("width",)}  # of others it always wrote these
 SWEEP = ("seeds", "first_seed", "batch", "chunk")
 TABLES = Path(fields.__file__).parent
@@ -44,7 +50,10 @@ def declared() -> dict[str, dict[str, Any]]:
         **{f"rule {kind}": _fields(rule) for kind, rule in sorted(RULES.items()) if _ours(rule)},
         **{f"unit {name}": fields.as_stored(units.options(name)) for name in units.names()},
     }
-    return {family: {"defaults": found, "always": _always(family, found)} for family, found in families.items()}
+    return {
+        family: {"defaults": found, "always": _always(family, found)}
+        for family, found in families.items()
+    }
 
 
 def _fields(cls: type, but: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -54,7 +63,9 @@ def _fields(cls: type, but: tuple[str, ...] = ()) -> dict[str, Any]:
 def _default(field: dataclasses.Field) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return fields.as_stored(field.default_factory())
-    return fields.REQUIRED if field.default is dataclasses.MISSING else fields.as_stored(field.default)
+    return (
+        fields.REQUIRED if field.default is dataclasses.MISSING else fields.as_stored(field.default)
+    )
 
 
 def _always(family: str, found: dict[str, Any]) -> list[str]:
@@ -79,7 +90,9 @@ def new() -> list[str]:
         for name in dict.fromkeys([*there, *here]):
             one, other = there.get(name, "(absent)"), here.get(name, "(absent)")
             if one != other:
-                words.append(f"{family}: {name} = {one!r} in version {fields.VERSION}, {other!r} in the code")
+                words.append(
+                    f"{family}: {name} = {one!r} in version {fields.VERSION}, {other!r} in the code"
+                )
     return words
 
 

@@ -1,4 +1,5 @@
-"""The house: which room stands on which floor. The picture and the table of docs/development.md are made of it.
+"""The house: which room stands on which floor. The picture and the table of docs/development.md are
+made of it.
 
 python tools/rooms.py            whether they are up to date, and every import points down (exit code 1 where not)
 python tools/rooms.py --write    brings them up to date
@@ -39,7 +40,9 @@ BEGIN, END = "<!-- made by tools/rooms.py -->\n", "<!-- end -->\n"
 
 WIDE, HIGH, GAP = 150, 34, 26  # of a room in the picture, and between two floors
 PAGE_WIDTH = 760
-ACROSS = {  # where a room stands on its floor, as a share of the width, so that no arrow passes behind another room
+# where a room stands on its floor, as a share of the width, so that no arrow passes behind another
+# room
+ACROSS = {
     "basis": 0.5,
     "doors": 0.5,
     "solvers": 0.1,
@@ -66,7 +69,8 @@ ACROSS = {  # where a room stands on its floor, as a share of the width, so that
 
 
 class Import(NamedTuple):
-    """One import of saddlery's own. path: of the file that imports. room, module: that it imports from; line: where."""
+    """One import of saddlery's own. path: of the file that imports. room, module: that it imports
+    from; line: where."""
 
     path: Path
     room: str
@@ -137,7 +141,8 @@ def upwards() -> list[Import]:
 
 
 def direct(graph: dict[str, set[str]]) -> dict[str, set[str]]:
-    """Without the arrows that others imply: a room that is reached by way of another is not drawn again."""
+    """Without the arrows that others imply: a room that is reached by way of another is not drawn
+    again."""
     reached: dict[str, set[str]] = {}
     for room in sorted(graph, key=FLOOR.__getitem__):
         reached[room] = graph[room].union(*(reached[other] for other in graph[room]))
@@ -146,7 +151,8 @@ def direct(graph: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def sentences(room: str) -> str:
-    """What lives in a room and what does not, in one line: the first two paragraphs of its docstring."""
+    """What lives in a room and what does not, in one line: the first two paragraphs of its
+    docstring."""
     text = ast.get_docstring(ast.parse((HOUSE / room / "__init__.py").read_text("utf-8"))) or ""
     return " ".join(" ".join(text.split("\n\n")[:2]).split())
 
@@ -154,7 +160,10 @@ def sentences(room: str) -> str:
 def table() -> str:
     """A row a room, the ground floor last."""
     rows = [
-        f"| {room} | {sentences(room)} | {', '.join(sorted(p.stem for p in (HOUSE / room).glob('[!_]*.py')))} |"
+        (
+            f"| {room} | {sentences(room)} | "
+            f"{', '.join(sorted(p.stem for p in (HOUSE / room).glob('[!_]*.py')))} |"
+        )
         for rooms in reversed(FLOORS)
         for room in rooms
     ]
@@ -162,17 +171,24 @@ def table() -> str:
 
 
 def picture() -> str:
-    """Rooms floor by floor, the ground floor under all of them, and an arrow from each to those it imports from, without what
-    others imply."""
+    """Rooms floor by floor, the ground floor under all of them, and an arrow from each to those it
+    imports from, without what others imply."""
     places = _places()
     height = len(FLOORS) * (HIGH + GAP) + GAP
-    ends = lambda room, other: (places[room][0] if other in FLOORS[0] else places[other][0], places[other][1])
+    ends = lambda room, other: (
+        places[room][0] if other in FLOORS[0] else places[other][0],
+        places[other][1],
+    )
     pairs = [(room, other) for room, others in direct(arrows()).items() for other in sorted(others)]
     lines = [_arrow(places[room], ends(room, other)) for room, other in pairs]
-    boxes = [_box(room, *places[room], PAGE_WIDTH - GAP if room in FLOORS[0] else WIDE) for room in FLOOR]
+    boxes = [
+        _box(room, *places[room], PAGE_WIDTH - GAP if room in FLOORS[0] else WIDE) for room in FLOOR
+    ]
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PAGE_WIDTH} {height}" font-family="sans-serif" font-size="14">\n'
-        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {PAGE_WIDTH} {height}"'
+        ' font-family="sans-serif" font-size="14">\n'
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7"'
+        ' markerHeight="7" orient="auto">'
         '<path d="M0,0 L8,4 L0,8 z" fill="#5f7f95"/></marker></defs>\n'
         f'<rect width="{PAGE_WIDTH}" height="{height}" fill="white"/>\n'
     )
@@ -182,7 +198,10 @@ def picture() -> str:
 def _places() -> dict[str, tuple[float, float]]:
     """The middle of every room."""
     top = len(FLOORS) - 0.5
-    return {room: (PAGE_WIDTH * ACROSS[room], (top - FLOOR[room]) * (HIGH + GAP) + GAP / 2) for room in FLOOR}
+    return {
+        room: (PAGE_WIDTH * ACROSS[room], (top - FLOOR[room]) * (HIGH + GAP) + GAP / 2)
+        for room in FLOOR
+    }
 
 
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
@@ -195,7 +214,9 @@ def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
 
 def _box(room: str, x: float, y: float, width: float) -> str:
     corner = f'x="{x - width / 2:g}" y="{y - HIGH / 2:g}" width="{width}" height="{HIGH}" rx="6"'
-    label = f'<text x="{x:g}" y="{y + 5:g}" text-anchor="middle" fill="#12303f">{escape(room)}</text>'
+    label = (
+        f'<text x="{x:g}" y="{y + 5:g}" text-anchor="middle" fill="#12303f">{escape(room)}</text>'
+    )
     title = f"<title>{escape(sentences(room))}</title>"
     return f'<g>{title}<rect {corner} fill="#e8f0f4" stroke="#1b4965"/>{label}</g>\n'
 
@@ -210,7 +231,9 @@ def main(write: bool) -> int:
     for one in upwards():
         print(f"{one.path.relative_to(CHECKOUT)}:{one.line} imports {one.room}, which is not below")
     made = {PICTURE: picture(), PAGE: page(PAGE.read_text("utf-8"))}
-    old = [path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text]
+    old = [
+        path for path, text in made.items() if not path.exists() or path.read_text("utf-8") != text
+    ]
     for path in old:
         if write:
             path.write_text(made[path], "utf-8")

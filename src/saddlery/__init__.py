@@ -1,4 +1,5 @@
-"""saddlery: where saddles are made, found and ridden. Saddle-to-saddle learning dynamics of sums of units.
+"""saddlery: where saddles are made, found and ridden. Saddle-to-saddle learning dynamics of sums of
+units.
 
 A first session:
 
@@ -6,7 +7,8 @@ A first session:
     >>> run = saddlery.train("linear")
     >>> certified = saddlery.certify(run)   # prints itself as a table: plateaus, effective units, verdicts
 
-Names load when they are first used, so that importing saddlery is quick and changes no global state.
+Names load when they are first used, so that importing saddlery is quick and changes no global
+state.
 """
 
 from __future__ import annotations

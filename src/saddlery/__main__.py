@@ -1,11 +1,13 @@
-"""python -m saddlery, and the command `saddlery`: a process whose first and last lines no signal can spoil."""
+"""python -m saddlery, and the command `saddlery`: a process whose first and last lines no signal
+can spoil."""
 
 import signal
 import sys
 
 
 def main() -> int:
-    """Run the command line as a process of its own; signals wait until it is ready for them, and no longer count in the end."""
+    """Run the command line as a process of its own; signals wait until it is ready for them, and no
+    longer count in the end."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     from .cli import main as command_line

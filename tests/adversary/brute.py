@@ -1,4 +1,5 @@
-"""Verdicts by brute force: losses and slopes written again in NumPy, and descent in small boxes around a point."""
+"""Verdicts by brute force: losses and slopes written again in NumPy, and descent in small boxes
+around a point."""
 
 from __future__ import annotations
 
@@ -40,13 +41,25 @@ PHI: dict[str, tuple[Function, Function, float]] = {
     "cubic": (lambda a: a**3, lambda a: 3 * a**2, 1e-19),
     "tanh": (np.tanh, lambda a: 1 - np.tanh(a) ** 2, 1e-19),
     "x_tanh_x": (lambda a: a * np.tanh(a), lambda a: np.tanh(a) + a * (1 - np.tanh(a) ** 2), 1e-19),
-    "erf": (lambda a: erf(np.asarray(a, float)), lambda a: 2 / np.sqrt(np.pi) * np.exp(-(a**2)), 1e-16),
+    "erf": (
+        lambda a: erf(np.asarray(a, float)),
+        lambda a: 2 / np.sqrt(np.pi) * np.exp(-(a**2)),
+        1e-16,
+    ),
     "gelu": (_gelu, _gelu_slope, 1e-16),
     "sine": (np.sin, np.cos, 1e-19),
     "sigmoid": (_sigmoid, lambda a: _sigmoid(a) * (1 - _sigmoid(a)), 1e-19),
     "own_abs": (np.abs, np.sign, 1e-19),
-    "own_clip": (lambda a: np.clip(a, 0, 1), lambda a: ((a > 0) & (a < 1)) * np.ones_like(a), 1e-19),
-    "own_softened": (lambda a: np.tanh(a) ** 2, lambda a: 2 * np.tanh(a) * (1 - np.tanh(a) ** 2), 1e-19),
+    "own_clip": (
+        lambda a: np.clip(a, 0, 1),
+        lambda a: ((a > 0) & (a < 1)) * np.ones_like(a),
+        1e-19,
+    ),
+    "own_softened": (
+        lambda a: np.tanh(a) ** 2,
+        lambda a: 2 * np.tanh(a) * (1 - np.tanh(a) ** 2),
+        1e-19,
+    ),
 }
 
 
@@ -64,7 +77,8 @@ def _tanh(a: Decimal) -> Decimal:
 
 
 def _erf(a: Decimal) -> Decimal:
-    """2 / sqrt(pi) sum_k (-1)^k a^(2 k + 1) / (k! (2 k + 1)); of numbers beyond 14 one, to eighty digits."""
+    """2 / sqrt(pi) sum_k (-1)^k a^(2 k + 1) / (k! (2 k + 1)); of numbers beyond 14 one, to eighty
+    digits."""
     if abs(a) > 14:
         return Decimal(1).copy_sign(a)
     with localcontext() as context:
@@ -97,7 +111,8 @@ DECIMAL: dict[str, Callable[[Decimal], Decimal]] = {
 
 @dataclass(frozen=True, eq=False)
 class Plain:
-    """L(theta) = 1/2 mean |y - phi(x u') v|^2 in long double; theta: u (H, D) row by row, then v (H, O)."""
+    """L(theta) = 1/2 mean |y - phi(x u') v|^2 in long double; theta: u (H, D) row by row, then v
+    (H, O)."""
 
     unit: str
     width: int
@@ -136,10 +151,13 @@ class Plain:
         phi, derivative, _ = PHI[self.unit]
         a = x @ u.T
         error = (phi(a) @ v - y) / len(x)
-        return np.concatenate([((error @ v.T * derivative(a)).T @ x).ravel(), (phi(a).T @ error).ravel()])
+        return np.concatenate(
+            [((error @ v.T * derivative(a)).T @ x).ravel(), (phi(a).T @ error).ravel()]
+        )
 
     def natural_slope(self, theta: np.ndarray) -> float:
-        """|dL/dtheta| with inputs and targets measured by their own sizes, of that at random weights of the sizes this makes."""
+        """|dL/dtheta| with inputs and targets measured by their own sizes, of that at random
+        weights of the sizes this makes."""
         x, y = (np.sqrt(np.mean(a**2)) for a in (self.x, self.y))
         u = self.width * self.x.shape[1]
         units = np.where(np.arange(len(theta)) < u, 1 / x, y)
@@ -152,7 +170,8 @@ class Plain:
         return 64 * max(PHI[self.unit][2], 1e-19) * float(np.mean(np.sum(self.y**2, axis=1)))
 
     def fall(self, point: np.ndarray, radius: float, *, starts: int = 12, seed: int = 0) -> float:
-        """The largest fall of the loss that descent finds within a box of this half-width around a point, from many starts."""
+        """The largest fall of the loss that descent finds within a box of this half-width around a
+        point, from many starts."""
         rng, base = np.random.default_rng(seed), self.loss(point)
         box = np.stack([point - radius, point + radius], axis=1)
         best = 0.0
@@ -167,7 +186,8 @@ class Plain:
         return best
 
     def one_sided(self, point: np.ndarray, direction: np.ndarray, step: float = 1e-7) -> float:
-        """The directional derivative L'(point; direction) by one one-sided difference in long double."""
+        """The directional derivative L'(point; direction) by one one-sided difference in long
+        double."""
         moved = np.asarray(point, np.longdouble) + np.longdouble(step) * direction
         return float((self.loss(moved) - self.loss(point)) / np.longdouble(step))
 
@@ -175,7 +195,9 @@ class Plain:
         """Central differences of the slope; for smooth units."""
         columns = []
         for e in np.eye(len(point)):
-            ahead, behind = (self.slope(np.asarray(point, np.longdouble) + s * step * e) for s in (1, -1))
+            ahead, behind = (
+                self.slope(np.asarray(point, np.longdouble) + s * step * e) for s in (1, -1)
+            )
             columns.append(np.asarray((ahead - behind) / (2 * step), float))
         matrix = np.array(columns)
         return (matrix + matrix.T) / 2

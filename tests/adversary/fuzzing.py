@@ -1,7 +1,9 @@
-"""Spoilt inputs put through the command line, one after the other, each in a folder of its own; what came out is a line of JSON.
+"""Spoilt inputs put through the command line, one after the other, each in a folder of its own;
+what came out is a line of JSON.
 
-An input of kind K and number n is always the same. Outcomes: "sentence" (one line and a code of misuse), "accepted", "traceback"
-(an unexpected error, or none of our sentences), "wrong" (what must be refused was taken, or the other way round).
+An input of kind K and number n is always the same. Outcomes: "sentence" (one line and a code of
+misuse), "accepted", "traceback" (an unexpected error, or none of our sentences), "wrong" (what must
+be refused was taken, or the other way round).
 """
 
 from __future__ import annotations
@@ -36,9 +38,18 @@ HEADS = {"layers": [{"unit": "in_context_linear", "width": 2}]}
 OTHERS = (
     {**SMALL, "task": TANH, "rule": {"kind": "adam", "learning_rate": 0.01}},
     {**SMALL, "task": {"kind": "orthogonal_relu", "targets": [1.0, -0.5]}, "network": BIASED},
-    {**SMALL, "task": {"kind": "in_context_regression", "eigenvalues": [0.7, 0.3], "length": 5}, "network": HEADS},
+    {
+        **SMALL,
+        "task": {"kind": "in_context_regression", "eigenvalues": [0.7, 0.3], "length": 5},
+        "network": HEADS,
+    },
 )
-BRIEF = ["--set", "stop.steps=3", "--set", "stop.flow_time=1.0"]  # whatever else was changed, the run is short
+BRIEF = [
+    "--set",
+    "stop.steps=3",
+    "--set",
+    "stop.flow_time=1.0",
+]  # whatever else was changed, the run is short
 Outcome = tuple[str, str]
 
 
@@ -163,7 +174,9 @@ def sweep_folder(rng: m.Rng, folder: Path) -> Outcome:
     shutil.copytree(stored("sweep"), folder / "sweep")
     spoilt = m.pick(rng, sorted(p for p in (folder / "sweep").rglob("*") if p.is_file()))
     if spoilt.suffix == ".json" and rng.random() < 0.7:
-        made, _ = m.pick(rng, (m.another_kind, m.odd_value, m.lost_key))(rng, json.loads(spoilt.read_text()))
+        made, _ = m.pick(rng, (m.another_kind, m.odd_value, m.lost_key))(
+            rng, json.loads(spoilt.read_text())
+        )
         spoilt.write_text(json.dumps(made))
     else:
         spoilt.write_bytes(m.pick(rng, m.BYTES)(rng, spoilt.read_bytes())[0])
@@ -197,18 +210,48 @@ def filters(rng: m.Rng, folder: Path) -> Outcome:
     rows = json.loads(out)
     rows = rows["runs"] if isinstance(rows, dict) else rows
     right = int(python(table).sum())
-    return found if len(rows) == right else ("wrong", f"{len(rows)} rows of {text!r}, pandas has {right}")
+    return (
+        found
+        if len(rows) == right
+        else ("wrong", f"{len(rows)} rows of {text!r}, pandas has {right}")
+    )
 
 
 def options(rng: m.Rng, folder: Path) -> Outcome:
-    commands = ["train", "stages", "certify", "predict", "runs", "report", "list", "sweep", "study", "graph", "tour"]
+    commands = [
+        "train",
+        "stages",
+        "certify",
+        "predict",
+        "runs",
+        "report",
+        "list",
+        "sweep",
+        "study",
+        "graph",
+        "tour",
+    ]
     flags = ["--json", "--out", "--seed", "--set", "--engine", "--workers", "--help"]
-    words = [*commands, *flags, "linear", "relu", "x.toml", "3", "-1", "1e9", "stop.steps=3", "a=b", "=", "units"]
+    words = [
+        *commands,
+        *flags,
+        "linear",
+        "relu",
+        "x.toml",
+        "3",
+        "-1",
+        "1e9",
+        "stop.steps=3",
+        "a=b",
+        "=",
+        "units",
+    ]
     words += ["", "\x00", "x" * 300]
     arguments = [m.pick(rng, words) for _ in range(int(rng.integers(1, 6)))]
     costly = {"tour", "study", "sweep"} & set(arguments[:1])
     if costly or (
-        arguments[0] in ("train", "stages", "certify", "report", "graph") and {"linear", "relu"} & set(arguments[1:2])
+        arguments[0] in ("train", "stages", "certify", "report", "graph")
+        and {"linear", "relu"} & set(arguments[1:2])
     ):
         arguments = ["list", *arguments[1:]]
     with contextlib.chdir(folder):
@@ -239,7 +282,9 @@ def changes(rng: m.Rng, folder: Path) -> Outcome:
             "'\\u0000'",
         ),
     )
-    code, _, err = call(["train", "linear", "--set", f"{path}={value}", *BRIEF, "--out", str(folder / "run")])
+    code, _, err = call(
+        ["train", "linear", "--set", f"{path}={value}", *BRIEF, "--out", str(folder / "run")]
+    )
     return outcome(code, err, None)
 
 
@@ -265,7 +310,8 @@ def one(kind: str, number: int) -> Outcome:
 
 
 def work() -> None:
-    """Numbers come in on stdin, lines of JSON go out: ["begin", n], then ["end", n, outcome, words]."""
+    """Numbers come in on stdin, lines of JSON go out: ["begin", n], then ["end", n, outcome,
+    words]."""
     out, kind = sys.stdout, sys.argv[2]
     for line in sys.stdin:
         number = int(line)

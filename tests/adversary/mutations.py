@@ -1,4 +1,5 @@
-"""Inputs spoilt on purpose: each mutation says what the truth is, "refuse" where no reading of it is right, else None."""
+"""Inputs spoilt on purpose: each mutation says what the truth is, "refuse" where no reading of it
+is right, else None."""
 
 from __future__ import annotations
 
@@ -44,7 +45,18 @@ ODD_TEXTS = (
     "x" * 5000,
     "\x00",
 )
-ODD_VALUES = (*ODD_NUMBERS, *ODD_TEXTS, [], {}, [[]], [1, [2]], [1, "2"], {"kind": 3}, [None], list(range(2000)))
+ODD_VALUES = (
+    *ODD_NUMBERS,
+    *ODD_TEXTS,
+    [],
+    {},
+    [[]],
+    [1, [2]],
+    [1, "2"],
+    {"kind": 3},
+    [None],
+    list(range(2000)),
+)
 
 
 def leaves(table: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -79,7 +91,12 @@ def pick(rng: Rng, values: Any) -> Any:
 def another_kind(rng: Rng, table: dict[str, Any]) -> Mutated:
     """Text where a number was, a number where text was."""
     path = pick(
-        rng, [p for p in leaves(table) if not isinstance(get(table, p), (dict, list, bool)) and p[0] != "description"]
+        rng,
+        [
+            p
+            for p in leaves(table)
+            if not isinstance(get(table, p), (dict, list, bool)) and p[0] != "description"
+        ],
     )
     value = get(table, path)
     return put(table, path, "a word" if not isinstance(value, str) else 17), REFUSE
@@ -94,7 +111,9 @@ def unknown_key(rng: Rng, table: dict[str, Any]) -> Mutated:
     parent = get(table, path[:-1])
     if not isinstance(parent, dict):
         return unknown_key(rng, table)
-    return put(table, (*path[:-1], pick(rng, ("sclae", "Width", "x y", "é", "__class__"))), 1), REFUSE
+    return put(
+        table, (*path[:-1], pick(rng, ("sclae", "Width", "x y", "é", "__class__"))), 1
+    ), REFUSE
 
 
 def lost_key(rng: Rng, table: dict[str, Any]) -> Mutated:
@@ -106,7 +125,11 @@ def lost_key(rng: Rng, table: dict[str, Any]) -> Mutated:
 
 def negative(rng: Rng, table: dict[str, Any]) -> Mutated:
     """Every number of an experiment that is changed here must be above zero."""
-    paths = [p for p in leaves(table) if p[-1] in ("width", "scale", "flow_time", "steps", "learning_rate", "samples")]
+    paths = [
+        p
+        for p in leaves(table)
+        if p[-1] in ("width", "scale", "flow_time", "steps", "learning_rate", "samples")
+    ]
     return put(table, pick(rng, paths), pick(rng, (-1, -3.5, float("nan")))), REFUSE
 
 
@@ -132,7 +155,9 @@ def grown(rng: Rng, content: bytes) -> Mutated:
 
 
 def marked(rng: Rng, content: bytes) -> Mutated:
-    return pick(rng, (b"\xef\xbb\xbf", b"\xff\xfe", b"\x00", b"\x80", b"[" * 5000, b"PK\x03\x04")) + content, None
+    return pick(
+        rng, (b"\xef\xbb\xbf", b"\xff\xfe", b"\x00", b"\x80", b"[" * 5000, b"PK\x03\x04")
+    ) + content, None
 
 
 BYTES = (flipped, cut, grown, marked)
@@ -142,7 +167,9 @@ BYTES = (flipped, cut, grown, marked)
 def bad_cell(rng: Rng, rows: list[list[str]]) -> Mutated:
     made = copy.deepcopy(rows)
     place = int(rng.integers(1, len(made))), int(rng.integers(len(made[0])))
-    made[place[0]][place[1]] = pick(rng, ("word", "nan", "inf", "", "1_000", "0x10", "1,5", "1e999", "--3"))
+    made[place[0]][place[1]] = pick(
+        rng, ("word", "nan", "inf", "", "1_000", "0x10", "1,5", "1e999", "--3")
+    )
     return made, REFUSE
 
 
@@ -169,7 +196,12 @@ def plain_rows(rng: Rng, rows: list[list[str]]) -> Mutated:
     return copy.deepcopy(rows), "accept"
 
 
-ROWS: tuple[Callable[[Rng, list[list[str]]], Mutated], ...] = (bad_cell, ragged, other_size, plain_rows)
+ROWS: tuple[Callable[[Rng, list[list[str]]], Mutated], ...] = (
+    bad_cell,
+    ragged,
+    other_size,
+    plain_rows,
+)
 
 
 # ------------------------------------------------------------------ filters
@@ -206,7 +238,9 @@ def comparison(rng: Rng) -> tuple[str, Callable[[Any], Any]]:
         "<": lambda t: t[column] < value, "<=": lambda t: t[column] <= value, ">": lambda t: t[column] > value,
         ">=": lambda t: t[column] >= value, "=": lambda t: t[column] == value, "<>": lambda t: t[column] != value,
     }[sign]  # fmt: skip
-    comment = str(rng.choice(["", "", "", " -- and so on", " /* so */"]))  # of SQL's: it says nothing
+    comment = str(
+        rng.choice(["", "", "", " -- and so on", " /* so */"])
+    )  # of SQL's: it says nothing
     return f"{column} {sign} {value!r}{comment}\n", python
 
 

@@ -1,4 +1,5 @@
-"""Random problems of one sum of units: data, weights, scale and units from a seed; few shapes, whose programs are shared."""
+"""Random problems of one sum of units: data, weights, scale and units from a seed; few shapes,
+whose programs are shared."""
 
 from __future__ import annotations
 
@@ -20,13 +21,32 @@ RAY = Symmetry(silent=True, homogeneous="positive", degree=1)
 OWN = {  # units that a user might write
     "own_abs": Unit("own_abs", lambda z, u: jnp.abs(z @ u), lambda s: s, RAY, smooth=False),
     "own_clip": Unit(
-        "own_clip", lambda z, u: jnp.clip(z @ u, 0.0, 1.0), lambda s: s, Symmetry(silent=True, degree=1), smooth=False
+        "own_clip",
+        lambda z, u: jnp.clip(z @ u, 0.0, 1.0),
+        lambda s: s,
+        Symmetry(silent=True, degree=1),
+        smooth=False,
     ),
     "own_softened": Unit(
-        "own_softened", lambda z, u: jnp.tanh(z @ u) ** 2, lambda s: s, Symmetry(silent=True, degree=2)
+        "own_softened",
+        lambda z, u: jnp.tanh(z @ u) ** 2,
+        lambda s: s,
+        Symmetry(silent=True, degree=2),
     ),
 }
-SHIPPED = ("linear", "relu", "leaky_relu", "quadratic", "cubic", "tanh", "x_tanh_x", "erf", "gelu", "sine", "sigmoid")
+SHIPPED = (
+    "linear",
+    "relu",
+    "leaky_relu",
+    "quadratic",
+    "cubic",
+    "tanh",
+    "x_tanh_x",
+    "erf",
+    "gelu",
+    "sine",
+    "sigmoid",
+)
 UNITS = (*SHIPPED, *OWN)
 WIDTHS = tuple(range(1, 9))
 SHAPES = ((2, 1, 12), (3, 2, 9), (1, 1, 7))  # inputs D, outputs O, samples N
@@ -39,7 +59,8 @@ def unit_named(name: str) -> Unit:
 
 @dataclass(frozen=True)
 class Drawn(Task):
-    """Samples drawn from a seed. style: how targets come about (`KINDS`); units: of them, 10^exponent."""
+    """Samples drawn from a seed. style: how targets come about (`KINDS`); units: of them,
+    10^exponent."""
 
     kind: ClassVar[str] = "adversary"
     style: str = "noise"
@@ -60,7 +81,9 @@ class Drawn(Task):
             y = np.tanh(x @ w) @ rng.standard_normal((2, self.outputs)) + 0.3 * (
                 x @ rng.standard_normal((self.inputs, self.outputs))
             )
-        if self.style == "polynomial":  # orthogonal to the lowest powers of the first input: saddles of higher order
+        if (
+            self.style == "polynomial"
+        ):  # orthogonal to the lowest powers of the first input: saddles of higher order
             powers = np.vander(x[:, 0], int(rng.integers(1, 4)) + 1)
             y -= powers @ np.linalg.lstsq(powers, y, rcond=None)[0]
         return Data((self.inputs,), self.outputs, x, 10.0**self.exponent * y)
@@ -94,5 +117,10 @@ class Problem:
         stop = Stop(flow_time=float(3e3 / 10.0**exponent), steps=20_000)
         network = Network((Layer(unit_named(name), width),))
         return Experiment(
-            task, network, stop, Initialization(scale=scale), GradientFlow(), name=f"adversary {self.number}"
+            task,
+            network,
+            stop,
+            Initialization(scale=scale),
+            GradientFlow(),
+            name=f"adversary {self.number}",
         )

@@ -1,4 +1,5 @@
-"""(d) Random problems over all units against brute force: no verdict is refuted. `benchmarks/adversary.py` draws more."""
+"""(d) Random problems over all units against brute force: no verdict is refuted.
+`benchmarks/adversary.py` draws more."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from adversary.problems import UNITS, Problem
 from saddlery import certify, train
 
 FEW = range(2 * len(UNITS))  # every unit at widths 1 and 2
-ONCE = (130,)  # refuted once: a state that is zero to 1e-5, whose curvatures of 1e-16 counted as negative
+ONCE = (
+    130,
+)  # refuted once: a state that is zero to 1e-5, whose curvatures of 1e-16 counted as negative
 
 
 @pytest.mark.slow
@@ -26,7 +29,8 @@ def test_no_verdict_is_refuted(number):
 
 
 def test_the_adversary_sees_wrong_verdicts():
-    """Broken on purpose: a saddle called a minimum, a state beside the fixed point, another index, a wrong direction."""
+    """Broken on purpose: a saddle called a minimum, a state beside the fixed point, another index,
+    a wrong direction."""
     found = certify(train(Problem(UNITS.index("tanh")).experiment()))
     saddle = next(k for k, s in enumerate(found.stages) if s.certificate.verdict == "strict saddle")
     c = found[saddle].certificate
@@ -60,7 +64,10 @@ def test_eighty_digits_of_erf():
 
 
 def test_decimals_see_what_long_doubles_do_not():
-    """(a) (v u^2 - y)^2 / 2 with y of 1e-18 falls by y t^3 along u = v: 1e-45 at t = 1e-9, and rises against it."""
+    """(a) (v u^2 - y)^2 / 2 with y of 1e-18 falls by y t^3 along u = v: 1e-45 at t = 1e-9, and
+    rises against it."""
     plain = Plain("quadratic", 1, np.ones((1, 1)), np.array([[1e-18]]))
     falls, rises = (-plain.change(np.zeros(2), sign * np.ones(2), 1e-9) for sign in (1, -1))
-    assert float(falls) == pytest.approx(1e-45, rel=1e-6) and float(rises) == pytest.approx(-1e-45, rel=1e-6)
+    assert float(falls) == pytest.approx(1e-45, rel=1e-6) and float(rises) == pytest.approx(
+        -1e-45, rel=1e-6
+    )

@@ -23,7 +23,10 @@ def test_require():
         message(lambda: checks.require(False, "width", "a whole number", 2.5))
         == "width must be a whole number, got 2.5"
     )
-    assert message(lambda: checks.require(False, "a", "b", "c", "do d")) == "a must be b, got 'c'; do d"
+    assert (
+        message(lambda: checks.require(False, "a", "b", "c", "do d"))
+        == "a must be b, got 'c'; do d"
+    )
 
 
 @pytest.mark.parametrize("value", [1e-300, 3, 2.5, np.float64(1.0)])
@@ -49,14 +52,20 @@ def test_whole():
     assert checks.whole(np.int64(3), "n") == 3 and type(checks.whole(np.int64(3), "n")) is int
     assert checks.whole(0, "n", 0) == 0
     for value in (0, -1, 1.0, True, "1", None):
-        assert message(lambda v=value: checks.whole(v, "n")) == f"n must be a whole number of at least 1, got {value!r}"
+        assert (
+            message(lambda v=value: checks.whole(v, "n"))
+            == f"n must be a whole number of at least 1, got {value!r}"
+        )
 
 
 def test_numbers():
     np.testing.assert_array_equal(checks.numbers([1, 2.5], "x"), [1.0, 2.5])
     np.testing.assert_array_equal(checks.numbers((), "x"), [])
     for value in ("12", 3.0, ["a"], [[1.0], [2.0]], [[1.0], 2.0], None):
-        assert message(lambda v=value: checks.numbers(v, "x")) == f"x must be a list of numbers, got {value!r}"
+        assert (
+            message(lambda v=value: checks.numbers(v, "x"))
+            == f"x must be a list of numbers, got {value!r}"
+        )
 
 
 def test_known_and_nearest():
@@ -65,7 +74,10 @@ def test_known_and_nearest():
         message(lambda: checks.known("rleu", ["relu", "tanh"], "unit"))
         == "unit 'rleu' is not known; did you mean 'relu'?"
     )
-    assert message(lambda: checks.known("zzz", ["b", "a"], "unit")) == "unit 'zzz' is not known; choose one of a, b"
+    assert (
+        message(lambda: checks.known("zzz", ["b", "a"], "unit"))
+        == "unit 'zzz' is not known; choose one of a, b"
+    )
     assert checks.nearest("kernl", ["kernel", "stride"]) == "kernel"
     assert checks.nearest(3, ["kernel"]) == ""
 
@@ -78,7 +90,10 @@ def test_finite():
     assert message(lambda: checks.finite(bad, "inputs")).startswith(
         "inputs must be finite, got inf at index (1, 1) and 2 such entries in all; remove"
     )
-    assert message(lambda: checks.finite(np.zeros((0, 3)), "x")) == "x must be a non-empty array, got shape (0, 3)"
+    assert (
+        message(lambda: checks.finite(np.zeros((0, 3)), "x"))
+        == "x must be a non-empty array, got shape (0, 3)"
+    )
     for values in (np.array(["a"]), np.array([None]), np.array([1j])):
         assert message(lambda v=values: checks.finite(v, "x")).startswith(
             "x must be an array of real numbers, got dtype "
@@ -88,5 +103,7 @@ def test_finite():
 def test_errors_are_of_one_family():
     assert issubclass(InputError, ValueError) and issubclass(NumericalError, ArithmeticError)
     assert issubclass(StorageError, OSError)
-    assert all(issubclass(kind, SaddleryError) for kind in (InputError, NumericalError, StorageError))
+    assert all(
+        issubclass(kind, SaddleryError) for kind in (InputError, NumericalError, StorageError)
+    )
     assert str(StorageError("the disk is full")) == "the disk is full" and str(StorageError()) == ""

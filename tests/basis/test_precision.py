@@ -1,4 +1,5 @@
-"""float64 is promised by the library, not by its caller: with JAX's switch off every number comes out as with it on."""
+"""float64 is promised by the library, not by its caller: with JAX's switch off every number comes
+out as with it on."""
 
 from __future__ import annotations
 
@@ -25,8 +26,13 @@ SMALL = LinearTeacher((1.0, 0.4), inputs=3, outputs=3)
 
 
 def numbers_of(value, seen=()):
-    """All numbers of a result, with their places in it: records field by field, arrays, and what holds these."""
-    if value is None or isinstance(value, str | bool) or (callable(value) and not dataclasses.is_dataclass(value)):
+    """All numbers of a result, with their places in it: records field by field, arrays, and what
+    holds these."""
+    if (
+        value is None
+        or isinstance(value, str | bool)
+        or (callable(value) and not dataclasses.is_dataclass(value))
+    ):
         return
     if isinstance(value, int | float | np.number | np.ndarray | jax.Array):
         yield seen, np.asarray(value, float)
@@ -80,7 +86,9 @@ def stack(kind, width=2):
     layers = [Layer(units.make(name), width, mixes=False) for name in STACKS[kind][:-1]]
     network = Network((*layers, Layer(units.make(STACKS[kind][-1]), width)))
     shape, rng = (1, 6) if kind.startswith("conv") else (3,), np.random.default_rng(0)
-    subject = objective(network, Data(shape, 2, rng.standard_normal((20, *shape)), rng.standard_normal((20, 2))))
+    subject = objective(
+        network, Data(shape, 2, rng.standard_normal((20, *shape)), rng.standard_normal((20, 2)))
+    )
     return subject, rng.standard_normal(subject.size)
 
 
@@ -113,7 +121,9 @@ def silent(subject):
 
 def products(subject, theta):
     matrix = curvature.hessian(subject, theta)
-    return spectra.dense_spectrum(matrix), spectra.lanczos_spectrum(lambda d: matrix @ d, len(matrix))
+    return spectra.dense_spectrum(matrix), spectra.lanczos_spectrum(
+        lambda d: matrix @ d, len(matrix)
+    )
 
 
 def grown():
@@ -125,14 +135,18 @@ def grown():
 
 def path():
     row = 0.1 * np.ones((1, 3))
-    return theory.balanced_path(np.array([0.0, 1.0]), row, np.array([[np.linalg.norm(row)]]), np.ones((1, 3)))
+    return theory.balanced_path(
+        np.array([0.0, 1.0]), row, np.array([[np.linalg.norm(row)]]), np.ones((1, 3))
+    )
 
 
 # every public name that takes or returns numbers: a call of it
 CALLS = {
     "certify": lambda: saddlery.certify(run()),
     "certify_state": lambda: saddlery.certify_state(run().objective(), run().trajectory.states[-1]),
-    "compare": lambda: saddlery.compare(saddlery.predict(experiment(), theory="linear modes")[0], certified()),
+    "compare": lambda: saddlery.compare(
+        saddlery.predict(experiment(), theory="linear modes")[0], certified()
+    ),
     "effective_units": lambda: saddlery.effective_units(*on("relu > relu", lambda s, t: (s, t))),
     **{f"embed {kind}": functools.partial(embedded, kind) for kind in STACKS},
     "mechanism": lambda: saddlery.mechanism(certified()),
@@ -148,7 +162,9 @@ CALLS = {
     "silent_units": lambda: utilities(lambda s, t: symmetry.silent_units(s, t, 0)),
     "silent_coordinates": lambda: utilities(symmetry.silent_coordinates),
     "silent_direction": lambda: silent(stack("tanh")[0]),
-    "embed_near": lambda: symmetry.embed_near(tuple(a[:1] for a in two_sides()), two_sides(), units.make("tanh")),
+    "embed_near": lambda: symmetry.embed_near(
+        tuple(a[:1] for a in two_sides()), two_sides(), units.make("tanh")
+    ),
     "nearest_embedding": lambda: symmetry.nearest_embedding(
         tuple(a[:1] for a in two_sides()), two_sides(), units.make("tanh")
     ),
@@ -163,24 +179,39 @@ CALLS = {
         symmetry.span(*two_sides(), np.arange(3.0), np.arange(3.0)),
     ),
     "Manifold": lambda: symmetry.Manifold(
-        3, (symmetry.equal(3, 1, 0), symmetry.proportional(3, 2, 0, 0.3), symmetry.combination(3, 2, [0.1, 0.2, 0.0]))
+        3,
+        (
+            symmetry.equal(3, 1, 0),
+            symmetry.proportional(3, 2, 0, 0.3),
+            symmetry.combination(3, 2, [0.1, 0.2, 0.0]),
+        ),
     ).project(np.hstack(two_sides())),
     "silent_unit": lambda: symmetry.silent_unit(3, 0),
     "hessian": lambda: on("tanh > relu", curvature.hessian),
     "spectra": lambda: on("tanh > relu", products),
-    "explain_zero_modes": lambda: on("tanh", lambda s, t: zero_modes.explain_zero_modes(s, t, np.eye(s.size)[:, :2])),
-    "find_fixed_point": lambda: fixed_points.find_fixed_point(run().objective(), run().trajectory.states[-1]),
-    "fixed_point": lambda: fixed_points.fixed_point(run().objective(), run().trajectory.states[-1], 1.0, None),
+    "explain_zero_modes": lambda: on(
+        "tanh", lambda s, t: zero_modes.explain_zero_modes(s, t, np.eye(s.size)[:, :2])
+    ),
+    "find_fixed_point": lambda: fixed_points.find_fixed_point(
+        run().objective(), run().trajectory.states[-1]
+    ),
+    "fixed_point": lambda: fixed_points.fixed_point(
+        run().objective(), run().trajectory.states[-1], 1.0, None
+    ),
     "route": lambda: graph.route(saddles(), certified()),
     "Narrow": lambda: [
-        (n.narrow.loss, n.narrow.residual(), n.narrow.lowest_curvature(), n.narrow.sides()) for n in saddles().nodes
+        (n.narrow.loss, n.narrow.residual(), n.narrow.lowest_curvature(), n.narrow.sides())
+        for n in saddles().nodes
     ],
     "size_to_join": lambda: narrow.Narrow.nothing(run().objective()).size_to_join(0.5, 2),
     "scales": lambda: stack("tanh")[0].scales,
     "initial_state": lambda: experiment().initial_state(),
     "data": lambda: SMALL.data(0).moments,
     "linear_saddles": lambda: theory.linear_saddles(np.eye(3), np.diag([2.0, 1.0, 0.5]), 10.0, 3),
-    "mode_strength": lambda: (theory.mode_strength(1.0, 1e-3, 2.0), theory.mode_time(0.5, 1.0, 1e-3)),
+    "mode_strength": lambda: (
+        theory.mode_strength(1.0, 1e-3, 2.0),
+        theory.mode_time(0.5, 1.0, 1e-3),
+    ),
     "blow_up": lambda: theory.blow_up(0.1, np.ones(3), np.array([1.0, -0.5, 0.3])),
     "grow": grown,
     "balanced_path": path,
@@ -190,7 +221,8 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_the_switch_of_jax_changes_no_number(name):
-    """(d) The same call with JAX's 64-bit switch off and on: equal to 1e-13 of the largest number of each array."""
+    """(d) The same call with JAX's 64-bit switch off and on: equal to 1e-13 of the largest number
+    of each array."""
     with jax.enable_x64(False):  # first, so that nothing kept from the other call can help
         found = dict(numbers_of(CALLS[name]()))
     with jax.enable_x64(True):
@@ -198,11 +230,14 @@ def test_the_switch_of_jax_changes_no_number(name):
     assert expected and found.keys() == expected.keys()
     for place, value in expected.items():
         size = np.abs(value[np.isfinite(value)]).max(initial=0.0)
-        np.testing.assert_allclose(found[place], value, rtol=0, atol=RELATIVE * size, err_msg=str(place))
+        np.testing.assert_allclose(
+            found[place], value, rtol=0, atol=RELATIVE * size, err_msg=str(place)
+        )
 
 
 def test_an_embedding_outside_a_scope_is_a_fixed_point():
-    """(b) Four linear matrices at a planted fixed point: the wide gradient is zero, as it is inside the scope."""
+    """(b) Four linear matrices at a planted fixed point: the wide gradient is zero, as it is inside
+    the scope."""
     from planted import gradient_norm, random_fixed_point
 
     network = stack("four matrices")[0].network
@@ -210,10 +245,14 @@ def test_an_embedding_outside_a_scope_is_a_fixed_point():
     with jax.enable_x64(False):
         wide, params = saddlery.embed(network, subject.params(theta), (4, 4, 4), seed=3)
     state = np.concatenate([np.asarray(p[k]).ravel() for p in params for k in sorted(p)])
-    assert state.dtype == float and gradient_norm(subject.with_network(wide), state) <= 1e-12 * np.abs(state).max() ** 6
+    assert (
+        state.dtype == float
+        and gradient_norm(subject.with_network(wide), state) <= 1e-12 * np.abs(state).max() ** 6
+    )
 
 
-ELSEWHERE = {  # public names that neither take nor return numbers, or whose numbers are those of a call above
+# public names that neither take nor return numbers, or whose numbers are those of a call above
+ELSEWHERE = {
     "applies", "Experiment", "Initialization", "Layer", "Network", "Symmetry", "Unit", "load_run", "save_run",
 }  # fmt: skip
 

@@ -18,7 +18,8 @@ NASTY = "a\n\x1b[31m\x1b]0;title\x07b\r\x9b2J\u202ec\u2066\u200f\u2028\ud800\x00
 
 @given(st.text())
 def test_nothing_that_a_terminal_obeys_is_left(text):
-    """Oracle (c): no letter of the categories control, format, surrogate, line and paragraph; what is printable stays."""
+    """Oracle (c): no letter of the categories control, format, surrogate, line and paragraph; what
+    is printable stays."""
     seen = visible(text)
     assert not {unicodedata.category(c) for c in seen} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
     assert visible(seen) == seen
@@ -34,11 +35,17 @@ def test_what_can_be_seen_stays():
 @given(st.text(max_size=300))
 def test_a_name_of_a_file(name):
     made = file_name(name)
-    assert len(made.encode()) <= 100 and made not in (".", "..") and "/" not in made and made.isprintable()
+    assert (
+        len(made.encode()) <= 100
+        and made not in (".", "..")
+        and "/" not in made
+        and made.isprintable()
+    )
 
 
 def test_a_table_stays_a_table():
-    """Given names with line breaks, colours and wide letters, then a row is a line and the columns stand below each other."""
+    """Given names with line breaks, colours and wide letters, then a row is a line and the columns
+    stand below each other."""
     lines = text_table(("name", "n"), [[NASTY, 1], ["字字", 2], ["e\u0301", 3]]).split("\n")
     assert len(lines) == 5 and all(line.isprintable() for line in lines)
     assert len({width(line) for line in lines}) == 1  # the last column is one letter wide
@@ -46,7 +53,9 @@ def test_a_table_stays_a_table():
 
 def test_titles_of_tables_too():
     experiment = Experiment.named("linear")
-    small = experiment.replace(name=NASTY, network=experiment.network.with_widths([2]), stop=Stop(flow_time=1.0))
+    small = experiment.replace(
+        name=NASTY, network=experiment.network.with_widths([2]), stop=Stop(flow_time=1.0)
+    )
     run = train(small)
     for text in (repr(run), repr(stages(run)), repr(small)):
         assert visible_lines(text) == text and "a\\n" in text

@@ -1,4 +1,5 @@
-"""The command line: records on stdout, talk on stderr, one sentence and a documented code for every mistake."""
+"""The command line: records on stdout, talk on stderr, one sentence and a documented code for every
+mistake."""
 
 from __future__ import annotations
 
@@ -108,7 +109,8 @@ def test_a_unit_of_ones_own_comes_with_its_module(tmp_path, capsys, monkeypatch)
     """In every command that reads an experiment; without it the sentence says how."""
     (tmp_path / "softened_units.py").write_text(
         "import jax.numpy as jnp\nfrom saddlery.units import Symmetry, Unit, register\n"
-        "register(Unit('softened_here', lambda z, u: jnp.tanh(z @ u) ** 2, lambda s: s, Symmetry(silent=True, degree=2)))\n"
+        "register(Unit('softened_here', lambda z, u: jnp.tanh(z @ u) ** 2, lambda s: s,"
+        " Symmetry(silent=True, degree=2)))\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     options = "--set", "network.layers.0.unit='softened_here'", "--set", "stop.steps=3"
@@ -116,7 +118,14 @@ def test_a_unit_of_ones_own_comes_with_its_module(tmp_path, capsys, monkeypatch)
     assert code == 2 and "'softened_here' is not known" in err and "--imports MODULE" in err
     try:
         code, _, err = run(
-            capsys, "train", "linear", *options, "--imports", "softened_units", "--out", tmp_path / "run"
+            capsys,
+            "train",
+            "linear",
+            *options,
+            "--imports",
+            "softened_units",
+            "--out",
+            tmp_path / "run",
         )
         assert code == 0, err
     finally:
@@ -128,7 +137,8 @@ def test_a_unit_of_ones_own_comes_with_its_module(tmp_path, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("kind", "names"), [("units", units.names()), ("tasks", TASKS), ("rules", RULES), ("experiments", catalog())]
+    ("kind", "names"),
+    [("units", units.names()), ("tasks", TASKS), ("rules", RULES), ("experiments", catalog())],
 )
 def test_lists_are_complete(kind, names, capsys, tmp_path):
     code, out, _ = run(capsys, "list", kind, "--json", "--out", tmp_path / "list.txt")
@@ -136,26 +146,40 @@ def test_lists_are_complete(kind, names, capsys, tmp_path):
     assert code == 0 and [entry["name"] for entry in listed] == sorted(names)
     assert all(entry["description"] for entry in listed)
     assert json.loads((tmp_path / "list.txt").read_text()) == listed
-    assert run(capsys, "list", kind, "--out", tmp_path / "list.txt")[1] == (tmp_path / "list.txt").read_text()
+    assert (
+        run(capsys, "list", kind, "--out", tmp_path / "list.txt")[1]
+        == (tmp_path / "list.txt").read_text()
+    )
 
 
 def test_a_list_names_the_keys_of_an_experiment_file(capsys):
     """Each listed key is taken by the maker it belongs to."""
     for entry in json.loads(run(capsys, "list", "units", "--json")[1]):
         units.make(entry["name"], **entry["options"])
-    rules = {entry["name"]: entry["options"] for entry in json.loads(run(capsys, "list", "rules", "--json")[1])}
+    rules = {
+        entry["name"]: entry["options"]
+        for entry in json.loads(run(capsys, "list", "rules", "--json")[1])
+    }
     for name, options in rules.items():
         assert RULES[name]().options() == {"kind": name, **options}
-    tasks = {entry["name"]: entry["options"] for entry in json.loads(run(capsys, "list", "tasks", "--json")[1])}
+    tasks = {
+        entry["name"]: entry["options"]
+        for entry in json.loads(run(capsys, "list", "tasks", "--json")[1])
+    }
     assert {"inputs", "targets"} <= set(tasks["arrays"]) and tasks["digits"]["loss"] == "squared"
 
 
 def test_first_sentence():
-    assert first_sentence("One w . x and (N, ...) of it.\n    More. ") == "One w . x and (N, ...) of it."
+    assert (
+        first_sentence("One w . x and (N, ...) of it.\n    More. ")
+        == "One w . x and (N, ...) of it."
+    )
     assert first_sentence("Two\n    lines, no stop\n\n    more") == "Two lines, no stop"
 
 
-@pytest.mark.parametrize("command", ["tour", "train", "stages", "certify", "compare", "graph", "report", "list"])
+@pytest.mark.parametrize(
+    "command", ["tour", "train", "stages", "certify", "compare", "graph", "report", "list"]
+)
 def test_help_has_an_example_and_the_codes(command, capsys):
     code, out, _ = run(capsys, command, "--help")
     assert code == 0
@@ -166,7 +190,9 @@ def test_help_has_an_example_and_the_codes(command, capsys):
 def test_the_readme_says_which_commands_take_a_seed(tmp_path, capsys):
     """Exactly those that it names refuse one, here and in --help."""
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    sentence = re.search(r"`--seed` where something is drawn by one:(.*?)refuse it", readme, flags=re.DOTALL)
+    sentence = re.search(
+        r"`--seed` where something is drawn by one:(.*?)refuse it", readme, flags=re.DOTALL
+    )
     assert sentence is not None
     named = set(re.findall(r"`(\w+)`", sentence[1]))
     assert named == {name for name, words in SEEDS.items() if words.startswith("refused")}
@@ -190,7 +216,11 @@ def test_the_version(capsys):
         (["train"], 2, "EXPERIMENT is missing, a shipped name"),
         (["list"], 2, "KIND is missing, what to list: units, tasks"),
         (["--seed", "3"], 2, "the command comes first"),
-        (["train", "linear", "--sede", "3"], 2, "option '--sede' is not known; did you mean '--seed'?"),
+        (
+            ["train", "linear", "--sede", "3"],
+            2,
+            "option '--sede' is not known; did you mean '--seed'?",
+        ),
         (["stages", "linear", "--set", "a=1"], 2, "option '--set' is not known"),
         (["train", "linear", "relu"], 2, "'relu' is one word too many"),
         (["train", "linear", "--out", ""], 2, "must not be empty"),
@@ -201,28 +231,56 @@ def test_the_version(capsys):
         (["train", "linear.toml"], 2, "leave out the ending: linear"),
         (["train", "linaer"], 2, "did you mean 'linear'?"),
         (["train", "nothing.toml"], 2, "there is no such file"),
-        (["train", "linear", "--seed", "x"], 2, "must be a whole number from 0 to 2^63 - 1, got 'x'"),
+        (
+            ["train", "linear", "--seed", "x"],
+            2,
+            "must be a whole number from 0 to 2^63 - 1, got 'x'",
+        ),
         (["train", "linear", "--seed", "-1"], 2, "must be a whole number"),
         (["train", "linear", "--seed", "9" * 30], 2, "from 0 to 2^63 - 1"),
         (["train", "linear", "--set", "network.layers.0.width=0"], 2, "at least 1, got 0"),
         (["train", "linear", "--set", "network.layers.0.widht=4"], 2, "did you mean 'width'?"),
-        (["train", "linear", "--set", "network.layers.7.width=4"], 2, "there is no '7' here; there is only 0"),
-        (["train", "linear", "--set", "nettwork.width=4"], 2, "no 'nettwork' here; did you mean 'network'?"),
+        (
+            ["train", "linear", "--set", "network.layers.7.width=4"],
+            2,
+            "there is no '7' here; there is only 0",
+        ),
+        (
+            ["train", "linear", "--set", "nettwork.width=4"],
+            2,
+            "no 'nettwork' here; did you mean 'network'?",
+        ),
         (["train", "linear", "--set", "seed.x=3"], 2, "what stands here is the value 0"),
-        (["train", "linear", "--set", "network=3"], 2, "'network' is a table; name a key in it: layers"),
+        (
+            ["train", "linear", "--set", "network=3"],
+            2,
+            "'network' is a table; name a key in it: layers",
+        ),
         (["train", "linear", "--set", "network.layers.0=3"], 2, "'0' is a table"),
         (["train", "linear", "--set", "seed=1", "--seed", "2"], 2, "the seed is given twice"),
         (["train", "linear", "--set", "seed=1", "--set", "seed=2"], 2, "given 2 times"),
         (["train", "linear", "--set", "task.singular_values=[1.0,"], 2, "not a TOML value"),
-        (["train", "linear", "--set", "task.singular_values=[1.0, nan]"], 2, "singular_values must be finite"),
+        (
+            ["train", "linear", "--set", "task.singular_values=[1.0, nan]"],
+            2,
+            "singular_values must be finite",
+        ),
         (
             ["train", "linear", "--set", "stop.flow_time=soon"],
             2,
             "flow_time must be a finite number above zero, got 'soon'",
         ),
-        (["train", "linear", "--set", "initialization.scale=-1"], 2, "must be a finite number above zero, got -1"),
+        (
+            ["train", "linear", "--set", "initialization.scale=-1"],
+            2,
+            "must be a finite number above zero, got -1",
+        ),
         (["train", "linear", "--set", "task.kind=lineer"], 2, "did you mean 'linear_teacher'?"),
-        (["train", "linear", "--set", "initialization.scale=0"], 2, "must be a finite number above zero"),
+        (
+            ["train", "linear", "--set", "initialization.scale=0"],
+            2,
+            "must be a finite number above zero",
+        ),
         (["train", "linear", "--set", "initialization.scale"], 2, "--set needs KEY=VALUE"),
         (["train", "linear", "--set", "rule.kind=desent"], 2, "did you mean 'descent'?"),
         (["list", "unit"], 2, "did you mean 'units'?"),
@@ -232,14 +290,22 @@ def test_the_version(capsys):
         (["report", "linear", "--out", "/proc/nothing/x.html"], 3, "cannot be written"),
         (["compare", "linear", "--page", "/proc/nothing/x.html"], 3, "cannot be written"),
         (["graph", "linear", "--page", "/etc"], 3, "/etc is a folder, and a file is written here"),
-        (["graph", "linear", "--page", "x.html", "--out", "x.html"], 2, "--out and --page both name x.html"),
+        (
+            ["graph", "linear", "--page", "x.html", "--out", "x.html"],
+            2,
+            "--out and --page both name x.html",
+        ),
         (["compare", "linear", "--page", ""], 2, "must not be empty"),
         (["report", "linear", "--page", "x.html"], 2, "option '--page' is not known"),
         (["train", "linear", "--out", "/proc/nothing"], 3, "cannot be written"),
         (["tour", "--out", "/"], 3, "is not a tour"),
         (["tour", "--out", "/etc/hostname"], 3, "is a file"),
         (["train", "linear", "--out", "/etc/hostname"], 3, "exists already"),
-        (["train", "linear", "--out", "/etc/hostname/run"], 3, "/etc/hostname is a file; choose another --out"),
+        (
+            ["train", "linear", "--out", "/etc/hostname/run"],
+            3,
+            "/etc/hostname is a file; choose another --out",
+        ),
         (["certify", "linear", "--out", "/etc"], 3, "/etc is a folder, and a file is written here"),
         (["list", "rules", "--out", "/proc/nothing"], 3, "cannot be written"),
     ],
@@ -296,7 +362,9 @@ def test_bad_data(cells, message, tmp_path, capsys):
     data, file = tmp_path / "data.csv", tmp_path / "mine.toml"
     data.write_text(cells)
     layer = "[[network.layers]]\nunit = 'linear'\nwidth = 3\n"
-    file.write_text(f"[task]\nkind = 'arrays'\ninputs = '{data}'\ncolumns = 1\n{layer}[stop]\nflow_time = 1.0\n")
+    file.write_text(
+        f"[task]\nkind = 'arrays'\ninputs = '{data}'\ncolumns = 1\n{layer}[stop]\nflow_time = 1.0\n"
+    )
     code, out, err = run(capsys, "train", file, "--out", tmp_path / "run")
     assert code == 2 and message in err and err.count("\n") == 1 and "unexpected" not in err
     assert out == "" and not (tmp_path / "run").exists()
@@ -311,7 +379,9 @@ def test_a_run_of_another_version(trained, capsys):
 
 def test_a_run_that_ended_early_says_so(trained, capsys):
     record = json.loads((trained / "record.json").read_text())
-    (trained / "record.json").write_text(json.dumps({**record, "status": "interrupted", "reason": "by the keyboard"}))
+    (trained / "record.json").write_text(
+        json.dumps({**record, "status": "interrupted", "reason": "by the keyboard"})
+    )
     code, out, err = run(capsys, "stages", trained, "--json")
     assert code == 0 and "did not come to its stop (by the keyboard)" in err
     assert json.loads(out)["runs"][0]["status"] == "interrupted"
@@ -394,12 +464,16 @@ def test_changing_a_kind_drops_the_old_options():
 
 def test_the_order_of_changes_does_not_matter():
     for changes in (["rule.batch=4", "rule.kind=adam"], ["rule.kind=adam", "rule.batch=4"]):
-        assert changed({"rule": {"kind": "flow"}}, parsed(changes)) == {"rule": {"kind": "adam", "batch": 4}}
+        assert changed({"rule": {"kind": "flow"}}, parsed(changes)) == {
+            "rule": {"kind": "adam", "batch": 4}
+        }
 
 
 def test_changing_a_unit_drops_the_options_of_the_old_one():
     table = {"layers": [{"unit": "conv_relu", "width": 3, "kernel": [2]}]}
-    assert changed(table, parsed(["layers.0.unit=relu"])) == {"layers": [{"unit": "relu", "width": 3}]}
+    assert changed(table, parsed(["layers.0.unit=relu"])) == {
+        "layers": [{"unit": "relu", "width": 3}]
+    }
 
 
 def test_values_of_changes():
@@ -429,7 +503,9 @@ def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, m
     code, out, err = run(capsys, "certify", trained, "--json")
     stages = json.loads(out)["runs"][0]["stages"]
     assert code == 130 and "2 of 3 stages are certified" in err
-    assert [s["certificate"] is not None for s in stages] == [True, True, False] and stages[2]["reason"]
+    assert [s["certificate"] is not None for s in stages] == [True, True, False] and stages[2][
+        "reason"
+    ]
     assert json.loads((trained / "stages.json").read_text()) == json.loads(out)
     assert run(capsys, "report", trained)[0] == 130 and not (trained / "report.html").exists()
 
@@ -449,7 +525,8 @@ def test_an_interrupted_analysis_of_an_experiment_keeps_the_training(tmp_path, c
 
 
 def test_a_swallowed_ctrl_c_is_not_lost(tmp_path, capsys, monkeypatch):
-    """JAX's garbage collection callback may print and forget it; the next progress report raises it again."""
+    """JAX's garbage collection callback may print and forget it; the next progress report raises it
+    again."""
     from saddlery.training import driver
 
     original, pressed = driver._fraction, []
@@ -494,21 +571,28 @@ def saddlery(*arguments: object, **options) -> subprocess.Popen:
 )  # fmt: skip
 def test_quick_answers_import_nothing_heavy(arguments, heavy):
     code = (
-        f"import sys\nfrom saddlery.cli import main\ntry: main({arguments})\nexcept SystemExit: pass\n"
+        f"import sys\nfrom saddlery.cli import main\ntry: main({arguments})\nexcept SystemExit:"
+        " pass\n"
         f"assert not set({[*heavy, 'matplotlib']}) & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def test_the_module_runs():
-    done = subprocess.run([sys.executable, "-m", "saddlery", "trian"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "saddlery", "trian"], capture_output=True, text=True
+    )
     assert done.returncode == 2 and done.stdout == "" and "did you mean 'train'?" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_and_sigterm_leave_a_readable_record(tmp_path, number):
-    process = saddlery("train", "quadratic", "--set", "stop.flow_time=1e9", "--out", tmp_path / "run")
-    assert "train" in process.stderr.readline()  # the first line of progress, when something is finished
+    process = saddlery(
+        "train", "quadratic", "--set", "stop.flow_time=1e9", "--out", tmp_path / "run"
+    )
+    assert (
+        "train" in process.stderr.readline()
+    )  # the first line of progress, when something is finished
     process.send_signal(number)
     process.send_signal(number)  # impatience costs nothing
     _, err = process.communicate(timeout=120)
@@ -539,7 +623,9 @@ def test_a_full_disk_behind_stdout():
 def small_disk(tmp_path):
     place = tmp_path / "disk"
     place.mkdir()
-    if shutil.which("mount") is None or os.system(f"mount -t tmpfs -o size=16k tmpfs {place} 2>/dev/null"):
+    if shutil.which("mount") is None or os.system(
+        f"mount -t tmpfs -o size=16k tmpfs {place} 2>/dev/null"
+    ):
         pytest.skip("no small file system can be mounted here")
     yield place
     os.system(f"umount {place}")

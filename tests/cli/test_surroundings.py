@@ -1,6 +1,8 @@
-"""Strange surroundings: closed streams, odd encodings, settings of JAX, signals at any moment; the work comes first.
+"""Strange surroundings: closed streams, odd encodings, settings of JAX, signals at any moment; the
+work comes first.
 
-Processes are few, since each start costs seconds; what one process can show about several things it shows at once.
+Processes are few, since each start costs seconds; what one process can show about several things it
+shows at once.
 """
 
 from __future__ import annotations
@@ -32,15 +34,20 @@ from saddlery.units import check_smooth, make
 SMALL = ["--set", "network.layers.0.width=3", "--set", "stop.flow_time=20.0"]
 NAME = "Größe λ\n\x1b[31mred\x1b]0;title\x07\u202e"
 SEEN = "Größe λ\\n\\x1b[31mred\\x1b]0;title\\x07\\u202e"
-TWO = Sweep(Experiment.named("linear"), {"network.layers.0.width": (2, 3)}, seeds=3, batch=4, name="two")
+TWO = Sweep(
+    Experiment.named("linear"), {"network.layers.0.width": (2, 3)}, seeds=3, batch=4, name="two"
+)
 
 
 def usual_signals() -> None:
-    """A test run in the background of a shell has SIGINT ignored, and its children would inherit that."""
+    """A test run in the background of a shell has SIGINT ignored, and its children would inherit
+    that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def start(*arguments: object, flags: tuple[str, ...] = (), env: dict[str, str] | None = None, **options):
+def start(
+    *arguments: object, flags: tuple[str, ...] = (), env: dict[str, str] | None = None, **options
+):
     return subprocess.Popen(
         [sys.executable, *flags, "-m", "saddlery", *map(str, arguments)],
         stdout=options.pop("stdout", subprocess.PIPE),
@@ -68,7 +75,8 @@ def closed(*numbers: int):
 
 @pytest.mark.parametrize("numbers", [(1,), (2,), (0, 1, 2)])
 def test_closed_streams_are_tolerated(numbers, tmp_path):
-    """The code is that of the work, and no file of ours becomes the stream that others talk into."""
+    """The code is that of the work, and no file of ours becomes the stream that others talk
+    into."""
     out = tmp_path / "list.json"
     process = start("list", "units", "--json", "--out", out, preexec_fn=closed(*numbers))
     assert ended(process)[0] == 0
@@ -77,8 +85,9 @@ def test_closed_streams_are_tolerated(numbers, tmp_path):
 
 @pytest.mark.slow
 def test_a_name_that_the_encoding_lacks_and_a_terminal_would_obey(tmp_path):
-    """Given a name with letters that ASCII lacks, a line break, a colour and a title, no home, no place for temporary files, a
-    narrow and dumb terminal, another language, strict JAX and no assertions: trained, saved, and told in one line each."""
+    """Given a name with letters that ASCII lacks, a line break, a colour and a title, no home, no
+    place for temporary files, a narrow and dumb terminal, another language, strict JAX and no
+    assertions: trained, saved, and told in one line each."""
     env = {
         "PYTHONIOENCODING": "ascii:strict",
         "HOME": "/proc/nothing",
@@ -99,7 +108,9 @@ def test_a_name_that_the_encoding_lacks_and_a_terminal_would_obey(tmp_path):
     spelled = SEEN.encode("ascii", "backslashreplace").decode()
     assert f"experiment    {spelled}\n" in out and out.count("\n") == 14
     (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name.isprintable() and folder.name.startswith("Größe λ--[31mred-]0;title---seed0-")
+    assert folder.name.isprintable() and folder.name.startswith(
+        "Größe λ--[31mred-]0;title---seed0-"
+    )
     assert err.startswith("saved in runs/Gr\\xf6\\xdfe") and err.count("\n") == 1
     assert load_run(folder).experiment.name == NAME
     usual = Experiment.named("linear").replace(stop=load_run(folder).experiment.stop)
@@ -129,7 +140,13 @@ def test_a_reader_who_has_gone_changes_no_code(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words", [[f"\x1b[31m\n{NAME}"], ["list", "units\n\x9b2J"], ["certify", "no\x1b]0;x\x07"], ["train", "a\0b"]]
+    "words",
+    [
+        [f"\x1b[31m\n{NAME}"],
+        ["list", "units\n\x9b2J"],
+        ["certify", "no\x1b]0;x\x07"],
+        ["train", "a\0b"],
+    ],
 )
 def test_errors_are_one_line_that_no_terminal_obeys(words, capsys):
     try:
@@ -137,7 +154,12 @@ def test_errors_are_one_line_that_no_terminal_obeys(words, capsys):
     except SystemExit as leave:  # misuse of options
         code = leave.code
     err = capsys.readouterr().err
-    assert code == 2 and err.count("\n") == 1 and err[:-1].isprintable() and err.startswith("saddlery: ")
+    assert (
+        code == 2
+        and err.count("\n") == 1
+        and err[:-1].isprintable()
+        and err.startswith("saddlery: ")
+    )
 
 
 # ------------------------------------------------------------------------- JAX
@@ -153,7 +175,10 @@ def test_a_platform_that_is_not_there_is_one_sentence(tmp_path):
     for process in both:
         code, out, err = ended(process)
         assert code == 2 and out == "" and err.count("\n") == 1
-        assert "JAX finds no device for JAX_PLATFORMS=nonsense; unset that variable, or set it to cpu" in err
+        assert (
+            "JAX finds no device for JAX_PLATFORMS=nonsense; unset that variable, or set it to cpu"
+            in err
+        )
     assert not (tmp_path / "run").exists() and not list((tmp_path / "sweep" / "failed").iterdir())
 
 
@@ -172,7 +197,11 @@ def test_however_jax_says_that_there_is_no_device(kind, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("JAX_ENABLE_X64", "x"), ("JAX_TRANSFER_GUARD", "never"), ("JAX_TRACER_ERROR_NUM_TRACEBACK_FRAMES", "few")],
+    [
+        ("JAX_ENABLE_X64", "x"),
+        ("JAX_TRANSFER_GUARD", "never"),
+        ("JAX_TRACER_ERROR_NUM_TRACEBACK_FRAMES", "few"),
+    ],
 )
 def test_settings_that_jax_does_not_know_are_one_sentence(name, value, tmp_path):
     code, out, err = ended(start("train", "linear", "--out", tmp_path / "run", env={name: value}))
@@ -182,7 +211,8 @@ def test_settings_that_jax_does_not_know_are_one_sentence(name, value, tmp_path)
 
 
 def test_units_are_checked_whatever_the_caller_forbids():
-    """What `check_smooth` computes is moved to the device like all else; in debug mode every unit is checked when it is made."""
+    """What `check_smooth` computes is moved to the device like all else; in debug mode every unit
+    is checked when it is made."""
     import jax
 
     with jax.transfer_guard("disallow"), jax.numpy_dtype_promotion("strict"):
@@ -193,10 +223,15 @@ def test_units_are_checked_whatever_the_caller_forbids():
 def test_settings_of_jax_are_those_of_the_caller_again():
     import jax
 
-    with jax.numpy_dtype_promotion("strict"), jax.transfer_guard_host_to_device("disallow"), jax.disable_jit():
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        jax.transfer_guard_host_to_device("disallow"),
+        jax.disable_jit(),
+    ):
         with precision.precision_context("float64"):
             assert (
-                not jax.config.jax_disable_jit and jax.numpy.ones(2, "float32") + jax.numpy.ones(2, "int8") is not None
+                not jax.config.jax_disable_jit
+                and jax.numpy.ones(2, "float32") + jax.numpy.ones(2, "int8") is not None
             )
         assert jax.config.jax_numpy_dtype_promotion == "strict" and jax.config.jax_disable_jit
         assert jax.config.jax_transfer_guard_host_to_device == "disallow"
@@ -248,7 +283,8 @@ def test_the_first_signal_counts_and_no_other(default_signals):
 
 
 def test_a_signal_waits_for_what_is_finishing(default_signals):
-    """And is raised once it is over, without anybody looking: tried again every twentieth of a second."""
+    """And is raised once it is over, without anybody looking: tried again every twentieth of a
+    second."""
     ends = []
 
     @interruptions.finishing
@@ -280,7 +316,9 @@ def test_a_signal_waits_for_what_is_finishing(default_signals):
 
 
 def test_a_signal_waits_for_imports_and_for_jax(default_signals, tmp_path, monkeypatch):
-    (tmp_path / "half_a_module.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n")
+    (tmp_path / "half_a_module.py").write_text(
+        "import signal\nsignal.raise_signal(signal.SIGINT)\nwhole = True\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     with interrupts.watch(), pytest.raises(KeyboardInterrupt):
         import half_a_module  # noqa: F401
@@ -330,12 +368,16 @@ def test_half_a_run_is_no_measurement():
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_filter_without_end_ends(number, default_signals, tmp_path, monkeypatch, capsys):
-    """A cross join of a million million million rows, as DuckDB would do it: gone a moment after the signal."""
+    """A cross join of a million million million rows, as DuckDB would do it: gone a moment after
+    the signal."""
     import duckdb
 
     def for_ever(folders, condition):
         with duckdb.connect() as made:
-            text = "select count(*) from range(1000000) a, range(1000000) b, range(1000000) c where a.range+b.range+c.range=7"
+            text = (
+                "select count(*) from range(1000000) a, range(1000000) b, range(1000000) c "
+                "where a.range+b.range+c.range=7"
+            )
             return interruptions.patiently(lambda: made.execute(text).df(), made.interrupt)
 
     import saddlery.sweeps as sweeps
@@ -356,27 +398,41 @@ def test_what_is_waited_for_is_what_was_called():
 
 
 def heeds_signals(process: subprocess.Popen) -> None:
-    """Wait for the first line of ours: how Python itself begins is not for us to say. It shows in the masks of signals that the
-    process blocks or catches, where SIGTERM is bit 14."""
+    """Wait for the first line of ours: how Python itself begins is not for us to say. It shows in
+    the masks of signals that the process blocks or catches, where SIGTERM is bit 14."""
     status = Path(f"/proc/{process.pid}/status")
     if not status.exists():
         time.sleep(1.0)
         return
     while process.poll() is None:
-        masks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith(("SigBlk", "SigCgt"))]
+        masks = [
+            line.split()[1]
+            for line in status.read_text().splitlines()
+            if line.startswith(("SigBlk", "SigCgt"))
+        ]
         if any(int(mask, 16) >> 14 & 1 for mask in masks):
             return
         time.sleep(0.005)
 
 
 def at_random_moments(kind: str, folder: Path, seed: int, longest: float) -> None:
-    """One process, up to three signals within a twentieth of a second: 130, one sentence, and what it says is there."""
+    """One process, up to three signals within a twentieth of a second: 130, one sentence, and what
+    it says is there."""
     draw, out = random.Random(seed), folder / f"{kind}{seed}"
     design = folder / "many.toml"
     design.write_text(Sweep(TWO.experiment, seeds=400, batch=10, name="many").to_toml())
     arguments = {
         "train": ["train", "quadratic", "--set", "stop.flow_time=1e9", "--out", out],
-        "sweep": ["sweep", design, "--out", out, "--workers", "1", "--engine", draw.choice(["here", "local"])],
+        "sweep": [
+            "sweep",
+            design,
+            "--out",
+            out,
+            "--workers",
+            "1",
+            "--engine",
+            draw.choice(["here", "local"]),
+        ],
     }
     process = start(*arguments[kind], cwd=folder)
     heeds_signals(process)
@@ -386,7 +442,9 @@ def at_random_moments(kind: str, folder: Path, seed: int, longest: float) -> Non
         process.send_signal(number)
         time.sleep(draw.uniform(0, 0.05))
     code, _, err = ended(process)
-    lines = [line for line in err.splitlines() if not line.startswith(("train ", "sweep "))]  # progress
+    lines = [
+        line for line in err.splitlines() if not line.startswith(("train ", "sweep "))
+    ]  # progress
     assert code == 130 and len(lines) == 1 and "interrupted" in lines[0], (code, err)
     if "is saved in" in lines[0]:
         assert len(load_run(out).trajectory.loss) > 10
@@ -418,12 +476,18 @@ def test_a_folder_that_is_gone(tmp_path):
         usual_signals()
         place.rmdir()
 
-    code, out, err = ended(start("list", "rules", cwd=place, preexec_fn=remove, env={"PYTHONSAFEPATH": "1"}))
+    code, out, err = ended(
+        start("list", "rules", cwd=place, preexec_fn=remove, env={"PYTHONSAFEPATH": "1"})
+    )
     assert code == 0 and "descent" in out and err == ""
     place.mkdir()
-    process = start("list", "rules", "--out", "x", cwd=place, preexec_fn=remove, env={"PYTHONSAFEPATH": "1"})
+    process = start(
+        "list", "rules", "--out", "x", cwd=place, preexec_fn=remove, env={"PYTHONSAFEPATH": "1"}
+    )
     code, out, err = ended(process)
-    assert code == 3 and err.count("\n") == 1 and "cannot be written: No such file or directory" in err
+    assert (
+        code == 3 and err.count("\n") == 1 and "cannot be written: No such file or directory" in err
+    )
 
 
 def test_another_thread_and_a_loop_of_events(capsys):
@@ -463,10 +527,13 @@ def test_a_long_filter_is_no_path(tmp_path, capsys):
 
 # -------------------------------------------------------------------- progress
 def test_progress_of_a_sweep_never_runs_backwards():
-    """Three batches of two workers, the last batch a small one; one batch ends while the other is half done, and one begins
-    anew after its worker died. By hand: half of 4, 4 + half of 4, then 4 + a fifth of 4 (told as 6), 8, and 10 of 10."""
+    """Three batches of two workers, the last batch a small one; one batch ends while the other is
+    half done, and one begins anew after its worker died. By hand: half of 4, 4 + half of 4, then 4
+    + a fifth of 4 (told as 6), 8, and 10 of 10."""
     sweep, told = Sweep(TWO.experiment, seeds=10, batch=4, name="ten"), []
-    counter = _Told(sweep, 0, time.perf_counter(), lambda fraction, words: told.append(round(10 * fraction, 6)))
+    counter = _Told(
+        sweep, 0, time.perf_counter(), lambda fraction, words: told.append(round(10 * fraction, 6))
+    )
     key = [running.batch_name(sweep.identity, k) for k in range(3)]
     counter.under_way({key[0]: 0.5})
     counter.under_way({key[0]: 0.5, key[1]: 0.5})
@@ -490,6 +557,8 @@ def test_progress_as_it_is_shown_never_runs_backwards(monkeypatch, capsys):
 
 def test_sweeps_are_told_in_one_line_each(tmp_path):
     made = run_sweep(
-        Sweep(TWO.experiment.replace(name=NAME), seeds=1, name="a\x1b[31mb"), tmp_path / "s", engine=Here()
+        Sweep(TWO.experiment.replace(name=NAME), seeds=1, name="a\x1b[31mb"),
+        tmp_path / "s",
+        engine=Here(),
     )
     assert repr(made).isprintable() and "a\\x1b[31mb" in repr(made)

@@ -1,4 +1,5 @@
-"""What keeps work safe in strange surroundings has been seen to fail: broken on purpose, the named test goes red."""
+"""What keeps work safe in strange surroundings has been seen to fail: broken on purpose, the named
+test goes red."""
 
 from __future__ import annotations
 
@@ -38,7 +39,9 @@ def test_half_an_import(default_signals, monkeypatch, tmp_path):
 
 
 def test_half_a_run_that_counts(monkeypatch):
-    monkeypatch.setattr(test_surroundings.interruptions, "whole_runs", interruptions.contextlib.nullcontext)
+    monkeypatch.setattr(
+        test_surroundings.interruptions, "whole_runs", interruptions.contextlib.nullcontext
+    )
     with pytest.raises(pytest.fail.Exception):
         test_surroundings.test_half_a_run_is_no_measurement()
 

@@ -56,16 +56,24 @@ def test_a_new_tour_replaces_the_old_runs_and_nothing_else(tmp_path):
 def test_the_summary_has_the_documented_form(tmp_path):
     seen = []
     runs = tour(
-        tmp_path / "tour", names=("linear", "quadratic"), seed=1, progress=lambda f, words: seen.append((f, words))
+        tmp_path / "tour",
+        names=("linear", "quadratic"),
+        seed=1,
+        progress=lambda f, words: seen.append((f, words)),
     )
     record = json.loads((tmp_path / "tour" / "summary.json").read_text())
     assert [run["experiment"] for run in record["runs"]] == ["linear", "quadratic"]
     for run in record["runs"]:
-        assert set(run) >= {"experiment", "architecture", "seed", "final_loss", "stages"} and run["seed"] == 1
+        assert (
+            set(run) >= {"experiment", "architecture", "seed", "final_loss", "stages"}
+            and run["seed"] == 1
+        )
         for stage in run["stages"]:
             assert set(stage) >= {"start", "end", "loss", "effective_units", "certificate"}
             assert set(stage["certificate"]) >= FIELDS
-            assert None not in [stage["certificate"][k] for k in ("verdict", "loss", "gradient_norm", "index")]
+            assert None not in [
+                stage["certificate"][k] for k in ("verdict", "loss", "gradient_norm", "index")
+            ]
             assert stage["certificate"]["utility"] is not None or stage["certificate"]["reason"]
     fractions = [f for f, _ in seen]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
@@ -77,7 +85,9 @@ def test_the_summary_has_the_documented_form(tmp_path):
 def interrupted_in_training(name, original):
     """Ctrl-C as the driver reports it: a record of what was finished."""
     run = original(name)
-    return dataclasses.replace(run, trajectory=dataclasses.replace(run.trajectory, status="interrupted"))
+    return dataclasses.replace(
+        run, trajectory=dataclasses.replace(run.trajectory, status="interrupted")
+    )
 
 
 def test_an_interrupted_tour_keeps_what_was_finished(tmp_path, monkeypatch):
@@ -85,7 +95,9 @@ def test_an_interrupted_tour_keeps_what_was_finished(tmp_path, monkeypatch):
     monkeypatch.setattr(
         tours,
         "train",
-        lambda name, **o: original(name) if name == "linear" else interrupted_in_training(name, original),
+        lambda name, **o: (
+            original(name) if name == "linear" else interrupted_in_training(name, original)
+        ),
     )
     with pytest.raises(KeyboardInterrupt, match="finished before: linear, readable in"):
         tour(tmp_path / "tour", names=("linear", "relu"))
@@ -130,6 +142,10 @@ def test_a_run_that_diverges_does_not_end_the_tour(tmp_path, monkeypatch):
     monkeypatch.setattr(tours, "train", diverging)
     tour(tmp_path, names=("linear_conv", "linear"))
     failed, sound = json.loads((tmp_path / "summary.json").read_text())["runs"]
-    assert (failed["stages"], failed["status"], failed["reason"]) == ([], "diverged", "the loss grew")
+    assert (failed["stages"], failed["status"], failed["reason"]) == (
+        [],
+        "diverged",
+        "the loss grew",
+    )
     assert len(sound["stages"]) == 3 and "reason" not in sound
     assert "diverged, the loss grew" in (tmp_path / "index.html").read_text()

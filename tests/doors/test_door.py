@@ -1,5 +1,6 @@
-"""What comes from outside: numbers of other libraries are kept as Python's own, and whatever is wrong is one sentence, rc 2,
-before anything runs. Oracles: (c) a run of NumPy's numbers is that of Python's; (d) archives and files made by hand."""
+"""What comes from outside: numbers of other libraries are kept as Python's own, and whatever is
+wrong is one sentence, rc 2, before anything runs. Oracles: (c) a run of NumPy's numbers is that of
+Python's; (d) archives and files made by hand."""
 
 from __future__ import annotations
 
@@ -89,7 +90,12 @@ def one_sentence(capsys, *arguments: object, code: int = 2) -> str:
         got = left.code
     out, err = capsys.readouterr()
     assert got == code, err
-    assert out == "" and err.startswith("saddlery: ") and err.count("\n") == 1 and "unexpected" not in err
+    assert (
+        out == ""
+        and err.startswith("saddlery: ")
+        and err.count("\n") == 1
+        and "unexpected" not in err
+    )
     assert "Traceback" not in err and len(err) < 600
     return err
 
@@ -103,11 +109,20 @@ def test_values_are_shown_on_one_line_and_short():
         and shown([True, None]) == "[True, None]"
     )
     assert shown(Words("our own")) == "our own"
-    assert shown(10**4999) == "a whole number of about 5,000 digits" and shown(-(10**400)).endswith("401 digits")
+    assert shown(10**4999) == "a whole number of about 5,000 digits" and shown(-(10**400)).endswith(
+        "401 digits"
+    )
     nested: list = []
     for _ in range(100_000):
         nested = [nested]
-    for value in ("x" * 10**6, [10**5000] * 3, np.ones((500, 500)), nested, {"a": "b" * 500}, "line\nline"):
+    for value in (
+        "x" * 10**6,
+        [10**5000] * 3,
+        np.ones((500, 500)),
+        nested,
+        {"a": "b" * 500},
+        "line\nline",
+    ):
         assert len(shown(value)) <= 80 and "\n" not in shown(value)
     while nested:  # let it go level by level, as Python's own end of nested lists is recursive
         nested = nested[0]
@@ -144,7 +159,15 @@ def test_numbers_of_other_libraries_in_every_field(name):
     real, two, list_of = REALS[name], np.int64(2), np.array([1.0, 0.5])
     made = Experiment(
         LinearTeacher(list_of, inputs=two, noise=real, rotate=np.bool_(True)),
-        Network([Layer(units.make("conv_linear", kernel=np.array([2]), stride=two), two, mixes=np.bool_(True))]),
+        Network(
+            [
+                Layer(
+                    units.make("conv_linear", kernel=np.array([2]), stride=two),
+                    two,
+                    mixes=np.bool_(True),
+                )
+            ]
+        ),
         Stop(real, np.int64(9), real, real),
         Initialization("lambda_balanced", real, imbalance=real),
         Adam(real, np.int64(0), real, real),
@@ -160,7 +183,10 @@ def test_numbers_of_other_libraries_in_every_field(name):
         seed=3,
         moments=False,
     )
-    assert made.identity == plain.identity and Experiment.from_toml(made.to_toml()).identity == plain.identity
+    assert (
+        made.identity == plain.identity
+        and Experiment.from_toml(made.to_toml()).identity == plain.identity
+    )
     for part, other in ((made.task, plain.task), (made.stop, plain.stop), (made.rule, plain.rule)):
         assert part == other
         for entry in fields(part):
@@ -171,17 +197,29 @@ def test_numbers_of_other_libraries_in_every_field(name):
 def test_a_sweep_of_numpy_numbers_is_that_of_plain_ones(tmp_path):
     base = Experiment.from_toml(LINEAR)
     path = "initialization.scale"
-    made = Sweep(base, {path: np.array([0.1, 0.2])}, seeds=np.int64(2), first_seed=np.uint8(3), batch=np.int16(2))
+    made = Sweep(
+        base,
+        {path: np.array([0.1, 0.2])},
+        seeds=np.int64(2),
+        first_seed=np.uint8(3),
+        batch=np.int16(2),
+    )
     plain = Sweep(base, {path: (0.1, 0.2)}, seeds=2, first_seed=3, batch=2)
     assert made.to_toml() == plain.to_toml() and made.identity == plain.identity
-    drawn = Sweep(base, random={path: Drawn("uniform", np.array([0.1, 0.2]))}, draws=np.int64(3), draw_seed=np.int64(1))
+    drawn = Sweep(
+        base,
+        random={path: Drawn("uniform", np.array([0.1, 0.2]))},
+        draws=np.int64(3),
+        draw_seed=np.int64(1),
+    )
     assert Sweep.from_toml(drawn.to_toml()).identity == drawn.identity
     assert run_sweep(made, tmp_path / "out", engine="here").made == 4
 
 
 @pytest.mark.parametrize("kind", sorted(TASKS))
 def test_every_option_of_every_task_is_checked_by_its_kind(kind):
-    """A list for a number, a number for a list, text for a truth: one sentence that names the option."""
+    """A list for a number, a number for a list, text for a truth: one sentence that names the
+    option."""
     for entry in fields(TASKS[kind]):
         for wrong in (
             object(),
@@ -204,24 +242,35 @@ def test_every_option_of_every_rule_is_checked_by_its_kind(kind):
 
 
 def test_whole_numbers_keep_their_kind_in_fields_of_either():
-    """80 and 80.0 are different texts, whose hash the first version kept: both stay as they were given."""
-    assert type(Stop(flow_time=80).flow_time) is int and type(Stop(flow_time=80.0).flow_time) is float
-    assert settle(GradientFlow()) == GradientFlow() and whole(np.uint64(2**63 - 1), "x") == 2**63 - 1
+    """80 and 80.0 are different texts, whose hash the first version kept: both stay as they were
+    given."""
+    assert (
+        type(Stop(flow_time=80).flow_time) is int and type(Stop(flow_time=80.0).flow_time) is float
+    )
+    assert (
+        settle(GradientFlow()) == GradientFlow() and whole(np.uint64(2**63 - 1), "x") == 2**63 - 1
+    )
 
 
 # ------------------------------------------------------------------- D6: texts
 LONG = "9" * 5000
 TEXTS = {
-    "rule = 1": (LINEAR.replace('[rule]\nkind = "descent"\nlearning_rate = 0.1\n', "").replace("[task]", "rule = 1\n[task]", 1),
+    "rule = 1": (LINEAR.replace(('[rule]\nkind = "descent"\nlearning_rate '
+        '= 0.1\n'), "").replace("[task]", "rule = 1\n[task]", 1),
                  r"\[rule\] must be a table, got 1"),
-    "400 digits": (LINEAR.replace("0.4]", "9" * 400 + "]"), "must be below 2.63 in size.*about 40. digits"),
+    "400 digits": (LINEAR.replace("0.4]", "9" * 400 + "]"), ("must be below 2.63 in size.*about "
+        "40. digits")),
     "5,000 digits": (f"seed = {LONG}\n{LINEAR}", "not valid TOML, Exceeds the limit"),
-    "a 400-digit float": (LINEAR.replace("0.4]", "9" * 400 + ".0]"), "singular_values must be finite numbers above zero"),
-    "a thousand brackets": (LINEAR.replace("0.4]", "[" * 1000 + "]" * 1000 + "]"), "nested at most 32 deep"),
+    "a 400-digit float": (LINEAR.replace("0.4]", "9" * 400 + ".0]"), ("singular_values must be"
+                                                                      " finite "
+        "numbers above zero")),
+    "a thousand brackets": (LINEAR.replace("0.4]", "[" * 1000 + "]" * 1000 + "]"), ("nested at most 32 "
+        "deep")),
     "200,000 brackets": ("a = " + "[" * 200_000, "nested at most 32 deep"),
     "a key of a million parts": ("a." * 1_000_000 + "a = 1", "nested at most 32 deep"),
     "five megabytes": ("# " + "x" * 5 * 2**20, "a file of at most 4 MB, got more"),
-    "true for a number": (LINEAR.replace("0.4]", "true]"), r"singular_values must be a list of numbers, got \(1.0, True\)"),
+    "true for a number": (LINEAR.replace("0.4]", "true]"), r"singular_values must be a list of"
+                                                           r" numbers, got \(1.0, True\)"),
     "a date": (f"seed = 2026-01-01\n{LINEAR}", "seed must be a whole number"),
     "a date that is none": (f"seed = 2026-02-31\n{LINEAR}", "not valid TOML"),
     "a time": (LINEAR.replace("steps = 5", "steps = 12:00:00"), "steps must be a whole number"),
@@ -282,19 +331,36 @@ def test_arguments_are_echoed_short(capsys):
 
 
 def test_values_of_changes_are_read_as_before():
-    assert parsed(["a=1e-3", "b=[1, 2]", "c=adam", "d='x.y'"]) == {"a": 1e-3, "b": [1, 2], "c": "adam", "d": "x.y"}
+    assert parsed(["a=1e-3", "b=[1, 2]", "c=adam", "d='x.y'"]) == {
+        "a": 1e-3,
+        "b": [1, 2],
+        "c": "adam",
+        "d": "x.y",
+    }
 
 
 SWEEPS = {
-    "integers beyond 64 bits": (f"[random.fields]\nseed2.integers = [0, {2**64}]", "must be below 2^63 in size"),
-    "seeds that end beyond": (f"first_seed = {2**63 - 1}\nseeds = 2", "the last seed must be below 2^63"),
+    "integers beyond 64 bits": (
+        f"[random.fields]\nseed2.integers = [0, {2**64}]",
+        "must be below 2^63 in size",
+    ),
+    "seeds that end beyond": (
+        f"first_seed = {2**63 - 1}\nseeds = 2",
+        "the last seed must be below 2^63",
+    ),
     "a large scale": (f'[grid]\n"initialization.scale" = [{2**200}]', "must be below 2^63 in size"),
     "a nested value": (
         '[grid]\n"initialization.scale" = [[[0.1]]]',
         "scale of the initialization must be a finite number",
     ),
-    "a date": ('[grid]\n"initialization.scale" = [2026-01-01]', "a list of texts, numbers, true or false"),
-    "a width beyond all": ('[grid]\n"network.layers.0.width" = [3, 1000000000]', "width must be at most 1,000,000"),
+    "a date": (
+        '[grid]\n"initialization.scale" = [2026-01-01]',
+        "a list of texts, numbers, true or false",
+    ),
+    "a width beyond all": (
+        '[grid]\n"network.layers.0.width" = [3, 1000000000]',
+        "width must be at most 1,000,000",
+    ),
     "numbers too far apart": (
         '[random.fields]\n"initialization.scale".uniform = [-1.7e308, 1.7e308]',
         "less than 1e308 apart",
@@ -312,7 +378,9 @@ def test_texts_of_sweeps(name, tmp_path, capsys):
     path = tmp_path / "sweep.toml"
     path.write_text(f'experiment = "base.toml"\n{text}\n')
     for more in ([], ["--plan"]):
-        assert message in one_sentence(capsys, "sweep", path, "--engine", "here", "--out", tmp_path / "out", *more)
+        assert message in one_sentence(
+            capsys, "sweep", path, "--engine", "here", "--out", tmp_path / "out", *more
+        )
     assert not (tmp_path / "out").exists()
 
 
@@ -340,11 +408,20 @@ LARGE = {
     "inputs of a teacher": (lambda: Teacher(inputs=(10**9,)), "samples, inputs and outputs"),
     "weights of its units": (lambda: Teacher(inputs=(10**5,)), "weights of a unit of the teacher"),
     "outputs of a teacher": (lambda: Teacher(outputs=10**9), "samples, inputs and outputs"),
-    "a large image": (lambda: Teacher("conv_relu", inputs=(1, 10**6, 10**6)), "samples, inputs and outputs"),
+    "a large image": (
+        lambda: Teacher("conv_relu", inputs=(1, 10**6, 10**6)),
+        "samples, inputs and outputs",
+    ),
     "singular values": (lambda: LinearTeacher(count=30_000), "count must be at most 4,096"),
-    "singular values beyond memory": (lambda: LinearTeacher(count=10**12), "count must be at most 4,096"),
+    "singular values beyond memory": (
+        lambda: LinearTeacher(count=10**12),
+        "count must be at most 4,096",
+    ),
     "linear inputs": (lambda: LinearTeacher((1.0,), inputs=30_000), "inputs must be at most 4,096"),
-    "a convolutional teacher": (lambda: ConvolutionalLinearTeacher(kernel=10**6), "kernel . positions must be at most"),
+    "a convolutional teacher": (
+        lambda: ConvolutionalLinearTeacher(kernel=10**6),
+        "kernel . positions must be at most",
+    ),
     "levels": (lambda: Hierarchy(10**9, 2), "levels must be below 64"),
     "branches": (lambda: Hierarchy(2, 10**15), "at most 4096 items"),
     "orthogonal inputs": (lambda: OrthogonalReLU(inputs=50_000), "inputs must be at most 4,096"),
@@ -368,7 +445,9 @@ def test_sizes_are_looked_at_before_anything_is_drawn(name):
 
 
 @pytest.mark.parametrize("width", [10**9, 10**10, 10**18])
-@pytest.mark.parametrize("verb", [train, saddle_graph, lambda e: e.objective(), lambda e: e.initial_state()])
+@pytest.mark.parametrize(
+    "verb", [train, saddle_graph, lambda e: e.objective(), lambda e: e.initial_state()]
+)
 def test_wide_networks_are_refused_at_once(width, verb):
     e = Experiment.named("linear")
     tracemalloc.start()
@@ -397,7 +476,9 @@ def test_long_grids_are_linear_in_their_values():
     names = [Compared(number) for number in range(2_000)]
     assert len(_different("a", names)) == 2_000
     assert Compared.times < 2_000
-    with pytest.raises(InputError, match=r"grid a must be different values, got \[\[1, 2\]\] twice"):
+    with pytest.raises(
+        InputError, match=r"grid a must be different values, got \[\[1, 2\]\] twice"
+    ):
         _different("a", [[1, 2], [3], [1, 2]])
 
 
@@ -429,7 +510,11 @@ def folder(tmp_path_factory):
 def test_verbs_take_folders_names_and_tables(folder, tmp_path):
     run = load_run(folder)
     assert len(stages(str(folder))) == len(stages(folder)) == 3
-    assert [s.certificate.verdict for s in certify(str(folder)).stages] == ["strict saddle", "strict saddle", "minimum"]
+    assert [s.certificate.verdict for s in certify(str(folder)).stages] == [
+        "strict saddle",
+        "strict saddle",
+        "minimum",
+    ]
     assert visit(folder, np.int64(1)).verdict == visit(run, (1,)).verdict
     assert repr(mechanism(folder)) == repr(mechanism(stages(run)))
     assert train(read_toml(LINEAR)).experiment == Experiment.from_toml(LINEAR)
@@ -444,12 +529,21 @@ def test_verbs_take_folders_names_and_tables(folder, tmp_path):
     [
         (lambda: stages("nowhere"), "there is no such run folder"),
         (lambda: certify(3), "a run must be a Run or the path of a run folder, got 3"),
-        (lambda: train(3), "an experiment must be a shipped name or the path of a TOML file, got 3"),
+        (
+            lambda: train(3),
+            "an experiment must be a shipped name or the path of a TOML file, got 3",
+        ),
         (lambda: train({"task": 3}), "must be given"),
         (lambda: train({1: 2}), "key 1 is not known"),
         (lambda: run_sweep(3, "out"), "a sweep must be the path of a TOML file, got 3"),
-        (lambda: run_sweep(Sweep(Experiment.named("linear")), "out", engine="heer"), "did you mean 'here'"),
-        (lambda: run_sweep(Sweep(Experiment.named("linear")), "out", engine=3), "engine must be an Engine or the name"),
+        (
+            lambda: run_sweep(Sweep(Experiment.named("linear")), "out", engine="heer"),
+            "did you mean 'here'",
+        ),
+        (
+            lambda: run_sweep(Sweep(Experiment.named("linear")), "out", engine=3),
+            "engine must be an Engine or the name",
+        ),
         (lambda: Sweep(3), "an experiment must be"),
         (lambda: Experiment(3, 4, 5), "task must be a Task, got 3"),
         (lambda: Experiment.from_toml(b"a = 1"), "must be a text"),
@@ -469,11 +563,15 @@ X, Y = np.random.default_rng(0).standard_normal((6, 3)), np.arange(6.0)
 
 
 def bomb(path: Path, shape: tuple[int, ...], member: str = "inputs", **others: np.ndarray) -> Path:
-    """An archive of a few kilobytes whose one member says to be zeros of this shape; its first megabyte is there."""
+    """An archive of a few kilobytes whose one member says to be zeros of this shape; its first
+    megabyte is there."""
     header = repr({"descr": "<f8", "fortran_order": False, "shape": shape}).encode()
     header += b" " * (-(len(header) + 11) % 64) + b"\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(f"{member}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(2**20))
+        archive.writestr(
+            f"{member}.npy",
+            b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(2**20),
+        )
         for name, array in others.items():
             with archive.open(f"{name}.npy", "w") as handle:
                 np.lib.format.write_array(handle, array, allow_pickle=True)
@@ -501,7 +599,8 @@ def test_every_error_of_reading_has_its_own_remedy(name, words, tmp_path):
 
 @pytest.mark.parametrize(("brackets", "inside"), [(31, "1"), (32, "")])
 def test_the_deepest_that_is_read(brackets, inside):
-    """A value within 31 brackets is the 32nd of its kind, and so is the last of 32 empty ones; one more is refused."""
+    """A value within 31 brackets is the 32nd of its kind, and so is the last of 32 empty ones; one
+    more is refused."""
     text = "[" * brackets + inside + "]" * brackets
     parse_json(text, "x")
     read_toml(f"a = {text[1:-1]}", "x")  # the table itself is the first level
@@ -511,7 +610,8 @@ def test_the_deepest_that_is_read(brackets, inside):
 
 
 def test_archives_that_say_two_things(tmp_path):
-    """An array twice, of which readers differ in which they take, and one of another size than the archive says."""
+    """An array twice, of which readers differ in which they take, and one of another size than the
+    archive says."""
     path = tmp_path / "twice.npz"
     buffer = io.BytesIO()
     np.lib.format.write_array(buffer, np.arange(6.0))
@@ -544,13 +644,26 @@ def test_what_is_no_json(text, words, tmp_path):
 def test_further_arrays_are_not_looked_at(tmp_path):
     """Names as text, objects and bombs beside the two arrays asked for."""
     objects, names = np.array([{"a": 1}], dtype=object), np.array(["a", "b"])
-    path = bomb(tmp_path / "all.npz", (10**6, 10**6), "huge", inputs=X, targets=Y, objects=objects, names=names)
+    path = bomb(
+        tmp_path / "all.npz",
+        (10**6, 10**6),
+        "huge",
+        inputs=X,
+        targets=Y,
+        objects=objects,
+        names=names,
+    )
     data = Arrays(str(path)).data(0)
     np.testing.assert_array_equal(data.inputs, X)
     np.testing.assert_array_equal(data.targets, Y[:, None])
-    assert npz_headers(path)["names"].dtype == names.dtype and npz_headers(path)["huge"].shape == (10**6, 10**6)
+    assert npz_headers(path)["names"].dtype == names.dtype and npz_headers(path)["huge"].shape == (
+        10**6,
+        10**6,
+    )
     assert list(read_npz(path, ["targets"])) == ["targets"]
-    with pytest.raises(InputError, match=r"all.npz: objects: the file holds Python objects, which are never loaded"):
+    with pytest.raises(
+        InputError, match=r"all.npz: objects: the file holds Python objects, which are never loaded"
+    ):
         read_npz(path, ["objects"])
 
 
@@ -574,13 +687,18 @@ def test_bombs_are_not_unpacked(name, tmp_path, capsys):
     tracemalloc.stop()
     assert peak < 20e6 and path.stat().st_size < 10_000
     (tmp_path / "e.toml").write_text(
-        LINEAR.replace('"linear_teacher"\nsingular_values = [1.0, 0.4]', '"arrays"\ninputs = "bomb.npz"')
+        LINEAR.replace(
+            '"linear_teacher"\nsingular_values = [1.0, 0.4]', '"arrays"\ninputs = "bomb.npz"'
+        )
     )
-    assert "bomb.npz" in one_sentence(capsys, "train", tmp_path / "e.toml", "--out", tmp_path / "run")
+    assert "bomb.npz" in one_sentence(
+        capsys, "train", tmp_path / "e.toml", "--out", tmp_path / "run"
+    )
 
 
 def test_bombs_in_a_run_folder(folder, tmp_path, capsys):
-    """Extras of a run's archive are not read; a bomb in place of the states is refused by its header."""
+    """Extras of a run's archive are not read; a bomb in place of the states is refused by its
+    header."""
     copy = shutil.copytree(folder, tmp_path / "copy")
     arrays = dict(np.load(folder / "trajectory.npz"))
     bomb(copy / "trajectory.npz", (10**6, 10**6), "extra", **arrays)
@@ -599,7 +717,9 @@ def test_npy_files_that_say_too_much(tmp_path):
     (tmp_path / "x.npy").write_bytes(good.replace(b"(6, 3)", b"(9**9,)"))
     with pytest.raises(InputError, match="damaged"):
         read_npy(tmp_path / "x.npy")
-    (tmp_path / "x.npy").write_bytes(good.replace(b"(6, 3), }", b"(66666, 3), }").replace(b"    \n", b"\n"))
+    (tmp_path / "x.npy").write_bytes(
+        good.replace(b"(6, 3), }", b"(66666, 3), }").replace(b"    \n", b"\n")
+    )
     with pytest.raises(InputError, match="damaged"):
         read_npy(tmp_path / "x.npy")
     with pytest.raises(InputError, match="at most 17 numbers"):
@@ -608,7 +728,8 @@ def test_npy_files_that_say_too_much(tmp_path):
 
 
 def test_what_a_damaged_file_holds_is_not_repeated_at_length(tmp_path):
-    """zipfile quotes all that it took for a name: a length that was changed makes that a thousand letters."""
+    """zipfile quotes all that it took for a name: a length that was changed makes that a thousand
+    letters."""
     np.savez(tmp_path / "x.npz", inputs=X, targets=X)
     data = bytearray((tmp_path / "x.npz").read_bytes())
     data[26:28] = (400).to_bytes(2, "little")  # of the first member's name
@@ -633,7 +754,9 @@ def test_every_flipped_byte_of_an_archive_is_a_sentence_or_the_data(tmp_path):
             assert "\n" not in str(error) and "bad.npz" in str(error)
         else:
             assert (
-                arrays["inputs"].shape[0] == 6 or arrays["inputs"].dtype != X.dtype or arrays["inputs"].size == X.size
+                arrays["inputs"].shape[0] == 6
+                or arrays["inputs"].dtype != X.dtype
+                or arrays["inputs"].size == X.size
             )
 
 
@@ -665,11 +788,18 @@ def test_bytes_texts_and_records(tmp_path):
 def on_data(tmp_path, size, unit="linear", targets=1.0, **changes):
     x = np.random.default_rng(2).standard_normal((20, 3))
     np.savez(
-        tmp_path / "data.npz", inputs=size * x, targets=targets * (x @ np.array([[1.0, 0.5], [0.2, -1.0], [0.0, 0.3]]))
+        tmp_path / "data.npz",
+        inputs=size * x,
+        targets=targets * (x @ np.array([[1.0, 0.5], [0.2, -1.0], [0.0, 0.3]])),
     )
     e = Experiment.named(unit)
     stop = changes.pop("stop", Stop(flow_time=50.0))
-    return e.replace(task=Arrays(str(tmp_path / "data.npz")), network=e.network.with_widths([3]), stop=stop, **changes)
+    return e.replace(
+        task=Arrays(str(tmp_path / "data.npz")),
+        network=e.network.with_widths([3]),
+        stop=stop,
+        **changes,
+    )
 
 
 @pytest.mark.parametrize(
@@ -678,11 +808,17 @@ def on_data(tmp_path, size, unit="linear", targets=1.0, **changes):
         (
             1e9,
             1.0,
-            r"fastest direction moves at rate .*inputs of size .*steps of an explicit solver, more than 1e\+09; standardise",
+            r"fastest direction moves at rate .*inputs of size .*steps of an explicit solver,"
+            r" more than 1e\+09; standardise",
         ),
         (1e19, 1.0, "fastest direction moves at rate .*more than"),
         (1.0, 1e12, "fastest direction moves at rate .*targets of .*more than"),
-        (1e160, 1.0, r"inputs must be of a size between 1e-75 and 1e\+75, got numbers of up to .*e\+160; standardise"),
+        (
+            1e160,
+            1.0,
+            r"inputs must be of a size between 1e-75 and 1e\+75, got numbers of up to .*e\+160;"
+            r" standardise",
+        ),
         (1e-200, 1.0, r"inputs must be of a size between .*e-200; standardise"),
         (1.0, 1e160, "targets must be of a size between"),
     ],
@@ -693,7 +829,8 @@ def test_sizes_that_no_run_bears(size, targets, message, tmp_path):
 
 
 def test_what_is_foretold_comes_true(tmp_path):
-    """(d) The steps that the first curvature foretells beside those a flow takes, within a factor of three."""
+    """(d) The steps that the first curvature foretells beside those a flow takes, within a factor
+    of three."""
     import saddlery.experiments.foresight as foresight
 
     e = on_data(tmp_path, 300.0, stop=Stop(flow_time=20.0))
@@ -705,7 +842,9 @@ def test_what_is_foretold_comes_true(tmp_path):
 
 def _hessian(e):
     objective, start = e.objective(), e.initial_state()
-    return np.stack([np.asarray(objective.hessian_vector(start, row)) for row in np.eye(len(start))])
+    return np.stack(
+        [np.asarray(objective.hessian_vector(start, row)) for row in np.eye(len(start))]
+    )
 
 
 def test_what_is_far_from_usual_is_said_before_and_kept(tmp_path, capsys):
@@ -719,7 +858,9 @@ def test_what_is_far_from_usual_is_said_before_and_kept(tmp_path, capsys):
     err = capsys.readouterr().err
     assert all(f"note: {words}" in err for words in heard)
     assert list(load_run(tmp_path / "run").warnings) == heard
-    descent = train(on_data(tmp_path, 30.0, rule=GradientDescent(0.1), stop=Stop(steps=1)), keep_failed=True)
+    descent = train(
+        on_data(tmp_path, 30.0, rule=GradientDescent(0.1), stop=Stop(steps=1)), keep_failed=True
+    )
     (said,) = descent.warnings
     assert "stable up to a learning rate of" in said
     assert train(on_data(tmp_path, 1.0, stop=Stop(steps=3, flow_time=50.0))).warnings == ()
@@ -728,11 +869,18 @@ def test_what_is_far_from_usual_is_said_before_and_kept(tmp_path, capsys):
 @pytest.mark.parametrize("scale", [1e200, 1e100])
 def test_a_start_beyond_the_numbers(scale, capsys, tmp_path):
     with pytest.raises(
-        InputError, match=r"at the initial weights must be finite, got .*lower the scale of the initialization"
+        InputError,
+        match=r"at the initial weights must be finite, got .*lower the scale of the initialization",
     ):
         train(Experiment.named("linear").replace(initialization=Initialization(scale=scale)))
     sentence = one_sentence(
-        capsys, "train", "linear", "--set", f"initialization.scale={scale}", "--out", tmp_path / "run"
+        capsys,
+        "train",
+        "linear",
+        "--set",
+        f"initialization.scale={scale}",
+        "--out",
+        tmp_path / "run",
     )
     assert "learning rate" not in sentence and "lower the scale of the initialization" in sentence
 
@@ -740,7 +888,8 @@ def test_a_start_beyond_the_numbers(scale, capsys, tmp_path):
 # ------------------------------------------------------------- F2: moved data
 @pytest.fixture
 def moved(tmp_path):
-    """The fixtures of version 0.1.0 in a folder they were not made in; their CSV run says where its data were."""
+    """The fixtures of version 0.1.0 in a folder they were not made in; their CSV run says where its
+    data were."""
     return shutil.copytree(FIXTURES, tmp_path / "elsewhere" / "schema-1")
 
 
@@ -749,7 +898,9 @@ def test_a_run_of_the_first_version_finds_its_moved_data(moved, capsys, monkeypa
     text = (moved / "runs" / "csv" / "experiment.toml").read_text()
     (moved / "runs" / "csv" / "experiment.toml").write_text(text)
     run = load_run(moved / "runs" / "csv")
-    assert np.isclose(float(run.objective().loss(run.trajectory.states[-1])), run.final_loss, rtol=1e-9)
+    assert np.isclose(
+        float(run.objective().loss(run.trajectory.states[-1])), run.final_loss, rtol=1e-9
+    )
     assert len(certify(run)) >= 1
     assert main(["certify", str(moved / "runs" / "csv")]) == 0
     capsys.readouterr()
@@ -758,7 +909,9 @@ def test_a_run_of_the_first_version_finds_its_moved_data(moved, capsys, monkeypa
 def lost(moved: Path, monkeypatch) -> Path:
     """The CSV run where the path it was trained on does not exist on this machine."""
     real = os.path.isfile
-    monkeypatch.setattr(os.path, "isfile", lambda path: not str(path).startswith("/work/main") and real(path))
+    monkeypatch.setattr(
+        os.path, "isfile", lambda path: not str(path).startswith("/work/main") and real(path)
+    )
     original = Arrays._matching
 
     def matching(self):
@@ -794,7 +947,9 @@ def test_data_are_given_anew(whole, moved, monkeypatch, capsys, tmp_path):
     capsys.readouterr()
     place.write_text("1,2,3\n4,5,7\n")
     assert "got none with their numbers" in one_sentence(capsys, "certify", folder, "--data", given)
-    assert "no such file or folder" in one_sentence(capsys, "certify", folder, "--data", tmp_path / "nowhere")
+    assert "no such file or folder" in one_sentence(
+        capsys, "certify", folder, "--data", tmp_path / "nowhere"
+    )
     assert "leave it out" in one_sentence(capsys, "certify", "linear", "--data", given)
 
 
@@ -816,7 +971,9 @@ def test_a_sweep_on_data_is_resumed_where_it_was_moved(tmp_path):
     """Also one whose folder the first version named by the places of its data."""
     (tmp_path / "old").mkdir()
     task = '"arrays"\ninputs = "data.csv"\ncolumns = 1'
-    (tmp_path / "old" / "e.toml").write_text(LINEAR.replace('"linear_teacher"\nsingular_values = [1.0, 0.4]', task))
+    (tmp_path / "old" / "e.toml").write_text(
+        LINEAR.replace('"linear_teacher"\nsingular_values = [1.0, 0.4]', task)
+    )
     (tmp_path / "old" / "data.csv").write_text("x,y\n1.5,2.25\n0.5,-1.5\n-1.25,0.75\n")
     (tmp_path / "old" / "s.toml").write_text('experiment = "e.toml"\nseeds = 4\nbatch = 2\n')
     assert run_sweep(tmp_path / "old" / "s.toml", tmp_path / "old" / "out", engine="here").made == 4
@@ -830,14 +987,22 @@ def test_a_sweep_on_data_is_resumed_where_it_was_moved(tmp_path):
     shutil.move(tmp_path / "old", tmp_path / "new")
     for path in (tmp_path / "new" / "out").glob("*/000001-*"):
         path.unlink()
-    assert design_of(tmp_path / "new" / "out").experiment.task.inputs == str(tmp_path / "new" / "data.csv")
-    finished = run_sweep(tmp_path / "new" / "s.toml", tmp_path / "new" / "out", engine="here", resume=True)
+    assert design_of(tmp_path / "new" / "out").experiment.task.inputs == str(
+        tmp_path / "new" / "data.csv"
+    )
+    finished = run_sweep(
+        tmp_path / "new" / "s.toml", tmp_path / "new" / "out", engine="here", resume=True
+    )
     assert (finished.made, finished.kept, finished.failed) == (2, 2, {})
     with pytest.raises(InputError, match="give --resume"):
         run_sweep(tmp_path / "new" / "s.toml", tmp_path / "new" / "out", engine="here")
 
 
 def test_tables_with_odd_keys():
-    for table in ({"task": {"kind": "digits", "": 1}}, {"rule": []}, {"stop": None, "task": {}, "network": {}}):
+    for table in (
+        {"task": {"kind": "digits", "": 1}},
+        {"rule": []},
+        {"stop": None, "task": {}, "network": {}},
+    ):
         with pytest.raises(InputError):
             from_table({"task": {}, "network": {}, "stop": {}, **table})

@@ -1,4 +1,5 @@
-"""What guards the door has been seen to fail: each part is broken on purpose, and the named test must go red."""
+"""What guards the door has been seen to fail: each part is broken on purpose, and the named test
+must go red."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ def kept(tmp_path):
 
 
 def bombs(tmp_path):
-    path = test_door.bomb(tmp_path / "bomb.npz", (2**12, 2**17), targets=np.arange(6.0))  # twice what is let in
+    path = test_door.bomb(
+        tmp_path / "bomb.npz", (2**12, 2**17), targets=np.arange(6.0)
+    )  # twice what is let in
     with pytest.raises(checks.InputError, match="must be an array of at most"):
         Arrays(str(path)).data(0)
 
@@ -59,12 +62,20 @@ MUTATIONS = [
     (tables, "_consecutive", lambda cells: False, counted, "no header counts"),
     (tables, "FEWEST", 100, rows, "no column counts"),
     (foresight, "ENDLESS", 1e300, foretold, "every number of steps is taken"),
-    (Arrays, "without_places", lambda self, options: options, places, "places are part of the identity"),
+    (
+        Arrays,
+        "without_places",
+        lambda self, options: options,
+        places,
+        "places are part of the identity",
+    ),
     (design, "unpacked", lambda value: id(value), repeated, "equal values count as different"),
 ]
 
 
-@pytest.mark.parametrize(("where", "name", "broken", "test", "why"), MUTATIONS, ids=[m[-1] for m in MUTATIONS])
+@pytest.mark.parametrize(
+    ("where", "name", "broken", "test", "why"), MUTATIONS, ids=[m[-1] for m in MUTATIONS]
+)
 def test_each_guard_is_needed(where, name, broken, test, why, monkeypatch, tmp_path):
     (tmp_path / "whole").mkdir()
     (tmp_path / "broken").mkdir()
@@ -78,5 +89,7 @@ def test_each_guard_is_needed(where, name, broken, test, why, monkeypatch, tmp_p
     ):
         if name == "settle":
             monkeypatch.setattr(f"{module}.settle", broken)
-    with pytest.raises((AssertionError, TypeError, MemoryError, checks.InputError, pytest.fail.Exception)):
+    with pytest.raises(
+        (AssertionError, TypeError, MemoryError, checks.InputError, pytest.fail.Exception)
+    ):
         test(tmp_path / "broken")

@@ -1,4 +1,5 @@
-"""What goes out to files: nothing is replaced but regular files; links, devices and pipes stay what they are."""
+"""What goes out to files: nothing is replaced but regular files; links, devices and pipes stay what
+they are."""
 
 from __future__ import annotations
 
@@ -14,11 +15,21 @@ import pytest
 
 from saddlery.basis.checks import InputError, StorageError
 from saddlery.doors import outlets
-from saddlery.doors.outlets import check_place, place_of, placed, placed_folder, refuse_existing, remedy, write_text
+from saddlery.doors.outlets import (
+    check_place,
+    place_of,
+    placed,
+    placed_folder,
+    refuse_existing,
+    remedy,
+    write_text,
+)
 from saddlery.experiments import Experiment
 from saddlery.runs import load_run
 
-root = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes devices, and ignores permissions")
+root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="only root makes devices, and ignores permissions"
+)
 no_root = pytest.mark.skipif(os.geteuid() == 0, reason="root may do everything")
 
 
@@ -27,7 +38,8 @@ def mode(path: Path) -> int:
 
 
 def test_a_link_stays_and_what_it_points_to_is_replaced(tmp_path):
-    """Two links, one after the other, into another folder: the last target gets the text, beside itself, and keeps its mode."""
+    """Two links, one after the other, into another folder: the last target gets the text, beside
+    itself, and keeps its mode."""
     home = tmp_path / "home"
     home.mkdir()
     (home / "real").write_text("old")
@@ -57,7 +69,8 @@ def test_links_in_circles_are_named(tmp_path):
 
 
 def read_from_pipe(pipe: Path, act) -> bytes:
-    """What `act`, which writes into a named pipe, has written there; the pipe must be one afterwards."""
+    """What `act`, which writes into a named pipe, has written there; the pipe must be one
+    afterwards."""
     got = []
     reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()), daemon=True)
     reader.start()
@@ -70,7 +83,10 @@ def read_from_pipe(pipe: Path, act) -> bytes:
 def test_a_pipe_is_written_to(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     check_place(tmp_path / "pipe")
-    assert read_from_pipe(tmp_path / "pipe", lambda: write_text(tmp_path / "pipe", "é\n")) == "é\n".encode()
+    assert (
+        read_from_pipe(tmp_path / "pipe", lambda: write_text(tmp_path / "pipe", "é\n"))
+        == "é\n".encode()
+    )
     os.symlink("pipe", tmp_path / "link")
     assert read_from_pipe(tmp_path / "pipe", lambda: write_text(tmp_path / "link", "x")) == b"x"
     assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
@@ -111,7 +127,8 @@ def test_a_socket_and_a_folder_are_refused(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors have no names here")
 def test_an_open_descriptor_is_written_where_it_is(tmp_path):
-    """As /dev/stdout behind `> file`: replacing the file, or opening it again, would lose what was written before."""
+    """As /dev/stdout behind `> file`: replacing the file, or opening it again, would lose what was
+    written before."""
     with open(tmp_path / "log", "w+b") as log:
         log.write(b"before ")
         log.flush()
@@ -153,7 +170,11 @@ def test_a_run_is_a_folder_of_its_own(tmp_path, monkeypatch):
     os.symlink("empty", tmp_path / "link")
     os.symlink("nothing", tmp_path / "dangling")
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("link", "is a link"), ("dangling", "is a link"), ("pipe", "exists already")):
+    for name, words in (
+        ("link", "is a link"),
+        ("dangling", "is a link"),
+        ("pipe", "exists already"),
+    ):
         with pytest.raises(StorageError, match=words), placed_folder(tmp_path / name):
             pass
     monkeypatch.chdir(tmp_path / "empty")
@@ -219,7 +240,8 @@ def test_a_writer_that_looks_at_nothing_is_seen(tmp_path, monkeypatch):
 
 
 def test_every_writer_passes_here():
-    """No module but this one renames or makes files; writing into a staging file that came from here is what is left."""
+    """No module but this one renames or makes files; writing into a staging file that came from
+    here is what is left."""
     import saddlery
 
     for path in Path(saddlery.__file__).parent.rglob("*.py"):
@@ -228,6 +250,9 @@ def test_every_writer_passes_here():
             assert "os.replace" not in text and ".rename(" not in text, path
             for line in io.StringIO(text):
                 writes = any(
-                    words in line for words in (".write_text(", "to_csv(", "to_parquet(", "savez", "to_netcdf(")
+                    words in line
+                    for words in (".write_text(", "to_csv(", "to_parquet(", "savez", "to_netcdf(")
                 )
-                assert not writes or "staging" in line or "(file," in line or "def " in line, f"{path}: {line}"
+                assert not writes or "staging" in line or "(file," in line or "def " in line, (
+                    f"{path}: {line}"
+                )

@@ -1,7 +1,8 @@
-"""Folders damaged by hand, cut short or made to do harm: one sentence that names the file, or the right result.
+"""Folders damaged by hand, cut short or made to do harm: one sentence that names the file, or the
+right result.
 
-Oracle (c): what is read from a folder that was changed is what was written, or nothing. Before, 35 of these ended with an error
-of another library, and some were taken for good.
+Oracle (c): what is read from a folder that was changed is what was written, or nothing. Before, 35
+of these ended with an error of another library, and some were taken for good.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ BRACKETS = "[" * 200_000 + "]" * 200_000
 # ---------------------------------------------------------------------- changes
 def text(content):
     """A file replaced by a text or bytes."""
-    return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return lambda path: path.write_bytes(
+        content if isinstance(content, bytes) else content.encode()
+    )
 
 
 def entry(name, value):
@@ -133,12 +136,16 @@ def claimed(shape, dtype="<f8"):
         with np.load(path) as stored:
             content = dict(stored)
         header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": dtype, "fortran_order": False, "shape": shape})
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": dtype, "fortran_order": False, "shape": shape}
+        )
         with zipfile.ZipFile(path, "w") as archive:
             for name, values in content.items():
                 buffer = io.BytesIO()
                 np.save(buffer, values)
-                archive.writestr(f"{name}.npy", header.getvalue() if name == "states" else buffer.getvalue())
+                archive.writestr(
+                    f"{name}.npy", header.getvalue() if name == "states" else buffer.getvalue()
+                )
 
     return change
 
@@ -180,7 +187,11 @@ RUNS = [
     (RECORD, entry("versions", ["jax"]), "versions must be a table of texts"),
     (RECORD, entry("versions", {"jax": 3}), "versions must be a table of texts"),
     (RECORD, entry("data", {"a": "b"}), "data must be a text"),
-    (RECORD, text('{"schema": "saddlery-run", "schema": "saddlery-run"}'), "'schema' is there twice"),
+    (
+        RECORD,
+        text('{"schema": "saddlery-run", "schema": "saddlery-run"}'),
+        "'schema' is there twice",
+    ),
     (NPZ, text(b"PK\x05\x06" + b"\0" * 18), "without 'flow_time'"),
     (NPZ, array("loss", lambda a: None), "without 'loss'"),
     (NPZ, array("loss", lambda a: a.astype(int)), "loss must be of floating numbers"),
@@ -204,9 +215,21 @@ RUNS = [
     (NPZ, array("step", lambda a: a.astype(float)), "step must be of whole numbers"),
     (NPZ, array("step", lambda a: 0 * a), "step must be rising"),
     (NPZ, array("gradient_norm", lambda a: -a), "gradient_norm must be at least 0"),
-    (NPZ, array("observable.alignment_0", lambda a: a[:-1]), "observable.alignment_0 must be of numbers"),
-    (NPZ, array("observable.mine", lambda _: np.array(["a"])), "observable.mine must be of numbers"),
-    (NPZ, array("observable.mine", lambda _: np.zeros((10**6, 2))), "observable.mine must be of numbers"),
+    (
+        NPZ,
+        array("observable.alignment_0", lambda a: a[:-1]),
+        "observable.alignment_0 must be of numbers",
+    ),
+    (
+        NPZ,
+        array("observable.mine", lambda _: np.array(["a"])),
+        "observable.mine must be of numbers",
+    ),
+    (
+        NPZ,
+        array("observable.mine", lambda _: np.zeros((10**6, 2))),
+        "observable.mine must be of numbers",
+    ),
     (NPZ, claimed((10**6, 10**6)), "cannot be|damaged"),
     (NPZ, claimed((-1, 12)), "damaged"),
     (NPZ, claimed((1, 12), "|O"), "damaged"),
@@ -233,7 +256,12 @@ def test_a_damaged_run_is_one_sentence(run, tmp_path, k):
     with pytest.raises(InputError, match=words) as caught:
         load_run(folder)
     said = str(caught.value)
-    assert str(folder) in said and (name in said or name == RECORD) and "\n" not in said and len(said) < 600
+    assert (
+        str(folder) in said
+        and (name in said or name == RECORD)
+        and "\n" not in said
+        and len(said) < 600
+    )
 
 
 def test_what_is_not_asked_for_is_not_read(run, tmp_path):
@@ -285,7 +313,11 @@ def test_stages_are_as_written(run):
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweeps") / "small"
     run_sweep(SWEEP, folder, engine=Here())
-    storage.write_failure(folder, f"000001-{SWEEP.identity}", {"batch": 1, "runs": [2, 3], "error": "x", "attempts": 2})
+    storage.write_failure(
+        folder,
+        f"000001-{SWEEP.identity}",
+        {"batch": 1, "runs": [2, 3], "error": "x", "attempts": 2},
+    )
     return folder
 
 
@@ -318,7 +350,11 @@ SWEEPS = [
     (INDEX, rows(lambda t: pd.concat([t, t.iloc[:1]])), "3 rows for the 2 runs"),
     (INDEX, column("status", lambda _: None), "without the column 'status'"),
     (INDEX, column("status", lambda _: ["fine", "stopped"]), "status of a run is 'fine'"),
-    (INDEX, column("status", lambda _: [None, "stopped"]), "column status has rows without a value"),
+    (
+        INDEX,
+        column("status", lambda _: [None, "stopped"]),
+        "column status has rows without a value",
+    ),
     (INDEX, column("loss", lambda _: ["a", "b"]), "column loss must be of number"),
     (INDEX, column("loss", lambda _: [np.nan, 1.0]), "run 0 ended well with a loss of None"),
     (INDEX, column("units", lambda _: [1, 2]), "column units must be of wholes"),
@@ -345,7 +381,11 @@ SWEEPS = [
     (DESIGN, text("x = "), "not valid TOML"),
     (DESIGN, text(f"seeds = {BRACKETS}"), "nested"),
     (DESIGN, swapped("seeds = 2", "seeds = 3"), "is not the design this folder was made for"),
-    (DESIGN, swapped("flow_time = 20.0", "flow_time = 10.0"), "is not the design this folder was made for"),
+    (
+        DESIGN,
+        swapped("flow_time = 20.0", "flow_time = 10.0"),
+        "is not the design this folder was made for",
+    ),
     (DESIGN, swapped("batch = 2", 'batch = "2"'), "batch must be a whole number"),
 ]
 
@@ -354,7 +394,9 @@ def place(folder, name):
     return folder / name if (folder / name).is_file() else sorted((folder / name).iterdir())[0]
 
 
-@pytest.mark.parametrize("k", range(len(SWEEPS)), ids=lambda k: f"{SWEEPS[k][0]}-{SWEEPS[k][2][:30]}")
+@pytest.mark.parametrize(
+    "k", range(len(SWEEPS)), ids=lambda k: f"{SWEEPS[k][0]}-{SWEEPS[k][2][:30]}"
+)
 def test_a_damaged_sweep_is_one_sentence(sweep, tmp_path, k):
     name, change, words = SWEEPS[k]
     folder = shutil.copytree(sweep, tmp_path / "small")
@@ -363,7 +405,9 @@ def test_a_damaged_sweep_is_one_sentence(sweep, tmp_path, k):
     with pytest.raises(InputError, match=words) as caught:
         READERS[name](folder)
     said = str(caught.value)
-    assert (path.name in said or "batch of another sweep" in words or name == JSON) and "\n" not in said
+    assert (
+        path.name in said or "batch of another sweep" in words or name == JSON
+    ) and "\n" not in said
     for reader in (design_of, index, arrays, failures):
         try:
             reader(folder)
@@ -388,7 +432,15 @@ def same(one, other):
         (INDEX, column("run", lambda _: [0, 0])),
         (INDEX, column("digest", lambda _: ["0" * 32] * 2)),
     ],
-    ids=["bit", "another bit", "half", "another batch's", "no index", "a row twice", "another digest"],
+    ids=[
+        "bit",
+        "another bit",
+        "half",
+        "another batch's",
+        "no index",
+        "a row twice",
+        "another digest",
+    ],
 )
 def test_resume_does_a_damaged_batch_again(sweep, tmp_path, name, change):
     """Before, a part with flipped bytes counted as done."""
@@ -456,22 +508,30 @@ def test_files_that_are_no_batches(sweep, tmp_path):
 
 
 def test_what_a_table_says_of_pandas_is_not_believed(sweep, tmp_path):
-    """Types are those of the tables here; before, a byte of pandas' own words within the file ended in its parser's error."""
+    """Types are those of the tables here; before, a byte of pandas' own words within the file ended
+    in its parser's error."""
     folder = shutil.copytree(sweep, tmp_path / "small")
     path = place(folder, INDEX)
     table = parquet.read_table(path)
     for words in (b"{", b"[]", b"\xff", b'{"columns": [{"name": "loss", "numpy_type": "object"}]}'):
         parquet.write_table(table.replace_schema_metadata({b"pandas": words}), path)
-        pd.testing.assert_frame_equal(index(folder).drop(columns="folder"), index(sweep).drop(columns="folder"))
+        pd.testing.assert_frame_equal(
+            index(folder).drop(columns="folder"), index(sweep).drop(columns="folder")
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_bytes_changed_at_random(run, sweep, tmp_path, seed):
-    """(c) 300 files changed somewhere: what was written, or one sentence; never another library's error, never other numbers."""
+    """(c) 300 files changed somewhere: what was written, or one sentence; never another library's
+    error, never other numbers."""
     rng = np.random.default_rng(seed)
     folders = [shutil.copytree(run, tmp_path / "run"), shutil.copytree(sweep, tmp_path / "small")]
-    states, table, data = load_run(run).trajectory.states, index(sweep).drop(columns=["folder", "sweep"]), arrays(sweep)
+    states, table, data = (
+        load_run(run).trajectory.states,
+        index(sweep).drop(columns=["folder", "sweep"]),
+        arrays(sweep),
+    )
     readers = {
         load_run: lambda found: np.array_equal(found.trajectory.states, states),
         index: lambda found: found.drop(columns=["folder", "sweep"]).equals(table),
@@ -493,7 +553,11 @@ def test_bytes_changed_at_random(run, sweep, tmp_path, seed):
                 try:
                     assert right(reader(folder)), (path.name, at, kind)
                 except InputError as error:
-                    assert str(folder) in str(error) and len(str(error)) < 700 and "\n" not in str(error)
+                    assert (
+                        str(folder) in str(error)
+                        and len(str(error)) < 700
+                        and "\n" not in str(error)
+                    )
         path.write_bytes(whole)
 
 

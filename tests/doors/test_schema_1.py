@@ -1,4 +1,5 @@
-"""What saddlery 0.1.0 wrote must be read for ever: runs, certificates, sweeps and rows of schema 1 (tests/fixtures/schema-1)."""
+"""What saddlery 0.1.0 wrote must be read for ever: runs, certificates, sweeps and rows of schema 1
+(tests/fixtures/schema-1)."""
 
 from __future__ import annotations
 
@@ -48,7 +49,12 @@ def test_runs_load_and_have_their_stages(stored, name):
     run = load_run(stored / "runs" / name)
     found = stages(run)
     assert [stage.effective_units for stage in found.stages] == NETWORKS[name]
-    assert np.isclose(float(run.objective().loss(run.trajectory.states[-1])), run.final_loss, rtol=1e-6, atol=1e-12)
+    assert np.isclose(
+        float(run.objective().loss(run.trajectory.states[-1])),
+        run.final_loss,
+        rtol=1e-6,
+        atol=1e-12,
+    )
     assert run.experiment.name in run_page(found)
 
 
@@ -60,9 +66,15 @@ def test_a_float32_run_of_two_layers_loads(stored):
 
 def test_certificates_are_those_of_then(stored):
     then = json.loads((stored / "runs" / "linear" / "stages.json").read_text())["runs"][0]["stages"]
-    for stage, before in zip(certify(load_run(stored / "runs" / "linear")).stages, then, strict=True):
+    for stage, before in zip(
+        certify(load_run(stored / "runs" / "linear")).stages, then, strict=True
+    ):
         now, old = stage.certificate, before["certificate"]
-        assert (now.verdict, now.index, now.zero_modes) == (old["verdict"], old["index"], old["zero_modes"])
+        assert (now.verdict, now.index, now.zero_modes) == (
+            old["verdict"],
+            old["index"],
+            old["zero_modes"],
+        )
         assert np.isclose(now.loss, old["loss"], rtol=1e-9, atol=1e-15)
         assert np.isclose(now.distance, old["distance"], rtol=1e-4, atol=1e-6)
 
@@ -78,7 +90,8 @@ def test_the_command_line_certifies_and_reports_them(stored, capsys):
 
 
 def test_a_verdict_that_changed_is_said(stored, capsys):
-    """The record of then called its saddle a minimum, and its end what today is `no fixed point found`."""
+    """The record of then called its saddle a minimum, and its end what today is
+    `no fixed point found`."""
     path = stored / "runs" / "linear" / "stages.json"
     record = json.loads(path.read_text())
     for entry, verdict in zip(
@@ -89,8 +102,13 @@ def test_a_verdict_that_changed_is_said(stored, capsys):
     assert main(["certify", str(stored / "runs" / "linear")]) == 0
     said = capsys.readouterr().err
     assert "note: stage 1 was 'minimum' and is 'strict saddle' now" in said
-    assert "stage 2 was 'not a fixed point' and is 'minimum' now" in said and "stage 0 was" not in said
-    assert main(["certify", str(stored / "runs" / "linear")]) == 0 and "was" not in capsys.readouterr().err
+    assert (
+        "stage 2 was 'not a fixed point' and is 'minimum' now" in said and "stage 0 was" not in said
+    )
+    assert (
+        main(["certify", str(stored / "runs" / "linear")]) == 0
+        and "was" not in capsys.readouterr().err
+    )
 
 
 def test_sweeps_are_queried(stored):

@@ -1,4 +1,5 @@
-"""Folders of others: reading one imports nothing, and data that were moved are found again by their numbers."""
+"""Folders of others: reading one imports nothing, and data that were moved are found again by their
+numbers."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ flow_time = 20.0
 # ------------------------------------------------------------------------ imports
 @pytest.fixture
 def strange(tmp_path, monkeypatch, request):
-    """A sweep with a task of its own, made by its author; whoever imports the module leaves a mark."""
+    """A sweep with a task of its own, made by its author; whoever imports the module leaves a
+    mark."""
     home, mark = tmp_path / "modules", tmp_path / "imported"
     home.mkdir()
     (home / "strange_task.py").write_text(
@@ -46,7 +48,11 @@ def strange(tmp_path, monkeypatch, request):
         'inputs = "data/numbers.npz"', "singular_values = [1.0, 0.4]"
     )
     design.write_text(f'name = "strange"\nseeds = 2\nbatch = 1\nimports = ["strange_task"]\n{own}')
-    forget = lambda: (TASKS.pop("strange", None), sys.modules.pop("strange_task", None), mark.unlink(missing_ok=True))
+    forget = lambda: (
+        TASKS.pop("strange", None),
+        sys.modules.pop("strange_task", None),
+        mark.unlink(missing_ok=True),
+    )
     request.addfinalizer(forget)
     assert main(["sweep", str(design), "--out", str(tmp_path / "out"), "--engine", "here"]) == 0
     assert mark.exists()  # one's own design is trusted
@@ -91,7 +97,15 @@ def test_modules_that_are_granted_are_imported(strange, capsys):
 def test_a_frozen_copy_goes_on_with_the_grant_or_with_the_design(strange, capsys):
     folder, _, design, forget = strange
     sorted((folder / "index").iterdir())[1].unlink()
-    again = ["sweep", str(folder / "sweep.toml"), "--out", str(folder), "--resume", "--engine", "here"]
+    again = [
+        "sweep",
+        str(folder / "sweep.toml"),
+        "--out",
+        str(folder),
+        "--resume",
+        "--engine",
+        "here",
+    ]
     assert main([*again, "--imports", "strange_task"]) == 0
     assert len(index(folder)) == 2
     forget()
@@ -141,7 +155,8 @@ def rows(folder):
 
 
 def test_a_project_that_was_moved_goes_on(project, tmp_path):
-    """(d) Certified and resumed elsewhere, it is what it was. Before: the absolute path was part of the identity."""
+    """(d) Certified and resumed elsewhere, it is what it was. Before: the absolute path was part of
+    the identity."""
     before = rows(project / "sweeps" / "own")
     moved = tmp_path / "elsewhere" / "named_anew"
     shutil.move(project, moved)
@@ -149,7 +164,9 @@ def test_a_project_that_was_moved_goes_on(project, tmp_path):
     assert main(["certify", f"{folder}#1"]) == 0
     cut(folder)
     for design in (moved / "design.toml", folder / "sweep.toml"):
-        assert main(["sweep", str(design), "--out", str(folder), "--resume", "--engine", "here"]) == 0
+        assert (
+            main(["sweep", str(design), "--out", str(folder), "--resume", "--engine", "here"]) == 0
+        )
         assert rows(folder).equals(before)
         cut(folder)
     assert main(["sweep", str(folder / "sweep.toml"), "--plan"]) == 0
@@ -163,16 +180,35 @@ def test_a_sweep_alone_needs_its_data_given_anew(project, tmp_path, capsys):
     shutil.move(project / "data" / "numbers.npz", data)
     assert main(["certify", f"{folder}#1"]) == 2
     error = capsys.readouterr().err
-    assert "numbers.npz: there is no such file; if it was moved, say where it is: --data PATH" in error
+    assert (
+        "numbers.npz: there is no such file; if it was moved, say where it is: --data PATH" in error
+    )
     assert main(["certify", f"{folder}#1", "--data", str(data)]) == 0
     design = tmp_path / "again.toml"
-    design.write_text((project / "design.toml").read_text().replace("data/numbers.npz", "other.npz"))
+    design.write_text(
+        (project / "design.toml").read_text().replace("data/numbers.npz", "other.npz")
+    )
     cut(folder)
     assert main(["sweep", str(design), "--out", str(folder), "--resume", "--engine", "here"]) == 0
     assert rows(folder).equals(before)
     cut(folder)
     frozen = str(folder / "sweep.toml")
-    assert main(["sweep", frozen, "--out", str(folder), "--resume", "--engine", "here", "--data", str(data)]) == 0
+    assert (
+        main(
+            [
+                "sweep",
+                frozen,
+                "--out",
+                str(folder),
+                "--resume",
+                "--engine",
+                "here",
+                "--data",
+                str(data),
+            ]
+        )
+        == 0
+    )
     assert rows(folder).equals(before)
     assert main(["sweep", frozen, "--plan"]) == 2
     assert main(["sweep", frozen, "--plan", "--data", str(data)]) == 0
@@ -184,7 +220,8 @@ def test_a_sweep_alone_needs_its_data_given_anew(project, tmp_path, capsys):
 
 
 def test_two_files_under_other_names(project, tmp_path):
-    """A worker is told each file by its own path: neither its name nor its folder need be that of the design."""
+    """A worker is told each file by its own path: neither its name nor its folder need be that of
+    the design."""
     with np.load(project / "data" / "numbers.npz") as stored:
         np.save(tmp_path / "x.npy", stored["inputs"])
         np.save(tmp_path / "y.npy", stored["targets"])
@@ -204,7 +241,8 @@ def test_two_files_under_other_names(project, tmp_path):
 
 
 def test_the_digest_decides(project, tmp_path, capsys):
-    """Other numbers under the same name are passed over, wherever they are, and a design on them is another sweep."""
+    """Other numbers under the same name are passed over, wherever they are, and a design on them is
+    another sweep."""
     folder = project / "sweeps" / "own"
     with np.load(project / "data" / "numbers.npz") as stored:
         x, y = stored["inputs"], stored["targets"]
@@ -212,16 +250,35 @@ def test_the_digest_decides(project, tmp_path, capsys):
     with pytest.raises(InputError, match="those the experiment was trained on, got other numbers"):
         design_of(folder).experiment_of(0).objective()
     cut(folder)
-    assert main(["sweep", str(project / "design.toml"), "--out", str(folder), "--resume", "--engine", "here"]) == 2
+    assert (
+        main(
+            [
+                "sweep",
+                str(project / "design.toml"),
+                "--out",
+                str(folder),
+                "--resume",
+                "--engine",
+                "here",
+            ]
+        )
+        == 2
+    )
     assert "holds another sweep" in capsys.readouterr().err
     np.savez(folder / "numbers.npz", inputs=x, targets=y)
     found, written = design_of(folder), as_written(folder / "sweep.toml")
     assert written.experiment.task.inputs == str(project / "data" / "numbers.npz")
     assert found.identity == written.identity
     assert found.experiment_of(0).task.inputs == str((folder / "numbers.npz").absolute())
-    assert found.experiment_of(0).identity == written.experiment_of(0).identity == query(folder)["identity"][0]
+    assert (
+        found.experiment_of(0).identity
+        == written.experiment_of(0).identity
+        == query(folder)["identity"][0]
+    )
 
 
 def test_a_design_without_files_is_left_alone():
     sweep = Sweep(Experiment.named("linear"), seeds=2)
-    assert sweep.experiment.found(".") is sweep.experiment and sweep.on(sweep.experiment.task) is sweep
+    assert (
+        sweep.experiment.found(".") is sweep.experiment and sweep.on(sweep.experiment.task) is sweep
+    )

@@ -1,4 +1,5 @@
-"""Engines: every job once, whoever dies; the local ones here, Dask with real workers, Slurm by submitit's local executor."""
+"""Engines: every job once, whoever dies; the local ones here, Dask with real workers, Slurm by
+submitit's local executor."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def children():
 
 def test_workers_give_what_this_process_gives(undisturbed, tmp_path):
     seen = []
-    done = run_sweep(SMALL, tmp_path / "out", engine=Local(2), progress=lambda f, w: seen.append((f, w)))
+    done = run_sweep(
+        SMALL, tmp_path / "out", engine=Local(2), progress=lambda f, w: seen.append((f, w))
+    )
     assert done.made == 12 and not done.failed
     assert seen[-1][0] == 1.0 and "12 of 12 runs" in seen[-1][1]
     same(tmp_path / "out", undisturbed)
@@ -77,15 +80,19 @@ def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch, request)
     (tmp_path / "deadly.py").write_text(
         "import os, dataclasses\nfrom saddlery.tasks import LinearTeacher\n"
         "@dataclasses.dataclass(frozen=True)\nclass Deadly(LinearTeacher):\n    kind = 'deadly'\n"
-        "    def data(self, seed):\n        if seed == 3:\n            os._exit(9)\n        return super().data(seed)\n"
+        "    def data(self, seed):\n        if seed == 3:\n            os._exit(9)\n       "
+        " return super().data(seed)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        "PYTHONPATH",
+        os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
     )
     import deadly
 
-    request.addfinalizer(lambda: (TASKS.pop("deadly"), sys.modules.pop("deadly")))  # other tests list all tasks
+    request.addfinalizer(
+        lambda: (TASKS.pop("deadly"), sys.modules.pop("deadly"))
+    )  # other tests list all tasks
     base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
     sweep = replace(SMALL, experiment=base, seeds=6, imports=("deadly",))
     done = run_sweep(sweep, tmp_path / "out", engine=Local(1))
@@ -107,7 +114,9 @@ def test_jobs_survive_json_and_unknown_ones_are_refused():
 def test_dask_with_a_worker_killed(undisturbed, tmp_path):
     distributed = pytest.importorskip("distributed")
     with (
-        distributed.LocalCluster(n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as there,
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as there,
         distributed.Client(there) as client,
     ):
         killed = []
@@ -133,7 +142,9 @@ def test_dask_starts_a_cluster_of_its_own(undisturbed, tmp_path):
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr(cluster, "PATIENCE", 0.5)
-    with pytest.raises(InputError, match=r"scheduler at tcp://127.0.0.1:9 does not answer within 0.5 seconds"):
+    with pytest.raises(
+        InputError, match=r"scheduler at tcp://127.0.0.1:9 does not answer within 0.5 seconds"
+    ):
         run_sweep(SMALL, tmp_path / "out", engine=Dask(options={"scheduler": "tcp://127.0.0.1:9"}))
     assert not (tmp_path / "out").exists()  # nothing was begun
 
@@ -141,10 +152,19 @@ def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"partitions": "gpu"}, r"\[slurm\] option 'partitions' is not known; did you mean 'partition'"),
+        (
+            {"partitions": "gpu"},
+            r"\[slurm\] option 'partitions' is not known; did you mean 'partition'",
+        ),
         ({"cluster": "locale"}, r"\[slurm\] cluster 'locale' is not known; did you mean 'local'"),
-        ({"cluster": "local", "minutes": "60"}, r"\[slurm\] minutes must be a whole number of at least 1, got '60'"),
-        ({"cluster": "local", "memory_gb": -1}, r"\[slurm\] memory_gb must be a finite number above zero"),
+        (
+            {"cluster": "local", "minutes": "60"},
+            r"\[slurm\] minutes must be a whole number of at least 1, got '60'",
+        ),
+        (
+            {"cluster": "local", "memory_gb": -1},
+            r"\[slurm\] memory_gb must be a finite number above zero",
+        ),
         ({"partition": 3}, r"\[slurm\] partition must be a text, got 3"),
     ],
 )
@@ -165,7 +185,9 @@ def test_workers_of_other_versions_are_refused():
         def run(self, function):
             return {"tcp://one": function(), "tcp://two": {**function(), "jax": "0.0.1"}}
 
-    with pytest.raises(InputError, match=r"worker tcp://two has jax 0.0.1, this machine .*install the same"):
+    with pytest.raises(
+        InputError, match=r"worker tcp://two has jax 0.0.1, this machine .*install the same"
+    ):
         cluster._check_versions(Client())
 
 
@@ -181,11 +203,17 @@ def test_slurm_options_and_what_is_submitted_again():
     submitit = pytest.importorskip("submitit")
     engine = Slurm(100, {"partition": "short", "minutes": 30, "memory_gb": 8})
     found = engine._settings(engine._checked())
-    assert found["slurm_partition"] == "short" and found["timeout_min"] == 30 and found["mem_gb"] == 8
+    assert (
+        found["slurm_partition"] == "short" and found["timeout_min"] == 30 and found["mem_gb"] == 8
+    )
     assert found["slurm_array_parallelism"] == 100
     share = cluster.Share()
     again = share.checkpoint(["a"])
-    assert isinstance(again, submitit.helpers.DelayedSubmission) and again.function is share and again.args == (["a"],)
+    assert (
+        isinstance(again, submitit.helpers.DelayedSubmission)
+        and again.function is share
+        and again.args == (["a"],)
+    )
 
 
 @pytest.mark.slow

@@ -44,7 +44,13 @@ def test_shipped_experiments_round_trip(name):
     scale=st.floats(1e-12, 1.0),
     width=st.integers(1, 9),
     rule=st.sampled_from(
-        [GradientFlow(1e-5), GradientDescent(0.1), GradientDescent(0.1, batch=4), Momentum(0.2), Adam()]
+        [
+            GradientFlow(1e-5),
+            GradientDescent(0.1),
+            GradientDescent(0.1, batch=4),
+            Momentum(0.2),
+            Adam(),
+        ]
     ),
     values=st.lists(st.floats(0.01, 10), min_size=1, max_size=4),
     moments=st.sampled_from([None, False]),
@@ -65,7 +71,12 @@ def test_round_trip(seed, scale, width, rule, values, moments):
 def test_identity_depends_on_what_determines_the_run_only():
     e = Experiment.from_toml(MINIMAL)
     assert e.replace(name="other", description="words").identity == e.identity
-    for change in ({"seed": 1}, {"stop": Stop(flow_time=11.0)}, {"task": Digits()}, {"precision": "float32"}):
+    for change in (
+        {"seed": 1},
+        {"stop": Stop(flow_time=11.0)},
+        {"task": Digits()},
+        {"precision": "float32"},
+    ):
         assert e.replace(**change).identity != e.identity
 
 
@@ -79,11 +90,19 @@ def test_defaults_are_filled_in():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('unit = "linear"', 'unit = "lineer"', r"layer|unit 'lineer' is not known; did you mean 'linear'"),
+        (
+            'unit = "linear"',
+            'unit = "lineer"',
+            r"layer|unit 'lineer' is not known; did you mean 'linear'",
+        ),
         ("width = 5", "width = 0", "width must be a whole number of at least 1, got 0"),
         ("width = 5", "width = 2.5", "width must be a whole number"),
         ("width = 5", "widht = 5", "layer 0: width must be given"),
-        ("width = 5", "width = 5\nbais = true", "option of unit 'linear' 'bais' is not known; did you mean 'bias'"),
+        (
+            "width = 5",
+            "width = 5\nbais = true",
+            "option of unit 'linear' 'bais' is not known; did you mean 'bias'",
+        ),
         (
             'kind = "linear_teacher"',
             'kind = "linear_techer"',
@@ -102,7 +121,11 @@ def test_defaults_are_filled_in():
             r"\[initialization\] scale of the initialization must be a finite",
         ),
         ("[stop]", "[initialization]\nscale = -1e-3\n[stop]", r"\[initialization\] scale"),
-        ("[stop]", "[rule]\nkind = 'flwo'\n[stop]", "rule 'flwo' is not known; did you mean 'flow'"),
+        (
+            "[stop]",
+            "[rule]\nkind = 'flwo'\n[stop]",
+            "rule 'flwo' is not known; did you mean 'flow'",
+        ),
         ("[stop]", "[rule]\nkind = 'descent'\nlearning_rate = 0\n[stop]", "learning_rate must be"),
         ("[task]", "seed = -1\n[task]", "seed must be a whole number"),
         ("[task]", "precision = 'float16'\n[task]", "precision 'float16' is not known"),
@@ -155,7 +178,9 @@ def test_unknown_field():
 def test_a_network_too_large_to_record_is_refused():
     e = Experiment.from_toml(MINIMAL)
     huge = e.replace(network=e.network.with_widths([10**9]))
-    with pytest.raises(InputError, match=r"at most 1,000,000 parameters.*got 4,000,000,000; lower a width"):
+    with pytest.raises(
+        InputError, match=r"at most 1,000,000 parameters.*got 4,000,000,000; lower a width"
+    ):
         huge.initial_state()
 
 
@@ -180,10 +205,13 @@ def test_a_run_is_never_judged_by_other_data_than_it_saw(own, tmp_path):
     run = train(Experiment.load(own))
     folder = save_run(run, tmp_path / "run")
     assert load_run(folder).experiment == run.experiment == Experiment.load(own).pinned()
-    assert load_run(folder).objective().loss(run.trajectory.states[-1]) == pytest.approx(run.final_loss, rel=1e-12)
+    assert load_run(folder).objective().loss(run.trajectory.states[-1]) == pytest.approx(
+        run.final_loss, rel=1e-12
+    )
     (tmp_path / "data.csv").write_text("1,2\n-1,0.5\n0.25,-1.0000001\n")
     with pytest.raises(
-        InputError, match=r"data.csv: the data must be those the experiment was trained on, got other numbers"
+        InputError,
+        match=r"data.csv: the data must be those the experiment was trained on, got other numbers",
     ):
         load_run(folder).objective()
     assert train(Experiment.load(own)).experiment.identity != run.experiment.identity

@@ -1,4 +1,5 @@
-"""What is stored outlives the code that wrote it: identities stay where fields come, and files mean what they meant."""
+"""What is stored outlives the code that wrote it: identities stay where fields come, and files mean
+what they meant."""
 
 from __future__ import annotations
 
@@ -37,9 +38,14 @@ def registries(monkeypatch):
 
 
 def with_later(made, **changes):
-    """An object of the same class with one more field, `later` = 3.0 by default, and that field changed."""
+    """An object of the same class with one more field, `later` = 3.0 by default, and that field
+    changed."""
     cls = dataclass(frozen=True)(
-        type("Later", (type(made),), {"__annotations__": {"later": "float"}, "later": 3.0, "__module__": __name__})
+        type(
+            "Later",
+            (type(made),),
+            {"__annotations__": {"later": "float"}, "later": 3.0, "__module__": __name__},
+        )
     )
     own = {f.name: getattr(made, f.name) for f in dataclasses.fields(made)}
     return cls(**{**own, **changes})
@@ -53,12 +59,18 @@ def a_unit(later):
 ADDED = {
     "experiment": lambda **new: with_later(CONV, **new),
     "network": lambda **new: CONV.replace(network=with_later(CONV.network, **new)),
-    "layer": lambda **new: CONV.replace(network=Network((with_later(CONV.network.layers[0], **new),))),
-    "initialization": lambda **new: CONV.replace(initialization=with_later(CONV.initialization, **new)),
+    "layer": lambda **new: CONV.replace(
+        network=Network((with_later(CONV.network.layers[0], **new),))
+    ),
+    "initialization": lambda **new: CONV.replace(
+        initialization=with_later(CONV.initialization, **new)
+    ),
     "stop": lambda **new: CONV.replace(stop=with_later(CONV.stop, **new)),
     "rule": lambda **new: CONV.replace(rule=with_later(CONV.rule, **new)),
     "task": lambda **new: CONV.replace(task=with_later(CONV.task, **new)),
-    "unit": lambda later=3.0: CONV.replace(network=Network((Layer(a_unit(later), CONV.network.widths[0]),))),
+    "unit": lambda later=3.0: CONV.replace(
+        network=Network((Layer(a_unit(later), CONV.network.widths[0]),))
+    ),
 }
 
 
@@ -76,7 +88,9 @@ def test_a_new_field_of_sweeps_changes_no_identity(monkeypatch):
     table = Sweep.table
     assert with_later(before).identity == before.identity
     for later, same in ((3.0, True), (4.0, False)):
-        monkeypatch.setattr(Sweep, "table", lambda self, later=later: {**table(self), "later": later})
+        monkeypatch.setattr(
+            Sweep, "table", lambda self, later=later: {**table(self), "later": later}
+        )
         assert (with_later(before, later=later).identity == before.identity) == same
     monkeypatch.setattr(Sweep, "table", table)
     monkeypatch.setattr(design, "MEASURES", (*design.MEASURES, "postures"))
@@ -86,14 +100,18 @@ def test_a_new_field_of_sweeps_changes_no_identity(monkeypatch):
 # ---------------------------------------------------------- a default is changed
 @pytest.fixture
 def second(monkeypatch):
-    """A second version, in which initial weights are larger by default, runs stop at a loss, and another mode is taught."""
+    """A second version, in which initial weights are larger by default, runs stop at a loss, and
+    another mode is taught."""
     first = fields.fields_of(1)
     changed = {
         "initialization": {**first["initialization"].defaults, "scale": 0.5},
         "task linear_teacher": {**first["task linear_teacher"].defaults, "inputs": 7},
         "rule descent": {**first["rule descent"].defaults, "batch": 16},
     }
-    tables = {1: first, 2: {k: f._replace(defaults=changed.get(k, f.defaults)) for k, f in first.items()}}
+    tables = {
+        1: first,
+        2: {k: f._replace(defaults=changed.get(k, f.defaults)) for k, f in first.items()},
+    }
     monkeypatch.setattr(fields, "VERSION", 2)
     monkeypatch.setattr(fields, "fields_of", lambda version: tables[version])
     return tables
@@ -124,12 +142,15 @@ def test_identities_stay_where_a_default_changes(registries, second):
     usual = LinearTeacher().inputs
     for task, kept in ((Today(inputs=usual), False), (Today(), True)):
         assert ("inputs" in LINEAR.replace(task=task).determining()["task"]) == kept
-    assert LINEAR.replace(task=Today(inputs=usual)).identity == LINEAR.replace(task=LinearTeacher()).identity
+    assert (
+        LINEAR.replace(task=Today(inputs=usual)).identity
+        == LINEAR.replace(task=LinearTeacher()).identity
+    )
 
 
 def test_the_code_is_what_the_newest_table_says(monkeypatch):
-    """Where this fails, a field came or a default changed: `python tools/fields.py --write` makes the table of a new version, and
-    what older ones wrote keeps its meaning."""
+    """Where this fails, a field came or a default changed: `python tools/fields.py --write` makes
+    the table of a new version, and what older ones wrote keeps its meaning."""
     assert tool.new() == []
     monkeypatch.setattr(tool, "MEASURES", (*tool.MEASURES, "postures"))
     assert tool.new() == ["measure: postures = '(absent)' in version 1, False in the code"]
@@ -160,7 +181,8 @@ def test_a_table_says_its_version_from_the_second_on(second, monkeypatch):
 
 
 def test_stored_runs_that_do_not_say_are_of_the_first(second, tmp_path):
-    """A run of version 1 whose file leaves the scale out was begun at 1e-3, whatever the default is now."""
+    """A run of version 1 whose file leaves the scale out was begun at 1e-3, whatever the default is
+    now."""
     e = LINEAR.replace(stop=Stop(steps=3))
     save_run(train(e.replace(initialization=Initialization(scale=1e-3))), tmp_path / "run")
     path = tmp_path / "run" / "experiment.toml"
@@ -171,7 +193,10 @@ def test_stored_runs_that_do_not_say_are_of_the_first(second, tmp_path):
 @pytest.mark.parametrize(
     ("version", "words"),
     [
-        (2, "written in version 2 of experiments, this saddlery reads up to 1; install a later one"),
+        (
+            2,
+            "written in version 2 of experiments, this saddlery reads up to 1; install a later one",
+        ),
         (0, "version must be a whole number from 1 on, got 0; leave it out"),
         ("1", "version must be a whole number from 1 on, got '1'; leave it out"),
         (True, "version must be a whole number from 1 on, got True; leave it out"),
@@ -184,7 +209,9 @@ def test_other_versions_are_one_sentence(version, words):
 
 def test_a_missing_table_is_one_sentence(monkeypatch):
     monkeypatch.setattr(fields, "VERSION", 3)
-    with pytest.raises(InputError, match=r"^written in version 2 of experiments, whose table this saddlery lacks"):
+    with pytest.raises(
+        InputError, match=r"^written in version 2 of experiments, whose table this saddlery lacks"
+    ):
         fields.check_version(1)
 
 

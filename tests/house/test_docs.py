@@ -21,7 +21,9 @@ from saddlery.tasks import TASKS
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 MODULES = sorted(
-    m.name for m in pkgutil.walk_packages(saddlery.__path__, "saddlery.") if not m.name.endswith("__main__")
+    m.name
+    for m in pkgutil.walk_packages(saddlery.__path__, "saddlery.")
+    if not m.name.endswith("__main__")
 )
 
 
@@ -30,7 +32,9 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def test_the_python_of_the_readme_runs(capsys, monkeypatch):
-    monkeypatch.setattr(units, "_REGISTRY", dict(units._REGISTRY))  # what the README registers stays in this test
+    monkeypatch.setattr(
+        units, "_REGISTRY", dict(units._REGISTRY)
+    )  # what the README registers stays in this test
     scope: dict = {}
     for block in blocks(README, "python"):
         exec(compile(block, "README.md", "exec"), scope)
@@ -47,7 +51,8 @@ def test_the_experiments_of_the_readme_and_the_guide_are_valid():
 
 
 def test_the_sweeps_of_the_docs(tmp_path, monkeypatch):
-    """The design is valid, the Python runs as a script, and reads what it wrote by xarray and pandas alone."""
+    """The design is valid, the Python runs as a script, and reads what it wrote by xarray and
+    pandas alone."""
     text = (ROOT / "docs" / "sweeps.md").read_text()
     design, slurm = blocks(text, "toml")
     assert len(Sweep.from_toml(design)) == 3 * 2 * 4 * 20
@@ -65,7 +70,15 @@ def test_what_the_guide_lists_exists_and_all_of_it():
     for name in [*units.names(), *TASKS]:
         if name != "softened":
             assert f"`{name}`" in guide, f"{name} is missing from the guide"
-    assert {"linear", "linear_conv", "relu", "relu_conv", "linear_attention", "quadratic", "digits"} <= set(catalog())
+    assert {
+        "linear",
+        "linear_conv",
+        "relu",
+        "relu_conv",
+        "linear_attention",
+        "quadratic",
+        "digits",
+    } <= set(catalog())
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -76,5 +89,15 @@ def test_docstring_examples(name):
 
 
 def test_public_names_have_docstrings_with_an_example():
-    for name in ("train", "stages", "certify", "embed", "reduce", "Experiment", "Unit", "Network", "Initialization"):
+    for name in (
+        "train",
+        "stages",
+        "certify",
+        "embed",
+        "reduce",
+        "Experiment",
+        "Unit",
+        "Network",
+        "Initialization",
+    ):
         assert ">>>" in (getattr(saddlery, name).__doc__ or ""), f"{name} has no example"

@@ -1,4 +1,5 @@
-"""Imports point down, solvers know no model, importing changes nothing, and only the command line talks."""
+"""Imports point down, solvers know no model, importing changes nothing, and only the command line
+talks."""
 
 from __future__ import annotations
 
@@ -17,7 +18,16 @@ import saddlery
 
 ROOT = Path(saddlery.__file__).parent
 CHECKOUT = Path(__file__).parent.parent.parent
-UNSAFE = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # may run code on load
+UNSAFE = {
+    "pickle",
+    "cPickle",
+    "_pickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+}  # may run code on load
 HEAVY = {"jax", "equinox", "diffrax", "optax", "numpy", "scipy", "sklearn", "matplotlib"}
 MODULES = rooms.modules()
 
@@ -46,12 +56,20 @@ def test_a_room_says_what_lives_there_and_what_does_not(room):
 
 
 def test_modules_of_a_room_import_each_other_in_no_circle():
-    graph = {path: {one.module for one in rooms.imports(path)} for path in MODULES if path.name != "__init__.py"}
+    graph = {
+        path: {one.module for one in rooms.imports(path)}
+        for path in MODULES
+        if path.name != "__init__.py"
+    }
     names = {path: rooms.module_of(path) for path in graph}
     done: set[str] = set()
     left = dict(names)
     while left:
-        free = [path for path, name in left.items() if graph[path] & set(names.values()) - {name} <= done]
+        free = [
+            path
+            for path, name in left.items()
+            if graph[path] & set(names.values()) - {name} <= done
+        ]
         assert free, f"a circle among {sorted(left.values())}"
         done |= {left.pop(path) for path in free}
 
@@ -74,10 +92,18 @@ def test_no_print_no_pickle_no_global_switch(path):
     if rooms.room_of(path) not in ("cli", "__main__"):
         assert "print" not in {node.id for node in nodes if isinstance(node, ast.Name)}
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    modules |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    modules |= {
+        node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level
+    }
     assert not UNSAFE & {name.split(".")[0] for name in modules}
-    switches = [n for n in nodes if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("config.update")]
-    assert len(switches) == (path == ROOT / "engines" / "base.py")  # for workers, which are processes of saddlery's own
+    switches = [
+        n
+        for n in nodes
+        if isinstance(n, ast.Call) and ast.unparse(n.func).endswith("config.update")
+    ]
+    assert len(switches) == (
+        path == ROOT / "engines" / "base.py"
+    )  # for workers, which are processes of saddlery's own
     for node in nodes:
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
             assert ast.unparse(node.value) == "False"
@@ -90,19 +116,24 @@ def test_no_print_no_pickle_no_global_switch(path):
 def test_importing_changes_no_global_state_and_is_lazy():
     code = (
         "import sys, saddlery; assert 'jax' not in sys.modules; saddlery.Experiment; import jax;"
-        "assert not jax.config.jax_enable_x64; import jax.numpy as jnp; assert jnp.ones(1).dtype == 'float32'"
+        "assert not jax.config.jax_enable_x64; import jax.numpy as jnp; assert jnp.ones(1).dtype"
+        " == 'float32'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["--version"]], ids=" ".join
+)
 def test_help_answers_without_the_engine(arguments):
     code = (
         "import sys; from saddlery.cli import main\n"
         "try: main(sys.argv[1:])\n"
         f"finally: sys.stderr.write(' '.join(sorted({HEAVY!r} & set(sys.modules))))"
     )
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
+    )
     assert "saddlery" in done.stdout
     assert done.stderr == "", f"imported for nothing: {done.stderr}"
 
@@ -111,7 +142,12 @@ def test_oldest_versions_are_the_lower_bounds():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     assert saddlery.__version__ == project["version"]
     extras = project["optional-dependencies"]
-    declared = [*project["dependencies"], *extras["plots"], *extras["sweeps"], *extras["cluster"][1:]]
+    declared = [
+        *project["dependencies"],
+        *extras["plots"],
+        *extras["sweeps"],
+        *extras["cluster"][1:],
+    ]
     lower = {
         needed.name: Version(part.version)
         for needed in map(Requirement, declared)
@@ -119,7 +155,10 @@ def test_oldest_versions_are_the_lower_bounds():
         if part.operator == ">="
     }
     lines = (CHECKOUT / "tools" / "oldest.txt").read_text().splitlines()
-    pinned = {name: Version(version) for name, _, version in (line.partition("==") for line in lines if line[0] != "#")}
+    pinned = {
+        name: Version(version)
+        for name, _, version in (line.partition("==") for line in lines if line[0] != "#")
+    }
     assert pinned.pop("jaxlib") == pinned["jax"]
     assert pinned == lower
 

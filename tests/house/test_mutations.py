@@ -1,7 +1,7 @@
 """Each oracle has been seen to fail: the code is broken on purpose and the named test must go red.
 
-A mutation replaces one function by a version with a wrong sign, factor, axis or count; the test it names, which passes
-in its own file, must fail.
+A mutation replaces one function by a version with a wrong sign, factor, axis or count; the test it
+names, which passes in its own file, must fail.
 """
 
 from __future__ import annotations
@@ -185,7 +185,12 @@ MUTATIONS = {
         0.2,
         lambda: test_units.test_dense("leaky_relu", False),
     ),
-    "network: mean over units": (networks, "mix", mix_mean, lambda: test_networks.test_apply_by_loops("dense")),
+    "network: mean over units": (
+        networks,
+        "mix",
+        mix_mean,
+        lambda: test_networks.test_apply_by_loops("dense"),
+    ),
     "network: channels on the wrong axis": (
         networks.Network,
         "_channels",
@@ -198,7 +203,12 @@ MUTATIONS = {
         blocks_without_identity,
         lambda: test_curvature.test_single_layers("tanh bias"),
     ),
-    "Hessian: sum for mean": (curvature, "_gram", gram_of_sums, lambda: test_curvature.test_single_layers("conv relu")),
+    "Hessian: sum for mean": (
+        curvature,
+        "_gram",
+        gram_of_sums,
+        lambda: test_curvature.test_single_layers("conv relu"),
+    ),
     "initialization: squares balanced": (
         starts,
         "balanced",
@@ -217,13 +227,25 @@ MUTATIONS = {
         lambda rng, rows, columns: np.ones((rows, columns)) / rows,
         lambda: test_tasks.test_singular_values_as_asked((1.0, 0.4), 2, 2, True),
     ),
-    "flow: one percent slow": (flow, "_descent_field", uphill, lambda: test_rules.test_exponential_decay("tsit5")),
-    "descent: a little momentum": (descent.Descent, "stride", one_step_late, test_rules.test_gradient_descent),
+    "flow: one percent slow": (
+        flow,
+        "_descent_field",
+        uphill,
+        lambda: test_rules.test_exponential_decay("tsit5"),
+    ),
+    "descent: a little momentum": (
+        descent.Descent,
+        "stride",
+        one_step_late,
+        test_rules.test_gradient_descent,
+    ),
     "stop: loss compared with twice the limit": (
         loop,
         "finished",
         stop_late,
-        lambda: test_driver.test_stops(test_driver.STEPS, driver.Stop(flow_time=100.0, loss=1e-2), "asked 0.01"),
+        lambda: test_driver.test_stops(
+            test_driver.STEPS, driver.Stop(flow_time=100.0, loss=1e-2), "asked 0.01"
+        ),
     ),
 }
 

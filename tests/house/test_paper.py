@@ -13,7 +13,14 @@ from saddlery import Experiment, Initialization, certify, embed, stages, train, 
 from saddlery.networks import flatten
 from saddlery.rules import GradientDescent
 from saddlery.saddles import certify_state
-from saddlery.tasks import Digits, InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Teacher
+from saddlery.tasks import (
+    Digits,
+    InContextRegression,
+    LinearTeacher,
+    OrthogonalPatches,
+    OrthogonalReLU,
+    Teacher,
+)
 from saddlery.training import Stop
 from slowly import slowly
 
@@ -40,7 +47,9 @@ def certified(experiment: Experiment):
 # ------------------------------------------------------- 1. linear networks
 def linear(spectrum, **options) -> Experiment:
     task = LinearTeacher(tuple(spectrum), inputs=max(len(spectrum), options.pop("inputs", 0)))
-    return Experiment.named("linear").replace(task=task, initialization=Initialization(scale=1e-9), **options)
+    return Experiment.named("linear").replace(
+        task=task, initialization=Initialization(scale=1e-9), **options
+    )
 
 
 RANDOM = tuple(np.sort(np.random.default_rng(7).uniform(0.2, 1.5, 4))[::-1])
@@ -53,7 +62,8 @@ SPECTRA = {
 
 @pytest.mark.parametrize("kind", slowly(SPECTRA, "five"))
 def test_every_saddle_of_a_linear_network(kind):
-    """Oracle (a): theory of linear networks. Loss, index (r* - r)(H - r), lowest eigenvalue -s_{r+1}."""
+    """Oracle (a): theory of linear networks. Loss, index (r* - r)(H - r), lowest eigenvalue
+    -s_{r+1}."""
     spectrum, options = SPECTRA[kind]
     found = certified(linear(spectrum, **dict(options)))
     s, rank, width = np.array(spectrum), len(spectrum), 50
@@ -78,7 +88,8 @@ def test_every_saddle_of_a_linear_network(kind):
 
 
 def test_saddles_that_training_does_not_visit_are_certified_too():
-    """Oracle (a), Achour et al.: #negative = (H - |S|)(r* - |S|) + #{(i in S, j not in S): s_j > s_i}."""
+    """Oracle (a), Achour et al.: #negative = (H - |S|)(r* - |S|) + #{(i in S, j not in S): s_j >
+    s_i}."""
     s = np.array([1.0, 0.7, 0.4])
     e = Experiment.named("linear").replace(task=LinearTeacher(tuple(s), rotate=False))
     e = e.replace(network=e.network.with_widths([5]))
@@ -122,26 +133,39 @@ def check_staircase(found, construction: str) -> None:
 
 @pytest.mark.parametrize("name", SIX)
 def test_six_networks(name):
-    """Zhang, Saxe & Latham (2026), Figure 1: a width-1 saddle, then a width-2 solution, by the stated construction."""
+    """Zhang, Saxe & Latham (2026), Figure 1: a width-1 saddle, then a width-2 solution, by the
+    stated construction."""
     check_staircase(certified(Experiment.named(name)), SIX[name])
 
 
 VARIANTS = {
     "linear, other seed": ("linear", {"seed": 3}),
     "linear, width 12": ("linear", {"widths": [12], "seed": 1}),
-    "linear, other teacher": ("linear", {"task": LinearTeacher((1.2, 0.5), inputs=4, outputs=3), "seed": 2}),
+    "linear, other teacher": (
+        "linear",
+        {"task": LinearTeacher((1.2, 0.5), inputs=4, outputs=3), "seed": 2},
+    ),
     "linear conv, seed": ("linear_conv", {"seed": 2, "widths": [20]}),
     "relu, seed": ("relu", {"seed": 1}),
     "relu, width 20": ("relu", {"widths": [20], "seed": 2}),
     "relu, more inputs": ("relu", {"task": OrthogonalReLU((1.0, 0.7, -0.4), inputs=5), "seed": 3}),
     "relu conv, seed": ("relu_conv", {"seed": 5}),
-    "relu conv, teacher": ("relu_conv", {"task": OrthogonalPatches((1.0, -0.3)), "seed": 1, "widths": [30]}),
+    "relu conv, teacher": (
+        "relu_conv",
+        {"task": OrthogonalPatches((1.0, -0.3)), "seed": 1, "widths": [30]},
+    ),
     "attention, seed": ("linear_attention", {"seed": 1}),
-    "attention, covariance": ("linear_attention", {"task": InContextRegression((0.6, 0.4), length=15), "seed": 2}),
+    "attention, covariance": (
+        "linear_attention",
+        {"task": InContextRegression((0.6, 0.4), length=15), "seed": 2},
+    ),
     "attention, 6 heads": ("linear_attention", {"widths": [6], "seed": 3}),
     "quadratic, seed": ("quadratic", {"seed": 4}),
     "quadratic, width 20": ("quadratic", {"widths": [20], "seed": 1}),
-    "quadratic, teacher": ("quadratic", {"task": Teacher("quadratic", 2, (3,), strengths=(1.0, -0.8)), "seed": 2}),
+    "quadratic, teacher": (
+        "quadratic",
+        {"task": Teacher("quadratic", 2, (3,), strengths=(1.0, -0.8)), "seed": 2},
+    ),
 }
 
 
@@ -158,7 +182,8 @@ def test_sensible_variants_of_the_six(kind):
 
 @pytest.mark.parametrize("name", ["quadratic", "linear_attention"])
 def test_degenerate_saddles(name):
-    """No negative eigenvalue, positive utility, and the loss falls along the escape direction at order p + 1 = 3."""
+    """No negative eigenvalue, positive utility, and the loss falls along the escape direction at
+    order p + 1 = 3."""
     found = certified(Experiment.named(name))
     objective = found.run.objective()
     for stage in found.stages[:2]:
@@ -168,7 +193,9 @@ def test_degenerate_saddles(name):
         assert c.utility.value > 0 and c.utility.order == 3
         base = float(objective.loss(c.state))
         sizes = np.array([0.04, 0.02, 0.01])
-        falls = np.array([base - float(objective.loss(c.state + s * c.escape_direction)) for s in sizes])
+        falls = np.array(
+            [base - float(objective.loss(c.state + s * c.escape_direction)) for s in sizes]
+        )
         assert np.all(falls > 0)
         assert np.log2(falls[:-1] / falls[1:]) == pytest.approx(3.0, abs=0.15)
         assert falls[-1] == pytest.approx(c.utility.value * sizes[-1] ** 3, rel=0.1)
@@ -195,14 +222,17 @@ def test_tanh_does_not_visit_the_width_1_fixed_point_and_x_tanh_x_does():
 
 # --------------------------------------------------------- 6. linear attention
 @pytest.mark.parametrize(
-    ("eigenvalues", "length"), [((0.4, 0.3, 0.2, 0.1), 31), ((0.7, 0.3), 10), ((1.0, 0.5, 0.25), 63)]
+    ("eigenvalues", "length"),
+    [((0.4, 0.3, 0.2, 0.1), 31), ((0.7, 0.3), 10), ((1.0, 0.5, 0.25), 63)],
 )
 @pytest.mark.slow
 def test_saddle_losses_of_linear_attention(eigenvalues, length):
     """Oracle (a): Zhang et al. (2025), eq 19, with our half, at every nested saddle m = 0 ... D."""
     lam = np.array(eigenvalues)
     gain = lam / (1 + (1 + lam.sum() / lam) / length)
-    e = Experiment.named("linear_attention").replace(task=InContextRegression(eigenvalues, length=length))
+    e = Experiment.named("linear_attention").replace(
+        task=InContextRegression(eigenvalues, length=length)
+    )
     e = e.replace(network=e.network.with_widths([len(lam) + 1]))
     objective = e.objective()
     for m in range(len(lam) + 1):
@@ -236,7 +266,8 @@ def test_reference_numbers_of_linear_attention():
 
 @pytest.mark.slow
 def test_training_from_statistics_is_training_on_the_sequences():
-    """Oracle (d): gradient descent on 300 sampled prompts and on their moments, the same weights step for step."""
+    """Oracle (d): gradient descent on 300 sampled prompts and on their moments, the same weights
+    step for step."""
     e = Experiment.named("linear_attention").replace(
         task=InContextRegression((0.7, 0.3), length=12, sequences=300),
         initialization=Initialization(scale=0.3),
@@ -246,7 +277,10 @@ def test_training_from_statistics_is_training_on_the_sequences():
     sampled, statistics = train(e.replace(moments=False)), train(e.replace(moments=True))
     assert (sampled.data, statistics.data) == ("samples", "in-context")
     for k in (1, 10, 100, 400):
-        a, b = (train(e.replace(moments=m, stop=Stop(steps=k))).trajectory.states[-1] for m in (False, True))
+        a, b = (
+            train(e.replace(moments=m, stop=Stop(steps=k))).trajectory.states[-1]
+            for m in (False, True)
+        )
         assert np.abs(a - b).max() < 1e-10
     assert sampled.final_loss == pytest.approx(statistics.final_loss, abs=1e-10)
     assert sampled.final_loss < 0.5 * sampled.trajectory.loss[0]
@@ -254,16 +288,20 @@ def test_training_from_statistics_is_training_on_the_sequences():
 
 # ------------------------------------------------------------------ 7. digits
 def baldi_hornik(task: Digits) -> tuple[np.ndarray, float]:
-    """Explained variances lambda_k of S_yx S_xx^-1 S_xy and the mean |y|^2, from the samples in plain NumPy."""
+    """Explained variances lambda_k of S_yx S_xx^-1 S_xy and the mean |y|^2, from the samples in
+    plain NumPy."""
     data = task.data(0)
     x, y = data.inputs, data.targets
     sxx, syx = x.T @ x / len(x), y.T @ x / len(x)
-    return np.sort(np.linalg.eigvalsh(syx @ np.linalg.solve(sxx, syx.T)))[::-1], float(np.sum(y**2) / len(y))
+    return np.sort(np.linalg.eigvalsh(syx @ np.linalg.solve(sxx, syx.T)))[::-1], float(
+        np.sum(y**2) / len(y)
+    )
 
 
 @pytest.mark.slow
 def test_digits_in_stages_with_the_losses_of_the_closed_form():
-    """Oracle (a), Baldi & Hornik (1989): the loss of a saddle is 1/2 (mean |y|^2 - sum of its lambda_k)."""
+    """Oracle (a), Baldi & Hornik (1989): the loss of a saddle is 1/2 (mean |y|^2 - sum of its
+    lambda_k)."""
     found = certified(Experiment.named("digits"))
     lam, total = baldi_hornik(found.run.experiment.task)
     assert len(found) >= 5
@@ -271,9 +309,9 @@ def test_digits_in_stages_with_the_losses_of_the_closed_form():
     assert visited == sorted(set(visited))
     for stage in found.stages:
         c, r = stage.certificate, stage.effective_units
-        if (
-            not c.certified
-        ):  # passed at a third of the state's size or more: the nearest has its closed form all the same
+        # passed at a third of the state's size or more: the nearest has its closed form all the
+        # same
+        if not c.certified:
             assert c.reason.startswith("far") and c.nearest.relative_distance > 0.3
             c = c.nearest
         assert c.certified and c.gradient_norm <= 1e-14
@@ -281,7 +319,9 @@ def test_digits_in_stages_with_the_losses_of_the_closed_form():
         assert np.min(np.abs(0.5 * (total - levels) - c.loss)) < 1e-12
     assert sum(stage.certificate.certified for stage in found.stages) == len(found) - 2
     assert found[0].certificate.loss == pytest.approx(0.5 * total, abs=1e-12)
-    assert found[len(found) - 1].certificate.loss == pytest.approx(0.5 * (total - lam.sum()), abs=1e-12)
+    assert found[len(found) - 1].certificate.loss == pytest.approx(
+        0.5 * (total - lam.sum()), abs=1e-12
+    )
 
 
 def subset_levels(values: np.ndarray, size: int) -> np.ndarray:
@@ -307,7 +347,8 @@ def test_no_verdict_from_float32():
 
 
 def test_two_routes_agree():
-    """Oracle (d): the direct refinement of the wide state finds a fixed point of the same loss and index."""
+    """Oracle (d): the direct refinement of the wide state finds a fixed point of the same loss and
+    index."""
     run = train("linear")
     by_narrow, direct = certify(run), certify(run, route="direct")
     for a, b in zip(by_narrow.stages, direct.stages, strict=True):

@@ -64,7 +64,8 @@ def test_balanced(network, shape):
 
 # ------------------------------------------------------------- on an invariant manifold
 def test_manifold_of_linear_units():
-    """(b) Exactly `width` large singular values of [u, v], entries of variance size^2, and the rest at the scale of the noise."""
+    """(b) Exactly `width` large singular values of [u, v], entries of variance size^2, and the rest
+    at the scale of the noise."""
     start = Initialization("manifold", 1e-6, width=2, size=0.5)
     u, v = sides(WIDE, start.draw(WIDE, (20,), 10, 2), (20,), 10)
     for side in (u, v, np.concatenate([u, v], axis=1)):
@@ -87,7 +88,8 @@ KINDS = {
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("width", [1, 2, 7])
 def test_exactly_on_the_manifold(name, width):
-    """(b) With scale 0 the nearest state of that effective width is itself, and none is nearer of one unit less."""
+    """(b) With scale 0 the nearest state of that effective width is itself, and none is nearer of
+    one unit less."""
     unit, shape, outputs = KINDS[name]
     network = Network((Layer(unit, 7),))
     for seed in range(5):
@@ -103,12 +105,17 @@ def test_the_relation_is_the_freest_that_units_keep():
     stacked = {}
     for name in ("linear", "relu", "quadratic", "sigmoid"):
         network = Network((Layer(dense(name), 40),))
-        u, v = sides(network, Initialization("manifold", 0.0, 2, 0.5).draw(network, (4,), 3, 1), (4,), 3)
+        u, v = sides(
+            network, Initialization("manifold", 0.0, 2, 0.5).draw(network, (4,), 3, 1), (4,), 3
+        )
         stacked[name] = np.hstack([u, v])
     assert len(np.unique(stacked["sigmoid"], axis=0)) == 2
     assert np.count_nonzero(stacked["quadratic"].any(axis=1)) == 2
     rays = stacked["relu"] / np.linalg.norm(stacked["relu"], axis=1)[:, None]
-    assert len(np.unique(rays.round(12), axis=0)) == 2 and len(np.unique(stacked["relu"], axis=0)) == 40
+    assert (
+        len(np.unique(rays.round(12), axis=0)) == 2
+        and len(np.unique(stacked["relu"], axis=0)) == 40
+    )
     assert np.linalg.matrix_rank(stacked["linear"]) == 2
     assert len(np.unique((stacked["linear"] / stacked["linear"][:, :1]).round(9), axis=0)) == 40
 
@@ -116,7 +123,10 @@ def test_the_relation_is_the_freest_that_units_keep():
 def test_noise_is_added_everywhere():
     """(c) With noise the start is that without it plus N(0, scale^2), whatever the unit."""
     network = Network((Layer(dense("quadratic"), 100),))
-    on, near = (Initialization("manifold", scale, 3, 0.5).draw(network, (20,), 10, 4) for scale in (0.0, 1e-3))
+    on, near = (
+        Initialization("manifold", scale, 3, 0.5).draw(network, (20,), 10, 4)
+        for scale in (0.0, 1e-3)
+    )
     noise = (near - on) / 1e-3
     assert abs(noise.mean()) < 5 / np.sqrt(3000) and abs(noise.var() - 1) < 5 * np.sqrt(2 / 3000)
 
@@ -146,7 +156,10 @@ def linear(*widths, **options):
 @pytest.mark.parametrize(
     ("units", "inputs", "outputs", "imbalance"),
     [
-        *[(h, d, o, 0.0) for h, d, o in ((5, 3, 4), (5, 4, 3), (2, 4, 3), (1, 1, 1), (3, 1, 6), (3, 6, 1))],
+        *[
+            (h, d, o, 0.0)
+            for h, d, o in ((5, 3, 4), (5, 4, 3), (2, 4, 3), (1, 1, 1), (3, 1, 6), (3, 6, 1))
+        ],
         *[(h, d, o, 0.7) for h, d, o in ((3, 2, 4), (3, 5, 3), (1, 1, 1), (3, 1, 3))],
         *[(h, d, o, -0.3) for h, d, o in ((3, 4, 2), (3, 3, 5), (1, 1, 1))],
     ],
@@ -155,21 +168,31 @@ def linear(*widths, **options):
 def test_lambda_balanced(units, inputs, outputs, imbalance, scale):
     """(b) W2'W2 - W1W1' = lambda I to rounding, with all the singular values that shapes allow."""
     network = linear(units)
-    theta = Initialization("lambda_balanced", scale, imbalance=imbalance).draw(network, (inputs,), outputs, 3)
+    theta = Initialization("lambda_balanced", scale, imbalance=imbalance).draw(
+        network, (inputs,), outputs, 3
+    )
     first, second = factors(network, unflatten(network, theta, (inputs,), outputs))
     departure = second.T @ second - first @ first.T - imbalance * np.eye(units)
-    assert np.abs(departure).max() < 1e-14 * max(scale**2, abs(imbalance)) * units * max(inputs, outputs)
+    assert np.abs(departure).max() < 1e-14 * max(scale**2, abs(imbalance)) * units * max(
+        inputs, outputs
+    )
     assert np.linalg.matrix_rank(first) == min(units, inputs, *([outputs] * (imbalance >= 0)))
     assert np.linalg.matrix_rank(second) == min(units, outputs, *([inputs] * (imbalance <= 0)))
 
 
-@pytest.mark.parametrize(("inputs", "outputs", "imbalance"), [(5, 9, 0.0), (9, 5, 0.0), (5, 60, 1.0), (60, 5, -1.0)])
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "imbalance"), [(5, 9, 0.0), (9, 5, 0.0), (5, 60, 1.0), (60, 5, -1.0)]
+)
 def test_one_side_of_a_lambda_balanced_start_is_isotropic(inputs, outputs, imbalance):
-    """(a) Variance scale^2 of the side that is drawn, and of nothing else where imbalance is large."""
+    """(a) Variance scale^2 of the side that is drawn, and of nothing else where imbalance is
+    large."""
     network, small = linear(50), 0.01
     start = Initialization("lambda_balanced", small, imbalance=imbalance)
     weights = [
-        factors(network, unflatten(network, start.draw(network, (inputs,), outputs, s), (inputs,), outputs))
+        factors(
+            network,
+            unflatten(network, start.draw(network, (inputs,), outputs, s), (inputs,), outputs),
+        )
         for s in range(20)
     ]
     drawn = np.array([w[0] if inputs < outputs else w[1].T for w in weights]).ravel() / small
@@ -190,8 +213,8 @@ def deep(kind):
 
 @pytest.mark.parametrize("kind", ["one layer", "passed on", "mixing", "read-out", "narrow"])
 def test_aligned(kind):
-    """(b) Strengths scale^L in the product along the modes of E[y x'] and nothing else; neighbours balanced; and (d) the
-    product is the network's map."""
+    """(b) Strengths scale^L in the product along the modes of E[y x'] and nothing else; neighbours
+    balanced; and (d) the product is the network's map."""
     network, layers = deep(kind)
     task = LinearTeacher((1.0, 0.6, 0.2), inputs=4, outputs=3, covariance=(2.0, 1.0, 1.0, 0.5))
     e = Experiment(task, network, Stop(flow_time=1.0), Initialization("aligned", 0.3), seed=2)
@@ -203,27 +226,38 @@ def test_aligned(kind):
     q, _, rt = np.linalg.svd(task.data(2).moments.cross)
     count = min(3, *network.widths)
     np.testing.assert_allclose(
-        q.T @ product @ rt.T, np.eye(3, 4) * (np.arange(3) < count)[:, None] * 0.3**layers, atol=1e-15
+        q.T @ product @ rt.T,
+        np.eye(3, 4) * (np.arange(3) < count)[:, None] * 0.3**layers,
+        atol=1e-15,
     )
     for first, second in pairwise(weights):
         np.testing.assert_allclose(second.T @ second, first @ first.T, atol=1e-15)
     x = np.random.default_rng(0).standard_normal((5, 4))
     np.testing.assert_allclose(
-        network.outputs(unflatten(network, jnp.asarray(theta), (4,), 3), jnp.asarray(x)), x @ product.T, atol=1e-14
+        network.outputs(unflatten(network, jnp.asarray(theta), (4,), 3), jnp.asarray(x)),
+        x @ product.T,
+        atol=1e-14,
     )
 
 
 def test_aligned_with_samples_and_another_seed():
     """The data stay those of the experiment: another seed turns the bases inside, not the map."""
     e = Experiment(
-        Teacher("linear", 2, (3,), outputs=2), linear(5), Stop(flow_time=1.0), Initialization("aligned", 0.1)
+        Teacher("linear", 2, (3,), outputs=2),
+        linear(5),
+        Stop(flow_time=1.0),
+        Initialization("aligned", 0.1),
     )
     one, other = e.initial_state(), e.initial_state(seed=7)
     assert np.array_equal(one, e.initial_state(seed=0)) and np.abs(one - other).max() > 0.01
-    maps = [np.linalg.multi_dot(factors(e.network, unflatten(e.network, t, (3,), 2))[::-1]) for t in (one, other)]
+    maps = [
+        np.linalg.multi_dot(factors(e.network, unflatten(e.network, t, (3,), 2))[::-1])
+        for t in (one, other)
+    ]
     np.testing.assert_allclose(*maps, atol=1e-15)
     assert np.array_equal(
-        e.replace(initialization=Initialization()).initial_state(7), Initialization().draw(e.network, (3,), 2, 7)
+        e.replace(initialization=Initialization()).initial_state(7),
+        Initialization().draw(e.network, (3,), 2, 7),
     )
 
 
@@ -237,16 +271,25 @@ def test_aligned_with_samples_and_another_seed():
         ),
         (lambda: Initialization(scale=-1e-3), "above zero"),
         (lambda: Initialization(scale=float("nan")), "above zero"),
-        (lambda: Initialization("manifold", 1e-3), "width of the initialization must be a whole number of at least 1"),
+        (
+            lambda: Initialization("manifold", 1e-3),
+            "width of the initialization must be a whole number of at least 1",
+        ),
         (
             lambda: Initialization("manifold", 1e-3, width=1),
             "size of the initialization must be a finite number above zero",
         ),
         (
             lambda: Initialization("manifold", -1e-3, 1, 1.0),
-            "scale of the initialization must be at least zero, got -0.001; 0 starts exactly on the manifold",
+            (
+                "scale of the initialization must be at least zero, got -0.001; 0 starts "
+                "exactly on the manifold"
+            ),
         ),
-        (lambda: Initialization("manifold", float("nan"), 1, 1.0), "must be a finite number, got nan"),
+        (
+            lambda: Initialization("manifold", float("nan"), 1, 1.0),
+            "must be a finite number, got nan",
+        ),
         (
             lambda: Initialization("lambda_balanced", 0.0),
             "scale of the initialization must be a finite number above zero",
@@ -260,8 +303,14 @@ def test_aligned_with_samples_and_another_seed():
             lambda: Initialization("lambda_balanced", imbalance=float("inf")),
             "imbalance of the initialization must be a finite",
         ),
-        (lambda: Initialization("manifold", 1e-3, 101, 1.0).draw(WIDE, (2,), 2, 0), "at most the width 100, got 101"),
-        (lambda: Initialization("balanced").draw(DEEP, (2,), 2, 0), "use isotropic for layers that pass on"),
+        (
+            lambda: Initialization("manifold", 1e-3, 101, 1.0).draw(WIDE, (2,), 2, 0),
+            "at most the width 100, got 101",
+        ),
+        (
+            lambda: Initialization("balanced").draw(DEEP, (2,), 2, 0),
+            "use isotropic for layers that pass on",
+        ),
         (
             lambda: Initialization("manifold", 1e-3, 1, 1.0).draw(DEEP, (2,), 2, 0),
             "use isotropic for layers that pass on",
@@ -272,7 +321,8 @@ def test_aligned_with_samples_and_another_seed():
         ),
         (
             lambda: Initialization("lambda_balanced", imbalance=0.5).draw(linear(3), (4,), 2, 0),
-            "imbalance of the initialization must be 0, above it with at most as many units as outputs, or below it with"
+            "imbalance of the initialization must be 0, above it with at most as many units as"
+            " outputs, or below it with"
             " at most as many units as inputs, got 0.5 with 3 units, 4 inputs and 2 outputs",
         ),
         (
@@ -281,7 +331,8 @@ def test_aligned_with_samples_and_another_seed():
         ),
         (
             lambda: Initialization("lambda_balanced").draw(DEEP, (2,), 2, 0),
-            r"the network must be dense and linear for a lambda_balanced start, got one where units of layer 0 are relu\(\),",
+            r"the network must be dense and linear for a lambda_balanced start, got one where"
+            r" units of layer 0 are relu\(\),",
         ),
         (
             lambda: Initialization("aligned").draw(
@@ -303,7 +354,8 @@ def test_aligned_with_samples_and_another_seed():
         ),
         (
             lambda: Initialization("aligned").draw(linear(2), (2,), 2, 0),
-            r"data must be given for an aligned start, got nothing; use Experiment.initial_state\(\)",
+            r"data must be given for an aligned start, got nothing; use"
+            r" Experiment.initial_state\(\)",
         ),
         (
             lambda: Initialization("aligned").draw(
@@ -320,8 +372,13 @@ def test_misuse(call, message):
 
 
 def test_from_a_table():
-    assert initializations.make(kind="manifold", width=1, size=2.0) == Initialization("manifold", 1e-3, 1, 2.0)
+    assert initializations.make(kind="manifold", width=1, size=2.0) == Initialization(
+        "manifold", 1e-3, 1, 2.0
+    )
     e = Experiment(
-        LinearTeacher((1.0,)), linear(1), Stop(flow_time=1.0), Initialization("lambda_balanced", imbalance=0.5)
+        LinearTeacher((1.0,)),
+        linear(1),
+        Stop(flow_time=1.0),
+        Initialization("lambda_balanced", imbalance=0.5),
     )
     assert Experiment.from_toml(e.to_toml()).initialization == e.initialization

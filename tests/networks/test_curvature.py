@@ -23,7 +23,13 @@ tokenwise = Unit(
     mixed=1,
     example=(4, 3),
 )
-weighted = Unit("weighted", lambda z, u: jnp.tanh(z * u), lambda shape: shape, Symmetry(silent=True, degree=1), mixed=1)
+weighted = Unit(
+    "weighted",
+    lambda z, u: jnp.tanh(z * u),
+    lambda shape: shape,
+    Symmetry(silent=True, degree=1),
+    mixed=1,
+)
 
 SINGLE = {
     **{
@@ -53,16 +59,31 @@ SINGLE = {
     "a unit of one's own": (weighted, (3,), 2),
 }
 GENERAL = {
-    "deep": (Network((Layer(dense("tanh"), 2, mixes=False), Layer(dense("tanh"), 3))), (3,), (2,), "squared"),
+    "deep": (
+        Network((Layer(dense("tanh"), 2, mixes=False), Layer(dense("tanh"), 3))),
+        (3,),
+        (2,),
+        "squared",
+    ),
     "conv > dense": (
         Network((Layer(convolution("tanh"), 2, mixes=False), Layer(dense("tanh"), 2))),
         (1, 3),
         (1,),
         "squared",
     ),
-    "residual readout": (Network((Layer(dense("tanh"), 2, residual=True),), readout=True), (2,), (2,), "squared"),
+    "residual readout": (
+        Network((Layer(dense("tanh"), 2, residual=True),), readout=True),
+        (2,),
+        (2,),
+        "squared",
+    ),
     "attention": (Network((Layer(attention("linear"), 2),)), (3, 2), (3, 2), "squared"),
-    "attention last": (Network((Layer(attention("softmax"), 2),), reads="last"), (3, 2), (2,), "squared"),
+    "attention last": (
+        Network((Layer(attention("softmax"), 2),), reads="last"),
+        (3, 2),
+        (2,),
+        "squared",
+    ),
     "a vector a token": (Network((Layer(tokenwise, 2),)), (3, 2), (3, 2), "squared"),
     "cross-entropy": (Network((Layer(dense("tanh"), 3),)), (2,), (3,), "cross_entropy"),
 }
@@ -73,12 +94,21 @@ def made(network, shape, target, loss="squared", moments=False, seed=0, samples=
     y = rng.standard_normal((samples, *target))
     y = np.eye(target[-1])[rng.integers(0, target[-1], samples)] if loss == "cross_entropy" else y
     subject = objective(
-        network, Data(shape, target[-1], rng.standard_normal((samples, *shape)), y, loss=LOSSES[loss]), moments=moments
+        network,
+        Data(shape, target[-1], rng.standard_normal((samples, *shape)), y, loss=LOSSES[loss]),
+        moments=moments,
     )
     return subject, rng.standard_normal(subject.size)
 
 
-DIFFERENCES = ("relu", "cubic", "tanh bias", "conv 2-D", "in context softmax", *GENERAL)  # the others have (d) only
+DIFFERENCES = (
+    "relu",
+    "cubic",
+    "tanh bias",
+    "conv 2-D",
+    "in context softmax",
+    *GENERAL,
+)  # the others have (d) only
 
 
 def check(name, subject, theta, structured):
@@ -87,13 +117,18 @@ def check(name, subject, theta, structured):
     np.testing.assert_array_equal(found, found.T)
     size = np.abs(found).max()
     if structured:  # (d) automatic differentiation, which knows nothing of sums of units
-        direct = jax.jit(jax.hessian(lambda t: subject.function(t, subject.samples)))(jnp.asarray(theta))
+        direct = jax.jit(jax.hessian(lambda t: subject.function(t, subject.samples)))(
+            jnp.asarray(theta)
+        )
         np.testing.assert_allclose(found, direct, rtol=0, atol=1e-12 * size)
     if name not in DIFFERENCES:
         return
     h = 1e-6  # (f) central differences of the gradient along two directions
     for d in np.random.default_rng(1).standard_normal((2, len(theta))):
-        bend = (np.asarray(subject.gradient(theta + h * d)) - np.asarray(subject.gradient(theta - h * d))) / (2 * h)
+        bend = (
+            np.asarray(subject.gradient(theta + h * d))
+            - np.asarray(subject.gradient(theta - h * d))
+        ) / (2 * h)
         np.testing.assert_allclose(found @ d, bend, rtol=0, atol=2e-8 * size * np.linalg.norm(d))
 
 
@@ -158,31 +193,47 @@ def test_observables_by_loops():
     """(d) Norms unit by unit, singular values from the eigenvalues of the Gram matrices."""
     network = Network((Layer(dense("linear"), 4, mixes=False), Layer(dense("relu"), 3)))
     rng = np.random.default_rng(3)
-    w1, w2, w3 = rng.standard_normal((4, 2)), rng.standard_normal((3, 4)), rng.standard_normal((3, 2))
-    one = lambda net, inputs, outputs, theta: {k: a[0] for k, a in observe(net, inputs, outputs, theta[None]).items()}
+    w1, w2, w3 = (
+        rng.standard_normal((4, 2)),
+        rng.standard_normal((3, 4)),
+        rng.standard_normal((3, 2)),
+    )
+    one = lambda net, inputs, outputs, theta: {
+        k: a[0] for k, a in observe(net, inputs, outputs, theta[None]).items()
+    }
     seen = one(network, (2,), 2, np.concatenate([w1.ravel(), w2.ravel(), w3.ravel()]))
     root = lambda m: np.sqrt(np.maximum(np.linalg.eigvalsh(m)[::-1], 0))
-    norms = [np.sqrt(sum(a * a for a in w1[i])) * np.sqrt(sum(a * a for a in w2[:, i])) for i in range(4)]
+    norms = [
+        np.sqrt(sum(a * a for a in w1[i])) * np.sqrt(sum(a * a for a in w2[:, i])) for i in range(4)
+    ]
     np.testing.assert_allclose(seen["unit_norms_0"], norms, rtol=1e-13)
     np.testing.assert_allclose(
-        seen["unit_norms_1"], [np.linalg.norm(a) * np.linalg.norm(b) for a, b in zip(w2, w3, strict=True)], rtol=1e-13
+        seen["unit_norms_1"],
+        [np.linalg.norm(a) * np.linalg.norm(b) for a, b in zip(w2, w3, strict=True)],
+        rtol=1e-13,
     )
     values = np.linalg.eigvalsh(w1.T @ w1)
     assert float(seen["alignment_0"]) == pytest.approx(values[-1] / values.sum(), rel=1e-12)
     product = w2 @ w1
-    np.testing.assert_allclose(seen["product_singular_values_0"], root(product.T @ product), rtol=1e-9)
+    np.testing.assert_allclose(
+        seen["product_singular_values_0"], root(product.T @ product), rtol=1e-9
+    )
     stacked = np.concatenate([w2, w3], axis=1)
     np.testing.assert_allclose(seen["singular_values_1"], root(stacked @ stacked.T), rtol=1e-9)
     assert "singular_values_0" not in seen and "product_singular_values_1" not in seen
     relu = Network((Layer(dense("relu"), 3),))
     lined = np.array([1.0, 2, -2, -4, 3, 6, 1, 1, 1])
     for scale in (1.0, 1e-200, 1e200):
-        assert float(one(relu, (2,), 1, scale * lined)["alignment_0"]) == pytest.approx(1.0, abs=1e-15)
+        assert float(one(relu, (2,), 1, scale * lined)["alignment_0"]) == pytest.approx(
+            1.0, abs=1e-15
+        )
     still = one(relu, (2,), 1, np.zeros(9))
     assert float(still["alignment_0"]) == 0.0
     for bad in (np.nan, np.inf):
         mixed = observe(relu, (2,), 1, np.array([lined, [bad, *lined[1:]], [*lined[:8], bad]]))
         assert all(np.isfinite(a[0]).all() and np.isnan(a[1].ravel()[0]) for a in mixed.values())
-        assert np.isnan(mixed["singular_values_0"][1:]).all() and np.isnan(mixed["unit_norms_0"][2, 2])
+        assert np.isnan(mixed["singular_values_0"][1:]).all() and np.isnan(
+            mixed["unit_norms_0"][2, 2]
+        )
         assert mixed["alignment_0"][2] == mixed["alignment_0"][0]  # it is made of u alone
     assert np.isnan(one(relu, (2,), 1, np.full(9, 1e308))["singular_values_0"][0])  # it overflows

@@ -1,4 +1,5 @@
-"""Networks against loops over units, and what permuting, removing and replacing units leaves unchanged."""
+"""Networks against loops over units, and what permuting, removing and replacing units leaves
+unchanged."""
 
 from __future__ import annotations
 
@@ -37,29 +38,61 @@ NETWORKS = {
     "in context": (Network((Layer(in_context("linear", 2), 3),)), (5, 3), 1),
     "deep linear": (Network((passing(dense("linear"), 4), Layer(dense("linear"), 3))), (3,), 2),
     "deep relu bias": (
-        Network((passing(dense("relu", True), 4), passing(dense("tanh", True), 3), Layer(dense("relu", True), 5))),
+        Network(
+            (
+                passing(dense("relu", True), 4),
+                passing(dense("tanh", True), 3),
+                Layer(dense("relu", True), 5),
+            )
+        ),
         (3,),
         2,
     ),
-    "conv > dense": (Network((passing(convolution("relu", (2,)), 3), Layer(dense("tanh", True), 4))), (2, 4), 2),
-    "conv > conv": (Network((passing(convolution("relu", (2,)), 3), Layer(convolution("linear", (2,)), 2))), (1, 5), 1),
-    "conv 2-D > dense": (Network((passing(convolution("relu", (2, 2), 2), 2), Layer(dense("relu"), 3))), (1, 4, 4), 2),
-    "residual": (Network((Layer(dense("tanh"), 4, residual=True), Layer(dense("relu"), 3))), (3,), 2),
+    "conv > dense": (
+        Network((passing(convolution("relu", (2,)), 3), Layer(dense("tanh", True), 4))),
+        (2, 4),
+        2,
+    ),
+    "conv > conv": (
+        Network((passing(convolution("relu", (2,)), 3), Layer(convolution("linear", (2,)), 2))),
+        (1, 5),
+        1,
+    ),
+    "conv 2-D > dense": (
+        Network((passing(convolution("relu", (2, 2), 2), 2), Layer(dense("relu"), 3))),
+        (1, 4, 4),
+        2,
+    ),
+    "residual": (
+        Network((Layer(dense("tanh"), 4, residual=True), Layer(dense("relu"), 3))),
+        (3,),
+        2,
+    ),
     "residual readout": (
-        Network((Layer(dense("relu"), 4, residual=True), Layer(dense("tanh"), 2, residual=True)), readout=True),
+        Network(
+            (Layer(dense("relu"), 4, residual=True), Layer(dense("tanh"), 2, residual=True)),
+            readout=True,
+        ),
         (3,),
         2,
     ),
     "attention stack": (
         Network(
-            (Layer(attention("linear"), 2, residual=True), Layer(attention("softmax"), 3, outputs=4)),
+            (
+                Layer(attention("linear"), 2, residual=True),
+                Layer(attention("softmax"), 3, outputs=4),
+            ),
             readout=True,
             reads="last",
         ),
         (4, 3),
         2,
     ),
-    "mixes inside": (Network((Layer(dense("relu"), 4, outputs=3), Layer(dense("tanh"), 2))), (3,), 2),
+    "mixes inside": (
+        Network((Layer(dense("relu"), 4, outputs=3), Layer(dense("tanh"), 2))),
+        (3,),
+        2,
+    ),
 }
 
 
@@ -102,7 +135,9 @@ def loop_dense_bias(p, z):
 
 
 def loop_conv_1d(p, z):
-    return sum(relu(kernel_response(u, z, 2)) @ v for u, v in zip(p[0]["u"], p[0]["v"], strict=True))
+    return sum(
+        relu(kernel_response(u, z, 2)) @ v for u, v in zip(p[0]["u"], p[0]["v"], strict=True)
+    )
 
 
 def loop_conv_2d(p, z):
@@ -140,7 +175,9 @@ def loop_deep_relu_bias(p, z):
 
 def loop_conv_then_dense(p, z):
     first = np.array([relu(kernel_response(u, z, 1)) for u in p[0]["u"]])
-    return sum(np.tanh(affine(u, first, True)) * v for u, v in zip(p[1]["u"], p[1]["v"], strict=True))
+    return sum(
+        np.tanh(affine(u, first, True)) * v for u, v in zip(p[1]["u"], p[1]["v"], strict=True)
+    )
 
 
 def loop_conv_then_conv(p, z):
@@ -206,18 +243,23 @@ def test_apply_by_loops(name):
     """(d) One unit after the other in NumPy, on one sample and on a batch of samples."""
     network, params, z, _ = made(name)
     expected = LOOPS[name](plain(params), z)
-    np.testing.assert_allclose(apply(network, params, jnp.asarray(z)), expected, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(
+        apply(network, params, jnp.asarray(z)), expected, rtol=1e-11, atol=1e-12
+    )
     batch = jax.jit(network.outputs)(params, jnp.stack([jnp.asarray(z), jnp.zeros_like(z)]))
     np.testing.assert_allclose(batch[0], expected, rtol=1e-11, atol=1e-12)
 
 
 # ------------------------------------------------------ the two sides of units
-EVERY_LAYER = [(name, k) for name, (network, _, _) in NETWORKS.items() for k in range(len(network.layers))]
+EVERY_LAYER = [
+    (name, k) for name, (network, _, _) in NETWORKS.items() for k in range(len(network.layers))
+]
 
 
 @pytest.mark.parametrize(("name", "layer"), EVERY_LAYER)
 def test_sides_round_trip_and_permutation(name, layer):
-    """(c) Writing both sides back gives the same weights; the order of units does not change the map."""
+    """(c) Writing both sides back gives the same weights; the order of units does not change the
+    map."""
     network, params, z, theta = made(name, 1)
     u, v = network.incoming(params, layer), network.outgoing(params, layer)
     assert len(u) == len(v) == network.widths[layer]
@@ -234,7 +276,8 @@ def test_sides_round_trip_and_permutation(name, layer):
 
 @pytest.mark.parametrize(("name", "layer"), EVERY_LAYER)
 def test_splitting_and_silencing_a_unit(name, layer):
-    """(c) A unit split in two with outgoing shares 0.3 and 0.7, and one more with v = 0, leave the map; widths follow."""
+    """(c) A unit split in two with outgoing shares 0.3 and 0.7, and one more with v = 0, leave the
+    map; widths follow."""
     network, params, z, _ = made(name, 3)
     u, v = network.incoming(params, layer), network.outgoing(params, layer)
     wide_u = jnp.concatenate([u, u[:1], 5 * u[-1:]])
@@ -247,7 +290,8 @@ def test_splitting_and_silencing_a_unit(name, layer):
 
 @pytest.mark.parametrize(("name", "layer"), EVERY_LAYER)
 def test_a_layer_without_units(name, layer):
-    """(a) Without units a layer returns zero (or its input, if residual); its sides can be put back."""
+    """(a) Without units a layer returns zero (or its input, if residual); its sides can be put
+    back."""
     network, params, z, theta = made(name, 4)
     u, v = network.incoming(params, layer), network.outgoing(params, layer)
     empty, bare = network.with_sides(params, layer, u[:0], v[:0])
@@ -279,7 +323,9 @@ def test_flatten_and_unflatten_are_inverse(name):
     theta = np.arange(size, dtype=float)
     params = unflatten(network, theta, shape, outputs)
     np.testing.assert_array_equal(flatten(params), theta)
-    with pytest.raises(InputError, match=f"must have {size} parameters for this network, got shape"):
+    with pytest.raises(
+        InputError, match=f"must have {size} parameters for this network, got shape"
+    ):
         unflatten(network, theta[:-1], shape, outputs)
 
 
@@ -299,22 +345,41 @@ unchannelled = Unit("mine", lambda z, u: z @ u, lambda shape: shape, Symmetry())
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Layer(dense("relu"), -1), "width of a layer must be a whole number of at least 0, got -1"),
+        (
+            lambda: Layer(dense("relu"), -1),
+            "width of a layer must be a whole number of at least 0, got -1",
+        ),
         (lambda: Layer(dense("relu"), 2.5), "width of a layer"),
         (lambda: Layer(dense("relu"), 3, mixes=False, residual=True), "residual"),
         (lambda: Network(()), "at least one layer"),
         (lambda: Network((passing(dense("relu"), 3),)), "last layer must be one that mixes"),
         (lambda: Network((Layer(dense("relu"), 3),), readout=True), "read-out"),
-        (lambda: Network((Layer(dense("relu"), 3), Layer(dense("relu"), 3))), "set outputs, or mixes = false"),
-        (lambda: Network((Layer(dense("relu"), 3),), reads="lst"), "did you mean 'last'"),
-        (lambda: Network((passing(convolution("relu"), 3), Layer(attention("linear"), 2)), reads="last"), "channels"),
-        (lambda: Network((passing(dense("relu"), 3), Layer(unchannelled, 2))), "channels"),
-        (lambda: Network((Layer(dense("relu"), 3, outputs=5),)).shapes((3,), 2), "task's 2, got 5; leave it out"),
         (
-            lambda: Network((Layer(dense("relu"), 3, outputs=5, residual=True),), readout=True).shapes((3,), 2),
+            lambda: Network((Layer(dense("relu"), 3), Layer(dense("relu"), 3))),
+            "set outputs, or mixes = false",
+        ),
+        (lambda: Network((Layer(dense("relu"), 3),), reads="lst"), "did you mean 'last'"),
+        (
+            lambda: Network(
+                (passing(convolution("relu"), 3), Layer(attention("linear"), 2)), reads="last"
+            ),
+            "channels",
+        ),
+        (lambda: Network((passing(dense("relu"), 3), Layer(unchannelled, 2))), "channels"),
+        (
+            lambda: Network((Layer(dense("relu"), 3, outputs=5),)).shapes((3,), 2),
+            "task's 2, got 5; leave it out",
+        ),
+        (
+            lambda: Network(
+                (Layer(dense("relu"), 3, outputs=5, residual=True),), readout=True
+            ).shapes((3,), 2),
             "dimension 3 of its input",
         ),
-        (lambda: Network((Layer(convolution("relu", (4,)), 3),)).shapes((1, 3), 1), "no longer than the input"),
+        (
+            lambda: Network((Layer(convolution("relu", (4,)), 3),)).shapes((1, 3), 1),
+            "no longer than the input",
+        ),
     ],
 )
 def test_misuse(call, message):
@@ -334,14 +399,17 @@ def test_misuse(call, message):
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_sums_of_units_by_a_loop(unit, shape, width):
-    """(d) Also where linear units are added up before they meet the sample: more of them than the two outputs."""
+    """(d) Also where linear units are added up before they meet the sample: more of them than the
+    two outputs."""
     rng = np.random.default_rng(width)
     z = rng.standard_normal(shape)
     u = rng.standard_normal((width, *unit.shape(shape)))
     mixed = mixed_shape(unit, np.shape(unit.phi(z, u[0])))
     v = rng.standard_normal((width, *mixed, 2))
     axes = (range(-len(mixed), 0), range(len(mixed)))
-    by_loop = sum(np.tensordot(np.asarray(unit.phi(z, one)), o, axes) for one, o in zip(u, v, strict=True))
+    by_loop = sum(
+        np.tensordot(np.asarray(unit.phi(z, one)), o, axes) for one, o in zip(u, v, strict=True)
+    )
     found = networks.sum_of_units(unit, *map(jnp.asarray, (z, u, v)))
     assert found.shape == by_loop.shape
     np.testing.assert_allclose(found, by_loop, rtol=1e-12, atol=1e-12)

@@ -1,4 +1,5 @@
-"""Objectives: exact moments against the samples they came from, and the in-context formulas against simulation."""
+"""Objectives: exact moments against the samples they came from, and the in-context formulas against
+simulation."""
 
 from __future__ import annotations
 
@@ -21,7 +22,13 @@ from saddlery.units import Lift, Symmetry, Unit, attention, convolution, dense, 
 
 LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1)
 tokenwise = Unit(
-    "tokenwise", lambda z, u: z * u, lambda shape: (shape[-1],), LINEAR, mixed=1, linear_in_input=True, example=(4, 3)
+    "tokenwise",
+    lambda z, u: z * u,
+    lambda shape: (shape[-1],),
+    LINEAR,
+    mixed=1,
+    linear_in_input=True,
+    example=(4, 3),
 )
 both = Unit(
     "both",
@@ -42,14 +49,26 @@ POLYNOMIAL = {
     "linear": (one(dense("linear")), (5,), (2,)),
     "linear, one of everything": (one(dense("linear"), 1), (1,), (1,)),
     "conv linear": (one(convolution("linear", (2,), 2)), (2, 5), (2,)),
-    "deep linear": (Network((Layer(dense("linear"), 4, mixes=False), Layer(dense("linear"), 3))), (4,), (2,)),
+    "deep linear": (
+        Network((Layer(dense("linear"), 4, mixes=False), Layer(dense("linear"), 3))),
+        (4,),
+        (2,),
+    ),
     "conv > linear": (
         Network((Layer(convolution("linear", (2,)), 3, mixes=False), Layer(dense("linear"), 2))),
         (1, 4),
         (1,),
     ),
-    "residual linear": (Network((Layer(dense("linear"), 2, residual=True), Layer(dense("linear"), 3))), (3,), (2,)),
-    "residual readout": (Network((Layer(dense("linear"), 2, residual=True),), readout=True), (3,), (2,)),
+    "residual linear": (
+        Network((Layer(dense("linear"), 2, residual=True), Layer(dense("linear"), 3))),
+        (3,),
+        (2,),
+    ),
+    "residual readout": (
+        Network((Layer(dense("linear"), 2, residual=True),), readout=True),
+        (3,),
+        (2,),
+    ),
     "quadratic": (one(dense("quadratic")), (3,), (2,)),
     "cubic": (one(dense("cubic")), (3,), (1,)),
     "in context merged": (one(in_context("merged")), (5, 4), (1,)),
@@ -62,7 +81,12 @@ POLYNOMIAL = {
 def made(name, seed=0, samples=40):
     network, shape, target = POLYNOMIAL[name]
     rng = np.random.default_rng(seed)
-    data = Data(shape, target[-1], rng.standard_normal((samples, *shape)), rng.standard_normal((samples, *target)))
+    data = Data(
+        shape,
+        target[-1],
+        rng.standard_normal((samples, *shape)),
+        rng.standard_normal((samples, *target)),
+    )
     exact, sampled = objective(network, data, moments=True), objective(network, data, moments=False)
     theta, d = rng.standard_normal((2, exact.size))
     return exact, sampled, theta, d
@@ -73,23 +97,30 @@ def close(a, b):
 
 
 def derivatives(subject, theta, d):
-    """Loss, gradient and Hessian-vector product as one program; the methods are held to loops below."""
+    """Loss, gradient and Hessian-vector product as one program; the methods are held to loops
+    below."""
     f = subject.function
-    program = jax.jit(lambda t, e, data: (f(t, data), *jax.jvp(lambda x: jax.grad(f)(x, data), (t,), (e,))))
+    program = jax.jit(
+        lambda t, e, data: (f(t, data), *jax.jvp(lambda x: jax.grad(f)(x, data), (t,), (e,)))
+    )
     return program(theta, d, subject.samples)
 
 
 @pytest.mark.parametrize("name", POLYNOMIAL)
 def test_moments_equal_their_samples(name):
-    """(d) Loss, gradient and Hessian-vector product of the moments equal those of the samples, to 1e-12 relative."""
+    """(d) Loss, gradient and Hessian-vector product of the moments equal those of the samples, to
+    1e-12 relative."""
     exact, sampled, theta, d = made(name)
     assert exact.exact != "samples" and sampled.exact == "samples"
-    for mine, other in zip(derivatives(exact, theta, d), derivatives(sampled, theta, d), strict=True):
+    for mine, other in zip(
+        derivatives(exact, theta, d), derivatives(sampled, theta, d), strict=True
+    ):
         close(mine, other)
 
 
 def test_moments_are_float64_whatever_the_context():
-    """(d) An objective made in a float32 context has the same moments; training may be float32, the data are not."""
+    """(d) An objective made in a float32 context has the same moments; training may be float32, the
+    data are not."""
     network, shape, _ = POLYNOMIAL["quadratic"]
     rng = np.random.default_rng(0)
     data = Data(shape, 1, rng.standard_normal((30, 3)), rng.standard_normal((30, 1)))
@@ -113,7 +144,8 @@ def test_more_samples_than_features_are_replaced():
 # ------------------------------------------------------------ a loss by loops
 @pytest.mark.parametrize("loss", ["squared", "cross_entropy"])
 def test_losses_by_loops(loss):
-    """(d) Plain sums: 1/2 |y - f|^2 and -sum y log softmax(f), averaged over samples; derivatives by (f) differences."""
+    """(d) Plain sums: 1/2 |y - f|^2 and -sum y log softmax(f), averaged over samples; derivatives
+    by (f) differences."""
     rng = np.random.default_rng(2)
     x, y = rng.standard_normal((7, 3)), np.eye(4)[rng.integers(0, 4, 7)]
     subject = objective(one(dense("tanh"), 2), Data((3,), 4, x, y, loss=loss_named(loss)))
@@ -146,7 +178,8 @@ def test_target_scale_and_map_error_in_closed_form():
 
 # -------------------------------------------------------- equivalent samples
 def test_equivalent_samples_have_the_moments():
-    """(b) mean x x', mean y x' and mean |y|^2 + 2 constant are what was asked, also with a null direction."""
+    """(b) mean x x', mean y x' and mean |y|^2 + 2 constant are what was asked, also with a null
+    direction."""
     rng = np.random.default_rng(3)
     for drop in (0, 2):
         a = rng.standard_normal((6, 5 - drop)) @ rng.standard_normal((5 - drop, 5))
@@ -171,7 +204,8 @@ def counts_beside_flags(unit):
 
 @pytest.mark.parametrize("unit", ["linear", "quadratic"])
 def test_no_unit_of_measure_drops_a_feature(unit):
-    """(d) All features are kept, whatever their units; the loss of the flag alone is zero, that of any state that of samples."""
+    """(d) All features are kept, whatever their units; the loss of the flag alone is zero, that of
+    any state that of samples."""
     x, y = counts_beside_flags(unit)
     network, data = one(dense(unit), 2), Data((2,), 1, x, y)
     exact, sampled = objective(network, data), objective(network, data, moments=False)
@@ -185,8 +219,8 @@ def test_no_unit_of_measure_drops_a_feature(unit):
 
 @pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
 def test_features_nearly_the_same_are_told_apart(gap):
-    """(a) Targets of the difference of two features, of which their moments hold no digit: the best map explains all but what is
-    orthogonal to both."""
+    """(a) Targets of the difference of two features, of which their moments hold no digit: the best
+    map explains all but what is orthogonal to both."""
     q = np.sqrt(50) * np.linalg.qr(np.random.default_rng(0).standard_normal((50, 3)))[0]
     x, y = np.stack([q[:, 0], q[:, 0] + gap * q[:, 1]], axis=1), q[:, 1:2] + 0.1 * q[:, 2:]
     subject = objective(one(dense("linear"), 2), Data((2,), 1, x, y))
@@ -195,7 +229,8 @@ def test_features_nearly_the_same_are_told_apart(gap):
 
 
 def test_stated_moments_in_units_of_their_own():
-    """(b) mean x x' and mean y x' are what was asked, entry by entry, for features of sizes from 1 to 1e12."""
+    """(b) mean x x' and mean y x' are what was asked, entry by entry, for features of sizes from 1
+    to 1e12."""
     size, rng = np.array([1e12, 1.0, 1e5]), np.random.default_rng(2)
     a, y = rng.standard_normal((8, 3)) * size, rng.standard_normal((8, 2))
     moments = Moments("input", a.T @ a / 8, y.T @ a / 8, float(np.sum(y**2) / 8))
@@ -226,7 +261,8 @@ def test_impossible_moments(features, message):
 
 # ------------------------------------------------- in-context linear regression
 def test_population_moments_by_simulation():
-    """(d) 40,000 prompts: every moment of the cubic feature within 5 standard errors of its formula."""
+    """(d) 40,000 prompts: every moment of the cubic feature within 5 standard errors of its
+    formula."""
     covariance = np.array([[0.5, 0.2], [0.2, 0.3]])
     exact = population_moments(covariance, 5)
     prompts, answers = sample_prompts(covariance, 5, 40_000, np.random.default_rng(4))
@@ -246,37 +282,53 @@ def test_population_moments_by_simulation():
 def saddle_loss(eigenvalues, length, learned):
     """Zhang et al. (2025), eq 19, with the half of our losses."""
     trace = sum(eigenvalues)
-    parts = [v - (v / (1 + (1 + trace / v) / length) if k < learned else 0) for k, v in enumerate(eigenvalues)]
+    parts = [
+        v - (v / (1 + (1 + trace / v) / length) if k < learned else 0)
+        for k, v in enumerate(eigenvalues)
+    ]
     return 0.5 * sum(parts)
 
 
 def test_saddle_losses_of_linear_attention():
-    """(a) Rank-m minimizers over the merged weights lose what eq 19 says; reference numbers for (.4,.3,.2,.1), N = 31."""
+    """(a) Rank-m minimizers over the merged weights lose what eq 19 says; reference numbers for
+    (.4,.3,.2,.1), N = 31."""
     eigenvalues, length = (0.4, 0.3, 0.2, 0.1), 31
     reference = [1.0, 0.64057971, 0.37737216, 0.20980460, 0.13599507]
     data = InContextRegression(eigenvalues, length).data(0)
     subject = objective(one(in_context("linear"), 4), data)
     for m, twice in enumerate(reference):
-        best = [v / (v + (v + sum(eigenvalues)) / length) for v in eigenvalues]  # scale of Lambda^-1 e e'
+        best = [
+            v / (v + (v + sum(eigenvalues)) / length) for v in eigenvalues
+        ]  # scale of Lambda^-1 e e'
         u, v = np.zeros((4, 2, 4, 1)), np.zeros((4, 1))
         for k in range(m):
             u[k, :, k, 0], v[k] = 1.0, best[k] / eigenvalues[k]
         theta = np.concatenate([u.ravel(), v.ravel()])
-        assert float(subject.loss(theta)) == pytest.approx(saddle_loss(eigenvalues, length, m), rel=1e-13)
+        assert float(subject.loss(theta)) == pytest.approx(
+            saddle_loss(eigenvalues, length, m), rel=1e-13
+        )
         assert 2 * float(subject.loss(theta)) == pytest.approx(twice, abs=5e-9)
         assert np.linalg.norm(subject.gradient(theta)) < 1e-14
 
 
 @pytest.mark.parametrize("kind", ["merged", "linear"])
 def test_training_from_statistics_equals_training_on_the_sequences(kind):
-    """(d) 200 steps of gradient descent, step for step to 1e-10: statistics against the sequences they are of."""
+    """(d) 200 steps of gradient descent, step for step to 1e-10: statistics against the sequences
+    they are of."""
     data = InContextRegression((0.7, 0.3), 6, sequences=50).data(1)
     network = one(in_context(kind), 4)
     theta = 0.3 * np.random.default_rng(5).standard_normal(objective(network, data).size)
     paths = []
     for moments in (False, True):
         subject = objective(network, data, moments=moments)
-        record = run(subject.function, subject.samples, theta, GradientDescent(0.3), Stop(steps=200), resolution=1e-9)
+        record = run(
+            subject.function,
+            subject.samples,
+            theta,
+            GradientDescent(0.3),
+            Stop(steps=200),
+            resolution=1e-9,
+        )
         assert len(record.loss) == 201
         paths.append(record)
     np.testing.assert_allclose(paths[0].states, paths[1].states, rtol=0, atol=1e-10)
@@ -286,7 +338,8 @@ def test_training_from_statistics_equals_training_on_the_sequences(kind):
 
 # --------------------------------------------------------- batches and networks
 def test_batches_are_drawn_from_the_samples():
-    """(c) Every row of a batch is a sample with its own target; the same key gives the same batch."""
+    """(c) Every row of a batch is a sample with its own target; the same key gives the same
+    batch."""
     samples = (jnp.arange(5.0)[:, None], 10 * jnp.arange(5.0)[:, None], jnp.zeros(()))
     x, y, _ = draw_batch(samples, jax.random.key(0), 64)
     assert x.shape == (64, 1) and set(np.ravel(x)) == {0.0, 1.0, 2.0, 3.0, 4.0}
@@ -295,13 +348,16 @@ def test_batches_are_drawn_from_the_samples():
 
 
 def test_the_same_data_for_another_width():
-    """(c) A narrower network on the same equivalent samples: duplicating its unit gives the loss of the wider one."""
+    """(c) A narrower network on the same equivalent samples: duplicating its unit gives the loss of
+    the wider one."""
     for name in ("linear", "quadratic", "in context"):
         exact, _, _, _ = made(name)
         narrow = exact.with_network(exact.network.with_widths((1,)))
         theta = np.random.default_rng(6).standard_normal(narrow.size)
         u, v = (np.asarray(a) for a in (narrow.params(theta)[0]["u"], narrow.params(theta)[0]["v"]))
-        wide = np.concatenate([np.concatenate([u, u, u]).ravel(), np.concatenate([v, v, -v]).ravel()])
+        wide = np.concatenate(
+            [np.concatenate([u, u, u]).ravel(), np.concatenate([v, v, -v]).ravel()]
+        )
         assert float(exact.loss(wide)) == pytest.approx(float(narrow.loss(theta)), rel=1e-12)
 
 
@@ -318,7 +374,10 @@ def gaussian(shape, outputs, loss="squared", targets=None):
         (one(dense("relu")), "squared"),
         (one(dense("quadratic", True)), "squared"),
         (one(dense("linear")), "cross_entropy"),
-        (Network((Layer(dense("linear"), 2, mixes=False), Layer(dense("quadratic"), 2))), "squared"),
+        (
+            Network((Layer(dense("linear"), 2, mixes=False), Layer(dense("quadratic"), 2))),
+            "squared",
+        ),
         (Network((Layer(dense("quadratic"), 2, residual=True),), readout=True), "squared"),
     ],
     ids=["relu", "bias", "cross-entropy", "deep quadratic", "readout"],
@@ -337,23 +396,38 @@ def test_cross_entropy_never_uses_moments():
     data = Data((3,), 3, given.inputs, given.targets, moments, LOSSES["cross_entropy"])
     assert objective(one(dense("linear")), data).exact == "samples"
     with pytest.raises(InputError, match="moments of the feature 'input' only"):
-        objective(one(dense("linear")), Data((3,), 3, moments=moments, loss=LOSSES["cross_entropy"]))
+        objective(
+            one(dense("linear")), Data((3,), 3, moments=moments, loss=LOSSES["cross_entropy"])
+        )
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda: Data((3,), 1), "data must be samples or moments, got neither"),
-        (lambda: Data((1,), 1, np.zeros((0, 1)), np.zeros((0, 1))), "inputs must be a non-empty array"),
+        (
+            lambda: Data((1,), 1, np.zeros((0, 1)), np.zeros((0, 1))),
+            "inputs must be a non-empty array",
+        ),
         (
             lambda: Data((1,), 1, np.ones((2, 1)), np.array([[1.0], [np.nan]])),
             r"targets must be finite, got nan at index \(1, 0\)",
         ),
-        (lambda: Data((1,), 1, np.array([["a"]]), np.ones((1, 1))), "inputs must be an array of real numbers"),
-        (lambda: Data((1,), 1, np.ones((3, 1)), np.ones((2, 1))), "equally many, got '3 and 2'"),
-        (lambda: Data((1,), 1, np.ones((3, 1)), 2 * np.ones((3, 1)), loss=LOSSES["cross_entropy"]), "one-hot rows"),
         (
-            lambda: Data((1,), 2, np.ones((1, 1)), np.array([[2.0, -1.0]]), loss=LOSSES["cross_entropy"]),
+            lambda: Data((1,), 1, np.array([["a"]]), np.ones((1, 1))),
+            "inputs must be an array of real numbers",
+        ),
+        (lambda: Data((1,), 1, np.ones((3, 1)), np.ones((2, 1))), "equally many, got '3 and 2'"),
+        (
+            lambda: Data(
+                (1,), 1, np.ones((3, 1)), 2 * np.ones((3, 1)), loss=LOSSES["cross_entropy"]
+            ),
+            "one-hot rows",
+        ),
+        (
+            lambda: Data(
+                (1,), 2, np.ones((1, 1)), np.array([[2.0, -1.0]]), loss=LOSSES["cross_entropy"]
+            ),
             "probabilities",
         ),
         (
@@ -368,8 +442,16 @@ def test_cross_entropy_never_uses_moments():
             lambda: objective(one(attention("linear")), gaussian((4, 3), 3)),
             r"targets' shape \(3,\), got \(4, 3\); check",
         ),
-        (lambda: objective(one(dense("linear"), reads="last"), gaussian((3,), 3)), "check `outputs`, `reads`"),
-        (lambda: objective(one(dense("quadratic"), reads="last"), gaussian((3,), 3), moments=True), "of 3 numbers"),
+        (
+            lambda: objective(one(dense("linear"), reads="last"), gaussian((3,), 3)),
+            "check `outputs`, `reads`",
+        ),
+        (
+            lambda: objective(
+                one(dense("quadratic"), reads="last"), gaussian((3,), 3), moments=True
+            ),
+            "of 3 numbers",
+        ),
         (lambda: loss_named("squard"), "did you mean 'squared'"),
         (lambda: Arrays().data(0), "inputs must be the path of a file"),
     ],

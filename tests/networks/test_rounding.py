@@ -1,4 +1,5 @@
-"""Rounding: bounds that hold, zeros that are none, and verdicts that do not depend on units of measure."""
+"""Rounding: bounds that hold, zeros that are none, and verdicts that do not depend on units of
+measure."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ LINE = (np.arange(-10, 11) / 10)[:, None]
 
 # ------------------------------------------------------------------ the model
 def test_sway_of_a_curvature_in_closed_form():
-    """(a) At the origin d'Hd = -2 u v E[y x]: targets and inputs each sway it by 2 |u v| E|y x|, however much cancels."""
+    """(a) At the origin d'Hd = -2 u v E[y x]: targets and inputs each sway it by 2 |u v| E|y x|,
+    however much cancels."""
     x, y = LINE, orthogonal_polynomial(21, 5)[:, None]
     subject = one_layer("tanh", 1, x, y)
     (found,) = curvatures(subject, np.zeros(2), np.array([[0.6, 0.8]]))
@@ -32,27 +34,35 @@ def test_sway_of_a_curvature_in_closed_form():
 
 def curvature_exactly(x, y, u, v):
     """(d) d'Hd at the origin of a linear unit, by fractions."""
-    terms = [Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x.ravel(), y.ravel(), strict=True)]
+    terms = [
+        Fraction(float(a)) * Fraction(float(b)) for a, b in zip(x.ravel(), y.ravel(), strict=True)
+    ]
     return float(-2 * Fraction(u) * Fraction(v) * sum(terms) / len(terms))
 
 
 def test_bounds_hold_for_data_moved_by_their_last_digit():
-    """(b), (d) The data's own rounding, half a last digit each, moves no curvature by more than `least`."""
+    """(b), (d) The data's own rounding, half a last digit each, moves no curvature by more than
+    `least`."""
     rng = np.random.default_rng(0)
     for _ in range(20):
         x, y = rng.standard_normal((2, 30, 1))
         y -= x * (x.ravel() @ y.ravel()) / (x.ravel() @ x.ravel())  # orthogonal to rounding
-        (found,) = curvatures(one_layer("linear", 1, x, y, moments=False), np.zeros(2), np.array([[0.6, 0.8]]))
+        (found,) = curvatures(
+            one_layer("linear", 1, x, y, moments=False), np.zeros(2), np.array([[0.6, 0.8]])
+        )
         exact = curvature_exactly(x, y, 0.6, 0.8)
         assert abs(found.value - exact) <= found.bound
         for _ in range(10):
             signs = rng.choice([-0.5, 0.5], (2, *x.shape))
             moved = curvature_exactly(x * (1 + EPS * signs[0]), y * (1 + EPS * signs[1]), 0.6, 0.8)
-            assert abs(moved - exact) <= 1.5 * found.least  # products with 1 + eps/2 round once more
+            assert (
+                abs(moved - exact) <= 1.5 * found.least
+            )  # products with 1 + eps/2 round once more
 
 
 def test_changes_far_below_the_rounding_of_the_loss():
-    """(d) L(x) - L(point) by fractions, 1e-15 of the loss, to a thousandth; the difference of losses has no digit."""
+    """(d) L(x) - L(point) by fractions, 1e-15 of the loss, to a thousandth; the difference of
+    losses has no digit."""
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((2, 9, 1))
     subject = one_layer("quadratic", 1, x, 1e3 * y, moments=False)
@@ -74,16 +84,21 @@ def test_a_change_beyond_all_numbers_is_no_fall(terms):
     assert exact_mean(np.array(terms)) == np.inf
 
 
-@pytest.mark.parametrize(("times", "zero", "decided"), [(0.5, True, False), (5.0, False, False), (20.0, False, True)])
+@pytest.mark.parametrize(
+    ("times", "zero", "decided"), [(0.5, True, False), (5.0, False, False), (20.0, False, True)]
+)
 def test_three_answers(times, zero, decided):
     number = Rounded(times * EPS * 3.0, 3.0)
     assert (number.zero, number.decided) == (zero, decided)
 
 
 # ------------------------------------------------------------------ verdicts
-@pytest.mark.parametrize(("last_digits", "verdict"), [(2, "minimum"), (30, "undecided"), (2000, "strict saddle")])
+@pytest.mark.parametrize(
+    ("last_digits", "verdict"), [(2, "minimum"), (30, "undecided"), (2000, "strict saddle")]
+)
 def test_a_correlation_of_some_last_digits(last_digits, verdict):
-    """(a) E[y x] = k eps / 2 beside a sway of 2: zero to the data, neither zero nor certain, certain."""
+    """(a) E[y x] = k eps / 2 beside a sway of 2: zero to the data, neither zero nor certain,
+    certain."""
     subject = one_layer("tanh", 2, [[-1.0], [1.0]], [[1.0], [1.0 + last_digits * EPS]])
     c = certify_state(subject, np.zeros(subject.size))
     assert c.verdict == verdict
@@ -94,8 +109,8 @@ def test_a_correlation_of_some_last_digits(last_digits, verdict):
 
 @pytest.mark.parametrize("share", [1.0, 1 / 3, 1e-5, 7e5])
 def test_a_hessian_of_zeros_has_no_negative_eigenvalue(share):
-    """(a) Targets without a correlation with x^k, k < 5: the Hessian is zero, and the loss falls at order six (two units or
-    more: the degrees below cancel)."""
+    """(a) Targets without a correlation with x^k, k < 5: the Hessian is zero, and the loss falls at
+    order six (two units or more: the degrees below cancel)."""
     subject = one_layer("tanh", 3, LINE, share * orthogonal_polynomial(21, 5)[:, None])
     c = certify_state(subject, np.zeros(subject.size))
     assert (c.verdict, c.index, c.escape_order, c.zero_modes) == ("degenerate saddle", 0, 6, 6)
@@ -103,10 +118,13 @@ def test_a_hessian_of_zeros_has_no_negative_eigenvalue(share):
 
 @pytest.mark.parametrize("incoming", [1e-9, 1e-8, 1e-6])
 def test_weights_that_are_hardly_any_are_the_origin(incoming):
-    """(a) u of 1e-8 and v of 1e-5 leave a cubic unit a gradient of zero and curvatures of 1e-16, negative ones: they are not
-    those of a fixed point, of which the only one near is all units silent, where the loss falls at order four."""
+    """(a) u of 1e-8 and v of 1e-5 leave a cubic unit a gradient of zero and curvatures of 1e-16,
+    negative ones: they are not those of a fixed point, of which the only one near is all units
+    silent, where the loss falls at order four."""
     rng = np.random.default_rng(3)
-    subject = one_layer("cubic", 2, rng.standard_normal((9, 3)), 1e-3 * rng.standard_normal((9, 2)), moments=False)
+    subject = one_layer(
+        "cubic", 2, rng.standard_normal((9, 3)), 1e-3 * rng.standard_normal((9, 2)), moments=False
+    )
     u, v = incoming * rng.standard_normal((2, 3)), 1e-5 * rng.standard_normal((2, 2))
     c = certify_state(subject, flatten(({"u": u, "v": v},)))
     assert (c.verdict, c.index, c.escape_order) == ("degenerate saddle", 0, 4)
@@ -114,7 +132,8 @@ def test_weights_that_are_hardly_any_are_the_origin(incoming):
 
 
 def test_a_half_silent_unit_is_judged_as_it_is(incoming=1e-120):
-    """(a) u of what Newton's method leaves of zero, and v: curvatures -2 E[v.y x x'] of u, whatever is left of it."""
+    """(a) u of what Newton's method leaves of zero, and v: curvatures -2 E[v.y x x'] of u, whatever
+    is left of it."""
     rng = np.random.default_rng(0)
     x, v = rng.standard_normal((9, 2)), np.array([[0.3], [-0.2]])
     y = rng.standard_normal((9, 1))
@@ -127,8 +146,8 @@ def test_a_half_silent_unit_is_judged_as_it_is(incoming=1e-120):
 
 
 def test_moments_know_how_exact_they_are():
-    """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum that cancelled, of
-    a last digit of every y and of every x, which x^3 has three times."""
+    """(a) The equivalent sample of targets orthogonal to x^3 is 1e-17; its doubt is that of the sum
+    that cancelled, of a last digit of every y and of every x, which x^3 has three times."""
     x, y = LINE, orthogonal_polynomial(21, 5)[:, None]
     subject = one_layer("cubic", 3, x, y, moments=True)
     assert subject.exact == "power 3" and subject.doubt is not None
@@ -172,14 +191,22 @@ UNITS = [
 WEIGHTS = [{"units": 1e-5}, {"units": 1e2}, {"units": 1e5}, {"units": 1e8}]
 
 
-@pytest.mark.parametrize("name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)])
+@pytest.mark.parametrize(
+    "name", [*NAMES, *(pytest.param(name, marks=pytest.mark.slow) for name in MORE)]
+)
 def test_verdicts_commute_with_units_of_measure(name):
-    """(c) Targets, inputs and units in any units of measure: the same kind of point, index, zero modes and order."""
+    """(c) Targets, inputs and units in any units of measure: the same kind of point, index, zero
+    modes and order."""
     subject, theta = subjects(name)
     kind = lambda c: (c.verdict, c.index, c.zero_modes, c.escape_order)
     first = kind(certify_state(subject, theta))
     assert first[0] != "no fixed point found"
-    forms = len(subject.network.layers) == 1 and name.split(", ")[0] in ("linear", "relu", "quadratic", "cubic")
+    forms = len(subject.network.layers) == 1 and name.split(", ")[0] in (
+        "linear",
+        "relu",
+        "quadratic",
+        "cubic",
+    )
     for units in [*UNITS, *(WEIGHTS if forms else [])]:
         assert kind(certify_state(*rescaled(subject, theta, **units))) == first, units
 
@@ -193,22 +220,28 @@ COLUMNS = [(1e3, 1.0, 1.0), (1.0, 1e-6, 1e3), (1e8, 1.0, 1e-3)]
         "tanh, ii",
         "linear, iv",
         "relu, ii",
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("relu, iii", "relu, origin", "quadratic, ii")),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("relu, iii", "relu, origin", "quadratic, ii")
+        ),
     ],
 )
 def test_verdicts_commute_with_units_of_each_feature(name):
-    """(c) A unit of measure of every input's own: the same kind of point, index, zero modes by cause, and order."""
+    """(c) A unit of measure of every input's own: the same kind of point, index, zero modes by
+    cause, and order."""
     subject, theta = subjects(name)
     kind = lambda c: (c.verdict, c.index, c.zero_modes, c.explained, c.escape_order)
     first = kind(certify_state(subject, theta))
     assert first[0] != "no fixed point found" and first[3]["unexplained"] == 0
     for units in COLUMNS:
-        assert kind(certify_state(*rescaled(subject, theta, inputs=np.array(units)))) == first, units
+        assert kind(certify_state(*rescaled(subject, theta, inputs=np.array(units)))) == first, (
+            units
+        )
 
 
 def test_a_saddle_of_features_in_very_different_units():
-    """(a) Counts of 1e7 beside a flag, both to be learned, from exact moments: with the leading mode e learned, the other grows
-    at |C - e e' C| (Baldi & Hornik 1989)."""
+    """(a) Counts of 1e7 beside a flag, both to be learned, from exact moments: with the leading
+    mode e learned, the other grows at |C - e e' C| (Baldi & Hornik 1989)."""
     rng = np.random.default_rng(0)
     x = np.stack([rng.uniform(3e7, 9e7, 60), rng.integers(0, 2, 60)], axis=1).astype(float)
     best = np.diag([1 / 6e7, 1.0])
@@ -216,7 +249,14 @@ def test_a_saddle_of_features_in_very_different_units():
     mode = np.linalg.eigh(y.T @ y)[1][:, 1:]
     subject = one_layer("linear", 2, x, y)
     assert subject.exact == "input"
-    theta = flatten(({"u": np.vstack([mode.T @ best, np.zeros((1, 2))]), "v": np.vstack([mode.T, np.zeros((1, 2))])},))
+    theta = flatten(
+        (
+            {
+                "u": np.vstack([mode.T @ best, np.zeros((1, 2))]),
+                "v": np.vstack([mode.T, np.zeros((1, 2))]),
+            },
+        )
+    )
     c = certify_state(subject, theta)
     rest = y.T @ x / 60 - mode @ (mode.T @ y.T @ x / 60)
     assert (c.verdict, c.index) == ("strict saddle", 1)

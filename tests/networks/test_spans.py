@@ -20,7 +20,9 @@ RNG = np.random.default_rng
 
 def subject(network, shape, outputs, seed=0):
     rng = RNG(seed)
-    data = Data(shape, outputs, rng.standard_normal((30, *shape)), rng.standard_normal((30, outputs)))
+    data = Data(
+        shape, outputs, rng.standard_normal((30, *shape)), rng.standard_normal((30, outputs))
+    )
     whole = objective(network, data, moments=False)
     return whole, 0.3 * rng.standard_normal(whole.size)
 
@@ -39,17 +41,25 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_map_and_gradient(name):
-    """(b) The narrow start widens to the wide one, has its loss, and its gradient widens to the wide gradient."""
+    """(b) The narrow start widens to the wide one, has its loss, and its gradient widens to the
+    wide gradient."""
     whole, theta = subject(*CASES[name])
     found = span(whole, theta)
     assert found is not None and len(found.theta) < len(theta)
     np.testing.assert_allclose(found.widen(found.theta[None])[0], theta, atol=1e-14)
-    assert float(found.objective.loss(found.theta)) == pytest.approx(float(whole.loss(theta)), rel=1e-13)
+    assert float(found.objective.loss(found.theta)) == pytest.approx(
+        float(whole.loss(theta)), rel=1e-13
+    )
     narrow = np.asarray(found.objective.gradient(found.theta))
     np.testing.assert_allclose(found.widen(narrow[None])[0], whole.gradient(theta), atol=1e-13)
 
 
-RULES = [GradientDescent(0.05), Momentum(0.02), NormalisedDescent(0.01), GradientFlow(1e-8, solver="dopri8")]
+RULES = [
+    GradientDescent(0.05),
+    Momentum(0.02),
+    NormalisedDescent(0.01),
+    GradientFlow(1e-8, solver="dopri8"),
+]
 QUICK = ("descent", "flow")  # rules of whose kinds all the others are
 
 
@@ -61,7 +71,9 @@ def costly(name, kind):
 @pytest.mark.parametrize(
     ("name", "rule"),
     [
-        pytest.param(name, rule, marks=[pytest.mark.slow] * costly(name, rule.kind), id=f"{name}-{rule.kind}")
+        pytest.param(
+            name, rule, marks=[pytest.mark.slow] * costly(name, rule.kind), id=f"{name}-{rule.kind}"
+        )
         for name in ("one layer", "below relu units", "two layers")
         for rule in RULES
     ],
@@ -93,12 +105,20 @@ def test_what_does_not_gain_or_would_be_rounding_stays():
     assert span(relu.objective(), relu.initial_state()) is None
     narrow = Network((Layer(LINEAR, 5),))
     assert span(*subject(narrow, (3,), 2)) is None
-    on = Experiment.named("linear").replace(initialization=Initialization("manifold", 0.0, width=1, size=0.1))
-    assert span(on.objective(), on.initial_state()) is None  # rank one: the other directions are rounding
-    streams = Network((Layer(LINEAR, 9, mixes=False), Layer(LINEAR, 12, residual=True)), readout=True)
+    on = Experiment.named("linear").replace(
+        initialization=Initialization("manifold", 0.0, width=1, size=0.1)
+    )
+    assert (
+        span(on.objective(), on.initial_state()) is None
+    )  # rank one: the other directions are rounding
+    streams = Network(
+        (Layer(LINEAR, 9, mixes=False), Layer(LINEAR, 12, residual=True)), readout=True
+    )
     whole, theta = subject(streams, (3,), 2)
     found = span(whole, theta)
-    assert found is None or 0 not in found.layout.layers  # its units are what the residual layer adds to
+    assert (
+        found is None or 0 not in found.layout.layers
+    )  # its units are what the residual layer adds to
 
 
 def test_states_that_are_not_finite_widen_in_silence():

@@ -1,4 +1,5 @@
-"""Saddle graphs against closed forms: every node, every edge, every index; and the route of a run."""
+"""Saddle graphs against closed forms: every node, every edge, every index; and the route of a
+run."""
 
 from __future__ import annotations
 
@@ -32,12 +33,17 @@ def losses(graph):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("strengths", [(1.0, 0.5, 0.25), (3.0, 1.0, 0.3)])
 def test_a_linear_network_of_three_modes_is_a_cube(strengths, seed):
-    """(a) 2^3 saddles and 12 edges that add one mode; losses, indices and rates of Baldi & Hornik's saddles."""
+    """(a) 2^3 saddles and 12 edges that add one mode; losses, indices and rates of Baldi & Hornik's
+    saddles."""
     task = LinearTeacher(strengths)
     graph = saddle_graph(named("linear", 10, task).replace(seed=seed))
     moments = task.data(seed).moments
-    exact = {s.modes: s for s in linear_saddles(moments.features, moments.cross, moments.target, 10)}
-    assert len(graph.nodes) == 8 and len(graph.edges) == 12 and graph.complete and not graph.failures
+    exact = {
+        s.modes: s for s in linear_saddles(moments.features, moments.cross, moments.target, 10)
+    }
+    assert (
+        len(graph.nodes) == 8 and len(graph.edges) == 12 and graph.complete and not graph.failures
+    )
     modes = {}
     for k, node in enumerate(graph.nodes):
         (modes[k],) = [m for m, s in exact.items() if abs(s.loss - node.loss) < 1e-12]
@@ -48,7 +54,9 @@ def test_a_linear_network_of_three_modes_is_a_cube(strengths, seed):
         (added,) = set(modes[edge.end]) - set(modes[edge.start])
         assert set(modes[edge.start]) < set(modes[edge.end])
         assert edge.rate == pytest.approx(strengths[added], rel=1e-9) and edge.order == 2
-        assert edge.path.loss[0] > graph.nodes[edge.end].loss and np.all(np.diff(edge.path.loss) < 1e-12)
+        assert edge.path.loss[0] > graph.nodes[edge.end].loss and np.all(
+            np.diff(edge.path.loss) < 1e-12
+        )
 
 
 def test_a_relu_network_on_two_orthogonal_inputs():
@@ -62,9 +70,12 @@ def test_a_relu_network_on_two_orthogonal_inputs():
     )  # |D|, inputs of length sqrt 2
 
 
-@pytest.mark.parametrize("values", [(0.7, 0.3), pytest.param((0.5, 0.3, 0.2), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "values", [(0.7, 0.3), pytest.param((0.5, 0.3, 0.2), marks=pytest.mark.slow)]
+)
 def test_linear_attention(values):
-    """(a) One node a set of eigenvectors learned, eq 19 of Zhang et al. (2025) with the half, and the hypercube's edges."""
+    """(a) One node a set of eigenvectors learned, eq 19 of Zhang et al. (2025) with the half, and
+    the hypercube's edges."""
     heads, n, trace = len(values), 31, sum(values)
     graph = saddle_graph(named("linear_attention", heads, InContextRegression(values, length=n)))
     gain = [x / (1 + (1 + trace / x) / n) for x in values]
@@ -73,11 +84,14 @@ def test_linear_attention(values):
         sorted(0.5 * (trace - sum(gain[d] for d in s)) for s in sets), abs=1e-10
     )
     assert len(graph.edges) == heads * 2 ** (heads - 1)
-    assert {edge.order for edge in graph.edges} == {3} and {edge.rate for edge in graph.edges} == {None}
+    assert {edge.order for edge in graph.edges} == {3} and {edge.rate for edge in graph.edges} == {
+        None
+    }
 
 
 def test_the_route_of_a_run():
-    """(b) The strongest escape each time, along the manifold of the next width; reversed labels are noticed."""
+    """(b) The strongest escape each time, along the manifold of the next width; reversed labels are
+    noticed."""
     e = named("quadratic", 10, Experiment.named("quadratic").task)
     graph, found = saddle_graph(e), certify(train(e))
     steps = route(graph, found)
@@ -85,7 +99,9 @@ def test_the_route_of_a_run():
     assert all(step.departure < 0.01 for step in steps[:2]) and steps[2].departure is None
     shorter = dataclasses.replace(graph, nodes=graph.nodes[:1])
     assert [step.node for step in route(shorter, found)] == [0, None, None]
-    with pytest.raises(InputError, match=r"stages must be certified, got stages that are not; pass certify\(run\)"):
+    with pytest.raises(
+        InputError, match=r"stages must be certified, got stages that are not; pass certify\(run\)"
+    ):
         route(graph, stages(found.run))
 
 
@@ -101,7 +117,8 @@ def test_fewer_units_than_modes():
 
 
 def test_maxima_of_the_utility():
-    """(a) Two of a ReLU unit on two orthogonal inputs of either sign; none where nothing is left to learn."""
+    """(a) Two of a ReLU unit on two orthogonal inputs of either sign; none where nothing is left to
+    learn."""
     subject = named("relu", 3, OrthogonalReLU((1.0, -0.6))).objective()
     found = utility_maxima(subject, np.zeros(subject.size))
     assert [m.value for m in found] == pytest.approx([np.sqrt(2) / 4, 0.6 * np.sqrt(2) / 4])
@@ -112,9 +129,13 @@ def test_maxima_of_the_utility():
 
 def test_misuse():
     e = Experiment.named("linear")
-    deep = e.replace(network=Network((Layer(make("linear"), 3, mixes=False), Layer(make("linear"), 3))))
+    deep = e.replace(
+        network=Network((Layer(make("linear"), 3, mixes=False), Layer(make("linear"), 3)))
+    )
     with pytest.raises(
-        InputError, match=r"the network must be one sum of units, got .*; deep networks have no saddle graph yet"
+        InputError,
+        match=r"the network must be one sum of units, got .*; deep networks have no saddle graph"
+        r" yet",
     ):
         saddle_graph(deep)
     with pytest.raises(InputError, match="with a silent point"):

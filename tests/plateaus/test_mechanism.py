@@ -21,11 +21,14 @@ def test_participation_counts():
     [("linear", "directions", 50 / 3), ("relu", "directions", 5), ("quadratic", "units", 1)],
 )
 def test_networks_of_the_paper(name, expected, units):
-    """(a) Gaussian coefficients on one direction count a third of the units; a unit alone counts one."""
+    """(a) Gaussian coefficients on one direction count a third of the units; a unit alone counts
+    one."""
     found = mechanism(stages(train(name)))
     assert [(g.measured, g.expected) for g in found.growths] == [(expected, expected)] * 2
     for growth in found.growths:
-        assert growth.directions == pytest.approx(1, abs=0.01) and growth.units == pytest.approx(units, rel=0.4)
+        assert growth.directions == pytest.approx(1, abs=0.01) and growth.units == pytest.approx(
+            units, rel=0.4
+        )
     assert "directions" in repr(found) and found[1].escape == 1 and len(found) == 2
 
 

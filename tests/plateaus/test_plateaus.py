@@ -18,7 +18,10 @@ def sigmoid(x):
 
 
 def staircase(t, heights, rates, middles):
-    return sum(a * (1 - sigmoid(2 * s * (t - m))) ** 2 for a, s, m in zip(heights, rates, middles, strict=True))
+    return sum(
+        a * (1 - sigmoid(2 * s * (t - m))) ** 2
+        for a, s, m in zip(heights, rates, middles, strict=True)
+    )
 
 
 def linear_network(t, u0, strengths=(2.0, 1.0, 0.5, 0.25, 0.125)):
@@ -47,11 +50,14 @@ def steps(count):
 
 
 def random_staircase(rng, count, ratio=100.0):
-    """Heights, rates, middles and duration with every dwell 2 to 20 widths of the slower neighbouring drop."""
+    """Heights, rates, middles and duration with every dwell 2 to 20 widths of the slower
+    neighbouring drop."""
     heights, rates = np.exp(rng.uniform(0, np.log(ratio), count)), np.exp(rng.uniform(-1, 2, count))
     middles, now = [], 0.0
     for k in range(count):
-        dwell = np.exp(rng.uniform(np.log(2), np.log(20))) * 1.85 / min(rates[max(k - 1, 0)], rates[k])
+        dwell = (
+            np.exp(rng.uniform(np.log(2), np.log(20))) * 1.85 / min(rates[max(k - 1, 0)], rates[k])
+        )
         middles.append(now + dwell + 1.46 / rates[k])
         now = middles[-1] + 0.39 / rates[k]
     return heights, rates, np.array(middles), now + 10 / rates[-1]
@@ -62,7 +68,8 @@ GRID = np.linspace(0, 20, 4001)
 
 
 def check_staircase(found, heights, rates, middles, reach=4.0):
-    """Kinds right, each interval between the neighbouring drops and covering most of the way, level right."""
+    """Kinds right, each interval between the neighbouring drops and covering most of the way, level
+    right."""
     assert kinds(found) == steps(len(heights))
     levels = np.append(np.cumsum(heights[::-1])[::-1], 0.0)
     for k, p in enumerate(found):
@@ -78,7 +85,9 @@ def test_three_steps():
     found = find_plateaus(GRID, staircase(GRID, *THREE))
     check_staircase(found, *THREE)
     for p in found:
-        assert np.all((GRID[p.first : p.last + 1] >= p.start) & (GRID[p.first : p.last + 1] <= p.end))
+        assert np.all(
+            (GRID[p.first : p.last + 1] >= p.start) & (GRID[p.first : p.last + 1] <= p.end)
+        )
         assert p.first <= p.quietest <= p.last
 
 
@@ -92,7 +101,9 @@ def test_interval_ends_where_loss_is_a_twentieth_of_the_drop_away():
 def test_strength_is_log_ratio_of_speeds_by_a_second_route():
     """Two straight drops of slope 1 joined by a straight plateau of slope 1/20."""
     t, loss = np.array([0.0, 1.0, 11.0, 12.0]), np.array([2.5, 1.5, 1.0, 0.0])
-    (plateau,) = moving(find_plateaus(np.linspace(0, 12, 1201), np.interp(np.linspace(0, 12, 1201), t, loss)))
+    (plateau,) = moving(
+        find_plateaus(np.linspace(0, 12, 1201), np.interp(np.linspace(0, 12, 1201), t, loss))
+    )
     assert plateau.kind == "intermediate"
     assert plateau.strength == pytest.approx(np.log(20), abs=1e-6)
 
@@ -123,7 +134,8 @@ def test_linear_network_shows_all_its_saddles(u0):
 
 @pytest.mark.parametrize("u0", [1e-4, 1e-3])
 def test_linear_network_from_a_large_start_has_no_dwell_between_its_drops(u0):
-    """Modes a factor 2 apart overlap: speed between the drops never falls to half of the slower one's."""
+    """Modes a factor 2 apart overlap: speed between the drops never falls to half of the slower
+    one's."""
     t = np.linspace(0, 160, 20001)
     assert kinds(find_plateaus(t, linear_network(t, u0))) == ["initial", "end"]
 
@@ -149,7 +161,11 @@ def test_one_to_six_drops(count):
     "made",
     [
         ([1.0, 0.05, 1.0], [2.0, 2.0, 2.0], [8.0, 16.0, 24.0]),  # two plateaus 5 % apart
-        ([1.0, 1.0, 1.0], [6.0, 6.0, 6.0], [4.0, 6.0, 26.0]),  # one ten times shorter than its neighbour
+        (
+            [1.0, 1.0, 1.0],
+            [6.0, 6.0, 6.0],
+            [4.0, 6.0, 26.0],
+        ),  # one ten times shorter than its neighbour
         ([1.0, 0.01, 1.0], [2.0, 2.0, 2.0], [8.0, 18.0, 28.0]),  # a drop 100 times smaller, inside
         ([1.0, 0.01], [2.0, 2.0], [8.0, 20.0]),  # last
         ([0.01, 1.0], [2.0, 2.0], [8.0, 20.0]),  # first
@@ -176,7 +192,11 @@ CONVEX = {
 @pytest.mark.parametrize("name", CONVEX)
 @pytest.mark.parametrize("last", [1.0, 20.0, 1000.0])
 def test_no_plateau_in_a_curve_that_only_slows_down(name, last):
-    for t in (np.linspace(0, last, 997), np.append(0, np.geomspace(last / 1e4, last, 500)), np.linspace(0, last, 17)):
+    for t in (
+        np.linspace(0, last, 997),
+        np.append(0, np.geomspace(last / 1e4, last, 500)),
+        np.linspace(0, last, 17),
+    ):
         assert moving(find_plateaus(t, CONVEX[name](t))) == []
 
 
@@ -192,13 +212,21 @@ def test_single_sigmoid():
 
 
 def test_shoulder_without_dwell():
-    for gap, wanted in ((2.0, 0), (3.0, 0), (4.0, 1), (6.0, 1)):  # two sigmoids of width 1 merge as they near
+    for gap, wanted in (
+        (2.0, 0),
+        (3.0, 0),
+        (4.0, 1),
+        (6.0, 1),
+    ):  # two sigmoids of width 1 merge as they near
         loss = sigmoid(-2 * (GRID - 8)) + sigmoid(-2 * (GRID - 8 - gap))
         assert kinds(find_plateaus(GRID, loss)).count("intermediate") == wanted
 
 
 def test_a_ramp_underneath_makes_a_shoulder():
-    for slope, wanted in ((0.001, 1), (0.3, 0)):  # the drops' fastest halves lose about 0.5 per unit of time
+    for slope, wanted in (
+        (0.001, 1),
+        (0.3, 0),
+    ):  # the drops' fastest halves lose about 0.5 per unit of time
         loss = staircase(GRID, [1.0, 1.0], [1.0, 1.0], [6.0, 13.0]) - slope * GRID
         assert kinds(find_plateaus(GRID, loss)).count("intermediate") == wanted
 
@@ -221,7 +249,12 @@ def test_constant_loss_is_one_end(value):
 
 def test_small_swings_are_no_plateaus():
     t = np.linspace(0, 20, 4001)
-    for rate in (2.0, 8.0, 100.0, 300.0):  # speed varying by a factor 3, or the loss truly rising; see find_plateaus
+    for rate in (
+        2.0,
+        8.0,
+        100.0,
+        300.0,
+    ):  # speed varying by a factor 3, or the loss truly rising; see find_plateaus
         assert moving(find_plateaus(t, np.exp(-t / 3) * (1 + 0.02 * np.sin(rate * t)))) == []
     overshoot = staircase(t, *THREE) - 0.05 * np.exp(-(((t - 5) / 0.3) ** 2))
     check_staircase(find_plateaus(t, overshoot), *THREE)
@@ -268,15 +301,22 @@ def test_save_grids_agree(seed, count):
     rng = np.random.default_rng(seed)
     *made, last = random_staircase(rng, count)
     fine = np.linspace(0, last, 40001)
-    arc = np.append(0, np.cumsum(np.abs(np.diff(staircase(fine, *made))))) / sum(made[0]) + 0.2 * fine / last
+    arc = (
+        np.append(0, np.cumsum(np.abs(np.diff(staircase(fine, *made))))) / sum(made[0])
+        + 0.2 * fine / last
+    )
     found = find_plateaus(fine, staircase(fine, *made))
     for t in (
         np.linspace(0, last, 1500),
         np.unique(np.append(rng.uniform(0, last, 4000), [0, last])),
         np.append(0, np.geomspace(last / 1e4, last, 6000)),
-        np.interp(np.linspace(0, arc[-1], 1000), arc, fine),  # dense where the loss moves, sparse on plateaus
+        np.interp(
+            np.linspace(0, arc[-1], 1000), arc, fine
+        ),  # dense where the loss moves, sparse on plateaus
     ):
-        same(found, find_plateaus(t, staircase(t, *made)), strength=0.6)  # coarse grids blunt the fastest drops
+        same(
+            found, find_plateaus(t, staircase(t, *made)), strength=0.6
+        )  # coarse grids blunt the fastest drops
 
 
 def test_rounding_and_single_precision_change_nothing():
@@ -286,7 +326,9 @@ def test_rounding_and_single_precision_change_nothing():
     jitter = np.random.default_rng(0).normal(size=t.size)
     assert found[-1].loss < 1e-14
     same(found, find_plateaus(t, loss + 1e-16 * jitter), ends=1e-3, strength=1e-3)
-    same(found, find_plateaus(t, np.maximum(loss, 1e-14 * np.abs(jitter))), ends=1e-3, strength=1e-3)
+    same(
+        found, find_plateaus(t, np.maximum(loss, 1e-14 * np.abs(jitter))), ends=1e-3, strength=1e-3
+    )
     same(found, find_plateaus(t, loss.astype(np.float32)), ends=5e-3, strength=1e-2)
     same(found, find_plateaus(t, loss * (1 + 1e-7 * jitter)), ends=0.06, strength=0.1)
 
@@ -305,7 +347,12 @@ def test_mini_batch_noise_leaves_the_plateaus(sd, memory):
         clean = staircase(t, *THREE)
         check_staircase(find_plateaus(t, clean + sd * noise(rng, n, memory)), *THREE, reach=6.0)
         if not memory:
-            same(find_plateaus(t, clean), find_plateaus(t, clean + sd * noise(rng, n)), ends=0.2, strength=4.0)
+            same(
+                find_plateaus(t, clean),
+                find_plateaus(t, clean + sd * noise(rng, n)),
+                ends=0.2,
+                strength=4.0,
+            )
 
 
 @pytest.mark.slow
@@ -319,7 +366,9 @@ def test_random_noisy_staircases():
 
 
 def test_proportional_noise_leaves_the_plateaus():
-    loss = (staircase(GRID, *THREE) + 0.1) * (1 + 0.02 * np.random.default_rng(1).normal(size=GRID.size))
+    loss = (staircase(GRID, *THREE) + 0.1) * (
+        1 + 0.02 * np.random.default_rng(1).normal(size=GRID.size)
+    )
     assert kinds(find_plateaus(GRID, loss)) == steps(3)
 
 
@@ -336,7 +385,8 @@ def test_noise_makes_no_plateaus(sd):
 
 
 def unsteady(rng, last, n, freedom):
-    """Time and the progress of a run whose steps are independent chi-square values, as with batches of a few samples."""
+    """Time and the progress of a run whose steps are independent chi-square values, as with batches
+    of a few samples."""
     return np.linspace(0, last, n), np.cumsum(rng.chisquare(freedom, n) / freedom) * last / n
 
 
@@ -365,8 +415,8 @@ def times(rng, grid: str, last: float, n: int) -> np.ndarray:
 @pytest.mark.parametrize("n", [30, 60, 120, 250])
 @pytest.mark.parametrize("grid", ["even", "random", "log"])
 def test_few_samples_at_any_times_are_not_taken_for_noise(grid, n):
-    """(a) Smooth staircases of 2 to 5 drops far apart: found are all plateaus but those beside a drop without a sample,
-    and no others."""
+    """(a) Smooth staircases of 2 to 5 drops far apart: found are all plateaus but those beside a
+    drop without a sample, and no others."""
     rng = np.random.default_rng(7)
     found = seen = there = 0
     for _ in range(40):
@@ -387,7 +437,9 @@ def test_random_speed_makes_few_plateaus_of_few_samples(n, most):
     for _ in range(15):
         for name in CONVEX:
             t, progress = unsteady(rng, 10, n, int(rng.choice([1, 2, 5])))
-            false += "intermediate" in kinds(find_plateaus(t, CONVEX[name](np.minimum(progress, 10.5))))
+            false += "intermediate" in kinds(
+                find_plateaus(t, CONVEX[name](np.minimum(progress, 10.5)))
+            )
             total += 1
     assert false <= most * total
 
@@ -397,7 +449,9 @@ def test_more_noise_claims_fewer_plateaus():
     rng = np.random.default_rng(7)
     clean = staircase(GRID, *THREE)
     counts = [
-        np.mean([len(find_plateaus(GRID, clean + sd * noise(rng, GRID.size, 0.9))) for _ in range(20)])
+        np.mean(
+            [len(find_plateaus(GRID, clean + sd * noise(rng, GRID.size, 0.9))) for _ in range(20)]
+        )
         for sd in (0.0, 0.1, 0.3, 1.0, 3.0)
     ]
     assert counts[0] == 4 and counts[-1] < 1
@@ -433,15 +487,17 @@ ROUNDED = {
 @pytest.mark.parametrize("name", ROUNDED)
 @pytest.mark.parametrize("n", [500, 4001])
 def test_rounded_losses_have_the_plateaus_of_exact_ones(name, n):
-    """(a) Two modes, 1 and 0.4, as the shipped linear run. They used to have 41 to 126 plateaus: every level was one."""
+    """(a) Two modes, 1 and 0.4, as the shipped linear run. They used to have 41 to 126 plateaus:
+    every level was one."""
     t = np.linspace(0, 80, n)
     exact = linear_network(t, 1e-7, (1.0, 0.4))
     found = find_plateaus(t, ROUNDED[name](exact))
     assert kinds(found) == kinds(find_plateaus(t, exact)) == steps(2)
     for p, level in zip(found, (0.58, 0.08, 0.0), strict=True):
-        offset, unit = {"whole numbers": (0, 1000 / exact[0]), "scaled and shifted": (5, 0.37 * 3777 / exact[0])}.get(
-            name, (0, 1)
-        )
+        offset, unit = {
+            "whole numbers": (0, 1000 / exact[0]),
+            "scaled and shifted": (5, 0.37 * 3777 / exact[0]),
+        }.get(name, (0, 1))
         assert (p.loss - offset) / unit == pytest.approx(level, abs=2e-3)
 
 
@@ -460,7 +516,8 @@ def test_rounding_makes_no_plateaus_nor_does_noise_with_it(name):
 
 
 def test_the_step_of_the_last_digit():
-    """(a) Of decimals one everywhere, of significant digits one a decade, of float16 one a power of two; of exact losses none."""
+    """(a) Of decimals one everywhere, of significant digits one a decade, of float16 one a power of
+    two; of exact losses none."""
     t = np.linspace(0, 6, 20000)
     loss = np.exp(-t)
     assert np.allclose(last_digits(np.round(loss, 3)), 1e-3)
@@ -486,7 +543,8 @@ def test_a_staircase_of_few_levels_is_none_of_digits():
 # ---------------------------------------------------------------- small drops at the borders, ends
 @pytest.mark.parametrize("small", [1e-3, 3e-4, 1e-4, 1e-5])
 def test_a_small_last_or_first_drop_has_its_own_dwell(small):
-    """(a) A last drop below a thousandth of its neighbour used to belong to the end plateau, a first one to the initial one."""
+    """(a) A last drop below a thousandth of its neighbour used to belong to the end plateau, a
+    first one to the initial one."""
     t = np.linspace(0, 40, 4001)
     for heights, middles in (([1.0, small], [8.0, 24.0]), ([small, 1.0], [8.0, 20.0])):
         made = (heights, [2.0, 2.0], middles)
@@ -503,8 +561,9 @@ def test_settling_onto_the_initial_plateau_is_no_drop(small):
 
 
 def test_an_end_is_judged_by_the_fall_just_before():
-    """(a) s' = 4 s^(3/2) (10 - s), the last mode of four linear layers, followed to 5e-6 of its drop, twelve time constants. Its
-    slow beginning used to be the measure of the end, and there was none."""
+    """(a) s' = 4 s^(3/2) (10 - s), the last mode of four linear layers, followed to 5e-6 of its
+    drop, twelve time constants. Its slow beginning used to be the measure of the end, and there was
+    none."""
     from scipy.integrate import solve_ivp
 
     t = np.linspace(0, 0.2, 4001)
@@ -528,7 +587,11 @@ def test_prominence_is_the_least_strength_reported():
 
 # ---------------------------------------------------------------- robustness, misuse, cost
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=40), st.integers(0, 2**31), st.booleans())
+@given(
+    st.lists(st.floats(-1e300, 1e300), min_size=1, max_size=40),
+    st.integers(0, 2**31),
+    st.booleans(),
+)
 def test_any_finite_input_gives_ordered_intervals(loss, seed, falling):
     loss = np.sort(loss)[::-1] if falling else np.array(loss)
     t = np.cumsum(np.random.default_rng(seed).exponential(size=len(loss)) + 1e-9)
@@ -549,7 +612,10 @@ def test_any_finite_input_gives_ordered_intervals(loss, seed, falling):
         (
             [0, 1, 1],
             [3, 2, 1],
-            "flow_time must be strictly increasing, got 1 and then 1 at index 2, 1 such places in all",
+            (
+                "flow_time must be strictly increasing, got 1 and then 1 at index "
+                "2, 1 such places in all"
+            ),
         ),
         ([0, 1, 1], [3, 2, 1], "resumed logs some steps twice: keep the later ones"),
         ([0, 1], [1, np.nan], "leave these rows of a log out"),
@@ -562,7 +628,8 @@ def test_misuse(time, loss, words):
 
 
 def test_a_resumed_log_is_cleaned():
-    """(c) What the later rows replace does not matter; rows that are not finite, or masked, are left out."""
+    """(c) What the later rows replace does not matter; rows that are not finite, or masked, are
+    left out."""
     loss = staircase(GRID, *THREE)
     again = slice(2400, None)
     time = np.concatenate([GRID[:3000], GRID[again], [20.5]])
@@ -575,10 +642,14 @@ def test_a_resumed_log_is_cleaned():
 
 
 def test_masked_entries_are_left_out():
-    """(c) As if they had not been logged; indices are those of the whole arrays. What a mask hides used to be read."""
+    """(c) As if they had not been logged; indices are those of the whole arrays. What a mask hides
+    used to be read."""
     loss, hidden = staircase(GRID, *THREE), np.arange(GRID.size) % 3 == 1
     masked = np.ma.array(np.where(hidden, -1e9, loss), mask=hidden)
-    found, bare = find_plateaus(np.ma.array(GRID, mask=False), masked), find_plateaus(GRID[~hidden], loss[~hidden])
+    found, bare = (
+        find_plateaus(np.ma.array(GRID, mask=False), masked),
+        find_plateaus(GRID[~hidden], loss[~hidden]),
+    )
     places = np.flatnonzero(~hidden)
     for p, q in zip(found, bare, strict=True):
         assert (p.start, p.end, p.loss, p.strength) == (q.start, q.end, q.loss, q.strength)

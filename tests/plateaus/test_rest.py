@@ -41,7 +41,8 @@ def ended(flow, time, loss):
 
 # ---------------------------------------------------------------- cycles
 def cycle(rate):
-    """(d) Losses of the cycle of period two of a' = a + rate (1 - a^2) a, the scalar linear network with equal weights."""
+    """(d) Losses of the cycle of period two of a' = a + rate (1 - a^2) a, the scalar linear network
+    with equal weights."""
     a = 1.05
     for _ in range(20000):
         a += rate * (1 - a * a) * a
@@ -52,7 +53,8 @@ def cycle(rate):
 @pytest.mark.parametrize(("rate", "mean"), [(1.03, 0.0144), (1.2, 0.0763)])
 @pytest.mark.parametrize("steps", [400, 401])
 def test_descent_beyond_the_edge_of_stability_is_not_at_rest(rate, mean, steps):
-    """(d) 2/lambda = 1: beyond it the minimum is no rest of descent. The loss cycles; it used to end at a "minimum" of loss 0."""
+    """(d) 2/lambda = 1: beyond it the minimum is no rest of descent. The loss cycles; it used to
+    end at a "minimum" of loss 0."""
     run = descended(rate, steps)
     found = stages(run)
     low, high = cycle(rate)
@@ -60,13 +62,16 @@ def test_descent_beyond_the_edge_of_stability_is_not_at_rest(rate, mean, steps):
     assert found.rest.kind == "oscillates" and not found.rest.at_rest
     evidence = found.rest.evidence
     assert (evidence["lowest"], evidence["highest"]) == pytest.approx((low, high), rel=1e-6)
-    assert evidence["step size times curvature"] == pytest.approx(2.0, abs=1e-6)  # of a cycle of period two, exactly
+    assert evidence["step size times curvature"] == pytest.approx(
+        2.0, abs=1e-6
+    )  # of a cycle of period two, exactly
     assert [stage.kind for stage in found.stages if stage.kind == "end"] == []
     assert "the loss oscillates" in repr(found) and "beyond the edge of stability" in repr(found)
 
 
 def test_saved_points_that_show_one_phase_of_a_cycle_do_not_hide_it():
-    """Every other point of the cycle: the loss is constant, and only the gradient shows that it is no rest."""
+    """Every other point of the cycle: the loss is constant, and only the gradient shows that it is
+    no rest."""
     run = descended(1.2)
     t = run.trajectory
     names = ("flow_time", "step", "loss", "gradient_norm", "states")
@@ -111,7 +116,8 @@ def test_rules_whose_steps_do_not_shrink(rule, time, kind):
     ],
 )
 def test_ways_to_end(flow, curve, last, kind):
-    """(a) Exponentials rest after seven time constants, powers of time never do, rounding to digits is no cycle."""
+    """(a) Exponentials rest after seven time constants, powers of time never do, rounding to digits
+    is no cycle."""
     time = np.linspace(0, last, 6001)
     found = rest_of(ended(flow, time, curve(time)))
     assert found.kind == kind and kind in KINDS
@@ -119,7 +125,8 @@ def test_ways_to_end(flow, curve, last, kind):
 
 
 def test_a_run_that_ends_early_says_so(flow):
-    """(a) Cut while the second mode falls: the record and the table say that no rest was reached."""
+    """(a) Cut while the second mode falls: the record and the table say that no rest was
+    reached."""
     run = train(Experiment.named("linear").replace(stop=Stop(flow_time=18.0)))
     found = stages(run)
     assert [stage.kind for stage in found.stages] == ["initial", "intermediate"]
@@ -130,26 +137,42 @@ def test_a_run_that_ends_early_says_so(flow):
 
 
 def test_a_run_whose_loss_has_not_moved(tmp_path):
-    """(a) Beside the origin a run waits (14 time units would be needed); in a minimum it rests for ever."""
-    waiting = Experiment.named("linear").replace(initialization=Initialization(scale=1e-6), stop=Stop(flow_time=3.0))
+    """(a) Beside the origin a run waits (14 time units would be needed); in a minimum it rests for
+    ever."""
+    waiting = Experiment.named("linear").replace(
+        initialization=Initialization(scale=1e-6), stop=Stop(flow_time=3.0)
+    )
     found = rest_of(train(waiting))
     assert found.kind == "ended early" and "before it left its start" in found.sentence
     np.savez(tmp_path / "zero.npz", inputs=np.eye(3), targets=np.zeros((3, 1)))
-    learned = waiting.replace(task=Arrays(str(tmp_path / "zero.npz")), initialization=Initialization(scale=1e-12))
+    learned = waiting.replace(
+        task=Arrays(str(tmp_path / "zero.npz")), initialization=Initialization(scale=1e-12)
+    )
     found = rest_of(train(learned))
     assert found.kind == "at rest" and "rests where it began" in found.sentence
-    rows = np.linalg.qr(np.hstack([np.ones((20, 1)), np.random.default_rng(0).standard_normal((20, 2))]))[0][:, 1:]
-    np.savez(tmp_path / "off.npz", inputs=np.sqrt(20) * rows, targets=np.sqrt(20) * rows * [1.0, 0.4] + 2000.0)
-    offset = Experiment.named("linear").replace(task=Arrays(str(tmp_path / "off.npz")), stop=Stop(flow_time=60.0))
+    rows = np.linalg.qr(
+        np.hstack([np.ones((20, 1)), np.random.default_rng(0).standard_normal((20, 2))])
+    )[0][:, 1:]
+    np.savez(
+        tmp_path / "off.npz",
+        inputs=np.sqrt(20) * rows,
+        targets=np.sqrt(20) * rows * [1.0, 0.4] + 2000.0,
+    )
+    offset = Experiment.named("linear").replace(
+        task=Arrays(str(tmp_path / "off.npz")), stop=Stop(flow_time=60.0)
+    )
     assert rest_of(train(offset)).kind == "at rest"  # 0.58 of 4e6 was there to learn
 
 
 # ---------------------------------------------------------------- seeded by rounding
 @pytest.mark.parametrize(("scale", "seeded"), [(0.0, True), (1e-10, False)])
 def test_a_start_exactly_on_a_manifold_is_left_by_rounding(scale, seeded):
-    """(a) Theorem 3: from width one the second unit cannot come; it does, by rounding, after 97 of flow time."""
+    """(a) Theorem 3: from width one the second unit cannot come; it does, by rounding, after 97 of
+    flow time."""
     start = Initialization(kind="manifold", width=1, size=1e-3, scale=scale)
-    found = stages(train(Experiment.named("linear").replace(initialization=start, stop=Stop(flow_time=200.0))))
+    found = stages(
+        train(Experiment.named("linear").replace(initialization=start, stop=Stop(flow_time=200.0)))
+    )
     assert [stage.effective_units for stage in found.stages] == [0, 1, 2]
     assert [bool(stage.note) for stage in found.stages] == [False, seeded, False]
     assert ("seeded by rounding" in repr(found)) == seeded

@@ -1,4 +1,5 @@
-"""Pictures show the numbers they were given, say what their axes are, and leave everything else alone."""
+"""Pictures show the numbers they were given, say what their axes are, and leave everything else
+alone."""
 
 # ruff: noqa: RUF001 (labels as printed)
 
@@ -42,19 +43,32 @@ def kinks(tmp_path_factory):
     path = tmp_path_factory.mktemp("kinks") / "data.npz"
     np.savez(path, inputs=x, targets=np.maximum(x - 0.5, 0) - 0.7 * np.maximum(-x - 1, 0))
     return find_stages(
-        train(experiment("arrays", f'inputs = "{path}"', ['unit = "relu"\nwidth = 12\nbias = true'], 200.0))
+        train(
+            experiment(
+                "arrays", f'inputs = "{path}"', ['unit = "relu"\nwidth = 12\nbias = true'], 200.0
+            )
+        )
     )
 
 
 @pytest.fixture(scope="module")
 def deep():
     layers = ['unit = "linear"\nwidth = 5\nmixes = false', 'unit = "linear"\nwidth = 4']
-    return find_stages(train(experiment("linear_teacher", "singular_values = [1.0, 0.4]", layers, 60.0, scale=3e-2)))
+    return find_stages(
+        train(
+            experiment("linear_teacher", "singular_values = [1.0, 0.4]", layers, 60.0, scale=3e-2)
+        )
+    )
 
 
-def experiment(task: str, options: str, layers: list[str], flow_time: float, scale: float = 1e-4) -> Experiment:
+def experiment(
+    task: str, options: str, layers: list[str], flow_time: float, scale: float = 1e-4
+) -> Experiment:
     tables = "\n".join(f"[[network.layers]]\n{layer}" for layer in layers)
-    text = f'[task]\nkind = "{task}"\n{options}\n{tables}\n[initialization]\nscale = {scale}\n[stop]\nflow_time = {flow_time}\n'
+    text = (
+        f'[task]\nkind = "{task}"\n{options}\n{tables}\n[initialization]\nscale = '
+        f"{scale}\n[stop]\nflow_time = {flow_time}\n"
+    )
     return Experiment.from_toml(text)
 
 
@@ -63,12 +77,17 @@ def fake(flow_time, loss, spans=(), last="end"):
     run = find_stages(fake.run).run  # any run: its trajectory is replaced
     time, loss = np.asarray(flow_time, float), np.asarray(loss, float)
     count = np.resize(np.arange(len(run.trajectory.loss)), len(time))
-    recorded = {name: getattr(run.trajectory, name)[count] for name in ("step", "gradient_norm", "states")}
+    recorded = {
+        name: getattr(run.trajectory, name)[count] for name in ("step", "gradient_norm", "states")
+    }
     trajectory = replace(run.trajectory, flow_time=time, loss=loss, **recorded)
     run = replace(run, trajectory=trajectory)
     kinds = ["initial", *["intermediate"] * (len(spans) - 2), last][: len(spans)]
     stage = find_stages(fake.run).stages[0]
-    made = tuple(replace(stage, kind=k, start=float(a), end=float(b)) for k, (a, b) in zip(kinds, spans, strict=True))
+    made = tuple(
+        replace(stage, kind=k, start=float(a), end=float(b))
+        for k, (a, b) in zip(kinds, spans, strict=True)
+    )
     return Stages(run, made)
 
 
@@ -90,10 +109,13 @@ def test_the_loss_curve_draws_the_recorded_loss_and_the_certified_ones(linear):
     axes = plots.loss_curve(linear)
     (curve,) = lines(axes, INK)
     np.testing.assert_array_equal(
-        curve.get_xydata(), np.column_stack([linear.run.trajectory.flow_time, linear.run.trajectory.loss])
+        curve.get_xydata(),
+        np.column_stack([linear.run.trajectory.flow_time, linear.run.trajectory.loss]),
     )
     dashed = [line.get_ydata()[0] for line in lines(axes, VERMILION)]
-    np.testing.assert_allclose(dashed, [0.58, 0.08, 0.0], atol=1e-12)  # closed form: what is left of 1^2/2 + 0.4^2/2
+    np.testing.assert_allclose(
+        dashed, [0.58, 0.08, 0.0], atol=1e-12
+    )  # closed form: what is left of 1^2/2 + 0.4^2/2
     assert labels(axes) == ["0 units", "1 unit", "2 units"]
     assert [patch.get_x() for patch in axes.patches] == [stage.start for stage in linear.stages]
 
@@ -121,7 +143,8 @@ def test_a_run_that_still_moves_is_not_cropped():
 
 
 @pytest.mark.parametrize(
-    "loss", [np.ones(9), np.zeros(9), np.full(9, np.nan), [1, 2, 4, 8, 1e3, 1e6, np.inf, np.nan, np.nan]]
+    "loss",
+    [np.ones(9), np.zeros(9), np.full(9, np.nan), [1, 2, 4, 8, 1e3, 1e6, np.inf, np.nan, np.nan]],
 )
 @pytest.mark.parametrize("log", [False, True])
 def test_constant_and_broken_losses_still_make_a_picture(loss, log):
@@ -187,12 +210,16 @@ def test_two_incoming_weights_are_the_plane(linear):
     u = np.asarray(linear.run.objective().params(state)[0]["u"])  # read apart from `layer_sides`
     np.testing.assert_allclose(axes.collections[0].get_offsets(), u)
     assert axes.get_xlabel() == "incoming weight u₁"
-    np.testing.assert_allclose(plots.unit_weights(linear.run, state).collections[0].get_offsets(), u)
+    np.testing.assert_allclose(
+        plots.unit_weights(linear.run, state).collections[0].get_offsets(), u
+    )
 
 
 def test_limits_are_common_to_the_stages(linear):
     shared = plots.view(linear.run, linear.stages)
-    limits = {plots.unit_weights(linear, stage, shared=shared).get_xlim() for stage in linear.stages}
+    limits = {
+        plots.unit_weights(linear, stage, shared=shared).get_xlim() for stage in linear.stages
+    }
     assert len(limits) == 1
     largest = max(np.abs(plots.layer_sides(linear.run, stage)[0]).max() for stage in linear.stages)
     assert limits.pop()[1] > largest
@@ -200,9 +227,13 @@ def test_limits_are_common_to_the_stages(linear):
 
 def test_more_weights_are_shown_on_principal_axes_and_say_so():
     rng = np.random.default_rng(0)
-    u = rng.standard_normal((40, 1)) * np.array([[3.0, 0, 0, 4.0, 0]]) + 0.01 * rng.standard_normal((40, 5))
+    u = rng.standard_normal((40, 1)) * np.array([[3.0, 0, 0, 4.0, 0]]) + 0.01 * rng.standard_normal(
+        (40, 5)
+    )
     basis, names = unit_pictures._plane(dense("relu"), u)
-    np.testing.assert_allclose(basis[0], [0.6, 0, 0, 0.8, 0], atol=0.01)  # the direction the points were made along
+    np.testing.assert_allclose(
+        basis[0], [0.6, 0, 0, 0.8, 0], atol=0.01
+    )  # the direction the points were made along
     np.testing.assert_allclose(basis @ basis.T, np.eye(2), atol=1e-12)
     assert names[0] == "principal axis 1 of 5 (100%)"
 
@@ -269,11 +300,18 @@ def test_every_kind_of_unit_is_drawn_even_one_and_even_silent(unit, size, count,
 
 
 def test_inner_layers_are_drawn(deep):
-    assert plots.unit_weights(deep, deep.stages[0], layer=1).get_xlabel().startswith("principal axis 1 of 5")
+    assert (
+        plots.unit_weights(deep, deep.stages[0], layer=1)
+        .get_xlabel()
+        .startswith("principal axis 1 of 5")
+    )
 
 
 @pytest.mark.parametrize(
-    "name", slowly(["relu_conv", "quadratic", "linear_attention", "digits_relu"], "relu_conv", "digits_relu")
+    "name",
+    slowly(
+        ["relu_conv", "quadratic", "linear_attention", "digits_relu"], "relu_conv", "digits_relu"
+    ),
 )
 def test_shipped_experiments_have_labelled_pictures(name):
     found = find_stages(train(name))
@@ -302,7 +340,12 @@ def certificate(values, zero=1e-9, size=None, index=0, zero_modes=0, certified=T
     state = None if values is None else np.zeros(size or len(values))
     values = None if values is None else np.asarray(values, float)
     return SimpleNamespace(
-        eigenvalues=values, zero_tolerance=zero, state=state, index=index, zero_modes=zero_modes, certified=certified
+        eigenvalues=values,
+        zero_tolerance=zero,
+        state=state,
+        index=index,
+        zero_modes=zero_modes,
+        certified=certified,
     )
 
 
@@ -312,7 +355,11 @@ def legend(axes) -> list[str]:
 
 def test_spectrum_tells_negative_zero_and_positive_apart(linear):
     axes = plots.spectrum(linear.stages[1].certificate)
-    assert legend(axes) == ["49 negative (index)", "99 zero modes", "52 positive"]  # (2-1)(50-1); 200 in all
+    assert legend(axes) == [
+        "49 negative (index)",
+        "99 zero modes",
+        "52 positive",
+    ]  # (2-1)(50-1); 200 in all
     drawn = [np.asarray(c.get_offsets())[:, 1] for c in axes.collections[:3]]
     assert drawn[0].max() < -0.3 and np.abs(drawn[1]).max() < 1e-9 and drawn[2].min() > 0.3
     assert len({tuple(c.get_facecolor()[0]) for c in axes.collections[:3]}) == 3
@@ -320,7 +367,10 @@ def test_spectrum_tells_negative_zero_and_positive_apart(linear):
 
 def test_no_fixed_point_has_no_spectrum():
     axes = plots.spectrum(certificate(None, certified=False))
-    assert labels(axes) == ["no fixed point found:\nno spectrum"] and axes.get_ylabel() == "Hessian eigenvalue"
+    assert (
+        labels(axes) == ["no fixed point found:\nno spectrum"]
+        and axes.get_ylabel() == "Hessian eigenvalue"
+    )
 
 
 def test_a_partial_spectrum_promises_only_what_is_known():
@@ -365,7 +415,8 @@ def test_missing_matplotlib_is_said_with_the_remedy(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("value", "words"), [(25.83, "25.83"), (8420.0, "8,420"), (15000, "15,000"), (0, "0"), (2e7, "2e+07")]
+    ("value", "words"),
+    [(25.83, "25.83"), (8420.0, "8,420"), (15000, "15,000"), (0, "0"), (2e7, "2e+07")],
 )
 def test_times_are_written_for_people(value, words):
     assert plots.readable(value) == words
@@ -391,8 +442,12 @@ def test_a_comparison_draws_the_numbers_of_its_table(beside, linear):
     (curve,) = by_label(axes, "run")
     t = linear.run.trajectory
     np.testing.assert_array_equal(curve.get_xydata(), np.column_stack([t.flow_time, t.loss]))
-    np.testing.assert_allclose(horizontal(axes), [0.58, 0.08, 0.0], atol=1e-12)  # closed form: 1^2/2 + 0.4^2/2
-    points = {tuple(line.get_xydata()[0]) for line in axes.get_lines() if len(line.get_xydata()) == 1}
+    np.testing.assert_allclose(
+        horizontal(axes), [0.58, 0.08, 0.0], atol=1e-12
+    )  # closed form: 1^2/2 + 0.4^2/2
+    points = {
+        tuple(line.get_xydata()[0]) for line in axes.get_lines() if len(line.get_xydata()) == 1
+    }
     spans = [line.get_xydata() for line in axes.get_lines() if line.get_linewidth() == 3]
     for stage, height, span in zip(beside.stages[1:], (0.33, 0.04), spans, strict=True):
         p = stage.predicted
@@ -451,14 +506,21 @@ def test_words_never_cover_each_other(count, growth):
 
 def test_time_is_logarithmic_where_predicted_jumps_crowd():
     losses = [1.0, 0.8, 0.6, 0.4, 0.2]
-    near, even = compared(losses, [10.0, 12.0, 15.0, 900.0]), compared(losses, [10.0, 20.0, 30.0, 40.0])
-    assert plots.comparison(near).get_xscale() == "log" and plots.comparison(even).get_xscale() == "linear"
+    near, even = (
+        compared(losses, [10.0, 12.0, 15.0, 900.0]),
+        compared(losses, [10.0, 20.0, 30.0, 40.0]),
+    )
+    assert (
+        plots.comparison(near).get_xscale() == "log"
+        and plots.comparison(even).get_xscale() == "linear"
+    )
     assert plots.comparison(near).get_xlim()[0] < 10
 
 
 def test_a_jump_beyond_the_run_is_shown(beside):
     late = replace(
-        beside.prediction, stages=(*beside.prediction.stages[:2], replace(beside.prediction.stages[2], jump=400.0))
+        beside.prediction,
+        stages=(*beside.prediction.stages[:2], replace(beside.prediction.stages[2], jump=400.0)),
     )
     axes = plots.comparison(compare(late, fake.stages))
     assert axes.get_xlim()[1] > 400 and "cropped" not in axes.get_xlabel()
@@ -473,12 +535,15 @@ def test_the_exact_curve_of_a_theory_is_dashed(beside):
 
 
 def test_stages_that_were_not_seen_say_so():
-    axes = plots.comparison(compared([1.0, 0.5, 0.0], [10.0, 20.0]))  # the made-up run has no plateaus at all
+    axes = plots.comparison(
+        compared([1.0, 0.5, 0.0], [10.0, 20.0])
+    )  # the made-up run has no plateaus at all
     assert "1 unit, not seen" in labels(axes)
 
 
 @pytest.mark.parametrize(
-    "stages", [(), (PredictedStage(1.0, (0,)),), (PredictedStage(1.0, (0,)), PredictedStage(0.5, (1,)))]
+    "stages",
+    [(), (PredictedStage(1.0, (0,)),), (PredictedStage(1.0, (0,)), PredictedStage(0.5, (1,)))],
 )
 def test_a_prediction_without_jumps_is_drawn(stages):
     """No stage, one, and one whose time the theory does not say."""
@@ -497,13 +562,19 @@ def made_graph(nodes, edges):
         Node(units, loss, np.zeros(1), SimpleNamespace(verdict=VERDICTS[k % 3], index=0), None)
         for k, (units, loss) in enumerate(nodes)
     )
-    return SaddleGraph(made, tuple(Edge(a, b, utility, 2, 2 * utility, None) for a, b, utility in edges), True, ())
+    return SaddleGraph(
+        made, tuple(Edge(a, b, utility, 2, 2 * utility, None) for a, b, utility in edges), True, ()
+    )
 
 
 def cube(values):
     """(a) The fixed points of a linear network and what connects them."""
-    sets = sorted((len(s), s) for k in range(len(values) + 1) for s in combinations(range(len(values)), k))
-    nodes = [(k, 0.5 * sum(values[i] ** 2 for i in range(len(values)) if i not in s)) for k, s in sets]
+    sets = sorted(
+        (len(s), s) for k in range(len(values) + 1) for s in combinations(range(len(values)), k)
+    )
+    nodes = [
+        (k, 0.5 * sum(values[i] ** 2 for i in range(len(values)) if i not in s)) for k, s in sets
+    ]
     places = {s: k for k, (_, s) in enumerate(sets)}
     edges = [
         (places[s], places[tuple(sorted((*s, i)))], 0.5 * values[i])
@@ -555,23 +626,34 @@ def test_the_route_of_a_run_stands_out():
     assert [a.get_linestyle() for a in arrows(jumped) if to_hex(a.get_edgecolor()) == INK] == [":"]
 
 
-@pytest.mark.parametrize("values", [(1.0,), (1.0, 0.9), (1.0, 0.5, 0.25), (1.0, 0.8, 0.6, 0.5), (1.0, 1.0, 1.0, 1.0)])
+@pytest.mark.parametrize(
+    "values", [(1.0,), (1.0, 0.9), (1.0, 0.5, 0.25), (1.0, 0.8, 0.6, 0.5), (1.0, 1.0, 1.0, 1.0)]
+)
 def test_labels_of_a_graph_never_cover_each_other(values):
     axes = plots.graph(cube(values))
     found = boxes(axes)
     assert not [1 for k, a in enumerate(found) for b in found[:k] if a.overlaps(b)]
-    named = [int(k) for text in labels(axes) for line in text.split("\n") for k in line.split(":")[0].split(",")]
+    named = [
+        int(k)
+        for text in labels(axes)
+        for line in text.split("\n")
+        for k in line.split(":")[0].split(",")
+    ]
     assert sorted(named) == list(range(2 ** len(values)))
 
 
 def test_labels_of_neighbours_in_loss_are_moved_apart():
     nodes = [(0, 1.0), *((1, 0.4 + 0.033 * k) for k in range(5)), (2, 0.0)]
     found = boxes(plots.graph(made_graph(nodes, [])))
-    assert len(found) == 7 and not [1 for k, a in enumerate(found) for b in found[:k] if a.overlaps(b)]
+    assert len(found) == 7 and not [
+        1 for k, a in enumerate(found) for b in found[:k] if a.overlaps(b)
+    ]
 
 
 def test_nodes_of_one_loss_stand_side_by_side():
-    axes = plots.graph(made_graph([(0, 1.0), (1, 0.5), (1, 0.5), (2, 0.0)], [(0, 1, 0.5), (0, 2, 0.5)]))
+    axes = plots.graph(
+        made_graph([(0, 1.0), (1, 0.5), (1, 0.5), (2, 0.0)], [(0, 1, 0.5), (0, 2, 0.5)])
+    )
     placed = np.vstack([offsets(axes, verdict) for verdict in VERDICTS])
     assert len(np.unique(placed.round(6), axis=0)) == 4 and "1, 2: 0.5" in labels(axes)
 
@@ -589,11 +671,16 @@ def test_a_real_graph_is_drawn():
 
 
 def test_misuse_of_comparison_and_graph(beside):
-    with pytest.raises(InputError, match=r"a Comparison, got 'Prediction'; pass compare\(prediction, stages\(run\)\)"):
+    with pytest.raises(
+        InputError,
+        match=r"a Comparison, got 'Prediction'; pass compare\(prediction, stages\(run\)\)",
+    ):
         plots.comparison(beside.prediction)
     with pytest.raises(InputError, match="a SaddleGraph, got 'str'"):
         plots.graph("linear")
-    with pytest.raises(InputError, match="the route must be through the 1 nodes of this graph, got node 3"):
+    with pytest.raises(
+        InputError, match="the route must be through the 1 nodes of this graph, got node 3"
+    ):
         plots.graph(made_graph([(0, 1.0)], []), route=[Step(3, None)])
 
 
@@ -607,13 +694,17 @@ def test_neither_touches_global_style(beside):
 
 
 @pytest.mark.parametrize(
-    "words", [r"$\frac{$", "$a$ $", "cost: 5$", r"\$", r"$\notacommand$ and $x_{$", "plain", "a_b^c"]
+    "words",
+    [r"$\frac{$", "$a$ $", "cost: 5$", r"\$", r"$\notacommand$ and $x_{$", "plain", "a_b^c"],
 )
 def test_text_of_others_is_drawn_letter_by_letter(words):
-    """(c) What Matplotlib draws is what was given; read as mathematics, the first one ends with its parser's error."""
+    """(c) What Matplotlib draws is what was given; read as mathematics, the first one ends with its
+    parser's error."""
     drawn = Figure().text(0, 0, plots.literal(words))
     assert drawn._preprocess_math(drawn.get_text()) == (words, False)
-    axes = plots.heat_map(np.eye(2), np.full((2, 2, 2), np.nan), [words, "b"], ["c", words], (words,) * 3)
+    axes = plots.heat_map(
+        np.eye(2), np.full((2, 2, 2), np.nan), [words, "b"], ["c", words], (words,) * 3
+    )
     axes.figure.canvas.draw()
     assert axes.get_xticklabels()[0].get_text() == plots.literal(words)
 

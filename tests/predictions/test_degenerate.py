@@ -1,4 +1,5 @@
-"""Bad input for theories, graph and rule: ties, data of low rank, starts on a manifold, nothing to learn, too few units.
+"""Bad input for theories, graph and rule: ties, data of low rank, starts on a manifold, nothing to
+learn, too few units.
 
 Each case gives the right number or is refused with the condition that fails.
 """
@@ -66,7 +67,8 @@ def refusal(e, theory) -> str:
      ((1.0, 0.4, 0.4), 8, [(0, 0.66), (1, 0.16), (3, 0.0)]), ((1.0, 1.0, 1.0), 2, [(0, 1.5), (2, 0.5)])],
 )  # fmt: skip
 def test_equal_singular_values_join_as_one(values, width, expected):
-    """(a) Losses of what is left, as many of equal ones as find a unit; (d) jumps of a run to a thousandth."""
+    """(a) Losses of what is left, as many of equal ones as find a unit; (d) jumps of a run to a
+    thousandth."""
     e = experiment("linear", width, LinearTeacher(values), 80.0)
     found = beside(e, DIRECTIONS)
     assert [(s.predicted.units[0], round(s.predicted.loss, 12)) for s in found.stages] == expected
@@ -86,12 +88,15 @@ def test_white_attention_keeps_its_plateaus():
     e = experiment(HEADS, 4, InContextRegression((1.0, 1.0), length=31), 500.0, 1e-2)
     gain = 1 / (1 + (1 + 2) / 31)
     found = beside(e, UNITS)
-    assert [s.predicted.loss for s in found.stages] == pytest.approx([1 - 0.5 * m * gain for m in range(3)], abs=1e-10)
+    assert [s.predicted.loss for s in found.stages] == pytest.approx(
+        [1 - 0.5 * m * gain for m in range(3)], abs=1e-10
+    )
     assert all(s.seen for s in found.stages) and max(abs(s.error) for s in found.stages[1:]) < 2e-3
 
 
 def test_clusters_of_equal_norm_come_in_either_order():
-    """(a) Losses 1/2n of what is left; (c) by symmetry either cluster is first on half of the draws, and then the earlier."""
+    """(a) Losses 1/2n of what is left; (c) by symmetry either cluster is first on half of the
+    draws, and then the earlier."""
     task = OrthogonalReLU((1.0, 1.0, -1.0, -1.0))
     (found,) = predict(experiment("relu", 20, task), theory=RELU)
     assert losses(found) == pytest.approx([0.5, 0.25, 0.0], abs=1e-12)
@@ -102,12 +107,15 @@ def test_clusters_of_equal_norm_come_in_either_order():
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_jump_times_of_clusters_of_equal_norm():
-    """(d) The mean over draws of one order is that of as many predictions for single draws of that order."""
+    """(d) The mean over draws of one order is that of as many predictions for single draws of that
+    order."""
     e = experiment("relu", 24, OrthogonalReLU((1.0, -1.0)))
     own = [predict(e.replace(seed=seed), theory=RELU)[0] for seed in range(40)]
     for k in (1, 2):
         times = np.array([p[k].jump for p in own])
-        assert own[0][k].mean == pytest.approx(times.mean(), abs=3.5 * times.std() / np.sqrt(len(times)))
+        assert own[0][k].mean == pytest.approx(
+            times.mean(), abs=3.5 * times.std() / np.sqrt(len(times))
+        )
 
 
 def test_equal_correlations_of_a_diagonal_network(arrays):
@@ -116,7 +124,9 @@ def test_equal_correlations_of_a_diagonal_network(arrays):
     x = np.sqrt(n) * np.eye(n)
     e = experiment("diagonal", 1, arrays(x, np.sqrt(n) * np.array([[1.0], [0.5], [-0.5]])), 200.0)
     found = beside(e, DIAGONAL)
-    assert [s.predicted.loss for s in found.stages] == pytest.approx([0.75, 0.25, 0.125, 0.0], abs=1e-15)
+    assert [s.predicted.loss for s in found.stages] == pytest.approx(
+        [0.75, 0.25, 0.125, 0.0], abs=1e-15
+    )
     assert all(s.predicted.loss >= 0 for s in found.stages)
     assert max(abs(s.error) for s in found.stages[1:]) < 2e-3
 
@@ -128,7 +138,8 @@ def test_equal_correlations_of_a_diagonal_network(arrays):
 )  # fmt: skip
 def test_a_graph_of_a_continuum_is_refused(unit, task):
     with pytest.raises(
-        InputError, match=r"escapes must be isolated, got two of equal utility .* from node 0, and with them"
+        InputError,
+        match=r"escapes must be isolated, got two of equal utility .* from node 0, and with them",
     ):
         saddle_graph(experiment(unit, 4, task))
 
@@ -142,34 +153,43 @@ def test_a_graph_of_a_continuum_is_refused(unit, task):
     ],
 )
 def test_equal_maps_and_clusters_of_equal_norm_are_no_continuum(unit, task):
-    """(a) Heads of rank two have each eigenvector twice, with one map; ReLU clusters are two points: a square of saddles each."""
+    """(a) Heads of rank two have each eigenvector twice, with one map; ReLU clusters are two
+    points: a square of saddles each."""
     graph = saddle_graph(experiment(unit, 2, task))
     assert [node.units for node in graph.nodes] == [0, 1, 1, 2] and len(graph.edges) == 4
 
 
 def test_coordinates_of_a_diagonal_unit_are_no_units_of_a_graph():
     with pytest.raises(
-        InputError, match=r"units must be whole, got diagonal\(\); its coordinates join one by one within it"
+        InputError,
+        match=r"units must be whole, got diagonal\(\); its coordinates join one by one within it",
     ):
         saddle_graph(Experiment.named("diagonal"))
 
 
-@pytest.mark.parametrize("values", [(1.0, 0.3, 0.1), pytest.param((1.0, 0.7, 0.4, 0.2), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "values", [(1.0, 0.3, 0.1), pytest.param((1.0, 0.7, 0.4, 0.2), marks=pytest.mark.slow)]
+)
 @pytest.mark.slow
 def test_weak_heads_keep_to_their_path(values):
-    """(a) A cube: every edge adds one eigenvector, also where rounding along a faster one would grow by many orders before."""
+    """(a) A cube: every edge adds one eigenvector, also where rounding along a faster one would
+    grow by many orders before."""
     heads, trace = len(values), sum(values)
     graph = saddle_graph(experiment(HEADS, heads, InContextRegression(values, length=31)))
     gain = [x / (1 + (1 + trace / x) / 31) for x in values]
     sets = [s for size in range(heads + 1) for s in combinations(range(heads), size)]
-    which = [min(sets, key=lambda s: abs(0.5 * (trace - sum(gain[d] for d in s)) - node.loss)) for node in graph.nodes]
+    which = [
+        min(sets, key=lambda s: abs(0.5 * (trace - sum(gain[d] for d in s)) - node.loss))
+        for node in graph.nodes
+    ]
     assert sorted(which) == sorted(sets) and graph.complete and not graph.failures
     edges = {(which[edge.start], which[edge.end]) for edge in graph.edges}
     assert edges == {(s, tuple(sorted((*s, d)))) for s in sets for d in range(heads) if d not in s}
 
 
 def test_silent_units_stay_silent_while_others_settle(arrays):
-    """(b) At a fixed point of h quadratic units the residual form annihilates all of them, and the loss is theirs alone."""
+    """(b) At a fixed point of h quadratic units the residual form annihilates all of them, and the
+    loss is theirs alone."""
     x = np.random.default_rng(3).standard_normal((40, 3))
     y = (x**2 @ np.array([1.0, 1.0, 0.5]))[:, None]
     graph = saddle_graph(experiment("quadratic", 3, arrays(x, y)))
@@ -193,7 +213,9 @@ def test_a_fixed_point_of_more_units_than_have_grown_is_not_taken(arrays, monkey
     def awakened(objective: Objective, start, **options):
         settled = original(objective, start, **options)
         wrong = np.where(settled.end == 0, 1e-3, settled.end)
-        return narrow_module.replace(settled, refinement=narrow_module.replace(settled.refinement, point=wrong))
+        return narrow_module.replace(
+            settled, refinement=narrow_module.replace(settled.refinement, point=wrong)
+        )
 
     nothing = Narrow.nothing(e.objective())
     pair = (np.array([[0.3, 0.0]]), np.array([[0.2]]))
@@ -215,13 +237,16 @@ def sides(narrow):
 
 # --------------------------------------------------------------- data of low rank
 def reduced_rank(x, y, rank):
-    """(d) The least loss of a map of this rank: Baldi & Hornik's projection on the first eigenvectors of what is explained."""
+    """(d) The least loss of a map of this rank: Baldi & Hornik's projection on the first
+    eigenvectors of what is explained."""
     best = np.linalg.pinv(x) @ y
     q = np.linalg.svd(x @ best)[2][:rank]
     return 0.5 * float(np.mean(np.sum((y - x @ best @ q.T @ q) ** 2, axis=1)))
 
 
-@pytest.mark.parametrize("case", ["more inputs than samples", "an input without variance", "collinear inputs"])
+@pytest.mark.parametrize(
+    "case", ["more inputs than samples", "an input without variance", "collinear inputs"]
+)
 def test_low_rank_inputs_of_a_linear_network(case, arrays):
     rng = np.random.default_rng(5)
     x, map_ = rng.standard_normal((9, 3)), np.array([[2.0, 0.3], [0.1, 0.8], [0.0, 0.0]])
@@ -250,9 +275,9 @@ def test_low_rank_inputs_of_a_diagonal_network(samples, arrays):
     x[:, 3] = 0.0
     (found,) = predict(experiment("diagonal", 1, arrays(x, y)), theory=DIAGONAL)
     rest = 0.5 * float(np.mean((y - x @ np.linalg.pinv(x) @ y) ** 2))
-    assert losses(found)[0] == pytest.approx(0.5 * np.mean(y**2)) and losses(found)[-1] == pytest.approx(
-        rest, abs=1e-12
-    )
+    assert losses(found)[0] == pytest.approx(0.5 * np.mean(y**2)) and losses(found)[
+        -1
+    ] == pytest.approx(rest, abs=1e-12)
     assert all(a > b >= 0 for a, b in zip(losses(found), losses(found)[1:], strict=False))
 
 
@@ -277,20 +302,26 @@ def test_one_sample_is_learned_in_one_step(unit, width, theories, arrays):
             assert abs(side.stages[1].error) < (0.08 if theory == LIMIT else 2e-3)
     if unit != "diagonal":
         graph = saddle_graph(e)
-        assert [node.loss for node in graph.nodes] == pytest.approx([1.125, 0.0], abs=1e-12) and len(graph.edges) == 1
+        assert [node.loss for node in graph.nodes] == pytest.approx(
+            [1.125, 0.0], abs=1e-12
+        ) and len(graph.edges) == 1
 
 
 # ------------------------------------------------------------- little or nothing to learn
 @pytest.mark.parametrize(
     ("unit", "theory", "words"),
-    [("linear", DIRECTIONS, "nothing is to be learned"), ("linear", MODES, "nothing linear is to be learned"),
+    [("linear", DIRECTIONS, ("nothing is to be "
+        "learned")), ("linear", MODES, "nothing linear is to be learned"),
      ("linear", "exact linear path", "nothing linear is to be learned"),
      pytest.param("relu", RELU, "all targets are zero", marks=pytest.mark.slow),
-     pytest.param("quadratic", UNITS, "the leading correlation of a new unit with the targets is zero", marks=pytest.mark.slow),
+     pytest.param("quadratic", UNITS, ("the leading correlation of a new unit with the "
+         "targets is zero"), marks=pytest.mark.slow),
      ("diagonal", DIAGONAL, "nothing is to be learned")],
 )  # fmt: skip
 def test_zero_targets(unit, theory, words, arrays):
-    e = experiment(unit, 1 if unit == "diagonal" else 4, arrays(np.eye(3), np.zeros((3, 1))), 20.0, 1e-3)
+    e = experiment(
+        unit, 1 if unit == "diagonal" else 4, arrays(np.eye(3), np.zeros((3, 1))), 20.0, 1e-3
+    )
     assert words in refusal(e, theory)
     (found,) = predict(e, theory=LIMIT)  # (a) the limit is the origin, where all is learned
     assert [(s.loss, s.units) for s in found.stages] == [(0.0, (0,))]
@@ -312,7 +343,9 @@ def test_targets_that_one_linear_unit_fits(theory):
         ((0,), 0.245),
         ((1,), 0.0),
     ]  # (a)
-    assert all(s.seen for s in found.stages) and abs(found.stages[1].error) < (0.06 if theory == LIMIT else 1e-3)
+    assert all(s.seen for s in found.stages) and abs(found.stages[1].error) < (
+        0.06 if theory == LIMIT else 1e-3
+    )
 
 
 @pytest.mark.slow
@@ -320,8 +353,13 @@ def test_targets_that_one_quadratic_unit_fits(arrays):
     x = np.random.default_rng(2).standard_normal((40, 3))
     e = experiment("quadratic", 6, arrays(x, ((x @ [1.0, 0.5, 0.0]) ** 2)[:, None]), 4000.0, 1e-2)
     found = beside(e, UNITS)
-    assert [s.predicted.units for s in found.stages] == [(0,), (1,)] and all(s.seen for s in found.stages)
-    assert found.stages[1].predicted.loss == pytest.approx(0.0, abs=1e-20) and abs(found.stages[1].error) < 2e-3
+    assert [s.predicted.units for s in found.stages] == [(0,), (1,)] and all(
+        s.seen for s in found.stages
+    )
+    assert (
+        found.stages[1].predicted.loss == pytest.approx(0.0, abs=1e-20)
+        and abs(found.stages[1].error) < 2e-3
+    )
     assert [node.units for node in saddle_graph(e).nodes] == [0, 1]
 
 
@@ -347,16 +385,22 @@ def test_a_quadratic_network_of_one_unit(arrays):
     x = np.random.default_rng(4).standard_normal((40, 3))
     e = experiment("quadratic", 1, arrays(x, (x**2 @ [2.0, 1.0, -1.0])[:, None]), 4000.0, 1e-2)
     found = beside(e, UNITS)
-    assert [s.predicted.units for s in found.stages] == [(0,), (1,)] and all(s.seen for s in found.stages)
+    assert [s.predicted.units for s in found.stages] == [(0,), (1,)] and all(
+        s.seen for s in found.stages
+    )
     assert max(node.units for node in saddle_graph(e).nodes) == 1
 
 
 @pytest.mark.slow
 def test_one_relu_unit_cannot_see_both_signs():
     e = experiment("relu", 1, OrthogonalReLU((1.0, -0.6)))
-    assert "no unit sees all samples of" in refusal(e, RELU) and "raise the width" in refusal(e, RELU)
+    assert "no unit sees all samples of" in refusal(e, RELU) and "raise the width" in refusal(
+        e, RELU
+    )
     graph = saddle_graph(e)
-    assert sorted(node.loss for node in graph.nodes) == pytest.approx([0.09, 0.25, 0.34], abs=1e-12)  # (a)
+    assert sorted(node.loss for node in graph.nodes) == pytest.approx(
+        [0.09, 0.25, 0.34], abs=1e-12
+    )  # (a)
 
 
 # -------------------------------------------------- a start exactly on a manifold
@@ -374,7 +418,8 @@ ON_MANIFOLD = {
 
 @pytest.mark.parametrize("name", ON_MANIFOLD)
 def test_nothing_is_promised_from_exactly_on_a_manifold(name):
-    """(c) The run reaches width one and no more (a linear one until rounding has grown); no theory says otherwise."""
+    """(c) The run reaches width one and no more (a linear one until rounding has grown); no theory
+    says otherwise."""
     e, rest = ON_MANIFOLD[name]
     for theory in THEORIES:
         assert refusal(e, theory)

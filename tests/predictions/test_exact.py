@@ -1,5 +1,5 @@
-"""Exact paths of linear networks: the curve against an integration that shares no code with it (d), ends and saddles (a), jumps
-of tight runs (d), and the conditions that are named."""
+"""Exact paths of linear networks: the curve against an integration that shares no code with it (d),
+ends and saddles (a), jumps of tight runs (d), and the conditions that are named."""
 
 from __future__ import annotations
 
@@ -24,13 +24,17 @@ from saddlery.units import make
 THEORY = "exact linear path"
 WHITE = LinearTeacher((2.0, 1.0, 0.5), inputs=4, outputs=3)
 NOISY = LinearTeacher((1.5, 0.6), inputs=3, outputs=4, covariance=(2.5, 2.5, 2.5), noise=0.1)
-COMMUTING = LinearTeacher((0.4, 2.4, 1.0), inputs=3, outputs=4, covariance=(4.0, 0.25, 1.0), rotate=False)
+COMMUTING = LinearTeacher(
+    (0.4, 2.4, 1.0), inputs=3, outputs=4, covariance=(4.0, 0.25, 1.0), rotate=False
+)
 MIXING = LinearTeacher((1.0, 0.4), covariance=(1.0, 2.0))
 
 
 def network(*widths, unit="linear", **options):
     last = len(widths) - 1
-    return Network(tuple(Layer(make(unit, **options), h, mixes=k == last) for k, h in enumerate(widths)))
+    return Network(
+        tuple(Layer(make(unit, **options), h, mixes=k == last) for k, h in enumerate(widths))
+    )
 
 
 def experiment(task, widths, kind, scale, *, flow_time=80.0, imbalance=0.0, **changes):
@@ -82,14 +86,19 @@ def moments_of(e):
 
 
 def integrated(e, times):
-    """The loss at times by DOP853 on the matrices themselves, from the experiment's own initial weights."""
+    """The loss at times by DOP853 on the matrices themselves, from the experiment's own initial
+    weights."""
     s, c, target = moments_of(e)
     sizes = [c.shape[1], *e.network.widths, c.shape[0]]
     flat, weights = e.initial_state(), []
     for k, (rows, columns) in enumerate(zip(sizes[1:], sizes, strict=False)):
-        shape = (rows, columns) if k < len(sizes) - 2 else (columns, rows)  # the last one is stored as v (H, O)
+        shape = (
+            (rows, columns) if k < len(sizes) - 2 else (columns, rows)
+        )  # the last one is stored as v (H, O)
         weights.append(
-            flat[: rows * columns].reshape(shape) if k < len(sizes) - 2 else flat[: rows * columns].reshape(shape).T
+            flat[: rows * columns].reshape(shape)
+            if k < len(sizes) - 2
+            else flat[: rows * columns].reshape(shape).T
         )
         flat = flat[rows * columns :]
     assert not flat.size
@@ -110,7 +119,9 @@ def integrated(e, times):
         rest = c - multiplied(ws, sizes[0]) @ s
         return np.concatenate(
             [
-                (multiplied(ws[k + 1 :], sizes[k + 1]).T @ rest @ multiplied(ws[:k], sizes[0]).T).ravel()
+                (
+                    multiplied(ws[k + 1 :], sizes[k + 1]).T @ rest @ multiplied(ws[:k], sizes[0]).T
+                ).ravel()
                 for k in range(len(ws))
             ]
         )
@@ -137,18 +148,25 @@ def test_long_horizons(name):
     e = CASES[name].replace(stop=Stop(flow_time=1e6))
     time, loss = exact(e).curve
     covariance, correlation, target = moments_of(e)
-    gains = np.sort(np.linalg.eigvalsh(correlation @ np.linalg.inv(covariance) @ correlation.T))[::-1]
+    gains = np.sort(np.linalg.eigvalsh(correlation @ np.linalg.inv(covariance) @ correlation.T))[
+        ::-1
+    ]
     assert time[0] == 0 and time[-1] == 1e6 and np.all(np.diff(time) > 0)
     assert np.all(np.isfinite(loss)) and np.diff(loss).max() < 1e-15 * loss[0]
-    nothing_to_learn = min(*correlation.shape, *e.network.widths) - np.linalg.matrix_rank(correlation)
-    tail = max(nothing_to_learn, 0) / (8e12 * covariance[0, 0])  # u = 1/(2 c t) at most, the power law of s = 0
+    nothing_to_learn = min(*correlation.shape, *e.network.widths) - np.linalg.matrix_rank(
+        correlation
+    )
+    tail = max(nothing_to_learn, 0) / (
+        8e12 * covariance[0, 0]
+    )  # u = 1/(2 c t) at most, the power law of s = 0
     expected = 0.5 * (target - gains[: min(e.network.widths)].sum())
     assert loss[-1] == pytest.approx(expected, rel=0, abs=tail + 1e-15 + 1e-14 * loss[0])
 
 
 @pytest.mark.parametrize("name", ["lambda 0", "lambda 0.5", "three layers"])
 def test_neighbours_on_the_curve(name):
-    """(c) They differ by at most 0.03 of what is still to be lost, until a billionth is: so it is safe to draw lines between."""
+    """(c) They differ by at most 0.03 of what is still to be lost, until a billionth is: so it is
+    safe to draw lines between."""
     e = CASES[name]
     time, loss = exact(e).curve
     left = np.maximum(loss - loss[-1], 1e-9 * loss[0])
@@ -158,23 +176,34 @@ def test_neighbours_on_the_curve(name):
 
 # ------------------------------------------------------------------------- stages
 def hermite(run, level):
-    """When a run's loss falls through a level, with dL/dt = -|gradient|^2 between its saved points."""
+    """When a run's loss falls through a level, with dL/dt = -|gradient|^2 between its saved
+    points."""
     t = run.trajectory
     k = int(np.flatnonzero(t.loss > level)[-1])
-    spline = CubicHermiteSpline(t.flow_time[k : k + 2], t.loss[k : k + 2], -(t.gradient_norm[k : k + 2] ** 2))
-    return brentq(lambda x: float(spline(x)) - level, t.flow_time[k], t.flow_time[k + 1], xtol=1e-12)
+    spline = CubicHermiteSpline(
+        t.flow_time[k : k + 2], t.loss[k : k + 2], -(t.gradient_norm[k : k + 2] ** 2)
+    )
+    return brentq(
+        lambda x: float(spline(x)) - level, t.flow_time[k], t.flow_time[k + 1], xtol=1e-12
+    )
 
 
-@pytest.mark.parametrize("name", [*STAGED[:3], *(pytest.param(k, marks=pytest.mark.slow) for k in STAGED[3:])])
+@pytest.mark.parametrize(
+    "name", [*STAGED[:3], *(pytest.param(k, marks=pytest.mark.slow) for k in STAGED[3:])]
+)
 def test_stages_of_a_run(name):
     """(d) Every plateau seen and no other, and jumps within 1e-5 of those of a tight flow."""
-    e = CASES[name].replace(rule=GradientFlow(relative_tolerance=1e-10, solver="dopri8"), stop=Stop(flow_time=150.0))
+    e = CASES[name].replace(
+        rule=GradientFlow(relative_tolerance=1e-10, solver="dopri8"), stop=Stop(flow_time=150.0)
+    )
     prediction, run = exact(e), train(e)
     found = compare(prediction, stages(run))
     assert len(found.stages) >= 3 and all(stage.seen for stage in found.stages) and found.extra == 0
     losses = [stage.loss for stage in prediction.stages]
     for k, stage in enumerate(prediction.stages[1:], 1):
-        assert stage.jump == pytest.approx(hermite(run, 0.5 * (losses[k - 1] + losses[k])), rel=1e-5)
+        assert stage.jump == pytest.approx(
+            hermite(run, 0.5 * (losses[k - 1] + losses[k])), rel=1e-5
+        )
     assert prediction.stages[0].jump is None and prediction.limit == "exact"
 
 
@@ -182,7 +211,9 @@ def test_stages_of_a_run(name):
 def test_saddles_of_white_inputs(seed):
     """(a) Losses 1/2 the sum of squares left, (3 - r)(6 - r) negative eigenvalues."""
     prediction = exact(experiment(WHITE, (6,), "lambda_balanced", 1e-6, seed=seed))
-    assert [s.loss for s in prediction.stages] == pytest.approx([2.625, 0.625, 0.125, 0.0], abs=1e-14)
+    assert [s.loss for s in prediction.stages] == pytest.approx(
+        [2.625, 0.625, 0.125, 0.0], abs=1e-14
+    )
     assert [s.index for s in prediction.stages] == [18, 10, 4, 0]
 
 
@@ -199,8 +230,12 @@ def test_saddles_of_other_covariances():
 
 
 def test_a_loss_that_nothing_explains_changes_no_stage():
-    """(c) Noise a million times what can be learned: the same jumps, and no point of the curve is spent on rounding."""
-    quiet, loud = (exact(CASES["lambda 0"].replace(task=dataclasses.replace(WHITE, noise=n))) for n in (0.0, 1e6))
+    """(c) Noise a million times what can be learned: the same jumps, and no point of the curve is
+    spent on rounding."""
+    quiet, loud = (
+        exact(CASES["lambda 0"].replace(task=dataclasses.replace(WHITE, noise=n)))
+        for n in (0.0, 1e6)
+    )
     assert [s.units for s in loud.stages] == [s.units for s in quiet.stages]
     for a, b in zip(loud.stages[1:], quiet.stages[1:], strict=True):
         assert a.jump == pytest.approx(b.jump, rel=1e-7)
@@ -219,13 +254,18 @@ def test_saddles_are_those_that_certificates_find(name):
 
 
 def test_units_of_every_layer_and_no_index_where_none_is_known():
-    assert [s.units for s in exact(CASES["three layers, narrow"]).stages] == [(0, 0), (1, 1), (2, 2)]
+    assert [s.units for s in exact(CASES["three layers, narrow"]).stages] == [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+    ]
     assert {s.index for s in exact(CASES["four layers"]).stages} == {None}
     assert {s.index for s in exact(CASES["lambda 0.5"]).stages} == {None}
 
 
 def test_equal_modes_are_learned_together():
-    """A pair of equal singular values is one drop of two units, in whatever directions; the index of all of it is known."""
+    """A pair of equal singular values is one drop of two units, in whatever directions; the index
+    of all of it is known."""
     found = exact(experiment(LinearTeacher((1.0, 1.0, 0.4)), (6,), "lambda_balanced", 1e-5))
     assert [(s.units, round(s.loss, 12), s.index) for s in found.stages] == [
         ((0,), 1.08, 18),
@@ -235,13 +275,18 @@ def test_equal_modes_are_learned_together():
 
 
 def test_one_of_two_equal_modes_is_a_continuum():
-    """From a start of which one unit knows one of two equal modes: the saddle has a loss, and no index of its own."""
+    """From a start of which one unit knows one of two equal modes: the saddle has a loss, and no
+    index of its own."""
     found = exact(experiment(LinearTeacher((1.0, 1.0)), (1,), "lambda_balanced", 1e-5))
-    assert [(s.units, round(s.loss, 12), s.index) for s in found.stages] == [((0,), 1.0, 4 // 2), ((1,), 0.5, None)]
+    assert [(s.units, round(s.loss, 12), s.index) for s in found.stages] == [
+        ((0,), 1.0, 4 // 2),
+        ((1,), 0.5, None),
+    ]
 
 
 def test_half_of_the_balanced_starts_of_square_maps_cannot_learn_the_last_mode():
-    """(c) det W2W1 keeps its sign: where it is not that of det E[y x'] rounding decides, and no curve is made up."""
+    """(c) det W2W1 keeps its sign: where it is not that of det E[y x'] rounding decides, and no
+    curve is made up."""
     refused = []
     for seed in range(12):
         e = experiment(LinearTeacher((1.0, 0.7)), (4,), "lambda_balanced", 1e-3, seed=seed)
@@ -250,7 +295,9 @@ def test_half_of_the_balanced_starts_of_square_maps_cannot_learn_the_last_mode()
         refused.append(wrong)
         if wrong:
             with pytest.raises(
-                InputError, match=r"rounding decides when the last mode is learned, if ever: the start has .*e-1"
+                InputError,
+                match=r"rounding decides when the last mode is learned, if ever: the start has"
+                r" .*e-1",
             ):
                 exact(e)
         else:
@@ -260,7 +307,9 @@ def test_half_of_the_balanced_starts_of_square_maps_cannot_learn_the_last_mode()
 
 def test_weights_that_are_neither_independent_nor_small_are_left_to_other_theories():
     for kind in ("lambda_balanced", "aligned"):
-        with pytest.raises(InputError, match=f"initial weights are {kind}, not small and independent"):
+        with pytest.raises(
+            InputError, match=f"initial weights are {kind}, not small and independent"
+        ):
             predict(experiment(WHITE, (4,), kind, 1e-4), theory="directions one by one")
 
 
@@ -297,14 +346,21 @@ NOT_WHITE = r"inputs are not white: E\[x x'\] departs by 0.33 of the mean varian
 @pytest.mark.parametrize(
     ("e", "message"),
     [
-        (Experiment.named("relu"), r"units of layer 0 are relu\(\), not linear neurons without bias"),
+        (
+            Experiment.named("relu"),
+            r"units of layer 0 are relu\(\), not linear neurons without bias",
+        ),
         (Experiment.named("linear_conv"), "units of layer 0 are conv_linear"),
-        (CASES["lambda 0"].replace(rule=Adam()), "the rule is adam, not gradient flow or full descent"),
+        (
+            CASES["lambda 0"].replace(rule=Adam()),
+            "the rule is adam, not gradient flow or full descent",
+        ),
         (CASES["lambda 0"].replace(rule=GradientDescent(batch=2)), "the rule is descent, not"),
         (experiment(MIXING, (4,), "lambda_balanced", 1e-3), NOT_WHITE),
         (
             experiment(WHITE, (4,), "isotropic", 1e-3),
-            r"weights are not balanced: W2'W2 - W1W1' departs by 0\.[0-9]+ of their size from lambda I; start from",
+            r"weights are not balanced: W2'W2 - W1W1' departs by 0\.[0-9]+ of their size from"
+            r" lambda I; start from",
         ),
         (experiment(WHITE, (4,), "balanced", 1e-3), "weights are not balanced: .* departs by 0"),
         (
@@ -314,7 +370,8 @@ NOT_WHITE = r"inputs are not white: E\[x x'\] departs by 0.33 of the mean varian
         (experiment(MIXING, (4, 4), "aligned", 1e-1), "the input covariance mixes the modes"),
         (
             experiment(WHITE, (4, 4), "isotropic", 1e-1),
-            r"weights depart by [0-9.]+ of their size from aligned and balanced modes, and for 3 weight matrices no closed form",
+            r"weights depart by [0-9.]+ of their size from aligned and balanced modes, and for 3"
+            r" weight matrices no closed form",
         ),
         (
             experiment(WHITE, (4, 4), "aligned", 0.9),

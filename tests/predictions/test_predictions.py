@@ -46,22 +46,32 @@ def jumps(experiment, theory="linear modes"):
 
 # ------------------------------------------------------------- linear networks
 def test_stages_of_a_linear_network():
-    """(a) Losses 1/2 the sum of squares left, indices (r* - r)(H - r); (d) certificates of a run."""
+    """(a) Losses 1/2 the sum of squares left, indices (r* - r)(H - r); (d) certificates of a
+    run."""
     task = LinearTeacher((2.0, 1.0, 0.5))
-    e = small(task=task, initialization=Initialization(scale=1e-8), stop=type(small().stop)(flow_time=80.0))
+    e = small(
+        task=task,
+        initialization=Initialization(scale=1e-8),
+        stop=type(small().stop)(flow_time=80.0),
+    )
     (prediction,) = predict(e, theory="linear modes")
-    assert [s.loss for s in prediction.stages] == pytest.approx([2.625, 0.625, 0.125, 0.0], abs=1e-12)
+    assert [s.loss for s in prediction.stages] == pytest.approx(
+        [2.625, 0.625, 0.125, 0.0], abs=1e-12
+    )
     assert [s.index for s in prediction.stages] == [30, 18, 8, 0]
     found = compare(prediction, certify(train(e)))
     assert all(s.seen for s in found.stages) and found.extra == 0
-    assert [s.loss for s in found.stages] == pytest.approx([s.loss for s in prediction.stages], abs=1e-12)
+    assert [s.loss for s in found.stages] == pytest.approx(
+        [s.loss for s in prediction.stages], abs=1e-12
+    )
     assert max(abs(s.error) for s in found.stages[1:]) < 0.01
     assert [s.units for s in found.stages] == [(0,), (1,), (2,), (3,)]
 
 
 @pytest.mark.slow
 def test_inputs_of_other_variances():
-    """(d) The largest correlation comes first, although the other mode has the larger share of the loss."""
+    """(d) The largest correlation comes first, although the other mode has the larger share of the
+    loss."""
     task = LinearTeacher((0.4, 2.4), covariance=(4.0, 0.25), rotate=False)
     e = small(task=task, stop=type(small().stop)(flow_time=60.0))
     (prediction,) = predict(e, theory="linear modes")
@@ -73,7 +83,8 @@ def test_inputs_of_other_variances():
 @pytest.mark.parametrize("seeds", [40, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.slow
 def test_jump_times_over_draws(seeds):
-    """(d) Means within a percent, 99 draws of 100 within two, and nine in ten inside the interval (more draws, less room)."""
+    """(d) Means within a percent, 99 draws of 100 within two, and nine in ten inside the interval
+    (more draws, less room)."""
     compared = [jumps(small(seed=seed)) for seed in range(seeds)]
     errors = np.array([[s.error for s in c.stages[1:]] for c in compared])
     measured = np.array([[s.jump for s in c.stages[1:]] for c in compared])
@@ -89,12 +100,17 @@ def test_errors_fall_with_the_initial_scale():
     worst = []
     for scale in (1e-1, 1e-2, 1e-4):
         e = small(initialization=Initialization(scale=scale))
-        worst.append(np.mean([max(abs(s.error) for s in jumps(e.replace(seed=k)).stages[1:]) for k in range(4)]))
+        worst.append(
+            np.mean(
+                [max(abs(s.error) for s in jumps(e.replace(seed=k)).stages[1:]) for k in range(4)]
+            )
+        )
     assert worst[2] < worst[1] < worst[0]
 
 
 def test_a_run_without_the_stages_says_so():
-    """From large weights nothing is seen but the end; a prediction that is wrong is not helped to look right."""
+    """From large weights nothing is seen but the end; a prediction that is wrong is not helped to
+    look right."""
     e = small(initialization=Initialization(scale=1.0))
     found = compare(predict(small(), theory="linear modes")[0], certify(train(e)))
     assert [s.seen for s in found.stages] == [False, False, True]
@@ -118,12 +134,15 @@ def test_they_print_themselves_and_are_json():
 
 
 def test_two_theories_of_one_network_agree():
-    """(d) Closed form beside the flow of the rank-one network, each with its own route to the same times."""
+    """(d) Closed form beside the flow of the rank-one network, each with its own route to the same
+    times."""
     e = small(task=LinearTeacher((2.0, 1.0, 0.5)))
     one, other = (predict(e, theory=name)[0] for name in ("linear modes", "directions one by one"))
     for a, b in zip(one.stages[1:], other.stages[1:], strict=True):
         assert b.loss == pytest.approx(a.loss, abs=1e-12) and b.units == a.units
-        assert b.jump == pytest.approx(a.jump, rel=2e-3) and b.mean == pytest.approx(a.mean, rel=5e-3)
+        assert b.jump == pytest.approx(a.jump, rel=2e-3) and b.mean == pytest.approx(
+            a.mean, rel=5e-3
+        )
 
 
 # ---------------------------------------------------- other networks, one run each
@@ -136,7 +155,9 @@ def mixed(rates=(2.0, 1.0, 0.5)):
     [
         (small(task=mixed(), stop=Stop(flow_time=150.0)), "directions one by one", 0.005),
         (small(task=LinearTeacher((1.0, 1.0, 0.4))), "directions one by one", 0.005),
-        pytest.param(Experiment.named("linear_conv"), "directions one by one", 0.005, marks=pytest.mark.slow),
+        pytest.param(
+            Experiment.named("linear_conv"), "directions one by one", 0.005, marks=pytest.mark.slow
+        ),
         pytest.param(Experiment.named("relu"), "orthogonal ReLU", 0.005, marks=pytest.mark.slow),
         pytest.param(
             Experiment.named("relu").replace(task=OrthogonalReLU((1.0, 0.7, -0.5, -0.3), inputs=6)),
@@ -144,9 +165,15 @@ def mixed(rates=(2.0, 1.0, 0.5)):
             0.01,
             marks=pytest.mark.slow,
         ),
-        pytest.param(Experiment.named("quadratic"), "units one by one", 0.002, marks=pytest.mark.slow),
-        pytest.param(Experiment.named("linear_attention"), "units one by one", 0.002, marks=pytest.mark.slow),
-        pytest.param(Experiment.named("x_tanh_x"), "units one by one", 0.002, marks=pytest.mark.slow),
+        pytest.param(
+            Experiment.named("quadratic"), "units one by one", 0.002, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            Experiment.named("linear_attention"), "units one by one", 0.002, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            Experiment.named("x_tanh_x"), "units one by one", 0.002, marks=pytest.mark.slow
+        ),
         (Experiment.named("diagonal"), "diagonal jumps", 0.005),
     ],
     ids=lambda value: value.name if isinstance(value, Experiment) else None,
@@ -162,7 +189,8 @@ def test_every_stage_of_a_run(experiment, theory, error):
 
 @pytest.mark.slow
 def test_heads_of_rank_two_learn_two_eigenvectors():
-    """(a) Zhang et al. (2025): rank-R heads rest only after multiples of R eigenvectors, at the losses of eq 19."""
+    """(a) Zhang et al. (2025): rank-R heads rest only after multiples of R eigenvectors, at the
+    losses of eq 19."""
     values, n = np.array([0.4, 0.3, 0.2, 0.1]), 31
     e = Experiment.named("linear_attention")
     network = e.network.with_unit(0, make("in_context_linear", rank=2)).with_widths([4])
@@ -181,18 +209,26 @@ def test_merged_attention_has_one_jump():
     e = Experiment.named("linear_attention")
     merged = e.replace(network=e.network.with_unit(0, make("in_context_merged")))
     found = predict(merged)
-    assert [prediction.theory for prediction in found] == ["directions one by one", "alternating gradient flows"]
+    assert [prediction.theory for prediction in found] == [
+        "directions one by one",
+        "alternating gradient flows",
+    ]
     assert all([s.units for s in prediction.stages] == [(0,), (1,)] for prediction in found)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["quadratic", "linear_attention"])
 def test_jump_times_of_units_over_draws(name):
-    """(d) Scale 1e-6, 200 runs: means within 5%, nominal 90% intervals that hold 85-95%, and each run's own within 0.5%."""
-    e = Experiment.named(name).replace(initialization=Initialization(scale=1e-6), rule=GradientFlow(solver="kvaerno5"))
+    """(d) Scale 1e-6, 200 runs: means within 5%, nominal 90% intervals that hold 85-95%, and each
+    run's own within 0.5%."""
+    e = Experiment.named(name).replace(
+        initialization=Initialization(scale=1e-6), rule=GradientFlow(solver="kvaerno5")
+    )
     prediction = predict(e)[0]
     losses = [s.loss for s in prediction.stages]
-    stop = Stop(flow_time=5 * prediction.stages[-1].high, loss=losses[-1] + 0.2 * (losses[-2] - losses[-1]))
+    stop = Stop(
+        flow_time=5 * prediction.stages[-1].high, loss=losses[-1] + 0.2 * (losses[-2] - losses[-1])
+    )
     times = []
     with jax.enable_x64(True):
         subject = e.objective()
@@ -200,14 +236,18 @@ def test_jump_times_of_units_over_draws(name):
         for seed in range(200):
             state = e.initialization.draw(subject.network, f.shape, f.outputs, seed)
             trajectory = driver.run(f, subject.samples, state, e.rule, stop)
-            path = all(np.any(np.abs(trajectory.loss - loss) < 1e-3 * losses[0]) for loss in losses[:-1])
+            path = all(
+                np.any(np.abs(trajectory.loss - loss) < 1e-3 * losses[0]) for loss in losses[:-1]
+            )
             if path:
                 times.append([crossing(trajectory, 0.5 * (a + b)) for a, b in pairwise(losses)])
     measured = np.array(times)
     assert abs(len(measured) / 200 - prediction.stages[-1].share) < 0.06
     for k, stage in enumerate(prediction.stages[1:]):
         assert np.mean(measured[:, k]) == pytest.approx(stage.mean, rel=0.05)
-        assert 0.85 <= np.mean((stage.low <= measured[:, k]) & (measured[:, k] <= stage.high)) <= 0.95
+        assert (
+            0.85 <= np.mean((stage.low <= measured[:, k]) & (measured[:, k] <= stage.high)) <= 0.95
+        )
 
 
 def crossing(trajectory, level):
@@ -245,8 +285,16 @@ def with_unit(name, **options):
             "directions one by one",
             r"with 1 units learned, they do not bring back what joins next \(curvature -0.",
         ),
-        (with_unit("tanh"), "directions one by one", "units tanh are not linear in their incoming weights"),
-        (with_unit("tanh"), "units one by one", "units tanh start at degree 1, so they grow by directions"),
+        (
+            with_unit("tanh"),
+            "directions one by one",
+            "units tanh are not linear in their incoming weights",
+        ),
+        (
+            with_unit("tanh"),
+            "units one by one",
+            "units tanh start at degree 1, so they grow by directions",
+        ),
         (with_unit("sigmoid"), "units one by one", "units sigmoid have no silent point"),
         (
             with_unit("relu", bias=True),
@@ -260,7 +308,8 @@ def with_unit(name, **options):
         ),
         (
             Experiment.named("relu").replace(
-                task=OrthogonalReLU((1.0, 0.9, 0.8, 0.7, 0.6, -1.0)), network=with_unit("relu").network.with_widths([2])
+                task=OrthogonalReLU((1.0, 0.9, 0.8, 0.7, 0.6, -1.0)),
+                network=with_unit("relu").network.with_widths([2]),
             ),
             "orthogonal ReLU",
             "no unit sees all samples of (positive|negative) target; raise the width",
@@ -270,7 +319,11 @@ def with_unit(name, **options):
             "diagonal jumps",
             "initial weights are not small",
         ),
-        (small(rule=Adam()), "units one by one", "the rule is adam, not gradient flow or full descent"),
+        (
+            small(rule=Adam()),
+            "units one by one",
+            "the rule is adam, not gradient flow or full descent",
+        ),
     ],
 )
 def test_a_theory_says_which_condition_fails(experiment, theory, message):
@@ -279,9 +332,13 @@ def test_a_theory_says_which_condition_fails(experiment, theory, message):
 
 
 def test_misuse():
-    with pytest.raises(InputError, match="theory 'linear mode' is not known; did you mean 'linear modes'"):
+    with pytest.raises(
+        InputError, match="theory 'linear mode' is not known; did you mean 'linear modes'"
+    ):
         predict(small(), theory="linear mode")
-    with pytest.raises(InputError, match=r"must be the Stages of a run, got 'Run'; pass stages\(run\)"):
+    with pytest.raises(
+        InputError, match=r"must be the Stages of a run, got 'Run'; pass stages\(run\)"
+    ):
         compare(predict(small(), theory="linear modes")[0], train(small()))
 
 

@@ -1,4 +1,5 @@
-"""How far theories hold: the measures, what happens near and beyond their limits, and that intervals hold what they say."""
+"""How far theories hold: the measures, what happens near and beyond their limits, and that
+intervals hold what they say."""
 
 from __future__ import annotations
 
@@ -36,7 +37,12 @@ def network(unit, width):
 
 def experiment(task, unit="linear", width=10, scale=1e-4, **changes):
     options = {"stop": Stop(flow_time=60.0), **changes}
-    return Experiment(task=task, network=network(unit, width), initialization=Initialization(scale=scale), **options)
+    return Experiment(
+        task=task,
+        network=network(unit, width),
+        initialization=Initialization(scale=scale),
+        **options,
+    )
 
 
 def beside_run(e, theory):
@@ -50,7 +56,8 @@ def test_a_range_says_where_it_stands():
     assert worst([Range("one", 0.2, 0.1, 0.4), Range("other", 0.3, 1.0, 2.0)]).measure == "one"
     assert worst([]) is None
     with pytest.raises(
-        DoesNotApply, match=r'overlap is 0.5, and beyond 0.4 the theory does not hold \(study "range"\)'
+        DoesNotApply,
+        match=r'overlap is 0.5, and beyond 0.4 the theory does not hold \(study "range"\)',
     ):
         demand_range(found[:5])
     demand_range(found[:4])
@@ -70,12 +77,15 @@ def test_tables_and_json_show_it():
         }
     found = beside_run(e, "linear modes")
     assert found.table()[0][-1] == "range" and found.table()[1][1][-1].startswith("within (")
-    assert found.record()["range"]["verdict"] == "within" and "strength of the initial map" in repr(found)
+    assert found.record()["range"]["verdict"] == "within" and "strength of the initial map" in repr(
+        found
+    )
 
 
 # ------------------------------------------------------------------ large weights
 def test_weights_as_large_as_what_they_learn_are_refused():
-    """(a) u0 = width scale^2 / 2 = 0.315, of 0.5: no stages from zero. Jumps at negative times were predicted here."""
+    """(a) u0 = width scale^2 / 2 = 0.315, of 0.5: no stages from zero. Jumps at negative times were
+    predicted here."""
     e = experiment(LinearTeacher((2.0, 1.2, 0.5)), width=7, scale=0.3)
     with pytest.raises(
         InputError, match=r"linear modes: strength of the initial map is 0.63, and beyond 0.2"
@@ -87,10 +97,13 @@ def test_weights_as_large_as_what_they_learn_are_refused():
 
 
 def test_a_theory_that_is_silent_is_named_beside_the_others():
-    """Between their limits: "linear modes" follows neighbours together and goes on where "directions one by one" stops."""
+    """Between their limits: "linear modes" follows neighbours together and goes on where
+    "directions one by one" stops."""
     e = experiment(LinearTeacher((1.0, 0.4)), scale=0.09, width=12)
     found = predict(e)
-    assert [prediction.theory for prediction in found] == ["linear modes"] and found[0].range.verdict == "near"
+    assert [prediction.theory for prediction in found] == ["linear modes"] and found[
+        0
+    ].range.verdict == "near"
     (words,) = found.outside
     assert words.startswith("directions one by one: strength of the initial map is 0.0")
     assert predict("linear").outside == ()
@@ -100,8 +113,11 @@ def test_a_theory_that_is_silent_is_named_beside_the_others():
 @pytest.mark.parametrize("ratio", [1.0, 0.99, 0.95, 0.8])
 @pytest.mark.parametrize("theory", THEORIES_OF_LINEAR)
 def test_modes_that_overlap_are_one_stage(ratio, theory):
-    """(d) u0 = 5e-8, so that (u0)^(1 - ratio) is 1, 0.85, 0.43 and 0.035: the jump times of a run, to 3%."""
-    e = experiment(LinearTeacher((1.0, ratio, 0.3)), width=10, scale=1e-4, stop=Stop(flow_time=80.0))
+    """(d) u0 = 5e-8, so that (u0)^(1 - ratio) is 1, 0.85, 0.43 and 0.035: the jump times of a run,
+    to 3%."""
+    e = experiment(
+        LinearTeacher((1.0, ratio, 0.3)), width=10, scale=1e-4, stop=Stop(flow_time=80.0)
+    )
     found = beside_run(e, theory)
     expected = [(0,), (1,), (2,), (3,)] if ratio < 0.9 else [(0,), (2,), (3,)]
     assert [stage.predicted.units for stage in found.stages] == expected
@@ -113,11 +129,14 @@ def test_modes_that_overlap_are_one_stage(ratio, theory):
 
 def turned():
     """A covariance that turns against the teacher: E[y x'] has singular values 1.05 and 1.00."""
-    return experiment(LinearTeacher((0.63, 0.61), covariance=(1.64, 1.66)), width=14, scale=0.000965, seed=8)
+    return experiment(
+        LinearTeacher((0.63, 0.61), covariance=(1.64, 1.66)), width=14, scale=0.000965, seed=8
+    )
 
 
 def test_overlapping_modes_of_correlated_inputs_are_one_stage():
-    """(d) Twenty draws: one by one the jumps were predicted 0.6 widths of the interval too late and 0.5 too early."""
+    """(d) Twenty draws: one by one the jumps were predicted 0.6 widths of the interval too late and
+    0.5 too early."""
     e = turned()
     s = np.linalg.svd(e.data.moments.cross, compute_uv=False)
     assert s[1] / s[0] > 0.9
@@ -128,21 +147,35 @@ def test_overlapping_modes_of_correlated_inputs_are_one_stage():
 
 
 def test_a_saddle_that_is_not_reached_is_refused():
-    """(d) Inputs of variance 0.4 relax slowly: of forty runs none had its second jump in the interval, 1.2 widths too early."""
+    """(d) Inputs of variance 0.4 relax slowly: of forty runs none had its second jump in the
+    interval, 1.2 widths too early."""
     task = LinearTeacher((1.297, 0.52, 0.465), covariance=(0.49, 2.44, 0.414))
-    with pytest.raises(InputError, match=r"relaxation still to come when the next mode grows is 0.3, and beyond 0.2"):
+    with pytest.raises(
+        InputError,
+        match=r"relaxation still to come when the next mode grows is 0.3, and beyond 0.2",
+    ):
         predict(experiment(task, width=15, scale=0.00361), theory="directions one by one")
 
 
 def test_what_runs_together_with_other_rates_is_refused():
-    e = experiment(LinearTeacher((1.9, 1.51, 1.34), covariance=(2.67, 1.56, 1.85)), width=9, scale=0.03, seed=10)
+    e = experiment(
+        LinearTeacher((1.9, 1.51, 1.34), covariance=(2.67, 1.56, 1.85)),
+        width=9,
+        scale=0.03,
+        seed=10,
+    )
     with pytest.raises(InputError, match=r"spread of rates within one stage is 0.4"):
         predict(e, theory="directions one by one")
 
 
 def test_the_matrix_of_modes_by_another_route():
-    """(d) M' = SM + MS - 2 MCM integrated numerically from the same start, to the half-way loss of every stage."""
-    s, c, factor = np.array([1.3, 1.2, 0.5]), np.array([1.0, 1.0, 1.0]), 1e-2 * np.tril(np.ones((3, 3)) + np.eye(3))
+    """(d) M' = SM + MS - 2 MCM integrated numerically from the same start, to the half-way loss of
+    every stage."""
+    s, c, factor = (
+        np.array([1.3, 1.2, 0.5]),
+        np.array([1.0, 1.0, 1.0]),
+        1e-2 * np.tril(np.ones((3, 3)) + np.eye(3)),
+    )
     modes = linear._Modes(s, c, s, s**2 / c)
 
     def field(_, flat):
@@ -152,7 +185,9 @@ def test_the_matrix_of_modes_by_another_route():
     def loss(m):
         return float(np.sum((np.diag(s) - m) ** 2))
 
-    path = solve_ivp(field, (0, 40), (factor @ factor.T).ravel(), rtol=1e-11, atol=1e-14, dense_output=True)
+    path = solve_ivp(
+        field, (0, 40), (factor @ factor.T).ravel(), rtol=1e-11, atol=1e-14, dense_output=True
+    )
     times = np.linspace(0, 40, 400_001)
     losses = np.array([loss(m) for m in path.sol(times).T.reshape(-1, 3, 3)])
     for first, last, level in ((0, 2, 0.5 * (1.3**2 + 1.2**2) + 0.25), (2, 3, 0.125)):
@@ -161,7 +196,8 @@ def test_the_matrix_of_modes_by_another_route():
 
 
 def test_draws_of_the_matrix_are_wishart():
-    """(a) Means of the squared diagonal of Bartlett's factor, H - k of chi^2, and of what stands below it, 1."""
+    """(a) Means of the squared diagonal of Bartlett's factor, H - k of chi^2, and of what stands
+    below it, 1."""
     factors = linear._drawn_factors(3, 8, np.sqrt(2.0), seed=0)
     squares = np.mean(factors**2, axis=0)
     np.testing.assert_allclose(np.diag(squares), [8, 7, 6], rtol=0.07)
@@ -179,7 +215,8 @@ def test_the_step_is_part_of_the_theory(theory):
 
 
 def test_growth_by_steps():
-    """(a) (1 + eta s)^n after n steps, of flow time eta n; the flow's rate as the step goes to zero."""
+    """(a) (1 + eta s)^n after n steps, of flow time eta n; the flow's rate as the step goes to
+    zero."""
     assert np.exp(rates(np.array([2.0]), 0.1) * 0.1 * 7)[0] == pytest.approx(1.2**7)
     assert rates(np.array([2.0]), 0.0)[0] == 2.0
 
@@ -187,7 +224,10 @@ def test_growth_by_steps():
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
-        (GradientDescent(0.9), "linear modes: learning rate times the fastest rate is 0.9, and beyond 0.7"),
+        (
+            GradientDescent(0.9),
+            "linear modes: learning rate times the fastest rate is 0.9, and beyond 0.7",
+        ),
         (Momentum(0.01), "the rule is momentum, not gradient flow or full descent"),
         (Adam(), "the rule is adam"),
         (SignDescent(), "the rule is sign"),
@@ -200,10 +240,15 @@ def test_other_steps_are_refused(rule, words):
 
 def test_an_exact_path_says_what_steps_do_to_it():
     e = Experiment.named("linear").replace(initialization=Initialization("aligned", 1e-3))
-    (flow,), (steps,) = (predict(one, theory="exact linear path") for one in (e, e.replace(rule=GradientDescent(0.05))))
+    (flow,), (steps,) = (
+        predict(one, theory="exact linear path")
+        for one in (e, e.replace(rule=GradientDescent(0.05)))
+    )
     assert flow.error == 0 and flow.range.verdict == "within" and flow.limit == "exact"
     assert steps.error == pytest.approx(0.025) and steps.range.verdict == "near"
-    with pytest.raises(InputError, match=r"learning rate times the fastest rate is 0.5, and beyond 0.1"):
+    with pytest.raises(
+        InputError, match=r"learning rate times the fastest rate is 0.5, and beyond 0.1"
+    ):
         predict(e.replace(rule=GradientDescent(0.5)), theory="exact linear path")
 
 
@@ -217,14 +262,19 @@ def test_sharpness_of_a_learned_mode():
 # ------------------------------------------------------------------ ReLU clusters
 def clusters(**changes):
     options = {"width": 15, "scale": 1e-4, "seed": 135, **changes}
-    return experiment(OrthogonalReLU((1.0, 0.7, -0.5)), "relu", stop=Stop(flow_time=100.0), **options)
+    return experiment(
+        OrthogonalReLU((1.0, 0.7, -0.5)), "relu", stop=Stop(flow_time=100.0), **options
+    )
 
 
 def test_a_new_unit_is_small_beside_what_it_learns():
-    """(a) On the data of this seed the natural size of a random unit is that of one that sees little, and what joined had
-    learned half already: an IndexError. Losses: 1/(2N) the squares of the other sign."""
+    """(a) On the data of this seed the natural size of a random unit is that of one that sees
+    little, and what joined had learned half already: an IndexError. Losses: 1/(2N) the squares of
+    the other sign."""
     (prediction,) = predict(clusters(), theory="orthogonal ReLU")
-    assert [stage.loss for stage in prediction.stages] == pytest.approx([0.29, 0.25 / 6, 0.0], abs=1e-9)
+    assert [stage.loss for stage in prediction.stages] == pytest.approx(
+        [0.29, 0.25 / 6, 0.0], abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("seed", [0, 1, 135, pytest.param(range(300), marks=pytest.mark.slow)])
@@ -233,7 +283,9 @@ def test_any_width_and_seed_has_stages_or_a_sentence(seed):
     for one in np.atleast_1d(seed):
         for width in (1, 2, 5) if np.ndim(seed) == 0 else (1 + int(one) % 15,):
             try:
-                answered += len(predict(clusters(width=width, seed=int(one)), theory="orthogonal ReLU")) > 0
+                answered += (
+                    len(predict(clusters(width=width, seed=int(one)), theory="orthogonal ReLU")) > 0
+                )
             except InputError as reason:
                 assert "no unit sees all samples of" in str(reason) or "beyond" in str(reason)
     assert answered or np.ndim(seed) == 0
@@ -243,13 +295,18 @@ def test_a_flow_that_begins_too_low_says_so():
     start = np.zeros(2)
     rest = Refinement(start, 0.0, 0.0, 0.0, 0.0, 0, "converged", "", (0.0,))
     begun = Settled(np.array([0.0, 1.0]), np.array([0.1, 0.0]), np.ones(2), np.zeros((2, 2)), rest)
-    with pytest.raises(NumericalError, match=r"does not fall through the half-way level 0.15 below the saddle's 0.3"):
+    with pytest.raises(
+        NumericalError,
+        match=r"does not fall through the half-way level 0.15 below the saddle's 0.3",
+    ):
         begun.half_time(0.3)
 
 
 # ------------------------------------------------------------------ alternating gradient flows
 def relu_teachers(seed=4, count=4, samples=200):
-    return experiment(Teacher("relu", count=count, inputs=(3,), samples=samples), "relu", 12, seed=seed)
+    return experiment(
+        Teacher("relu", count=count, inputs=(3,), samples=samples), "relu", 12, seed=seed
+    )
 
 
 def best_single_unit(e, tries=30):
@@ -266,7 +323,8 @@ def best_single_unit(e, tries=30):
 
 
 def test_active_units_on_kinks_come_to_rest():
-    """(d) The first unit alone ends where quasi-Newton descents from many starts end; 5,000 steps on kinks were no rest."""
+    """(d) The first unit alone ends where quasi-Newton descents from many starts end; 5,000 steps
+    on kinks were no rest."""
     e = relu_teachers()
     found = alternating_gradient_flows(e)
     assert found.stages[1].loss == pytest.approx(best_single_unit(e), rel=2e-3)
@@ -281,11 +339,17 @@ def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_program
     monkeypatch.setattr(alternating, "SLIDE", 2)
     e = experiment(Teacher("relu", count=2, inputs=(3,), samples=41), "relu", 7, seed=1)
     with pytest.raises(
-        DoesNotApply, match="its run could not be continued: the flow of the active units did not come to"
+        DoesNotApply,
+        match="its run could not be continued: the flow of the active units did not come to",
     ):
         alternating_gradient_flows(e)
-    run = train(e.replace(rule=alternating.AlternatingFlow(), stop=Stop(flow_time=1e6)), keep_failed=True)
-    assert run.trajectory.status == "step too small" and "did not come to rest" in run.trajectory.reason
+    run = train(
+        e.replace(rule=alternating.AlternatingFlow(), stop=Stop(flow_time=1e6)), keep_failed=True
+    )
+    assert (
+        run.trajectory.status == "step too small"
+        and "did not come to rest" in run.trajectory.reason
+    )
 
 
 @pytest.mark.parametrize("spectrum", [(1.0, 0.9, 0.4), (1.0, 0.4)])
@@ -298,14 +362,18 @@ def test_jumps_side_by_side_are_as_near_as_stated(spectrum):
 # ------------------------------------------------------------------ the study
 def test_the_study_asks_every_theory():
     asked = [labels["theory"] for labels, _ in study.design(1)]
-    assert set(asked) == set(study.PROBLEMS_OF) and min(asked.count(name) for name in study.PROBLEMS_OF) >= 5
+    assert (
+        set(asked) == set(study.PROBLEMS_OF)
+        and min(asked.count(name) for name in study.PROBLEMS_OF) >= 5
+    )
     again = [e.identity for _, e in study.design(1)]
     assert again == [e.identity for _, e in study.design(1)] and len(set(again)) == len(again)
     assert STUDIES["range"].full * study.DRAWS >= 200
 
 
 def test_the_study_measures_what_is_stated(monkeypatch):
-    """Intervals that are too late are seen to fail, and a theory that says nothing to be left out."""
+    """Intervals that are too late are seen to fail, and a theory that says nothing to be left
+    out."""
     e = study.problem("linear modes", 0, 0)
     row = study.measure(e)
     assert row["answered"] == 1.0 and row["right"] > 0.7
@@ -319,7 +387,11 @@ def test_the_study_measures_what_is_stated(monkeypatch):
 
 # ------------------------------------------------------------------ mutations
 def nothing_owed(self, walker):
-    return {"active": walker.inner.active, "moving": walker.inner.moving, "owed": 0 * walker.inner.owed}
+    return {
+        "active": walker.inner.active,
+        "moving": walker.inner.moving,
+        "owed": 0 * walker.inner.owed,
+    }
 
 
 def without_mixing(self, factors, first, last, real=linear._Modes.half_times):
@@ -339,7 +411,12 @@ MUTATIONS = {
         (0.03, 2.0),
         lambda: test_modes_that_overlap_are_one_stage(0.99, "linear modes"),
     ),
-    "modes that do not mix": (linear._Modes, "half_times", without_mixing, test_the_matrix_of_modes_by_another_route),
+    "modes that do not mix": (
+        linear._Modes,
+        "half_times",
+        without_mixing,
+        test_the_matrix_of_modes_by_another_route,
+    ),
     "units that turn are as timed as others": (
         vanishing,
         "_turns",
@@ -364,8 +441,9 @@ def test_broken_code_is_noticed(name, monkeypatch, fresh_programs):
 
 
 def test_units_with_kinks_that_turn_while_they_wait():
-    """Alternating gradient flows of ReLU units: the first jump of a teacher's unit is known, the next one is not, whose unit has
-    turned since (single runs differ by a factor of seven); with orthogonal inputs none turns, and both are known."""
+    """Alternating gradient flows of ReLU units: the first jump of a teacher's unit is known, the
+    next one is not, whose unit has turned since (single runs differ by a factor of seven); with
+    orthogonal inputs none turns, and both are known."""
     theory = "alternating gradient flows"
     (turning,) = predict(study.problem(theory, 1, 0).replace(seed=study.FIRST), theory=theory)
     first, second = turning.stages[1:3]

@@ -1,4 +1,5 @@
-"""Text of others on pages: escaped where it enters, whoever puts it there; every text field of every page is walked."""
+"""Text of others on pages: escaped where it enters, whoever puts it there; every text field of
+every page is walked."""
 
 from __future__ import annotations
 
@@ -87,7 +88,8 @@ SOURCES = sorted((Path(saddlery.__file__).parent / "report").glob("*.py"))
 
 
 class Read(HTMLParser):
-    """What a browser would make of a page: only tags and attributes of ours, and the text as it was planted."""
+    """What a browser would make of a page: only tags and attributes of ours, and the text as it was
+    planted."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,7 +100,10 @@ class Read(HTMLParser):
     def handle_starttag(self, tag, attributes):
         assert tag in ALLOWED, f"<{tag}>"
         for name, value in attributes:
-            assert not name.startswith("on") and name not in ("src", "srcdoc", "action"), (tag, name)
+            assert not name.startswith("on") and name not in ("src", "srcdoc", "action"), (
+                tag,
+                name,
+            )
             if name in ("href", "xlink:href"):
                 assert value.startswith("#" if tag != "image" else "data:image/png;base64,"), value
             self.words.append(value or "")
@@ -134,7 +139,8 @@ def test_what_forgets_is_seen_and_harmless():
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_templates_are_written_here_and_attributes_quoted(path):
-    """(c) By the source: no template is put together, nothing becomes markup by its name, no value stands bare in a tag."""
+    """(c) By the source: no template is put together, nothing becomes markup by its name, no value
+    stands bare in a tag."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert path.name == "markup.py" or "html" not in {
         a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names
@@ -152,7 +158,9 @@ def test_templates_are_written_here_and_attributes_quoted(path):
         if node.func.id == "fill":
             first = node.args[0]
             first = constants.get(first.id, first) if isinstance(first, ast.Name) else first
-            for template in (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,):
+            for template in (
+                (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,)
+            ):
                 assert isinstance(template, ast.Constant), ast.unparse(node)
                 for tag in re.findall(r"<[^>]*>", template.value):
                     assert "{" not in re.sub(r'"[^"]*"', "", tag) or tag.startswith("<svg "), tag
@@ -161,7 +169,10 @@ def test_templates_are_written_here_and_attributes_quoted(path):
 
 
 def test_pictures_change_tags_and_never_text():
-    words = 'href="#x" id="y" d="1.23456 2" #0072b2 url(#z) font: 3px a <!-- c --> ' + NASTY.replace("$", "")
+    words = (
+        'href="#x" id="y" d="1.23456 2" #0072b2 url(#z) font: 3px a <!-- c --> '
+        + NASTY.replace("$", "")
+    )
     drawn = figure(lambda axes: axes.set_title(words), "name", NASTY, (4, 3))
     read = Read(drawn)
     assert words in read and NASTY in read
@@ -169,7 +180,8 @@ def test_pictures_change_tags_and_never_text():
 
 # --------------------------------------------------------------------- all pages
 def planted(thing, *kept: str):
-    """A copy of a record with the mark in every text of it, named by its field; texts within lists and tables too."""
+    """A copy of a record with the mark in every text of it, named by its field; texts within lists
+    and tables too."""
     new = copy.copy(thing)
     for field in dataclasses.fields(thing):
         value = getattr(thing, field.name)
@@ -212,7 +224,18 @@ def test_runs_and_tours(found):
     summary = {f"key{NASTY}": [f"value{NASTY}"]}
     for text in (report.run_page(nasty), report.tour_page([nasty], summary)):
         read = Read(text)
-        for field in ("name", "description", "reason", "status", "data", "warnings", "key", "value", "kind", "verdict"):
+        for field in (
+            "name",
+            "description",
+            "reason",
+            "status",
+            "data",
+            "warnings",
+            "key",
+            "value",
+            "kind",
+            "verdict",
+        ):
             assert f"{field}{NASTY}" in read, field
     assert json.loads(next(words for words in read.words if words.startswith("{"))) == summary
 
@@ -220,7 +243,9 @@ def test_runs_and_tours(found):
 @pytest.mark.slow
 def test_comparisons(found):
     compared = compare(predict(found.run.experiment)[0], found)
-    nasty = dataclasses.replace(compared, run=nasty_run(found), prediction=planted(compared.prediction))
+    nasty = dataclasses.replace(
+        compared, run=nasty_run(found), prediction=planted(compared.prediction)
+    )
     read = Read(report.comparisons_page([nasty]))
     for field in ("name", "description", "theory", "source", "limit"):
         assert f"{field}{NASTY}" in read, field
@@ -244,7 +269,15 @@ def test_studies(monkeypatch):
     claim = Claim(*texts, 0.0, 1.0, lambda rows: [0.5], Real())
     draw = lambda rows, axes: axes.set_ylabel(saddlery.plots.literal(f"label{NASTY}"))
     study = Study(
-        f"name{NASTY}", f"title{NASTY}", lambda n: [], lambda e: {}, (claim,), draw, 1, 1, lambda rows: [f"note{NASTY}"]
+        f"name{NASTY}",
+        f"title{NASTY}",
+        lambda n: [],
+        lambda e: {},
+        (claim,),
+        draw,
+        1,
+        1,
+        lambda rows: [f"note{NASTY}"],
     )
     rows = ({"seed": 0},)
     outcome = Outcome(study, rows, (judge(study.name, claim, rows),), (f"failed{NASTY}",))
@@ -254,7 +287,8 @@ def test_studies(monkeypatch):
 
 
 def test_sweeps(monkeypatch, tmp_path):
-    """Every text of the record, the index, the failures and the design, whatever a check at the door would say of it."""
+    """Every text of the record, the index, the failures and the design, whatever a check at the
+    door would say of it."""
     from saddlery.report import sketches, sweeps
 
     folder = Path(__file__).parent.parent / "fixtures" / "schema-1" / "sweep"
@@ -271,7 +305,14 @@ def test_sweeps(monkeypatch, tmp_path):
     varied = [*record["fields"], field]
     record |= {"name": f"name{NASTY}", "fields": varied, "identity": f"identity{NASTY}"}
     record["versions"] = {f"key{NASTY}": f"value{NASTY}"}
-    failed = [{"batch": 0, "runs": [f"first{NASTY}", f"last{NASTY}"], "error": f"error{NASTY}", "attempts": 2}]
+    failed = [
+        {
+            "batch": 0,
+            "runs": [f"first{NASTY}", f"last{NASTY}"],
+            "error": f"error{NASTY}",
+            "attempts": 2,
+        }
+    ]
     copied = tmp_path / "it's"
     copied.mkdir()
     (copied / "sweep.toml").write_text(f"# design{NASTY}")

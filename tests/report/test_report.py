@@ -23,7 +23,8 @@ NAN = float("nan")
 
 
 class Page(HTMLParser):
-    """The elements of a page, in order, with their attributes; it insists that every element is closed."""
+    """The elements of a page, in order, with their attributes; it insists that every element is
+    closed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -114,7 +115,8 @@ def test_every_stage_and_every_field_is_on_the_page(linear):
             assert name in page.words
     cards = [a for a in page.all("article") if a.get("class") == "card"]
     assert len(cards) == len(linear) == 3
-    for words in ("linear 50", "linear_teacher", "exact moments of the input feature", "80", linear.run.versions["jax"],
+    for words in ("linear 50", "linear_teacher", ("exact moments of the input "
+        "feature"), "80", linear.run.versions["jax"],
                   linear.run.experiment.identity):  # fmt: skip
         assert words in page.words
     assert linear.run.experiment.to_toml() in "".join(page.text["pre"])
@@ -128,7 +130,11 @@ def test_a_page_has_what_a_screen_reader_needs(linear):
     assert all(th.get("scope") in ("col", "row", "rowgroup") for th in page.all("th"))
     assert len(page.all("caption")) == len(page.all("table"))
     assert len(page.all("h1")) == 1
-    assert all(a.get("aria-label") and a["tabindex"] == "0" for a in page.all("div") if a.get("role") == "region")
+    assert all(
+        a.get("aria-label") and a["tabindex"] == "0"
+        for a in page.all("div")
+        if a.get("role") == "region"
+    )
     assert any(meta.get("name") == "viewport" for meta in page.all("meta"))
 
 
@@ -140,7 +146,12 @@ def test_every_verdict_is_said_in_words_beside_its_sign(linear):
 
 def test_figures_say_what_their_axes_are(linear):
     words = Page(report.run_page(linear)).text["text"]
-    of_curves = ("loss (½ mean |y − f|²)", "flow time (learning rate × steps)", "singular values of Σ v u′", "1 unit")
+    of_curves = (
+        "loss (½ mean |y − f|²)",
+        "flow time (learning rate × steps)",
+        "singular values of Σ v u′",
+        "1 unit",
+    )
     of_stages = ("Hessian eigenvalue", "incoming weight u₁", "49 negative (index)")
     for label in (*of_curves, *of_stages, "unit strength |u| |v| (50 units)"):
         assert label in words, label
@@ -169,13 +180,21 @@ def test_ids_are_unique_and_every_reference_has_its_target(linear, attention, de
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
     references = re.findall(r"url\(#([^)]*)\)", text)
-    references += [attributes["href"][1:] for _, attributes in page.elements if "href" in attributes]
-    references += [attributes["aria-labelledby"] for _, attributes in page.elements if "aria-labelledby" in attributes]
+    references += [
+        attributes["href"][1:] for _, attributes in page.elements if "href" in attributes
+    ]
+    references += [
+        attributes["aria-labelledby"]
+        for _, attributes in page.elements
+        if "aria-labelledby" in attributes
+    ]
     assert references and set(references) <= set(ids)
 
 
 def test_the_page_is_small(linear, attention, deep):
-    assert len(pages(linear, attention, deep).encode()) < 4e6 / 3  # a tour has seven runs, of these sizes or less
+    assert (
+        len(pages(linear, attention, deep).encode()) < 4e6 / 3
+    )  # a tour has seven runs, of these sizes or less
 
 
 def test_colours_follow_the_page(linear):
@@ -221,7 +240,9 @@ def test_uncertified_stages_are_shown_as_such(attention):
 
 
 def test_not_a_fixed_point_is_a_full_answer(linear):
-    found = replace(linear, stages=(linear.stages[0], replace(linear.stages[1], certificate=refusal())))
+    found = replace(
+        linear, stages=(linear.stages[0], replace(linear.stages[1], certificate=refusal()))
+    )
     page = Page(report.run_page(found))
     assert "left the basin: <b>far & away</b>" in page.words
     assert "nan" not in page.words.lower().split()
@@ -269,7 +290,11 @@ def test_the_summary_comes_first_and_links_every_run(linear, attention):
     page = Page(text)
     assert text.index("<table") < text.index("<section")
     links = [a["href"] for a in page.all("a")]
-    assert links == [f"#{section['id']}" for section in page.all("section")] == ["#run-0", "#run-1", "#run-2"]
+    assert (
+        links
+        == [f"#{section['id']}" for section in page.all("section")]
+        == ["#run-0", "#run-1", "#run-2"]
+    )
     summary = text[text.index("<table") : text.index("</table>")]
     assert summary.count("<tr>") == 1 + len(linear) + len(attention) + 1
     assert "3 runs, 6 plateaux, 3 certified fixed points" in page.words
@@ -327,7 +352,9 @@ def test_a_page_of_comparisons_has_a_figure_and_the_table_of_every_theory(beside
     text = report.comparisons_page(beside)
     page = Page(text)
     assert [words.strip() for words in page.text["h2"]] == [c.prediction.theory for c in beside]
-    assert len(page.all("svg")) == len(page.all("table")) == len(page.all("figure")) == len(beside) > 2
+    assert (
+        len(page.all("svg")) == len(page.all("table")) == len(page.all("figure")) == len(beside) > 2
+    )
     assert cells(text) == [number(cell) for c in beside for row in c.table()[1] for cell in row]
     for c in beside:
         assert f"fixed points, {c.prediction.theory}" in page.text["text"]
@@ -350,14 +377,27 @@ def test_a_page_of_a_graph_has_its_figure_its_nodes_and_its_paths(saddles):
     assert len(page.all("svg")) == 1 and len(page.all("table")) == 2
     nodes = [number(cell) for row in graph.table()[1] for cell in row]
     assert cells(text)[: len(nodes)] == nodes
-    assert cells(text)[len(nodes) :][:7] == ["0", "1", "0.5", "2", "1", "0.58", "0.08"]  # (a) s/2, s, and what is left
-    assert "4 fixed points, 4 paths" in page.words and "units of the narrow network" in page.text["text"]
+    assert cells(text)[len(nodes) :][:7] == [
+        "0",
+        "1",
+        "0.5",
+        "2",
+        "1",
+        "0.58",
+        "0.08",
+    ]  # (a) s/2, s, and what is left
+    assert (
+        "4 fixed points, 4 paths" in page.words
+        and "units of the narrow network" in page.text["text"]
+    )
     assert e.to_toml() in "".join(page.text["pre"]) and 'role="note"' not in text
 
 
 def test_an_unfinished_graph_says_so(saddles):
     graph, e = saddles
-    text = report.graph_page(replace(graph, complete=False, failures=("an escape <b>ran off</b>",)), e)
+    text = report.graph_page(
+        replace(graph, complete=False, failures=("an escape <b>ran off</b>",)), e
+    )
     assert "Not all escapes were followed: raise the budget." in text
     assert "Not followed: an escape <b>ran off</b>" in Page(text).words and not Page(text).all("b")
     assert Page(report.graph_page(replace(graph, edges=()), e)).words.count("0 paths") == 1
@@ -392,11 +432,17 @@ def test_names_on_these_pages_are_escaped(beside, saddles):
 def test_misuse_of_these_pages(beside, saddles):
     with pytest.raises(InputError, match=r"comparisons must be at least one, got \[\]"):
         report.comparisons_page([])
-    with pytest.raises(InputError, match="comparisons must be of one run, got 2; write one page for each"):
+    with pytest.raises(
+        InputError, match="comparisons must be of one run, got 2; write one page for each"
+    ):
         report.comparisons_page([beside[0], replace(beside[0], run=replace(beside[0].run))])
-    with pytest.raises(InputError, match="a page of comparisons must be made of Comparisons, got 'str'"):
+    with pytest.raises(
+        InputError, match="a page of comparisons must be made of Comparisons, got 'str'"
+    ):
         report.comparisons_page(["linear"])
-    with pytest.raises(InputError, match="a page of a graph must be made of a SaddleGraph, got 'str'"):
+    with pytest.raises(
+        InputError, match="a page of a graph must be made of a SaddleGraph, got 'str'"
+    ):
         report.graph_page("linear", saddles[1])
 
 

@@ -1,4 +1,5 @@
-"""Alternating gradient flows: exact sequences, the flow they are the limit of, what stands still when, and misuse."""
+"""Alternating gradient flows: exact sequences, the flow they are the limit of, what stands still
+when, and misuse."""
 
 from __future__ import annotations
 
@@ -39,12 +40,14 @@ def diagonal_path(g, target, scale):
     subject = objective(network, Data((len(g),), 1, x, (x @ target)[:, None]), moments=False)
     start = np.concatenate([np.full(len(g), np.sqrt(2) * scale), np.zeros(len(g))])
     rule = AlternatingFlow().bound(subject.parts)
-    return driver.run(subject.function, subject.samples, start, rule, Stop(flow_time=3 * np.log(1 / scale)))
+    return driver.run(
+        subject.function, subject.samples, start, rule, Stop(flow_time=3 * np.log(1 / scale))
+    )
 
 
 def test_a_coordinate_that_is_taken_back():
-    """(a) Pesme & Flammarion's example: released, taken back, and released with the other sign. Jump times at a finite scale
-    are T ln(1/scale) + a constant, so that two scales give T."""
+    """(a) Pesme & Flammarion's example: released, taken back, and released with the other sign.
+    Jump times at a finite scale are T ln(1/scale) + a constant, so that two scales give T."""
     chol = np.linalg.cholesky(PLANE)
     g, target = chol.T @ chol, np.array([-0.2, 2.0])
     expected = diagonal_jumps(g, g @ target)
@@ -54,7 +57,9 @@ def test_a_coordinate_that_is_taken_back():
     order = [tuple(a) for k, a in enumerate(active) if k == 0 or tuple(a) != tuple(active[k - 1])]
     assert order == [(False, False), (True, False), (False, True), (True, True)]
     levels = [0.5 * (a.loss + b.loss) for a, b in itertools.pairwise(expected)]
-    times = np.array([found.crossing(level) - other.crossing(level) for level in levels]) / np.log(1e-3 / 1e-6)
+    times = np.array([found.crossing(level) - other.crossing(level) for level in levels]) / np.log(
+        1e-3 / 1e-6
+    )
     np.testing.assert_allclose(times, [jump.time for jump in expected[1:]], rtol=1e-3)
     assert found.loss[-1] < 1e-9
 
@@ -67,29 +72,40 @@ def test_the_modes_of_a_linear_network():
         np.testing.assert_allclose([s.loss for s in found.stages], [0.58, 0.08, 0.0], atol=1e-9)
         assert [s.units for s in found.stages] == [(0,), (1,), (2,)]
         ratios.append(
-            [s.jump * strength / np.log(1 / scale) for s, strength in zip(found[1:], (1.0, 0.4), strict=True)]
+            [
+                s.jump * strength / np.log(1 / scale)
+                for s, strength in zip(found[1:], (1.0, 0.4), strict=True)
+            ]
         )
     assert np.all(np.abs(np.diff(np.abs(np.array(ratios) - 1), axis=0)) > 0)
     errors = np.abs(np.array(ratios) - 1)
-    assert np.all(errors[2] < errors[1]) and np.all(errors[1] < errors[0]) and np.all(errors[2] < 0.05)
+    assert (
+        np.all(errors[2] < errors[1]) and np.all(errors[1] < errors[0]) and np.all(errors[2] < 0.05)
+    )
 
 
 @pytest.mark.slow
 def test_the_order_of_principal_components_in_attention():
-    """(a) Saddle losses of the eigenvectors of the token covariance, largest first, as the other theory has them."""
+    """(a) Saddle losses of the eigenvectors of the token covariance, largest first, as the other
+    theory has them."""
     found = alternating_gradient_flows(Experiment.named("linear_attention"))
     other = predict("linear_attention", theory="units one by one")[0]
-    np.testing.assert_allclose([s.loss for s in found.stages], [s.loss for s in other.stages], rtol=1e-7)
+    np.testing.assert_allclose(
+        [s.loss for s in found.stages], [s.loss for s in other.stages], rtol=1e-7
+    )
     assert [s.units for s in found.stages] == [(0,), (1,), (2,)]
 
 
 # --------------------------------------------------------------- beside the flow
 @pytest.mark.parametrize(
     ("name", "tolerance"),
-    slowly([("quadratic", 0.02), ("linear_attention", 0.03), ("x_tanh_x", 2e-3)], ("x_tanh_x", 2e-3)),
+    slowly(
+        [("quadratic", 0.02), ("linear_attention", 0.03), ("x_tanh_x", 2e-3)], ("x_tanh_x", 2e-3)
+    ),
 )
 def test_units_of_higher_degree_beside_the_flow(name, tolerance):
-    """(d) Every plateau is seen, and every jump time right at the shipped scale; the first one to 1e-3."""
+    """(d) Every plateau is seen, and every jump time right at the shipped scale; the first one to
+    1e-3."""
     found = compare(alternating_gradient_flows(Experiment.named(name)), stages(train(name)))
     assert all(stage.seen for stage in found.stages) and found.extra == 0
     errors = np.abs([stage.error for stage in found.stages[1:]])
@@ -109,7 +125,8 @@ def test_errors_fall_with_the_scale():
 # --------------------------------------------------------------------- as a rule
 @pytest.mark.parametrize("name", sorted(CLUSTERS))
 def test_what_stands_still_when(name):
-    """(b) Bit for bit: dormant units while active ones flow, active ones while all wait; and the loss falls only then."""
+    """(b) Bit for bit: dormant units while active ones flow, active ones while all wait; and the
+    loss falls only then."""
     run = train(Experiment.named(name).replace(rule=AlternatingFlow()))
     t = run.trajectory
     index = np.array(run.objective().parts.units.index)
@@ -124,7 +141,11 @@ def test_what_stands_still_when(name):
 
 
 def test_the_cost_does_not_depend_on_the_scale():
-    for name, first, last in (("linear", 1e-5, 1e-12), ("relu", 1e-5, 1e-12), ("quadratic", 1e-5, 1e-9)):
+    for name, first, last in (
+        ("linear", 1e-5, 1e-12),
+        ("relu", 1e-5, 1e-12),
+        ("quadratic", 1e-5, 1e-9),
+    ):
         steps = []
         for scale in (first, last):
             e = at_scale(name, scale, rule=AlternatingFlow(), stop=Stop(flow_time=1e12))

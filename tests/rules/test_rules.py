@@ -59,19 +59,27 @@ def test_momentum():
 
 def test_adam():
     """(d) Kingma & Ba (2015), Algorithm 1, epsilon 1e-8."""
-    record, theta, m, v = path(Adam(0.05, first=0.8, second=0.95), 30), START, np.zeros(3), np.zeros(3)
+    record, theta, m, v = (
+        path(Adam(0.05, first=0.8, second=0.95), 30),
+        START,
+        np.zeros(3),
+        np.zeros(3),
+    )
     for k in range(31):
         np.testing.assert_allclose(record.states[k], theta, rtol=1e-11)
         g = slope(theta)
         m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g * g
-        theta = theta - 0.05 * (m / (1 - 0.8 ** (k + 1))) / (np.sqrt(v / (1 - 0.95 ** (k + 1))) + 1e-8)
+        theta = theta - 0.05 * (m / (1 - 0.8 ** (k + 1))) / (
+            np.sqrt(v / (1 - 0.95 ** (k + 1))) + 1e-8
+        )
 
 
 @pytest.mark.parametrize(
     ("rate", "flow_time", "steps"), [(0.1, 1.0, 10), (0.1, 0.3, 3), (0.01, 0.58, 58), (0.3, 1.0, 4)]
 )
 def test_flow_time_of_descent_is_rate_times_steps(rate, flow_time, steps):
-    """(a) ceil(T / eta) steps, without the extra one that a running sum of rates takes by rounding."""
+    """(a) ceil(T / eta) steps, without the extra one that a running sum of rates takes by
+    rounding."""
     record = run(bowl, jnp.asarray(MATRIX), START, GradientDescent(rate), Stop(flow_time=flow_time))
     assert record.step[-1] == steps
     assert record.flow_time[-1] == pytest.approx(rate * steps, rel=1e-15)
@@ -80,8 +88,8 @@ def test_flow_time_of_descent_is_rate_times_steps(rate, flow_time, steps):
 # ------------------------------------------------------------------------ flow
 @pytest.mark.parametrize("solver", ["tsit5", "dopri8"])
 def test_exponential_decay(solver):
-    """(a) theta(t) = exp(-M t) theta(0) at every saved time, and the last time is exact; (e) the error falls in
-    proportion to the tolerance (exponent 1 within 0.25, over four decades)."""
+    """(a) theta(t) = exp(-M t) theta(0) at every saved time, and the last time is exact; (e) the
+    error falls in proportion to the tolerance (exponent 1 within 0.25, over four decades)."""
     values, vectors = np.linalg.eigh(MATRIX)
     errors = []
     for tolerance in (1e-4, 1e-8):
@@ -102,7 +110,8 @@ def linear_network(theta, samples):
 
 
 def test_modes_of_a_linear_network():
-    """(a) u_k(t) = s e^{2st}/(e^{2st} - 1 + s/u_0) from a balanced aligned start (Saxe, McClelland & Ganguli 2014)."""
+    """(a) u_k(t) = s e^{2st}/(e^{2st} - 1 + s/u_0) from a balanced aligned start (Saxe, McClelland
+    & Ganguli 2014)."""
     rng = np.random.default_rng(0)
     q, r = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
     s, small = np.array([2.0, 1.0, 0.5]), 1e-4
@@ -110,10 +119,16 @@ def test_modes_of_a_linear_network():
     theta = np.concatenate([(root * r.T).ravel(), (root * q).ravel()])
     record = run(linear_network, jnp.asarray((q * s) @ r.T), theta, TIGHT, Stop(flow_time=14.0))
     u = s / (1 + (s / small - 1) * np.exp(-2 * s * record.flow_time[:, None]))
-    product = np.einsum("tij,tjk->tik", record.states[:, 9:].reshape(-1, 3, 3), record.states[:, :9].reshape(-1, 3, 3))
+    product = np.einsum(
+        "tij,tjk->tik",
+        record.states[:, 9:].reshape(-1, 3, 3),
+        record.states[:, :9].reshape(-1, 3, 3),
+    )
     found = np.einsum("ia,tij,ja->ta", q, product, r)
     assert np.abs(found - u).max() < 100 * TIGHT.relative_tolerance
-    np.testing.assert_allclose(record.loss, 0.5 * np.sum((s - u) ** 2, axis=1), atol=300 * TIGHT.relative_tolerance)
+    np.testing.assert_allclose(
+        record.loss, 0.5 * np.sum((s - u) ** 2, axis=1), atol=300 * TIGHT.relative_tolerance
+    )
 
 
 def test_balancedness_is_conserved():
@@ -128,9 +143,16 @@ def test_balancedness_is_conserved():
 
 
 def test_loss_falls_as_the_squared_gradient():
-    """(b) dL/dt = -|g|^2: the trapezoidal integral of |g|^2 over saved points is the loss that was lost."""
-    record = run(bent, jnp.asarray(MATRIX), START, GradientFlow(1e-13), Stop(flow_time=4.0), resolution=1e-9)
-    lost = np.sum(np.diff(record.flow_time) * (record.gradient_norm[1:] ** 2 + record.gradient_norm[:-1] ** 2) / 2)
+    """(b) dL/dt = -|g|^2: the trapezoidal integral of |g|^2 over saved points is the loss that was
+    lost."""
+    record = run(
+        bent, jnp.asarray(MATRIX), START, GradientFlow(1e-13), Stop(flow_time=4.0), resolution=1e-9
+    )
+    lost = np.sum(
+        np.diff(record.flow_time)
+        * (record.gradient_norm[1:] ** 2 + record.gradient_norm[:-1] ** 2)
+        / 2
+    )
     assert lost == pytest.approx(record.loss[0] - record.loss[-1], rel=1e-4)
     assert np.all(np.diff(record.loss) < 0)
 
@@ -138,7 +160,10 @@ def test_loss_falls_as_the_squared_gradient():
 @pytest.mark.parametrize("solver", ["tsit5", "dopri8"])
 def test_the_walker_knows_the_gradient_where_it_stands(solver):
     """(b) Also after a rejected attempt, which leaves it where it was."""
-    rule, gradient = GradientFlow(1e-6, solver=solver), lambda theta, key: jax.grad(bent)(theta, jnp.asarray(MATRIX))
+    rule, gradient = (
+        GradientFlow(1e-6, solver=solver),
+        lambda theta, key: jax.grad(bent)(theta, jnp.asarray(MATRIX)),
+    )
     key = jax.random.key(0)
     walker = jax.jit(lambda theta: rule.start(theta, gradient, key))(jnp.asarray(START))
     inner = {**walker.inner, "end": jnp.asarray(5.0)}  # far too long a first step
@@ -150,8 +175,12 @@ def test_the_walker_knows_the_gradient_where_it_stands(solver):
         kept.append(bool(keep))
         if not keep:
             np.testing.assert_array_equal(walker.theta, before.theta)
-            assert float(walker.time) == float(before.time) and float(walker.inner["end"]) < float(before.inner["end"])
-        np.testing.assert_allclose(walker.gradient, slope(np.asarray(walker.theta)), rtol=1e-10, atol=1e-12)
+            assert float(walker.time) == float(before.time) and float(walker.inner["end"]) < float(
+                before.inner["end"]
+            )
+        np.testing.assert_allclose(
+            walker.gradient, slope(np.asarray(walker.theta)), rtol=1e-10, atol=1e-12
+        )
     assert not kept[0] and any(kept)
 
 
@@ -159,20 +188,33 @@ def test_small_weights_are_followed_as_closely_as_large_ones():
     """(c) Weights of 1e-8 that grow exponentially have the same relative error as weights of 1."""
     errors = []
     for size in (1.0, 1e-8):
-        record = run(bowl, -jnp.eye(2), size * np.array([1.0, -0.3]), GradientFlow(1e-6), Stop(flow_time=3.0))
+        record = run(
+            bowl, -jnp.eye(2), size * np.array([1.0, -0.3]), GradientFlow(1e-6), Stop(flow_time=3.0)
+        )
         errors.append(np.abs(record.states[-1] / size / np.exp(3.0) - [1.0, -0.3]).max())
     assert errors[1] == pytest.approx(errors[0], rel=1e-3) and errors[0] < 2e-6
 
 
 # --------------------------------------------------------------------- misuse
 def test_options_round_trip():
-    assert {"flow", "descent", "momentum", "adam", "sign", "normalised", "schatten", "spectral", "muon", "agf"} == set(
-        RULES
-    )
+    assert {
+        "flow",
+        "descent",
+        "momentum",
+        "adam",
+        "sign",
+        "normalised",
+        "schatten",
+        "spectral",
+        "muon",
+        "agf",
+    } == set(RULES)
     for kind in RULES:
         rule = rules.make(kind)
         options = rule.options()
-        assert rules.make(options.pop("kind"), **options) == rule and hash(rule) == hash(rules.make(kind))
+        assert rules.make(options.pop("kind"), **options) == rule and hash(rule) == hash(
+            rules.make(kind)
+        )
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,10 @@ def sums_of_units_alone(unit, z, u, v, real=networks.sum_of_units):
 
 def states_of_the_end_only(run, wanted, real=test_sweeps.work.measure):
     row, kept = real(run, wanted)
-    return row, {**kept, "states": np.repeat(kept["states"][-1:], len(kept["states"]), axis=0)[::-1] * 0.999}
+    return row, {
+        **kept,
+        "states": np.repeat(kept["states"][-1:], len(kept["states"]), axis=0)[::-1] * 0.999,
+    }
 
 
 MUTATIONS = {
@@ -96,10 +99,13 @@ def test_broken_ensembles_are_noticed(name, monkeypatch, fresh_programs):
 
 
 def test_an_index_without_its_part_is_not_done(tmp_path, monkeypatch):
-    """Written in the wrong order, a process that dies between leaves a batch that counts as nothing, never as done."""
+    """Written in the wrong order, a process that dies between leaves a batch that counts as
+    nothing, never as done."""
     sweep = test_sweeps.SMALL
     storage.create(sweep, tmp_path / "out")
-    (tmp_path / "out" / "index" / f"{storage.batch_name(sweep.identity, 0)}.parquet").write_bytes(b"")
+    (tmp_path / "out" / "index" / f"{storage.batch_name(sweep.identity, 0)}.parquet").write_bytes(
+        b""
+    )
     assert not storage.is_done(tmp_path / "out", sweep, 0)
 
 

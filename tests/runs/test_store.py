@@ -1,4 +1,5 @@
-"""Runs on disk: whole or not at all, readable again bit for bit, damage named, nothing ever unpickled."""
+"""Runs on disk: whole or not at all, readable again bit for bit, damage named, nothing ever
+unpickled."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def small():
 
 
 def test_round_trip(tmp_path):
-    """Oracle (c): what is read is what was written, bit for bit, and it repeats bit for bit from its experiment."""
+    """Oracle (c): what is read is what was written, bit for bit, and it repeats bit for bit from
+    its experiment."""
     run = small()
     again = load_run(save_run(run, tmp_path / "run"))
     assert again.experiment == run.experiment
@@ -37,7 +39,11 @@ def test_round_trip(tmp_path):
     repeated = train(again.experiment)
     assert np.array_equal(repeated.trajectory.states, run.trajectory.states)
     assert repr(certify(again)) == repr(certify(run))
-    assert sorted(os.listdir(tmp_path / "run")) == ["experiment.toml", "record.json", "trajectory.npz"]
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "experiment.toml",
+        "record.json",
+        "trajectory.npz",
+    ]
     assert again.wall_seconds == run.wall_seconds and again.versions == run.versions
 
 
@@ -60,7 +66,10 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(np, "savez_compressed", full)
-    with pytest.raises(StorageError, match="No space left on device; nothing was left half-written, free some space"):
+    with pytest.raises(
+        StorageError,
+        match="No space left on device; nothing was left half-written, free some space",
+    ):
         save_run(small(), tmp_path / "run")
     assert os.listdir(tmp_path) == []
 
@@ -121,7 +130,11 @@ def test_truncated_trajectory(tmp_path):
         spoil(folder, "trajectory.npz", whole[: int(share * len(whole))])
         with pytest.raises(InputError, match="damaged"):
             load_run(folder)
-    spoil(folder, "trajectory.npz", whole[: len(whole) // 2] + b"\x00\x01" + whole[len(whole) // 2 + 2 :])
+    spoil(
+        folder,
+        "trajectory.npz",
+        whole[: len(whole) // 2] + b"\x00\x01" + whole[len(whole) // 2 + 2 :],
+    )
     with pytest.raises(InputError, match="damaged"):
         load_run(folder)
 

@@ -1,4 +1,5 @@
-"""Behind: which fixed point a plateau rests near, by three conditions whose margins are known where everything is."""
+"""Behind: which fixed point a plateau rests near, by three conditions whose margins are known where
+everything is."""
 
 from __future__ import annotations
 
@@ -24,10 +25,15 @@ def network(width, singular_values, size=2):
 def saddle(subject, modes, singular_values, size):
     """(a) The balanced fixed point of the first modes, u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k."""
     q, s, rt = np.linalg.svd(
-        np.asarray(LinearTeacher(tuple(singular_values), inputs=size, outputs=size).data(0).moments.cross)
+        np.asarray(
+            LinearTeacher(tuple(singular_values), inputs=size, outputs=size).data(0).moments.cross
+        )
     )
     u, v = np.zeros((subject.network.widths[0], size)), np.zeros((subject.network.widths[0], size))
-    u[:modes], v[:modes] = np.sqrt(s[:modes, None]) * rt[:modes], np.sqrt(s[:modes, None]) * q.T[:modes]
+    u[:modes], v[:modes] = (
+        np.sqrt(s[:modes, None]) * rt[:modes],
+        np.sqrt(s[:modes, None]) * q.T[:modes],
+    )
     return flatten(({"u": u, "v": v},))
 
 
@@ -37,7 +43,8 @@ def margin(found, name):
 
 # ---------------------------------------------------------- the margins themselves
 def test_margins_near_a_saddle_in_closed_form():
-    """(a) Beside a strict saddle, L - L* = d'Hd/2 and g = Hd: the gradient halves half-way, the loss differs by g.d/2."""
+    """(a) Beside a strict saddle, L - L* = d'Hd/2 and g = Hd: the gradient halves half-way, the
+    loss differs by g.d/2."""
     subject = network(6, (1.0, 0.4))
     point = saddle(subject, 1, (1.0, 0.4), 2)
     d = 1e-4 * np.random.default_rng(0).standard_normal(subject.size)
@@ -45,13 +52,16 @@ def test_margins_near_a_saddle_in_closed_form():
     g = np.asarray(subject.gradient(point + d))
     explained = abs(0.5 * g @ d) / (np.linalg.norm(g) * np.linalg.norm(d))
     assert found.holds and found.miss == ""
-    assert margin(found, "weights").measured == pytest.approx(np.linalg.norm(d) / np.linalg.norm(point + d), rel=1e-12)
+    assert margin(found, "weights").measured == pytest.approx(
+        np.linalg.norm(d) / np.linalg.norm(point + d), rel=1e-12
+    )
     assert margin(found, "slowing").measured == pytest.approx(0.5, abs=1e-3)
     assert margin(found, "loss").measured == pytest.approx(explained, rel=1e-2)
 
 
 def test_the_gradient_falls_by_the_order_of_the_saddle():
-    """(a) At the origin of a quadratic network the loss falls at third order: a quarter of the gradient half-way."""
+    """(a) At the origin of a quadratic network the loss falls at third order: a quarter of the
+    gradient half-way."""
     e = Experiment.named("quadratic")
     subject = e.objective()
     direction = np.random.default_rng(0).standard_normal(subject.size)
@@ -59,7 +69,9 @@ def test_the_gradient_falls_by_the_order_of_the_saddle():
     found = behind.behind(subject, theta, np.zeros(subject.size))
     assert margin(found, "slowing").measured == pytest.approx(0.25, abs=1e-2)
     size = np.linalg.norm(theta / behind.level_units(subject, theta))
-    assert margin(found, "weights").measured == pytest.approx(size / subject.standard.weights, rel=1e-9)
+    assert margin(found, "weights").measured == pytest.approx(
+        size / subject.standard.weights, rel=1e-9
+    )
     assert 3e-5 < margin(found, "weights").measured < 3e-4
 
 
@@ -75,25 +87,38 @@ def test_margins_do_not_know_the_units_of_the_inputs(c):
     stretch = flatten(({"u": np.full((3, 3), 1 / c), "v": np.ones((3, 2))},))
     before = behind.behind(one, point + d, point, Around(drop=0.1))
     after = behind.behind(other, stretch * (point + d), stretch * point, Around(drop=0.1))
-    assert [m.measured for m in after.margins] == pytest.approx([m.measured for m in before.margins], rel=0.02)
+    assert [m.measured for m in after.margins] == pytest.approx(
+        [m.measured for m in before.margins], rel=0.02
+    )
 
 
 @pytest.mark.parametrize("c", [1e-5, 1e5])
 def test_margins_do_not_know_the_units_of_the_targets(c):
-    """(c) y -> c y, theta -> sqrt(c) theta: every margin stays (units balanced to ten are left alone)."""
+    """(c) y -> c y, theta -> sqrt(c) theta: every margin stays (units balanced to ten are left
+    alone)."""
     one, other = network(4, (1.0, 0.4)), network(4, (c, 0.4 * c))
     d = 1e-2 * np.random.default_rng(0).standard_normal(one.size)
     point = saddle(one, 1, (1.0, 0.4), 2)
     before = behind.behind(one, point + d, point, Around(drop=0.08))
-    after = behind.behind(other, np.sqrt(c) * (point + d), np.sqrt(c) * point, Around(drop=0.08 * c**2))
-    assert [m.measured for m in after.margins] == pytest.approx([m.measured for m in before.margins], rel=0.02)
+    after = behind.behind(
+        other, np.sqrt(c) * (point + d), np.sqrt(c) * point, Around(drop=0.08 * c**2)
+    )
+    assert [m.measured for m in after.margins] == pytest.approx(
+        [m.measured for m in before.margins], rel=0.02
+    )
 
 
 # ---------------------------------------------------------- what is not behind
 def test_a_converged_run_is_at_its_minimum_and_not_at_the_saddle_above():
-    """A last mode of .002: the coarse reduction has one unit, whose saddle has loss 2e-6; the run rests at 1e-13."""
+    """A last mode of .002: the coarse reduction has one unit, whose saddle has loss 2e-6; the run
+    rests at 1e-13."""
     task = LinearTeacher((1.0, 0.002), inputs=4, outputs=4)
-    e = Experiment(task, Network((Layer(make("linear"), 8),)), Stop(flow_time=20_000.0), Initialization(scale=1e-6))
+    e = Experiment(
+        task,
+        Network((Layer(make("linear"), 8),)),
+        Stop(flow_time=20_000.0),
+        Initialization(scale=1e-6),
+    )
     found = certify(train(e))
     end = found[len(found) - 1]
     assert end.kind == "end" and end.loss < 1e-11
@@ -102,7 +127,8 @@ def test_a_converged_run_is_at_its_minimum_and_not_at_the_saddle_above():
 
 
 def test_a_fixed_point_of_another_loss_is_not_behind():
-    """(a) The saddle of one mode, seen from the minimum of two whose second is small: near in weights, not in loss."""
+    """(a) The saddle of one mode, seen from the minimum of two whose second is small: near in
+    weights, not in loss."""
     subject = network(8, (1.0, 0.002), 4)
     minimum, above = (saddle(subject, modes, (1.0, 0.002), 4) for modes in (2, 1))
     theta = minimum + 1e-9 * np.random.default_rng(0).standard_normal(subject.size)
@@ -115,22 +141,37 @@ def test_a_fixed_point_of_another_loss_is_not_behind():
 
 
 def test_far_fixed_points_are_none():
-    """(a) 0.375 of the state's size away along its own ray: another verdict, the nearest by name, none of its numbers."""
+    """(a) 0.375 of the state's size away along its own ray: another verdict, the nearest by name,
+    none of its numbers."""
     subject = network(1, (1.0, 0.4))
     point = saddle(subject, 1, (1.0, 0.4), 2)
     near, far = (certify_state(subject, c * point) for c in (1.2, 1.6))
     assert (near.verdict, near.certified) == ("strict saddle" if near.index else near.verdict, True)
     assert (far.verdict, far.certified) == ("no fixed point found", False)
-    assert far.nearest.certified and far.nearest.relative_distance == pytest.approx(0.6 / 1.6, rel=1e-9)
-    assert far.reason.startswith("far: it is 0.375 of the state's size away") and far.nearest.verdict in far.reason
-    assert np.isnan([far.loss, far.gradient_norm, far.distance]).all() and far.index is None and far.state is None
+    assert far.nearest.certified and far.nearest.relative_distance == pytest.approx(
+        0.6 / 1.6, rel=1e-9
+    )
+    assert (
+        far.reason.startswith("far: it is 0.375 of the state's size away")
+        and far.nearest.verdict in far.reason
+    )
+    assert (
+        np.isnan([far.loss, far.gradient_norm, far.distance]).all()
+        and far.index is None
+        and far.state is None
+    )
     record = far.record()
     assert record["nearest"]["loss"] == pytest.approx(float(subject.loss(point)))
-    assert record["behind"]["weights"] == {"measured": pytest.approx(0.375), "limit": FAR, "holds": False}
+    assert record["behind"]["weights"] == {
+        "measured": pytest.approx(0.375),
+        "limit": FAR,
+        "holds": False,
+    }
 
 
 def test_the_run_must_slow_down():
-    """(a) A path from one saddle to the next: half-way along it no fixed point is behind, although both are near in weights."""
+    """(a) A path from one saddle to the next: half-way along it no fixed point is behind, although
+    both are near in weights."""
     subject = network(4, (1.0, 0.6))
     low, high = (saddle(subject, modes, (1.0, 0.6), 2) for modes in (1, 2))
     theta = 0.5 * (low + high)
@@ -140,8 +181,9 @@ def test_the_run_must_slow_down():
 
 
 def bent_valley(eps):
-    """A quadratic unit that has learned its teacher, and a dormant one of u = v = eps orthogonal to it, which adds eps^3 to the
-    map; the first has moved by as much to make up for it. Returns the loss, the state, and the fixed point without the second."""
+    """A quadratic unit that has learned its teacher, and a dormant one of u = v = eps orthogonal to
+    it, which adds eps^3 to the map; the first has moved by as much to make up for it. Returns the
+    loss, the state, and the fixed point without the second."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((40, 2))
     subject = objective(Network((Layer(make("quadratic"), 2),)), Data((2,), 1, x, x[:, :1] ** 2))
@@ -150,36 +192,44 @@ def bent_valley(eps):
     own = np.array([0, 1, 4])
     for _ in range(8):
         slope = np.asarray(subject.gradient(theta))[own]
-        theta[own] -= np.linalg.lstsq(hessian(subject, theta)[np.ix_(own, own)], slope, rcond=1e-8)[0]
+        theta[own] -= np.linalg.lstsq(hessian(subject, theta)[np.ix_(own, own)], slope, rcond=1e-8)[
+            0
+        ]
     return subject, theta, point
 
 
 @pytest.mark.parametrize("eps", [0.1, 0.01])
 def test_a_valley_that_bends_is_followed(eps):
-    """(a) Half-way back the dormant unit adds an eighth of what it did, and so must the other have moved: there the gradient is
-    that of a form of sixth order. On the straight line it is larger than at the state, the more so the smaller eps."""
+    """(a) Half-way back the dormant unit adds an eighth of what it did, and so must the other have
+    moved: there the gradient is that of a form of sixth order. On the straight line it is larger
+    than at the state, the more so the smaller eps."""
     subject, theta, point = bent_valley(eps)
     straight, bent = (
-        margin(behind.behind(subject, theta, point, dense=dense), "slowing").measured for dense in (False, True)
+        margin(behind.behind(subject, theta, point, dense=dense), "slowing").measured
+        for dense in (False, True)
     )
     assert straight > 0.2 / eps**2 and bent == pytest.approx(1 / 32, rel=0.01)
     assert behind.behind(subject, theta, point).holds
 
 
 def test_the_next_valley_is_not_behind():
-    """(a) v sin(u x) at x = 1 and 2 is the same at u and u + 2 pi: two minima that are near in weights and alike in loss, with a
-    ridge between them. d is stiff, and no bend of a valley."""
+    """(a) v sin(u x) at x = 1 and 2 is the same at u and u + 2 pi: two minima that are near in
+    weights and alike in loss, with a ridge between them. d is stiff, and no bend of a valley."""
     x = np.array([[1.0], [2.0]])
     subject = objective(Network((Layer(make("sine"), 1),)), Data((1,), 1, x, np.sin(40 * x)))
     theta, other = np.array([40.0, 1.0]) + 1e-6, np.array([40.0 + 2 * np.pi, 1.0])
     found = behind.behind(subject, theta, other)
     assert margin(found, "weights").holds and margin(found, "loss").holds
-    assert not margin(found, "slowing").holds and "half-way to it the loss lies above both" in found.miss
+    assert (
+        not margin(found, "slowing").holds
+        and "half-way to it the loss lies above both" in found.miss
+    )
 
 
 def test_between_two_valleys_of_unlike_width():
-    """(a) phi = 1 + (a - 1)(a - 1.3) exp(8 (a - 1)), a = u x, at x = 1 and 0: minima at u = 1 and 1.3, v = 1, the ridge between
-    them at 1.22. The middle lies in the valley of u = 1 already, and relaxed it would lead there: no longer half-way."""
+    """(a) phi = 1 + (a - 1)(a - 1.3) exp(8 (a - 1)), a = u x, at x = 1 and 0: minima at u = 1 and
+    1.3, v = 1, the ridge between them at 1.22. The middle lies in the valley of u = 1 already, and
+    relaxed it would lead there: no longer half-way."""
     phi = lambda z, u: 1 + jnp.prod(z * u - jnp.array([1.0, 1.3])) * jnp.exp(8 * (z @ u - 1))
     unit = Unit("two_valleys", phi, lambda shape: shape, Symmetry(), example=(1,))
     x = np.array([[1.0], [0.0]])
@@ -195,11 +245,14 @@ def test_the_closest_approach_must_be_on_the_plateau():
     subject = network(4, (1.0, 0.4))
     point = saddle(subject, 1, (1.0, 0.4), 2)
     found = behind.behind(subject, 1.01 * point, point, Around(closest=lambda p: 2.0))
-    assert found.miss == "passed elsewhere: outside this plateau the run comes 2 times as close to it"
+    assert (
+        found.miss == "passed elsewhere: outside this plateau the run comes 2 times as close to it"
+    )
 
 
 def test_a_drop_bounds_the_loss():
-    """The loss may differ by DROP of the smaller neighbouring drop, however large the gradient is."""
+    """The loss may differ by DROP of the smaller neighbouring drop, however large the gradient
+    is."""
     subject = network(4, (1.0, 0.4))
     point = saddle(subject, 1, (1.0, 0.4), 2)
     theta = 1.1 * point
@@ -208,13 +261,17 @@ def test_a_drop_bounds_the_loss():
     assert not behind.behind(subject, theta, point, Around(drop=0.99 * gap / DROP)).holds
 
 
-# ---------------------------------------------------------- calibration, where every saddle is known
+# --------------------------------------------------------- calibration, where every saddle is known
 @pytest.mark.parametrize(
-    "scale", [1e-3, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e-8, marks=pytest.mark.slow)]
+    "scale",
+    [1e-3, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e-8, marks=pytest.mark.slow)],
 )
 def test_every_plateau_of_a_linear_network_has_its_saddle(scale):
-    """(a) Losses .58, .08 and 0, with margins well inside: the conditions refuse nothing that is known to be there."""
-    e = Experiment.named("linear").replace(initialization=Initialization(scale=scale), stop=Stop(flow_time=160.0))
+    """(a) Losses .58, .08 and 0, with margins well inside: the conditions refuse nothing that is
+    known to be there."""
+    e = Experiment.named("linear").replace(
+        initialization=Initialization(scale=scale), stop=Stop(flow_time=160.0)
+    )
     found = certify(train(e))
     losses = [stage.certificate.loss for stage in found.stages]
     assert losses == pytest.approx([0.58, 0.08, 0.0], abs=1e-12)

@@ -1,4 +1,5 @@
-"""Certificates: the evidence is right, refusals are honest, zero modes add up, Lanczos agrees with dense."""
+"""Certificates: the evidence is right, refusals are honest, zero modes add up, Lanczos agrees with
+dense."""
 
 from __future__ import annotations
 
@@ -31,22 +32,29 @@ def certified(name: str):
 
 @pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "linear_attention"])
 def test_every_number_again_by_another_route(name):
-    """Oracle (d), (f): loss in NumPy, gradient by finite differences, index from a finite-difference Hessian."""
+    """Oracle (d), (f): loss in NumPy, gradient by finite differences, index from a
+    finite-difference Hessian."""
     found = certified(name)
     subject = found.run.objective()
     for stage in found.stages:
         c = stage.certificate
         predictions = np.asarray(subject.predictions(c.state))
         assert c.loss == pytest.approx(
-            0.5 * np.sum((predictions - subject.targets) ** 2) / len(predictions) + subject.constant, abs=1e-14
+            0.5 * np.sum((predictions - subject.targets) ** 2) / len(predictions)
+            + subject.constant,
+            abs=1e-14,
         )
-        assert c.distance == pytest.approx(np.linalg.norm(c.state - found.run.trajectory.states[stage.index]))
+        assert c.distance == pytest.approx(
+            np.linalg.norm(c.state - found.run.trajectory.states[stage.index])
+        )
         assert c.gradient_norm == pytest.approx(gradient_norm(subject, c.state), abs=1e-15)
         rng = np.random.default_rng(0)
         for _ in range(3):  # dL/ds = 0 along random lines, by central differences
             d = rng.standard_normal(subject.size)
             d /= np.linalg.norm(d)
-            slope = (float(subject.loss(c.state + 1e-7 * d)) - float(subject.loss(c.state - 1e-7 * d))) / 2e-7
+            slope = (
+                float(subject.loss(c.state + 1e-7 * d)) - float(subject.loss(c.state - 1e-7 * d))
+            ) / 2e-7
             assert abs(slope) < 1e-6  # one-sided curvature of silent ReLU units, times the step
 
 
@@ -55,7 +63,11 @@ def test_index_by_finite_differences(name):
     found = certified(name)
     subject, c = found.run.objective(), found[1].certificate
     columns = [
-        (np.asarray(subject.gradient(c.state + 1e-5 * e)) - np.asarray(subject.gradient(c.state - 1e-5 * e))) / 2e-5
+        (
+            np.asarray(subject.gradient(c.state + 1e-5 * e))
+            - np.asarray(subject.gradient(c.state - 1e-5 * e))
+        )
+        / 2e-5
         for e in np.eye(subject.size)
     ]
     values = np.linalg.eigvalsh(0.5 * (np.array(columns) + np.array(columns).T))
@@ -64,7 +76,8 @@ def test_index_by_finite_differences(name):
 
 
 def test_lanczos_agrees_with_dense(monkeypatch):
-    """Oracle (d): beyond the dense limit the same index and lowest eigenvalue come from Hessian-vector products."""
+    """Oracle (d): beyond the dense limit the same index and lowest eigenvalue come from
+    Hessian-vector products."""
     found = certified("linear")
     subject, exact = found.run.objective(), found[1].certificate
     state = np.asarray(found.run.trajectory.states[found[1].index])
@@ -79,7 +92,8 @@ def test_lanczos_agrees_with_dense(monkeypatch):
 
 @pytest.mark.slow
 def test_a_large_network_by_lanczos():
-    """3,700 parameters: digits pixels, 50 linear units, at the origin: index rank x H, lowest eigenvalue -s_1."""
+    """3,700 parameters: digits pixels, 50 linear units, at the origin: index rank x H, lowest
+    eigenvalue -s_1."""
     e = Experiment.named("digits").replace(task=Digits())
     e = e.replace(network=e.network.with_widths([50]))
     subject = e.objective()
@@ -93,7 +107,8 @@ def test_a_large_network_by_lanczos():
 
 
 def test_not_a_fixed_point_says_why():
-    """A ReLU network on digits has no smooth fixed point behind its plateaus: refused with a reason, no number made up."""
+    """A ReLU network on digits has no smooth fixed point behind its plateaus: refused with a
+    reason, no number made up."""
     c = certified("digits_relu")[1].certificate
     assert c.verdict == "no fixed point found" and not c.certified
     assert len(c.reason) > 20
@@ -110,25 +125,34 @@ def test_separable_cross_entropy_has_its_minimum_at_infinity():
 
     data = Data((2,), 2, x, np.eye(2), loss=loss_named("cross_entropy"))
     subject = objective(Network((Layer(dense("linear"), 2),)), data)
-    c = certify_state(subject, Initialization(scale=1.0).draw(subject.network, (2,), 2, 0), route="direct")
+    c = certify_state(
+        subject, Initialization(scale=1.0).draw(subject.network, (2,), 2, 0), route="direct"
+    )
     assert c.verdict == "no fixed point found"
 
 
 @pytest.mark.parametrize("unit", ["linear", "relu", "tanh", "quadratic", "conv_linear"])
 def test_zero_modes_add_up_and_symmetry_is_counted(unit):
-    """Oracle (a): rescaling one unit is one zero mode (homogeneous); GL(2) gives 4 for two linear units."""
+    """Oracle (a): rescaling one unit is one zero mode (homogeneous); GL(2) gives 4 for two linear
+    units."""
     network = Network((Layer(make(unit, **({"stride": 2} if unit == "conv_linear" else {})), 2),))
-    subject, theta = random_fixed_point(network, (1, 4) if unit == "conv_linear" else (4,), 2, seed=3, samples=90)
+    subject, theta = random_fixed_point(
+        network, (1, 4) if unit == "conv_linear" else (4,), 2, seed=3, samples=90
+    )
     spectrum = spectrum_at(subject, theta)
     explained = explain_zero_modes(subject, theta, spectrum.kernel)
     assert sum(explained.values()) == spectrum.zero_modes
-    assert explained["symmetry"] == {"linear": 4, "conv_linear": 4, "relu": 2, "tanh": 0, "quadratic": 2}[unit]
+    assert (
+        explained["symmetry"]
+        == {"linear": 4, "conv_linear": 4, "relu": 2, "tanh": 0, "quadratic": 2}[unit]
+    )
     assert explained["unexplained"] == 0
 
 
 def test_zero_modes_of_an_embedding():
-    """Silent quadratic units: every coordinate is a zero mode, since the loss is of third order there. The two active ones
-    have three symmetries: a rescaling each, and the rotation that keeps the quadratic form v_1 u_1 u_1' + v_2 u_2 u_2'."""
+    """Silent quadratic units: every coordinate is a zero mode, since the loss is of third order
+    there. The two active ones have three symmetries: a rescaling each, and the rotation that keeps
+    the quadratic form v_1 u_1 u_1' + v_2 u_2 u_2'."""
     network = Network((Layer(make("quadratic"), 2),))
     subject, theta = random_fixed_point(network, (4,), 1, seed=1, samples=60)
     wide, params = embed(network, subject.params(jnp.asarray(theta)), 5)
@@ -138,7 +162,8 @@ def test_zero_modes_of_an_embedding():
 
 
 def test_directions_the_data_do_not_see():
-    """Fewer samples than parameters: flat directions that change the map elsewhere are called data."""
+    """Fewer samples than parameters: flat directions that change the map elsewhere are called
+    data."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((3, 5))
     network = Network((Layer(make("tanh"), 4),))
@@ -151,11 +176,13 @@ def test_directions_the_data_do_not_see():
 
 @pytest.mark.parametrize("scale", [1.0, 1e-8, 1e-3, 1e4, np.array([1e-8, 1e3])], ids=str)
 def test_zero_modes_are_explained_alike_in_any_units(scale):
-    """(c) Three samples leave three directions of two tanh units free, whatever the units of inputs: neither a saturated nor a
-    linear tanh is a symmetry."""
+    """(c) Three samples leave three directions of two tanh units free, whatever the units of
+    inputs: neither a saturated nor a linear tanh is a symmetry."""
     x = np.random.default_rng(1).standard_normal((3, 2))
     u, v = np.array([[1.0, 0.5], [-0.3, 0.8]]), np.array([[1.0], [0.6]])
-    subject = objective(Network((Layer(dense("tanh"), 2),)), Data((2,), 1, x * scale, np.tanh(x @ u.T) @ v))
+    subject = objective(
+        Network((Layer(dense("tanh"), 2),)), Data((2,), 1, x * scale, np.tanh(x @ u.T) @ v)
+    )
     c = certify_state(subject, flatten(({"u": u / scale, "v": v},)))
     assert c.verdict == "minimum"
     assert c.explained == {"symmetry": 0, "silent": 0, "data": 3, "unexplained": 0}
@@ -163,7 +190,8 @@ def test_zero_modes_are_explained_alike_in_any_units(scale):
 
 @pytest.mark.slow
 def test_a_minimum_with_silent_units_that_help_is_no_minimum():
-    """Breaking both searches on purpose: without them the quadratic saddle would pass for a minimum; one is enough."""
+    """Breaking both searches on purpose: without them the quadratic saddle would pass for a
+    minimum; one is enough."""
     found = certified("quadratic")
     subject, c = found.run.objective(), found[1].certificate
     assert c.index == 0 and c.verdict == "degenerate saddle"
@@ -171,12 +199,17 @@ def test_a_minimum_with_silent_units_that_help_is_no_minimum():
     try:
         judging.best_silent_unit = lambda *a, **k: dataclasses.replace(original(*a, **k), value=0.0)
         second = certify_state(subject, c.state)
-        search, judging.look_for_descent = judging.look_for_descent, lambda *a, **k: Looked(None, "")
+        search, judging.look_for_descent = (
+            judging.look_for_descent,
+            lambda *a, **k: Looked(None, ""),
+        )
         wrong = certify_state(subject, c.state)
     finally:
         judging.best_silent_unit, judging.look_for_descent = original, search
     assert second.verdict == "degenerate saddle" and second.escape_order == c.escape_order == 3
-    assert wrong.verdict == "minimum"  # what the code would say with both broken: the tests do see it
+    assert (
+        wrong.verdict == "minimum"
+    )  # what the code would say with both broken: the tests do see it
 
 
 @pytest.mark.parametrize(
@@ -211,7 +244,8 @@ def test_results_print_themselves():
 
 @pytest.mark.slow
 def test_deep_networks_are_certified_layer_by_layer():
-    """Three-layer linear network (oracle (a)): stages of rank 0, 1, 2, saddle loss 1/2 s_2^2, widths one a layer."""
+    """Three-layer linear network (oracle (a)): stages of rank 0, 1, 2, saddle loss 1/2 s_2^2,
+    widths one a layer."""
     task = LinearTeacher((1.0, 0.5), inputs=3, outputs=3)
     network = Network((Layer(make("linear"), 8, mixes=False), Layer(make("linear"), 6)))
     e = Experiment(task, network, Stop(flow_time=3000.0), Initialization(scale=0.02), seed=1)
@@ -226,9 +260,12 @@ def test_deep_networks_are_certified_layer_by_layer():
 
 @pytest.mark.slow
 def test_zero_utility_in_a_deep_network_is_no_descent():
-    """At theta = 0 of a deep network every utility vanishes: rounding above that zero must not make a minimum a saddle."""
+    """At theta = 0 of a deep network every utility vanishes: rounding above that zero must not make
+    a minimum a saddle."""
     network = Network((Layer(dense("relu", True), 8, mixes=False), Layer(dense("relu", True), 8)))
-    e = Experiment(Teacher("relu", 2, (3,)), network, Stop(flow_time=200.0), Initialization(scale=1e-2))
+    e = Experiment(
+        Teacher("relu", 2, (3,)), network, Stop(flow_time=200.0), Initialization(scale=1e-2)
+    )
     found = certify(train(e))
     end = found[len(found) - 1].certificate
     assert end.utility is None or abs(end.utility.value) < 1e-12
@@ -236,7 +273,8 @@ def test_zero_utility_in_a_deep_network_is_no_descent():
 
 
 def test_large_low_rank_start_and_the_tolerance_of_the_end():
-    """A huge first drop must not loosen the tolerance of later stages: the end keeps its three units."""
+    """A huge first drop must not loosen the tolerance of later stages: the end keeps its three
+    units."""
     start = Initialization("manifold", scale=1e-6, width=1, size=0.5)
     network = Network((Layer(dense("linear"), 10),))
     e = Experiment(LinearTeacher((1.0, 0.5, 0.25)), network, Stop(flow_time=100.0), start)
@@ -257,7 +295,8 @@ def test_reductions_and_embeddings_print_themselves():
 
 @pytest.mark.slow
 def test_zero_eigenvalues_of_a_nearly_converged_minimum_are_no_descent():
-    """The tanh run ends within 1e-12 of a minimum whose Hessian is nearly flat: rounding of the state is no saddle."""
+    """The tanh run ends within 1e-12 of a minimum whose Hessian is nearly flat: rounding of the
+    state is no saddle."""
     found = certified("tanh")
     end = found[len(found) - 1].certificate
     assert end.verdict in ("minimum", "no fixed point found")

@@ -29,7 +29,8 @@ from slowly import slowly
 
 def linear(width, strengths=(1.0, 0.4), size=3):
     return objective(
-        Network((Layer(make("linear"), width),)), LinearTeacher(strengths, inputs=size, outputs=size).data(0)
+        Network((Layer(make("linear"), width),)),
+        LinearTeacher(strengths, inputs=size, outputs=size).data(0),
     )
 
 
@@ -45,7 +46,9 @@ def planted(subject, rank):
 # ---------------------------------------------------------- starts
 @functools.cache
 def ended(name, scale):
-    found = certify(train(Experiment.named(name).replace(initialization=Initialization(scale=scale))))
+    found = certify(
+        train(Experiment.named(name).replace(initialization=Initialization(scale=scale)))
+    )
     return found[len(found) - 1]
 
 
@@ -54,8 +57,8 @@ def ended(name, scale):
 def test_the_end_of_a_run_from_large_weights(name, scale):
     """(a) A loss of zero is a minimum, and the run is at it.
 
-    The fall from large weights used to set the tolerance of the end, above one: no units were left, and the end was a
-    strict saddle at the origin.
+    The fall from large weights used to set the tolerance of the end, above one: no units were left,
+    and the end was a strict saddle at the origin.
     """
     end = ended(name, scale)
     c = end.certificate
@@ -65,7 +68,8 @@ def test_the_end_of_a_run_from_large_weights(name, scale):
 
 
 def test_the_start_of_a_run_sets_no_tolerance():
-    """(c) The same task has the same zero gradient. It used to grow with the gradient at the start."""
+    """(c) The same task has the same zero gradient. It used to grow with the gradient at the
+    start."""
     small, large = ended("linear", 1.0).certificate, ended("linear", 2.0).certificate
     assert small.gradient_scale == large.gradient_scale and small.tolerance == large.tolerance
 
@@ -73,30 +77,39 @@ def test_the_start_of_a_run_sets_no_tolerance():
 # ---------------------------------------------------------- scales
 @pytest.mark.parametrize("strengths", [(1.0, 0.4), (1e-6, 4e-7), (300.0, 1.0)])
 def test_natural_scales_of_a_linear_network(strengths):
-    """(d) Two matrices in NumPy: the smallest power of two that makes |V'U x| as large as |y|, and the gradient there."""
+    """(d) Two matrices in NumPy: the smallest power of two that makes |V'U x| as large as |y|, and
+    the gradient there."""
     subject = linear(5, strengths)
     x, y = subject.inputs, subject.targets
     theta = np.random.default_rng(0).standard_normal(30)
     u, v = theta[:15].reshape(5, 3), theta[15:].reshape(5, 3)
     target = np.sqrt(sum(row @ row for row in y) / len(y))
     grown = [
-        c for c in 2.0 ** np.arange(-40, 40) if np.sqrt(np.mean(np.sum((c**2 * x @ u.T @ v) ** 2, axis=1))) >= target
+        c
+        for c in 2.0 ** np.arange(-40, 40)
+        if np.sqrt(np.mean(np.sum((c**2 * x @ u.T @ v) ** 2, axis=1))) >= target
     ]
     u, v = grown[0] * u, grown[0] * v
     rest = (x @ u.T @ v - y) / len(x)
     slope = np.concatenate([(v @ rest.T @ x).ravel(), (u @ x.T @ rest).ravel()])
     assert subject.scales.weights == pytest.approx(grown[0] * np.linalg.norm(theta), rel=1e-12)
     assert subject.scales.gradient == pytest.approx(np.linalg.norm(slope), rel=1e-10)
-    assert subject.scales.curvature == pytest.approx(subject.scales.gradient / subject.scales.weights, rel=1e-12)
+    assert subject.scales.curvature == pytest.approx(
+        subject.scales.gradient / subject.scales.weights, rel=1e-12
+    )
     assert subject.scales.loss == pytest.approx(0.5 * target**2, rel=1e-12)
-    assert certify_state(subject, np.zeros(30)).tolerance == pytest.approx(1e-12 * np.linalg.norm(slope), rel=1e-10)
+    assert certify_state(subject, np.zeros(30)).tolerance == pytest.approx(
+        1e-12 * np.linalg.norm(slope), rel=1e-10
+    )
 
 
 # ---------------------------------------------------------- zeros
 def test_lanczos_allows_for_the_gradient_that_is_left(monkeypatch):
-    """(d) Beside a minimum, zero modes have eigenvalues of the size of the error, of either sign, dense or by Lanczos.
+    """(d) Beside a minimum, zero modes have eigenvalues of the size of the error, of either sign,
+    dense or by Lanczos.
 
-    The zero of the Lanczos route used to be 1e-9 of the largest eigenvalue whatever the gradient: a saddle of index 40.
+    The zero of the Lanczos route used to be 1e-9 of the largest eigenvalue whatever the gradient: a
+    saddle of index 40.
     """
     subject = linear(20)
     state = planted(subject, 2) + 1e-5 * np.random.default_rng(0).standard_normal(subject.size)
@@ -105,7 +118,9 @@ def test_lanczos_allows_for_the_gradient_that_is_left(monkeypatch):
     monkeypatch.setattr("saddlery.saddles.fixed_points.DENSE", 10)
     lanczos = spectrum_at(subject, state, gradient_norm=norm)
     assert (blurred.method, lanczos.method) == ("dense", "lanczos")
-    (unit,) = set(subject.units_at(state))  # inputs and targets are of one size here, and so are natural units
+    (unit,) = set(
+        subject.units_at(state)
+    )  # inputs and targets are of one size here, and so are natural units
     size = max(unit * subject.standard.weights, np.linalg.norm(state))
     expected = np.sqrt(norm * np.abs(blurred.eigenvalues).max() / size)
     assert blurred.tolerance == pytest.approx(expected, rel=1e-12)
@@ -115,7 +130,8 @@ def test_lanczos_allows_for_the_gradient_that_is_left(monkeypatch):
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_the_index_is_the_same_beyond_dense_hessians(rank, monkeypatch):
-    """(a) (modes left) x (units left), all of them, where a cap of one or of a batch would leave a part."""
+    """(a) (modes left) x (units left), all of them, where a cap of one or of a batch would leave a
+    part."""
     subject = linear(30)
     monkeypatch.setattr("saddlery.saddles.fixed_points.DENSE", 10)
     found = spectrum_at(subject, planted(subject, rank))
@@ -124,18 +140,29 @@ def test_the_index_is_the_same_beyond_dense_hessians(rank, monkeypatch):
 
 # ---------------------------------------------------------- precision
 def arrays(found):
-    leaves = jax.tree.leaves([found] if isinstance(found, (np.ndarray, dict)) else list(vars(found).values()))
+    leaves = jax.tree.leaves(
+        [found] if isinstance(found, (np.ndarray, dict)) else list(vars(found).values())
+    )
     return [np.asarray(a) for a in leaves if isinstance(a, (np.ndarray, float, int))]
 
 
 QUADRATIC = objective(
     Network((Layer(make("quadratic"), 3),)),
-    Data((3,), 1, np.random.default_rng(0).standard_normal((40, 3)), np.random.default_rng(1).standard_normal((40, 1))),
+    Data(
+        (3,),
+        1,
+        np.random.default_rng(0).standard_normal((40, 3)),
+        np.random.default_rng(1).standard_normal((40, 1)),
+    ),
     moments=False,
 )
-STATE = np.r_[np.zeros(3), 0.3, -0.1 / 3, 0.2, 1e-12, 0.0, 0.0, 0.0, 0.7, 1e-12]  # one silent, one tiny unit
+STATE = np.r_[
+    np.zeros(3), 0.3, -0.1 / 3, 0.2, 1e-12, 0.0, 0.0, 0.0, 0.7, 1e-12
+]  # one silent, one tiny unit
 CALLS = {
-    "silent_units": lambda: silent_units(QUADRATIC, STATE * 1e-40, 0),  # tiny in float64, zero in float32
+    "silent_units": lambda: silent_units(
+        QUADRATIC, STATE * 1e-40, 0
+    ),  # tiny in float64, zero in float32
     "silent_coordinates": lambda: silent_coordinates(QUADRATIC, STATE * 1e-40),
     "best_silent_unit": lambda: best_silent_unit(QUADRATIC, STATE, starts=4, steps=20),
     "silent_direction": lambda: silent_direction(
@@ -151,7 +178,8 @@ CALLS = {
 
 @pytest.mark.parametrize("name", CALLS)
 def test_every_judgement_is_made_in_float64(name):
-    """(c) Bit for bit what it is in a float64 context. Several used to follow the caller's, where 1e-52 is zero."""
+    """(c) Bit for bit what it is in a float64 context. Several used to follow the caller's, where
+    1e-52 is zero."""
     expected = arrays(CALLS[name]())
     with jax.enable_x64(False):
         found = arrays(CALLS[name]())
@@ -161,9 +189,12 @@ def test_every_judgement_is_made_in_float64(name):
 
 
 # ---------------------------------------------------------- runs on disk
-@pytest.mark.parametrize("change", [("seed = 0", "seed = 5"), ("flow_time = 1.0", "flow_time = 2.0")])
+@pytest.mark.parametrize(
+    "change", [("seed = 0", "seed = 5"), ("flow_time = 1.0", "flow_time = 2.0")]
+)
 def test_a_run_is_judged_by_the_experiment_it_was_trained_by(tmp_path, change):
-    """(c) Nothing certifies one experiment's states on another's data. An edited file used to be believed."""
+    """(c) Nothing certifies one experiment's states on another's data. An edited file used to be
+    believed."""
     e = Experiment.named("linear")
     run = train(e.replace(network=e.network.with_widths([3]), stop=Stop(flow_time=1.0)))
     file = save_run(run, tmp_path / "run") / "experiment.toml"

@@ -1,4 +1,5 @@
-"""What judges a state has been seen to fail: each part is broken on purpose, and the named test must go red."""
+"""What judges a state has been seen to fail: each part is broken on purpose, and the named test
+must go red."""
 
 from __future__ import annotations
 
@@ -36,7 +37,16 @@ from saddlery import certify, train
 from saddlery.networks import objectives, rounding, scales
 from saddlery.plateaus import plateau as plateaus
 from saddlery.plateaus import rest, seeding, stage, visits
-from saddlery.saddles import behind, certificates, deep_linear, fixed_points, judging, kinks, orders, zero_modes
+from saddlery.saddles import (
+    behind,
+    certificates,
+    deep_linear,
+    fixed_points,
+    judging,
+    kinks,
+    orders,
+    zero_modes,
+)
 from saddlery.solvers import descent, spectra
 from saddlery.studies import intervals
 from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
@@ -75,7 +85,8 @@ def replaced(name, change):
 def renamed(name, **changes):
     """The real class, some fields changed by functions of the value."""
     return lambda *a, **k: dataclasses.replace(
-        made := REAL[name](*a, **k), **{field: change(getattr(made, field)) for field, change in changes.items()}
+        made := REAL[name](*a, **k),
+        **{field: change(getattr(made, field)) for field, change in changes.items()},
     )
 
 
@@ -84,14 +95,19 @@ MUTATIONS = {
     "descent: stiff directions left alone": (
         descent._Landscape,
         "relaxed",
-        lambda self, displacement: (self.point + displacement, float(self.loss(self.point + displacement))),
+        lambda self, displacement: (
+            self.point + displacement,
+            float(self.loss(self.point + displacement)),
+        ),
         test_descent.test_a_curved_valley_is_followed,
     ),
     "descent: a rise on a smaller sphere does not matter": (
         descent,
         "measured",
         lambda path, radius, noise: (
-            descent.Descent(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius) if path(radius)[2] < 0 else None
+            descent.Descent(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius)
+            if path(radius)[2] < 0
+            else None
         ),
         test_descent.test_a_fall_at_a_distance_is_no_descent,
     ),
@@ -99,7 +115,9 @@ MUTATIONS = {
         descent._Spheres,
         "next",
         lambda self: (),
-        lambda: test_descent.test_falls_along_a_path(lambda r: -(max(r - 1e-3, 0.0) ** 3), type(None), None),
+        lambda: test_descent.test_falls_along_a_path(
+            lambda r: -(max(r - 1e-3, 0.0) ** 3), type(None), None
+        ),
     ),
     "utility: searched in the weights as they are": (
         utility,
@@ -170,7 +188,12 @@ MUTATIONS = {
         lambda *a: behind.Margin("loss", 0.0, 1.0, ""),
         test_behind.test_a_fixed_point_of_another_loss_is_not_behind,
     ),
-    "behind: drops do not bound the loss": (behind, "DROP", 1e6, test_behind.test_a_drop_bounds_the_loss),
+    "behind: drops do not bound the loss": (
+        behind,
+        "DROP",
+        1e6,
+        test_behind.test_a_drop_bounds_the_loss,
+    ),
     "behind: the gradient is that at the fixed point": (
         behind,
         "_slowing",
@@ -229,7 +252,11 @@ MUTATIONS = {
         objectives,
         "natural_scales",
         lambda predictions, gradient, size, target, loss: REAL["scales"](
-            lambda t: np.asarray(predictions(t)) + (10.0 if np.any(t) else 0.0), gradient, size, target, loss
+            lambda t: np.asarray(predictions(t)) + (10.0 if np.any(t) else 0.0),
+            gradient,
+            size,
+            target,
+            loss,
         ),
         test_verdicts.test_a_residual_network_does_not_start_at_zero,
     ),
@@ -303,7 +330,13 @@ MUTATIONS = {
         utility,
         "_record",
         lambda u, gain, degree, layer: utility.Utility(
-            float(np.linalg.norm(gain, axis=1).max()), degree + 1, None, u[0].ravel(), gain[0].ravel(), layer, 0.0
+            float(np.linalg.norm(gain, axis=1).max()),
+            degree + 1,
+            None,
+            u[0].ravel(),
+            gain[0].ravel(),
+            layer,
+            0.0,
         ),
         test_utility.test_linear_utility_is_half_the_largest_singular_value,
     ),
@@ -337,13 +370,17 @@ MUTATIONS = {
         rest,
         "_oscillation",
         lambda *a: None,
-        lambda: test_rest.test_descent_beyond_the_edge_of_stability_is_not_at_rest(1.2, 0.0763, 400),
+        lambda: test_rest.test_descent_beyond_the_edge_of_stability_is_not_at_rest(
+            1.2, 0.0763, 400
+        ),
     ),
     "rest: a slow fall is a rest": (
         rest._Tail,
         "unfinished",
         False,
-        lambda: test_rest.test_ways_to_end(train(test_rest.SCALAR), lambda t: 1 / (1 + t), 1e3, "still falling"),
+        lambda: test_rest.test_ways_to_end(
+            train(test_rest.SCALAR), lambda t: 1 / (1 + t), 1e3, "still falling"
+        ),
     ),
     "rest: a run that has not moved rests": (
         rest,
@@ -385,7 +422,8 @@ MUTATIONS = {
         kinks,
         "lowers",
         lambda objective, state, direction, fall, order: any(
-            float(objective.loss(state) - objective.loss(state + t * direction)) > 0.5 * fall * t**order
+            float(objective.loss(state) - objective.loss(state + t * direction))
+            > 0.5 * fall * t**order
             for t in (1e-5, 1e-4, 1e-3, 1e-2)
         ),
         lambda: test_kinks.test_what_rises_first_does_not_fall(1e-3, False),
@@ -512,6 +550,8 @@ AT_LENGTH = (
 def test_broken_code_is_noticed(name, monkeypatch):
     owner, attribute, broken, oracle = MUTATIONS[name]
     jax.clear_caches()
-    monkeypatch.setattr(owner, attribute, broken, raising=attribute != "min")  # judging uses the builtin
+    monkeypatch.setattr(
+        owner, attribute, broken, raising=attribute != "min"
+    )  # judging uses the builtin
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         oracle()

@@ -1,4 +1,5 @@
-"""Kinks: one-sided slopes, B-stationarity and what is certified there, against plain loops, brute force and closed forms."""
+"""Kinks: one-sided slopes, B-stationarity and what is certified there, against plain loops, brute
+force and closed forms."""
 
 from __future__ import annotations
 
@@ -26,8 +27,19 @@ from slowly import slowly
 
 HOMOGENEOUS = Symmetry(silent=True, homogeneous="positive", degree=1)
 ABS = Unit("absolute", lambda z, u: jnp.abs(z @ u), lambda shape: shape, HOMOGENEOUS, smooth=False)
-SATURATED = Unit("saturated", lambda z, u: jnp.clip(z @ u, 0, 1), lambda s: s, Symmetry(silent=True), smooth=False)
-UNITS = {"relu": make("relu"), "leaky_relu": make("leaky_relu"), "absolute": ABS, "saturated": SATURATED}
+SATURATED = Unit(
+    "saturated",
+    lambda z, u: jnp.clip(z @ u, 0, 1),
+    lambda s: s,
+    Symmetry(silent=True),
+    smooth=False,
+)
+UNITS = {
+    "relu": make("relu"),
+    "leaky_relu": make("leaky_relu"),
+    "absolute": ABS,
+    "saturated": SATURATED,
+}
 SIGMA = {
     "relu": lambda a: np.maximum(a, 0.0),
     "leaky_relu": lambda a: np.where(a > 0, a, 0.1 * a),
@@ -65,14 +77,23 @@ def directions(rng, count, size):
 
 def integers(rng, samples=5, inputs=3, width=2, outputs=1):
     """Integer inputs, weights and targets, so that many samples lie exactly on kinks."""
-    x, y = rng.integers(-2, 3, (samples, inputs)).astype(float), rng.integers(-2, 3, (samples, outputs)).astype(float)
-    return x, y, rng.integers(-1, 2, (width, inputs)).astype(float), rng.integers(-1, 2, (width, outputs)).astype(float)
+    x, y = (
+        rng.integers(-2, 3, (samples, inputs)).astype(float),
+        rng.integers(-2, 3, (samples, outputs)).astype(float),
+    )
+    return (
+        x,
+        y,
+        rng.integers(-1, 2, (width, inputs)).astype(float),
+        rng.integers(-1, 2, (width, outputs)).astype(float),
+    )
 
 
 # ---------------------------------------------------------- slopes
 @pytest.mark.parametrize("name", UNITS)
 def test_the_steepest_slope_against_one_sided_differences(name):
-    """(d) 3,000 directions a state: none falls more steeply than what is said, and that one falls as steeply."""
+    """(d) 3,000 directions a state: none falls more steeply than what is said, and that one falls
+    as steeply."""
     compare(name, seeds=range(12))
 
 
@@ -109,7 +130,8 @@ def compare(name, seeds):
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
 def test_the_directional_derivative_in_closed_form(name):
-    """(a) g.d + sum c [slope_+ max(z.du, 0) + slope_- min(z.du, 0)] over samples on kinks, in a loop over samples and units."""
+    """(a) g.d + sum c [slope_+ max(z.du, 0) + slope_- min(z.du, 0)] over samples on kinks, in a
+    loop over samples and units."""
     above, below = {"relu": (1.0, 0.0), "leaky_relu": (1.0, 0.1), "absolute": (1.0, -1.0)}[name]
     for seed in range(6):
         rng = np.random.default_rng(seed)
@@ -123,17 +145,18 @@ def test_the_directional_derivative_in_closed_form(name):
             for i in range(len(u)):
                 a, da = float(x[n] @ u[i]), float(x[n] @ du[i])
                 side = a if a != 0 else da
-                expected += residual[n] @ v[i] * (above if side > 0 else below) * da + residual[n] @ dv[i] * SIGMA[
-                    name
-                ](a)
+                expected += residual[n] @ v[i] * (above if side > 0 else below) * da + residual[
+                    n
+                ] @ dv[i] * SIGMA[name](a)
         assert directional(subject, state, d) == pytest.approx(expected, abs=1e-6)
 
 
 def planted(rng, name, samples=6, inputs=2, on=2):
-    """A state on the kinks of one unit, where no slope falls: multipliers are drawn, and targets solved for them.
+    """A state on the kinks of one unit, where no slope falls: multipliers are drawn, and targets
+    solved for them.
 
-    (b) The balance g + sum lambda_k a_k = 0 and dL/dv = 0 are linear in the errors e_n; e is drawn in their null space until the
-    kinks bend upwards, e_n v J > 0.
+    (b) The balance g + sum lambda_k a_k = 0 and dL/dv = 0 are linear in the errors e_n; e is drawn
+    in their null space until the kinks bend upwards, e_n v J > 0.
     """
     above, below = {"relu": (1.0, 0.0), "leaky_relu": (1.0, 0.1), "absolute": (1.0, -1.0)}[name]
     while True:
@@ -155,7 +178,8 @@ def planted(rng, name, samples=6, inputs=2, on=2):
 
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
 def test_a_stationary_state_is_not_refuted_by_search(name):
-    """(d) Planted points: the verdict says that they rest on a kink; no random direction falls at first order."""
+    """(d) Planted points: the verdict says that they rest on a kink; no random direction falls at
+    first order."""
     for seed in range(3):
         refute(name, seed)
 
@@ -172,7 +196,12 @@ def refute(name, seed):
     x, y, u, v = planted(rng, name)
     subject, state = problem(UNITS[name], x, y, 1), state_of(u, v)
     on = kinks_at(subject, state, 1e-12 * subject.scales.gradient)
-    assert on.slope == 0.0 and on.residual < 1e-12 * subject.scales.gradient and on.decided and on.covered
+    assert (
+        on.slope == 0.0
+        and on.residual < 1e-12 * subject.scales.gradient
+        and on.decided
+        and on.covered
+    )
     assert {kink.sample for kink in on.live} == {0, 1}
     d = directions(rng, 4000, state.size)
     base = losses(name, x, y, u, v, 0 * d[:1], 0.0)[0]
@@ -194,10 +223,12 @@ def refute(name, seed):
 
 
 def edges(rng, name, samples=6, on=1, second=1.0):
-    """A state on the kinks of one unit with two outputs, some of which may be left on one side at no cost; v = (1, 0).
+    """A state on the kinks of one unit with two outputs, some of which may be left on one side at
+    no cost; v = (1, 0).
 
-    Errors of the first output balance the slopes of u at multipliers 0, 1/2 or 1; those of the second, of size `second`, are only
-    orthogonal to the features, so that the loss may fall at second order along (du, dv_2).
+    Errors of the first output balance the slopes of u at multipliers 0, 1/2 or 1; those of the
+    second, of size `second`, are only orthogonal to the features, so that the loss may fall at
+    second order along (du, dv_2).
     """
     above, below = {"relu": (1.0, 0.0), "leaky_relu": (1.0, 0.1), "absolute": (1.0, -1.0)}[name]
     while True:
@@ -215,16 +246,19 @@ def edges(rng, name, samples=6, on=1, second=1.0):
             return x, np.stack([features - first, -second * other], axis=1), u, v
 
 
-@pytest.mark.parametrize(("name", "seeds"), [("relu", range(2)), ("leaky_relu", range(2)), ("absolute", range(2))])
+@pytest.mark.parametrize(
+    ("name", "seeds"), [("relu", range(2)), ("leaky_relu", range(2)), ("absolute", range(2))]
+)
 def test_second_order_across_kinks_is_not_refuted(name, seeds):
-    """(d) 20,000 directions at a small radius: minima do not fall, and saddles fall along the direction that is said."""
+    """(d) 20,000 directions at a small radius: minima do not fall, and saddles fall along the
+    direction that is said."""
     second_order(name, seeds)
 
 
 @pytest.mark.parametrize("seed", [27, 28])
 def test_falls_across_kinks_are_of_their_own_side(seed):
-    """(d) From JAX's slope at a kink, which is that of one side, the other side was taken for one that falls (27); and a search
-    on a sphere that was led to its centre ended in an error (28)."""
+    """(d) From JAX's slope at a kink, which is that of one side, the other side was taken for one
+    that falls (27); and a search on a sphere that was led to its centre ended in an error (28)."""
     second_order("relu", (seed,))
 
 
@@ -232,7 +266,9 @@ def test_falls_across_kinks_are_of_their_own_side(seed):
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "absolute"])
 def test_second_order_across_many_kinks(name):
     seen = second_order(name, range(2, 30))
-    assert {"minimum", "strict saddle"} <= seen <= {"minimum", "strict saddle", "undecided"}  # both kinds are there
+    assert (
+        {"minimum", "strict saddle"} <= seen <= {"minimum", "strict saddle", "undecided"}
+    )  # both kinds are there
 
 
 def second_order(name, seeds):
@@ -243,7 +279,10 @@ def second_order(name, seeds):
         c = certify_state(problem(UNITS[name], x, y, 1), state_of(u, v))
         d = np.vstack([directions(rng, 20_000, 4), np.eye(4), -np.eye(4)])
         base = losses(name, x, y, u, v, 0 * d[:1], 0.0)[0]
-        assert "rests on a kink" in c.reason and (losses(name, x, y, u, v, d, 1e-7) - base).min() > -1e-12
+        assert (
+            "rests on a kink" in c.reason
+            and (losses(name, x, y, u, v, d, 1e-7) - base).min() > -1e-12
+        )
         if c.verdict == "minimum":
             assert (losses(name, x, y, u, v, d, 1e-4) - base).min() > -1e-12
         if c.verdict == "strict saddle":
@@ -256,38 +295,49 @@ def second_order(name, seeds):
 
 
 def test_a_kink_that_bends_downwards_is_no_fixed_point():
-    """(a) Inputs I_2, targets (1, .5), one ReLU at u = (1, 0), v = 1: slope -1/4 along u_2, -.0225 at .1; the gradient there is
-    zero on the side that is inactive."""
+    """(a) Inputs I_2, targets (1, .5), one ReLU at u = (1, 0), v = 1: slope -1/4 along u_2, -.0225
+    at .1; the gradient there is zero on the side that is inactive."""
     subject = problem(make("relu"), np.eye(2), [[1.0], [0.5]], 1)
     state = np.array([1.0, 0.0, 1.0])
     c = certify_state(subject, state)
     assert (c.verdict, c.escape_order, c.certified) == ("no fixed point found", 1, False)
     assert (
-        "first-order descent on a kink: the loss falls at slope -0.25" in c.reason and "sample 1 on unit 0" in c.reason
+        "first-order descent on a kink: the loss falls at slope -0.25" in c.reason
+        and "sample 1 on unit 0" in c.reason
     )
     np.testing.assert_allclose(c.escape_direction, [0, 1, 0], atol=1e-15)
-    assert float(subject.loss(state + 0.1 * c.escape_direction) - subject.loss(state)) == pytest.approx(-0.0225)
-    near = certify_state(subject, np.array([1.0, -1e-12, 1.0]))  # within rounding of the kink is on it
+    assert float(
+        subject.loss(state + 0.1 * c.escape_direction) - subject.loss(state)
+    ) == pytest.approx(-0.0225)
+    near = certify_state(
+        subject, np.array([1.0, -1e-12, 1.0])
+    )  # within rounding of the kink is on it
     assert near.verdict == "no fixed point found" and near.escape_order == 1
 
 
 def test_an_edge_that_may_be_left_on_one_side():
-    """(a) Target -.5 instead: forward costs 1/4, backward nothing; that piece has no negative curvature: a minimum."""
+    """(a) Target -.5 instead: forward costs 1/4, backward nothing; that piece has no negative
+    curvature: a minimum."""
     subject = problem(make("relu"), np.eye(2), [[1.0], [-0.5]], 1)
     c = certify_state(subject, np.array([1.0, 0.0, 1.0]))
     assert c.verdict == "minimum" and "slopes 0.25 forth, 0 back" in c.reason
 
 
 def test_the_origin_of_leaky_units_has_no_hessian():
-    """(a) The gain G of a silent unit is piecewise linear: 100,000 angles in NumPy give the rate 2 max U = max |G|. The loss
-    falls along the direction at that rate; the Hessian of JAX's slope at the kink would say .99, in four directions."""
+    """(a) The gain G of a silent unit is piecewise linear: 100,000 angles in NumPy give the rate 2
+    max U = max |G|. The loss falls along the direction at that rate; the Hessian of JAX's slope at
+    the kink would say .99, in four directions."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((200, 2))
     y = (x[:, 1] - 0.5 * np.abs(x[:, 0]))[:, None]
     subject = problem(make("leaky_relu"), x, y, 4)
     c = certify_state(subject, np.zeros(subject.size))
     angles = np.linspace(0, 2 * np.pi, 100_001)
-    gains = SIGMA["leaky_relu"](np.stack([np.cos(angles), np.sin(angles)], axis=1) @ x.T) @ y[:, 0] / len(x)
+    gains = (
+        SIGMA["leaky_relu"](np.stack([np.cos(angles), np.sin(angles)], axis=1) @ x.T)
+        @ y[:, 0]
+        / len(x)
+    )
     assert (c.verdict, c.index, c.zero_modes, c.smooth_dimension) == ("strict saddle", 0, 4, 4)
     assert c.escape_rate == pytest.approx(np.abs(gains).max(), rel=1e-6)
     fall = float(subject.loss(c.state)) - float(subject.loss(c.state + 1e-3 * c.escape_direction))
@@ -303,7 +353,8 @@ def test_lanczos_is_taken_within_the_smooth_directions(monkeypatch):
 
 
 def test_units_of_their_own():
-    """(c) The same subspace for weights in other units: d crosses no kink however it is measured."""
+    """(c) The same subspace for weights in other units: d crosses no kink however it is
+    measured."""
     x, y, u, v = integers(np.random.default_rng(3))
     on = kinks_at(problem(make("relu"), x, y, 2), state_of(u, v), 1e-12)
     units = np.exp(np.random.default_rng(0).standard_normal(u.size + v.size))
@@ -315,16 +366,23 @@ def test_units_of_their_own():
 
 
 def test_dead_units_on_kinks():
-    """(d) v = 0 and u on a kink: the loss falls at second order, -t s |G'|, which no smooth direction shows."""
+    """(d) v = 0 and u on a kink: the loss falls at second order, -t s |G'|, which no smooth
+    direction shows."""
     subject = problem(make("relu"), np.eye(2), [[0.0], [0.5]], 1)
     c = certify_state(subject, np.array([1.0, 0.0, 0.0]), route="direct")
     assert c.verdict == "strict saddle" and "across kinks" in c.reason
-    assert float(subject.loss(c.state + 1e-3 * c.escape_direction)) < float(subject.loss(c.state)) - 1e-8
+    assert (
+        float(subject.loss(c.state + 1e-3 * c.escape_direction))
+        < float(subject.loss(c.state)) - 1e-8
+    )
 
 
 def test_what_is_not_known_is_undecided(monkeypatch):
-    """A dead unit whose kinked sample has no error: nothing falls at second order, and nothing proves that none does."""
-    subject = problem(make("relu"), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]], [[0.0], [0.0], [0.5]], 1)
+    """A dead unit whose kinked sample has no error: nothing falls at second order, and nothing
+    proves that none does."""
+    subject = problem(
+        make("relu"), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]], [[0.0], [0.0], [0.5]], 1
+    )
     monkeypatch.setattr(kinks, "_pieces_rise", lambda *a: False)
     c = certify_state(subject, np.array([1.0, 0.0, 0.0]), route="direct")
     assert c.verdict == "undecided" and c.certified and "which proves nothing" in c.reason
@@ -333,7 +391,8 @@ def test_what_is_not_known_is_undecided(monkeypatch):
 
 
 def test_kinks_away_from_the_origin():
-    """(a) A saturated ReLU with u.z = 1 on one sample, error e: slopes e on the side below 1 only."""
+    """(a) A saturated ReLU with u.z = 1 on one sample, error e: slopes e on the side below 1
+    only."""
     subject = problem(SATURATED, [[1.0, 0.0], [0.0, 1.0]], [[2.0], [0.25]], 1)
     on = kinks_at(subject, np.array([1.0, 0.25, 1.0]), 1e-12)
     (kink,) = on.live
@@ -342,17 +401,26 @@ def test_kinks_away_from_the_origin():
 
 
 def test_kinks_of_curved_units():
-    """(a) relu(a) + sin(a)^2 at a = 0: slopes 1 and 0, whatever its curvature, so that it costs 1/4 forth and nothing back."""
-    curved = Unit("curved", lambda z, u: jax.nn.relu(z @ u) + jnp.sin(z @ u) ** 2, lambda shape: shape, smooth=False)
+    """(a) relu(a) + sin(a)^2 at a = 0: slopes 1 and 0, whatever its curvature, so that it costs 1/4
+    forth and nothing back."""
+    curved = Unit(
+        "curved",
+        lambda z, u: jax.nn.relu(z @ u) + jnp.sin(z @ u) ** 2,
+        lambda shape: shape,
+        smooth=False,
+    )
     subject = problem(curved, np.eye(2), [[1.0 + np.sin(1.0) ** 2], [-0.5]], 1)
     on = kinks_at(subject, np.array([1.0, 0.0, 1.0]), 1e-12)
     (kink,) = on.live
-    assert kink.forth == pytest.approx(0.25, abs=1e-14) and kink.back == pytest.approx(0.0, abs=1e-14)
+    assert kink.forth == pytest.approx(0.25, abs=1e-14) and kink.back == pytest.approx(
+        0.0, abs=1e-14
+    )
     assert on.residual < 1e-14 and on.slope == 0.0
 
 
 def test_deep_networks_are_not_called_stationary():
-    """Live kinks below another layer: a descent is said where the loss falls, stationarity is not."""
+    """Live kinks below another layer: a descent is said where the loss falls, stationarity is
+    not."""
     network = Network((Layer(make("relu"), 1, mixes=False), Layer(make("tanh"), 1)))
     x = np.eye(2)
     for target, falls in ((0.5, True), (-0.5, False)):
@@ -361,18 +429,23 @@ def test_deep_networks_are_not_called_stationary():
         on = kinks_at(subject, state, 1e-12)
         assert (on.slope < 0, on.decided) == (falls, falls)
         c = certify_state(subject, state)
-        assert (c.verdict, c.escape_order) == (("no fixed point found", 1) if falls else ("undecided", None))
+        assert (c.verdict, c.escape_order) == (
+            ("no fixed point found", 1) if falls else ("undecided", None)
+        )
 
 
 def test_many_kinks_that_bend_downwards():
-    """(d) 14 of them, more than all subsets are tried of: the descent is found, and where none is found none is proven."""
+    """(d) 14 of them, more than all subsets are tried of: the descent is found, and where none is
+    found none is proven."""
     rng = np.random.default_rng(0)
     normals = rng.standard_normal((14, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     found = steepest(np.zeros(3), normals, -np.ones(14), 1e-12)
     d = directions(rng, 20_000, 3)
     brute = (-np.maximum(normals @ d.T, 0)).sum(axis=0).min()
-    assert -np.linalg.norm(found.rest) <= brute + 1e-9 and np.linalg.norm(found.rest) == pytest.approx(-brute, rel=1e-2)
+    assert -np.linalg.norm(found.rest) <= brute + 1e-9 and np.linalg.norm(
+        found.rest
+    ) == pytest.approx(-brute, rel=1e-2)
     held = np.vstack([normals, np.eye(3), -np.eye(3)])
     high = steepest(np.zeros(3), held, np.r_[-0.01 * np.ones(14), 5 * np.ones(6)], 1e-12)
     assert np.linalg.norm(high.rest) < 1e-12 and not high.proven and high.sides is None
@@ -380,25 +453,35 @@ def test_many_kinks_that_bend_downwards():
 
 # ---------------------------------------------------------- kinks that the layers below cross
 def deep(first, x, y, u1, u2, v, residual=False):
-    """A layer that passes its units on and a ReLU layer that reads them, and the state of these weights."""
+    """A layer that passes its units on and a ReLU layer that reads them, and the state of these
+    weights."""
     x, y, u1, u2, v = (np.asarray(a, float) for a in (x, y, u1, u2, v))
-    layers = (Layer(make(first), len(u1), mixes=False), Layer(make("relu"), len(u2), residual=residual))
-    return objective(Network(layers), Data(x.shape[1:], y.shape[1], x, y)), flatten(({"u": u1}, {"u": u2, "v": v}))
+    layers = (
+        Layer(make(first), len(u1), mixes=False),
+        Layer(make("relu"), len(u2), residual=residual),
+    )
+    return objective(Network(layers), Data(x.shape[1:], y.shape[1], x, y)), flatten(
+        ({"u": u1}, {"u": u2, "v": v})
+    )
 
 
 def assert_falls(subject, state, slope):
-    """The certificate says a first-order descent at this slope, and the loss falls as steeply along its direction."""
+    """The certificate says a first-order descent at this slope, and the loss falls as steeply along
+    its direction."""
     c = certify_state(subject, state)
     assert (c.verdict, c.escape_order, c.certified) == ("no fixed point found", 1, False), c.reason
     assert "first-order descent on a kink" in c.reason and "where layers below cross it" in c.reason
-    seen = (float(subject.loss(state + 1e-6 * c.escape_direction)) - float(subject.loss(state))) / 1e-6
+    seen = (
+        float(subject.loss(state + 1e-6 * c.escape_direction)) - float(subject.loss(state))
+    ) / 1e-6
     assert float(c.reason.split("at slope ")[1].split()[0]) == pytest.approx(slope, rel=1e-4)
     assert seen == pytest.approx(slope, rel=1e-4)
 
 
 @pytest.mark.parametrize("first", ["linear", "tanh", "relu"])
 def test_a_layer_of_zeros_below_a_kink(first):
-    """(a) Inputs I_2, targets (1, 1/2), W_1 = 0: where all units are on, L' = -sum_nj (y_n / 2) (v W_2)_j dW_1jn."""
+    """(a) Inputs I_2, targets (1, 1/2), W_1 = 0: where all units are on, L' = -sum_nj (y_n / 2) (v
+    W_2)_j dW_1jn."""
     u2, v = np.array([[1.0, 0.3], [0.2, 1.0]]), np.array([[1.0], [0.7]])
     subject, state = deep(first, np.eye(2), [[1.0], [0.5]], np.zeros((2, 2)), u2, v)
     assert_falls(subject, state, -np.linalg.norm(v.T @ u2) * np.linalg.norm([0.5, 0.25]))
@@ -406,19 +489,27 @@ def test_a_layer_of_zeros_below_a_kink(first):
 
 @pytest.mark.parametrize("first", ["linear", "tanh", "relu"])
 def test_a_sample_that_no_unit_below_sees_yet(first):
-    """(a) z = 0 on sample 2 alone, W_2 = (1, 0): the first unit may see it, at slope -(1/4) v / 2."""
+    """(a) z = 0 on sample 2 alone, W_2 = (1, 0): the first unit may see it, at slope -(1/4) v /
+    2."""
     v = 0.5 / {"linear": 1.0, "tanh": np.tanh(1.0), "relu": 1.0}[first]
-    subject, state = deep(first, np.eye(2), [[0.5], [0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[v]])
+    subject, state = deep(
+        first, np.eye(2), [[0.5], [0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[v]]
+    )
     assert_falls(subject, state, -v / 8)
-    rises, _ = deep(first, np.eye(2), [[0.5], [-0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[v]])
+    rises, _ = deep(
+        first, np.eye(2), [[0.5], [-0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[v]]
+    )
     c = certify_state(rises, state)
     assert c.verdict == "undecided" and "whose first order is not decided" in c.reason
 
 
 def test_a_stream_below_a_kink():
-    """(a) A residual layer reads z = W_1 x = 0 and adds to it: f = z + v relu(u.z), errors -y, so that where all is on
-    L' = -(y / 2).(dz + v u.dz); on the other side of u the stream alone would fall."""
-    subject, state = deep("linear", np.eye(2), np.eye(2), np.zeros((2, 2)), [[1.0, 0.0]], [[1.0, 0.0]], residual=True)
+    """(a) A residual layer reads z = W_1 x = 0 and adds to it: f = z + v relu(u.z), errors -y, so
+    that where all is on L' = -(y / 2).(dz + v u.dz); on the other side of u the stream alone would
+    fall."""
+    subject, state = deep(
+        "linear", np.eye(2), np.eye(2), np.zeros((2, 2)), [[1.0, 0.0]], [[1.0, 0.0]], residual=True
+    )
     on = kinks_at(subject, state, 1e-12)
     assert {(one.layer, one.unit, one.sample) for one in on.below} == {(1, 0, 0), (1, 0, 1)}
     d = np.r_[1.0, 0.0, 0.0, 0.0, np.zeros(4)]
@@ -427,23 +518,29 @@ def test_a_stream_below_a_kink():
 
 
 def test_kinks_above_that_nothing_can_cross():
-    """(a) Sample 2 is off in the first layer and stays so: its kink above counts for nothing, and the state is a minimum."""
+    """(a) Sample 2 is off in the first layer and stays so: its kink above counts for nothing, and
+    the state is a minimum."""
     subject, state = deep("relu", [[1.0], [-1.0]], [[1.0], [0.5]], [[1.0]], [[1.0]], [[1.0]])
     assert kinks_at(subject, state, 1e-12) is None
     assert certify_state(subject, state).verdict == "minimum"
 
 
 def spare(first, target):
-    """A unit that is off on sample 2 and a silent one, which no unit above reads; the loss is that of sample 2 alone."""
-    return deep(first, np.eye(2), [[0.5], [target]], [[1.0, -1.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]])
+    """A unit that is off on sample 2 and a silent one, which no unit above reads; the loss is that
+    of sample 2 alone."""
+    return deep(
+        first, np.eye(2), [[0.5], [target]], [[1.0, -1.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]
+    )
 
 
 def test_a_silent_unit_below_a_kink():
-    """(a) Where the silent unit (du, dw) is on, L falls by (1/4) (1/2) / 2 du_2 dw = du_2 dw / 16, so by r^2 / 32 at best; JAX's
-    slope of 0 at the kink above would say that it has no utility."""
+    """(a) Where the silent unit (du, dw) is on, L falls by (1/4) (1/2) / 2 du_2 dw = du_2 dw / 16,
+    so by r^2 / 32 at best; JAX's slope of 0 at the kink above would say that it has no utility."""
     subject, state = spare("relu", 0.25)
     c = certify_state(subject, state)
-    assert c.verdict == "strict saddle" and "falls across kinks at second order" in c.reason, c.reason
+    assert c.verdict == "strict saddle" and "falls across kinks at second order" in c.reason, (
+        c.reason
+    )
     fall = float(subject.loss(state)) - float(subject.loss(state + 1e-3 * c.escape_direction))
     assert fall == pytest.approx(1e-6 / 32, rel=1e-2)
 
@@ -456,7 +553,8 @@ def test_utilities_through_kinks_above_prove_no_minimum():
 
 
 def test_smooth_directions_cross_no_kink_of_a_layer_above():
-    """(a) The normals of u_i.(W_1 x_n) = 0: u_i x_n in W_1, and W_1 x_n in u_i, which is zero on sample 2 and not on sample 3."""
+    """(a) The normals of u_i.(W_1 x_n) = 0: u_i x_n in W_1, and W_1 x_n in u_i, which is zero on
+    sample 2 and not on sample 3."""
     u1, u2 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]]), np.array([[1.0, 1.0], [2.0, 0.0]])
     subject, state = deep("linear", np.eye(3), np.ones((3, 1)), u1, u2, [[1.0], [0.5]])
     on = kinks_at(subject, state, 1e-12)
@@ -467,20 +565,27 @@ def test_smooth_directions_cross_no_kink_of_a_layer_above():
         own[unit] = u1[:, sample]
         normal = flatten(({"u": below}, {"u": own, "v": np.zeros((2, 1))}))
         np.testing.assert_allclose(on.smooth.T @ normal, 0, atol=1e-12)
-    assert on.dimension == subject.size - 4  # W_1: both weights of x_2, one of x_3; one of the second u
+    assert (
+        on.dimension == subject.size - 4
+    )  # W_1: both weights of x_2, one of x_3; one of the second u
 
 
 DEEP = {
-    "falls": lambda: deep("linear", np.eye(2), [[0.5], [0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]),
-    "rises": lambda: deep("linear", np.eye(2), [[0.5], [-0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]),
+    "falls": lambda: deep(
+        "linear", np.eye(2), [[0.5], [0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]
+    ),
+    "rises": lambda: deep(
+        "linear", np.eye(2), [[0.5], [-0.25]], [[1.0, 0.0], [0.0, 0.0]], [[1.0, 0.0]], [[0.5]]
+    ),
     "falls at second order": lambda: spare("relu", 0.25),
 }
 
 
 @pytest.mark.parametrize("name", DEEP)
 def test_kinks_of_deep_networks_commute_with_units_of_measure(name):
-    """(c) Slopes and curvatures across kinks, of targets and inputs in any units of measure: the same verdict and order. In plain
-    weights a slope that is rounding would be held against tolerances of another size, and falls would not be seen."""
+    """(c) Slopes and curvatures across kinks, of targets and inputs in any units of measure: the
+    same verdict and order. In plain weights a slope that is rounding would be held against
+    tolerances of another size, and falls would not be seen."""
     kind = lambda c: (c.verdict, c.escape_order)
     subject, state = DEEP[name]()
     first = kind(certify_state(subject, state))
@@ -495,8 +600,8 @@ def test_kinks_of_deep_networks_commute_with_units_of_measure(name):
 
 @pytest.mark.parametrize("features", [(1.0, 1.0), (1e8, 1.0), (1.0, 1e8), (1e-8, 1e4)])
 def test_slopes_on_kinks_in_units_of_each_feature(features):
-    """(c) Inputs I_2, targets (1, 1e-10), u = e_1, v = 1: along u_2 the loss falls at a slope of 5e-11 in natural units, which
-    no unit of measure hides; and its kink is live in all of them."""
+    """(c) Inputs I_2, targets (1, 1e-10), u = e_1, v = 1: along u_2 the loss falls at a slope of
+    5e-11 in natural units, which no unit of measure hides; and its kink is live in all of them."""
     subject = one_layer("relu", 1, np.eye(2), [[1.0], [1e-10]])
     scaled, state = rescaled(subject, np.array([1.0, 0.0, 1.0]), inputs=np.array(features))
     on = kinks_at(scaled, state, 1e-12 * scaled.scales.gradient)
@@ -506,8 +611,9 @@ def test_slopes_on_kinks_in_units_of_each_feature(features):
 
 @pytest.mark.parametrize("features", [(1.0, 1.0), (1e8, 1.0), (1e12, 1.0), (1.0, 1e-9)])
 def test_kinks_that_a_small_feature_alone_crosses(features):
-    """(a) The sample (0, 5e-3) lies on the kink of u = e_1, which beside a column of 1e8 is 5e-11 of its largest slope: along u_2
-    the loss falls at 1e-2 5e-3 / 3, whatever its unit of measure."""
+    """(a) The sample (0, 5e-3) lies on the kink of u = e_1, which beside a column of 1e8 is 5e-11
+    of its largest slope: along u_2 the loss falls at 1e-2 5e-3 / 3, whatever its unit of
+    measure."""
     subject = one_layer("relu", 1, [[1.0, 0.0], [0.0, 5e-3], [1.0, 1.0]], [[1.0], [1e-2], [1.0]])
     scaled, state = rescaled(subject, np.array([1.0, 0.0, 1.0]), inputs=np.array(features))
     c = certify_state(scaled, state)
@@ -517,7 +623,8 @@ def test_kinks_that_a_small_feature_alone_crosses(features):
 
 
 def unbalanced(y, second, c):
-    """A ReLU unit of u = c e_1, v = 1/(2 c) above a linear layer that reads x_1 and a little of x_2: one map for all c."""
+    """A ReLU unit of u = c e_1, v = 1/(2 c) above a linear layer that reads x_1 and a little of
+    x_2: one map for all c."""
     first = np.zeros((2, len(y)))
     first[0, :2] = 1.0, second
     return deep("linear", np.eye(len(y)), y, first, [[c, 0.0]], [[0.5 / c]])
@@ -525,8 +632,9 @@ def unbalanced(y, second, c):
 
 @pytest.mark.parametrize("c", [1e-7, 1e-3, 30.0, 1e4, 1e5, 1e6])
 def test_units_above_a_kink_may_be_unbalanced(c):
-    """(c) What moves a little where a unit is balanced would cross the kinks next to it, or none, where u is 1e-7 of v. From u of
-    1e10 v on, third order over 1e-9 of the state is more than the tolerance of slopes, and no slope."""
+    """(c) What moves a little where a unit is balanced would cross the kinks next to it, or none,
+    where u is 1e-7 of v. From u of 1e10 v on, third order over 1e-9 of the state is more than the
+    tolerance of slopes, and no slope."""
     falls = certify_state(*unbalanced([[0.5], [0.25]], 0.0, c))
     assert (falls.verdict, falls.escape_order) == ("no fixed point found", 1)
     rests = certify_state(*unbalanced([[0.5], [5e-4], [-0.25]], 1e-3, c))
@@ -535,14 +643,18 @@ def test_units_above_a_kink_may_be_unbalanced(c):
 
 @pytest.mark.parametrize(("ridge", "falls"), [(1e-3, False), (0.0, True)])
 def test_what_rises_first_does_not_fall(ridge, falls):
-    """(a) Along u_2 = t the loss is L(0) + (t^2 / 2 - max(t - ridge, 0) + max(t - ridge, 0)^2 / 2) / 2."""
+    """(a) Along u_2 = t the loss is L(0) + (t^2 / 2 - max(t - ridge, 0) + max(t - ridge, 0)^2 / 2)
+    / 2."""
     subject = one_layer("relu", 1, [[1.0, 1.0], [-ridge, 1.0]], [[1.0], [1.0]])
-    assert kinks.lowers(subject, np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0]), 0.1, 1) == falls
+    assert (
+        kinks.lowers(subject, np.array([1.0, 0.0, 1.0]), np.array([0.0, 1.0, 0.0]), 0.1, 1) == falls
+    )
 
 
 @pytest.mark.parametrize("inputs", [1e-11, (1.0, 1.0, 1e11), (1.0, 1e11, 1.0)])
 def test_directions_that_cross_kinks_above_in_any_units(inputs):
-    """(c) Their number, of the network of `test_smooth_directions_cross_no_kink_of_a_layer_above`."""
+    """(c) Their number, of the network of
+    `test_smooth_directions_cross_no_kink_of_a_layer_above`."""
     u1, u2 = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, 0.5]]), np.array([[1.0, 1.0], [2.0, 0.0]])
     subject, state = deep("linear", np.eye(3), np.ones((3, 1)), u1, u2, [[1.0], [0.5]])
     on = kinks_at(*rescaled(subject, state, inputs=np.array(inputs)), 1e-12)
@@ -550,7 +662,8 @@ def test_directions_that_cross_kinks_above_in_any_units(inputs):
 
 
 def test_kinks_of_silent_units_in_units_of_each_feature():
-    """(a) A silent unit of three features lies on the kinks of all samples, which leave it v alone."""
+    """(a) A silent unit of three features lies on the kinks of all samples, which leave it v
+    alone."""
     rng = np.random.default_rng(0)
     subject = one_layer("relu", 2, rng.standard_normal((9, 3)), rng.standard_normal((9, 1)))
     state = np.array([1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
@@ -561,22 +674,26 @@ def test_kinks_of_silent_units_in_units_of_each_feature():
 
 @pytest.mark.parametrize("targets", [1e-8, 1e8])
 def test_what_is_left_on_deep_kinks_is_measured_as_gradients_are(targets):
-    """(c) A rise of 1 and 1/4 in the weights beside a slope of 1e-9: still zero to a tolerance of 1e-8 of the task's gradient."""
+    """(c) A rise of 1 and 1/4 in the weights beside a slope of 1e-9: still zero to a tolerance of
+    1e-8 of the task's gradient."""
     subject, state = DEEP["rises"]()
-    scaled, moved = rescaled(subject, state + 1e-9 * np.eye(subject.size)[-1], targets=targets, inputs=1 / targets)
+    scaled, moved = rescaled(
+        subject, state + 1e-9 * np.eye(subject.size)[-1], targets=targets, inputs=1 / targets
+    )
     on = kinks_at(scaled, moved, 1e-8 * scaled.scales.gradient)
     assert on is not None and on.slope == 0.0 and on.residual < 1e-8 * scaled.scales.gradient
 
 
 def test_a_dead_unit_above_is_on_its_kinks():
-    """Balanced units of a unit with v ~ 1e-17 would move its u far over all kinks, in which none would be seen."""
+    """Balanced units of a unit with v ~ 1e-17 would move its u far over all kinks, in which none
+    would be seen."""
     x, u2 = [[1.0, 1.0], [1.0, 0.0]], [[1.0, -1.0], [1.0, 0.0]]
     subject, state = deep("linear", x, [[0.5], [0.0]], np.eye(2), u2, [[1e-17], [0.5]])
     on = kinks_at(subject, state, 1e-12)
     assert [(one.unit, one.sample) for one in on.below] == [(0, 0)] and not on.live
 
 
-# ---------------------------------------------------------- units that forget to say that they have kinks
+# ---------------------------------------------------- units that forget to say that they have kinks
 KINKED = {
     "relu": lambda z, u: jax.nn.relu(z @ u),
     "abs": lambda z, u: jnp.abs(z @ u),
@@ -600,14 +717,18 @@ STEEP = {
 def test_kinks_of_units_are_found(kind):
     unit = Unit("mine", KINKED[kind], lambda shape: shape)
     with pytest.raises(
-        InputError, match=r"unit 'mine' must be twice differentiable in u, got a jump of .*declare smooth=False"
+        InputError,
+        match=r"unit 'mine' must be twice differentiable in u, got a jump of .*declare"
+        r" smooth=False",
     ):
         check_smooth(unit)
     check_smooth(dataclasses.replace(unit, smooth=False))
 
 
 def test_a_jump_of_phi_itself_is_refused():
-    unit = Unit("mine", lambda z, u: jnp.where(z @ u > 0, 1.0, 0.0), lambda shape: shape, smooth=False)
+    unit = Unit(
+        "mine", lambda z, u: jnp.where(z @ u > 0, 1.0, 0.0), lambda shape: shape, smooth=False
+    )
     with pytest.raises(InputError, match="continuous in u"):
         check_smooth(unit)
 
@@ -625,26 +746,33 @@ def test_kinks_by_many_draws():
             rng = np.random.default_rng(seed)
             for forms, expected in ((KINKED, True), (STEEP, False)):
                 for phi in forms.values():
-                    assert (find_jump(phi, rng.standard_normal(3), (3,), rng) is not None) == expected
+                    assert (
+                        find_jump(phi, rng.standard_normal(3), (3,), rng) is not None
+                    ) == expected
 
 
 def test_a_forgotten_declaration_cannot_certify(monkeypatch):
-    """A unit of one's own is checked where it is registered, and where it is certified without a name."""
+    """A unit of one's own is checked where it is registered, and where it is certified without a
+    name."""
     forgot = dataclasses.replace(ABS, smooth=True)
     with pytest.raises(InputError, match="declare smooth=False"):
         register(forgot)
     subject = problem(forgot, np.eye(2), np.ones((2, 1)), 2)
     with pytest.raises(InputError, match="declare smooth=False"):
         certify_state(subject, np.zeros(6))
-    with pytest.raises(InputError, match="declare smooth=False"):  # the name alone does not vouch for it
+    with pytest.raises(
+        InputError, match="declare smooth=False"
+    ):  # the name alone does not vouch for it
         certify_state(
-            problem(dataclasses.replace(make("relu"), smooth=True), np.eye(2), np.ones((2, 1)), 2), np.zeros(6)
+            problem(dataclasses.replace(make("relu"), smooth=True), np.eye(2), np.ones((2, 1)), 2),
+            np.zeros(6),
         )
     assert shipped(make("conv_relu", kernel=(2,))) and not shipped(ABS)
 
 
 def test_one_sided_leading_forms():
-    """(a) relu(a) + tanh(a)^2 is of degree one with slopes 1 and 0: the coefficient of its own side, not JAX's at the kink."""
+    """(a) relu(a) + tanh(a)^2 is of degree one with slopes 1 and 0: the coefficient of its own
+    side, not JAX's at the kink."""
     unit = Unit(
         "mine",
         lambda z, u: jax.nn.relu(z @ u) + jnp.tanh(z @ u) ** 2,
@@ -701,12 +829,17 @@ MUTATIONS = {
     ),
     "one unit of measure for all features": (
         "_units_of_slopes",
-        lambda subject, state: np.full(subject.size, np.exp(np.mean(np.log(subject.units_at(state))))),
+        lambda subject, state: np.full(
+            subject.size, np.exp(np.mean(np.log(subject.units_at(state))))
+        ),
         lambda: test_slopes_on_kinks_in_units_of_each_feature((1e8, 1.0)),
     ),
     "curvatures across kinks in plain weights": (
         "_natural",
-        lambda subject, state: (np.ones(subject.size), max(subject.scales.weights, float(np.linalg.norm(state)))),
+        lambda subject, state: (
+            np.ones(subject.size),
+            max(subject.scales.weights, float(np.linalg.norm(state))),
+        ),
         lambda: test_kinks_of_deep_networks_commute_with_units_of_measure("falls at second order"),
     ),
     "directions told apart in plain weights": (
@@ -728,8 +861,9 @@ def test_each_decision_has_been_seen_to_fail(name, monkeypatch):
 # ------------------------------------------------------------------- units that no sample turns on
 @pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
 def test_units_that_no_sample_turns_on_stay(size):
-    """(a) One unit has learned the first of two samples, the other is off on both, and nothing can turn it on: the loss is
-    constant around it. Exactly silent it would be born again (utility 1/8), but that is another fixed point."""
+    """(a) One unit has learned the first of two samples, the other is off on both, and nothing can
+    turn it on: the loss is constant around it. Exactly silent it would be born again (utility 1/8),
+    but that is another fixed point."""
     subject = one_layer("relu", 2, np.eye(2), [[1.0], [0.5]])
     state = np.array([1.0, -1.0, -size, -size, 1.0, size])
     rng = np.random.default_rng(0)
@@ -746,7 +880,8 @@ def test_units_that_no_sample_turns_on_stay(size):
 
 @pytest.mark.slow
 def test_a_run_whose_last_unit_is_off_rests():
-    """(b) The flow from where such a run ends does not move: the certificate is that of its end, no saddle beside it."""
+    """(b) The flow from where such a run ends does not move: the certificate is that of its end, no
+    saddle beside it."""
     task = OrthogonalReLU((1.0, 0.5, 0.3))
     e = Experiment.named("relu").replace(
         task=task,
@@ -758,12 +893,14 @@ def test_a_run_whose_last_unit_is_off_rests():
     found = certify(train(e))
     end = found[-1].certificate
     assert found.rest.at_rest
-    assert end.verdict == "minimum" and end.loss == pytest.approx(0.5**2 / 6)  # the second sample is left
+    assert end.verdict == "minimum" and end.loss == pytest.approx(
+        0.5**2 / 6
+    )  # the second sample is left
 
 
 def test_a_half_silent_unit_at_rest_is_not_exchanged():
-    """(a) One quadratic unit with u = 0 and v < 0, y = |x|^2: the Hessian in u is -2 v E[y x x'] > 0, flat in v: a minimum,
-    while v = 0 is a degenerate and v > 0 a strict saddle."""
+    """(a) One quadratic unit with u = 0 and v < 0, y = |x|^2: the Hessian in u is -2 v E[y x x'] >
+    0, flat in v: a minimum, while v = 0 is a degenerate and v > 0 a strict saddle."""
     x = np.vstack([np.eye(2), -np.eye(2), [[1, 1]]])
     subject = one_layer("quadratic", 1, x, np.sum(x**2, axis=1, keepdims=True), moments=False)
     verdicts = [certify_state(subject, np.array([0.0, 0.0, v])).verdict for v in (-1e-4, 0.0, 1e-4)]

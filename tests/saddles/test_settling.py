@@ -20,7 +20,9 @@ def test_one_linear_unit_settles_on_one_mode():
     q, _, rt = np.linalg.svd(task.data(0).moments.cross)
     start = np.concatenate([0.05 * rt[0], 0.05 * q[:, 0]])
     found = settle(subject, start)
-    assert found.refinement.converged and float(subject.loss(found.end)) == pytest.approx(0.08, abs=1e-14)
+    assert found.refinement.converged and float(subject.loss(found.end)) == pytest.approx(
+        0.08, abs=1e-14
+    )
     expected = mode_time(1 - np.sqrt(0.5), 1.0, 0.05**2)
     assert found.half_time(0.58) == pytest.approx(expected, rel=2e-3)
     assert found.flow_time[0] == 0 and np.all(np.diff(found.flow_time) >= 0)

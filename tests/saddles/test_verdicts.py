@@ -1,4 +1,5 @@
-"""Verdicts where they are easily wrong: hidden descents, zeros that are rounding, states that are at rest, odd scales."""
+"""Verdicts where they are easily wrong: hidden descents, zeros that are rounding, states that are
+at rest, odd scales."""
 
 from __future__ import annotations
 
@@ -20,11 +21,15 @@ from slowly import slowly
 
 def one_layer(unit, width, x, y, **options):
     x, y = np.asarray(x, float), np.asarray(y, float)
-    return objective(Network((Layer(make(unit), width),)), Data(x.shape[1:], y.shape[1], x, y), **options)
+    return objective(
+        Network((Layer(make(unit), width),)), Data(x.shape[1:], y.shape[1], x, y), **options
+    )
 
 
 def deep_linear(matrices, width, strengths, outputs=2, scale=1.0):
-    layers = tuple(Layer(make("linear"), width, mixes=k == matrices - 2) for k in range(matrices - 1))
+    layers = tuple(
+        Layer(make("linear"), width, mixes=k == matrices - 2) for k in range(matrices - 1)
+    )
     task = LinearTeacher(tuple(scale * s for s in strengths), inputs=outputs, outputs=outputs)
     return objective(Network(layers), task.data(0))
 
@@ -34,7 +39,10 @@ def falls(subject, state, *, seed=0):
     rng, base = np.random.default_rng(seed), float(subject.loss(state))
     for _ in range(400):
         d = rng.standard_normal(subject.size)
-        if any(float(subject.loss(state + r * d / np.linalg.norm(d))) < base - 1e-9 for r in (0.2, 0.1, 0.05)):
+        if any(
+            float(subject.loss(state + r * d / np.linalg.norm(d))) < base - 1e-9
+            for r in (0.2, 0.1, 0.05)
+        ):
             return True
     return False
 
@@ -45,10 +53,14 @@ LINE = np.array([[-2.0], [-1.0], [1.0], [2.0]])
 
 @pytest.mark.parametrize(
     ("unit", "targets", "order"),
-    [pytest.param("gelu", LINE**2, 3, marks=pytest.mark.slow), ("tanh", np.array([[1.0], [-2.0], [2.0], [-1.0]]), 4)],
+    [
+        pytest.param("gelu", LINE**2, 3, marks=pytest.mark.slow),
+        ("tanh", np.array([[1.0], [-2.0], [2.0], [-1.0]]), 4),
+    ],
 )
 def test_a_unit_whose_leading_correlation_vanishes(unit, targets, order):
-    """The lowest order says nothing where the statistic that goes with it is zero; the next one decides."""
+    """The lowest order says nothing where the statistic that goes with it is zero; the next one
+    decides."""
     subject = one_layer(unit, 3, LINE, targets)
     c = certify_state(subject, np.zeros(subject.size))
     assert (c.verdict, c.escape_order, c.index) == ("degenerate saddle", order, 0)
@@ -63,7 +75,8 @@ def test_a_unit_with_no_incoming_but_some_outgoing_weights():
 
 
 def test_the_lowest_order_of_several_layers_wins():
-    """A ReLU layer that helps at second order, beside a quadratic one of larger utility at third."""
+    """A ReLU layer that helps at second order, beside a quadratic one of larger utility at
+    third."""
     x = 3 * np.random.default_rng(0).standard_normal((80, 3))
     y = 0.2 * np.abs(x[:, :1]) + (x[:, 1:2] ** 2 - 9)
     layers = (Layer(make("relu"), 2, residual=True), Layer(make("quadratic"), 2, residual=True))
@@ -91,7 +104,8 @@ def test_the_units_of_the_targets_change_no_verdict(scale):
 
 @pytest.mark.slow
 def test_deep_networks_beyond_dense_hessians():
-    """2,400 parameters: the narrow network with two silent units more a layer answers for the wide one."""
+    """2,400 parameters: the narrow network with two silent units more a layer answers for the wide
+    one."""
     subject = deep_linear(3, 40, (1.0, 0.5), outputs=10)
     assert subject.size > 2000
     c = certify_state(subject, np.zeros(subject.size))
@@ -100,13 +114,24 @@ def test_deep_networks_beyond_dense_hessians():
     q, s, rt = np.linalg.svd(task.data(0).moments.cross)
     small = subject.with_network(subject.network.with_widths((1, 1)))
     chain = flatten(
-        ({"u": rt[:1] * s[0] ** (1 / 3)}, {"u": np.full((1, 1), s[0] ** (1 / 3)), "v": q[:, :1].T * s[0] ** (1 / 3)})
+        (
+            {"u": rt[:1] * s[0] ** (1 / 3)},
+            {"u": np.full((1, 1), s[0] ** (1 / 3)), "v": q[:, :1].T * s[0] ** (1 / 3)},
+        )
     )
     assert float(small.loss(chain)) == pytest.approx(0.125, abs=1e-12)
     rank_one = np.random.default_rng(0).standard_normal(subject.size) * 1e-3
     params = subject.params(rank_one)
-    first, second, last = (np.array(params[0]["u"]), np.array(params[1]["u"]), np.array(params[1]["v"]))
-    first[0], second[0, 0], last[0] = rt[0] * s[0] ** (1 / 3), s[0] ** (1 / 3), q[:, 0] * s[0] ** (1 / 3)
+    first, second, last = (
+        np.array(params[0]["u"]),
+        np.array(params[1]["u"]),
+        np.array(params[1]["v"]),
+    )
+    first[0], second[0, 0], last[0] = (
+        rt[0] * s[0] ** (1 / 3),
+        s[0] ** (1 / 3),
+        q[:, 0] * s[0] ** (1 / 3),
+    )
     c = certify_state(subject, flatten(({"u": first}, {"u": second, "v": last})), tolerance=0.1)
     assert (c.verdict, c.escape_order, c.narrow_units) == ("degenerate saddle", 3, (1, 1))
     assert c.loss == pytest.approx(0.125, abs=1e-12)
@@ -115,7 +140,8 @@ def test_deep_networks_beyond_dense_hessians():
 # ---------------------------------------------------------- zeros that are rounding
 @pytest.mark.parametrize("moments", [False, True])
 def test_a_hessian_that_is_rounding_has_no_negative_eigenvalue(moments):
-    """Targets that no linear map explains: the origin is the global minimum, its Hessian zero up to 1e-16."""
+    """Targets that no linear map explains: the origin is the global minimum, its Hessian zero up to
+    1e-16."""
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((50, 3)), rng.standard_normal((50, 2))
     y -= x @ np.linalg.lstsq(x, y, rcond=None)[0]
@@ -150,14 +176,18 @@ def test_an_infimum_at_infinity_is_no_fixed_point_however_small_the_gradient():
 
 # ---------------------------------------------------------- which fixed point
 def test_a_state_at_rest_is_its_own_fixed_point():
-    """A minimum whose second mode is under the tolerance of the reduction is not the saddle without it."""
+    """A minimum whose second mode is under the tolerance of the reduction is not the saddle without
+    it."""
     task = LinearTeacher((1.0, 0.015), inputs=3, outputs=3)
     subject = objective(Network((Layer(make("linear"), 4),)), task.data(0))
     q, s, rt = np.linalg.svd(task.data(0).moments.cross)
     u, v = np.zeros((4, 3)), np.zeros((4, 3))
     u[:2], v[:2] = np.sqrt(s[:2, None]) * rt[:2], np.sqrt(s[:2, None]) * q.T[:2]
     exact = flatten(({"u": u, "v": v},))
-    for theta, most in ((exact, 1e-12), (exact + 1e-7 * np.random.default_rng(0).standard_normal(24), 1e-5)):
+    for theta, most in (
+        (exact, 1e-12),
+        (exact + 1e-7 * np.random.default_rng(0).standard_normal(24), 1e-5),
+    ):
         c = certify_state(subject, theta)
         assert (c.verdict, c.narrow_units) == ("minimum", (2,)) and c.distance < most
 
@@ -188,10 +218,13 @@ def test_scales_know_nothing_of_the_start_nor_of_how_data_are_given():
 
 
 def test_a_residual_network_does_not_start_at_zero():
-    """Its natural weights move the map; they are not those at which the map is large, which would be none."""
+    """Its natural weights move the map; they are not those at which the map is large, which would
+    be none."""
     rng = np.random.default_rng(2)
     x = rng.standard_normal((40, 3))
-    subject = objective(Network((Layer(make("linear"), 4, residual=True),)), Data((3,), 3, x, 1.5 * x))
+    subject = objective(
+        Network((Layer(make("linear"), 4, residual=True),)), Data((3,), 3, x, 1.5 * x)
+    )
     assert 0.1 < subject.scales.weights < 10
     certificate = certify_state(subject, np.zeros(subject.size))
     assert certificate.verdict == "strict saddle" and certificate.index == 12
@@ -200,9 +233,15 @@ def test_a_residual_network_does_not_start_at_zero():
 @pytest.mark.parametrize(
     ("moments", "message"),
     [
-        (Moments("input", np.eye(2), np.array([[2.0, 0.0]]), 0.1), "the target moment .* must be at least 4"),
+        (
+            Moments("input", np.eye(2), np.array([[2.0, 0.0]]), 0.1),
+            "the target moment .* must be at least 4",
+        ),
         (Moments("input", np.diag([1.0, 0.0]), np.array([[0.5, 0.5]]), 1.0), "outside the range"),
-        (Moments("input", np.array([[1.0, 1e-6], [0.0, 1.0]]), np.array([[0.5, 0.5]]), 1.0), "a symmetric matrix"),
+        (
+            Moments("input", np.array([[1.0, 1e-6], [0.0, 1.0]]), np.array([[0.5, 0.5]]), 1.0),
+            "a symmetric matrix",
+        ),
     ],
 )
 def test_moments_of_no_data_are_refused(moments, message):
@@ -224,7 +263,9 @@ def test_distances_and_losses_of_the_record(linear):
         c, theta = stage.certificate, np.asarray(run.trajectory.states[stage.index])
         assert c.distance == pytest.approx(np.linalg.norm(c.state - theta), rel=1e-12)
         assert c.relative_distance == pytest.approx(c.distance / np.linalg.norm(theta), rel=1e-12)
-        assert c.gradient_scale == subject.scales.gradient and c.tolerance == 1e-12 * c.gradient_scale
+        assert (
+            c.gradient_scale == subject.scales.gradient and c.tolerance == 1e-12 * c.gradient_scale
+        )
         assert c.loss == pytest.approx(float(subject.loss(c.state)), abs=1e-15)
 
 
@@ -234,14 +275,19 @@ def test_a_fixed_point_beyond_the_basin_is_not_the_one_behind_the_state():
     subject = one_layer("sine", 1, x, np.sin(3 * x[:, :1]))
     c = certify_state(subject, np.array([0.3, 0.0, 0.3]), tolerance=1e-6, route="reduce")
     assert (
-        c.verdict == "no fixed point found" and "left the basin" in c.reason and "farther than the allowed" in c.reason
+        c.verdict == "no fixed point found"
+        and "left the basin" in c.reason
+        and "farther than the allowed" in c.reason
     )
 
 
 def test_an_origin_too_far_away_is_not_behind_the_state():
     subject = objective(Network((Layer(make("linear"), 4),)), LinearTeacher((1.0, 0.4)).data(0))
     wide = 3 * subject.scales.weights / 4 * np.ones(16)
-    u, v = np.ones((4, 2)), np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])  # the map is zero
+    u, v = (
+        np.ones((4, 2)),
+        np.array([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]]),
+    )  # the map is zero
     theta = flatten(({"u": u, "v": v},)) * np.linalg.norm(wide) / 4
     assert reduce(subject, theta).widths == (0,) and np.linalg.norm(theta) > subject.scales.weights
     c = certify_state(subject, theta, route="reduce")
@@ -249,7 +295,8 @@ def test_an_origin_too_far_away_is_not_behind_the_state():
 
 
 def test_tolerances_of_stages_in_closed_form(linear):
-    """(a) A fifth of sqrt(2 dL) of the smaller neighbouring drop, over sqrt(mean |y|^2); 2% at most at the end."""
+    """(a) A fifth of sqrt(2 dL) of the smaller neighbouring drop, over sqrt(mean |y|^2); 2% at most
+    at the end."""
     losses, size = [stage.loss for stage in linear.stages], np.sqrt(1.16)
     first = 0.2 * np.sqrt(2 * (losses[0] - losses[1])) / size
     second = 0.2 * np.sqrt(2 * min(losses[0] - losses[1], losses[1] - losses[2])) / size
@@ -262,8 +309,12 @@ def test_a_visit_again_by_hand(linear):
     found = visit(run, 1)
     k = int(np.flatnonzero(run.trajectory.flow_time == found.flow_time)[0])
     assert linear[1].start < found.flow_time < linear[1].end
-    assert found.distance == pytest.approx(np.linalg.norm(found.state - run.trajectory.states[k]), rel=1e-12)
-    assert found.distance <= np.min(np.linalg.norm(run.trajectory.states - found.state, axis=1)) * 1.5
+    assert found.distance == pytest.approx(
+        np.linalg.norm(found.state - run.trajectory.states[k]), rel=1e-12
+    )
+    assert (
+        found.distance <= np.min(np.linalg.norm(run.trajectory.states - found.state, axis=1)) * 1.5
+    )
     assert found.relative == pytest.approx(found.distance / np.linalg.norm(found.state), rel=1e-12)
     assert found.loss == pytest.approx(0.08, abs=1e-12) and found.run_loss == run.trajectory.loss[k]
     assert float(subject.loss(found.state)) == pytest.approx(found.loss, abs=1e-14)

@@ -21,20 +21,27 @@ def everywhere(d):
 
 
 def gradient_of(loss):
-    return lambda x: np.array([(loss(x + 1e-6 * e) - loss(x - 1e-6 * e)) / 2e-6 for e in np.eye(len(x))])
+    return lambda x: np.array(
+        [(loss(x + 1e-6 * e) - loss(x - 1e-6 * e)) / 2e-6 for e in np.eye(len(x))]
+    )
 
 
 def search(loss, size, flat=everywhere, **options):
-    return find_descent(loss, gradient_of(loss), np.zeros(size), flat, size=1.0, noise=1e-15, **options)
+    return find_descent(
+        loss, gradient_of(loss), np.zeros(size), flat, size=1.0, noise=1e-15, **options
+    )
 
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 def test_order_and_value(name, scale):
-    """Oracle (a): the maximum of the leading form on the sphere, in whatever units the loss is measured."""
+    """Oracle (a): the maximum of the leading form on the sphere, in whatever units the loss is
+    measured."""
     form, size, order, value = CASES[name]
     loss = lambda x: scale * form(x)
-    found = find_descent(loss, gradient_of(loss), np.zeros(size), everywhere, size=1.0, noise=1e-15 * scale)
+    found = find_descent(
+        loss, gradient_of(loss), np.zeros(size), everywhere, size=1.0, noise=1e-15 * scale
+    )
     assert found.order == order
     assert found.value == pytest.approx(scale * value, rel=1e-3)
     assert loss(found.radius * found.direction) == pytest.approx(-found.fall)
@@ -65,7 +72,9 @@ def test_only_the_given_subspace_is_searched():
 
 def test_falls_under_the_noise_do_not_count():
     loss = lambda x: -(x[0] ** 3)
-    assert find_descent(loss, gradient_of(loss), np.zeros(1), everywhere, size=1.0, noise=1.0) is None
+    assert (
+        find_descent(loss, gradient_of(loss), np.zeros(1), everywhere, size=1.0, noise=1.0) is None
+    )
 
 
 def test_bad_size():
@@ -78,13 +87,19 @@ def test_bad_size():
     [
         (lambda r: -(r**5) - 1e-6 * r**3, Descent, 3),  # the order settles beyond six halvings
         (lambda r: -(r**3.5), Unsettled, None),
-        (lambda r: -(max(r - 1e-3, 0.0) ** 3), type(None), None),  # flat within a radius, far above rounding
+        (
+            lambda r: -(max(r - 1e-3, 0.0) ** 3),
+            type(None),
+            None,
+        ),  # flat within a radius, far above rounding
         (lambda r: -(r**3) + 1e-3 * r**2, type(None), None),  # a minimum with another basin near
         (lambda r: -1e-18 * r**3, type(None), None),  # never above rounding
     ],
 )
 def test_falls_along_a_path(change, kind, order):
     """(a) Settled, without a whole order, and those that end before the point."""
-    found = measured(lambda r: (np.array([r]), r, change(r)), 0.3, lambda x: 1e-20 if order else 1e-17)
+    found = measured(
+        lambda r: (np.array([r]), r, change(r)), 0.3, lambda x: 1e-20 if order else 1e-17
+    )
     assert isinstance(found, kind)
     assert getattr(found, "order", None) == order

@@ -1,10 +1,12 @@
 """Refinement on textbook systems, each with the kind of oracle it is held to.
 
-Seen to fail (mutations tried by hand, each turned at least one test red): the sign of the step; steps by |eigenvalue|; no
-filter; a filter that is never lowered; no widening of the filter with |g|; no chord steps, or chord steps for well
-predicted ones; a radius that never shrinks, or shrinks after good steps; no re-orthogonalization or a wrong right-hand
-side in the Krylov model; no divergence check, or one that takes degenerate convergence for divergence; no tolerance, no
-polishing, a basin the wrong way round, a relative gradient that is absolute. Five are kept at the end of this file.
+Seen to fail (mutations tried by hand, each turned at least one test red): the sign of the step;
+steps by |eigenvalue|; no filter; a filter that is never lowered; no widening of the filter with
+|g|; no chord steps, or chord steps for well predicted ones; a radius that never shrinks, or shrinks
+after good steps; no re-orthogonalization or a wrong right-hand side in the Krylov model; no
+divergence check, or one that takes degenerate convergence for divergence; no tolerance, no
+polishing, a basin the wrong way round, a relative gradient that is absolute. Five are kept at the
+end of this file.
 """
 
 from __future__ import annotations
@@ -55,9 +57,19 @@ def monkey(x):
 
 
 def mueller_brown(x):
-    height, a, b = np.array([-200, -100, -170, 15.0]), np.array([-1, -1, -6.5, 0.7]), np.array([0, 0, 11, 0.6])
-    c, p, q = np.array([-10, -10, -6.5, 0.7]), np.array([1, 0, -0.5, -1]), np.array([0, 0.5, 1.5, 1])
-    return jnp.sum(height * jnp.exp(a * (x[0] - p) ** 2 + b * (x[0] - p) * (x[1] - q) + c * (x[1] - q) ** 2))
+    height, a, b = (
+        np.array([-200, -100, -170, 15.0]),
+        np.array([-1, -1, -6.5, 0.7]),
+        np.array([0, 0, 11, 0.6]),
+    )
+    c, p, q = (
+        np.array([-10, -10, -6.5, 0.7]),
+        np.array([1, 0, -0.5, -1]),
+        np.array([0, 0.5, 1.5, 1]),
+    )
+    return jnp.sum(
+        height * jnp.exp(a * (x[0] - p) ** 2 + b * (x[0] - p) * (x[1] - q) + c * (x[1] - q) ** 2)
+    )
 
 
 INPUTS = np.linspace(-2, 2, 41)
@@ -78,7 +90,9 @@ class Factorization:
         self.target = (self.q * S) @ self.k
 
     def split(self, x):
-        return x[: 5 * self.width].reshape(5, self.width), x[5 * self.width :].reshape(self.width, 10)
+        return x[: 5 * self.width].reshape(5, self.width), x[5 * self.width :].reshape(
+            self.width, 10
+        )
 
     def loss(self, x):
         v, u = self.split(x)
@@ -92,7 +106,9 @@ class Factorization:
     def hessian_vector(self, x, d):
         (v, u), (dv, du) = self.split(x), self.split(d)
         error, change = v @ u - self.target, dv @ u + v @ du
-        return np.concatenate([(change @ u.T + error @ du.T).ravel(), (dv.T @ error + v.T @ change).ravel()])
+        return np.concatenate(
+            [(change @ u.T + error @ du.T).ravel(), (dv.T @ error + v.T @ change).ravel()]
+        )
 
     def hessian(self, x):
         v, u = self.split(x)
@@ -107,7 +123,10 @@ class Factorization:
         basis = np.linalg.qr(self.rng.standard_normal((self.width,) * 2))[0][:rank]
         root = np.sqrt(S[:rank])
         x = np.concatenate(
-            [((self.q[:, :rank] * root) @ basis).ravel(), (basis.T @ (root[:, None] * self.k[:rank])).ravel()]
+            [
+                ((self.q[:, :rank] * root) @ basis).ravel(),
+                (basis.T @ (root[:, None] * self.k[:rank])).ravel(),
+            ]
         )
         return x + noise * self.rng.standard_normal(x.size)
 
@@ -128,7 +147,8 @@ def test_quadratic_of_any_index_is_solved_in_one_step(size, seed):
 
 
 def test_steps_in_a_tiny_radius():
-    """(b) A damped step is as long as the radius, also where rounding is all that tells the two ends of its bracket apart."""
+    """(b) A damped step is as long as the radius, also where rounding is all that tells the two
+    ends of its bracket apart."""
     rng = np.random.default_rng(0)
     for _ in range(200):
         model = refinement._Linear(rng.uniform(0.5, 2, 2), np.eye(2), rng.standard_normal(2))
@@ -138,7 +158,8 @@ def test_steps_in_a_tiny_radius():
 
 @pytest.mark.parametrize("free", [False, True])
 def test_flat_directions_are_left_alone(free):
-    """Oracle (a): the nearest zero of a singular saddle differs from the start by nothing in the kernel."""
+    """Oracle (a): the nearest zero of a singular saddle differs from the start by nothing in the
+    kernel."""
     h = np.diag([2.0, -1.0, 0.0, 0.0])
     options = {"hessian_vector": lambda x, d: h @ d} if free else {"hessian": lambda x: h}
     found = refine(lambda x: h @ x, np.array([0.3, 0.4, 5.0, -7.0]), **options)
@@ -165,19 +186,24 @@ def test_rosenbrock(start, free):
     ],
 )
 def test_mueller_brown(start, point, energy):
-    """Oracle: stationary points published by Mueller and Brown (1979), two saddles and three minima."""
+    """Oracle: stationary points published by Mueller and Brown (1979), two saddles and three
+    minima."""
     found = run(mueller_brown, start, scale=100.0)
     assert found.converged and found.steps <= 6
     assert np.allclose(found.point, point, atol=6e-4)
     assert found.loss == pytest.approx(energy, abs=6e-3)
 
 
-@pytest.mark.parametrize("start, target", [((0.2, 0.3), (0.2125, 0.2930)), ((-0.8, 0.6), (-0.8220, 0.6243))])
+@pytest.mark.parametrize(
+    "start, target", [((0.2, 0.3), (0.2125, 0.2930)), ((-0.8, 0.6), (-0.8220, 0.6243))]
+)
 def test_optimistix_levenberg_marquardt_is_a_second_route(start, target):
     """Oracle (d): the root of the gradient by another package."""
     parts = field(mueller_brown)
     solver = optimistix.LevenbergMarquardt(rtol=1e-13, atol=1e-13)
-    other = optimistix.root_find(lambda x, _: parts["gradient"](x), solver, jnp.array(start), throw=False).value
+    other = optimistix.root_find(
+        lambda x, _: parts["gradient"](x), solver, jnp.array(start), throw=False
+    ).value
     found = run(mueller_brown, start, scale=100.0)
     assert np.allclose(found.point, np.asarray(other), atol=1e-9)
     assert np.allclose(found.point, target, atol=1e-4)
@@ -203,7 +229,8 @@ def test_monkey_saddle(free):
 @pytest.mark.parametrize("power", [4, 6, 8, 12])
 @pytest.mark.parametrize("start", [(1.5, 0.1), (0.1, 0.1)])
 def test_flat_beside_stiff(power, start, free):
-    """Oracle (a): a flat direction beside a stiff one; its eigenvalue passes under the cutoff on the way."""
+    """Oracle (a): a flat direction beside a stiff one; its eigenvalue passes under the cutoff on
+    the way."""
     found = run(lambda x: (x[0] - 1) ** power + 5 * (x[1] - 0.5 * x[0]) ** 2, start, free=free)
     assert found.converged and found.steps <= 45 and found.gradient_norm <= 1e-12
     assert abs(found.point[0] - 1) <= (1e-12 / power) ** (1 / (power - 1)) * 1.01
@@ -214,7 +241,8 @@ def test_flat_beside_stiff(power, start, free):
 @pytest.mark.parametrize("free", [False, True])
 @pytest.mark.parametrize("rank", range(6))
 def test_every_saddle_of_matrix_factorization(rank, free):
-    """Oracle (a): the rank-r saddle has loss sum_{k>r} s_k^2 / 2; all have hundreds of zero modes."""
+    """Oracle (a): the rank-r saddle has loss sum_{k>r} s_k^2 / 2; all have hundreds of zero
+    modes."""
     problem = Factorization()
     start = problem.near_saddle(rank, 0.01)
     options = {"hessian_vector": problem.hessian_vector} if free else {"hessian": problem.hessian}
@@ -237,7 +265,8 @@ def test_matrix_free_equals_dense():
 
 
 def relu_problem(seed, residual):
-    """A ReLU network loss and weights theta on which its gradient vanishes: targets f - r with r in the null space of J'."""
+    """A ReLU network loss and weights theta on which its gradient vanishes: targets f - r with r in
+    the null space of J'."""
     rng = np.random.default_rng(seed)
     x, theta = rng.standard_normal((40, 2)), rng.standard_normal(12)
 
@@ -246,12 +275,15 @@ def relu_problem(seed, residual):
 
     q, s, _ = np.linalg.svd(np.asarray(jax.jacobian(predict)(theta)))
     null = q[:, np.sum(s > 1e-10) :]
-    noise = null @ (null.T @ rng.standard_normal(len(null)))  # the same whatever basis LAPACK chooses
+    noise = null @ (
+        null.T @ rng.standard_normal(len(null))
+    )  # the same whatever basis LAPACK chooses
     targets = np.asarray(predict(theta)) - residual * noise
     return (lambda t: 0.5 * jnp.mean((predict(t) - targets) ** 2)), theta
 
 
-# Seeds with no zero mode but one a ray: along others zeros go on, and where Newton ends on them is a matter of rounding.
+# Seeds with no zero mode but one a ray: along others zeros go on, and where Newton ends on them is
+# a matter of rounding.
 @pytest.mark.parametrize("seed", [0, 1, 2, 3, 6])
 def test_relu_network_away_from_kinks(seed):
     """Oracle (b): the gradient of a piecewise quartic loss vanishes; kinks lie about 0.01 away."""
@@ -263,7 +295,11 @@ def test_relu_network_away_from_kinks(seed):
 
 def test_a_kink_without_a_zero_is_stalled_not_converged():
     """Oracle (a): |x| + x^2 has no point of zero gradient, though a minimum."""
-    found = refine(lambda x: np.sign(x) + 2 * x + (x == 0), np.array([0.7]), hessian=lambda x: np.array([[2.0]]))
+    found = refine(
+        lambda x: np.sign(x) + 2 * x + (x == 0),
+        np.array([0.7]),
+        hessian=lambda x: np.array([[2.0]]),
+    )
     assert found.status == "stalled" and found.gradient_norm >= 1.0
 
 
@@ -290,7 +326,9 @@ def test_a_fixed_point_at_infinity_is_called_diverged(loss, start, free):
 
 def test_two_tanh_units_running_off_beside_each_other():
     def loss(x):
-        return 0.5 * jnp.mean((x[0] * jnp.tanh(x[1] * INPUTS) + x[2] * jnp.tanh(x[3] * INPUTS) - INPUTS) ** 2)
+        return 0.5 * jnp.mean(
+            (x[0] * jnp.tanh(x[1] * INPUTS) + x[2] * jnp.tanh(x[3] * INPUTS) - INPUTS) ** 2
+        )
 
     assert run(loss, [2.0, 0.4, 0.3, 0.2]).status == "diverged"
 
@@ -330,7 +368,13 @@ def test_left_the_basin_and_its_neighbour():
 
 def test_a_start_at_the_fixed_point_needs_no_step():
     found = refine(lambda x: x, np.zeros(3), hessian=lambda x: np.eye(3))
-    assert (found.steps, found.status, found.history, found.distance, found.loss) == (0, "converged", (0.0,), 0.0, None)
+    assert (found.steps, found.status, found.history, found.distance, found.loss) == (
+        0,
+        "converged",
+        (0.0,),
+        0.0,
+        None,
+    )
 
 
 def test_steps_below_the_tolerance_are_still_taken():
@@ -351,9 +395,16 @@ def test_a_minimum_of_the_gradient_norm_is_not_a_fixed_point():
 
 
 def test_not_finite_is_a_status():
-    assert refine(lambda x: x * np.nan, np.ones(2), hessian=lambda x: np.eye(2)).status == "not finite"
-    assert refine(lambda x: x, np.ones(2), hessian=lambda x: np.eye(2) * np.nan).status == "not finite"
-    assert refine(lambda x: x, np.ones(2), hessian_vector=lambda x, d: d * np.nan).status == "not finite"
+    assert (
+        refine(lambda x: x * np.nan, np.ones(2), hessian=lambda x: np.eye(2)).status == "not finite"
+    )
+    assert (
+        refine(lambda x: x, np.ones(2), hessian=lambda x: np.eye(2) * np.nan).status == "not finite"
+    )
+    assert (
+        refine(lambda x: x, np.ones(2), hessian_vector=lambda x, d: d * np.nan).status
+        == "not finite"
+    )
 
 
 def test_a_wall_of_infinities_is_walked_around():
@@ -362,7 +413,9 @@ def test_a_wall_of_infinities_is_walked_around():
     def gradient(x):
         return np.where(x > 0, 1 - 1 / np.where(x > 0, x, 1), np.nan)
 
-    found = refine(gradient, np.array([2.5]), hessian=lambda x: np.array([[x[0] ** -2]]), radius=10.0)
+    found = refine(
+        gradient, np.array([2.5]), hessian=lambda x: np.array([[x[0] ** -2]]), radius=10.0
+    )
     assert found.converged and found.point[0] == pytest.approx(1.0)
 
 
@@ -431,11 +484,15 @@ def wrong_axis(m):
     m.setattr(
         refinement._Dense,
         "__call__",
-        lambda self, x, g: whole(self, x, g)._replace(basis=np.ascontiguousarray(whole(self, x, g).basis.T)),
+        lambda self, x, g: whole(self, x, g)._replace(
+            basis=np.ascontiguousarray(whole(self, x, g).basis.T)
+        ),
     )
 
 
-@pytest.mark.parametrize("mutation", [flip_sign, gradient_descent, absolute_curvature, no_filter, wrong_axis])
+@pytest.mark.parametrize(
+    "mutation", [flip_sign, gradient_descent, absolute_curvature, no_filter, wrong_axis]
+)
 def test_broken_steps_are_noticed(mutation, monkeypatch):
     """Mutations: each breaks what `test_every_saddle_of_matrix_factorization` holds the step to."""
     problem = Factorization(width=6)

@@ -1,9 +1,9 @@
 """Spectra against closed forms, planted inertia and a second route.
 
-Seen to fail (mutations tried by hand, each turned at least one test red): `index` counting below +tolerance; the lowest
-eigenvector's sign not fixed; no deflation of found eigenvalues (copies of multiple ones are missed); no second start after
-a non-negative eigenvalue; the top eigenvalue without its shift; the default zero below
-rounding; the kernel's rows for its columns; no cap.
+Seen to fail (mutations tried by hand, each turned at least one test red): `index` counting below
++tolerance; the lowest eigenvector's sign not fixed; no deflation of found eigenvalues (copies of
+multiple ones are missed); no second start after a non-negative eigenvalue; the top eigenvalue
+without its shift; the default zero below rounding; the kernel's rows for its columns; no cap.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def rotated(eigenvalues: np.ndarray, seed: int = 0) -> np.ndarray:
 
 
 def factorization_saddle(width: int, rank: int, s: np.ndarray, seed: int = 0):
-    """(Hessian-vector product, size) of |S - V U|^2 / 2 at its balanced rank-r saddle; S is 5x10."""
+    """(Hessian-vector product, size) of |S - V U|^2 / 2 at its balanced rank-r saddle; S is
+    5x10."""
     rng = np.random.default_rng(seed)
     q = np.linalg.qr(rng.standard_normal((5, 5)))[0][:, : len(s)]
     k = np.linalg.qr(rng.standard_normal((10, 10)))[0][: len(s)]
@@ -36,7 +37,9 @@ def factorization_saddle(width: int, rank: int, s: np.ndarray, seed: int = 0):
     def product(d):
         dv, du = d[: 5 * width].reshape(5, width), d[5 * width :].reshape(width, 10)
         change = dv @ u + v @ du
-        return np.concatenate([(change @ u.T + error @ du.T).ravel(), (dv.T @ error + v.T @ change).ravel()])
+        return np.concatenate(
+            [(change @ u.T + error @ du.T).ravel(), (dv.T @ error + v.T @ change).ravel()]
+        )
 
     return product, 15 * width
 
@@ -63,7 +66,13 @@ def test_laplacian_in_closed_form(n):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 8), st.integers(0, 8), st.integers(0, 8), st.integers(0, 2**31), st.floats(1e-9, 1e9))
+@given(
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.integers(0, 8),
+    st.integers(0, 2**31),
+    st.floats(1e-9, 1e9),
+)
 def test_planted_inertia_is_recovered_at_any_scale(negative, zero, positive, seed, scale):
     """Invariant: inertia (Sylvester) and kernel of a rotated diagonal; scale changes nothing."""
     if negative + zero + positive == 0:
@@ -107,7 +116,9 @@ def test_one_parameter_and_zero_matrices(matrix, counts):
 
 
 def test_gap_shows_an_unclear_count():
-    assert dense_spectrum(np.diag([1.0, 1e-6, 2e-6, -1.0]), tolerance=1.5e-6).gap == pytest.approx(2.0)
+    assert dense_spectrum(np.diag([1.0, 1e-6, 2e-6, -1.0]), tolerance=1.5e-6).gap == pytest.approx(
+        2.0
+    )
 
 
 def test_results_are_read_only_and_print_themselves():
@@ -139,13 +150,26 @@ def test_misuse_is_refused(matrix, message):
 def test_lanczos_agrees_with_dense(size):
     """Independent second route, with multiple negative eigenvalues and a large kernel."""
     rng = np.random.default_rng(size)
-    planted = np.r_[-3.0, -3.0, -3.0, -1.0, -1e-3, np.zeros(size // 3), rng.uniform(0.1, 5, size - 5 - size // 3)]
+    planted = np.r_[
+        -3.0,
+        -3.0,
+        -3.0,
+        -1.0,
+        -1e-3,
+        np.zeros(size // 3),
+        rng.uniform(0.1, 5, size - 5 - size // 3),
+    ]
     matrix = rotated(planted, size)
     dense, lanczos = dense_spectrum(matrix), lanczos_spectrum(lambda d: matrix @ d, size)
     assert lanczos.index == dense.index == 5
     assert np.allclose(lanczos.eigenvalues[:5], dense.eigenvalues[:5], atol=1e-10)
     assert lanczos.eigenvalues[-1] == pytest.approx(dense.eigenvalues[-1], abs=1e-10)
-    assert (lanczos.zero_modes, lanczos.positive, lanczos.kernel, lanczos.gap) == (None, None, None, None)
+    assert (lanczos.zero_modes, lanczos.positive, lanczos.kernel, lanczos.gap) == (
+        None,
+        None,
+        None,
+        None,
+    )
     v = lanczos.lowest_vector
     assert np.linalg.norm(matrix @ v + 3 * v) < 1e-8
 
@@ -158,7 +182,8 @@ def test_lanczos_of_a_large_diagonal():
 
 @pytest.mark.parametrize("rank", range(5))
 def test_index_of_matrix_factorization_saddles(rank):
-    """Closed form: (r* - r)(H - r) negative eigenvalues, the lowest -s_{r+1}; the kernel is the rest."""
+    """Closed form: (r* - r)(H - r) negative eigenvalues, the lowest -s_{r+1}; the kernel is the
+    rest."""
     s = np.array([4.0, 2.0, 1.0, 0.5, 0.25])
     product, size = factorization_saddle(50, rank, s)
     dense = dense_spectrum(np.stack([product(e) for e in np.eye(size)]))
@@ -215,7 +240,10 @@ def test_lanczos_is_reproducible_and_its_seed_does_not_matter():
     matrix = rotated(np.r_[-1.0, -0.5, np.linspace(0.1, 2, 150)])
     one, same, other = (lanczos_spectrum(lambda d: matrix @ d, 152, seed=k) for k in (3, 3, 4))
     assert np.array_equal(one.eigenvalues, same.eigenvalues)
-    assert np.allclose(one.eigenvalues, other.eigenvalues, atol=1e-11) and one.index == other.index == 2
+    assert (
+        np.allclose(one.eigenvalues, other.eigenvalues, atol=1e-11)
+        and one.index == other.index == 2
+    )
     assert np.allclose(one.lowest_vector, other.lowest_vector, atol=1e-6)
 
 
@@ -242,7 +270,8 @@ def test_without_deflation_copies_are_missed_or_lanczos_never_ends(monkeypatch):
 
 
 def test_a_basis_keeps_the_digits_of_small_rows(orthonormal=spectra.orthonormal):
-    """(b) Q = A C with one C for all rows, to the last digits of each, where rows differ by 1e10; SVD loses the small ones."""
+    """(b) Q = A C with one C for all rows, to the last digits of each, where rows differ by 1e10;
+    SVD loses the small ones."""
     for seed in range(4):
         rng = np.random.default_rng(seed)
         a = 10.0 ** rng.permutation(np.linspace(-10, 0, 12))[:, None] * rng.standard_normal((12, 4))

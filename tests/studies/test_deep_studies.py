@@ -1,4 +1,5 @@
-"""Deep networks, skips and digits: the closed forms of these studies by second routes, and claims that turn with the networks."""
+"""Deep networks, skips and digits: the closed forms of these studies by second routes, and claims
+that turn with the networks."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def test_split_outputs_sum_to_the_scalar_target(split, scalar):
     two, one = split.data(3), scalar.data(3)
     assert two.outputs == 2
     np.testing.assert_array_equal(two.inputs, one.inputs)
-    np.testing.assert_allclose(two.targets.sum(axis=1, keepdims=True), one.targets, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        two.targets.sum(axis=1, keepdims=True), one.targets, rtol=1e-12, atol=1e-14
+    )
 
 
 def test_split_patches_have_outputs_of_their_own():
@@ -67,14 +70,22 @@ def test_split_teachers_have_modes_of_their_own():
         split=True,
     ).data(1)
     x = data.inputs.reshape(50, -1)
-    np.testing.assert_allclose(np.linalg.svd(data.targets.T @ x / 50, compute_uv=False), [1.0, 0.4], rtol=1e-12)
+    np.testing.assert_allclose(
+        np.linalg.svd(data.targets.T @ x / 50, compute_uv=False), [1.0, 0.4], rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
     ("make_data", "message"),
     [
-        (lambda: Teacher("quadratic", 2, (2,), 1, split=True).data(0), "outputs must be 2 when split, one a unit"),
-        (lambda: Teacher("quadratic", 2, (2,), 2, split="yes").data(0), "split must be true or false"),
+        (
+            lambda: Teacher("quadratic", 2, (2,), 1, split=True).data(0),
+            "outputs must be 2 when split, one a unit",
+        ),
+        (
+            lambda: Teacher("quadratic", 2, (2,), 2, split="yes").data(0),
+            "split must be true or false",
+        ),
         (lambda: OrthogonalPatches(split=1).data(0), "split must be true or false"),
     ],
 )
@@ -85,7 +96,8 @@ def test_split_misused(make_data, message):
 
 @in_float64
 def test_moments_of_a_lifted_layer_before_linear_ones():
-    """(d) Exact moments and the samples themselves give the same loss and gradient, for attention and for quadratic units."""
+    """(d) Exact moments and the samples themselves give the same loss and gradient, for attention
+    and for quadratic units."""
     linear = Layer(make("linear"), 4)
     for unit, data in (
         (make("in_context_linear", rank=1), InContextRegression(sequences=50).data(0)),
@@ -96,7 +108,9 @@ def test_moments_of_a_lifted_layer_before_linear_ones():
         theta = np.random.default_rng(0).standard_normal(exact.size)
         assert exact.exact != "samples" and samples.exact == "samples"
         np.testing.assert_allclose(exact.loss(theta), samples.loss(theta), rtol=1e-12)
-        np.testing.assert_allclose(exact.gradient(theta), samples.gradient(theta), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            exact.gradient(theta), samples.gradient(theta), rtol=1e-9, atol=1e-12
+        )
     with pytest.raises(InputError, match="not polynomial in one feature"):
         kinked = Network((Layer(make("quadratic"), 3, mixes=False), Layer(make("relu"), 4)))
         objective(kinked, Teacher("quadratic", 2, (3,), 2, 30).data(0), moments=True)
@@ -105,13 +119,19 @@ def test_moments_of_a_lifted_layer_before_linear_ones():
 # ------------------------------------------------------------------- figure 5
 @in_float64
 def narrow_losses(name, widths, seeds=32):
-    """What narrow networks of these widths reach from large weights, by SciPy's quasi-Newton method and no flow of ours."""
+    """What narrow networks of these widths reach from large weights, by SciPy's quasi-Newton method
+    and no flow of ours."""
     e = figure5.experiment(name, 0)
     subject = objective(e.network.with_widths(widths), e.task.data(0))
     loss, slope = lambda t: float(subject.loss(t)), lambda t: np.asarray(subject.gradient(t), float)
-    starts = [0.5 * np.random.default_rng(seed).standard_normal(subject.size) for seed in range(seeds)]
+    starts = [
+        0.5 * np.random.default_rng(seed).standard_normal(subject.size) for seed in range(seeds)
+    ]
     options = {"maxiter": 4000, "ftol": 1e-15, "gtol": 1e-10}
-    return [float(minimize(loss, theta, jac=slope, method="L-BFGS-B", options=options).fun) for theta in starts]
+    return [
+        float(minimize(loss, theta, jac=slope, method="L-BFGS-B", options=options).fun)
+        for theta in starts
+    ]
 
 
 @pytest.mark.parametrize("name", figure5.NETWORKS)
@@ -124,7 +144,8 @@ def test_one_mode_leaves_the_loss_of_the_closed_form(name):
 @pytest.mark.parametrize("name", figure5.NETWORKS)
 @pytest.mark.slow
 def test_expected_gains_are_those_of_the_narrowest_network(name):
-    """(d) Networks of the expected final widths reach the end of the wide ones; with a unit less in any layer none does."""
+    """(d) Networks of the expected final widths reach the end of the wide ones; with a unit less in
+    any layer none does."""
     widths = np.sum(figure5.GAINS[name], axis=0)
     end = 0.04381749 if name == "attention" else 0.0
     assert min(narrow_losses(name, widths)) == pytest.approx(end, abs=2e-4)
@@ -135,7 +156,8 @@ def test_expected_gains_are_those_of_the_narrowest_network(name):
 
 
 def test_deep_linear_network_end_to_end(monkeypatch):
-    """One seed without certificates: the claims about stages hold; from large weights the plateau between is gone."""
+    """One seed without certificates: the claims about stages hold; from large weights the plateau
+    between is gone."""
     monkeypatch.setattr(figure5, "SMOOTH", ())
     assert verdicts("figure5", lambda e: e, "linear") == {
         "figure5.linear.plateau": "holds",
@@ -144,7 +166,9 @@ def test_deep_linear_network_end_to_end(monkeypatch):
         "figure5.linear.mechanism": "holds",
         "figure5.linear.saddle": "undecided",
     }
-    broken = verdicts("figure5", lambda e: e.replace(initialization=Initialization(scale=0.3)), "linear")
+    broken = verdicts(
+        "figure5", lambda e: e.replace(initialization=Initialization(scale=0.3)), "linear"
+    )
     assert broken["figure5.linear.plateau"] == broken["figure5.linear.first"] == "fails"
 
 
@@ -163,7 +187,8 @@ def verdicts(name, change, network):
 
 
 def on_one_seed(claim, measured):
-    """Whether the value of one seed lies where the claim wants the mean of many, which one seed alone leaves undecided."""
+    """Whether the value of one seed lies where the claim wants the mean of many, which one seed
+    alone leaves undecided."""
     values = np.asarray(claim.values(measured), float)
     values = values[np.isfinite(values)]
     assert judge("study", claim, measured).verdict == "undecided" or len(values) > 1
@@ -199,7 +224,8 @@ def test_what_one_mode_leaves_of_the_loss(unit):
 
 @pytest.mark.slow
 def test_skips_end_to_end():
-    """The network with two residual layers, one seed; from large weights its plateau between is gone."""
+    """The network with two residual layers, one seed; from large weights its plateau between is
+    gone."""
     study = STUDIES["figure6"]
     (e,) = [e for labels, e in study.design(1) if labels == {"unit": "linear", "skips": "two"}]
     measured = study.measure(e)
@@ -230,21 +256,25 @@ def test_path_on_white_inputs_is_that_of_the_singular_values():
 
 
 def test_path_follows_the_correlation_and_not_the_share_of_the_loss():
-    """(a) Variances 4 and 1/4, weights 0.4 and 2.4: s = 1.6, 0.6 but shares of the loss 0.32, 0.72; s decides."""
+    """(a) Variances 4 and 1/4, weights 0.4 and 2.4: s = 1.6, 0.6 but shares of the loss 0.32, 0.72;
+    s decides."""
     x = np.sqrt(2) * np.diag([2.0, 0.5])
     found = digits.saddle_path(Data((2,), 2, x, x @ np.diag([0.4, 2.4])), 5)
     np.testing.assert_allclose(found, [1.04, 0.72, 0.0], atol=1e-14)
 
 
 def test_path_on_digits_by_projected_least_squares():
-    """(d) Every loss of the path is the mean over samples of some projection of the least-squares fit."""
+    """(d) Every loss of the path is the mean over samples of some projection of the least-squares
+    fit."""
     data = Digits(components=10).data(0)
     path = digits.saddle_path(data, 20)
     fit = data.inputs @ np.linalg.lstsq(data.inputs, data.targets, rcond=None)[0]
     shares = 0.5 * np.linalg.svd(fit, compute_uv=False) ** 2 / len(fit)
     dropped = np.sort(-np.diff(path))
     np.testing.assert_allclose(dropped, np.sort(shares[:9]), rtol=1e-9)
-    assert path[-1] == pytest.approx(0.5 * np.mean(np.sum((data.targets - fit) ** 2, axis=1)), rel=1e-12)
+    assert path[-1] == pytest.approx(
+        0.5 * np.mean(np.sum((data.targets - fit) ** 2, axis=1)), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("pair", [(0, 1), (3, 9)])
@@ -261,7 +291,8 @@ def test_values_of_the_second_plateau(pair):
 
 @pytest.mark.parametrize("late", [1.0, 1.3])
 def test_growth_beside_drops(late):
-    """(a) Two logistic modes: singular values grow with the drops, or later than they by a chosen factor; a third of 0.02."""
+    """(a) Two logistic modes: singular values grow with the drops, or later than they by a chosen
+    factor; a third of 0.02."""
     t = np.linspace(0, 40, 4001)
     rise = lambda at: 1 / (1 + np.exp(-8 * (t - at)))
     loss = (1 - rise(10.0)) + 0.3 * (1 - rise(20.0))
@@ -275,7 +306,9 @@ def test_growth_beside_drops(late):
     found = digits.singular_growth(run, 1500)
     assert found["lag"] == pytest.approx(late - 1, abs=2e-3)
     if late == 1.0:
-        assert found["third"] == pytest.approx(0.02 / rise(20.0)[np.flatnonzero(loss > 0.03)[-1]], rel=1e-6)
+        assert found["third"] == pytest.approx(
+            0.02 / rise(20.0)[np.flatnonzero(loss > 0.03)[-1]], rel=1e-6
+        )
 
 
 def test_length_claims_turn():
@@ -284,7 +317,13 @@ def test_length_claims_turn():
     assert len(chosen) == 2
     for power, verdict in ((-1, "holds"), (1, "fails")):
         rows = [
-            {"unit": "linear", "pair": str(k), "seed": seed, "plateaus": 1.0, "length": (1.0 + k) ** power}
+            {
+                "unit": "linear",
+                "pair": str(k),
+                "seed": seed,
+                "plateaus": 1.0,
+                "length": (1.0 + k) ** power,
+            }
             | {"saddle value": 1.0 + k, "singular value": 1.0 + k}
             for k in range(8)
             for seed in range(3)
@@ -306,7 +345,8 @@ def test_a_pair_end_to_end():
 
 
 def resting_value(e):
-    """(d) |E[y x'] - W E[x x']|_2 where the run of a pair is half-way, in time, along its second plateau."""
+    """(d) |E[y x'] - W E[x x']|_2 where the run of a pair is half-way, in time, along its second
+    plateau."""
     run = train(e)
     k = int(np.searchsorted(run.trajectory.flow_time, 6.0))
     data = e.task.data(0)
@@ -321,7 +361,9 @@ def test_digits_end_to_end(monkeypatch):
     study = STUDIES["digits"]
     monkeypatch.setattr("saddlery.studies.base.STUDIES", dict(STUDIES))
     short = lambda seeds: list(study.design(1))
-    outcome = run_study(Study(study.name, study.title, short, study.measure, study.claims, study.draw, 1, 1))
+    outcome = run_study(
+        Study(study.name, study.title, short, study.measure, study.claims, study.draw, 1, 1)
+    )
     found = {claim.id: on_one_seed(claim, outcome.rows) for claim in study.claims}
     assert (
         found.pop("digits.certified") == "fails"

@@ -1,4 +1,5 @@
-"""The study of exhaustive constructions: planted fixed points of every class, its design, and what it says."""
+"""The study of exhaustive constructions: planted fixed points of every class, its design, and what
+it says."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ PLANTED = (  # unit, units of the planted network, units of the wide one, constr
 
 
 def planted(unit, narrow, wide, construction):
-    """(objective, theta): data for which `narrow` random units are a fixed point, embedded in a network of `wide`."""
+    """(objective, theta): data for which `narrow` random units are a fixed point, embedded in a
+    network of `wide`."""
     network = Network((Layer(dense(unit), narrow),))
     objective, theta = random_fixed_point(network, (3,), 2, seed=3, samples=20)
     if wide == narrow:
@@ -56,7 +58,8 @@ def check_classes(certified):
 # ------------------------------------------------------------------ classification
 @pytest.mark.slow
 def test_planted_fixed_points(certified):
-    """(b) Every construction makes its own class, and all units of a generic fixed point are needed."""
+    """(b) Every construction makes its own class, and all units of a generic fixed point are
+    needed."""
     check_classes(certified)
 
 
@@ -70,7 +73,8 @@ def test_a_broken_classifier_is_seen(certified, wrong, monkeypatch):
 
 
 def planted_certificate(unit, narrow, wide, construction):
-    """What a certificate says of a planted point, without the cost of judging which kind of saddle it is."""
+    """What a certificate says of a planted point, without the cost of judging which kind of saddle
+    it is."""
     objective, theta = planted(unit, narrow, wide, construction)
     rest = {f.name: None for f in dataclasses.fields(exhaustive.Certificate)}
     certificate = exhaustive.Certificate(**{
@@ -90,14 +94,17 @@ def test_classes_from_certificates(case):
 def test_no_class_without_a_fixed_point_behind_the_plateau():
     """A refusal is none; an inexact narrow network is not enough."""
     objective, certificate = planted_certificate(*PLANTED[0][:4])
-    refused = dataclasses.replace(certificate, verdict="no fixed point found", reason="far: away", state=None)
+    refused = dataclasses.replace(
+        certificate, verdict="no fixed point found", reason="far: away", state=None
+    )
     assert classify(objective, refused) == ("none", "far: away")
     assert classify(objective, dataclasses.replace(certificate, narrow=None))[0] == "full"
 
 
 # ------------------------------------------------------------------------ design
 def test_the_design_is_determined_by_numbers():
-    """Experiments are the same every time, all different, and the quick ones the first of the full ones."""
+    """Experiments are the same every time, all different, and the quick ones the first of the full
+    ones."""
     study = STUDIES["exhaustive"]
     quick, again = list(design(study.quick)), list(design(study.quick))
     assert [e.identity for _, e in quick] == [e.identity for _, e in again]
@@ -110,7 +117,10 @@ def test_quick_experiments_share_their_programs():
     """One width an architecture in the quick size, two in the full one, and data of one shape."""
     for name, architecture in ARCHITECTURES.items():
         drawn = [architecture.experiment(name, k) for k in range(40)]
-        assert len({e.network.widths for e in drawn[:6]}) == 1 and len({e.network.widths for e in drawn}) == 2
+        assert (
+            len({e.network.widths for e in drawn[:6]}) == 1
+            and len({e.network.widths for e in drawn}) == 2
+        )
         assert len({len(e.objective().inputs) for e in drawn[:6]}) == 1
 
 
@@ -119,26 +129,45 @@ def row(name, number, classes, exceptions=()):
     """A row as `measure` makes it, from (stage, class) pairs."""
     counts = {kind: {c: classes.count((kind, c)) for c in CLASSES} for kind in exhaustive.KINDS}
     rest = {"farthest": 0.1, "verdicts": {}, "settled": 1.0, "exceptions": list(exceptions)}
-    return {"architecture": name, "seed": number, "share": 1.0, "between": None, "counts": counts, **rest}
+    return {
+        "architecture": name,
+        "seed": number,
+        "share": 1.0,
+        "between": None,
+        "counts": counts,
+        **rest,
+    }
 
 
 EXCEPTION = {"identity": "abc", "number": 4, "stage": "intermediate", "class": "none", "loss": 0.25}
 ROWS = [
     row("linear", 0, [("initial", "embedded"), ("intermediate", "embedded"), ("end", "full")]),
     row(
-        "linear", 1, [("initial", "embedded"), ("intermediate", "none")], [{**EXCEPTION, "reason": "stalled: at 1e-3"}]
+        "linear",
+        1,
+        [("initial", "embedded"), ("intermediate", "none")],
+        [{**EXCEPTION, "reason": "stalled: at 1e-3"}],
     ),
     row(
-        "linear", 2, [("initial", "embedded"), ("intermediate", "none")], [{**EXCEPTION, "reason": "stalled: at 2e-3"}]
+        "linear",
+        2,
+        [("initial", "embedded"), ("intermediate", "none")],
+        [{**EXCEPTION, "reason": "stalled: at 2e-3"}],
     ),
 ]
 
 
 def test_notes_group_exceptions():
-    """One line an architecture, one a kind of exception with its count and one example, however many there are."""
+    """One line an architecture, one a kind of exception with its count and one example, however
+    many there are."""
     said = notes(ROWS)
-    assert said[0] == "1 of 3 intermediate plateaus have a fixed point beside them, and 1 of these are embedded"
-    assert said[1] == "linear: embedded 3 of 3 initial, 1 of 3 intermediate, 0 of 1 end; 3 of 3 runs ended at rest"
+    assert said[0] == (
+        "1 of 3 intermediate plateaus have a fixed point beside them, and 1 of these are embedded"
+    )
+    assert said[1] == (
+        "linear: embedded 3 of 3 initial, 1 of 3 intermediate, 0 of 1 end; 3 "
+        "of 3 runs ended at rest"
+    )
     assert said[2] == "- 2 intermediate none stalled, as number 4 (abc, loss 0.25)"
     assert said[3].startswith("stalled: ") and len(said) == 4
 
@@ -150,8 +179,12 @@ def test_a_run_that_fails_is_an_exception(monkeypatch):
     monkeypatch.setattr(exhaustive, "train", fails)
     found = exhaustive.measure(ARCHITECTURES["linear"].experiment("linear", 7))
     assert np.isnan(found["share"]) and found["settled"] == 0
-    assert found["exceptions"][0]["number"] == 7 and found["exceptions"][0]["reason"] == "it diverged"
-    assert notes([{"architecture": "linear", **found}])[2].startswith("- 1 run failed it diverged, as number 7")
+    assert (
+        found["exceptions"][0]["number"] == 7 and found["exceptions"][0]["reason"] == "it diverged"
+    )
+    assert notes([{"architecture": "linear", **found}])[2].startswith(
+        "- 1 run failed it diverged, as number 7"
+    )
 
 
 def test_shares_in_the_picture():
@@ -161,9 +194,9 @@ def test_shares_in_the_picture():
 
     axes = Figure().subplots()
     exhaustive.draw(ROWS, axes)
-    heights = np.array([bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]).reshape(
-        2, len(CLASSES)
-    )
+    heights = np.array(
+        [bar.get_height() for bar in axes.patches if isinstance(bar, Rectangle)]
+    ).reshape(2, len(CLASSES))
     np.testing.assert_allclose(heights.sum(axis=1), 1.0)
     np.testing.assert_allclose(heights[0], [4 / 6, 0, 0, 2 / 6])
 
@@ -186,12 +219,16 @@ def test_notes_are_shown(monkeypatch, tmp_path):
     def never(experiment):
         raise AssertionError("measured twice")
 
-    assert run_study(small_study(monkeypatch, ["linear"], never), folder=tmp_path).judged == first.judged
+    assert (
+        run_study(small_study(monkeypatch, ["linear"], never), folder=tmp_path).judged
+        == first.judged
+    )
 
 
 @pytest.mark.slow
 def test_end_to_end(monkeypatch, tmp_path):
-    """(a) Four architectures whose theory is complete: all plateaus of one experiment each are embedded fixed points."""
+    """(a) Four architectures whose theory is complete: all plateaus of one experiment each are
+    embedded fixed points."""
     names = ("linear", "relu_orthogonal", "quadratic", "attention_rank1")
     outcome = run_study(small_study(monkeypatch, names), folder=tmp_path)
     assert [r["share"] for r in outcome.rows] == [1.0] * 4 and not outcome.failed

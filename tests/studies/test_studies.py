@@ -1,4 +1,5 @@
-"""Claims are judged as stated, studies go on where they stopped, and what they say is seen to turn when the network does."""
+"""Claims are judged as stated, studies go on where they stopped, and what they say is seen to turn
+when the network does."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from saddlery.training import Stop
 
 
 def claim(low, high, kind=Real()):  # noqa: B008 (frozen)
-    return Claim("c", "A sentence.", "a source", "a number", low, high, lambda rows: of(rows, "x"), kind)
+    return Claim(
+        "c", "A sentence.", "a source", "a number", low, high, lambda rows: of(rows, "x"), kind
+    )
 
 
 def rows(*values):
@@ -39,7 +42,13 @@ def rows(*values):
         (Real(), 1, float("inf"), [5.0, 7.0, 6.0], "holds"),
         (Real(), 0, 0.5, [0.5, 0.5, 0.5], "undecided"),  # equal to within what was resolved
         (Share(), 0.9, 1, [1.0] * 40, "holds"),
-        (Share(), 0.9, 1, [1.0] * 20, "undecided"),  # a true share of 0.86 gives this in one case of twenty
+        (
+            Share(),
+            0.9,
+            1,
+            [1.0] * 20,
+            "undecided",
+        ),  # a true share of 0.86 gives this in one case of twenty
         (Share(), 0.9, 1, [1.0] * 10 + [0.0] * 10, "fails"),
         (Share(), 0, 0.1, [0.0] * 40, "holds"),
         (Count(), 0, 0.1, [0.0] * 40, "holds"),
@@ -61,8 +70,8 @@ def test_verdicts(kind, low, high, values, verdict):
 # ---------------------------------------------------------------------- intervals
 @pytest.mark.parametrize("value", [0.0, 1.0, 2.0, 7.0])
 def test_counts_that_agree_are_judged_alike_whatever_they_are(value):
-    """(a) The next seed differs with a probability up to p, (1 - p)^4 = 0.025. It used to be 0 +- 0.60 and
-    2 +- 0."""
+    """(a) The next seed differs with a probability up to p, (1 - p)^4 = 0.025. It used to be 0 +-
+    0.60 and 2 +- 0."""
     found = judge("s", claim(-9, 9, Count()), rows(*[value] * 4))
     assert found.uncertainty == pytest.approx(1 - 0.025**0.25, abs=1e-12)
     low, high = Count().interval(np.full(4, value))
@@ -80,7 +89,9 @@ def test_values_that_agree_leave_an_interval(kind):
 
 def test_worse_seeds_never_read_better():
     """(c) 39 hits and a half say less than 40 hits. They used to say more: 0.96 instead of 0.91."""
-    lows = [Share().interval(np.array([1.0] * 39 + [last]))[0] for last in (1.0, 0.9, 0.5, 0.1, 0.0)]
+    lows = [
+        Share().interval(np.array([1.0] * 39 + [last]))[0] for last in (1.0, 0.9, 0.5, 0.1, 0.0)
+    ]
     assert lows == sorted(lows, reverse=True)
 
 
@@ -96,7 +107,8 @@ def test_worse_seeds_never_read_better():
 )
 @pytest.mark.parametrize("n", [4, 10, 40])
 def test_the_interval_of_a_count_covers_its_mean(draw, mean, n):
-    """(d) In 95 of 100 draws, within what 400 of them resolve. Student's covers "rare" in 33 of 100 at four seeds."""
+    """(d) In 95 of 100 draws, within what 400 of them resolve. Student's covers "rare" in 33 of 100
+    at four seeds."""
     rng = np.random.default_rng(n)
     intervals = [Count().interval(np.asarray(draw(rng, n), float)) for _ in range(400)]
     assert np.mean([low <= mean <= high for low, high in intervals]) > 0.925
@@ -105,8 +117,9 @@ def test_the_interval_of_a_count_covers_its_mean(draw, mean, n):
 @pytest.mark.parametrize("spread", [0.0, 0.05, 0.1])
 @pytest.mark.parametrize("n", [4, 10, 60])
 def test_the_interval_of_shares_of_many_cases_covers_their_mean(spread, n):
-    """(d) Twenty cases a seed, with shares of their own about 0.9: covered in 95 of 100 draws, within what 400 of them resolve,
-    and as narrow as the spread allows: one case a seed would make it twice as wide."""
+    """(d) Twenty cases a seed, with shares of their own about 0.9: covered in 95 of 100 draws,
+    within what 400 of them resolve, and as narrow as the spread allows: one case a seed would make
+    it twice as wide."""
     rng = np.random.default_rng(n)
     mean, cases = 0.9, 20
     size = 0.09 / spread**2 - 1 if spread else np.inf  # of a beta distribution with that spread
@@ -148,15 +161,25 @@ def test_the_interval_of_a_share_is_exact(hits, n):
 
 def test_criteria_in_words():
     assert claim(0.5, 1).criterion == "a number from 0.5 to 1"
-    assert claim(2, 2).criterion == "a number is 2" and claim(2, float("inf")).criterion == "a number at least 2"
+    assert (
+        claim(2, 2).criterion == "a number is 2"
+        and claim(2, float("inf")).criterion == "a number at least 2"
+    )
     assert claim(-float("inf"), 2).criterion == "a number at most 2"
 
 
 def test_helpers_of_claims():
     """(a) Ratios seed by seed, and exponents of exact power laws."""
-    data = [{"seed": s, "kind": k, "eps": e, "y": (s + 1) * e**0.7} for s in (1, 0) for k in "ab" for e in (1e-2, 1e-4)]
+    data = [
+        {"seed": s, "kind": k, "eps": e, "y": (s + 1) * e**0.7}
+        for s in (1, 0)
+        for k in "ab"
+        for e in (1e-2, 1e-4)
+    ]
     assert slopes(data, "y", "eps", kind="a") == pytest.approx([0.7, 0.7])
-    np.testing.assert_allclose(ratio(data, "y", {"kind": "a", "eps": 1e-2}, {"kind": "b", "eps": 1e-4}), 100**0.7)
+    np.testing.assert_allclose(
+        ratio(data, "y", {"kind": "a", "eps": 1e-2}, {"kind": "b", "eps": 1e-4}), 100**0.7
+    )
 
 
 # -------------------------------------------------------------------- running
@@ -177,7 +200,14 @@ def counted(monkeypatch):
 
     monkeypatch.setattr("saddlery.studies.base.STUDIES", {})
     study = Study(
-        "small", "A small study", design, measure, (claim(0, 3),), lambda r, axes: axes.plot(of(r, "x")), 4, 6
+        "small",
+        "A small study",
+        design,
+        measure,
+        (claim(0, 3),),
+        lambda r, axes: axes.plot(of(r, "x")),
+        4,
+        6,
     )
     return study, calls
 
@@ -187,14 +217,26 @@ def test_a_study_goes_on_where_it_stopped(counted, tmp_path):
     study, calls = counted
     first = run_study(study, folder=tmp_path)
     assert calls == [0, 1, 2, 3] and first.judged[0].seeds == 3
-    assert len(first.failed) == 1 and "the run failed" in first.failed[0] and "not measured" in repr(first)
+    assert (
+        len(first.failed) == 1
+        and "the run failed" in first.failed[0]
+        and "not measured" in repr(first)
+    )
     again = run_study(study, folder=tmp_path)
     assert calls == [0, 1, 2, 3] and again.judged == first.judged
     run_study(study, folder=tmp_path, full=True)
     assert calls == [0, 1, 2, 3, 4, 5]
     half = study.design(1)
     row_path(tmp_path, next(iter(half))[1]).write_text('{"x": ')
-    assert run_study(study, folder=tmp_path).judged == first.judged and calls == [0, 1, 2, 3, 4, 5, 0]
+    assert run_study(study, folder=tmp_path).judged == first.judged and calls == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        0,
+    ]
 
 
 def test_a_stopped_study_equals_an_undisturbed_one(counted, tmp_path):
@@ -227,23 +269,31 @@ def test_pages_and_claims(counted, tmp_path):
 
 # ------------------------------------------------------------- shipped studies
 def test_shipped_studies_are_well_formed():
-    """Ids are unique and begin with their study; sizes grow; every criterion and source is there."""
+    """Ids are unique and begin with their study; sizes grow; every criterion and source is
+    there."""
     ids = [c.id for study in STUDIES.values() for c in study.claims]
     assert len(ids) == len(set(ids)) and len(STUDIES) >= 11
     for study in STUDIES.values():
         assert 1 <= study.quick <= study.full and study.claims
-        assert all(c.id.startswith(f"{study.name}.") and c.low <= c.high and c.source for c in study.claims)
+        assert all(
+            c.id.startswith(f"{study.name}.") and c.low <= c.high and c.source for c in study.claims
+        )
         experiments = list(study.design(1))
         assert len({e.identity for _, e in experiments}) == len(experiments)
 
 
 def test_claims_turn_when_the_networks_do(monkeypatch):
-    """Broken on purpose: from large weights the study of the initial scale finds no stages, and says that claims fail."""
+    """Broken on purpose: from large weights the study of the initial scale finds no stages, and
+    says that claims fail."""
     study = STUDIES["figure2d"]
     right = {j.claim: j.verdict for j in run_study(study).judged}
-    assert right["figure2d.shorter"] == "holds" and "fails" not in right.values()  # four seeds leave counts undecided
+    assert (
+        right["figure2d.shorter"] == "holds" and "fails" not in right.values()
+    )  # four seeds leave counts undecided
     large = Initialization(scale=1.0)
-    swapped = lambda seeds: ((labels, e.replace(initialization=large)) for labels, e in study.design(seeds))
+    swapped = lambda seeds: (
+        (labels, e.replace(initialization=large)) for labels, e in study.design(seeds)
+    )
     monkeypatch.setattr("saddlery.studies.base.STUDIES", dict(STUDIES))
     broken = Study(study.name, study.title, swapped, study.measure, study.claims, study.draw, 2, 2)
     assert {j.claim: j.verdict for j in run_study(broken).judged}["figure2d.small"] == "fails"
@@ -261,7 +311,9 @@ def test_the_exponent_of_theorem_4():
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     study = STUDIES["figure2c"]
-    short = Study(study.name, study.title, study.design, study.measure, study.claims, study.draw, 1, 1)
+    short = Study(
+        study.name, study.title, study.design, study.measure, study.claims, study.draw, 1, 1
+    )
     monkeypatch.setitem(STUDIES, "figure2c", short)
     assert main(["study", "figure2c", "--json"]) == 0
     out = capsys.readouterr().out

@@ -31,14 +31,26 @@ def runs(condition: str) -> list[int]:
         ("run < 3", lambda r: r["run"] < 3),
         ("RUN < 3 and runs.width = 4", lambda r: r["run"] < 3 and r["width"] == 4),
         ("units[2] = 1", lambda r: r["units"][1:2] == [1]),
-        ("units[-1] = 2 or len(units) = 1", lambda r: r["units"][-1:] == [2] or len(r["units"]) == 1),
+        (
+            "units[-1] = 2 or len(units) = 1",
+            lambda r: r["units"][-1:] == [2] or len(r["units"]) == 1,
+        ),
         ("list_contains(units, 2)", lambda r: 2 in r["units"]),
         ("not (width between 5 and 10)", lambda r: not 5 <= r["width"] <= 10),
-        ("width in (4, 16) and status <> 'stopped'", lambda r: r["width"] in (4, 16) and r["status"] != "stopped"),
+        (
+            "width in (4, 16) and status <> 'stopped'",
+            lambda r: r["width"] in (4, 16) and r["status"] != "stopped",
+        ),
         ("initialization.scale < 1e-4 -- and so on", lambda r: r["initialization.scale"] < 1e-4),
         ('log10("initialization.scale") < -4', lambda r: np.log10(r["initialization.scale"]) < -4),
-        ("status like 'st%' and run % 2 = 0", lambda r: r["status"].startswith("st") and r["run"] % 2 == 0),
-        ("case when width = 4 then run = 0 else run = 5 end", lambda r: r["run"] == (0 if r["width"] == 4 else 5)),
+        (
+            "status like 'st%' and run % 2 = 0",
+            lambda r: r["status"].startswith("st") and r["run"] % 2 == 0,
+        ),
+        (
+            "case when width = 4 then run = 0 else run = 5 end",
+            lambda r: r["run"] == (0 if r["width"] == 4 else 5),
+        ),
         ("width::double / 3 > 2 or status is null", lambda r: r["width"] / 3 > 2),
         ("(run < 3) or (1 = 1)", lambda r: True),
         ("héight is null or héight > 5", lambda r: not r["héight"] <= 5),
@@ -100,13 +112,15 @@ def test_conditions_mean_what_they_say(condition, expected):
     ],
 )
 def test_what_is_no_condition_is_refused_with_its_place(condition, words):
-    """Before, brackets of the text closed those around it: more rows than asked for, an invented row, another statement."""
+    """Before, brackets of the text closed those around it: more rows than asked for, an invented
+    row, another statement."""
     with pytest.raises(InputError, match=words):
         runs(condition)
 
 
 def test_nothing_else_is_in_reach(tmp_path):
-    """(c) By DuckDB itself: the settings forbid what the walk should never let through, and cannot be changed."""
+    """(c) By DuckDB itself: the settings forbid what the walk should never let through, and cannot
+    be changed."""
     import duckdb
 
     secret = tmp_path / "secret.csv"

@@ -1,4 +1,5 @@
-"""Sweeps: which runs there are, that what is stored is what `train` gives, and that nothing finished is lost or done twice."""
+"""Sweeps: which runs there are, that what is stored is what `train` gives, and that nothing
+finished is lost or done twice."""
 
 from __future__ import annotations
 
@@ -47,7 +48,9 @@ from saddlery.training import Stop
 
 BASE = Experiment.named("linear").replace(stop=Stop(flow_time=40.0))
 WIDTH, SCALE = "network.layers.0.width", "initialization.scale"
-SMALL = Sweep(BASE, grid={WIDTH: (4, 7), SCALE: (1e-3, 1e-5)}, seeds=3, first_seed=5, batch=5, name="small")
+SMALL = Sweep(
+    BASE, grid={WIDTH: (4, 7), SCALE: (1e-3, 1e-5)}, seeds=3, first_seed=5, batch=5, name="small"
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +87,19 @@ def test_runs_are_numbered_as_nested_loops():
     st.integers(1, 3),
 )
 def test_a_sweep_is_its_toml(grid, seeds, draws):
-    grid = {path: tuple(map(str, values)) if path == "description" else tuple(values) for path, values in grid.items()}
+    grid = {
+        path: tuple(map(str, values)) if path == "description" else tuple(values)
+        for path, values in grid.items()
+    }
     random = {SCALE: Drawn("log_uniform", (1e-6, 1e-2))} if draws > 1 else {}
-    sweep = Sweep(BASE, grid=grid, random=random, draws=draws, seeds=seeds, measure=("observables",), name="n")
+    sweep = Sweep(
+        BASE, grid=grid, random=random, draws=draws, seeds=seeds, measure=("observables",), name="n"
+    )
     again = Sweep.from_toml(sweep.to_toml())
     assert again == sweep and again.identity == sweep.identity
-    assert [again.point(k) for k in range(len(again))] == [sweep.point(k) for k in range(len(sweep))]
+    assert [again.point(k) for k in range(len(again))] == [
+        sweep.point(k) for k in range(len(sweep))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,17 +124,32 @@ def test_random_fields(drawn, accept):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[grid]\ninitialization.scal = [1]", "grid initialization.scal = 1: .*did you mean 'scale'"),
+        (
+            "[grid]\ninitialization.scal = [1]",
+            "grid initialization.scal = 1: .*did you mean 'scale'",
+        ),
         ("[grid]\nnetwork.layer.0.width = [1]", "there is no 'layer' here; did you mean 'layers'"),
         ("[grid]\ninitialization.scale = []", "at least one value, got an empty list"),
-        ("[grid]\ninitialization.scale = [1e-3, -1]", "grid initialization.scale = -1: .*above zero"),
-        ("[grid]\ninitialization.scale = 1e-3", "grid initialization.scale must be a list of values"),
+        (
+            "[grid]\ninitialization.scale = [1e-3, -1]",
+            "grid initialization.scale = -1: .*above zero",
+        ),
+        (
+            "[grid]\ninitialization.scale = 1e-3",
+            "grid initialization.scale must be a list of values",
+        ),
         ("[grid]\nseed = [1, 2]", "other than the seed"),
         ("[grid]\nwidth = [1, 2]", "the width is network.layers.0.width"),
-        ("[grid]\ninitialization.scale = [1e-3, 1e-3]", r"different values, got \[0.001\] twice; seeds = N"),
+        (
+            "[grid]\ninitialization.scale = [1e-3, 1e-3]",
+            r"different values, got \[0.001\] twice; seeds = N",
+        ),
         ('[grid]\nnetwork.layers = [["x"]]', "network.layers = "),
         ("[grid]\nnetwork.layers.0.width = [99999999999999999999999999999999]", "below 2"),
-        ("[grid]\nrule.learning_rate = [0.1]\ninitialization.scale = [1e-3]", "grid rule.learning_rate = 0.1: "),
+        (
+            "[grid]\nrule.learning_rate = [0.1]\ninitialization.scale = [1e-3]",
+            "grid rule.learning_rate = 0.1: ",
+        ),
         ("name = 3", "name must be text, got 3"),
         ("name = ['x']", "name must be text"),
         ("name = '../up'", "name must be of a folder, without / or #"),
@@ -132,11 +157,17 @@ def test_random_fields(drawn, accept):
         ("imports = 'json'", "imports must be a list of module names, got 'json'"),
         ("imports = ['..x']", "imports: ..x cannot be imported"),
         ("[random]\nfields = 3", r"\[random.fields\] must be a table, got 3"),
-        ("[random.fields]\ninitialization.scale = {uniform = [-2, -1]}", "random initialization.scale = -.*above zero"),
+        (
+            "[random.fields]\ninitialization.scale = {uniform = [-2, -1]}",
+            "random initialization.scale = -.*above zero",
+        ),
         ("seeds = 0", "seeds must be a whole number of at least 1"),
         ("[grids]", "key 'grids' is not known; did you mean 'grid'"),
         ("[random]\ndraws = 3", r"\[random.fields\] must be at least one field"),
-        ("[random.fields]\ninitialization.scale = {normal = [0, 1]}", "random field 'normal' is not known"),
+        (
+            "[random.fields]\ninitialization.scale = {normal = [0, 1]}",
+            "random field 'normal' is not known",
+        ),
         ("[random.fields]\ninitialization.scale = {uniform = [2, 1]}", "low at most high"),
         ("[measure]\ncertificate = true", "did you mean 'certificates'"),
         ('imports = ["no_such_module_here"]', "imports: no_such_module_here cannot be imported"),
@@ -149,7 +180,9 @@ def test_bad_designs_are_one_sentence(text, message):
 
 
 def test_more_bad_designs(tmp_path):
-    with pytest.raises(InputError, match="experiment must be a shipped name, a TOML file or a table, got nothing"):
+    with pytest.raises(
+        InputError, match="experiment must be a shipped name, a TOML file or a table, got nothing"
+    ):
         Sweep.from_toml("seeds = 3")
     with pytest.raises(InputError, match="in the grid or random, not both"):
         replace(SMALL, random={WIDTH: Drawn("integers", (3, 5))})
@@ -182,7 +215,9 @@ def test_rows_and_arrays_are_those_of_the_runs(done):
         )
         assert row["status"] == "stopped" and row["data"] == "input"
         assert list(row["units"]) == [s.effective_units for s in found.stages] == [0, 1, 2]
-        np.testing.assert_allclose(list(row["stage_loss"]), [s.loss for s in found.stages], rtol=1e-3, atol=1e-9)
+        np.testing.assert_allclose(
+            list(row["stage_loss"]), [s.loss for s in found.stages], rtol=1e-3, atol=1e-9
+        )
         run = data.sel(run=number)
         curve = run["loss"].values[: row["saved"]]
         assert np.isnan(run["loss"].values[row["saved"] :]).all() and curve[-1] == row["loss"]
@@ -197,10 +232,19 @@ def test_certificates_predictions_and_observables(tmp_path):
     sweep = Sweep(e, seeds=1, measure=("certificates", "predictions", "observables"))
     run_sweep(sweep, tmp_path / "out", engine=Here())
     (row,) = index(tmp_path / "out").to_dict("records")
-    assert list(row["verdict"]) == ["strict saddle", "strict saddle", "minimum"] and list(row["index"]) == [100, 49, 0]
-    assert row["theory"] == "directions one by one" or row["theory"] in ("linear modes", "exact linear path")
+    assert list(row["verdict"]) == ["strict saddle", "strict saddle", "minimum"] and list(
+        row["index"]
+    ) == [100, 49, 0]
+    assert row["theory"] == "directions one by one" or row["theory"] in (
+        "linear modes",
+        "exact linear path",
+    )
     assert row["predicted"] and row["jump_error"] < 0.02
-    assert arrays(tmp_path / "out")["observable.unit_norms_0"].dims == ("run", "point", "observable.unit_norms_0_0")
+    assert arrays(tmp_path / "out")["observable.unit_norms_0"].dims == (
+        "run",
+        "point",
+        "observable.unit_norms_0_0",
+    )
 
 
 def test_a_run_that_diverges_has_its_row(tmp_path):
@@ -230,19 +274,25 @@ def test_query_catalog_and_export(done, tmp_path):
     csv, nc, npz = (export(done, tmp_path / f"all.{ending}") for ending in ("csv", "nc", "npz"))
     rows = pd.read_csv(csv)
     assert len(rows) == 12 and rows["loss"].tolist() == index(done)["loss"].tolist()
-    assert [json.loads(cell) for cell in rows["stage_loss"]] == [list(row) for row in index(done)["stage_loss"]]
+    assert [json.loads(cell) for cell in rows["stage_loss"]] == [
+        list(row) for row in index(done)["stage_loss"]
+    ]
     with xr.open_dataset(nc, engine="scipy") as stored:
         np.testing.assert_array_equal(stored["loss"].values, arrays(done)["loss"].values)
         np.testing.assert_array_equal(stored[SCALE].values, index(done)[SCALE].to_numpy())
     with np.load(npz, allow_pickle=False) as stored:
         np.testing.assert_array_equal(stored["loss"], arrays(done)["loss"].values)
-        assert stored["seed"].tolist() == index(done)["seed"].tolist() and set(stored["status"]) == {"stopped"}
+        assert stored["seed"].tolist() == index(done)["seed"].tolist() and set(
+            stored["status"]
+        ) == {"stopped"}
     with pytest.raises(InputError, match=r"ending of an export '.mat' is not known"):
         export(done, tmp_path / "all.mat")
     with pytest.raises(InputError, match="one whole sweep"):
         export(done, tmp_path / "some.nc", "seed = 6")
     some = json.loads(export(done, tmp_path / "some.JSON", "seed = 6").read_text())
-    assert [row["loss"] for row in some] == query(done, "seed = 6")["loss"].tolist() and some[0]["verdict"] is None
+    assert [row["loss"] for row in some] == query(done, "seed = 6")["loss"].tolist() and some[0][
+        "verdict"
+    ] is None
     for path in (done / "sweep.json", done / "index" / "x.csv", done / "sweep.toml.csv"):
         if path.suffix == ".csv" and path.parent == done:
             continue
@@ -272,7 +322,8 @@ SHARE = Quantity("share", lambda row: row["x"], Share())
 
 
 def test_intervals_are_over_seeds():
-    """(c) Runs of one seed do not count as several: Student's interval of the seeds' means, and of shares the exact one."""
+    """(c) Runs of one seed do not count as several: Student's interval of the seeds' means, and of
+    shares the exact one."""
     rng = np.random.default_rng(3)
     seeds = np.repeat(np.arange(6), 50)
     values = rng.normal(size=6)[seeds] + 0.01 * rng.normal(size=300)  # the noise is of the seeds
@@ -282,7 +333,9 @@ def test_intervals_are_over_seeds():
     assert found[:3] == pytest.approx((means.mean(), low, high)) and found.runs == 300
     hits = np.array([1.0, 1, 1, 0])
     exact = estimate(SHARE, hits, np.arange(4))
-    assert (exact.low, exact.high) == pytest.approx(tuple(binomtest(3, 4).proportion_ci(0.95, "exact")))
+    assert (exact.low, exact.high) == pytest.approx(
+        tuple(binomtest(3, 4).proportion_ci(0.95, "exact"))
+    )
     assert estimate(SHARE, np.ones(4), np.arange(4))[1:3] == pytest.approx((0.025**0.25, 1.0))
     twice = estimate(SHARE, np.tile(hits, 2), np.tile(np.arange(4), 2))
     assert 0.0 <= twice.low < twice.mean == 0.75 < twice.high <= 1.0
@@ -298,7 +351,9 @@ def test_what_a_page_says_of_a_run(done):
     found = stages(train(SMALL.experiment_of(5)))
     shown = {q.title: q.of(row) for q in quantities(table)}
     assert shown["number of plateaus"] == len(found)
-    assert shown["length of the initial plateau (flow time)"] == pytest.approx(found[0].end - found[0].start, rel=1e-4)
+    assert shown["length of the initial plateau (flow time)"] == pytest.approx(
+        found[0].end - found[0].start, rel=1e-4
+    )
     assert shown["length of the first plateau between (flow time)"] == pytest.approx(
         found[1].end - found[1].start, rel=1e-3
     )
@@ -322,14 +377,23 @@ def test_folders_that_are_none(done, tmp_path):
 def test_an_impossible_draw_is_a_row_and_leaves_the_others(tmp_path):
     """Two values that exclude each other: a flow time shorter than a step."""
     base = BASE.replace(rule=GradientDescent(0.05))
-    drawn = {"rule.learning_rate": Drawn("choice", (0.05, 50.0)), "stop.flow_time": Drawn("choice", (20.0, 40.0))}
+    drawn = {
+        "rule.learning_rate": Drawn("choice", (0.05, 50.0)),
+        "stop.flow_time": Drawn("choice", (20.0, 40.0)),
+    }
     sweep = Sweep(base, random=drawn, draws=8, seeds=2, name="drawn")
     run_sweep(sweep, tmp_path / "out", engine=Here())
     rows = index(tmp_path / "out")
     too_long = rows["rule.learning_rate"] == 50.0
     assert 0 < too_long.sum() < 16 and not failures(tmp_path / "out")
-    assert set(rows["status"][too_long]) == {"impossible"} and set(rows["status"][~too_long]) == {"stopped"}
-    assert rows["reason"][too_long].str.contains("learning_rate must be at most the run's flow time").all()
+    assert set(rows["status"][too_long]) == {"impossible"} and set(rows["status"][~too_long]) == {
+        "stopped"
+    }
+    assert (
+        rows["reason"][too_long]
+        .str.contains("learning_rate must be at most the run's flow time")
+        .all()
+    )
     assert len(arrays(tmp_path / "out")["run"]) == (~too_long).sum()
     assert "impossible" in sweep_page(tmp_path / "out")
 
@@ -373,7 +437,8 @@ def test_resume_repeats_nothing_and_equals_an_undisturbed_sweep(done, tmp_path):
 
 
 def test_a_part_without_its_index_is_done_again(done, tmp_path):
-    """As a process that died between the two leaves it; and stray temporary files are no obstacle."""
+    """As a process that died between the two leaves it; and stray temporary files are no
+    obstacle."""
     folder = tmp_path / "out"
     shutil.copytree(done, folder)
     sorted((folder / "index").iterdir())[1].unlink()
@@ -386,12 +451,16 @@ def test_a_part_without_its_index_is_done_again(done, tmp_path):
     assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 5
     same(folder, done)
     strays = [path.name for path in folder.rglob(".*")]
-    assert strays == [".000002-half.parquet-x.parquet"]  # the old one is swept up, one that may be in use is not
+    assert strays == [
+        ".000002-half.parquet-x.parquet"
+    ]  # the old one is swept up, one that may be in use is not
 
 
 def test_folders_that_are_not_this_sweep(done, tmp_path):
     other = replace(SMALL, seeds=4)
-    with pytest.raises(InputError, match="holds another sweep, 'small', seeds = 3 there and 4 here; choose"):
+    with pytest.raises(
+        InputError, match="holds another sweep, 'small', seeds = 3 there and 4 here; choose"
+    ):
         run_sweep(other, done, engine=Here(), resume=True)
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(StorageError, match="is not a sweep"):
@@ -399,7 +468,10 @@ def test_folders_that_are_not_this_sweep(done, tmp_path):
     half = tmp_path / "half"
     shutil.copytree(done, half)
     (half / "sweep.toml").unlink()
-    with pytest.raises(InputError, match=r"sweep.toml is missing, as in a folder that is half copied; copy the folder"):
+    with pytest.raises(
+        InputError,
+        match=r"sweep.toml is missing, as in a folder that is half copied; copy the folder",
+    ):
         run_sweep(SMALL, half, engine=Here(), resume=True)
     assert len(index(half)) == len(SMALL)
     (half / "sweep.json").unlink()
@@ -449,7 +521,8 @@ def test_a_full_disk_is_a_sentence_and_the_folder_resumes(tmp_path, monkeypatch)
     folder = tmp_path / "out"
     monkeypatch.setattr(storage, "_write_zarr", full)
     with pytest.raises(
-        StorageError, match=r"No space left on device.*free some space; 0 of 12 runs are kept, and --resume"
+        StorageError,
+        match=r"No space left on device.*free some space; 0 of 12 runs are kept, and --resume",
     ):
         run_sweep(SMALL, folder, engine=Here())
     assert not list((folder / "parts").iterdir())
@@ -461,9 +534,13 @@ def test_a_full_disk_is_a_sentence_and_the_folder_resumes(tmp_path, monkeypatch)
 def test_plan_counts_and_measures():
     found = plan(SMALL)
     record = found.record()
-    assert record["runs"] == 12 and record["batches"] == 3 and record["programs"] == 1  # both in a span of four units
     assert (
-        0 < found.seconds_a_run < 5 and 1e3 < found.bytes_a_run < 1e6 and record["data"] == ["exact moments of input"]
+        record["runs"] == 12 and record["batches"] == 3 and record["programs"] == 1
+    )  # both in a span of four units
+    assert (
+        0 < found.seconds_a_run < 5
+        and 1e3 < found.bytes_a_run < 1e6
+        and record["data"] == ["exact moments of input"]
     )
     assert "core-hours" in repr(found)
 
@@ -478,7 +555,8 @@ def test_time_left_leaves_compiling_out(monkeypatch):
         told.under_way({"batch": done})
     assert "seconds left" not in said[0]
     assert (
-        said[2] == "3 of 12 runs, 1 a second, 9 seconds left" and said[3] == "4 of 12 runs, 1 a second, 8 seconds left"
+        said[2] == "3 of 12 runs, 1 a second, 9 seconds left"
+        and said[3] == "4 of 12 runs, 1 a second, 8 seconds left"
     )
 
 
@@ -489,7 +567,9 @@ def test_programs_are_extrapolated_only_where_each_point_has_its_own():
 
 def test_packages_that_are_missing_are_named(tmp_path, monkeypatch):
     monkeypatch.setattr(storage, "PACKAGES", ("pandas", "no_such_package"))
-    with pytest.raises(InputError, match=r"a sweep needs no_such_package; .*pip install 'saddlery\[sweeps\]'"):
+    with pytest.raises(
+        InputError, match=r"a sweep needs no_such_package; .*pip install 'saddlery\[sweeps\]'"
+    ):
         run_sweep(SMALL, tmp_path / "out", engine=Here())
     assert not (tmp_path / "out").exists()
 
@@ -506,7 +586,10 @@ def test_ctrl_c_says_what_is_kept(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(work, "write_batch", pressed)
     assert main(["sweep", "s.toml", "--engine", "here"]) == 130
-    assert "interrupted; 10 of 12 runs are kept in sweeps/small, --resume goes on" in capsys.readouterr().err
+    assert (
+        "interrupted; 10 of 12 runs are kept in sweeps/small, --resume goes on"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):
@@ -539,13 +622,19 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "from 0 to 11" in capsys.readouterr().err
     assert main(["sweep", "s.toml", "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "belongs to --engine dask" in capsys.readouterr().err
-    assert main(["runs", "nowhere"]) == 2 and "there is no folder nowhere" in capsys.readouterr().err
-    assert main(["report", "linear", "--fields", "a,b"]) == 2 and "--fields is for" in capsys.readouterr().err
+    assert (
+        main(["runs", "nowhere"]) == 2 and "there is no folder nowhere" in capsys.readouterr().err
+    )
+    assert (
+        main(["report", "linear", "--fields", "a,b"]) == 2
+        and "--fields is for" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.slow
 def test_a_page_shows_combinations_that_are_impossible(tmp_path):
-    """Each value is possible, two of them together are not: a row and a card with the reason, and no curve."""
+    """Each value is possible, two of them together are not: a row and a card with the reason, and
+    no curve."""
     base = BASE.replace(task=LinearTeacher((1.0, 0.4), inputs=3, outputs=3))
     grid = {"task.inputs": (2, 3), "task.singular_values": ([1.0], [1.0, 0.5, 0.2])}
     folder = tmp_path / "mixed"
@@ -559,10 +648,15 @@ def test_a_page_shows_combinations_that_are_impossible(tmp_path):
 
 @pytest.mark.parametrize("plateaus", [[], [(0.0, 1.0), (2.0, 5.0)]])
 def test_a_sketch_is_the_curve(plateaus):
-    """(d) Points of the polyline, read back, lie on the loss; a constant loss of zero is drawn too."""
+    """(d) Points of the polyline, read back, lie on the loss; a constant loss of zero is drawn
+    too."""
     time, loss = np.array([0.0, 1.0, 2.0, 5.0]), np.array([2.0, 2.0, 0.5, 0.0])
     drawn = sketch(time, loss, plateaus)
-    points = np.array([p.split(",") for p in re.findall(r'points="([^"]*)"', drawn)[0].split()], float)
+    points = np.array(
+        [p.split(",") for p in re.findall(r'points="([^"]*)"', drawn)[0].split()], float
+    )
     last = 5.0 if not plateaus else 1.15 * 2.0
-    np.testing.assert_allclose(1 - points[:, 1] / 90, np.interp(points[:, 0] / 240 * last, time, loss) / 2, atol=0.01)
+    np.testing.assert_allclose(
+        1 - points[:, 1] / 90, np.interp(points[:, 0] / 240 * last, time, loss) / 2, atol=0.01
+    )
     assert "<polyline" in sketch(time, 0 * loss, plateaus)

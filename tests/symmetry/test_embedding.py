@@ -1,4 +1,5 @@
-"""Theorem 1 and Corollary 2: embedded points are fixed points, and are not where the unit lacks the property."""
+"""Theorem 1 and Corollary 2: embedded points are fixed points, and are not where the unit lacks the
+property."""
 
 from __future__ import annotations
 
@@ -27,27 +28,36 @@ SINGLE = {
 def narrow(name: str, seed: int = 0, width: int = 2):
     """A random fixed point of a narrow network of the named unit."""
     shape = next((s for prefix, s in SHAPES.items() if name.startswith(prefix)), (4,))
-    network = Network((Layer(units.make(name), width),), reads="last" if name.startswith("attention") else "all")
+    network = Network(
+        (Layer(units.make(name), width),), reads="last" if name.startswith("attention") else "all"
+    )
     outputs = 1 if name.startswith("in_context") else 2
     return network, *random_fixed_point(network, shape, outputs, seed)
 
 
 def embedded(network, subject, theta, u, v):
-    wide, params = network.with_sides(subject.params(jnp.asarray(theta)), 0, jnp.asarray(u), jnp.asarray(v))
+    wide, params = network.with_sides(
+        subject.params(jnp.asarray(theta)), 0, jnp.asarray(u), jnp.asarray(v)
+    )
     return subject.with_network(wide), flatten(params)
 
 
 @pytest.mark.parametrize(("name", "case"), EVERY)
 def test_theorem_1_holds_exactly_where_the_unit_has_the_property(name, case):
-    """Oracle (b): the wide gradient is zero; and not where the property is missing, so that this test can fail."""
+    """Oracle (b): the wide gradient is zero; and not where the property is missing, so that this
+    test can fail."""
     unit = units.make(name)
     for seed in range(3):
         network, subject, theta = narrow(name, seed)
         assert gradient_norm(subject, theta) < 1e-12
         u, v = sides(network, subject.params(jnp.asarray(theta)), 0)
-        wide, state = embedded(network, subject, theta, *SINGLE[case](u, v, np.random.default_rng(seed)))
+        wide, state = embedded(
+            network, subject, theta, *SINGLE[case](u, v, np.random.default_rng(seed))
+        )
         norm = gradient_norm(wide, state)
-        same = np.abs(np.asarray(wide.predictions(state)) - np.asarray(subject.predictions(theta))).max()
+        same = np.abs(
+            np.asarray(wide.predictions(state)) - np.asarray(subject.predictions(theta))
+        ).max()
         if applies(unit, case):
             assert norm <= 1e-12
             assert same <= 1e-12
@@ -63,7 +73,9 @@ def test_negative_factor_is_wrong_for_positive_homogeneity():
     assert gradient_norm(wide, state) > 1e-4
 
 
-@pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "tanh", "conv_relu", "attention_linear"])
+@pytest.mark.parametrize(
+    "name", ["linear", "relu", "quadratic", "tanh", "conv_relu", "attention_linear"]
+)
 @pytest.mark.parametrize("width", [3, 50])
 def test_embed_to_any_width(name, width):
     """Oracle (b): Theorem 1 applied repeatedly."""
@@ -74,12 +86,21 @@ def test_embed_to_any_width(name, width):
 
 
 DEEP = {
-    "linear": Network((Layer(units.make("linear"), 2, mixes=False), Layer(units.make("linear"), 3))),
-    "relu with bias": Network(
-        (Layer(units.make("relu", bias=True), 2, mixes=False), Layer(units.make("relu", bias=True), 2))
+    "linear": Network(
+        (Layer(units.make("linear"), 2, mixes=False), Layer(units.make("linear"), 3))
     ),
-    "conv to dense": Network((Layer(units.make("conv_relu"), 2, mixes=False), Layer(units.make("tanh", bias=True), 2))),
-    "residual": Network((Layer(units.make("x_tanh_x"), 2, residual=True), Layer(units.make("relu"), 2))),
+    "relu with bias": Network(
+        (
+            Layer(units.make("relu", bias=True), 2, mixes=False),
+            Layer(units.make("relu", bias=True), 2),
+        )
+    ),
+    "conv to dense": Network(
+        (Layer(units.make("conv_relu"), 2, mixes=False), Layer(units.make("tanh", bias=True), 2))
+    ),
+    "residual": Network(
+        (Layer(units.make("x_tanh_x"), 2, residual=True), Layer(units.make("relu"), 2))
+    ),
     "transformer": Network(
         (
             Layer(units.make("attention_linear"), 2, residual=True),
@@ -93,30 +114,45 @@ DEEP = {
 
 @pytest.mark.parametrize("kind", slowly(DEEP, "transformer"))
 def test_corollary_2_several_layers(kind):
-    """Oracle (b): every layer widened, one construction after another; the map and the zero gradient stay."""
+    """Oracle (b): every layer widened, one construction after another; the map and the zero
+    gradient stay."""
     network = DEEP[kind]
     shape = (1, 5) if kind == "conv to dense" else (4, 3) if kind == "transformer" else (3,)
     subject, theta = random_fixed_point(network, shape, 2, seed=3, samples=80, size=0.5)
-    wide, params = embed(network, subject.params(jnp.asarray(theta)), tuple(w + 2 for w in network.widths), seed=1)
+    wide, params = embed(
+        network, subject.params(jnp.asarray(theta)), tuple(w + 2 for w in network.widths), seed=1
+    )
     state, larger = flatten(params), subject.with_network(wide)
     scale = max(1.0, np.abs(state).max() ** 3)
-    assert np.abs(np.asarray(larger.predictions(state)) - np.asarray(subject.predictions(theta))).max() <= 1e-12 * scale
+    assert (
+        np.abs(np.asarray(larger.predictions(state)) - np.asarray(subject.predictions(theta))).max()
+        <= 1e-12 * scale
+    )
     assert gradient_norm(larger, state) <= 1e-12 * scale
 
 
-@pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "conv_linear", "in_context_linear"])
+@pytest.mark.parametrize(
+    "name", ["linear", "relu", "quadratic", "conv_linear", "in_context_linear"]
+)
 def test_embed_near_keeps_the_map_and_the_zero_gradient(name):
     """Oracle (b), and (c): embedding near an embedding gives that embedding back."""
     network, subject, theta = narrow(name, 7)
     wide, params = embed(network, subject.params(jnp.asarray(theta)), 6, seed=4)
-    noisy = [side + 1e-3 * np.random.default_rng(0).standard_normal(side.shape) for side in sides(wide, params, 0)]
-    u, v = embed_near(sides(network, subject.params(jnp.asarray(theta)), 0), tuple(noisy), network.layers[0].unit)
+    noisy = [
+        side + 1e-3 * np.random.default_rng(0).standard_normal(side.shape)
+        for side in sides(wide, params, 0)
+    ]
+    u, v = embed_near(
+        sides(network, subject.params(jnp.asarray(theta)), 0), tuple(noisy), network.layers[0].unit
+    )
     larger, state = embedded(network, subject, theta, u, v)
     assert gradient_norm(larger, state) <= 1e-11
     assert np.linalg.norm(state - flatten(params)) < 0.05 * np.linalg.norm(flatten(params))
 
 
-@pytest.mark.parametrize(("name", "case"), [("tanh", "iii"), ("relu", "iv"), ("sigmoid", "ii"), ("quadratic", "iii")])
+@pytest.mark.parametrize(
+    ("name", "case"), [("tanh", "iii"), ("relu", "iv"), ("sigmoid", "ii"), ("quadratic", "iii")]
+)
 def test_embed_refuses_a_construction_the_unit_does_not_allow(name, case):
     network, subject, theta = narrow(name)
     with pytest.raises(InputError, match="needs a property"):

@@ -1,4 +1,5 @@
-"""Invariant manifolds of Theorem 3: tangent velocities (b), runs that stay on them (c), and relations that do not hold."""
+"""Invariant manifolds of Theorem 3: tangent velocities (b), runs that stay on them (c), and
+relations that do not hold."""
 
 from __future__ import annotations
 
@@ -62,7 +63,9 @@ ARCHITECTURES = {
 def problem(name, rng):
     network, layer, shape, outputs = ARCHITECTURES[name]
     x = rng.standard_normal((30, *shape))
-    return objective(network, Data(shape, outputs, x, rng.standard_normal((30, outputs))), moments=False), layer
+    return objective(
+        network, Data(shape, outputs, x, rng.standard_normal((30, outputs))), moments=False
+    ), layer
 
 
 def relation(kind, rng):
@@ -74,7 +77,9 @@ def relation(kind, rng):
         return silent_unit(WIDTH, unit)
     if kind == "iii":
         return proportional(WIDTH, unit, other, float(rng.uniform(0.3, 2)))
-    return combination(WIDTH, unit, np.where(np.arange(WIDTH) == unit, 0.0, rng.standard_normal(WIDTH)))
+    return combination(
+        WIDTH, unit, np.where(np.arange(WIDTH) == unit, 0.0, rng.standard_normal(WIDTH))
+    )
 
 
 def stacked(subject, theta, layer):
@@ -86,7 +91,9 @@ def state_on(subject, layer, manifold, rng):
     params = subject.params(0.7 * rng.standard_normal(subject.size))
     u, _ = sides(subject.network, params, layer)
     theta = manifold.project(np.hstack(sides(subject.network, params, layer)))
-    _, moved = subject.network.with_sides(params, layer, theta[:, : u.shape[1]], theta[:, u.shape[1] :])
+    _, moved = subject.network.with_sides(
+        params, layer, theta[:, : u.shape[1]], theta[:, u.shape[1] :]
+    )
     return flatten(moved)
 
 
@@ -98,7 +105,8 @@ def departure(subject, layer, manifold, theta):
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_theorem_3(name):
-    """(b) Twenty random states a relation: tangent to 1e-12 where the theorem says so, and seen not to be elsewhere."""
+    """(b) Twenty random states a relation: tangent to 1e-12 where the theorem says so, and seen not
+    to be elsewhere."""
     rng = np.random.default_rng(0)
     unit = ARCHITECTURES[name][0].layers[ARCHITECTURES[name][1]].unit
     for kind in KINDS:
@@ -119,7 +127,9 @@ def test_descent_stays_on_it(name):
     rng = np.random.default_rng(1)
     subject, layer = problem(name, rng)
     unit = subject.network.layers[layer].unit
-    strongest = [relation for relation in _independent(rng) if Manifold(WIDTH, (relation,)).invariant(unit)]
+    strongest = [
+        relation for relation in _independent(rng) if Manifold(WIDTH, (relation,)).invariant(unit)
+    ]
     manifold = Manifold(WIDTH, tuple(strongest))
     assert manifold.width == WIDTH - len(strongest) and strongest
     theta = jnp.asarray(state_on(subject, layer, manifold, rng))
@@ -138,14 +148,18 @@ def _independent(rng):
 
 
 def test_a_negative_ratio_is_kept_by_odd_units_only():
-    """-theta_j: linear units keep it, ReLU units do not (the unit on the other side of its kink learns from other data)."""
+    """-theta_j: linear units keep it, ReLU units do not (the unit on the other side of its kink
+    learns from other data)."""
     rng = np.random.default_rng(2)
     opposite = Manifold(WIDTH, (proportional(WIDTH, 1, 0, -0.5),))
     for name, kept in (("linear", True), ("in_context_merged", True), ("relu", False)):
         subject, layer = problem(name, rng)
         unit = subject.network.layers[layer].unit
         assert opposite.invariant(unit) == kept
-        worst = max(departure(subject, layer, opposite, state_on(subject, layer, opposite, rng)) for _ in range(5))
+        worst = max(
+            departure(subject, layer, opposite, state_on(subject, layer, opposite, rng))
+            for _ in range(5)
+        )
         assert (worst < 1e-12) == kept
 
 
@@ -171,8 +185,12 @@ def test_a_random_state_on_it(kinds):
     states = [manifold.random(rng, 7) for _ in range(2000)]
     assert manifold.residual(states[0]) < 1e-12
     assert np.linalg.matrix_rank(states[0]) == manifold.width
-    power = np.mean([np.sum(state**2) for state in states])  # of 7 columns, N(0, 1) along each free direction
-    assert power == pytest.approx(7 * manifold.width, rel=5 * np.sqrt(2 / (7 * manifold.width * 2000)))
+    power = np.mean(
+        [np.sum(state**2) for state in states]
+    )  # of 7 columns, N(0, 1) along each free direction
+    assert power == pytest.approx(
+        7 * manifold.width, rel=5 * np.sqrt(2 / (7 * manifold.width * 2000))
+    )
 
 
 def test_relations_that_say_the_same_count_once():
@@ -189,13 +207,18 @@ def planted(unit, width, rng):
     member = np.r_[np.arange(width), rng.integers(0, max(width, 1), 7 - width)]
     if unit.symmetry.homogeneous:
         return rng.uniform(0.2, 2, 7)[:, None] * rows[member]
-    return np.where(rng.random(7)[:, None] < 0.3, 0.0, 1.0) * rows[member] if width else np.zeros((7, 5))
+    return (
+        np.where(rng.random(7)[:, None] < 0.3, 0.0, 1.0) * rows[member]
+        if width
+        else np.zeros((7, 5))
+    )
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "tanh"])
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_distance_to_a_width(name, width):
-    """(a) Zero on the manifold; near it, no more than the displacement; and falling with the width."""
+    """(a) Zero on the manifold; near it, no more than the displacement; and falling with the
+    width."""
     rng, unit = np.random.default_rng(3), make(name)
     for _ in range(10):
         exact = planted(unit, width, rng)
@@ -205,7 +228,9 @@ def test_distance_to_a_width(name, width):
         found = nearest_of_width(moved[:, :3], moved[:, 3:], unit, width)
         assert found.distance <= np.linalg.norm(moved - exact) * (1 + 1e-9)
         assert found.distance == pytest.approx(np.linalg.norm(moved - found.stacked))
-        distances = [nearest_of_width(moved[:, :3], moved[:, 3:], unit, h).distance for h in range(8)]
+        distances = [
+            nearest_of_width(moved[:, :3], moved[:, 3:], unit, h).distance for h in range(8)
+        ]
         assert np.all(np.diff(distances) < 1e-9) and distances[7] == 0
 
 
@@ -228,7 +253,8 @@ def test_rays_have_a_side():
 
 @pytest.mark.parametrize("name", ["tanh", "quadratic", "sigmoid"])
 def test_mirror_images_are_one_point(name):
-    """(a) A unit and its mirror image: at distance 0 from width 1; a sigmoid has none, and is at that of two points."""
+    """(a) A unit and its mirror image: at distance 0 from width 1; a sigmoid has none, and is at
+    that of two points."""
     unit, flip = make(name), make(name).symmetry.flip
     a, b = np.array([1.0, 2.0]), np.array([3.0])
     u, v = np.array([a, -a]), np.array([b, (flip or 1.0) * b])
@@ -263,7 +289,9 @@ def test_a_trajectory_is_relative_to_its_own_size():
     found = widths_distances(u, v, make("linear"), (0, 1, 6))
     assert found.shape == (4, 3)
     np.testing.assert_allclose(found[:, [0, 2]], [[1, 0]] * 4, atol=1e-12)
-    np.testing.assert_allclose(widths_distances(1e-3 * u, 1e-3 * v, make("linear"), (0, 1, 6)), found)
+    np.testing.assert_allclose(
+        widths_distances(1e-3 * u, 1e-3 * v, make("linear"), (0, 1, 6)), found
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,8 +302,14 @@ def test_a_trajectory_is_relative_to_its_own_size():
         (lambda: combination(3, 0, [1.0, 0.0, 0.0]), "that of the unit itself zero"),
         (lambda: combination(3, 0, [0.0, 1.0]), "coefficients must be 3 numbers"),
         (lambda: Manifold(4, (equal(3, 1, 0),)), "a relation must be between 4 units"),
-        (lambda: Manifold(4, ()).random(np.random.default_rng(0), 0), "numbers must be a whole number of at least 1"),
-        (lambda: nearest_of_width(np.ones((2, 1)), np.ones((2, 1)), make("relu"), -1), "width must be a whole number"),
+        (
+            lambda: Manifold(4, ()).random(np.random.default_rng(0), 0),
+            "numbers must be a whole number of at least 1",
+        ),
+        (
+            lambda: nearest_of_width(np.ones((2, 1)), np.ones((2, 1)), make("relu"), -1),
+            "width must be a whole number",
+        ),
     ],
 )
 def test_misuse(call, message):

@@ -39,13 +39,19 @@ CASES = [
 def test_reduce_inverts_embed(name, case, seed):
     """Oracle (c): width, construction and map come back."""
     network, subject, theta = narrow(name, seed)
-    wide, params = embed(network, subject.params(jnp.asarray(theta)), 6, construction=case, seed=seed)
+    wide, params = embed(
+        network, subject.params(jnp.asarray(theta)), 6, construction=case, seed=seed
+    )
     larger = subject.with_network(wide)
     found = reduce(larger, flatten(params), tolerance=1e-6)
-    assert found.widths == ((1,) if name == "in_context_merged" else (2,))  # one merged head expresses every map
+    assert found.widths == (
+        (1,) if name == "in_context_merged" else (2,)
+    )  # one merged head expresses every map
     assert found.construction == case
     smaller = subject.with_network(found.network)
-    error = np.abs(np.asarray(smaller.predictions(found.theta)) - np.asarray(subject.predictions(theta))).max()
+    error = np.abs(
+        np.asarray(smaller.predictions(found.theta)) - np.asarray(subject.predictions(theta))
+    ).max()
     assert error <= 1e-6 * subject.target_scale * np.sqrt(60)
 
 
@@ -56,7 +62,11 @@ def test_reduce_every_layer(kind):
     subject, theta = random_fixed_point(network, shape, 2, seed=3, samples=80)
     case = None if kind != "conv to dense" else "ii"
     wide, params = embed(
-        network, subject.params(jnp.asarray(theta)), tuple(w + 2 for w in network.widths), seed=1, construction=case
+        network,
+        subject.params(jnp.asarray(theta)),
+        tuple(w + 2 for w in network.widths),
+        seed=1,
+        construction=case,
     )
     found = reduce(subject.with_network(wide), flatten(params), tolerance=1e-6)
     assert all(a <= b for a, b in zip(found.widths, network.widths, strict=True))
@@ -65,7 +75,8 @@ def test_reduce_every_layer(kind):
 
 @pytest.mark.parametrize("name", ["linear", "relu", "tanh", "conv_relu", "in_context_linear"])
 def test_the_fewest_units_and_their_error_by_narrow_networks(name):
-    """Oracle (d): each width as a network of its own; the first within the tolerance is found, with that error."""
+    """Oracle (d): each width as a network of its own; the first within the tolerance is found, with
+    that error."""
     _network, subject, _ = narrow(name, width=6)
     theta = np.random.default_rng(2).standard_normal(subject.size)
     target = np.asarray(subject.predictions(theta))
@@ -88,7 +99,8 @@ def test_zero_state_has_no_units():
 
 
 def test_effective_units_of_a_planted_state():
-    """Oracle (a): three rays, one of them shared by two units, one silent unit; rank 2 in the plane."""
+    """Oracle (a): three rays, one of them shared by two units, one silent unit; rank 2 in the
+    plane."""
     _network, subject, _ = narrow("relu", width=5)
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 4))
@@ -128,7 +140,8 @@ def test_permuting_units_changes_nothing(name):
 
 
 def test_units_that_a_residual_layer_adds_to_are_kept():
-    """(b) Their number is the dimension of what the skip connection carries; the other layers are reduced, the map unchanged."""
+    """(b) Their number is the dimension of what the skip connection carries; the other layers are
+    reduced, the map unchanged."""
     linear = units.make("linear")
     layers = (Layer(linear, 3, mixes=False), Layer(linear, 4, residual=True), Layer(linear, 5))
     rng = np.random.default_rng(0)
@@ -137,7 +150,9 @@ def test_units_that_a_residual_layer_adds_to_are_kept():
     theta = rng.standard_normal(subject.size)
     found = reduce(subject, theta, tolerance=1e-9)
     assert found.widths == (3, 3, 2) and found.error < 1e-9 and found.constructions[0] == "none"
-    with pytest.raises(InputError, match="width of layer 0 must be the 3 units that a residual layer adds to"):
+    with pytest.raises(
+        InputError, match="width of layer 0 must be the 3 units that a residual layer adds to"
+    ):
         reduce(subject, theta, widths=(1, 1, 1))
     with pytest.raises(InputError, match="width of layer 0 must be the 3 units"):
         embed(subject.network, subject.params(theta), 6)
@@ -153,19 +168,33 @@ def test_a_state_that_is_not_finite_is_refused(wrong):
 def of_units(name, u, v, samples=40):
     """(objective, state) of one layer of units with these weights, on random data."""
     rng, layer = np.random.default_rng(0), Layer(units.make(name), len(u))
-    data = Data((len(u[0]),), 1, rng.standard_normal((samples, len(u[0]))), rng.standard_normal((samples, 1)))
-    return objective(Network((layer,)), data), flatten(({"u": np.array(u, float), "v": np.array(v, float)},))
+    data = Data(
+        (len(u[0]),),
+        1,
+        rng.standard_normal((samples, len(u[0]))),
+        rng.standard_normal((samples, 1)),
+    )
+    return objective(Network((layer,)), data), flatten(
+        ({"u": np.array(u, float), "v": np.array(v, float)},)
+    )
 
 
-@pytest.mark.parametrize("name", ["tanh", "relu", "quadratic", "erf", "cubic", "sine", "gelu", "x_tanh_x", "sigmoid"])
+@pytest.mark.parametrize(
+    "name", ["tanh", "relu", "quadratic", "erf", "cubic", "sine", "gelu", "x_tanh_x", "sigmoid"]
+)
 def test_what_cancels_is_no_unit(name):
-    """(a) (1, 0) with v = 1 beside two of opposite signs, which were two units, or kept where one unit was asked for.
+    """(a) (1, 0) with v = 1 beside two of opposite signs, which were two units, or kept where one
+    unit was asked for.
 
-    ReLU: on one ray, 2 and -1 of twice the length; units with a parity: mirror images of v = 2 and of its cancelling copy.
+    ReLU: on one ray, 2 and -1 of twice the length; units with a parity: mirror images of v = 2 and
+    of its cancelling copy.
     """
     flip = units.make(name).symmetry.flip
     longer = 2.0 if name == "relu" else 1.0
-    u, v = np.array([[1, 0], [0.3, 0.8], [longer * 0.3, longer * 0.8]]), np.array([[1.0], [2], [-2 / longer]])
+    u, v = (
+        np.array([[1, 0], [0.3, 0.8], [longer * 0.3, longer * 0.8]]),
+        np.array([[1.0], [2], [-2 / longer]]),
+    )
     pairs = [(u, v)]
     if flip is not None:
         mirrored = np.array([1.0, 1.0, -1.0])[:, None]
@@ -177,14 +206,16 @@ def test_what_cancels_is_no_unit(name):
 
 
 def test_a_pair_that_cancels_nearly_goes_within_the_tolerance():
-    """(a) Two tanh units 1e-4 apart leave a map of 2e-4; one unit at a tolerance above it, and not below."""
+    """(a) Two tanh units 1e-4 apart leave a map of 2e-4; one unit at a tolerance above it, and not
+    below."""
     subject, theta = of_units("tanh", [[1, 0], [0.3, 0.8], [0.3, 0.8001]], [[1], [2], [-2]])
     assert reduce(subject, theta, tolerance=1e-3).widths == (1,)
     assert reduce(subject, theta, tolerance=1e-9).widths == (3,)
 
 
 def test_units_that_no_sample_turns_on_go_first():
-    """(a) A ReLU unit with weights of size 100 that is off on all samples does nothing; one unit is the other."""
+    """(a) A ReLU unit with weights of size 100 that is off on all samples does nothing; one unit is
+    the other."""
     rng = np.random.default_rng(0)
     data = Data((2,), 1, np.abs(rng.standard_normal((30, 2))), rng.standard_normal((30, 1)))
     subject = objective(Network((Layer(units.make("relu"), 2),)), data)
@@ -195,9 +226,11 @@ def test_units_that_no_sample_turns_on_go_first():
 
 @pytest.mark.parametrize("name", ["tanh", "erf", "sine", "cubic", "quadratic", "x_tanh_x"])
 def test_mirror_images_are_no_further_units(name):
-    """(c) Two units embedded by (i) in six, half of them written as their mirror images: two units, and back again.
+    """(c) Two units embedded by (i) in six, half of them written as their mirror images: two units,
+    and back again.
 
-    They used to count as more; the map and the zero gradient of the embedding beside the state are those of the two.
+    They used to count as more; the map and the zero gradient of the embedding beside the state are
+    those of the two.
     """
     network, subject, theta = narrow(name, 3)
     wide, params = embed(network, subject.params(theta), 6, construction="i", seed=1)
@@ -216,12 +249,16 @@ def test_mirror_images_are_no_further_units(name):
         noise = 1e-4 * np.random.default_rng(0).standard_normal((2, 6, 4))
         beside = mirrored[0] + noise[0], mirrored[1] + noise[1][:, :2]
         _, back = embedded(
-            network, subject, theta, *near(sides(network, subject.params(theta), 0), beside, wide.layers[0].unit)
+            network,
+            subject,
+            theta,
+            *near(sides(network, subject.params(theta), 0), beside, wide.layers[0].unit),
         )
         assert gradient_norm(larger, back) < 100 * rounding and np.linalg.norm(back - state) < 1e-2
 
 
 def test_what_is_said_not_to_be_looked_for():
-    """Quadratic units u and 2u have one map and are two units: Theorem 1 does not make one of the other."""
+    """Quadratic units u and 2u have one map and are two units: Theorem 1 does not make one of the
+    other."""
     subject, theta = of_units("quadratic", [[1, 0.5], [2, 1]], [[1], [1]])
     assert reduce(subject, theta, tolerance=1e-9).widths == (2,)

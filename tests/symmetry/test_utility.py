@@ -49,10 +49,14 @@ def test_relu_utility_on_orthogonal_inputs():
     data = task.data(0)
     positive = np.maximum(data.targets, 0)[:, 0]
     expected = 0.5 * np.linalg.norm(positive @ data.inputs / 3)
-    assert best_silent_unit(subject, np.zeros(subject.size)).value == pytest.approx(expected, rel=1e-6)
+    assert best_silent_unit(subject, np.zeros(subject.size)).value == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
-@pytest.mark.parametrize("name", ["linear", "relu", "quadratic", "cubic", "tanh", "x_tanh_x", "gelu", "leaky_relu"])
+@pytest.mark.parametrize(
+    "name", ["linear", "relu", "quadratic", "cubic", "tanh", "x_tanh_x", "gelu", "leaky_relu"]
+)
 def test_no_direction_beats_the_maximiser(name):
     """Oracle (d): 20,000 random units, the utility computed by a NumPy mean."""
     subject, x, y = problem(name, outputs=2, seed=3)
@@ -65,7 +69,9 @@ def test_no_direction_beats_the_maximiser(name):
     unit = units.make(name)
     import jax
 
-    phi = jax.vmap(lambda u: jax.vmap(lambda z: unit.phi(z, u))(jnp.asarray(x)))(jnp.asarray(eps * directions))
+    phi = jax.vmap(lambda u: jax.vmap(lambda z: unit.phi(z, u))(jnp.asarray(x)))(
+        jnp.asarray(eps * directions)
+    )
     gain = np.linalg.norm(np.asarray(phi) @ y / len(x), axis=1) / eps**degree
     brute = (degree / (degree + 1)) ** (degree / 2) / np.sqrt(degree + 1) * gain.max()
     assert found.value >= brute * (1 - 1e-3)
@@ -95,8 +101,9 @@ def test_units_without_a_silent_point_have_no_utility():
 
 @pytest.mark.parametrize("centre", [0.0, 10.0, 300.0, 1990.0])
 def test_kinks_between_samples_far_from_the_origin(centre):
-    """(b) An affine fit of a line with a bend, samples at c ... c + 10: the best silent unit, by scanning its kink. The units
-    that bend between samples are a cone of angle range / c^2, and outside it the utility is zero."""
+    """(b) An affine fit of a line with a bend, samples at c ... c + 10: the best silent unit, by
+    scanning its kink. The units that bend between samples are a cone of angle range / c^2, and
+    outside it the utility is zero."""
     x = centre + np.linspace(0, 10, 11)[:, None]
     y, rows = np.maximum(x - centre - 5, 0) + 5, np.hstack([x, np.ones_like(x)])
     fit = np.linalg.lstsq(rows, y, rcond=None)[0][:, 0]

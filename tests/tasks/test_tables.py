@@ -1,4 +1,5 @@
-"""Tables in text files: what is header, row numbers and data, whatever separates the cells (oracle: the numbers written)."""
+"""Tables in text files: what is header, row numbers and data, whatever separates the cells (oracle:
+the numbers written)."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from saddlery.cli import main
 from saddlery.tasks import Arrays
 from saddlery.tasks.tables import read_table
 
-NUMBERS = np.round(np.random.default_rng(5).standard_normal((7, 5)), 3) + 0.0005  # none is written as a whole number
+NUMBERS = (
+    np.round(np.random.default_rng(5).standard_normal((7, 5)), 3) + 0.0005
+)  # none is written as a whole number
 
 
 def written(rows=NUMBERS, separator=",", decimal=".", header=None, index=None):
@@ -21,7 +24,10 @@ def written(rows=NUMBERS, separator=",", decimal=".", header=None, index=None):
     lines = [[repr(float(v)).replace(".", decimal) for v in row] for row in rows]
     if index is not None:
         lines = [[str(name), *line] for name, line in zip(index, lines, strict=True)]
-    return "\n".join(separator.join(map(str, line)) for line in ([header] if header else []) + lines) + "\n"
+    return (
+        "\n".join(separator.join(map(str, line)) for line in ([header] if header else []) + lines)
+        + "\n"
+    )
 
 
 def counted(first, count=5):
@@ -36,12 +42,24 @@ KINDS = {
     "columns counted from 1": (written(header=counted(1)), True, False),
     "years": (written(header=counted(1990)), True, False),
     "rows and columns counted": (written(header=["", *counted(0)], index=range(7)), True, True),
-    "rows with names": (written(header=["", *"abcdy"], index=[f"run {k}" for k in range(7)]), True, True),
+    "rows with names": (
+        written(header=["", *"abcdy"], index=[f"run {k}" for k in range(7)]),
+        True,
+        True,
+    ),
     "a column called id": (written(header=["id", *"abcdy"], index=range(1, 8)), True, True),
     "rows counted without header": (written(index=range(7)), False, True),
     "semicolons": (written(separator=";"), False, False),
-    "semicolons and decimal commas": (written(separator=";", decimal=",", header=[*"abcdy"]), True, False),
-    "semicolons, commas, rows counted": (written(separator=";", decimal=",", index=range(7)), False, True),
+    "semicolons and decimal commas": (
+        written(separator=";", decimal=",", header=[*"abcdy"]),
+        True,
+        False,
+    ),
+    "semicolons, commas, rows counted": (
+        written(separator=";", decimal=",", index=range(7)),
+        False,
+        True,
+    ),
     "tabs": (written(separator="\t", header=[*"abcdy"]), True, False),
     "tabs and decimal commas": (written(separator="\t", decimal=","), False, False),
     "bars": (written(separator="|"), False, False),
@@ -59,7 +77,9 @@ def test_what_was_written_is_read(name, encoding, tmp_path):
     np.testing.assert_array_equal(table.numbers, NUMBERS)
     assert (table.header, table.index) == (header, index)
     assert table.plain == (name in ("plain", "names"))
-    assert ("is its header" in table.notes[-1]) == header and ("numbers the rows" in table.notes[-1]) == index
+    assert ("is its header" in table.notes[-1]) == header and (
+        "numbers the rows" in table.notes[-1]
+    ) == index
 
 
 @pytest.mark.parametrize(
@@ -78,14 +98,18 @@ def test_what_is_open_is_data_and_said(text, doubt, tmp_path):
     path.write_text(text)
     table = read_table(str(path))
     rows = text.splitlines()[table.header :]
-    np.testing.assert_array_equal(table.numbers, [[float(cell) for cell in row.split(",")] for row in rows])
+    np.testing.assert_array_equal(
+        table.numbers, [[float(cell) for cell in row.split(",")] for row in rows]
+    )
     assert any(doubt in note for note in table.notes)
 
 
 def test_it_can_be_said(tmp_path):
     path = tmp_path / "data.csv"
     path.write_text("0,1,2\n4,5,6\n7,8,9\n")
-    np.testing.assert_array_equal(read_table(str(path), header=True).numbers, [[4, 5, 6], [7, 8, 9]])
+    np.testing.assert_array_equal(
+        read_table(str(path), header=True).numbers, [[4, 5, 6], [7, 8, 9]]
+    )
     np.testing.assert_array_equal(read_table(str(path), True, True).numbers, [[5, 6], [8, 9]])
     path.write_text(written(header=["", *counted(0)], index=range(7)))
     np.testing.assert_array_equal(read_table(str(path), index=False).numbers[:, 0], range(7))
@@ -102,8 +126,14 @@ def test_it_can_be_said(tmp_path):
         ),
         ("a\tb\n1\tx\n2\t3\n", r"row 2, column 2 must be a number, got 'x' .*separated by tabs"),
         ("1,5\n2,x\n", "row 2, column 2 must be a number, got 'x'; correct the cell"),
-        ("1.5\n2.5\n3.5\n", "of inputs and targets, two columns or more.*got one column.*what separates its cells"),
-        ("1,2\n3," + "9" * 500 + "x\n", r"row 2, column 2 must be a number, got '9{70,80}\.\.\.'; correct"),
+        (
+            "1.5\n2.5\n3.5\n",
+            "of inputs and targets, two columns or more.*got one column.*what separates its cells",
+        ),
+        (
+            "1,2\n3," + "9" * 500 + "x\n",
+            r"row 2, column 2 must be a number, got '9{70,80}\.\.\.'; correct",
+        ),
     ],
 )
 def test_other_tables_are_one_sentence(text, message, tmp_path):
@@ -115,7 +145,9 @@ def test_other_tables_are_one_sentence(text, message, tmp_path):
 
 def test_utf_16_without_a_mark_is_named(tmp_path):
     (tmp_path / "data.csv").write_bytes(written().encode("utf-16-le"))
-    with pytest.raises(InputError, match=r"zero bytes, as UTF-16 without a mark .*save it as UTF-8"):
+    with pytest.raises(
+        InputError, match=r"zero bytes, as UTF-16 without a mark .*save it as UTF-8"
+    ):
         read_table(str(tmp_path / "data.csv"))
 
 
@@ -140,7 +172,9 @@ def test_the_record_and_stderr_say_what_was_taken_as_what(tmp_path, capsys):
     err = capsys.readouterr().err
     run = load_run(tmp_path / "run")
     (said,) = run.warnings
-    assert said in err and json.loads((tmp_path / "run" / "record.json").read_text())["warnings"] == [said]
+    assert said in err and json.loads((tmp_path / "run" / "record.json").read_text())[
+        "warnings"
+    ] == [said]
     for words in (
         "data.csv: 7 rows",
         "the first row (",

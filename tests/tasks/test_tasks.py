@@ -28,7 +28,11 @@ from saddlery.tasks.base import whitened
 # every task with small settings: (task, shape, outputs)
 TASK = {
     "linear": (LinearTeacher((2.0, 1.0)), (2,), 2),
-    "linear wide": (LinearTeacher((1.0,), inputs=3, outputs=5, covariance=(0.5, 1.0, 2.0)), (3,), 5),
+    "linear wide": (
+        LinearTeacher((1.0,), inputs=3, outputs=5, covariance=(0.5, 1.0, 2.0)),
+        (3,),
+        5,
+    ),
     "linear power": (LinearTeacher(count=3, exponent=2.0, rotate=False), (3,), 3),
     "linear noisy": (LinearTeacher((1.0, 0.5), noise=0.3), (2,), 2),
     "conv linear": (ConvolutionalLinearTeacher((1.0, 0.5), 3, 2), (1, 6), 1),
@@ -38,7 +42,11 @@ TASK = {
     "orthogonal relu": (OrthogonalReLU((1.0, -0.6, 0.3), 4), (4,), 1),
     "orthogonal patches": (OrthogonalPatches((1.0, -0.6), 3, 2), (1, 6), 1),
     "teacher": (Teacher("tanh", 2, (3,), 2, 20), (3,), 2),
-    "teacher conv": (Teacher("conv_relu", 2, (1, 4), 1, 20, options_of_unit={"kernel": (2,)}), (1, 4), 1),
+    "teacher conv": (
+        Teacher("conv_relu", 2, (1, 4), 1, 20, options_of_unit={"kernel": (2,)}),
+        (1, 4),
+        1,
+    ),
     "teacher attention": (Teacher("attention_linear", 2, (4, 3), 2, 5), (4, 3), 2),
     "teacher in context": (Teacher("in_context_softmax", 2, (4, 3), 1, 5), (4, 3), 1),
     "teacher axes": (Teacher("relu", 3, (3,), 1, 21, design="axes"), (3,), 1),
@@ -48,15 +56,24 @@ TASK = {
 
 @pytest.mark.parametrize("name", TASK)
 def test_shapes_seeds_and_moments(name):
-    """(d) Shapes are as stated; a seed gives the same data again, another seed others where the task draws anything;
-    stated moments are those of the samples where both exist; the description round-trips."""
+    """(d) Shapes are as stated; a seed gives the same data again, another seed others where the
+    task draws anything; stated moments are those of the samples where both exist; the description
+    round-trips."""
     task, shape, outputs = TASK[name]
     data, again, other = task.data(3), task.data(3), task.data(4)
     assert (data.shape, data.outputs) == (shape, outputs)
     numbers = lambda d: d.targets if d.targets is not None else d.moments.cross
     np.testing.assert_array_equal(numbers(data), numbers(again))
     assert np.array_equal(numbers(data), numbers(other)) == (
-        name in ("hierarchy", "digits", "in context", "linear power", "orthogonal relu", "orthogonal patches")
+        name
+        in (
+            "hierarchy",
+            "digits",
+            "in context",
+            "linear power",
+            "orthogonal relu",
+            "orthogonal patches",
+        )
     )
     if data.inputs is not None:
         assert data.inputs.shape[1:] == shape and data.targets.shape == (len(data.inputs), outputs)
@@ -76,7 +93,9 @@ def test_every_kind_is_covered():
 
 # ------------------------------------------------------------------- spectra
 @pytest.mark.parametrize("rotate", [True, False])
-@pytest.mark.parametrize(("values", "d", "o"), [((1.0, 0.4), 2, 2), ((2.0, 1.0, 0.5), 7, 4), ((3.0,), 1, 5)])
+@pytest.mark.parametrize(
+    ("values", "d", "o"), [((1.0, 0.4), 2, 2), ((2.0, 1.0, 0.5), 7, 4), ((3.0,), 1, 5)]
+)
 def test_singular_values_as_asked(values, d, o, rotate):
     """(b) The singular values of the cross moments on white inputs."""
     task = LinearTeacher(values, inputs=d, outputs=o, rotate=rotate)
@@ -90,8 +109,12 @@ def test_singular_values_as_asked(values, d, o, rotate):
 
 def test_power_law():
     """(a) s_k = k^-exponent over their sum."""
-    np.testing.assert_allclose(LinearTeacher(count=3, exponent=1.0).spectrum(), np.array([6, 3, 2]) / 11, rtol=1e-15)
-    np.testing.assert_allclose(LinearTeacher(count=4, exponent=0.0).spectrum(), [0.25] * 4, rtol=1e-15)
+    np.testing.assert_allclose(
+        LinearTeacher(count=3, exponent=1.0).spectrum(), np.array([6, 3, 2]) / 11, rtol=1e-15
+    )
+    np.testing.assert_allclose(
+        LinearTeacher(count=4, exponent=0.0).spectrum(), [0.25] * 4, rtol=1e-15
+    )
 
 
 def test_covariance_and_noise_of_a_linear_teacher():
@@ -100,7 +123,9 @@ def test_covariance_and_noise_of_a_linear_teacher():
     w, moments = task.teacher(1), task.data(1).moments
     total = sum(w[o, i] ** 2 * c for o in range(2) for i, c in enumerate((0.2, 3.0))) + 0.1 * 2
     np.testing.assert_allclose(
-        moments.cross, [[w[o, i] * c for i, c in enumerate((0.2, 3.0))] for o in range(2)], rtol=1e-14
+        moments.cross,
+        [[w[o, i] * c for i, c in enumerate((0.2, 3.0))] for o in range(2)],
+        rtol=1e-14,
     )
     assert moments.target == pytest.approx(total, rel=1e-14)
     assert task.data(1).inputs is None  # no finite sample states the noise
@@ -116,7 +141,8 @@ def test_convolutional_spectrum(kernel, places):
 
 @pytest.mark.parametrize(("levels", "branches"), [(1, 2), (3, 2), (2, 3)])
 def test_hierarchy(levels, branches):
-    """(a) s^2 = (b^(L-j+1) - 1)/((b - 1) b^L): once for level 0, (b - 1) b^(j-1) times for the split at level j."""
+    """(a) s^2 = (b^(L-j+1) - 1)/((b - 1) b^L): once for level 0, (b - 1) b^(j-1) times for the
+    split at level j."""
     data, items = Hierarchy(levels, branches).data(0), branches**levels
     squares = []
     for j in range(levels + 1):
@@ -126,7 +152,10 @@ def test_hierarchy(levels, branches):
     np.testing.assert_allclose(found, np.sqrt(squares), rtol=1e-12)
     # (d) node by node: an item has the features of its ancestors and no others
     nodes = [(k, node) for k in range(levels + 1) for node in range(branches**k)]
-    expected = [[float(item // branches ** (levels - k) == node) for k, node in nodes] for item in range(items)]
+    expected = [
+        [float(item // branches ** (levels - k) == node) for k, node in nodes]
+        for item in range(items)
+    ]
     np.testing.assert_array_equal(data.targets, expected)
     np.testing.assert_allclose(data.inputs.T @ data.inputs / items, np.eye(items), atol=1e-14)
 
@@ -140,7 +169,8 @@ def test_orthogonal_relu():
 
 
 def test_orthogonal_patches():
-    """(b) White inputs, one patch a sample, and singular value |amplitude a| where patch a is shown."""
+    """(b) White inputs, one patch a sample, and singular value |amplitude a| where patch a is
+    shown."""
     data = OrthogonalPatches((1.0, -0.6), positions=3).data(2)
     n = len(data.inputs)
     x = data.inputs.reshape(n, -1)
@@ -149,7 +179,9 @@ def test_orthogonal_patches():
     for amplitude in (1.0, -0.6):
         mine = np.sign(data.targets[:, 0]) == np.sign(amplitude)
         cross = (data.targets[mine].T @ x[mine] / n).reshape(3, 2)
-        np.testing.assert_allclose(np.linalg.svd(cross, compute_uv=False), [abs(amplitude), 0], rtol=1e-13, atol=1e-14)
+        np.testing.assert_allclose(
+            np.linalg.svd(cross, compute_uv=False), [abs(amplitude), 0], rtol=1e-13, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize(("n", "d"), [(1, 1), (5, 5), (17, 3), (6, 5)])
@@ -163,7 +195,8 @@ def test_whitened(n, d):
 
 # ---------------------------------------------------------------------- teacher
 def test_teacher_by_loops():
-    """(d) Targets are the sum over the teacher's units, by hand; weights have the stated norms and directions."""
+    """(d) Targets are the sum over the teacher's units, by hand; weights have the stated norms and
+    directions."""
     task = Teacher("relu", 3, (4,), 2, 9, strengths=(1.0, 0.5, -0.25), norm=2.0)
     weights, data = task.weights(5), task.data(5)
     np.testing.assert_allclose(weights["u"] @ weights["u"].T, 4 * np.eye(3), atol=1e-13)
@@ -184,7 +217,8 @@ def test_teacher_on_axes():
 
 
 def test_in_context_prompts():
-    """(b) Each sequence is one exact regression: y_n and the answer come from the same w; the query's y is hidden."""
+    """(b) Each sequence is one exact regression: y_n and the answer come from the same w; the
+    query's y is hidden."""
     data = InContextRegression((0.5, 0.3, 0.2), 6, sequences=4).data(1)
     for prompt, answer in zip(data.inputs, data.targets, strict=True):
         w = np.linalg.lstsq(prompt[:-1, :3], prompt[:-1, 3], rcond=None)[0]
@@ -198,7 +232,8 @@ def test_in_context_prompts():
 
 # ----------------------------------------------------------------------- digits
 def test_digits():
-    """(d) scikit-learn's own pixels, labels and principal components (up to signs and one common scale)."""
+    """(d) scikit-learn's own pixels, labels and principal components (up to signs and one common
+    scale)."""
     pixels, labels = load_digits(return_X_y=True)
     raw = Digits(centred=False).data(0)
     np.testing.assert_array_equal(raw.inputs, pixels / 16)
@@ -209,11 +244,15 @@ def test_digits():
     np.testing.assert_allclose(centred.targets.mean(axis=0), 0, atol=1e-14)
     few = Digits(5).data(0).inputs
     other = PCA(5, svd_solver="full").fit_transform(pixels)
-    np.testing.assert_allclose(np.abs(few), np.abs(other) / other[:, 0].std(), rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(
+        np.abs(few), np.abs(other) / other[:, 0].std(), rtol=1e-8, atol=1e-10
+    )
     assert few[:, 0].std() == pytest.approx(1.0, rel=1e-12)
     image = Digits(image=True, centred=False, classes=(7, 3)).data(0)
     assert image.shape == (1, 8, 8) and image.outputs == 2
-    np.testing.assert_array_equal(image.inputs[:, 0].reshape(-1, 64), pixels[np.isin(labels, (3, 7))] / 16)
+    np.testing.assert_array_equal(
+        image.inputs[:, 0].reshape(-1, 64), pixels[np.isin(labels, (3, 7))] / 16
+    )
     np.testing.assert_array_equal(image.targets[:, 0] == 1, labels[np.isin(labels, (3, 7))] == 7)
     softmax = Digits(loss="cross_entropy").data(0)
     np.testing.assert_array_equal(softmax.targets.sum(axis=1), 1)  # classes are never centred away
@@ -229,16 +268,21 @@ def text(array):
 
 
 def test_arrays_of_every_kind(tmp_path):
-    """(d) The same numbers through .npz, .npy, CSV with and without header, one file or two, exactly."""
+    """(d) The same numbers through .npz, .npy, CSV with and without header, one file or two,
+    exactly."""
     at = lambda name: str(tmp_path / name)
     np.savez(at("both.npz"), inputs=X, targets=Y)
     np.savez_compressed(at("UPPER.NPZ"), inputs=X, targets=Y[:, None])
-    (tmp_path / "UPPER.NPZ.npz").exists() and (tmp_path / "UPPER.NPZ.npz").rename(tmp_path / "UPPER.NPZ")
+    (tmp_path / "UPPER.NPZ.npz").exists() and (tmp_path / "UPPER.NPZ.npz").rename(
+        tmp_path / "UPPER.NPZ"
+    )
     np.save(at("x.npy"), X)
     np.save(at("y.npy"), Y[:, None])
     table = np.column_stack([X, Y])
     (tmp_path / "plain.csv").write_text(text(table))
-    (tmp_path / "header.csv").write_text("a,b,c,y\r\n" + text(table).replace("\n", "\r\n") + "\r\n\r\n")
+    (tmp_path / "header.csv").write_text(
+        "a,b,c,y\r\n" + text(table).replace("\n", "\r\n") + "\r\n\r\n"
+    )
     (tmp_path / "bom.csv").write_text("﻿" + text(table), encoding="utf-8")
     (tmp_path / "y.csv").write_text("y\n" + text(Y[:, None]))
     for task in (
@@ -255,9 +299,16 @@ def test_arrays_of_every_kind(tmp_path):
         np.testing.assert_array_equal(data.targets, Y[:, None])
     shaped = Arrays(at("both.npz"), shape=(1, 3)).data(0)
     assert shaped.shape == (1, 3) and shaped.inputs.shape == (4, 1, 3)
-    np.savez(at("whole.npz"), inputs=np.arange(4).reshape(2, 2), targets=np.array([[True, False], [False, True]]))
+    np.savez(
+        at("whole.npz"),
+        inputs=np.arange(4).reshape(2, 2),
+        targets=np.array([[True, False], [False, True]]),
+    )
     labelled = Arrays(at("whole.npz"), loss="cross_entropy").data(0)
-    assert labelled.inputs.dtype == labelled.targets.dtype == float and labelled.loss.name == "cross_entropy"
+    assert (
+        labelled.inputs.dtype == labelled.targets.dtype == float
+        and labelled.loss.name == "cross_entropy"
+    )
 
 
 class Bomb:
@@ -270,7 +321,12 @@ class Bomb:
 def bad_files(folder):
     """name -> what the message must hold; the file lies in the folder (or does not)."""
     at = lambda name: str(folder / name)
-    np.savez(at("objects.npz"), inputs=np.array([Bomb(), None], dtype=object), targets=Y, allow_pickle=True)
+    np.savez(
+        at("objects.npz"),
+        inputs=np.array([Bomb(), None], dtype=object),
+        targets=Y,
+        allow_pickle=True,
+    )
     np.save(at("objects.npy"), np.array([Bomb()], dtype=object), allow_pickle=True)
     (folder / "pickle.npy").write_bytes(pickle.dumps(Bomb()))
     (folder / "garbage.npy").write_bytes(b"not an array at all")
@@ -317,7 +373,8 @@ def bad_files(folder):
         "flat.npz": r"at least two axes, samples first, got \(4,\)",
         "none.npz": "inputs must be a non-empty array",
         "one.npz": "one row a sample",
-        "nan.npz": r"inputs must be finite, got nan at index \(2, 1\) and 1 such entries in all; remove or impute",
+        "nan.npz": r"inputs must be finite, got nan at index \(2, 1\) and 1 such entries in all;"
+        r" remove or impute",
         "text.csv": "row 4, column 2 must be a number, got 'five'; correct the cell",
         "first.csv": "row 1, column 3 must be a number, got 'y'",
         "ragged.csv": "row 2 must be of 3 cells like the first, got 2",
@@ -335,7 +392,8 @@ def bad_files(folder):
 
 
 def test_bad_files(tmp_path):
-    """Each is one sentence with the file, what was given and what to do; nothing is ever unpickled."""
+    """Each is one sentence with the file, what was given and what to do; nothing is ever
+    unpickled."""
     messages = bad_files(tmp_path)
     (tmp_path / "folder.npz").mkdir()
     messages["folder.npz"] = "cannot be read"
@@ -354,7 +412,10 @@ def test_arrays_misuse(tmp_path):
     np.savez(tmp_path / "both.npz", inputs=X, targets=Y)
     x, both = str(tmp_path / "x.npy"), str(tmp_path / "both.npz")
     for task, message in (
-        (Arrays(x), "columns must be between 1 and 2 of the 3 columns, got 0; or name a file of targets"),
+        (
+            Arrays(x),
+            "columns must be between 1 and 2 of the 3 columns, got 0; or name a file of targets",
+        ),
         (Arrays(x, columns=3), "between 1 and 2"),
         (Arrays(x, columns=-1), "between 1 and 2"),
         (Arrays(str(tmp_path / "flat.npy"), columns=1), "a table"),
@@ -377,7 +438,10 @@ def test_arrays_misuse(tmp_path):
     [
         (lambda: tasks.make("linear_techer"), "did you mean 'linear_teacher'"),
         (lambda: tasks.make("hierarchy", level=2), "did you mean 'levels'"),
-        (lambda: LinearTeacher(), "count must be a whole number of at least 1, got 0; or give singular_values"),
+        (
+            lambda: LinearTeacher(),
+            "count must be a whole number of at least 1, got 0; or give singular_values",
+        ),
         (lambda: LinearTeacher((1.0, -1.0)), "singular_values must be finite numbers above zero"),
         (lambda: LinearTeacher(("a",)), "singular_values must be a list of numbers"),
         (lambda: LinearTeacher(1.0), "singular_values must be a list of numbers"),
@@ -390,8 +454,14 @@ def test_arrays_misuse(tmp_path):
         (lambda: LinearTeacher((1.0,), covariance=(1.0, 1.0)), "1 variances, one an input"),
         (lambda: LinearTeacher((1.0,), covariance=(0.0,)), "variances above zero"),
         (lambda: LinearTeacher((1.0,), noise=-1.0), "noise must be a variance of at least zero"),
-        (lambda: ConvolutionalLinearTeacher((1.0, 1.0), kernel=1), "kernel must be a whole number of at least 2"),
-        (lambda: ConvolutionalLinearTeacher((1.0, 1.0), positions=1), "positions must be a whole number of at least 2"),
+        (
+            lambda: ConvolutionalLinearTeacher((1.0, 1.0), kernel=1),
+            "kernel must be a whole number of at least 2",
+        ),
+        (
+            lambda: ConvolutionalLinearTeacher((1.0, 1.0), positions=1),
+            "positions must be a whole number of at least 2",
+        ),
         (lambda: Hierarchy(0), "levels must be a whole number"),
         (lambda: Hierarchy(3, 1), "branches must be a whole number of at least 2"),
         (lambda: Hierarchy(13), "at most 4096 items, got 8192"),
@@ -414,7 +484,9 @@ def test_arrays_misuse(tmp_path):
         (lambda: Teacher(norm=0.0), "norm must be a finite number above zero"),
         (lambda: Teacher(design="axis"), "did you mean 'axes'"),
         (
-            lambda: Teacher("conv_relu", inputs=(1, 4), design="axes", options_of_unit={"kernel": (2,)}),
+            lambda: Teacher(
+                "conv_relu", inputs=(1, 4), design="axes", options_of_unit={"kernel": (2,)}
+            ),
             "one an input, got 2",
         ),
         (lambda: Digits(65), "components must be at most 64"),

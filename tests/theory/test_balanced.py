@@ -1,4 +1,5 @@
-"""Exact two-layer linear networks against high-accuracy integration (d), invariants (c) and limits (a)."""
+"""Exact two-layer linear networks against high-accuracy integration (d), invariants (c) and limits
+(a)."""
 
 from __future__ import annotations
 
@@ -11,7 +12,13 @@ from saddlery.theory import balanced_path, mode_strength
 from saddlery.theory.balanced import _gains
 
 # outputs, width, inputs, lambda, scale
-CASES = [(3, 5, 4, 0.0, 1e-2), (3, 3, 3, 0.7, 0.5), (4, 2, 3, 0.0, 0.1), (3, 2, 4, -0.3, 0.5), (2, 20, 6, 0.0, 1e-3)]
+CASES = [
+    (3, 5, 4, 0.0, 1e-2),
+    (3, 3, 3, 0.7, 0.5),
+    (4, 2, 3, 0.0, 0.1),
+    (3, 2, 4, -0.3, 0.5),
+    (2, 20, 6, 0.0, 1e-3),
+]
 
 
 def basis(rng, size, columns):
@@ -25,7 +32,9 @@ def balanced(case, rng):
     s = scale * rng.random(modes)
     first, second = np.sqrt(s**2 + max(-imbalance, 0)), np.sqrt(s**2 + max(imbalance, 0))
     shared = basis(rng, width, modes)
-    return (shared * first) @ basis(rng, inputs, modes).T, basis(rng, outputs, modes) @ (shared * second).T
+    return (shared * first) @ basis(rng, inputs, modes).T, basis(rng, outputs, modes) @ (
+        shared * second
+    ).T
 
 
 def blocks(first, second):
@@ -42,7 +51,9 @@ def integrated(times, first, second, correlation):
 
     start = np.concatenate([first.ravel(), second.ravel()])
     found = solve_ivp(slope, (0, times[-1]), start, "DOP853", times, rtol=1e-13, atol=1e-15).y.T
-    return np.stack([blocks(y[:size].reshape(first.shape), y[size:].reshape(second.shape)) for y in found])
+    return np.stack(
+        [blocks(y[:size].reshape(first.shape), y[size:].reshape(second.shape)) for y in found]
+    )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -104,7 +115,10 @@ def test_rates_of_zero_are_a_limit():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((1.0, np.ones((2, 3)), np.zeros((2, 2)), np.ones((2, 3))), r"must be balanced, .* depart from it by"),
+        (
+            (1.0, np.ones((2, 3)), np.zeros((2, 2)), np.ones((2, 3))),
+            r"must be balanced, .* depart from it by",
+        ),
         (
             (1.0, np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3))),
             r"must be of shapes \(H, D\), \(O, H\) and \(O, D\)",

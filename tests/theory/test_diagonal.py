@@ -1,4 +1,5 @@
-"""Jumps of diagonal linear networks: published reference numbers (a), the flow itself (d), and bad data."""
+"""Jumps of diagonal linear networks: published reference numbers (a), the flow itself (d), and bad
+data."""
 
 from __future__ import annotations
 
@@ -17,13 +18,18 @@ PLANE = TURN @ np.diag([1.0, 25.0]) @ TURN.T
 
 
 def test_a_coordinate_that_is_taken_back():
-    """(a) Pesme & Flammarion's example: the first coordinate is learned, unlearned, and learned with the other sign."""
+    """(a) Pesme & Flammarion's example: the first coordinate is learned, unlearned, and learned
+    with the other sign."""
     x = np.linalg.cholesky(PLANE)
     g = x.T @ x
     np.testing.assert_allclose(g, [[22.428571, 7.423075], [7.423075, 3.571429]], atol=1e-6)
     jumps = diagonal_jumps(g, g @ np.array([-0.2, 2.0]))
-    np.testing.assert_allclose([j.time for j in jumps], [0, 0.096521, 0.300110, 1.728681], atol=1e-6)
-    np.testing.assert_allclose([j.beta for j in jumps], [[0, 0], [0.46193, 0], [0, 1.584308], [-0.2, 2]], atol=1e-5)
+    np.testing.assert_allclose(
+        [j.time for j in jumps], [0, 0.096521, 0.300110, 1.728681], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        [j.beta for j in jumps], [[0, 0], [0.46193, 0], [0, 1.584308], [-0.2, 2]], atol=1e-5
+    )
     np.testing.assert_allclose([j.loss for j in jumps], [4.622199, 2.229299, 0.14, 0], atol=1e-6)
 
 
@@ -34,13 +40,20 @@ def test_a_second_reference():
 
 
 def jump_times_of_the_flow(g, b, scale, levels, horizon):
-    """(d) Gradient flow in the exact reduced variables m, beta = scale^2 sinh(2 m): when the loss crosses the levels."""
+    """(d) Gradient flow in the exact reduced variables m, beta = scale^2 sinh(2 m): when the loss
+    crosses the levels."""
     beta = lambda m: scale**2 * np.sinh(np.clip(2 * m, -200, 200))
     minimum = b @ np.linalg.solve(g, b)
     loss = lambda m: 0.5 * (beta(m) @ g @ beta(m) - 2 * b @ beta(m) + minimum)
     events = [lambda t, m, level=level: loss(m) - level for level in levels]
     found = solve_ivp(
-        lambda t, m: b - g @ beta(m), (0, horizon), np.zeros(2), "DOP853", rtol=1e-8, atol=1e-9, events=events
+        lambda t, m: b - g @ beta(m),
+        (0, horizon),
+        np.zeros(2),
+        "DOP853",
+        rtol=1e-8,
+        atol=1e-9,
+        events=events,
     )
     return np.array([times[0] for times in found.t_events]) / np.log(1 / scale)
 
@@ -57,7 +70,9 @@ def test_the_flow_tends_to_it():
         for scale in (1e-4, 1e-10, 1e-20)
     ]
     assert (
-        np.all(errors[1] < errors[0]) and np.all(errors[2] < errors[1]) and np.all(errors[2] < 0.03 * expected + 0.005)
+        np.all(errors[1] < errors[0])
+        and np.all(errors[2] < errors[1])
+        and np.all(errors[2] < 0.03 * expected + 0.005)
     )
 
 
@@ -66,13 +81,16 @@ def test_without_correlations_each_coordinate_jumps_alone(b):
     """(a) At 1/|b|, to b."""
     b = np.array(b)
     jumps = diagonal_jumps(np.eye(len(b)), b)
-    np.testing.assert_allclose(sorted({1 / abs(v) for v in b}), [j.time for j in jumps[1:]], rtol=1e-9)
+    np.testing.assert_allclose(
+        sorted({1 / abs(v) for v in b}), [j.time for j in jumps[1:]], rtol=1e-9
+    )
     np.testing.assert_allclose(jumps[-1].beta, b, rtol=1e-9)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 5), st.integers(1, 8))
 def test_the_loss_falls_and_ends_at_the_minimum(seed, size, samples):
-    """(b, c) Any data, also with fewer samples than coordinates: every stage is lower, the last one fits."""
+    """(b, c) Any data, also with fewer samples than coordinates: every stage is lower, the last one
+    fits."""
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((samples, size)), rng.standard_normal(samples)
     jumps = diagonal_jumps(x.T @ x / samples, x.T @ y / samples)
@@ -96,9 +114,21 @@ def test_nothing_to_learn_is_one_stage():
             "curvature must be symmetric",
         ),
         (lambda: diagonal_jumps(-np.eye(2), np.ones(2)), InputError, "positive semi-definite"),
-        (lambda: diagonal_jumps(np.diag([1.0, 0.0]), np.ones(2)), InputError, "outside the range of the curvature"),
-        (lambda: diagonal_jumps(np.eye(2), np.array([1.0, np.nan])), InputError, "correlation must be finite"),
-        (lambda: diagonal_jumps(np.eye(2), np.array([1.0, 0.5]), limit=1), NumericalError, "more than 1 jumps"),
+        (
+            lambda: diagonal_jumps(np.diag([1.0, 0.0]), np.ones(2)),
+            InputError,
+            "outside the range of the curvature",
+        ),
+        (
+            lambda: diagonal_jumps(np.eye(2), np.array([1.0, np.nan])),
+            InputError,
+            "correlation must be finite",
+        ),
+        (
+            lambda: diagonal_jumps(np.eye(2), np.array([1.0, 0.5]), limit=1),
+            NumericalError,
+            "more than 1 jumps",
+        ),
     ],
 )
 def test_misuse(call, error, message):
@@ -107,7 +137,8 @@ def test_misuse(call, error, message):
 
 
 def test_a_coordinate_in_small_units_is_learned_too():
-    """(a) Two features of sizes 1e7 and 1, targets both depend on: the first loss is b' g^-1 b / 2, the last zero."""
+    """(a) Two features of sizes 1e7 and 1, targets both depend on: the first loss is b' g^-1 b / 2,
+    the last zero."""
     d, g = np.array([1e7, 1.0]), np.array([[1.0, 0.3], [0.3, 1.0]])
     beta = np.array([1.0, 2.0])
     jumps = diagonal_jumps(d * g * d[:, None], d * (g @ beta))

@@ -1,4 +1,5 @@
-"""Dormant units against quadrature (a), an independent integration (d), homogeneity, and misuse; leading tensors by hand."""
+"""Dormant units against quadrature (a), an independent integration (d), homogeneity, and misuse;
+leading tensors by hand."""
 
 from __future__ import annotations
 
@@ -25,7 +26,10 @@ def test_escapes_of_quadratic_units():
     exact = [blow_up(float(v[k, 0]), vectors.T @ u[k], values) for k in range(40)]
     np.testing.assert_allclose(found.time, [e.time for e in exact], rtol=1e-5)
     ends = np.abs(found.u @ vectors)
-    assert all(ends[k].argmax() == e.direction and np.sign(found.v[k, 0]) == e.sign for k, e in enumerate(exact))
+    assert all(
+        ends[k].argmax() == e.direction and np.sign(found.v[k, 0]) == e.sign
+        for k, e in enumerate(exact)
+    )
     assert np.ptp(found.time) > 100
 
 
@@ -56,8 +60,12 @@ def test_growth_against_an_independent_integration(degree, outputs):
         grown = grow(form, u, v, share * times)
         for k in np.flatnonzero(np.isfinite(times)):
             begin = np.concatenate([u[k], v[k]])
-            end = solve_ivp(slope, (0, share * times[k]), begin, "DOP853", rtol=1e-10, atol=1e-14).y[:, -1]
-            np.testing.assert_allclose(np.concatenate([grown.u[k], grown.v[k]]), end, rtol=2e-4, atol=1e-6)
+            end = solve_ivp(
+                slope, (0, share * times[k]), begin, "DOP853", rtol=1e-10, atol=1e-14
+            ).y[:, -1]
+            np.testing.assert_allclose(
+                np.concatenate([grown.u[k], grown.v[k]]), end, rtol=2e-4, atol=1e-6
+            )
 
 
 def test_times_scale_with_the_weights():
@@ -90,15 +98,20 @@ def test_misuse():
 
 # ------------------------------------------------------------- leading tensors
 @pytest.mark.parametrize(
-    ("unit", "degree"), [("linear", 1), ("tanh", 1), ("quadratic", 2), ("x_tanh_x", 2), ("cubic", 3)]
+    ("unit", "degree"),
+    [("linear", 1), ("tanh", 1), ("quadratic", 2), ("x_tanh_x", 2), ("cubic", 3)],
 )
 def test_leading_tensors_are_correlations_with_powers_of_the_input(unit, degree):
     """(a) mean r x (x) ... (x) x at the origin, where the residual is the target."""
     x, y = RNG.standard_normal((50, 3)), RNG.standard_normal((50, 2))
     subject = objective(Network((Layer(make(unit), 4),)), Data((3,), 2, x, y), moments=False)
     letters = "abc"[:degree]
-    expected = np.einsum(f"no,{','.join('n' + k for k in letters)}->o{letters}", y, *[x] * degree) / 50
-    np.testing.assert_allclose(leading_tensor(subject, np.zeros(subject.size)), expected, atol=1e-12)
+    expected = (
+        np.einsum(f"no,{','.join('n' + k for k in letters)}->o{letters}", y, *[x] * degree) / 50
+    )
+    np.testing.assert_allclose(
+        leading_tensor(subject, np.zeros(subject.size)), expected, atol=1e-12
+    )
 
 
 def test_a_leading_tensor_along_a_trajectory():

@@ -1,4 +1,5 @@
-"""The saddles of linear networks against their Hessians, formed by finite sums (d), and their own equations (b)."""
+"""The saddles of linear networks against their Hessians, formed by finite sums (d), and their own
+equations (b)."""
 
 from __future__ import annotations
 
@@ -54,7 +55,9 @@ def test_loss_gradient_index_and_lowest_eigenvalue(white, seed):
         first, second = balanced_factors(saddle, width)
         rest = c - second @ first @ s
         assert max(np.abs(second.T @ rest).max(), np.abs(rest @ first.T).max()) < 1e-12
-        map_loss = 0.5 * (target - 2 * np.sum(saddle.product * c) + np.sum((saddle.product @ s) * saddle.product))
+        map_loss = 0.5 * (
+            target - 2 * np.sum(saddle.product * c) + np.sum((saddle.product @ s) * saddle.product)
+        )
         assert saddle.loss == pytest.approx(map_loss, abs=1e-12)
         values = np.linalg.eigvalsh(hessian(first, second, s, c))
         assert saddle.index == np.sum(values < -1e-9)
@@ -77,13 +80,17 @@ def test_rank_deficient_data_have_fewer_modes():
     assert len(found.strengths) == 2 and found.saddle((0, 1)).loss == pytest.approx(0, abs=1e-12)
     wide = np.random.default_rng(1).standard_normal((6, 3))
     singular = linear_saddles(wide @ wide.T / 3, np.eye(2, 3) @ wide.T / 3, 2 / 3, 4)
-    assert len(singular.strengths) == 2 and singular.saddle((0, 1)).loss == pytest.approx(0, abs=1e-12)
+    assert len(singular.strengths) == 2 and singular.saddle((0, 1)).loss == pytest.approx(
+        0, abs=1e-12
+    )
 
 
 def test_a_multiple_mode_is_one():
     found = linear_saddles(np.eye(3), np.diag([1.0, 1.0, 0.5]), 2.25, 5)
     assert found.saddle((0, 1)).index == 3
-    with pytest.raises(InputError, match=r"modes 0, 1 have one strength, 1, .* take all of them or none"):
+    with pytest.raises(
+        InputError, match=r"modes 0, 1 have one strength, 1, .* take all of them or none"
+    ):
         found.saddle((0,))
 
 
@@ -91,9 +98,18 @@ def test_a_multiple_mode_is_one():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.eye(2), np.ones((2, 3)), 9.0, 2), r"of shapes \(D, D\) and \(O, D\), got \(2, 2\) and \(2, 3\)"),
-        ((-np.eye(2), np.eye(2), 9.0, 2), "positive semi-definite, got a lowest eigenvalue of -1.00e"),
-        ((np.diag([1.0, 0.0]), np.eye(2), 9.0, 2), "zero where the inputs are, got a part of norm 1.0e"),
+        (
+            (np.eye(2), np.ones((2, 3)), 9.0, 2),
+            r"of shapes \(D, D\) and \(O, D\), got \(2, 2\) and \(2, 3\)",
+        ),
+        (
+            (-np.eye(2), np.eye(2), 9.0, 2),
+            "positive semi-definite, got a lowest eigenvalue of -1.00e",
+        ),
+        (
+            (np.diag([1.0, 0.0]), np.eye(2), 9.0, 2),
+            "zero where the inputs are, got a part of norm 1.0e",
+        ),
         ((np.eye(2), np.eye(2), 1.0, 2), "target must be at least 2, what the best map explains"),
         ((np.eye(2), np.eye(2), 2.0, 0), "width must be a whole number"),
     ],
@@ -105,7 +121,11 @@ def test_misuse(arguments, message):
 
 @pytest.mark.parametrize(
     ("modes", "message"),
-    [((3,), "among the 2"), ((0, 0), "different from each other"), ((0, 1), "at most as many as units")],
+    [
+        ((3,), "among the 2"),
+        ((0, 0), "different from each other"),
+        ((0, 1), "at most as many as units"),
+    ],
 )
 def test_modes_that_do_not_exist(modes, message):
     with pytest.raises(InputError, match=message):
@@ -114,7 +134,8 @@ def test_modes_that_do_not_exist(modes, message):
 
 @pytest.mark.parametrize("units", [(1e8, 1.0, 1e-3, 1.0), (1.0, 1e-9, 1e9, 1e4)])
 def test_saddles_commute_with_the_units_of_each_input(units):
-    """(c) Inputs D x: the same modes, losses and indices, and maps W D^-1, also where the covariance is singular."""
+    """(c) Inputs D x: the same modes, losses and indices, and maps W D^-1, also where the
+    covariance is singular."""
     d = np.array(units)
     for rank in (4, 3):
         s, c, target = task(np.random.default_rng(3), 3, 4)
@@ -122,12 +143,18 @@ def test_saddles_commute_with_the_units_of_each_input(units):
             s[:, -1], c[:, -1] = s[:, 0], c[:, 0]
             s[-1] = s[0]
             target = float(np.trace(c @ np.linalg.pinv(s, rcond=1e-12) @ c.T)) + 0.3
-        plain, moved = linear_saddles(s, c, target, 2), linear_saddles(d * s * d[:, None], c * d, target, 2)
+        plain, moved = (
+            linear_saddles(s, c, target, 2),
+            linear_saddles(d * s * d[:, None], c * d, target, 2),
+        )
         np.testing.assert_allclose(moved.strengths, plain.strengths, rtol=1e-9)
         for one, other in zip(plain, moved, strict=True):
             assert (one.modes, one.index) == (other.modes, other.index)
             assert other.loss == pytest.approx(one.loss, rel=1e-9)
-            reached = [w.product @ moments @ w.product.T for w, moments in ((one, s), (other, d * s * d[:, None]))]
+            reached = [
+                w.product @ moments @ w.product.T
+                for w, moments in ((one, s), (other, d * s * d[:, None]))
+            ]
             np.testing.assert_allclose(reached[1], reached[0], rtol=0, atol=1e-9 * target)
             if rank == 4:
                 np.testing.assert_allclose(other.product * d, one.product, rtol=1e-6, atol=1e-9)
@@ -135,9 +162,13 @@ def test_saddles_commute_with_the_units_of_each_input(units):
 
 def test_pseudo_inverse_by_its_four_equations():
     """(b) Moore and Penrose: S X S = S, X S X = X, both products symmetric; and zeros of zeros."""
-    a = np.random.default_rng(0).standard_normal((5, 3)) @ np.random.default_rng(1).standard_normal((3, 4))
+    a = np.random.default_rng(0).standard_normal((5, 3)) @ np.random.default_rng(1).standard_normal(
+        (3, 4)
+    )
     s = a.T @ a
     x = pseudo_inverse(s)
     for found, wanted in ((s @ x @ s, s), (x @ s @ x, x), (s @ x, (s @ x).T), (x @ s, (x @ s).T)):
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-11 * max(np.abs(s).max(), np.abs(x).max()))
+        np.testing.assert_allclose(
+            found, wanted, rtol=0, atol=1e-11 * max(np.abs(s).max(), np.abs(x).max())
+        )
     np.testing.assert_array_equal(pseudo_inverse(np.zeros((2, 2))), np.zeros((2, 2)))

@@ -1,4 +1,5 @@
-"""The driving loop: it stops for the reason it says, saves where the path moves, repeats bit for bit."""
+"""The driving loop: it stops for the reason it says, saves where the path moves, repeats bit for
+bit."""
 
 from __future__ import annotations
 
@@ -28,7 +29,8 @@ def staircase(theta, samples):
 
 
 def edge(theta, samples):
-    """theta(t) = (sqrt(theta(0)) - t/2)^2 until it reaches the edge of the domain, beyond which there is no gradient."""
+    """theta(t) = (sqrt(theta(0)) - t/2)^2 until it reaches the edge of the domain, beyond which
+    there is no gradient."""
     return 2 / 3 * jnp.sum(theta**1.5) + 0 * jnp.sum(samples)
 
 
@@ -77,7 +79,8 @@ def test_stops(rule, stop, reason):
 
 
 def test_divergence_is_a_status():
-    """A learning rate above 2/curvature: diverged, with the remedy; the record ends at the excess."""
+    """A learning rate above 2/curvature: diverged, with the remedy; the record ends at the
+    excess."""
     record = run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(2.5), Stop(steps=1000))
     assert (
         record.status == "diverged"
@@ -88,7 +91,8 @@ def test_divergence_is_a_status():
 
 
 def test_not_finite_is_a_status():
-    """An absurd learning rate: the loss or the weights overflow, with the remedy; what was before is kept."""
+    """An absurd learning rate: the loss or the weights overflow, with the remedy; what was before
+    is kept."""
     record = run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e200), Stop(steps=50))
     assert record.status == "not finite" and "stopped being finite" in record.reason
     assert record.loss[0] == 1.0 and not np.isfinite(record.loss[-1])
@@ -96,8 +100,11 @@ def test_not_finite_is_a_status():
 
 @pytest.mark.parametrize("solver", ["tsit5", "dopri8"])
 def test_step_too_small_is_a_status(solver):
-    """(a) Every step past the edge is refused, so the run closes in on it and says so; the record up to it is kept."""
-    record = run(edge, jnp.zeros(1), np.ones(1), GradientFlow(1e-8, solver=solver), Stop(flow_time=3.0))
+    """(a) Every step past the edge is refused, so the run closes in on it and says so; the record
+    up to it is kept."""
+    record = run(
+        edge, jnp.zeros(1), np.ones(1), GradientFlow(1e-8, solver=solver), Stop(flow_time=3.0)
+    )
     assert record.status == "step too small" and "refused 60 steps in a row" in record.reason
     assert record.flow_time[-1] == pytest.approx(2.0, abs=1e-4) and record.rejected > 60
     np.testing.assert_allclose(record.states[:, 0], (1 - record.flow_time / 2) ** 2, atol=1e-7)
@@ -112,12 +119,20 @@ def test_interrupted_from_the_progress_callback():
         raise KeyboardInterrupt
 
     record = run(
-        bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=300_000), progress=interrupt, resolution=1e-9
+        bowl,
+        jnp.ones(2),
+        np.zeros(2),
+        GradientDescent(1e-4),
+        Stop(steps=300_000),
+        progress=interrupt,
+        resolution=1e-9,
     )
     assert record.status == "interrupted" and "keyboard" in record.reason
     assert 0 < len(record.loss) == len(record.states) == driver.SAVES and record.rejected == 0
     assert 0 < seen[0][0] < 1 and seen[0][1] == record.loss[-1]
-    whole = run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=255), resolution=1e-9)
+    whole = run(
+        bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=255), resolution=1e-9
+    )
     np.testing.assert_array_equal(record.states, whole.states)
 
 
@@ -137,14 +152,17 @@ def test_progress_ends_at_one():
 
 # ----------------------------------------------------------------------- saving
 def test_saved_where_it_moves_and_sparsely_on_plateaus():
-    """(b) Between saved points the weights move by little and a hundredth of the run passes; drops are dense."""
+    """(b) Between saved points the weights move by little and a hundredth of the run passes; drops
+    are dense."""
     record = run(staircase, TARGET, SMALL, GradientDescent(2e-3), Stop(flow_time=60.0))
     t, loss = record.flow_time, record.loss
     assert len(t) < 1500 and record.step[-1] == 30_000
     drops = [np.sum((loss > a) & (loss < b)) for a, b in ((0.2, 1.8), (0.002, 0.018))]
     plateau = np.sum((t > 8) & (t < 12))
     assert min(drops) > 30 and plateau < 60
-    moved = np.linalg.norm(np.diff(record.states, axis=0), axis=1) / np.linalg.norm(record.states[:-1], axis=1)
+    moved = np.linalg.norm(np.diff(record.states, axis=0), axis=1) / np.linalg.norm(
+        record.states[:-1], axis=1
+    )
     assert np.median(moved) < 0.05
     assert np.max(np.abs(np.diff(loss))) < 0.05 * loss[0]
     late = t[1:] > 1
@@ -154,16 +172,26 @@ def test_saved_where_it_moves_and_sparsely_on_plateaus():
 def test_coarser_resolution_saves_fewer_points_of_the_same_path():
     """(c) What is saved does not change the steps: coarse points are among the fine ones."""
     fine, coarse = (
-        run(staircase, TARGET, SMALL, GradientDescent(0.02), Stop(flow_time=30.0), resolution=r) for r in (1e-9, 0.3)
+        run(staircase, TARGET, SMALL, GradientDescent(0.02), Stop(flow_time=30.0), resolution=r)
+        for r in (1e-9, 0.3)
     )
     assert len(coarse.loss) < len(fine.loss) and coarse.step[-1] == fine.step[-1]
     np.testing.assert_array_equal(coarse.states, fine.states[np.isin(fine.step, coarse.step)])
 
 
 def test_limit_bounds_the_saved_points():
-    """(b) Beyond `limit` points the resolution doubles chunk by chunk; without it every one of 20,000 steps is saved."""
+    """(b) Beyond `limit` points the resolution doubles chunk by chunk; without it every one of
+    20,000 steps is saved."""
     every, bounded = (
-        run(bowl, jnp.ones(2), np.zeros(2), GradientDescent(1e-4), Stop(steps=20_000), resolution=1e-6, limit=n)
+        run(
+            bowl,
+            jnp.ones(2),
+            np.zeros(2),
+            GradientDescent(1e-4),
+            Stop(steps=20_000),
+            resolution=1e-6,
+            limit=n,
+        )
         for n in (100_000, 300)
     )
     assert len(every.loss) == 20_001 and bounded.step[-1] == 20_000
@@ -172,7 +200,8 @@ def test_limit_bounds_the_saved_points():
 
 
 def test_observables_are_of_the_saved_states():
-    """(d) Observables, losses and gradients of a record are those of each saved state, computed alone."""
+    """(d) Observables, losses and gradients of a record are those of each saved state, computed
+    alone."""
     subject, theta = regression()
     watch = lambda states: observe(subject.network, (2,), 1, states)
     record = run(subject.function, subject.samples, theta, GradientFlow(), Stop(flow_time=2.0))
@@ -189,12 +218,21 @@ def test_observables_are_of_the_saved_states():
 
 
 # ----------------------------------------------------------------- repeatability
-@pytest.mark.parametrize("rule", [GradientFlow(), Momentum(0.05, batch=4), Adam(0.05)], ids=["flow", "sgd", "adam"])
+@pytest.mark.parametrize(
+    "rule", [GradientFlow(), Momentum(0.05, batch=4), Adam(0.05)], ids=["flow", "sgd", "adam"]
+)
 def test_repeats_bit_for_bit_without_compiling_again(rule):
-    """(c) Two runs give the same bits, with one program: also from another start and for another length."""
+    """(c) Two runs give the same bits, with one program: also from another start and for another
+    length."""
     subject, theta = regression()
     go = lambda start, steps, seed=3: run(
-        subject.function, subject.samples, start, rule, Stop(steps=steps), batch=draw_batch, seed=seed
+        subject.function,
+        subject.samples,
+        start,
+        rule,
+        Stop(steps=steps),
+        batch=draw_batch,
+        seed=seed,
     )
     first, second = go(theta, 40), go(theta, 40)
     for name in ("flow_time", "step", "loss", "gradient_norm", "states"):
@@ -210,7 +248,8 @@ def test_repeats_bit_for_bit_without_compiling_again(rule):
 
 
 def test_stochastic_descent_by_a_loop():
-    """(d) The batches of each step drawn one by one with the run's own keys, weights moved in NumPy."""
+    """(d) The batches of each step drawn one by one with the run's own keys, weights moved in
+    NumPy."""
     subject, theta = regression()
     record = run(
         subject.function,
@@ -223,7 +262,9 @@ def test_stochastic_descent_by_a_loop():
         resolution=1e-12,
     )
     keys = jax.jit(lambda k: jax.random.fold_in(jax.random.key(9), k))
-    slope = jax.jit(lambda t, key: jax.grad(subject.function)(t, draw_batch(subject.samples, key, 5)))
+    slope = jax.jit(
+        lambda t, key: jax.grad(subject.function)(t, draw_batch(subject.samples, key, 5))
+    )
     for k in range(13):
         np.testing.assert_allclose(record.states[k], theta, rtol=1e-11)
         theta = theta - 0.1 * np.asarray(slope(theta, keys(k)))
@@ -233,19 +274,30 @@ def test_an_ensemble_member_is_the_run_alone():
     """(c) A diverging run before leaves the next one untouched."""
     alone = run(bowl, jnp.ones(2), np.zeros(2), STEPS, Stop(steps=20))
     run(bowl, jnp.ones(2), np.full(2, 1e200), STEPS, Stop(steps=20))
-    np.testing.assert_array_equal(run(bowl, jnp.ones(2), np.zeros(2), STEPS, Stop(steps=20)).states, alone.states)
+    np.testing.assert_array_equal(
+        run(bowl, jnp.ones(2), np.zeros(2), STEPS, Stop(steps=20)).states, alone.states
+    )
 
 
 @pytest.mark.slow
 def test_float32():
-    """In a float32 context the record is float32 and close to the float64 one; the argument is left alone."""
+    """In a float32 context the record is float32 and close to the float64 one; the argument is left
+    alone."""
     theta = SMALL.copy()
     wide = run(staircase, TARGET, theta, GradientFlow(1e-5), Stop(flow_time=5.0))
     with jax.enable_x64(False):
-        narrow = run(staircase, jnp.asarray([2.0, 0.2]), theta, GradientFlow(1e-5), Stop(flow_time=5.0))
+        narrow = run(
+            staircase, jnp.asarray([2.0, 0.2]), theta, GradientFlow(1e-5), Stop(flow_time=5.0)
+        )
         steps = run(staircase, jnp.asarray([2.0, 0.2]), theta, STEPS, Stop(flow_time=5.0))
-    assert narrow.states.dtype == narrow.loss.dtype == np.float32 and wide.states.dtype == np.float64
-    assert narrow.status == "stopped" and narrow.flow_time[-1] == 5.0 == steps.flow_time[-1] and steps.step[-1] == 50
+    assert (
+        narrow.states.dtype == narrow.loss.dtype == np.float32 and wide.states.dtype == np.float64
+    )
+    assert (
+        narrow.status == "stopped"
+        and narrow.flow_time[-1] == 5.0 == steps.flow_time[-1]
+        and steps.step[-1] == 50
+    )
     np.testing.assert_allclose(narrow.states[-1], wide.states[-1], rtol=1e-3)
     np.testing.assert_array_equal(theta, SMALL)
 
@@ -260,7 +312,10 @@ def go(theta=(0.0, 0.0), rule=STEPS, stop=None, **options):
     [
         (
             lambda: Stop(),
-            "flow_time or steps must be given, got neither; without one a run on a plateau might never end",
+            (
+                "flow_time or steps must be given, got neither; without one a run on a "
+                "plateau might never end"
+            ),
         ),
         (lambda: Stop(loss=0.1), "flow_time or steps must be given"),
         (lambda: Stop(flow_time=0.0), "flow_time must be a finite number above zero"),
@@ -272,7 +327,10 @@ def go(theta=(0.0, 0.0), rule=STEPS, stop=None, **options):
         (lambda: go([np.nan, 0.0]), r"the initial weights must be finite, got nan at index \(0,\)"),
         (lambda: go([]), "the initial weights must be a non-empty array"),
         (lambda: go(resolution=0.0), "resolution must be a finite number above zero"),
-        (lambda: go(rule=GradientDescent(0.1, batch=2)), "needs a way to draw batches; train on samples"),
+        (
+            lambda: go(rule=GradientDescent(0.1, batch=2)),
+            "needs a way to draw batches; train on samples",
+        ),
         (
             lambda: go(stop=Stop(steps=3, loss=2.0)),
             "stop: loss must be below its value 1 at the start, got 2.0; lower it",

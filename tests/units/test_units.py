@@ -56,7 +56,8 @@ def simple(name="mine", phi=lambda z, u: z @ u, symmetry=LINEAR, **fields):
 # ------------------------------------------------------------------- contract
 @pytest.mark.parametrize(("name", "options"), EVERY, ids=[f"{n}{o or ''}" for n, o in EVERY])
 def test_contract(name, options):
-    """(b) Every declaration of every registered unit holds by its defining equation; shapes are as documented."""
+    """(b) Every declaration of every registered unit holds by its defining equation; shapes are as
+    documented."""
     unit = units.make(name, **options)
     check_symmetry(unit)
     assert dict(unit.options) == ({**dict(unit.options), **options})
@@ -70,7 +71,8 @@ def test_contract(name, options):
 
 @pytest.mark.parametrize(("name", "options"), EVERY, ids=[f"{n}{o or ''}" for n, o in EVERY])
 def test_no_parity_is_left_undeclared(name, options):
-    """(b) What is not declared odd (even) is not: phi(z; -u) differs from -phi(z; u) (from phi(z; u))."""
+    """(b) What is not declared odd (even) is not: phi(z; -u) differs from -phi(z; u) (from phi(z;
+    u))."""
     unit = units.make(name, **options)
     z, u = (jnp.asarray(a) for a in draw(2, unit.example, unit.shape(unit.example)))
     for parity, sign in (("odd", -1.0), ("even", 1.0)):
@@ -86,7 +88,14 @@ def test_what_is_homogeneous_over_the_reals_is_odd():
 
 
 def test_the_issue_asks_for_these():
-    wanted = {*BIASED, "conv_linear", "conv_relu", "attention_merged", "attention_linear", "attention_softmax"}
+    wanted = {
+        *BIASED,
+        "conv_linear",
+        "conv_relu",
+        "attention_merged",
+        "attention_linear",
+        "attention_softmax",
+    }
     assert wanted <= set(units.names())
 
 
@@ -96,17 +105,30 @@ def bent(z, u):
 
 
 WRONG = {
-    "silent": (simple(phi=lambda z, u: z @ u + 1.0, symmetry=Symmetry(silent=True)), r"silent at u = 0"),
-    "positive": (simple(phi=bent, symmetry=Symmetry(silent=True, homogeneous="positive")), "for a >= 0"),
+    "silent": (
+        simple(phi=lambda z, u: z @ u + 1.0, symmetry=Symmetry(silent=True)),
+        r"silent at u = 0",
+    ),
+    "positive": (
+        simple(phi=bent, symmetry=Symmetry(silent=True, homogeneous="positive")),
+        "for a >= 0",
+    ),
     "real": (
-        simple(phi=lambda z, u: jax.nn.relu(z @ u), symmetry=Symmetry(silent=True, homogeneous="real"), smooth=False),
+        simple(
+            phi=lambda z, u: jax.nn.relu(z @ u),
+            symmetry=Symmetry(silent=True, homogeneous="real"),
+            smooth=False,
+        ),
         "over the reals",
     ),
     "odd": (
         simple(phi=lambda z, u: jnp.tanh(z @ u) ** 2, symmetry=Symmetry(parity="odd")),
         r"odd, phi\(z; -u\) = -phi",
     ),
-    "even": (simple(phi=lambda z, u: jnp.tanh(z @ u), symmetry=Symmetry(parity="even")), r"even, phi\(z; -u\) = phi"),
+    "even": (
+        simple(phi=lambda z, u: jnp.tanh(z @ u), symmetry=Symmetry(parity="even")),
+        r"even, phi\(z; -u\) = phi",
+    ),
     "linear": (simple(phi=lambda z, u: jnp.cbrt((z @ u) ** 2 * jnp.sum(u))), "linear in u"),
     "degree": (
         simple(phi=lambda z, u: (z @ u) ** 2, symmetry=Symmetry(silent=True, degree=3)),
@@ -121,7 +143,9 @@ WRONG = {
         simple(
             phi=lambda z, u: (z @ u) ** 2,
             symmetry=Symmetry(silent=True, degree=2),
-            lift=Lift("power 2", lambda z: jnp.outer(z, z).ravel(), lambda u: 2 * jnp.outer(u, u).ravel()),
+            lift=Lift(
+                "power 2", lambda z: jnp.outer(z, z).ravel(), lambda u: 2 * jnp.outer(u, u).ravel()
+            ),
         ),
         r"<coefficients\(u\), features\(z\)>",
     ),
@@ -130,15 +154,22 @@ WRONG = {
         Unit("mine", lambda z, u: z.sum() * u.sum(), lambda shape: (4,), LINEAR, channels=True),
         "4 weights for 3 channels",
     ),
-    "linear but not homogeneous": (simple(symmetry=Symmetry(silent=True, linear=True)), "since it is linear"),
-    "homogeneous but not silent": (simple(symmetry=Symmetry(homogeneous="real")), "declared silent"),
+    "linear but not homogeneous": (
+        simple(symmetry=Symmetry(silent=True, linear=True)),
+        "since it is linear",
+    ),
+    "homogeneous but not silent": (
+        simple(symmetry=Symmetry(homogeneous="real")),
+        "declared silent",
+    ),
     "degree but not silent": (simple(symmetry=Symmetry(degree=1)), "declared silent"),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
 def test_wrong_declarations_are_caught(kind):
-    """(b) A unit that declares what its phi does not satisfy is refused with the declaration in the message."""
+    """(b) A unit that declares what its phi does not satisfy is refused with the declaration in the
+    message."""
     unit, message = WRONG[kind]
     with pytest.raises(InputError, match=message) as caught:
         check_symmetry(unit)
@@ -190,7 +221,8 @@ SIGMA = {
 @pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("name", SIGMA)
 def test_dense(name, bias):
-    """(d) A loop over entries and the activation from math and scipy; inputs of any shape are flattened."""
+    """(d) A loop over entries and the activation from math and scipy; inputs of any shape are
+    flattened."""
     for seed in range(5):
         z, u = draw(seed, (2, 3), (6 + bias,))
         total = u[6] if bias else 0.0
@@ -227,7 +259,9 @@ def test_convolution(activation, shape, kernel, stride):
     full = z.reshape(channels, *shape[-len(kernel) :])
     response = sum(correlate(full[c], u[c], mode="valid", method="direct") for c in range(channels))
     expected = np.vectorize(SIGMA[activation])(response[(slice(None, None, stride),) * len(kernel)])
-    np.testing.assert_allclose(unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(
+        unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-12, atol=1e-13
+    )
 
 
 def scores_by_loops(kind, u, left, right):
@@ -245,7 +279,8 @@ def scores_by_loops(kind, u, left, right):
     ("kind", "rank"), [("merged", 1), ("linear", 1), ("linear", 3), ("softmax", 1), ("softmax", 2)]
 )
 def test_attention(kind, rank):
-    """(d) Explicit sums: token a attends to token b with z_b' K Q' z_a, over N or in a softmax over b."""
+    """(d) Explicit sums: token a attends to token b with z_b' K Q' z_a, over N or in a softmax over
+    b."""
     unit, (n, d) = attention(kind, rank), (4, 3)
     z, u = draw(5, (n, d), unit.shape((n, d)))
     expected = np.zeros((n, d))
@@ -254,7 +289,9 @@ def test_attention(kind, rank):
         weights = np.exp(weights) / np.exp(weights).sum() if kind == "softmax" else weights / n
         for b in range(n):
             expected[a] += weights[b] * z[b]
-    np.testing.assert_allclose(unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(
+        unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-11, atol=1e-13
+    )
 
 
 @pytest.mark.parametrize(
@@ -267,7 +304,9 @@ def test_in_context(kind, rank):
     x, y, query = z[:n, :d], z[:n, d], z[n, :d]
     scores = [scores_by_loops(kind, u, x[k], query) for k in range(n)]
     if kind == "softmax":
-        expected = sum(math.exp(s) * t for s, t in zip(scores, y, strict=True)) / sum(math.exp(s) for s in scores)
+        expected = sum(math.exp(s) * t for s, t in zip(scores, y, strict=True)) / sum(
+            math.exp(s) for s in scores
+        )
     else:
         expected = sum(s * t for s, t in zip(scores, y, strict=True)) / n
     np.testing.assert_allclose(unit.phi(jnp.asarray(z), jnp.asarray(u)), expected, rtol=1e-11)
@@ -282,7 +321,9 @@ def test_merged_attention_of_a_product_is_separate_attention():
         d = 3 if family is attention else 2
         w = u[:, :d]
         apart = family("linear", 2).phi(jnp.asarray(z), jnp.asarray(w))
-        np.testing.assert_allclose(family("merged").phi(jnp.asarray(z), jnp.asarray(w[0] @ w[1].T)), apart, rtol=1e-12)
+        np.testing.assert_allclose(
+            family("merged").phi(jnp.asarray(z), jnp.asarray(w[0] @ w[1].T)), apart, rtol=1e-12
+        )
 
 
 # ------------------------------------------------------------- leading forms
@@ -294,11 +335,15 @@ def taylor(unit, z, u, degree, h=0.02):
         3: ([-3, -2, -1, 1, 2, 3], [1 / 8, -1, 13 / 8, -13 / 8, 1, -1 / 8]),
     }
     places, weights = stencils[degree]
-    total = sum(w * np.asarray(unit.phi(z, k * h * u)) for k, w in zip(places, weights, strict=True))
+    total = sum(
+        w * np.asarray(unit.phi(z, k * h * u)) for k, w in zip(places, weights, strict=True)
+    )
     return total / h**degree / math.factorial(degree)
 
 
-LEADING = [(n, o) for n, o in EVERY if units.make(n, **o).symmetry.degree and units.make(n, **o).smooth]
+LEADING = [
+    (n, o) for n, o in EVERY if units.make(n, **o).symmetry.degree and units.make(n, **o).smooth
+]
 
 
 @pytest.mark.parametrize(("name", "options"), LEADING, ids=[f"{n}{o or ''}" for n, o in LEADING])
@@ -335,7 +380,9 @@ def test_no_leading_form_without_a_silent_point(unit):
 
 # ------------------------------------------------------------------- lifts
 @pytest.mark.parametrize(
-    "unit", [dense("quadratic"), dense("cubic"), in_context("merged"), in_context("linear", 2)], ids=repr
+    "unit",
+    [dense("quadratic"), dense("cubic"), in_context("merged"), in_context("linear", 2)],
+    ids=repr,
 )
 def test_lifted_units_read_features(unit):
     """(d) The lifted unit on l(z) equals the unit on z, and is made once."""
@@ -374,7 +421,10 @@ def test_register_a_unit_of_ones_own(monkeypatch):
         (lambda: convolution("relu", (0,)), "kernel must be a whole number of at least 1, got 0"),
         (lambda: convolution("relu", (2, 2, 2)), "one or two lengths"),
         (lambda: convolution("relu", (2,), 0), "stride must be a whole number of at least 1"),
-        (lambda: convolution("relu", (5,)).shape((1, 4)), "no longer than the input .* shorten the kernel"),
+        (
+            lambda: convolution("relu", (5,)).shape((1, 4)),
+            "no longer than the input .* shorten the kernel",
+        ),
         (lambda: convolution("relu", (2,)).shape((1, 4, 4)), "1 spatial axes"),
         (lambda: attention("softmx"), "did you mean 'softmax'"),
         (lambda: attention("linear", 0), "rank must be a whole number"),
@@ -388,28 +438,45 @@ def test_misuse(call, message):
 
 # ------------------------------------------------------------------- functions of a user's own
 FOREIGN = {
-    "numpy": (lambda z, u: np.tanh(np.asarray(z) @ np.asarray(u)), "in jax.numpy, got TracerArrayConversionError"),
-    "a branch": (lambda z, u: z @ u if z @ u > 0 else 0.0, "in jax.numpy, got TracerBoolConversionError"),
+    "numpy": (
+        lambda z, u: np.tanh(np.asarray(z) @ np.asarray(u)),
+        "in jax.numpy, got TracerArrayConversionError",
+    ),
+    "a branch": (
+        lambda z, u: z @ u if z @ u > 0 else 0.0,
+        "in jax.numpy, got TracerBoolConversionError",
+    ),
     "a text": (lambda z, u: "x", "in jax.numpy, got TypeError"),
     "one argument": (lambda z: z, r"arrays z \(3,\) and u \(3,\) in jax.numpy, got TypeError"),
-    "whole numbers": (lambda z, u: jnp.round(z @ u).astype(int), "one array of real numbers, got int"),
-    "complex numbers": (lambda z, u: jnp.exp(1j * (z @ u)), "one array of real numbers, got complex"),
+    "whole numbers": (
+        lambda z, u: jnp.round(z @ u).astype(int),
+        "one array of real numbers, got int",
+    ),
+    "complex numbers": (
+        lambda z, u: jnp.exp(1j * (z @ u)),
+        "one array of real numbers, got complex",
+    ),
     "two arrays": (lambda z, u: (z @ u, u @ z), "one array of real numbers, got tuple"),
 }
 
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_what_jax_cannot_follow_is_one_sentence(name):
-    """Where a unit is registered, and where a network of it meets data; no error of JAX's gets out."""
+    """Where a unit is registered, and where a network of it meets data; no error of JAX's gets
+    out."""
     phi, words = FOREIGN[name]
     data = Data((3,), 1, np.ones((4, 3)), np.ones((4, 1)))
-    for verb in (units.register, lambda unit: objective(Network((Layer(unit, 2),)), data).loss(np.ones(8))):
+    for verb in (
+        units.register,
+        lambda unit: objective(Network((Layer(unit, 2),)), data).loss(np.ones(8)),
+    ):
         with pytest.raises(InputError, match=f"phi of unit 'mine' must be a function .*{words}"):
             verb(simple(phi=phi, symmetry=Symmetry()))
 
 
 @pytest.mark.parametrize(
-    "shape", [lambda shape: shape[7:8][0], lambda shape: "wide", lambda shape: (2.5,), lambda shape: (-3,)]
+    "shape",
+    [lambda shape: shape[7:8][0], lambda shape: "wide", lambda shape: (2.5,), lambda shape: (-3,)],
 )
 def test_a_shape_that_is_none(shape):
     with pytest.raises(InputError, match="shape of unit 'mine' must be a function"):
@@ -421,5 +488,9 @@ def test_whole_numbers_of_numpy_are_a_shape():
 
 
 def test_phi_that_is_no_number():
-    with pytest.raises(InputError, match="phi of unit 'mine' must be finite at random z and u, got nan"):
-        units.register(simple(phi=lambda z, u: jnp.sqrt(z @ u - 10), symmetry=Symmetry(silent=True)))
+    with pytest.raises(
+        InputError, match="phi of unit 'mine' must be finite at random z and u, got nan"
+    ):
+        units.register(
+            simple(phi=lambda z, u: jnp.sqrt(z @ u - 10), symmetry=Symmetry(silent=True))
+        )

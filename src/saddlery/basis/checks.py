@@ -18,7 +18,8 @@ LARGEST = 2**63  # whole numbers are below it in size: what files, tables and se
 
 
 class SaddleryError(Exception):
-    """Base of every error saddlery raises on purpose; the message is one sentence with its remedy."""
+    """Base of every error saddlery raises on purpose; the message is one sentence with its
+    remedy."""
 
 
 class InputError(SaddleryError, ValueError):
@@ -39,8 +40,11 @@ class StorageError(SaddleryError, OSError):
 NOTHING = Words("nothing")
 
 
-def require(condition: bool | np.bool_, argument: str, needed: str, given: object, remedy: str = "") -> None:
-    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition` holds.
+def require(
+    condition: bool | np.bool_, argument: str, needed: str, given: object, remedy: str = ""
+) -> None:
+    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition`
+    holds.
 
     given: shown as `echo.shown` does, on one line and in 80 letters at most, unless it is `Words`.
     """
@@ -54,7 +58,8 @@ PLAIN = frozenset({bool, int, float, str})
 
 
 def scalar(value: Any) -> Any:
-    """A number of NumPy or JAX (also an array without axes) as Python's own; everything else as it is.
+    """A number of NumPy or JAX (also an array without axes) as Python's own; everything else as it
+    is.
 
     float32 numbers are kept exactly, so that 0.1 in float32 is 0.10000000149011612.
     """
@@ -77,7 +82,8 @@ def scalar(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """`scalar`, and lists, tuples and arrays as tuples of such, however deep: what a frozen description keeps."""
+    """`scalar`, and lists, tuples and arrays as tuples of such, however deep: what a frozen
+    description keeps."""
     if type(value) in PLAIN:
         return value
     if isinstance(value, (list, tuple)):
@@ -120,7 +126,8 @@ def share(value: Any, argument: str, needed: str = "at least 0 and below 1") -> 
 
 
 def whole(value: Any, argument: str, least: int | None = 1, remedy: str = "") -> int:
-    """The integer of at least `least` (None: of any size) that was given and fits into 64 bits, as Python's own."""
+    """The integer of at least `least` (None: of any size) that was given and fits into 64 bits, as
+    Python's own."""
     kept = scalar(value)
     integer = isinstance(kept, int) and not isinstance(kept, bool)
     needed = "a whole number" if least is None else f"a whole number of at least {least}"
@@ -152,7 +159,8 @@ def numbers(values: object, argument: str) -> np.ndarray:
 
 
 def _real(value: Any, argument: str) -> int | float:
-    """The number itself: 80 and 80.0 are the same to a run, but not to the text whose hash is its identity."""
+    """The number itself: 80 and 80.0 are the same to a run, but not to the text whose hash is its
+    identity."""
     real(value, argument)
     return scalar(value)
 
@@ -189,18 +197,23 @@ KEPT: dict[str, Callable[[Any, str], Any]] = {
 
 
 def settle(instance: T) -> T:
-    """Replace the fields of a frozen dataclass by what is kept of them, by their annotations (`KEPT`), and return it.
+    """Replace the fields of a frozen dataclass by what is kept of them, by their annotations
+    (`KEPT`), and return it.
 
-    Plain int, float, bool, text and tuples of them, whatever numbers of NumPy or JAX were given: what is printed, hashed
-    and saved is then the same. Fields of other kinds keep their value, its numbers made plain. Raises InputError naming the
-    field whose value is of another kind. A field's own default is kept as it is. To be called in `__post_init__`.
+    Plain int, float, bool, text and tuples of them, whatever numbers of NumPy or JAX were given:
+    what is printed, hashed and saved is then the same. Fields of other kinds keep their value, its
+    numbers made plain. Raises InputError naming the field whose value is of another kind. A field's
+    own default is kept as it is. To be called in `__post_init__`.
     """
     for field in dataclasses.fields(instance):  # type: ignore[arg-type]
         value = getattr(instance, field.name)
         if value is field.default:
             continue
         kind = field.type.__name__ if isinstance(field.type, type) else str(field.type)
-        keep = KEPT.get(kind, lambda value, _: unpacked(value) if isinstance(value, (list, tuple)) else scalar(value))
+        keep = KEPT.get(
+            kind,
+            lambda value, _: unpacked(value) if isinstance(value, (list, tuple)) else scalar(value),
+        )
         object.__setattr__(instance, field.name, keep(value, field.name))
     return instance
 
@@ -212,7 +225,8 @@ def nearest(name: object, valid: Iterable[str]) -> str:
 
 
 def known(name: str, valid: Iterable[str], argument: str, remedy: str = "") -> str:
-    """Return `name` if it is one of `valid`; the error names the nearest valid one. remedy: what else may be done."""
+    """Return `name` if it is one of `valid`; the error names the nearest valid one. remedy: what
+    else may be done."""
     names = sorted(valid)
     if isinstance(name, str) and name in names:
         return str(name)
@@ -228,19 +242,29 @@ def installed(modules: Iterable[str], what: str, extra: str) -> None:
     """Raise InputError unless optional packages are there; looks for them without importing."""
     for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise InputError(f"{what} needs {module}; install it by: pip install 'saddlery[{extra}]'")
+            raise InputError(
+                f"{what} needs {module}; install it by: pip install 'saddlery[{extra}]'"
+            )
 
 
-def finite(array: np.ndarray, argument: str, remedy: str = "remove or impute them before training") -> np.ndarray:
+def finite(
+    array: np.ndarray, argument: str, remedy: str = "remove or impute them before training"
+) -> np.ndarray:
     """Return `array` if it holds at least one number and every number is finite."""
     values = np.asarray(array)
     require(values.size > 0, argument, "a non-empty array", Words(f"shape {values.shape}"))
-    require(values.dtype.kind in "fiub", argument, "an array of real numbers", Words(f"dtype {values.dtype}"))
+    require(
+        values.dtype.kind in "fiub",
+        argument,
+        "an array of real numbers",
+        Words(f"dtype {values.dtype}"),
+    )
     fit = np.isfinite(values)
     if not fit.all():
         bad = np.argwhere(~fit)
         where = tuple(int(k) for k in bad[0])
         raise InputError(
-            f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} such entries in all; {remedy}"
+            f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} "
+            f"such entries in all; {remedy}"
         )
     return values

@@ -6,7 +6,8 @@ from typing import Any
 
 MOST = 80  # letters of a value in a sentence
 SHOWN = 20  # entries of a list of which a sentence can hold no more than that
-DIGITS = 60  # a whole number of more is told by its size; beyond 4,300 digits Python itself refuses to print it
+# a whole number of more is told by its size; beyond 4,300 digits Python itself refuses to print it
+DIGITS = 60
 
 
 class Words(str):
@@ -33,7 +34,8 @@ def shown(value: Any) -> str:
 
 
 def said(error: BaseException) -> str:
-    """What an error of another library says, on one line and not at length: it may hold what a file held; its kind, if nothing.
+    """What an error of another library says, on one line and not at length: it may hold what a file
+    held; its kind, if nothing.
 
     Example
     -------

@@ -1,7 +1,9 @@
-"""Moments at which an interruption may come, and moments at which it has to wait. Imports nothing heavy.
+"""Moments at which an interruption may come, and moments at which it has to wait. Imports nothing
+heavy.
 
-Whoever handles signals (the command line) asks here: `finishing` marks functions in whose hands is something finished that
-is not safe yet, `giving_up` functions that leave nothing behind when they are ended. The innermost mark counts.
+Whoever handles signals (the command line) asks here: `finishing` marks functions in whose hands is
+something finished that is not safe yet, `giving_up` functions that leave nothing behind when they
+are ended. The innermost mark counts.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-LOOK = 0.1  # seconds between two looks of one who waits for another thread: Python handles signals between them
+# seconds between two looks of one who waits for another thread: Python handles signals between them
+LOOK = 0.1
 TRIES = 50  # to stop such a thread, which takes milliseconds; one that does not end is left behind
 
 _FINISHING: set[CodeType] = set()
@@ -43,7 +46,8 @@ def _code(function: Any) -> CodeType:
 
 @giving_up
 def endable(work: Callable[..., R], *arguments: Any) -> R:
-    """What `work` makes of the arguments; it may be ended anywhere, also within a function that may not."""
+    """What `work` makes of the arguments; it may be ended anywhere, also within a function that may
+    not."""
     return work(*arguments)
 
 
@@ -60,7 +64,8 @@ def may_end(frame: FrameType | None) -> bool:
 
 @contextlib.contextmanager
 def whole_runs() -> Iterator[None]:
-    """Within: a run that is interrupted ends in KeyboardInterrupt, since the part of it that was done is of no use."""
+    """Within: a run that is interrupted ends in KeyboardInterrupt, since the part of it that was
+    done is of no use."""
     before = _WHOLE.set(True)
     try:
         yield
@@ -74,8 +79,8 @@ def partial_runs_count() -> bool:
 
 
 def patiently(call: Callable[[], R], stop: Callable[[], object]) -> R:
-    """The result of a call of another library that handles no signals: it runs in a thread of its own, and `stop` is called
-    where the one who waits is interrupted."""
+    """The result of a call of another library that handles no signals: it runs in a thread of its
+    own, and `stop` is called where the one who waits is interrupted."""
     done: list[R] = []
     failed: list[BaseException] = []
     over = threading.Event()  # an interrupted join of Python 3.11 takes its thread for ended

@@ -1,4 +1,5 @@
-"""JAX's switches: scoped 64-bit precision, so that importing saddlery never changes a global one, and its compiled programs."""
+"""JAX's switches: scoped 64-bit precision, so that importing saddlery never changes a global one,
+and its compiled programs."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from .echo import said
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# JAX's switches that would refuse a computation or change its random numbers, at their usual values.
+# JAX's switches that would refuse a computation or change its random numbers, at their usual
+# values.
 RULES: dict[str, Any] = {
     "numpy_dtype_promotion": "standard",
     "numpy_rank_promotion": "allow",
@@ -26,7 +28,12 @@ RULES: dict[str, Any] = {
     "default_prng_impl": "threefry2x32",  # the same seed, the same numbers
     "threefry_partitionable": True,
 }
-WAYS = ("", "_host_to_device", "_device_to_device", "_device_to_host")  # a guard may stand on one of them alone
+WAYS = (
+    "",
+    "_host_to_device",
+    "_device_to_device",
+    "_device_to_host",
+)  # a guard may stand on one of them alone
 
 
 def in_float64(function: Callable[P, R]) -> Callable[P, R]:
@@ -46,8 +53,8 @@ class NoDevice(InputError):
 
 @contextlib.contextmanager
 def precision_context(precision: str) -> Iterator[None]:
-    """Within: JAX computes in "float64" or "float32", by its usual rules. Raises NoDevice where the platform that was asked
-    for is not there."""
+    """Within: JAX computes in "float64" or "float32", by its usual rules. Raises NoDevice where the
+    platform that was asked for is not there."""
     import jax
 
     with usual_rules(), jax.enable_x64(precision == "float64"):
@@ -56,8 +63,8 @@ def precision_context(precision: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def usual_rules() -> Iterator[None]:
-    """Within: JAX follows the rules that saddlery is written for, whatever the caller or the environment has set; in the
-    caller's precision. Raises NoDevice."""
+    """Within: JAX follows the rules that saddlery is written for, whatever the caller or the
+    environment has set; in the caller's precision. Raises NoDevice."""
     import jax
 
     check_platform()
@@ -72,13 +79,16 @@ def _differs(name: str, value: Any) -> bool:
     import jax
 
     names = [f"jax_{name}{way}" for way in (WAYS if name == "transfer_guard" else ("",))]
-    now = [getattr(jax.config, name, None) for name in names]  # None: a JAX that has no such switch, or leaves it open
+    now = [
+        getattr(jax.config, name, None) for name in names
+    ]  # None: a JAX that has no such switch, or leaves it open
     return any(getattr(found, "value", found) not in (value, None) for found in now)
 
 
 @functools.cache
 def check_platform() -> None:
-    """Raise NoDevice where JAX finds no device, as with JAX_PLATFORMS=cuda on a machine without a card."""
+    """Raise NoDevice where JAX finds no device, as with JAX_PLATFORMS=cuda on a machine without a
+    card."""
     import jax
 
     try:
@@ -90,15 +100,22 @@ def check_platform() -> None:
         raise NoDevice(f"JAX finds no device {where}; {remedy} ({said(error)})") from None
 
 
-COMPILED = "/jax/core/compile/backend_compile_duration"  # JAX's own event, once for every program it compiles
-LOOK = 50  # programs compiled between two looks: reading the maps takes a millisecond, compiling these a second or more
-MAPS = 7_000  # memory maps of a process: every program takes some 17, and Linux ends a process at 65,530
-PROGRAMS = 400  # compiled since the last time all were let go, where the system does not say how many maps there are
+# JAX's own event, once for every program it compiles
+COMPILED = "/jax/core/compile/backend_compile_duration"
+# programs compiled between two looks: reading the maps takes a millisecond, compiling these a
+# second or more
+LOOK = 50
+# memory maps of a process: every program takes some 17, and Linux ends a process at 65,530
+MAPS = 7_000
+# compiled since the last time all were let go, where the system does not say how many maps there
+# are
+PROGRAMS = 400
 
 
 class _Compiled:
-    """How many programs JAX has compiled in this process, as it tells those that listen: since programs were last let go, and
-    since the last look. Nothing is listened to before the first question."""
+    """How many programs JAX has compiled in this process, as it tells those that listen: since
+    programs were last let go, and since the last look. Nothing is listened to before the first
+    question."""
 
     def __init__(self) -> None:
         self.listening, self.programs, self.unseen = False, 0, 0
@@ -120,11 +137,12 @@ _COMPILED = _Compiled()
 
 
 def spare_programs() -> None:
-    """Let compiled programs go before there are so many that memory, or the system's limit on a process's maps, runs out.
+    """Let compiled programs go before there are so many that memory, or the system's limit on a
+    process's maps, runs out.
 
-    The verbs of the library call it when they begin: a process may work on any number of different networks. What is still
-    needed is compiled again. Cost: nothing between two looks, see LOOK; and what letting go costs: the programs of some ten
-    different small networks.
+    The verbs of the library call it when they begin: a process may work on any number of different
+    networks. What is still needed is compiled again. Cost: nothing between two looks, see LOOK; and
+    what letting go costs: the programs of some ten different small networks.
     """
     _COMPILED.listen()
     if _COMPILED.unseen < LOOK:

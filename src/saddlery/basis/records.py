@@ -1,4 +1,5 @@
-"""How results print themselves: plain tables in a terminal, HTML tables in a notebook, and JSON-ready records."""
+"""How results print themselves: plain tables in a terminal, HTML tables in a notebook, and
+JSON-ready records."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ from .text import visible, visible_lines, width
 
 
 def number(value: Any, digits: int = 4) -> str:
-    """A number for people: fixed where that reads well, scientific elsewhere, a dash where there is none."""
+    """A number for people: fixed where that reads well, scientific elsewhere, a dash where there is
+    none."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     if isinstance(value, (bool, str)):
@@ -21,7 +23,9 @@ def number(value: Any, digits: int = 4) -> str:
     if isinstance(value, (int, np.integer)):
         return str(int(value))
     size = abs(float(value))
-    return f"{float(value):.{digits}g}" if size == 0 or 1e-3 <= size < 1e5 else f"{float(value):.1e}"
+    return (
+        f"{float(value):.{digits}g}" if size == 0 or 1e-3 <= size < 1e5 else f"{float(value):.1e}"
+    )
 
 
 def tiny(value: float | None) -> str:
@@ -30,7 +34,8 @@ def tiny(value: float | None) -> str:
 
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns, one row a line, no frame; what a terminal would obey is spelled out (`text.visible`)."""
+    """Aligned columns, one row a line, no frame; what a terminal would obey is spelled out
+    (`text.visible`)."""
     cells = [[visible(number(cell)) for cell in row] for row in (columns, *rows)]
     widths = [max(width(row[k]) for row in cells) for k in range(len(columns))]
     padded = lambda cell, room: cell + " " * (room - width(cell))
@@ -42,13 +47,17 @@ def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: s
     """The same table as HTML, every cell escaped, and what has no shape spelled out."""
     escaped = lambda words: html.escape(visible_lines(words))
     head = "".join(f"<th>{escaped(str(c))}</th>" for c in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escaped(number(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escaped(number(cell))}</td>" for cell in row) + "</tr>"
+        for row in rows
+    )
     title = f"<caption>{escaped(caption)}</caption>" if caption else ""
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def plain(value: Any) -> Any:
-    """A value JSON can hold: NumPy numbers become Python's, arrays lists, non-finite numbers None."""
+    """A value JSON can hold: NumPy numbers become Python's, arrays lists, non-finite numbers
+    None."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,18 +1,21 @@
-"""Text on its way to a terminal or into the name of a file: what cannot be seen is spelled out. Imports nothing heavy."""
+"""Text on its way to a terminal or into the name of a file: what cannot be seen is spelled out.
+Imports nothing heavy."""
 
 from __future__ import annotations
 
 import os
 import unicodedata
 
-LONGEST = 100  # bytes of a name that becomes part of a file's; systems allow 255, and seed and identity follow
+# bytes of a name that becomes part of a file's; systems allow 255, and seed and identity follow
+LONGEST = 100
 
 
 def visible(text: str) -> str:
     r"""The text on one line, with nothing in it that a terminal would obey.
 
-    Control characters (line breaks, the escape that begins a colour or a title), directions of writing and other letters
-    without a shape are written as in a Python string: \n, \x1b, \u202e. What can be seen stays, in any script.
+    Control characters (line breaks, the escape that begins a colour or a title), directions of
+    writing and other letters without a shape are written as in a Python string: \n, \x1b, \u202e.
+    What can be seen stays, in any script.
 
     Example
     -------
@@ -22,7 +25,9 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    seen = lambda c: c.isprintable() or unicodedata.category(c) == "Zs"  # spaces of other scripts have a width
+    seen = lambda c: (
+        c.isprintable() or unicodedata.category(c) == "Zs"
+    )  # spaces of other scripts have a width
     return "".join(c if seen(c) else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -32,14 +37,19 @@ def visible_lines(text: str) -> str:
 
 
 def width(text: str) -> int:
-    """Columns that a visible text takes on a terminal: two for wide letters, none for marks upon the letter before."""
+    """Columns that a visible text takes on a terminal: two for wide letters, none for marks upon
+    the letter before."""
     if text.isascii():
         return len(text)
-    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+    return sum(
+        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
+        for c in text
+    )
 
 
 def file_name(name: str) -> str:
-    """A name for people as part of the name of a file: no separators, nothing invisible, not hidden, and not too long.
+    """A name for people as part of the name of a file: no separators, nothing invisible, not
+    hidden, and not too long.
 
     Example
     -------

@@ -1,8 +1,10 @@
-"""The command line: parse, typed configuration, call, record. Data to stdout, talk and progress to stderr.
+"""The command line: parse, typed configuration, call, record. Data to stdout, talk and progress to
+stderr.
 
 Nothing here computes, and nobody imports from here.
 
-Exit codes are in `codes`. Every failure is one sentence on stderr; SADDLERY_TRACEBACK=1 adds where it came from.
+Exit codes are in `codes`. Every failure is one sentence on stderr; SADDLERY_TRACEBACK=1 adds where
+it came from.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ def _command(arguments: list[str]) -> int:
 
 
 def _ended(code: int) -> int:
-    """The code of a command that is over; a signal that came too late to stop it is not passed over in silence."""
+    """The code of a command that is over; a signal that came too late to stop it is not passed over
+    in silence."""
     if code != DONE or not asked():
         return code
     say(TOO_LATE)
@@ -74,19 +77,31 @@ def _sentence(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError):
         return STORAGE, _of_the_system(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        return UNEXPECTED, "out of memory; lower the width, the samples or the number of saved points"
+        return (
+            UNEXPECTED,
+            "out of memory; lower the width, the samples or the number of saved points",
+        )
     from ..basis.echo import said
 
     if _refused_by_jax(error):
-        told = [name for name, value in os.environ.items() if name.startswith("JAX_") and value and value in str(error)]
+        told = [
+            name
+            for name, value in os.environ.items()
+            if name.startswith("JAX_") and value and value in str(error)
+        ]
         which = " and ".join(told) or "the variables JAX_... of the environment"
         return INPUT, f"JAX does not start here: {said(error)}; mend {which}, or unset it"
-    return UNEXPECTED, f"unexpected {type(error).__name__}: {said(error)}; set SADDLERY_TRACEBACK=1 to see where"
+    return (
+        UNEXPECTED,
+        f"unexpected {type(error).__name__}: {said(error)}; set SADDLERY_TRACEBACK=1 to see where",
+    )
 
 
 def _refused_by_jax(error: BaseException) -> bool:
     """Whether it came up where JAX reads its settings from the environment, when it is imported."""
-    frames = [frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    frames = [
+        frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
     return "jax" not in sys.modules and frames[-1:] == ["jax._src.config"]
 
 
@@ -95,4 +110,7 @@ def _of_the_system(error: OSError) -> str:
 
     settle_stdout()
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-    return f"{where}{error.strerror or error}; {remedy(error, 'set SADDLERY_TRACEBACK=1 to see where')}"
+    return (
+        f"{where}{error.strerror or error}; "
+        f"{remedy(error, 'set SADDLERY_TRACEBACK=1 to see where')}"
+    )

@@ -38,7 +38,11 @@ def train(options: Namespace) -> int:
     with uninterrupted():
         save_run(run, out)
         interrupted = run.trajectory.status == "interrupted" or asked()
-        say(f"interrupted; what was finished is saved in {out}" if interrupted else f"saved in {out}")
+        say(
+            f"interrupted; what was finished is saved in {out}"
+            if interrupted
+            else f"saved in {out}"
+        )
         show(options, _run_record(run, out), repr(run))
     return INTERRUPTED if interrupted else DONE
 
@@ -56,17 +60,23 @@ def _experiment(options: Namespace) -> Any:
             if os.path.isdir(given)
             else ("file", "its name must end in .toml")
         )
-        raise InputError(f"EXPERIMENT must be a shipped name or a TOML file, got the {kind} {given}; {remedy}")
+        raise InputError(
+            f"EXPERIMENT must be a shipped name or a TOML file, got the {kind} {given}; {remedy}"
+        )
     experiment = find(options.experiment)
     if options.changes:
-        if options.seed is not None and any(change.partition("=")[0].strip() == "seed" for change in options.changes):
+        if options.seed is not None and any(
+            change.partition("=")[0].strip() == "seed" for change in options.changes
+        ):
             raise InputError("the seed is given twice, by --seed and by --set seed; give it once")
         experiment = from_table(changed(experiment.table(), parsed(options.changes), "--set "))
     return (experiment if options.seed is None else experiment.replace(seed=options.seed)).pinned()
 
 
 def _default_folder(experiment: Any) -> Path:
-    return Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
+    return (
+        Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
+    )
 
 
 def _trained(experiment: Any) -> Any:
@@ -104,12 +114,14 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
         run = load_run(options.run, data=options.data)
         if options.seed not in (None, run.experiment.seed):
             raise InputError(
-                f"{options.run} was trained with seed {run.experiment.seed}, got --seed {options.seed};"
+                f"{options.run} was trained with seed {run.experiment.seed}, got --seed"
+                f" {options.seed};"
                 " leave it out, or name an experiment to train"
             )
         if run.trajectory.status != "stopped":
             say(
-                f"note: this run did not come to its stop ({run.trajectory.reason}); its last plateau may not be its end"
+                f"note: this run did not come to its stop ({run.trajectory.reason}); its last "
+                "plateau may not be its end"
             )
         return run, False
     folder, mark, place = options.run.rpartition("#")
@@ -118,7 +130,10 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
             raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
         return _trained(_of_sweep(Path(folder), int(place), options.data, options.imports)), True
     if os.path.isfile(options.run) and not options.run.lower().endswith(".toml"):
-        raise InputError(f"RUN must be a run folder or an experiment, got the file {options.run}; give its folder")
+        raise InputError(
+            "RUN must be a run folder or an experiment, got the file "
+            f"{options.run}; give its folder"
+        )
     try:
         experiment = find(options.run)
     except InputError as error:
@@ -132,18 +147,21 @@ def _run_of(options: Namespace) -> tuple[Any, bool]:
 
 @giving_up
 def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) -> Any:
-    """Run number `place` of a sweep, as an experiment: the very one that was run, where it is done."""
+    """Run number `place` of a sweep, as an experiment: the very one that was run, where it is
+    done."""
     from ..sweeps import as_written, design_of, query
 
     design = design_of(folder, data=data, imports=imports)
     experiment = design.experiment_of(place)
-    # version 0.1.0 took the places of data files into the identity: those that the design names, wherever they are now
+    # version 0.1.0 took the places of data files into the identity: those that the design names,
+    # wherever they are now
     former = as_written(folder / "sweep.toml", imports).experiment_of(place).former_identity
     done = query(folder, f"run = {place}")
     for identity in done["identity"].dropna() if len(done) else ():
         if identity not in (experiment.identity, former):
             raise InputError(
-                f"run {place} of {folder} was experiment {identity}, and this saddlery makes {experiment.identity} of"
+                f"run {place} of {folder} was experiment {identity}, and this saddlery makes"
+                f" {experiment.identity} of"
                 " it; use the version that sweep.json names"
             )
     return experiment.replace(name=f"{design.name}-run{place}")
@@ -165,8 +183,11 @@ def _stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     raise KeyboardInterrupt(f"interrupted; {kept}")
 
 
-def _after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
-    """What `work` makes of the arguments; where it is interrupted the run that it was made for is kept."""
+def _after(
+    run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = ""
+) -> Any:
+    """What `work` makes of the arguments; where it is interrupted the run that it was made for is
+    kept."""
     try:
         return endable(work, *arguments)
     except KeyboardInterrupt:
@@ -180,7 +201,8 @@ def _stages(run: Any, fresh: bool) -> Any:
 
 
 def _certified(run: Any, fresh: bool) -> tuple[Any, bool]:
-    """(the stages, whether all are certified): stage by stage, so that Ctrl-C keeps those that are done."""
+    """(the stages, whether all are certified): stage by stage, so that Ctrl-C keeps those that are
+    done."""
     from ..plateaus import certify as certify_stages
 
     found, done = _stages(run, fresh), []
@@ -270,7 +292,10 @@ def compare(options: Namespace) -> int:
     from ..predictions import predict as predict_stages
     from ..report import comparisons_page
 
-    target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
+    target, page = (
+        file_to_write(Path(options.out)) if options.out else None,
+        _page_to_write(options),
+    )
     run, fresh = _run_of(options)
     predictions = _after(run, fresh, predict_stages, run.experiment)
     found = _stages(run, fresh)
@@ -287,10 +312,15 @@ def graph(options: Namespace) -> int:
     from ..plateaus import saddle_graph
     from ..report import graph_page
 
-    target, page = file_to_write(Path(options.out)) if options.out else None, _page_to_write(options)
+    target, page = (
+        file_to_write(Path(options.out)) if options.out else None,
+        _page_to_write(options),
+    )
     experiment = _experiment(options)
     with progress(f"graph {experiment.name}") as report_progress:
-        found = saddle_graph(experiment, progress=lambda left, of: report_progress(left / of, f"{of} fixed points"))
+        found = saddle_graph(
+            experiment, progress=lambda left, of: report_progress(left / of, f"{of} fixed points")
+        )
     record = {"experiment": experiment.name, "seed": experiment.seed, **found.record()}
     _write(record, target)
     _write_page(page, lambda: graph_page(found, experiment))
@@ -299,13 +329,16 @@ def graph(options: Namespace) -> int:
 
 
 def _page_to_write(options: Namespace) -> Path | None:
-    """Where the page goes, found out before the work: a file of its own, and matplotlib to draw it."""
+    """Where the page goes, found out before the work: a file of its own, and matplotlib to draw
+    it."""
     if not options.page:
         return None
     from ..plots import new_axes
 
     if options.out and Path(options.out).absolute() == Path(options.page).absolute():
-        raise InputError(f"--out and --page both name {options.page}; give the page a file of its own")
+        raise InputError(
+            f"--out and --page both name {options.page}; give the page a file of its own"
+        )
     new_axes()
     return file_to_write(Path(options.page))
 
@@ -337,11 +370,15 @@ def study(options: Namespace) -> int:
     for name in names:
         with progress(f"study {name}") as report_progress:
             study, folder = STUDIES[name], (out / name).absolute()
-            measure = partial(run_study, full=options.full, folder=folder, engine=engine, progress=report_progress)
+            measure = partial(
+                run_study, full=options.full, folder=folder, engine=engine, progress=report_progress
+            )
             try:
                 outcome = endable(measure, study)
             except KeyboardInterrupt:
-                raise KeyboardInterrupt(f"interrupted; what was measured is kept in {out / name}") from None
+                raise KeyboardInterrupt(
+                    f"interrupted; what was measured is kept in {out / name}"
+                ) from None
             outcomes.append(outcome)
         if options.all:
             say(f"{name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
@@ -349,7 +386,11 @@ def study(options: Namespace) -> int:
     write_claims(outcomes, target / "claims.json")
     write_text(target / "index.html", studies_page(outcomes))
     say(f"page in {target / 'index.html'}, claims in {target / 'claims.json'}")
-    show(options, [entry for outcome in outcomes for entry in outcome.record()], "\n\n".join(map(repr, outcomes)))
+    show(
+        options,
+        [entry for outcome in outcomes for entry in outcome.record()],
+        "\n\n".join(map(repr, outcomes)),
+    )
     return DONE
 
 
@@ -362,7 +403,9 @@ def report(options: Namespace) -> int:
     if os.path.exists(folder / "sweep.json"):
         return endable(sweep_report, options)
     if options.fields:
-        raise InputError(f"--fields is for the page of a sweep, and {options.run} is none; leave it out")
+        raise InputError(
+            f"--fields is for the page of a sweep, and {options.run} is none; leave it out"
+        )
     default = folder / "report.html" if os.path.isdir(folder) else Path(f"{folder.stem}.html")
     home, _, number = options.run.rpartition("#")
     if os.path.exists(Path(home) / "sweep.json"):

@@ -1,8 +1,10 @@
-"""Ctrl-C, and SIGTERM like it: heard once, at a moment when it can do no harm. Imports nothing heavy.
+"""Ctrl-C, and SIGTERM like it: heard once, at a moment when it can do no harm. Imports nothing
+heavy.
 
-The first signal raises KeyboardInterrupt, but not within an import, a trace or a compilation (what is half done there
-stays broken), nor in functions that hold what is finished but not safe (`moments`): then it waits, and is tried again.
-Whatever comes after it changes nothing. `check`, which progress reports call, raises it wherever it waits.
+The first signal raises KeyboardInterrupt, but not within an import, a trace or a compilation (what
+is half done there stays broken), nor in functions that hold what is finished but not safe
+(`moments`): then it waits, and is tried again. Whatever comes after it changes nothing. `check`,
+which progress reports call, raises it wherever it waits.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ from types import FrameType
 
 from ..basis.interruptions import may_end
 
-SIGNALS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}  # and their usual handlers
+SIGNALS = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+}  # and their usual handlers
 AGAIN = 0.05  # seconds until a signal that had to wait is tried again
 # Packages that import, trace or compile, and hold locks and caches of their own while they do.
 DELICATE = {"importlib", "jax", "jaxlib", "equinox", "diffrax", "optax", "lineax", "optimistix"}
@@ -32,8 +37,8 @@ _sending = threading.Lock()  # no signal is sent to a main thread that has cease
 
 @contextlib.contextmanager
 def watch() -> Iterator[None]:
-    """Handle the signals. Does nothing outside the main thread, or where whoever started the process chose another handler
-    or to ignore it."""
+    """Handle the signals. Does nothing outside the main thread, or where whoever started the
+    process chose another handler or to ignore it."""
     if not _main_thread():
         yield
         return
@@ -57,7 +62,8 @@ def watch() -> Iterator[None]:
 
 
 def block() -> None:
-    """Have signals wait until `watch` begins: for the first lines of a process, and for its last."""
+    """Have signals wait until `watch` begins: for the first lines of a process, and for its
+    last."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 

@@ -26,7 +26,9 @@ def listing(options: Namespace) -> int:
         raise InputError("--seed has no meaning for list, which is not random; leave it out")
     target = file_to_write(Path(options.out)) if options.out else None
     entries = LISTS[options.kind]()
-    record = [{"name": name, "description": words, "options": keys} for name, words, keys in entries]
+    record = [
+        {"name": name, "description": words, "options": keys} for name, words, keys in entries
+    ]
     text = _text(options.kind, entries)
     if target is not None:
         from ..doors.outlets import write_text
@@ -38,7 +40,10 @@ def listing(options: Namespace) -> int:
 
 
 def _text(kind: str, entries: list[Entry]) -> str:
-    columns, rows = (kind.removesuffix("s"), "what it is"), [[name, words] for name, words, _ in entries]
+    columns, rows = (
+        (kind.removesuffix("s"), "what it is"),
+        [[name, words] for name, words, _ in entries],
+    )
     if any(keys for _, _, keys in entries):
         columns = (columns[0], "keys", columns[1])
         rows = [[name, ", ".join(keys) or "-", words] for name, words, keys in entries]
@@ -48,17 +53,29 @@ def _text(kind: str, entries: list[Entry]) -> str:
 def _units() -> list[Entry]:
     from .. import units
 
-    return [(name, _properties(units.make(name).symmetry), units.options(name)) for name in units.names()]
+    return [
+        (name, _properties(units.make(name).symmetry), units.options(name))
+        for name in units.names()
+    ]
 
 
 def _properties(s: Any) -> str:
-    kind = "linear in its weights" if s.linear else f"homogeneous ({s.homogeneous})" if s.homogeneous else ""
+    kind = (
+        "linear in its weights"
+        if s.linear
+        else f"homogeneous ({s.homogeneous})"
+        if s.homogeneous
+        else ""
+    )
     silent = f"leading degree {s.degree}" if s.degree else "no silent point"
     return ", ".join(words for words in (kind, silent) if words)
 
 
 def _classes(classes: Mapping[str, type]) -> list[Entry]:
-    return [(name, first_sentence(cls.__doc__ or ""), _keys(cls)) for name, cls in sorted(classes.items())]
+    return [
+        (name, first_sentence(cls.__doc__ or ""), _keys(cls))
+        for name, cls in sorted(classes.items())
+    ]
 
 
 def first_sentence(text: str) -> str:

@@ -15,15 +15,24 @@ KINDS = ("units", "tasks", "rules", "experiments", "theories", "studies")
 LARGEST_SEED = 2**63 - 1
 HELP = {
     "tour": (
-        "train and certify the six networks of the paper and one on real data; writes index.html, summary.json and runs/",
+        (
+            "train and certify the six networks of the paper and one on real data; writes "
+            "index.html, summary.json and runs/"
+        ),
         "saddlery tour --out tour",
     ),
     "train": (
         "train an experiment (a shipped name or a TOML file) and save its run folder",
         "saddlery train relu --seed 3 --set network.layers.0.width=20 --out runs/relu",
     ),
-    "stages": ("find the plateaus of a run and the effective units on each", "saddlery stages runs/relu"),
-    "certify": ("certify the fixed point behind every plateau of a run", "saddlery certify runs/relu --json"),
+    "stages": (
+        "find the plateaus of a run and the effective units on each",
+        "saddlery stages runs/relu",
+    ),
+    "certify": (
+        "certify the fixed point behind every plateau of a run",
+        "saddlery certify runs/relu --json",
+    ),
     "predict": (
         "say beforehand which stages theory expects of an experiment, and when",
         "saddlery predict linear --set initialization.scale=1e-6",
@@ -37,11 +46,17 @@ HELP = {
         "saddlery graph relu --page relu.html",
     ),
     "study": (
-        "measure the claims of a study, or of all; writes index.html and claims.json, and goes on where it stopped",
+        (
+            "measure the claims of a study, or of all; writes index.html and claims.json, "
+            "and goes on where it stopped"
+        ),
         "saddlery study theorem4 --out studies",
     ),
     "sweep": (
-        "run an experiment over seeds and a grid or random design of its fields, stored so that nothing finished is lost",
+        (
+            "run an experiment over seeds and a grid or random design of its fields, stored so "
+            "that nothing finished is lost"
+        ),
         "saddlery sweep widths.toml --out sweeps/widths --workers 2",
     ),
     "runs": (
@@ -55,16 +70,25 @@ HELP = {
     "list": ("list what experiments are made of", "saddlery list units"),
 }
 OUTS = {
-    "tour": "folder of the tour (default: tour); an earlier tour there is replaced, anything else refused",
+    "tour": (
+        "folder of the tour (default: tour); an earlier tour there is "
+        "replaced, anything else refused"
+    ),
     "train": "run folder (default: runs/NAME-seedSEED-ID); must not exist",
     "stages": "also write the JSON record to this file",
     "certify": "file of the JSON record (default: RUN/stages.json if RUN is a folder)",
     "predict": "also write the JSON record to this file",
     "compare": "also write the JSON record to this file",
     "graph": "also write the JSON record to this file",
-    "study": "folder of the studies (default: studies); what was measured there before is not measured again",
+    "study": (
+        "folder of the studies (default: studies); what was measured there "
+        "before is not measured again"
+    ),
     "sweep": "folder of the sweep (default: sweeps/NAME); finished runs there are never made again",
-    "runs": "also write the runs to this file: .csv or .json; .nc or .npz for the arrays of a whole sweep",
+    "runs": (
+        "also write the runs to this file: .csv or .json; .nc or .npz for the "
+        "arrays of a whole sweep"
+    ),
     "report": "the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
     "list": "also write the list to this file (as JSON with --json)",
 }
@@ -76,7 +100,9 @@ ENGINES = ("local", "here", "dask", "slurm")
 OF_RUN = "train RUN, an experiment, with this seed; a finished run folder has its own"
 SEEDS = {
     "tour": "seed of every experiment (default: each one's own)",
-    "train": "seed of the data, the initial weights and the batches (default: the experiment's own)",
+    "train": (
+        "seed of the data, the initial weights and the batches (default: the experiment's own)"
+    ),
     "stages": OF_RUN,
     "certify": OF_RUN,
     "predict": "seed of the data and the initial weights (default: the experiment's own)",
@@ -123,13 +149,17 @@ def _seed(text: str) -> int:
     except ValueError:
         value = -1
     if not 0 <= value <= LARGEST_SEED:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^63 - 1, got {shown(text)}")
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 0 to 2^63 - 1, got {shown(text)}"
+        )
     return value
 
 
 def _workers(text: str) -> int:
     if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 10_000:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 to 10000, got {shown(text)}")
+        raise argparse.ArgumentTypeError(
+            f"must be a whole number from 1 to 10000, got {shown(text)}"
+        )
     return int(text)
 
 
@@ -185,18 +215,39 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             default=[],
             metavar="KEY=VALUE",
             dest="changes",
-            help="change one entry, a dotted path and a TOML value, for example initialization.scale=1e-5; may be repeated",
+            help=(
+                "change one entry, a dotted path and a TOML value, for example "
+                "initialization.scale=1e-5; may be repeated"
+            ),
         )
         _add_imports(sub)
     elif name == "study":
-        sub.add_argument("study", metavar="STUDY", nargs="?", type=_given, help="its name (saddlery list studies)")
+        sub.add_argument(
+            "study",
+            metavar="STUDY",
+            nargs="?",
+            type=_given,
+            help="its name (saddlery list studies)",
+        )
         sub.add_argument("--all", action="store_true", help="every study")
-        sub.add_argument("--full", action="store_true", help="the full number of seeds, not that of a minute or two")
+        sub.add_argument(
+            "--full",
+            action="store_true",
+            help="the full number of seeds, not that of a minute or two",
+        )
         _add_engine(sub)
     elif name == "sweep":
-        sub.add_argument("sweep", metavar="SWEEP.toml", type=_given, help="the design (docs/sweeps.md)")
-        sub.add_argument("--plan", action="store_true", help="say what it will take, from a few of its runs, and stop")
-        sub.add_argument("--resume", action="store_true", help="go on with the same sweep in its folder")
+        sub.add_argument(
+            "sweep", metavar="SWEEP.toml", type=_given, help="the design (docs/sweeps.md)"
+        )
+        sub.add_argument(
+            "--plan",
+            action="store_true",
+            help="say what it will take, from a few of its runs, and stop",
+        )
+        sub.add_argument(
+            "--resume", action="store_true", help="go on with the same sweep in its folder"
+        )
         sub.add_argument("--yes", action="store_true", help="more than a million runs are meant")
         _add_data(sub, "sweep")
         _add_imports(sub)
@@ -210,15 +261,22 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             help="folders of sweeps, then a condition on their columns (SQL)",
         )
         sub.add_argument(
-            "--columns", metavar="A,B", type=_given, help="the columns to show (default: fields and results)"
+            "--columns",
+            metavar="A,B",
+            type=_given,
+            help="the columns to show (default: fields and results)",
         )
     elif name == "list":
-        sub.add_argument("kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS))
+        sub.add_argument(
+            "kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS)
+        )
     elif name != "tour":
         words = "a run folder, or an experiment to train first, or DIR#17, run 17 of a sweep"
         if name == "report":
             words += "; or the folder of a sweep"
-            sub.add_argument("--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps")
+            sub.add_argument(
+                "--fields", metavar="A,B", type=_given, help="the two fields of a sweep's maps"
+            )
         sub.add_argument("run", metavar="RUN", type=_given, help=words)
         _add_data(sub, "run")
         _add_imports(sub)
@@ -236,7 +294,10 @@ def _add_imports(sub: argparse.ArgumentParser) -> None:
         default=[],
         type=_modules,
         metavar="A,B",
-        help="modules to import first, with units, tasks and rules of one's own; those that a folder names are not",
+        help=(
+            "modules to import first, with units, tasks and rules of one's own; those "
+            "that a folder names are not"
+        ),
     )
 
 
@@ -244,7 +305,9 @@ def _modules(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")):
-            raise argparse.ArgumentTypeError(f"must be names of modules with commas between them, got {shown(text)}")
+            raise argparse.ArgumentTypeError(
+                f"must be names of modules with commas between them, got {shown(text)}"
+            )
     return names
 
 
@@ -257,16 +320,31 @@ def _add_engine(sub: argparse.ArgumentParser) -> None:
         help="where: local (processes, the default), here (this process), dask or slurm",
     )
     sub.add_argument(
-        "--workers", type=_workers, default=0, metavar="N", help="how many at a time (default: one a core)"
+        "--workers",
+        type=_workers,
+        default=0,
+        metavar="N",
+        help="how many at a time (default: one a core)",
     )
-    sub.add_argument("--scheduler", metavar="ADDRESS", type=_given, help="of a Dask cluster to join, tcp://HOST:PORT")
+    sub.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        type=_given,
+        help="of a Dask cluster to join, tcp://HOST:PORT",
+    )
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The options; prints help or the version and exits where asked, exits 2 on misuse."""
     parser, parsers = build()
-    if arguments and arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version"):
-        parser.error(f"the command comes first, then {shown(arguments[0])}: saddlery COMMAND [options]")
+    if (
+        arguments
+        and arguments[0].startswith("-")
+        and arguments[0] not in ("-h", "--help", "--version")
+    ):
+        parser.error(
+            f"the command comes first, then {shown(arguments[0])}: saddlery COMMAND [options]"
+        )
     options, rest = parser.parse_known_args(arguments)
     if options.version:
         from importlib import metadata
@@ -283,6 +361,12 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 def _refuse(sub: Parser, word: str) -> NoReturn:
     """Something is left that no argument took."""
     if not word.startswith("-"):
-        sub.error(f"{shown(word)} is one word too many; run the command once for each, and quote a path with spaces")
+        sub.error(
+            f"{shown(word)} is one word too many; run the command once for each, and "
+            "quote a path with spaces"
+        )
     valid = [option for option in sub._option_string_actions if option.startswith("--")]
-    sub.error(f"option {shown(word.partition('=')[0])} is not known; {hint(word.partition('=')[0], valid)}")
+    sub.error(
+        f"option {shown(word.partition('=')[0])} is not known; "
+        f"{hint(word.partition('=')[0], valid)}"
+    )

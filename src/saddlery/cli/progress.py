@@ -23,7 +23,8 @@ class Report(Protocol):
 def progress(title: str) -> Iterator[Report]:
     """Yield a function to be called with (fraction done, what is being done).
 
-    A fraction below an earlier one (work that turned out larger, a worker that died) is shown as the earlier one.
+    A fraction below an earlier one (work that turned out larger, a worker that died) is shown as
+    the earlier one.
     """
     if sys.stderr.isatty():
         yield from _bar(visible(title))

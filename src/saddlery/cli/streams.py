@@ -1,4 +1,5 @@
-"""All that a terminal is told: escaped, and never the reason that work is lost. Imports nothing heavy."""
+"""All that a terminal is told: escaped, and never the reason that work is lost. Imports nothing
+heavy."""
 
 from __future__ import annotations
 
@@ -13,10 +14,15 @@ from ..basis.text import visible, visible_lines
 
 @contextlib.contextmanager
 def tolerant() -> Iterator[None]:
-    """Within: streams that are closed swallow what is said, and letters that an encoding lacks are spelled out."""
+    """Within: streams that are closed swallow what is said, and letters that an encoding lacks are
+    spelled out."""
     _fill_descriptors()
     closed = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
-    before = {name: getattr(sys, name).errors for name in ("stdout", "stderr") if _adjustable(getattr(sys, name))}
+    before = {
+        name: getattr(sys, name).errors
+        for name in ("stdout", "stderr")
+        if _adjustable(getattr(sys, name))
+    }
     for name in closed:
         setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for name in before:
@@ -33,7 +39,8 @@ def tolerant() -> Iterator[None]:
 
 
 def _fill_descriptors() -> None:
-    """A closed descriptor below 3 is given to the next file that is opened, and libraries that talk write into that file."""
+    """A closed descriptor below 3 is given to the next file that is opened, and libraries that talk
+    write into that file."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
             try:
@@ -55,7 +62,8 @@ def say(words: str) -> None:
 
 
 def put(text: str) -> None:
-    """The result on stdout. A reader that has seen enough, such as `head`, is no error; a disk that is full is one."""
+    """The result on stdout. A reader that has seen enough, such as `head`, is no error; a disk that
+    is full is one."""
     try:
         sys.stdout.write(visible_lines(text) + "\n")
         sys.stdout.flush()
@@ -78,7 +86,8 @@ def settle_stdout() -> None:
 
 
 class Tolerated:
-    """A stream for others to write to: what it does not take is lost, and nobody is stopped by that."""
+    """A stream for others to write to: what it does not take is lost, and nobody is stopped by
+    that."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream = stream

@@ -30,7 +30,9 @@ def sweep(options: Namespace) -> int:
     check()
     design = endable(_design, options)
     if options.seed is not None:
-        raise InputError("a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out")
+        raise InputError(
+            "a sweep has its own seeds: set seeds and first_seed in its file, and leave --seed out"
+        )
     if options.plan:
         with progress(f"plan {design.name}") as report:
             found = endable(plan, design, report)
@@ -41,18 +43,26 @@ def sweep(options: Namespace) -> int:
     engine = make(options.engine, options.workers, engine_options(options, out, design.slurm))
     try:
         with progress(f"sweep {design.name}") as report:
-            work = partial(run_sweep, engine=engine, resume=options.resume, confirmed=options.yes, progress=report)
+            work = partial(
+                run_sweep,
+                engine=engine,
+                resume=options.resume,
+                confirmed=options.yes,
+                progress=report,
+            )
             done = endable(work, design, out)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; {kept(out):,} of {len(design):,} runs are kept in {out}, --resume goes on"
+            f"interrupted; {kept(out):,} of {len(design):,} runs are kept in "
+            f"{out}, --resume goes on"
         ) from None
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
 
 
 def _design(options: Namespace) -> Any:
-    """One's own design, which is trusted with its imports, or the frozen one of a folder, which is not."""
+    """One's own design, which is trusted with its imports, or the frozen one of a folder, which is
+    not."""
     from ..sweeps import Sweep
 
     import_given(options)
@@ -67,14 +77,17 @@ def _design(options: Namespace) -> Any:
 
 
 def import_given(options: Namespace) -> None:
-    """Import the modules that the command line names: those of units, tasks and rules of one's own."""
+    """Import the modules that the command line names: those of units, tasks and rules of one's
+    own."""
     if options.imports:
         from ..sweeps import import_modules
 
         import_modules(options.imports)
 
 
-def engine_options(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def engine_options(
+    options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The options of the chosen engine; slurm: the [slurm] table of a sweep."""
     if options.scheduler and options.engine != "dask":
         raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
@@ -91,7 +104,9 @@ def runs(options: Namespace) -> int:
     filtered = len(words) > 1 and not os.path.isdir(words[-1])
     folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
     if options.seed is not None:
-        raise InputError(f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out")
+        raise InputError(
+            f"give the seed in the filter, such as 'seed = {options.seed}', and leave --seed out"
+        )
     target = file_to_write(export_place(options.out)) if options.out else None
     table = query(folders, condition)
     columns = _columns(options, table)
@@ -99,23 +114,40 @@ def runs(options: Namespace) -> int:
     if target and target.suffix.lower() in (".csv", ".json"):
         write_rows(chosen if options.columns else table, target)
     elif target:
-        require(not options.columns, "--columns", "left out", options.columns, "arrays are written whole")
+        require(
+            not options.columns,
+            "--columns",
+            "left out",
+            options.columns,
+            "arrays are written whole",
+        )
         export(folders, target, condition)
     if target:
         say(f"{len(table):,} runs in {target}")
     text = chosen.head(SHOWN).to_string(index=False) if len(table) else "no run"
-    more = f"\n... {len(table) - SHOWN:,} more; --out FILE.csv writes all" if len(table) > SHOWN else ""
+    more = (
+        f"\n... {len(table) - SHOWN:,} more; --out FILE.csv writes all"
+        if len(table) > SHOWN
+        else ""
+    )
     show(options, as_records(chosen), f"{text}{more}\n{len(table):,} runs")
     return DONE
 
 
 def _columns(options: Namespace, table: Any) -> list[str]:
     if options.columns:
-        return [known(name.strip(), list(table.columns), "column") for name in options.columns.split(",")]
+        return [
+            known(name.strip(), list(table.columns), "column")
+            for name in options.columns.split(",")
+        ]
     if options.json:
         return list(table.columns)
     fields = [name for name in table.columns if "." in name]
-    return [name for name in ("run", "seed", *fields, "status", "stages", "units", "loss") if name in table.columns]
+    return [
+        name
+        for name in ("run", "seed", *fields, "status", "stages", "units", "loss")
+        if name in table.columns
+    ]
 
 
 def sweep_report(options: Namespace) -> int:

@@ -1,4 +1,5 @@
-"""The tour: the six networks of the paper and one on real data, trained, certified, and shown on one page.
+"""The tour: the six networks of the paper and one on real data, trained, certified, and shown on
+one page.
 
 Layout of a tour folder:
     summary.json   {"runs": [...]}, one record a finished run (see `Stages.record`)
@@ -25,18 +26,32 @@ from ..runs import save_run, train
 from ..runs.store import SCHEMA
 
 NAMES = ("linear", "linear_conv", "relu", "relu_conv", "linear_attention", "quadratic", "digits")
-COLUMNS = ("run", "stage", "flow time", "loss", "units", "verdict", "|gradient|", "distance", "index", "case")
+COLUMNS = (
+    "run",
+    "stage",
+    "flow time",
+    "loss",
+    "units",
+    "verdict",
+    "|gradient|",
+    "distance",
+    "index",
+    "case",
+)
 TRAINING = 0.4  # its share of a run in the progress bar, measured
 Progress = Callable[[float, str], None]
 
 
 def prepare(folder: str | Path) -> Path:
-    """The folder of a tour: new, empty, or an earlier tour, which is replaced. Raises StorageError for anything else."""
+    """The folder of a tour: new, empty, or an earlier tour, which is replaced. Raises StorageError
+    for anything else."""
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise StorageError(f"{target} is a file, and a tour needs a folder; choose another --out")
     if target.is_dir() and any(target.iterdir()) and not _is_tour(target):
-        raise StorageError(f"{target} exists already and is not a tour; choose another --out or remove it")
+        raise StorageError(
+            f"{target} exists already and is not a tour; choose another --out or remove it"
+        )
     return target
 
 
@@ -52,7 +67,8 @@ def _is_tour(folder: Path) -> bool:
 
 
 def _clear(target: Path) -> None:
-    """Take away an earlier tour: its page and its runs. Whatever else lies there is somebody's and stays."""
+    """Take away an earlier tour: its page and its runs. Whatever else lies there is somebody's and
+    stays."""
     page = target / "index.html"
     if page.is_file() and not page.is_symlink():
         page.unlink()
@@ -80,9 +96,10 @@ def tour(
 ) -> list[Stages]:
     """Train and certify the named experiments; write index.html, summary.json and one folder a run.
 
-    An earlier tour in the folder is replaced when the first run is trained. The summary is written anew after each run
-    and the page when the tour ends, also by Ctrl-C or an error, so that what was finished is readable. progress: called
-    with (fraction done, what is being done). Raises StorageError for a folder that holds something else.
+    An earlier tour in the folder is replaced when the first run is trained. The summary is written
+    anew after each run and the page when the tour ends, also by Ctrl-C or an error, so that what
+    was finished is readable. progress: called with (fraction done, what is being done). Raises
+    StorageError for a folder that holds something else.
     """
     target, done = prepare(folder), []
     report = progress or (lambda fraction, words: None)
@@ -102,9 +119,13 @@ def tour(
 
 @finishing
 def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
-    """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes on."""
+    """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes
+    on."""
     run = train(
-        name, seed=seed, keep_failed=True, progress=lambda share, _: progress(TRAINING * share, f"train {name}")
+        name,
+        seed=seed,
+        keep_failed=True,
+        progress=lambda share, _: progress(TRAINING * share, f"train {name}"),
     )
     if first:
         _clear(target)
@@ -120,7 +141,11 @@ def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progr
 
 def _finished(done: list[Stages], target: Path) -> str:
     names = ", ".join(found.run.experiment.name for found in done)
-    return f"finished before: {names}, readable in {target}" if done else "no run of the tour was finished"
+    return (
+        f"finished before: {names}, readable in {target}"
+        if done
+        else "no run of the tour was finished"
+    )
 
 
 def summary(runs: list[Stages]) -> dict[str, object]:
@@ -141,5 +166,9 @@ def _row(found: Stages, stage: Stage) -> list[object]:
         f"{stage.start:.4g} - {stage.end:.4g}",
         stage.loss,
         units if isinstance(units, int) else " > ".join(map(str, units)),
-        *([None] * 5 if c is None else [c.verdict, tiny(c.gradient_norm), c.distance, c.index, c.construction]),
+        *(
+            [None] * 5
+            if c is None
+            else [c.verdict, tiny(c.gradient_norm), c.distance, c.index, c.construction]
+        ),
     ]

@@ -1,8 +1,10 @@
-"""All that goes out to files passes here: whole or not at all, and nothing is replaced that is not a regular file.
+"""All that goes out to files passes here: whole or not at all, and nothing is replaced that is not
+a regular file.
 
-A regular file is written beside its place, flushed to the disk and renamed; one that is there keeps its permissions. Links
-are followed: what they point to is replaced, and the link stays. Devices, pipes and open descriptors (/dev/stdout) are
-written to. Folders are never replaced, but for empty ones by a whole run.
+A regular file is written beside its place, flushed to the disk and renamed; one that is there keeps
+its permissions. Links are followed: what they point to is replaced, and the link stays. Devices,
+pipes and open descriptors (/dev/stdout) are written to. Folders are never replaced, but for empty
+ones by a whole run.
 """
 
 from __future__ import annotations
@@ -55,26 +57,31 @@ def storage_errors(target: Path) -> Iterator[None]:
         raise
     except OSError as error:
         raise StorageError(
-            f"{target} cannot be written: {error.strerror or error}; nothing was left half-written, {remedy(error)}"
+            f"{target} cannot be written: {error.strerror or error}; nothing was left "
+            f"half-written, {remedy(error)}"
         ) from None
     except ValueError as error:
         if "null" not in str(error):
             raise
-        raise StorageError(f"{str(target)!r} cannot be written: the name holds the letter NUL; leave it out") from None
+        raise StorageError(
+            f"{str(target)!r} cannot be written: the name holds the letter NUL; leave it out"
+        ) from None
 
 
 # ----------------------------------------------------------------------- where
 @dataclass(frozen=True)
 class Place:
-    """Where a file goes. path: of the regular file that is replaced or made, links followed. stream: what is written to
-    instead, a path to open or the number of a descriptor that is open already."""
+    """Where a file goes. path: of the regular file that is replaced or made, links followed.
+    stream: what is written to instead, a path to open or the number of a descriptor that is open
+    already."""
 
     path: Path
     stream: Path | int | None = None
 
 
 def place_of(target: Path) -> Place:
-    """Where a file of that name goes. Raises OSError where links go in circles, and IsADirectoryError for a folder."""
+    """Where a file of that name goes. Raises OSError where links go in circles, and
+    IsADirectoryError for a folder."""
     descriptor = _descriptor(target)
     if descriptor is not None:
         os.fstat(descriptor)  # raises where it is closed
@@ -84,14 +91,17 @@ def place_of(target: Path) -> Place:
     except (FileNotFoundError, NotADirectoryError):
         return Place(Path(os.path.realpath(target)))
     if stat.S_ISDIR(kind):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder, and a file is written here", str(target))
+        raise IsADirectoryError(
+            errno.EISDIR, "it is a folder, and a file is written here", str(target)
+        )
     if stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
         raise OSError(errno.EINVAL, "it is a disk or a socket", str(target))
     return Place(Path(os.path.realpath(target)), None if stat.S_ISREG(kind) else target)
 
 
 def _descriptor(target: Path) -> int | None:
-    """The descriptor that /dev/stdout, /dev/fd/3 and their like stand for: opening them again would begin at byte 0."""
+    """The descriptor that /dev/stdout, /dev/fd/3 and their like stand for: opening them again would
+    begin at byte 0."""
     here = os.path.abspath(target)
     for _ in range(LINKS):
         folder, name = os.path.split(here)
@@ -104,7 +114,8 @@ def _descriptor(target: Path) -> int | None:
 
 
 def check_place(target: Path) -> None:
-    """Raise StorageError unless a file may be written there, or a folder made: found out before the work; makes nothing."""
+    """Raise StorageError unless a file may be written there, or a folder made: found out before the
+    work; makes nothing."""
     with storage_errors(target):
         place = Place(target) if target.is_dir() else place_of(target)
         if isinstance(place.stream, Path) and not os.access(place.stream, os.W_OK):
@@ -128,24 +139,31 @@ def _check_parent(target: Path, path: Path) -> None:
 
 
 def refuse_existing(target: Path) -> None:
-    """Raise StorageError unless a new folder can take that name: nothing is there, or a folder that is empty."""
+    """Raise StorageError unless a new folder can take that name: nothing is there, or a folder that
+    is empty."""
     with storage_errors(target):
         if target.is_symlink():
-            raise StorageError(f"{target} is a link, and a run is a folder of its own; choose another --out")
+            raise StorageError(
+                f"{target} is a link, and a run is a folder of its own; choose another --out"
+            )
         if not os.path.lexists(target):
             return
         if not target.is_dir() or any(target.iterdir()):
             raise StorageError(
-                f"{target} exists already and finished results are never overwritten; choose another --out or remove it"
+                f"{target} exists already and finished results are never overwritten; choose "
+                "another --out or remove it"
             )
         if os.path.ismount(target) or target.samefile(os.curdir):
-            raise StorageError(f"{target} is in use and cannot be replaced by a run; name a new folder in it")
+            raise StorageError(
+                f"{target} is in use and cannot be replaced by a run; name a new folder in it"
+            )
 
 
 # --------------------------------------------------------------------- writing
 @contextlib.contextmanager
 def placed(target: Path) -> Iterator[Path]:
-    """A file to write to; then it takes its place (see the head of this module), or is removed on failure."""
+    """A file to write to; then it takes its place (see the head of this module), or is removed on
+    failure."""
     with storage_errors(target):
         place = place_of(target)
         if place.stream is None:
@@ -161,7 +179,8 @@ def placed(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """An empty file beside a path, with the permissions of new files, removed if it is still there in the end."""
+    """An empty file beside a path, with the permissions of new files, removed if it is still there
+    in the end."""
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = _unused(path)
     os.close(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
@@ -218,14 +237,18 @@ def flush(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that does not flush folders
+        if error.errno not in (
+            errno.EINVAL,
+            errno.ENOTSUP,
+        ):  # a file system that does not flush folders
             raise
     finally:
         os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all, replacing an older one; letters that UTF-8 lacks are spelled out."""
+    """Write a file whole or not at all, replacing an older one; letters that UTF-8 lacks are
+    spelled out."""
     with placed(Path(path)) as staging:
         staging.write_text(text, encoding="utf-8", errors="backslashreplace")
     return Path(path)
@@ -233,8 +256,8 @@ def write_text(path: str | Path, text: str) -> Path:
 
 @contextlib.contextmanager
 def placed_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill; then it takes its place as a whole, or is removed on failure. Raises StorageError where something
-    is there."""
+    """A folder to fill; then it takes its place as a whole, or is removed on failure. Raises
+    StorageError where something is there."""
     refuse_existing(target)
     with storage_errors(target):
         path = Path(os.path.abspath(target))

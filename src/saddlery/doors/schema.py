@@ -1,11 +1,14 @@
-"""What the files of runs, sweeps and studies hold: one written table each, and one check at the door.
+"""What the files of runs, sweeps and studies hold: one written table each, and one check at the
+door.
 
-A folder may have been cut short, edited by hand, put together from two, or made by a stranger to do harm. Everything that is
-read back passes here first: its size before it is unpacked, then every field by type, shape, order and range. What does not
-pass is one sentence that begins with the name of the file; what passes is used without another look. Tables are of schema
-version 1; fields marked `optional` came later, and folders without them are read for ever.
+A folder may have been cut short, edited by hand, put together from two, or made by a stranger to do
+harm. Everything that is read back passes here first: its size before it is unpacked, then every
+field by type, shape, order and range. What does not pass is one sentence that begins with the name
+of the file; what passes is used without another look. Tables are of schema version 1; fields marked
+`optional` came later, and folders without them are read for ever.
 
-Axes: T saved points of a run, P parameters. Numbers are finite where nothing else is said: JSON holds null, never NaN.
+Axes: T saved points of a run, P parameters. Numbers are finite where nothing else is said: JSON
+holds null, never NaN.
 """
 
 from __future__ import annotations
@@ -32,7 +35,12 @@ ROW = 100_000  # bytes of a row of an index when unpacked: those of saddlery tak
 REASON = 300  # letters of a reason that a sentence repeats
 HEXADECIMAL = re.compile("[0-9a-f]{12}")
 STATUSES = ("stopped", "diverged", "not finite", "step too small", "interrupted")
-FAILED = ("diverged", "not finite", "step too small", "interrupted")  # the last point may not be finite
+FAILED = (
+    "diverged",
+    "not finite",
+    "step too small",
+    "interrupted",
+)  # the last point may not be finite
 NEVER_RAN = ("refused", "impossible")
 AGAIN_RUN = "train the experiment again, experiment.toml repeats it exactly"
 AGAIN_BATCH = "--resume, which repeats its batch"
@@ -40,7 +48,8 @@ AGAIN_ROW = "remove the file, and it is measured again"
 
 
 class Field(NamedTuple):
-    """A field of a record, or a column of a table of rows. kind: see `KINDS` and `COLUMNS`. none: whether it may be null.
+    """A field of a record, or a column of a table of rows. kind: see `KINDS` and `COLUMNS`. none:
+    whether it may be null.
     least, among: of its values. optional: whether it may be missing."""
 
     name: str
@@ -52,7 +61,8 @@ class Field(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """An array. axes: by letter. kind: "f" floating, "i" whole. order: "rising" or "never falling" along its first axis.
+    """An array. axes: by letter. kind: "f" floating, "i" whole. order: "rising" or "never falling"
+    along its first axis.
     least: of its values. last: whether the last entry of a failed run may be no finite number."""
 
     name: str
@@ -182,21 +192,28 @@ def _is_range(value: Any) -> bool:
 
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a text", _is_text),
-    "identity": ("twelve hexadecimal digits", lambda value: _is_text(value) and bool(HEXADECIMAL.fullmatch(value))),
+    "identity": (
+        "twelve hexadecimal digits",
+        lambda value: _is_text(value) and bool(HEXADECIMAL.fullmatch(value)),
+    ),
     "whole": ("a whole number", _is_whole),
     "number": ("a finite number", _is_number),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
     "texts": ("a list of texts", _listed(_is_text)),
     "table": ("a table", _is_table),
     "tables": ("a list of tables", _listed(_is_table)),
-    "table of texts": ("a table of texts", lambda value: _is_table(value) and all(map(_is_text, value.values()))),
+    "table of texts": (
+        "a table of texts",
+        lambda value: _is_table(value) and all(map(_is_text, value.values())),
+    ),
     "first and last": ("the first and the last of its runs", _is_range),
     "any": ("given", lambda value: True),
 }
 
 
 def damaged(path: str | Path, words: object, remedy: str) -> InputError:
-    """The sentence about a file that is not what it should be; words: why, cut where other libraries quote the file itself."""
+    """The sentence about a file that is not what it should be; words: why, cut where other
+    libraries quote the file itself."""
     line = " ".join(str(words).split())
     line = line if len(line) <= REASON else f"{line[: REASON - 3]}..."
     return InputError(f"{path}: damaged ({line}); {remedy}")
@@ -204,7 +221,8 @@ def damaged(path: str | Path, words: object, remedy: str) -> InputError:
 
 @contextmanager
 def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
-    """What the door says of a file of ours that is there, with what to do about it; a missing file is left as it is."""
+    """What the door says of a file of ours that is there, with what to do about it; a missing file
+    is left as it is."""
     try:
         yield
     except InputError as error:
@@ -216,8 +234,11 @@ def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
         ) from None  # the door's own remedy is another one
 
 
-def check(record: Any, table: Sequence[Field], path: str | Path, remedy: str = AGAIN_RUN) -> dict[str, Any]:
-    """The record, if it has every field of the table as it should be. Raises InputError that begins with `path`.
+def check(
+    record: Any, table: Sequence[Field], path: str | Path, remedy: str = AGAIN_RUN
+) -> dict[str, Any]:
+    """The record, if it has every field of the table as it should be. Raises InputError that begins
+    with `path`.
 
     Example
     -------
@@ -240,9 +261,15 @@ def check(record: Any, table: Sequence[Field], path: str | Path, remedy: str = A
         if not fits(value):
             raise damaged(path, f"{field.name} must be {words}, got {shown(value)}", remedy)
         if field.least is not None and isinstance(value, (int, float)) and value < field.least:
-            raise damaged(path, f"{field.name} must be at least {field.least:g}, got {shown(value)}", remedy)
+            raise damaged(
+                path, f"{field.name} must be at least {field.least:g}, got {shown(value)}", remedy
+            )
         if field.among and value not in field.among:
-            raise damaged(path, f"{field.name} must be one of {', '.join(field.among)}, got {shown(value)}", remedy)
+            raise damaged(
+                path,
+                f"{field.name} must be one of {', '.join(field.among)}, got {shown(value)}",
+                remedy,
+            )
     return record
 
 
@@ -271,7 +298,8 @@ def check_headers(
     prefix: str,
     parameters: int | None = None,
 ) -> dict[str, int]:
-    """The size of every axis, if all arrays are there, of their kinds, and agree on them: before anything is unpacked.
+    """The size of every axis, if all arrays are there, of their kinds, and agree on them: before
+    anything is unpacked.
 
     prefix: of further arrays, (T, ...). parameters: P, where it is known. Raises InputError.
     """
@@ -282,20 +310,31 @@ def check_headers(
         header = headers[array.name]
         if header.dtype.kind != array.kind:
             words = "whole" if array.kind == "i" else "floating"
-            raise damaged(path, f"{array.name} must be of {words} numbers, got {header.dtype}", AGAIN_RUN)
+            raise damaged(
+                path, f"{array.name} must be of {words} numbers, got {header.dtype}", AGAIN_RUN
+            )
         if len(header.shape) != len(array.axes):
-            raise damaged(path, f"{array.name} must have axes {', '.join(array.axes)}, got {header.shape}", AGAIN_RUN)
+            raise damaged(
+                path,
+                f"{array.name} must have axes {', '.join(array.axes)}, got {header.shape}",
+                AGAIN_RUN,
+            )
         for axis, size in zip(array.axes, header.shape, strict=True):
             if sizes.setdefault(axis, size) != size or size == 0:
                 raise damaged(
-                    path, f"{array.name} must have {axis} = {sizes[axis]}, got shape {header.shape}", AGAIN_RUN
+                    path,
+                    f"{array.name} must have {axis} = {sizes[axis]}, got shape {header.shape}",
+                    AGAIN_RUN,
                 )
     if sizes["T"] > POINTS:
         raise damaged(path, f"at most {POINTS:,} saved points, got {sizes['T']:,}", AGAIN_RUN)
     for name, header in headers.items():
-        if name.startswith(prefix) and (header.dtype.kind not in "fib" or header.shape[:1] != (sizes["T"],)):
+        if name.startswith(prefix) and (
+            header.dtype.kind not in "fib" or header.shape[:1] != (sizes["T"],)
+        ):
             words = (
-                f"{name} must be of numbers, {sizes['T']} along its first axis, got {header.dtype} of {header.shape}"
+                f"{name} must be of numbers, {sizes['T']} along its first axis, got "
+                f"{header.dtype} of {header.shape}"
             )
             raise damaged(path, words, AGAIN_RUN)
     return sizes
@@ -309,25 +348,33 @@ def check_arrays(
     failed: bool,
     remedy: str = AGAIN_RUN,
 ) -> None:
-    """Raise InputError where numbers are out of order or range, or none; `failed`: a run whose last point may be so."""
+    """Raise InputError where numbers are out of order or range, or none; `failed`: a run whose last
+    point may be so."""
     for array in table:
         values = arrays[array.name]
         sound = values[:-1] if array.last and failed else values
         if not np.isfinite(sound).all():
             where = tuple(int(k) for k in np.argwhere(~np.isfinite(sound))[0])
-            raise damaged(path, f"{array.name} must be finite, got {sound[where]} at index {where}", remedy)
+            raise damaged(
+                path, f"{array.name} must be finite, got {sound[where]} at index {where}", remedy
+            )
         if array.least is not None and sound.size and sound.min() < array.least:
-            raise damaged(path, f"{array.name} must be at least {array.least:g}, got {sound.min():g}", remedy)
+            raise damaged(
+                path, f"{array.name} must be at least {array.least:g}, got {sound.min():g}", remedy
+            )
         steps = np.diff(values) if array.order else np.ones(1)
         if (steps < 0).any() or (array.order == "rising" and (steps == 0).any()):
             where = int(np.argmax(steps <= 0 if array.order == "rising" else steps < 0))
-            raise damaged(path, f"{array.name} must be {array.order}, got {values[where : where + 2]}", remedy)
+            raise damaged(
+                path, f"{array.name} must be {array.order}, got {values[where : where + 2]}", remedy
+            )
 
 
 # ------------------------------------------------------------------------- rows
 def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: str) -> pd.DataFrame:
-    """The index of one batch, if it is the whole of it: a row for each of `runs`, in order, with every column
-    of `INDEX` and of the fields that vary. identity: of the sweep, which the name of the file holds.
+    """The index of one batch, if it is the whole of it: a row for each of `runs`, in order, with
+    every column of `INDEX` and of the fields that vary. identity: of the sweep, which the name of
+    the file holds.
 
     Raises InputError; FileNotFoundError where there is no such file. Cost: milliseconds.
     """
@@ -341,7 +388,10 @@ def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: st
             metadata = parquet.read_metadata(handle)
         sizes = [metadata.row_group(k).total_byte_size for k in range(metadata.num_row_groups)]
         if metadata.num_rows != len(runs):
-            raise ValueError(f"{metadata.num_rows:,} rows for the {len(runs):,} runs {runs.start} to {runs.stop - 1}")
+            raise ValueError(
+                f"{metadata.num_rows:,} rows for the {len(runs):,} runs "
+                f"{runs.start} to {runs.stop - 1}"
+            )
         if sum(sizes) > ROW * (len(runs) + 10):
             raise ValueError(f"{len(runs):,} rows that unpack to {sum(sizes):,} bytes")
         table = parquet.read_table(path, page_checksum_verification=True)
@@ -355,14 +405,17 @@ def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: st
 
 
 def _frame(table: pyarrow.Table) -> pd.DataFrame:
-    """As pandas reads it, but for what the file says of pandas' own types, which nothing has checked: the tables here say it."""
+    """As pandas reads it, but for what the file says of pandas' own types, which nothing has
+    checked: the tables here say it."""
     import pandas as pd
 
     frame = table.replace_schema_metadata(None).to_pandas()
     nullable = {"whole": "Int64", "flag": "boolean"}
     for field in INDEX:
         if field.none and field.kind in nullable:
-            frame[field.name] = pd.array(table.column(field.name).to_pylist(), dtype=nullable[field.kind])
+            frame[field.name] = pd.array(
+                table.column(field.name).to_pylist(), dtype=nullable[field.kind]
+            )
         elif field.kind == "number":
             frame[field.name] = frame[field.name].astype("float64")
     return frame
@@ -373,7 +426,9 @@ def _check_columns(table: pyarrow.Table, fields: Sequence[str]) -> None:
 
     text = lambda kind: types.is_string(kind) or types.is_large_string(kind)
     number = lambda kind: types.is_floating(kind) or types.is_integer(kind)
-    listed = lambda each: lambda kind: (types.is_list(kind) or types.is_large_list(kind)) and each(kind.value_type)
+    listed = lambda each: (
+        lambda kind: (types.is_list(kind) or types.is_large_list(kind)) and each(kind.value_type)
+    )
     kinds: dict[str, Callable[[Any], bool]] = {
         "text": text,
         "whole": types.is_integer,
@@ -382,8 +437,12 @@ def _check_columns(table: pyarrow.Table, fields: Sequence[str]) -> None:
         "wholes": listed(lambda kind: types.is_integer(kind) or types.is_null(kind)),
         "numbers": listed(lambda kind: number(kind) or types.is_null(kind)),
         "texts": listed(lambda kind: text(kind) or types.is_null(kind)),
-        "lists": listed(lambda kind: types.is_list(kind) or types.is_large_list(kind) or types.is_null(kind)),
-        "any": lambda kind: text(kind) or number(kind) or types.is_boolean(kind) or types.is_null(kind),
+        "lists": listed(
+            lambda kind: types.is_list(kind) or types.is_large_list(kind) or types.is_null(kind)
+        ),
+        "any": lambda kind: (
+            text(kind) or number(kind) or types.is_boolean(kind) or types.is_null(kind)
+        ),
     }
     names = table.column_names
     if len(set(names)) < len(names):
@@ -409,7 +468,11 @@ def _check_cells(table: pyarrow.Table, runs: range) -> None:
     for field in INDEX:
         for value in columns.get(field.name, ()):
             for entry in value if isinstance(value, list) else (value,):
-                bad = field.least is not None and isinstance(entry, (int, float)) and entry < field.least
+                bad = (
+                    field.least is not None
+                    and isinstance(entry, (int, float))
+                    and entry < field.least
+                )
                 if bad or (field.among and entry is not None and entry not in field.among):
                     raise ValueError(f"{field.name} of a run is {shown(entry)}")
     for k in range(len(runs)):
@@ -419,7 +482,17 @@ def _check_cells(table: pyarrow.Table, runs: range) -> None:
 def _check_run(row: Mapping[str, Any]) -> None:
     """What the cells of one run must be to each other."""
     ran = row["status"] not in NEVER_RAN
-    needed = ("identity", "architecture", "width", "task", "rule", "data", "flow_time", "steps", "saved")
+    needed = (
+        "identity",
+        "architecture",
+        "width",
+        "task",
+        "rule",
+        "data",
+        "flow_time",
+        "steps",
+        "saved",
+    )
     missing = [name for name in needed if row[name] is None and ran]
     if missing:
         raise ValueError(f"run {row['run']} has no {missing[0]}")
@@ -427,11 +500,17 @@ def _check_run(row: Mapping[str, Any]) -> None:
         raise ValueError(f"run {row['run']} ended well with a loss of {row['loss']}")
     plateaus = row["stages"]
     for name in PER_STAGE:
-        if (row[name] is None) != (plateaus is None) or (row[name] is not None and len(row[name]) != plateaus):
-            raise ValueError(f"run {row['run']} has {plateaus} stages and {name} {shown(row[name])}")
+        if (row[name] is None) != (plateaus is None) or (
+            row[name] is not None and len(row[name]) != plateaus
+        ):
+            raise ValueError(
+                f"run {row['run']} has {plateaus} stages and {name} {shown(row[name])}"
+            )
     if plateaus:
         ends = (*row["stage_start"], *row["stage_end"])
         if not all(map(_is_number, (*ends, *row["stage_loss"]))):
             raise ValueError(f"run {row['run']} has stages without a finite time or loss")
-        if any(start > end for start, end in zip(row["stage_start"], row["stage_end"], strict=True)):
+        if any(
+            start > end for start, end in zip(row["stage_start"], row["stage_end"], strict=True)
+        ):
             raise ValueError(f"run {row['run']} has a stage that ends before it begins")

@@ -1,6 +1,8 @@
-"""An engine runs jobs; a job may be run twice, by anyone, at any time, and leaves the same result in its folder.
+"""An engine runs jobs; a job may be run twice, by anyone, at any time, and leaves the same result
+in its folder.
 
-That is all that correctness rests on: engines differ in where the work is done, and in who notices that a worker died.
+That is all that correctness rests on: engines differ in where the work is done, and in who notices
+that a worker died.
 """
 
 from __future__ import annotations
@@ -18,14 +20,17 @@ from ..basis.checks import InputError, SaddleryError, StorageError, whole
 from ..basis.precision import NoDevice, check_platform
 
 ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
-FUNCTIONS = {"sweep": "saddlery.sweeps.work:do_batch", "study": "saddlery.studies.work:measure_rows"}
+FUNCTIONS = {
+    "sweep": "saddlery.sweeps.work:do_batch",
+    "study": "saddlery.studies.work:measure_rows",
+}
 ENGINES: dict[str, type[Engine]] = {}
 
 
 @dataclass(frozen=True)
 class Job:
-    """A call of a registered function with plain arguments. key: unique among the jobs of one folder. imports: modules that
-    hold units, tasks and rules of one's own."""
+    """A call of a registered function with plain arguments. key: unique among the jobs of one
+    folder. imports: modules that hold units, tasks and rules of one's own."""
 
     function: str
     key: str
@@ -44,8 +49,8 @@ class Job:
 @dataclass(frozen=True)
 class Done:
     """A job that is over. error: why it failed `attempts` times; empty where it did not.
-    fatal: "storage" or "input" where no other job will escape it: the folder cannot be written, or there is nothing to compute
-    on; empty else."""
+    fatal: "storage" or "input" where no other job will escape it: the folder cannot be written, or
+    there is nothing to compute on; empty else."""
 
     job: Job
     error: str = ""
@@ -59,8 +64,9 @@ class Done:
 
 
 def answer_at_once() -> None:
-    """Have compiled programs answer on the calling thread: small ones take 15 microseconds then, and 70 where another thread is
-    handed each. For worker processes, before JAX is first used; a switch of the whole process, so nothing else sets it."""
+    """Have compiled programs answer on the calling thread: small ones take 15 microseconds then,
+    and 70 where another thread is handed each. For worker processes, before JAX is first used; a
+    switch of the whole process, so nothing else sets it."""
     import jax
 
     with contextlib.suppress(AttributeError):  # a JAX that no longer has the switch
@@ -73,7 +79,10 @@ def perform(job: Job, progress: Callable[[float, str], None] | None = None) -> N
     for name in job.imports:
         importlib.import_module(name)
     if job.function not in FUNCTIONS:
-        raise InputError(f"a job for {job.function!r} is not known; workers and sender must be of one saddlery version")
+        raise InputError(
+            f"a job for {job.function!r} is not known; workers and sender must be "
+            "of one saddlery version"
+        )
     module, _, name = FUNCTIONS[job.function].partition(":")
     getattr(importlib.import_module(module), name)(**job.arguments, progress=progress)
 
@@ -107,5 +116,8 @@ class Engine(ABC):
         whole(self.workers, "workers", 0, "0 takes what the engine finds best")
 
     @abstractmethod
-    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
-        """Yield every job once, when it is over, in any order. progress: called with key -> fraction done of those under way."""
+    def run(
+        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+    ) -> Iterator[Done]:
+        """Yield every job once, when it is over, in any order. progress: called with key ->
+        fraction done of those under way."""

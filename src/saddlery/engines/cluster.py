@@ -1,4 +1,5 @@
-"""Clusters: Dask (a local one, or a scheduler to join) and Slurm job arrays through submitit. Both are installed as extras."""
+"""Clusters: Dask (a local one, or a scheduler to join) and Slurm job arrays through submitit. Both
+are installed as extras."""
 
 from __future__ import annotations
 
@@ -40,8 +41,9 @@ def worker_versions() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Dask(Engine):
-    """Dask Distributed. options: "scheduler", the address of one that runs (over SSH, Kubernetes, a cloud), else a cluster of
-    `workers` processes of this machine is started. A worker that dies is replaced by Dask, and its jobs are done by others."""
+    """Dask Distributed. options: "scheduler", the address of one that runs (over SSH, Kubernetes, a
+    cloud), else a cluster of `workers` processes of this machine is started. A worker that dies is
+    replaced by Dask, and its jobs are done by others."""
 
     name: ClassVar[str] = "dask"
 
@@ -52,7 +54,9 @@ class Dask(Engine):
             with self._connected(distributed)[1] as client:
                 _check_versions(client)
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+    def run(
+        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+    ) -> Iterator[Done]:
         distributed = _needed("distributed")
         cluster, client = self._connected(distributed)
         try:
@@ -61,7 +65,11 @@ class Dask(Engine):
                 by_key = {job.key: job for job in jobs}
                 tries = dict.fromkeys(by_key, 1)
                 send = lambda job: client.submit(
-                    attempt, job.to_json(), key=f"{job.key}-try{tries[job.key]}", pure=False, retries=ATTEMPTS
+                    attempt,
+                    job.to_json(),
+                    key=f"{job.key}-try{tries[job.key]}",
+                    pure=False,
+                    retries=ATTEMPTS,
                 )
                 futures = distributed.as_completed([send(job) for job in jobs])
                 for future in futures:
@@ -95,7 +103,8 @@ class Dask(Engine):
             return None, distributed.Client(address, timeout=PATIENCE)
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(
-                f"the scheduler at {address} does not answer within {PATIENCE:g} seconds ({said(error)});"
+                f"the scheduler at {address} does not answer within {PATIENCE:g} seconds"
+                f" ({said(error)});"
                 " check the address, tcp://HOST:PORT, and that dask scheduler runs there"
             ) from None
 
@@ -107,7 +116,8 @@ def _check_versions(client: Any) -> None:
         for name, version in theirs.items():
             if version != ours[name]:
                 raise InputError(
-                    f"worker {worker} has {name} {version}, this machine {ours[name]}; install the same versions on both"
+                    f"worker {worker} has {name} {version}, this machine {ours[name]}; install "
+                    "the same versions on both"
                 )
 
 
@@ -118,8 +128,8 @@ def _needed(module: str) -> Any:
 
 # --------------------------------------------------------------------- Slurm
 class Share:
-    """The jobs that one task of an array does, one after the other. A task that Slurm stops goes on where it was: finished
-    batches are skipped."""
+    """The jobs that one task of an array does, one after the other. A task that Slurm stops goes on
+    where it was: finished batches are skipped."""
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         return [attempt(text) for text in texts]
@@ -134,14 +144,25 @@ class Share:
 
 
 WHOLE = {"minutes": 60, "cpus": 1, "requeues": 3}  # and their defaults
-SLURM = ("cluster", "folder", "partition", "minutes", "memory_gb", "cpus", "tasks", "account", "requeues")
+SLURM = (
+    "cluster",
+    "folder",
+    "partition",
+    "minutes",
+    "memory_gb",
+    "cpus",
+    "tasks",
+    "account",
+    "requeues",
+)
 
 
 @dataclass(frozen=True)
 class Slurm(Engine):
-    """Job arrays through submitit. options, the [slurm] table of a sweep: partition, minutes, memory_gb, cpus, account; tasks: of
-    the array (each does its share of the batches); requeues: after time-outs, at most; cluster: "slurm", or "local" to try the
-    same without one; folder: of submitit's own files (its default: slurm in the sweep's folder)."""
+    """Job arrays through submitit. options, the [slurm] table of a sweep: partition, minutes,
+    memory_gb, cpus, account; tasks: of the array (each does its share of the batches); requeues:
+    after time-outs, at most; cluster: "slurm", or "local" to try the same without one; folder: of
+    submitit's own files (its default: slurm in the sweep's folder)."""
 
     name: ClassVar[str] = "slurm"
 
@@ -149,9 +170,13 @@ class Slurm(Engine):
         super().check()
         self._executor()
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+    def run(
+        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+    ) -> Iterator[Done]:
         shares = [list(jobs[k :: self._tasks(jobs)]) for k in range(self._tasks(jobs))]
-        tasks = self._executor().map_array(Share(), [[job.to_json() for job in share] for share in shares])
+        tasks = self._executor().map_array(
+            Share(), [[job.to_json() for job in share] for share in shares]
+        )
         yield from _collected(tasks, shares)
 
     def _executor(self) -> Any:
@@ -159,7 +184,9 @@ class Slurm(Engine):
         options = self._checked()
         try:
             executor = submitit.AutoExecutor(
-                folder=str(options["folder"]), cluster=options["cluster"], slurm_max_num_timeout=options["requeues"]
+                folder=str(options["folder"]),
+                cluster=options["cluster"],
+                slurm_max_num_timeout=options["requeues"],
             )
         except (RuntimeError, OSError) as error:
             raise InputError(
@@ -178,7 +205,12 @@ class Slurm(Engine):
             whole(options[name], f"[slurm] {name}", 0 if name == "requeues" else 1)
         positive(options["memory_gb"], "[slurm] memory_gb")
         for name in ("partition", "account"):
-            require(isinstance(options.get(name, ""), str), f"[slurm] {name}", "a text", options.get(name))
+            require(
+                isinstance(options.get(name, ""), str),
+                f"[slurm] {name}",
+                "a text",
+                options.get(name),
+            )
         return options
 
     def _settings(self, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,7 +221,11 @@ class Slurm(Engine):
             "cpus_per_task": options["cpus"],
         }
         if options["cluster"] == "slurm":
-            found |= {f"slurm_{name}": options[name] for name in ("partition", "account") if name in options}
+            found |= {
+                f"slurm_{name}": options[name]
+                for name in ("partition", "account")
+                if name in options
+            }
             found |= {"slurm_array_parallelism": self.workers} if self.workers else {}
         return found
 
@@ -211,7 +247,11 @@ def _collected(tasks: Sequence[Any], shares: Sequence[Sequence[Job]]) -> Iterato
                 answers = {answer["key"]: answer for answer in task.result()}
             except Exception as error:
                 answers = {
-                    job.key: {"error": f"task {task.job_id} of the array failed: {failure(error)['error']}"}
+                    job.key: {
+                        "error": (
+                            f"task {task.job_id} of the array failed: {failure(error)['error']}"
+                        )
+                    }
                     for job in shares[k]
                 }
             for job in shares[k]:

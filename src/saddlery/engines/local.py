@@ -1,4 +1,5 @@
-"""Processes of this machine: workers are started afresh, never forked, spoken to in lines of JSON, and replaced when they die."""
+"""Processes of this machine: workers are started afresh, never forked, spoken to in lines of JSON,
+and replaced when they die."""
 
 from __future__ import annotations
 
@@ -23,16 +24,26 @@ XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def surroundings() -> dict[str, str]:
-    """Environment variables of a worker: one thread, and a folder of this user's own in which compiled programs are kept between
-    processes (SADDLERY_CACHE names another, or "" none; only what this user compiled is ever loaded)."""
+    """Environment variables of a worker: one thread, and a folder of this user's own in which
+    compiled programs are kept between processes (SADDLERY_CACHE names another, or "" none; only
+    what this user compiled is ever loaded)."""
     folder = _programs()
-    kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"} if folder else {}
+    kept = (
+        {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+        if folder
+        else {}
+    )
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {**threads, **kept, "XLA_FLAGS": " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA]))}
+    return {
+        **threads,
+        **kept,
+        "XLA_FLAGS": " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA])),
+    }
 
 
 def _programs() -> str:
-    """The folder of compiled programs; empty where there is no home, or nothing can be written there: it only saves time."""
+    """The folder of compiled programs; empty where there is no home, or nothing can be written
+    there: it only saves time."""
     try:
         home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         folder = os.environ.get("SADDLERY_CACHE", str(home / "saddlery" / "programs"))
@@ -45,13 +56,20 @@ def _programs() -> str:
 
 @dataclass(frozen=True)
 class Here(Engine):
-    """This process itself, one job after the other: for tests, notebooks, debugging and units of one's own."""
+    """This process itself, one job after the other: for tests, notebooks, debugging and units of
+    one's own."""
 
     name: ClassVar[str] = "here"
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+    def run(
+        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+    ) -> Iterator[Done]:
         for job in jobs:
-            shown = None if progress is None else lambda fraction, _, job=job: progress({job.key: fraction})
+            shown = (
+                None
+                if progress is None
+                else lambda fraction, _, job=job: progress({job.key: fraction})
+            )
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     perform(job, shown)
@@ -64,8 +82,8 @@ class Here(Engine):
 
 
 class _Waiting:
-    """Jobs not begun, in as many blocks as workers: neighbours often share compiled programs, so each worker keeps to its own
-    block, and takes from the end of the longest when that is empty."""
+    """Jobs not begun, in as many blocks as workers: neighbours often share compiled programs, so
+    each worker keeps to its own block, and takes from the end of the longest when that is empty."""
 
     def __init__(self, jobs: Sequence[Job], count: int) -> None:
         bounds = [len(jobs) * k // count for k in range(count + 1)]
@@ -75,7 +93,9 @@ class _Waiting:
         return sum(map(len, self.blocks))
 
     def next(self, block: int) -> tuple[Job, int]:
-        return self.blocks[block].popleft() if self.blocks[block] else max(self.blocks, key=len).pop()
+        return (
+            self.blocks[block].popleft() if self.blocks[block] else max(self.blocks, key=len).pop()
+        )
 
     def again(self, job: Job, attempt: int) -> None:
         """A job that failed, at the end of the shortest block."""
@@ -85,7 +105,9 @@ class _Waiting:
 class _Worker:
     """A process that does jobs, and a thread that reads what it says into a queue shared by all."""
 
-    def __init__(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]], block: int) -> None:
+    def __init__(
+        self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]], block: int
+    ) -> None:
         self.block = block
         self.process = subprocess.Popen(
             [sys.executable, "-m", "saddlery.engines.worker"],
@@ -126,11 +148,14 @@ class _Worker:
 
 @dataclass(frozen=True)
 class Local(Engine):
-    """Worker processes, as many as cores unless `workers` says otherwise; one that dies is replaced, its job done again."""
+    """Worker processes, as many as cores unless `workers` says otherwise; one that dies is
+    replaced, its job done again."""
 
     name: ClassVar[str] = "local"
 
-    def run(self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None) -> Iterator[Done]:
+    def run(
+        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+    ) -> Iterator[Done]:
         said: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
         count = min(self.workers or len(os.sched_getaffinity(0)), len(jobs))
         waiting = _Waiting(jobs, count)
@@ -152,7 +177,11 @@ class Local(Engine):
                     workers.discard(worker)
                     code = worker.process.wait()
                     worker.stop()
-                    answer = {"error": f"its worker process died (exit code {code}); out of memory, or killed"}
+                    answer = {
+                        "error": (
+                            f"its worker process died (exit code {code}); out of memory, or killed"
+                        )
+                    }
                     if len(workers) < min(count, left):
                         worker = _Worker(said, worker.block)
                         workers.add(worker)

@@ -1,4 +1,5 @@
-"""A worker process: a job a line on standard input, what became of it a line on standard output. Ends when its input does."""
+"""A worker process: a job a line on standard input, what became of it a line on standard output.
+Ends when its input does."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     _open_stderr()
     os.dup2(2, 1)  # whatever prints goes to standard error
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches all; the supervisor ends its workers
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C in a terminal reaches all; the supervisor ends its workers
     answer_at_once()
     last = 0.0
 
@@ -44,7 +47,8 @@ def main() -> None:
 
 
 def _open_stderr() -> None:
-    """Where the process that started this one had closed its standard error, the words of libraries go nowhere."""
+    """Where the process that started this one had closed its standard error, the words of libraries
+    go nowhere."""
     try:
         os.fstat(2)
     except OSError:

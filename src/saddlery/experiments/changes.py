@@ -1,4 +1,5 @@
-"""Entries of an experiment's table replaced by dotted paths, as by --set KEY=VALUE and by the fields of a sweep."""
+"""Entries of an experiment's table replaced by dotted paths, as by --set KEY=VALUE and by the
+fields of a sweep."""
 
 from __future__ import annotations
 
@@ -11,18 +12,25 @@ from ..basis.echo import MOST, shown
 from ..doors.door import read_toml
 from .experiment import LAYER_KEYS
 
-PLACE, INVALID = "value", "not valid TOML, "  # how the door names a text, and what it says of one that is none
+PLACE, INVALID = (
+    "value",
+    "not valid TOML, ",
+)  # how the door names a text, and what it says of one that is none
 EXAMPLE = "for example --set initialization.scale=1e-5"
 
 
-def changed(table: Mapping[str, Any], changes: Mapping[str, Any], label: str = "") -> dict[str, Any]:
+def changed(
+    table: Mapping[str, Any], changes: Mapping[str, Any], label: str = ""
+) -> dict[str, Any]:
     """A copy of the table with dotted entries replaced: {"network.layers.0.width": 20}.
 
-    A new `kind` or `unit` drops the options of the old one, and is therefore set before everything else. Raises InputError,
-    beginning with `label`, for a path that leads nowhere.
+    A new `kind` or `unit` drops the options of the old one, and is therefore set before everything
+    else. Raises InputError, beginning with `label`, for a path that leads nowhere.
     """
     new = copy.deepcopy(dict(table))
-    for path, value in sorted(changes.items(), key=lambda change: change[0].rpartition(".")[2] not in ("kind", "unit")):
+    for path, value in sorted(
+        changes.items(), key=lambda change: change[0].rpartition(".")[2] not in ("kind", "unit")
+    ):
         try:
             _replace(new, path, value)
         except InputError as error:
@@ -36,7 +44,9 @@ def parsed(changes: Sequence[str]) -> dict[str, Any]:
     paths = [path for path, _ in pairs]
     for path in paths:
         if paths.count(path) > 1:
-            raise InputError(f"--set {path[:MOST]}: given {paths.count(path)} times; give each entry once")
+            raise InputError(
+                f"--set {path[:MOST]}: given {paths.count(path)} times; give each entry once"
+            )
     return dict(pairs)
 
 
@@ -57,7 +67,9 @@ def _parsed(change: str) -> tuple[str, Any]:
             ) from None
         return path, text  # a bare word: rule.kind=adam
     if len(table) > 1:
-        raise InputError(f"--set {path[:MOST]}: {shown(text)} is more than one value; repeat --set for each")
+        raise InputError(
+            f"--set {path[:MOST]}: {shown(text)} is more than one value; repeat --set for each"
+        )
     return path, table["value"]
 
 
@@ -70,14 +82,17 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
         index = _key(place, last, path)
         if isinstance(place[index], dict):
             raise InputError(
-                f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such as {path[:MOST]}.width=20"
+                f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such "
+                f"as {path[:MOST]}.width=20"
             )
         place[index] = value
         return
     if not isinstance(place, dict):
         _key(place, last, path)
     if isinstance(place.get(last), dict):
-        raise InputError(f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {', '.join(place[last])}")
+        raise InputError(
+            f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {', '.join(place[last])}"
+        )
     if last == "kind" and place.get(last) != value:
         place.clear()
     if last == "unit" and place.get(last) != value:

@@ -1,4 +1,5 @@
-"""An experiment: network, task, initialization, rule, stop and seed; immutable, and the same thing as its TOML file."""
+"""An experiment: network, task, initialization, rule, stop and seed; immutable, and the same thing
+as its TOML file."""
 
 from __future__ import annotations
 
@@ -28,7 +29,13 @@ from ..training import Stop
 from .fields import VERSION, as_meant, as_stored, check_version, essential
 
 T = TypeVar("T")
-PARTS = {"task": Task, "network": Network, "stop": Stop, "initialization": Initialization, "rule": Rule}
+PARTS = {
+    "task": Task,
+    "network": Network,
+    "stop": Stop,
+    "initialization": Initialization,
+    "rule": Rule,
+}
 SECTIONS = (
     "version",
     "name",
@@ -51,7 +58,8 @@ LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
 class Experiment:
     """Everything that determines a run.
 
-    moments: None to use exact data moments where they apply and save work, True to demand, False to forbid them.
+    moments: None to use exact data moments where they apply and save work, True to demand, False to
+        forbid them.
     precision: "float64", or "float32" for training only (certificates are always made in float64).
 
     Example
@@ -74,7 +82,12 @@ class Experiment:
 
     def __post_init__(self) -> None:
         for name, kind in PARTS.items():
-            require(isinstance(getattr(self, name), kind), name, f"a {kind.__name__}", getattr(self, name))
+            require(
+                isinstance(getattr(self, name), kind),
+                name,
+                f"a {kind.__name__}",
+                getattr(self, name),
+            )
         object.__setattr__(self, "seed", whole(self.seed, "seed", 0))
         for name in ("name", "description"):
             object.__setattr__(self, name, text(getattr(self, name), name))
@@ -83,7 +96,12 @@ class Experiment:
         known(self.precision, ("float64", "float32"), "precision")
         for layer in self.network.layers:
             whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
-        require(not (self.rule.batch and self.moments), "moments", "false for a rule with a batch size", self.moments)
+        require(
+            not (self.rule.batch and self.moments),
+            "moments",
+            "false for a rule with a batch size",
+            self.moments,
+        )
         step, last = getattr(self.rule, "learning_rate", 0.0), self.stop.flow_time
         require(
             last is None or step <= last,
@@ -95,7 +113,8 @@ class Experiment:
 
     # ------------------------------------------------------------ what it means
     def pinned(self) -> Experiment:
-        """The experiment with the content of its task's files fixed (see `Task.pinned`); `train` does this."""
+        """The experiment with the content of its task's files fixed (see `Task.pinned`); `train`
+        does this."""
         return dataclasses.replace(self, task=self.task.pinned())
 
     @property
@@ -106,7 +125,8 @@ class Experiment:
     def objective(self) -> Objective:
         """The loss this experiment trains, on its task's data.
 
-        Raises InputError where the network is too large for a run to be recorded, before anything of that size is made.
+        Raises InputError where the network is too large for a run to be recorded, before anything
+        of that size is made.
         """
         moments = False if self.rule.batch else self.moments
         return self._kept(_objective)(self.network, self.task, self._data_seed, moments)
@@ -116,11 +136,13 @@ class Experiment:
         return self.seed if self.task.seeded else 0
 
     def _kept(self, function: Any) -> Any:
-        """The function with its memory; without it where data come from files, which may change, or options cannot be hashed."""
+        """The function with its memory; without it where data come from files, which may change, or
+        options cannot be hashed."""
         return function if _fixed(self.task) else function.__wrapped__
 
     def initial_state(self, seed: int | None = None) -> np.ndarray:
-        """The initial flat parameters (P,); those of another seed, on the same data, where one is given."""
+        """The initial flat parameters (P,); those of another seed, on the same data, where one is
+        given."""
         data = self.data
         _admit(self.network, data)
         drawn = self.seed if seed is None else whole(seed, "seed", 0)
@@ -128,18 +150,19 @@ class Experiment:
 
     @property
     def identity(self) -> str:
-        """A short hash of everything that determines the run. Name and description do not, nor does where data files lie once
-        the digest of their numbers is known."""
+        """A short hash of everything that determines the run. Name and description do not, nor does
+        where data files lie once the digest of their numbers is known."""
         return _hash(self.determining())
 
     @property
     def former_identity(self) -> str:
-        """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
+        """The identity as version 0.1.0 had it, of which the places of data files were part; the
+        same without such files."""
         return _hash(self.determining(places=True))
 
     def determining(self, *, places: bool = False) -> dict[str, Any]:
-        """What determines the run, as a nested dict of plain values: the same in every version (see `fields`). places: with
-        those of data files whose digest is known."""
+        """What determines the run, as a nested dict of plain values: the same in every version (see
+        `fields`). places: with those of data files whose digest is known."""
         task = self.task.values()
         return {
             **essential("experiment", _values(self, but=(*PARTS, *WORDS)), _defaults(self)),
@@ -153,19 +176,26 @@ class Experiment:
             },
             "network": {
                 "layers": [_determining(layer) for layer in self.network.layers],
-                **essential("network", _values(self.network, but=("layers",)), _defaults(self.network)),
+                **essential(
+                    "network", _values(self.network, but=("layers",)), _defaults(self.network)
+                ),
             },
-            "initialization": essential("initialization", _values(self.initialization), _defaults(self.initialization)),
+            "initialization": essential(
+                "initialization", _values(self.initialization), _defaults(self.initialization)
+            ),
             "rule": {
                 "kind": self.rule.kind,
-                **essential(f"rule {self.rule.kind}", _values(self.rule), _defaults(self.rule), always=True),
+                **essential(
+                    f"rule {self.rule.kind}", _values(self.rule), _defaults(self.rule), always=True
+                ),
             },
             "stop": essential("stop", _values(self.stop), _defaults(self.stop)),
         }
 
     def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
-        """The experiment with its data files where they are now: at `data` (a file or a folder), where they were, or beside or
-        above one of the folders, by the last parts of their paths. Only files with the numbers of the digest are taken."""
+        """The experiment with its data files where they are now: at `data` (a file or a folder),
+        where they were, or beside or above one of the folders, by the last parts of their paths.
+        Only files with the numbers of the digest are taken."""
         given = None if data is None else Path(data)
         if given is not None:
             self._demand_data(given)
@@ -173,10 +203,17 @@ class Experiment:
         return self if task is self.task else dataclasses.replace(self, task=task)
 
     def _demand_data(self, given: Path) -> None:
-        """Raise InputError unless data can be given anew, and those of the digest are at the given place."""
+        """Raise InputError unless data can be given anew, and those of the digest are at the given
+        place."""
         digest = getattr(self.task, "digest", "")
         remedy = "leave it out, or name the files in the experiment"
-        require(bool(digest), "data", "given for a run or a sweep on files of one's own", f"{given}", remedy)
+        require(
+            bool(digest),
+            "data",
+            "given for a run or a sweep on files of one's own",
+            f"{given}",
+            remedy,
+        )
         if not os.path.exists(given):
             raise InputError(f"{given}: there is no such file or folder of data; check the path")
         self.task.demand_at(given)
@@ -227,7 +264,11 @@ class Experiment:
     @staticmethod
     def load(path: str | Path) -> Experiment:
         """From a TOML file."""
-        guess = f"; for a shipped experiment leave out the ending: {Path(path).stem}" if _is_named(path) else ""
+        guess = (
+            f"; for a shipped experiment leave out the ending: {Path(path).stem}"
+            if _is_named(path)
+            else ""
+        )
         return as_written(path, guess).found(Path(path).parent)
 
     @staticmethod
@@ -239,19 +280,22 @@ class Experiment:
     def __repr__(self) -> str:
         rule = self.rule.kind
         return (
-            f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule}, initial scale"
+            f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule},"
+            " initial scale"
             f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
         )
 
 
 def as_written(path: str | Path, missing: str = "", *, unsaid: int = VERSION) -> Experiment:
-    """The experiment of a TOML file with its data files where the file says; missing: see `door.read_text`; unsaid: see
-    `from_table`."""
+    """The experiment of a TOML file with its data files where the file says; missing: see
+    `door.read_text`; unsaid: see `from_table`."""
     make = lambda table: from_table(table, Path(path).parent, unsaid=unsaid)
     return made_from_toml(Path(path), str(path), make, missing=missing)
 
 
-def made_from_toml(given: str | Path, source: str, maker: Callable[[dict[str, Any]], T], *, missing: str = "") -> T:
+def made_from_toml(
+    given: str | Path, source: str, maker: Callable[[dict[str, Any]], T], *, missing: str = ""
+) -> T:
     """What `maker` makes of a TOML text, or of the file at a `Path`; errors begin with `source`."""
     table = read_toml(given, source, missing=missing)
     try:
@@ -267,7 +311,8 @@ def _hash(table: Mapping[str, Any]) -> str:
     return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
 
 
-KEPT = 8  # data and objectives of that many tasks and seeds: an ensemble asks for the same again and again
+# data and objectives of that many tasks and seeds: an ensemble asks for the same again and again
+KEPT = 8
 
 
 @functools.lru_cache(maxsize=KEPT)
@@ -304,7 +349,9 @@ def _fixed(task: Task) -> bool:
 
 def catalog() -> list[str]:
     """The names of the shipped experiments."""
-    return sorted(f.name.removesuffix(".toml") for f in _catalog().iterdir() if f.name.endswith(".toml"))
+    return sorted(
+        f.name.removesuffix(".toml") for f in _catalog().iterdir() if f.name.endswith(".toml")
+    )
 
 
 def _catalog() -> Traversable:
@@ -317,17 +364,24 @@ def _is_named(path: str | Path) -> bool:
 
 def find(reference: str | Path) -> Experiment:
     """An experiment by the path of its TOML file or by its shipped name."""
-    require(isinstance(reference, (str, Path)), "an experiment", "a shipped name or the path of a TOML file", reference)
+    require(
+        isinstance(reference, (str, Path)),
+        "an experiment",
+        "a shipped name or the path of a TOML file",
+        reference,
+    )
     return Experiment.load(reference) if is_file(reference) else Experiment.named(str(reference))
 
 
 def is_file(reference: str | Path) -> bool:
-    """Whether words mean a file rather than a shipped experiment: by their ending, in letters of either case, or a slash."""
+    """Whether words mean a file rather than a shipped experiment: by their ending, in letters of
+    either case, or a slash."""
     return str(reference).lower().endswith(".toml") or "/" in str(reference)
 
 
 def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
-    """The experiment meant by what every verb takes: one that is made, its table, its shipped name or the path of its file."""
+    """The experiment meant by what every verb takes: one that is made, its table, its shipped name
+    or the path of its file."""
     if isinstance(subject, Experiment):
         return subject
     if isinstance(subject, Mapping):
@@ -335,8 +389,11 @@ def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
     return find(subject)
 
 
-def from_table(table: Mapping[str, Any], folder: str | Path = ".", *, unsaid: int = VERSION) -> Experiment:
-    """An experiment from nested dicts, with data files relative to `folder`; each error names the key.
+def from_table(
+    table: Mapping[str, Any], folder: str | Path = ".", *, unsaid: int = VERSION
+) -> Experiment:
+    """An experiment from nested dicts, with data files relative to `folder`; each error names the
+    key.
 
     unsaid: the version of a table that does not say: today's, or the first one for what is stored.
     """
@@ -346,15 +403,25 @@ def from_table(table: Mapping[str, Any], folder: str | Path = ".", *, unsaid: in
     rule = table.get("rule", {})
     require(isinstance(rule, Mapping), "[rule]", "a table", rule, 'such as kind = "flow"')
     for key in REQUIRED:
-        require(key in table, f"[{key}]", "given", NOTHING, "see `saddlery list experiments` for examples")
+        require(
+            key in table,
+            f"[{key}]",
+            "given",
+            NOTHING,
+            "see `saddlery list experiments` for examples",
+        )
     made = {
-        "task": _section(table, "task", lambda kind, **options: tasks.make(kind, folder, **options)),
+        "task": _section(
+            table, "task", lambda kind, **options: tasks.make(kind, folder, **options)
+        ),
         "network": _section(table, "network", _network),
         "stop": _section(table, "stop", _stop),
         "initialization": _section(table, "initialization", initializations.make),
         "rule": _section({"rule": {"kind": "flow", **rule}}, "rule", rules.make),
     }
-    simple = {k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table}
+    simple = {
+        k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table
+    }
     flag(simple.get("moments", False), "moments")
     return Experiment(**made, **simple)
 
@@ -363,21 +430,30 @@ def _section(table: Mapping[str, Any], name: str, maker: Any) -> Any:
     section = table.get(name, {})
     require(isinstance(section, Mapping), f"[{name}]", "a table", section)
     if maker is not initializations.make and name in ("task", "rule"):
-        require("kind" in section, f"[{name}] kind", "given", NOTHING, f"see `saddlery list {name}s`")
+        require(
+            "kind" in section, f"[{name}] kind", "given", NOTHING, f"see `saddlery list {name}s`"
+        )
     try:
         return maker(**section)
     except InputError as error:
         raise InputError(f"[{name}] {str(error).removeprefix(f'{name}: ')}") from None
     except TypeError as error:
-        raise InputError(f"[{name}] has a value or a key of the wrong kind: {shown(Words(error))}") from None
+        raise InputError(
+            f"[{name}] has a value or a key of the wrong kind: {shown(Words(error))}"
+        ) from None
 
 
 def _network(layers: Any = None, readout: bool = False, reads: str = "all", **rest: Any) -> Network:
     for key in rest:
         known(key, ("layers", "readout", "reads"), "key")
-    listed = isinstance(layers, list) and len(layers) > 0 and all(isinstance(entry, Mapping) for entry in layers)
+    listed = (
+        isinstance(layers, list)
+        and len(layers) > 0
+        and all(isinstance(entry, Mapping) for entry in layers)
+    )
     require(listed, "layers", "a list of tables, [[network.layers]]", layers)
-    return Network(tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers or ())), readout, reads)  # type: ignore[arg-type]
+    made = tuple(_layer(k, dict(entry)) for k, entry in enumerate(layers or ()))
+    return Network(made, readout, reads)  # type: ignore[arg-type]
 
 
 def _layer(index: int, entry: dict[str, Any]) -> Layer:
@@ -414,9 +490,15 @@ def _determining(layer: Layer) -> dict[str, Any]:
 
 def _values(made: Any, but: tuple[str, ...] = ()) -> dict[str, Any]:
     """The fields of a dataclass as they stand in a file."""
-    return {f.name: as_stored(getattr(made, f.name)) for f in dataclasses.fields(made) if f.name not in but}
+    return {
+        f.name: as_stored(getattr(made, f.name))
+        for f in dataclasses.fields(made)
+        if f.name not in but
+    }
 
 
 def _defaults(made: Any) -> dict[str, Any]:
     """Its fields that have a default."""
-    return {f.name: f.default for f in dataclasses.fields(made) if f.default is not dataclasses.MISSING}
+    return {
+        f.name: f.default for f in dataclasses.fields(made) if f.default is not dataclasses.MISSING
+    }

@@ -1,8 +1,10 @@
-"""What can be said of a run before it begins: how large the numbers are, how fast the fastest direction moves, how many steps.
+"""What can be said of a run before it begins: how large the numbers are, how fast the fastest
+direction moves, how many steps.
 
-An explicit solver takes steps as short as the fastest direction allows, r = max |eigenvalue of the Hessian|: some r T of them in
-a flow time T, however little happens. Inputs of size s make r of order s^2 near a fit and s at small weights, so that data which
-are not standardised cost steps, not accuracy.
+An explicit solver takes steps as short as the fastest direction allows, r = max |eigenvalue of the
+Hessian|: some r T of them in a flow time T, however little happens. Inputs of size s make r of
+order s^2 near a fit and s at small weights, so that data which are not standardised cost steps, not
+accuracy.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ from ..networks import Objective
 from ..rules import GradientDescent, GradientFlow, Momentum, Rule
 from ..training import Stop
 
-REACH = 3.3  # step times rate at which explicit Runge-Kutta pairs of order 5 become unstable (dopri8: 6)
-LOOK = 1e6  # steps that a bound foretells, from which it is worth 20 products with the Hessian to know better
-LONG = 1e7  # steps from which a run says so: minutes of a small network at 10 to 100 microseconds a step
+# step times rate at which explicit Runge-Kutta pairs of order 5 become unstable (dopri8: 6)
+REACH = 3.3
+# steps that a bound foretells, from which it is worth 20 products with the Hessian to know better
+LOOK = 1e6
+# steps from which a run says so: minutes of a small network at 10 to 100 microseconds a step
+LONG = 1e7
 ENDLESS = 1e9  # steps from which a run is not begun: hours to days
 USUAL = (1e-3, 1e3)  # root mean squares of inputs and targets that need no remark
 PRODUCTS = 20  # of the power iteration: the largest eigenvalue to a few percent
@@ -28,7 +33,8 @@ ADVICE = "standardise the inputs (subtract the mean, divide by the standard devi
 
 @dataclass(frozen=True)
 class Sizes:
-    """Root mean squares: inputs and targets of one entry; norm of a whole input, output of a whole target."""
+    """Root mean squares: inputs and targets of one entry; norm of a whole input, output of a whole
+    target."""
 
     inputs: float
     targets: float
@@ -39,7 +45,10 @@ class Sizes:
 @functools.lru_cache(maxsize=8)  # an ensemble asks for the same data again and again
 def sizes(objective: Objective) -> Sizes:
     """How large inputs and targets are."""
-    inputs, targets = (np.abs(np.asarray(a, float)).reshape(len(a), -1) for a in (objective.inputs, objective.targets))
+    inputs, targets = (
+        np.abs(np.asarray(a, float)).reshape(len(a), -1)
+        for a in (objective.inputs, objective.targets)
+    )
     norm = _rms(inputs) * float(np.sqrt(inputs.shape[1]))
     return Sizes(_rms(inputs), _rms(targets), norm, objective.target_scale)
 
@@ -51,7 +60,8 @@ def _rms(values: np.ndarray) -> float:
 
 
 def rate(objective: Objective, start: np.ndarray) -> float:
-    """The largest |eigenvalue| of the Hessian at the initial weights, from below, by power iteration (20 products)."""
+    """The largest |eigenvalue| of the Hessian at the initial weights, from below, by power
+    iteration (20 products)."""
     direction = np.random.default_rng(0).standard_normal(len(start))
     size = float(np.linalg.norm(direction))
     for _ in range(PRODUCTS):
@@ -63,11 +73,12 @@ def rate(objective: Objective, start: np.ndarray) -> float:
 
 
 def foretold(objective: Objective, start: np.ndarray, rule: Rule, stop: Stop) -> tuple[str, ...]:
-    """Sentences on what a run will meet, for its record and for whoever waits for it; none where it is as usual.
+    """Sentences on what a run will meet, for its record and for whoever waits for it; none where it
+    is as usual.
 
-    Raises InputError where the loss of the initial weights is not finite, or an explicit flow would take more than 10^9 steps:
-    with the sizes, the rate, and what to do. Cost: a pass over the samples, and 20 products with the Hessian where a bound on
-    the rate gives cause.
+    Raises InputError where the loss of the initial weights is not finite, or an explicit flow would
+    take more than 10^9 steps: with the sizes, the rate, and what to do. Cost: a pass over the
+    samples, and 20 products with the Hessian where a bound on the rate gives cause.
     """
     found, weights = sizes(objective), _rms(start)
     said = [
@@ -78,13 +89,19 @@ def foretold(objective: Objective, start: np.ndarray, rule: Rule, stop: Stop) ->
     if not found.targets:
         said.append("all targets are zero, so that nothing is to be learned")
     with np.errstate(over="ignore", invalid="ignore"):
-        bound = float(found.norm * found.output + np.float64(found.norm * weights) ** 2 * len(start))
+        bound = float(
+            found.norm * found.output + np.float64(found.norm * weights) ** 2 * len(start)
+        )
     if not bound < np.inf:
         _demand_finite(objective, start, found)
     if isinstance(rule, (GradientDescent, Momentum)) and bound * rule.learning_rate > 2:
         _demand_finite(objective, start, found)
         return (*said, *_too_long_steps(rule, rate(objective, start)))
-    if isinstance(rule, GradientFlow) and rule.solver != "kvaerno5" and bound * (stop.flow_time or 0) > LOOK * REACH:
+    if (
+        isinstance(rule, GradientFlow)
+        and rule.solver != "kvaerno5"
+        and bound * (stop.flow_time or 0) > LOOK * REACH
+    ):
         _demand_finite(objective, start, found)
         return (*said, *_too_many_steps(found, weights, rate(objective, start), stop))
     return tuple(said)
@@ -95,8 +112,10 @@ def _demand_finite(objective: Objective, start: np.ndarray, found: Sizes) -> Non
     if np.isfinite(loss) and bool(np.all(np.isfinite(slope))):
         return
     raise InputError(
-        f"the loss and its gradient at the initial weights must be finite, got {loss:.3g} with weights of size"
-        f" {_rms(start):.2g} on inputs of size {found.inputs:.2g}; lower the scale of the initialization, or standardise"
+        f"the loss and its gradient at the initial weights must be finite, got {loss:.3g} with"
+        " weights of size"
+        f" {_rms(start):.2g} on inputs of size {found.inputs:.2g}; lower the scale of the"
+        " initialization, or standardise"
     )
 
 
@@ -107,21 +126,30 @@ def _too_many_steps(found: Sizes, weights: float, fastest: float, stop: Stop) ->
         return ()
     taken = min(count, float(stop.steps or np.inf))
     words = (
-        f"at the initial weights the fastest direction moves at rate {fastest:.2g} (inputs of size {found.inputs:.2g}, targets"
-        f" of {found.targets:.2g}, weights of {weights:.2g}), so that a flow time of {stop.flow_time:.3g} takes about"
+        f"at the initial weights the fastest direction moves at rate {fastest:.2g} (inputs of"
+        f" size {found.inputs:.2g}, targets"
+        f" of {found.targets:.2g}, weights of {weights:.2g}), so that a flow time of"
+        f" {stop.flow_time:.3g} takes about"
         f" {count:.1g} steps of an explicit solver"
     )
     if taken > ENDLESS:
-        raise InputError(f"{words}, more than {ENDLESS:.0e}; {ADVICE}, shorten flow_time, or give [stop] steps")
+        raise InputError(
+            f"{words}, more than {ENDLESS:.0e}; {ADVICE}, shorten flow_time, or give [stop] steps"
+        )
     return (f"{words}; {ADVICE} or shorten flow_time",)
 
 
 def _too_long_steps(rule: Rule, fastest: float) -> tuple[str, ...]:
-    """Of descent: steps longer than the first curvature allows, 2 / c, or 2 (1 + beta) / c with momentum beta."""
-    learning_rate, most = float(rule.values["learning_rate"]), 2 * (1 + float(rule.values.get("momentum", 0.0)))
+    """Of descent: steps longer than the first curvature allows, 2 / c, or 2 (1 + beta) / c with
+    momentum beta."""
+    learning_rate, most = (
+        float(rule.values["learning_rate"]),
+        2 * (1 + float(rule.values.get("momentum", 0.0))),
+    )
     if learning_rate * fastest <= most:
         return ()
     return (
-        f"at the initial weights the largest curvature is {fastest:.2g}, where steps of descent are stable up to a learning"
+        f"at the initial weights the largest curvature is {fastest:.2g}, where steps of descent"
+        " are stable up to a learning"
         f" rate of {most / fastest:.2g}; this one is {learning_rate:.2g}",
     )

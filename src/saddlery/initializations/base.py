@@ -22,21 +22,25 @@ class Initialization:
     """How weights start.
 
     isotropic: every weight N(0, scale^2).
-    balanced: isotropic, then |v_i| made equal to |u_i| unit by unit in each mixing layer, which is the diagonal of
-        W2'W2 = W1W1' and no more (to sqrt(p) balance for degree p is left to the flow, which conserves the difference);
-        for the whole matrix take lambda_balanced.
-    manifold: a random state on the invariant manifold of effective width `width` in each layer, which must mix, plus
-        N(0, scale^2) noise on all weights; scale = 0 starts exactly on it (a read-out has the noise only). `width` random
-        units with entries N(0, size^2), of which every unit is a random combination (units linear in u) or multiple
-        (homogeneous ones, a positive one where only that is allowed), the rest silent (units with a silent point), or every
-        unit a copy of one (others). Large low-rank starts of linear networks give stages without a first plateau.
-    lambda_balanced: W2'W2 - W1W1' = imbalance I exactly, for a linear network of two weight matrices W1 (H, D), W2 (O, H):
-        any shape for 0, H <= O above, H <= D below. One side is N(0, scale^2), the other has its basis over units.
-        With no imbalance and D = O <= H the sign of det W2W1 never changes: half of all draws cannot learn the last mode,
-        and only rounding lets a run do so.
-    aligned: decoupled modes of a linear network of any depth: every weight matrix diagonal in the singular bases of
-        E[y x'], with random orthonormal bases inside, and every mode with weight `scale` in each of the L matrices, so of
-        strength scale^L in their product; as many modes as E[y x'] and the narrowest layer have. Needs the data.
+    balanced: isotropic, then |v_i| made equal to |u_i| unit by unit in each mixing layer, which is
+        the diagonal of W2'W2 = W1W1' and no more (to sqrt(p) balance for degree p is left to the
+        flow, which conserves the difference); for the whole matrix take lambda_balanced.
+    manifold: a random state on the invariant manifold of effective width `width` in each layer,
+        which must mix, plus N(0, scale^2) noise on all weights; scale = 0 starts exactly on it (a
+        read-out has the noise only). `width` random units with entries N(0, size^2), of which every
+        unit is a random combination (units linear in u) or multiple (homogeneous ones, a positive
+        one where only that is allowed), the rest silent (units with a silent point), or every unit
+        a copy of one (others). Large low-rank starts of linear networks give stages without a first
+        plateau.
+    lambda_balanced: W2'W2 - W1W1' = imbalance I exactly, for a linear network of two weight
+        matrices W1 (H, D), W2 (O, H): any shape for 0, H <= O above, H <= D below. One side is N(0,
+        scale^2), the other has its basis over units. With no imbalance and D = O <= H the sign of
+        det W2W1 never changes: half of all draws cannot learn the last mode, and only rounding lets
+        a run do so.
+    aligned: decoupled modes of a linear network of any depth: every weight matrix diagonal in the
+        singular bases of E[y x'], with random orthonormal bases inside, and every mode with weight
+        `scale` in each of the L matrices, so of strength scale^L in their product; as many modes as
+        E[y x'] and the narrowest layer have. Needs the data.
     Source: Zhang, Saxe & Latham (2026), Theorem 3 and Figure 2C (manifold); Domine et al. (2025)
     (lambda_balanced); Saxe, McClelland & Ganguli (2014), Section 1.2 (aligned).
 
@@ -66,7 +70,9 @@ class Initialization:
             whole(self.width, "width of the initialization")
             positive(self.size, "size of the initialization")
         else:
-            positive(self.scale, "scale of the initialization", "saddle-to-saddle runs use 1e-2 to 1e-6")
+            positive(
+                self.scale, "scale of the initialization", "saddle-to-saddle runs use 1e-2 to 1e-6"
+            )
             require(
                 self.width == 0 and self.size == 0,
                 "width and size",
@@ -82,25 +88,39 @@ class Initialization:
         )
         settle(self)
 
-    def draw(self, network: Network, inputs: Shape, outputs: int, seed: int, *, data: Data | None = None) -> np.ndarray:
-        """The initial flat parameter vector (P,), float64. data: what an aligned start is aligned with."""
+    def draw(
+        self, network: Network, inputs: Shape, outputs: int, seed: int, *, data: Data | None = None
+    ) -> np.ndarray:
+        """The initial flat parameter vector (P,), float64. data: what an aligned start is aligned
+        with."""
         rng = np.random.default_rng([seed, *b"initial weights"])
         return flatten(self._params(network, network.shapes(inputs, outputs), rng, data))
 
-    def _params(self, network: Network, shapes: Params, rng: np.random.Generator, data: Data | None) -> Params:
+    def _params(
+        self, network: Network, shapes: Params, rng: np.random.Generator, data: Data | None
+    ) -> Params:
         if self.kind == "lambda_balanced":
             return lambda_balanced(network, shapes, self.scale, self.imbalance, rng)
         if self.kind == "aligned":
-            require(data is not None, "data", "given for an aligned start", NOTHING, "use Experiment.initial_state()")
+            require(
+                data is not None,
+                "data",
+                "given for an aligned start",
+                NOTHING,
+                "use Experiment.initial_state()",
+            )
             assert data is not None
             return aligned(network, shapes, input_moments(network, data).cross, self.scale, rng)
-        params = tuple({k: rng.standard_normal(p[k]) * self.scale for k in sorted(p)} for p in shapes)
+        params = tuple(
+            {k: rng.standard_normal(p[k]) * self.scale for k in sorted(p)} for p in shapes
+        )
         if self.kind == "balanced":
             return tuple(balanced(p) for p in params)
         if self.kind == "manifold":
             units = (layer.unit for layer in network.layers)
             return tuple(
-                add_manifold(p, unit, self.width, self.size, rng) for p, unit in zip(params, units, strict=True)
+                add_manifold(p, unit, self.width, self.size, rng)
+                for p, unit in zip(params, units, strict=True)
             )
         return params
 

@@ -1,7 +1,8 @@
-"""Linear networks as products of weight matrices, and the starts from which their whole path is known.
+"""Linear networks as products of weight matrices, and the starts from which their whole path is
+known.
 
-f(x) = W_L ... W_1 x: the incoming weights u of a layer are a matrix (H, U), its outgoing weights v, where it mixes, the
-transpose of one, and so is a read-out.
+f(x) = W_L ... W_1 x: the incoming weights u of a layer are a matrix (H, U), its outgoing weights v,
+where it mixes, the transpose of one, and so is a read-out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ ZERO = 1e-12  # of the largest: singular values of E[y x'] below are none
 
 
 def why_not_linear(network: Network) -> str:
-    """What keeps a network from being a plain product of weight matrices, in words; empty for one that is."""
+    """What keeps a network from being a plain product of weight matrices, in words; empty for one
+    that is."""
     for k, layer in enumerate(network.layers):
         if layer.unit.name != "linear" or layer.unit.options:
             return f"units of layer {k} are {layer.unit!r}, not linear neurons without bias"
@@ -38,7 +40,8 @@ def factors(network: Network, params: Params) -> list[np.ndarray]:
 def modes(
     correlation: Float[np.ndarray, "O D"],
 ) -> tuple[Float[np.ndarray, "O r"], Float[np.ndarray, " r"], Float[np.ndarray, "r D"]]:
-    """The modes of E[y x'] = q s r': its singular values that are not zero, in descending order, and their vectors."""
+    """The modes of E[y x'] = q s r': its singular values that are not zero, in descending order,
+    and their vectors."""
     q, s, rt = np.linalg.svd(correlation, full_matrices=False)
     kept = s > ZERO * s[0]
     return q[:, kept], s[kept], rt[kept]
@@ -47,17 +50,24 @@ def modes(
 def lambda_balanced(
     network: Network, shapes: Params, scale: float, imbalance: float, rng: np.random.Generator
 ) -> Params:
-    """W2'W2 - W1W1' = imbalance I. The side with fewer columns (or the one whose square has to be the smaller) is N(0, scale^2);
-    the other has its singular basis over units, sizes sqrt(s^2 + |imbalance|) and a random basis outside."""
+    """W2'W2 - W1W1' = imbalance I. The side with fewer columns (or the one whose square has to be
+    the smaller) is N(0, scale^2); the other has its singular basis over units, sizes sqrt(s^2 +
+    |imbalance|) and a random basis outside."""
     places = _demand_linear(network, "a lambda_balanced start")
     require(
-        len(places) == 2, "the network", "of two weight matrices for a lambda_balanced start", Words(f"{len(places)}")
+        len(places) == 2,
+        "the network",
+        "of two weight matrices for a lambda_balanced start",
+        Words(f"{len(places)}"),
     )
     (units, inputs), (_, outputs) = shapes[0]["u"], shapes[0]["v"]
     require(
         imbalance == 0 or units <= (outputs if imbalance > 0 else inputs),
         "imbalance of the initialization",
-        "0, above it with at most as many units as outputs, or below it with at most as many units as inputs",
+        (
+            "0, above it with at most as many units as outputs, or below it with at "
+            "most as many units as inputs"
+        ),
         Words(f"{imbalance:g} with {units} units, {inputs} inputs and {outputs} outputs"),
     )
     incoming_first = imbalance > 0 or (imbalance == 0 and inputs <= outputs)
@@ -75,16 +85,23 @@ def _partner(side: np.ndarray, columns: int, more: float, rng: np.random.Generat
 
 
 def aligned(
-    network: Network, shapes: Params, correlation: np.ndarray, scale: float, rng: np.random.Generator
+    network: Network,
+    shapes: Params,
+    correlation: np.ndarray,
+    scale: float,
+    rng: np.random.Generator,
 ) -> Params:
-    """W_l = scale B_l B_(l-1)', with B_0 and B_L the singular vectors of E[y x'] and random orthonormal ones between."""
+    """W_l = scale B_l B_(l-1)', with B_0 and B_L the singular vectors of E[y x'] and random
+    orthonormal ones between."""
     places = _demand_linear(network, "an aligned start")
     q, s, rt = modes(correlation)
     require(len(s) > 0, "E[y x']", "other than zero for an aligned start", Words("zero"))
     inner = [shapes[k][name][0 if name == "u" else 1] for k, name in places[:-1]]
     count = min(len(s), *inner)
     bases = [rt[:count].T, *(orthogonal(rng, size, count) for size in inner), q[:, :count]]
-    return _with_factors(shapes, places, [scale * after @ before.T for before, after in pairwise(bases)])
+    return _with_factors(
+        shapes, places, [scale * after @ before.T for before, after in pairwise(bases)]
+    )
 
 
 def _places(network: Network) -> list[tuple[int, str]]:
@@ -95,7 +112,9 @@ def _places(network: Network) -> list[tuple[int, str]]:
     return [*found, (len(network.layers) - 1, "readout")] if network.readout else found
 
 
-def _with_factors(shapes: Params, places: Sequence[tuple[int, str]], matrices: Sequence[np.ndarray]) -> Params:
+def _with_factors(
+    shapes: Params, places: Sequence[tuple[int, str]], matrices: Sequence[np.ndarray]
+) -> Params:
     params: Params = tuple({} for _ in shapes)
     for (k, name), w in zip(places, matrices, strict=True):
         params[k][name] = w if name == "u" else w.T
@@ -104,5 +123,7 @@ def _with_factors(shapes: Params, places: Sequence[tuple[int, str]], matrices: S
 
 def _demand_linear(network: Network, purpose: str) -> list[tuple[int, str]]:
     reason = why_not_linear(network)
-    require(not reason, "the network", f"dense and linear for {purpose}", Words(f"one where {reason}"))
+    require(
+        not reason, "the network", f"dense and linear for {purpose}", Words(f"one where {reason}")
+    )
     return _places(network)

@@ -17,17 +17,27 @@ def balanced(params: Entry) -> Entry:
     return {**params, "v": scaled.reshape(params["v"].shape)}
 
 
-def add_manifold(params: Entry, unit: Unit, width: int, size: float, rng: np.random.Generator) -> Entry:
-    """The parameters plus a random state of effective width h: M Theta_h, of h units with entries N(0, size^2)."""
+def add_manifold(
+    params: Entry, unit: Unit, width: int, size: float, rng: np.random.Generator
+) -> Entry:
+    """The parameters plus a random state of effective width h: M Theta_h, of h units with entries
+    N(0, size^2)."""
     u, v = _sides(params)
     require(width <= len(u), "width of the initialization", f"at most the width {len(u)}", width)
     mixing = size * _mixing(unit.symmetry, len(u), width, rng)
-    sides = {name: mixing @ rng.standard_normal((width, side.shape[1])) for name, side in (("u", u), ("v", v))}
-    return {**params, **{name: params[name] + side.reshape(params[name].shape) for name, side in sides.items()}}
+    sides = {
+        name: mixing @ rng.standard_normal((width, side.shape[1]))
+        for name, side in (("u", u), ("v", v))
+    }
+    return {
+        **params,
+        **{name: params[name] + side.reshape(params[name].shape) for name, side in sides.items()},
+    }
 
 
 def _mixing(symmetry: Symmetry, units: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """M (H, h) of Theta = M Theta_h: the relation of Theorem 3 with the most freedom that units of this kind keep."""
+    """M (H, h) of Theta = M Theta_h: the relation of Theorem 3 with the most freedom that units of
+    this kind keep."""
     if symmetry.linear:  # (iv) combinations
         return rng.standard_normal((units, width)) / np.sqrt(width)
     if symmetry.silent and not symmetry.homogeneous:  # (ii) all but h silent

@@ -1,14 +1,16 @@
 """Dense Hessians that use the structure of a sum of units.
 
-For one layer f_n = sum_i phi_in v_i with squared loss L = 1/(2N) sum |y_n - f_n|^2, write t_n for the features of all
-units and their derivatives with respect to u. With G = mean t_n t_n' (one matrix product) and e = f - y,
+For one layer f_n = sum_i phi_in v_i with squared loss L = 1/(2N) sum |y_n - f_n|^2, write t_n for
+the features of all units and their derivatives with respect to u. With G = mean t_n t_n' (one
+matrix product) and e = f - y,
 
     d2L/dv_i dv_j = G[phi_i, phi_j] (x) I_O
     d2L/dv_i du_j = G[phi_i, dphi_j] v_j      + delta_ij mean(dphi_i e)
     d2L/du_i du_j = G[dphi_i, dphi_j] v_i.v_j + delta_ij mean(d2phi_i v_i.e)
 
-so that the cost is one Gram matrix of H (1 + dim u) features instead of P Hessian-vector products: the outputs never
-multiply the work over samples. Networks and losses outside this form use forward-over-reverse differentiation.
+so that the cost is one Gram matrix of H (1 + dim u) features instead of P Hessian-vector products:
+the outputs never multiply the work over samples. Networks and losses outside this form use
+forward-over-reverse differentiation.
 """
 
 from __future__ import annotations
@@ -32,11 +34,12 @@ CHUNK = 32  # Hessian columns differentiated at a time on the general path
 def hessian(objective: Objective, theta: Float[np.ndarray, " P"]) -> Float[np.ndarray, "P P"]:
     """d^2 L / d theta^2 in float64, dense, symmetric.
 
-    At a state on kinks (silent ReLU units included) there is no Hessian: what is returned takes JAX's slope at the kink and means
-    something only on directions that cross none (`kinks.Kinks.smooth`), as `judging.spectrum_at` takes it.
+    At a state on kinks (silent ReLU units included) there is no Hessian: what is returned takes
+    JAX's slope at the kink and means something only on directions that cross none
+    (`kinks.Kinks.smooth`), as `judging.spectrum_at` takes it.
 
-    Cost: N (H (1 + U))^2 for one layer of sums of units with squared loss (U numbers in u), else P Hessian-vector
-    products. Memory P^2 doubles: 32 MB at 2,000 parameters.
+    Cost: N (H (1 + U))^2 for one layer of sums of units with squared loss (U numbers in u), else P
+    Hessian-vector products. Memory P^2 doubles: 32 MB at 2,000 parameters.
 
     Example
     -------
@@ -54,7 +57,8 @@ def hessian(objective: Objective, theta: Float[np.ndarray, " P"]) -> Float[np.nd
 
 
 def is_structured(function: MeanLoss) -> bool:
-    """Whether the sum-of-units formula applies: one layer that mixes everything, squared loss, vector output."""
+    """Whether the sum-of-units formula applies: one layer that mixes everything, squared loss,
+    vector output."""
     network = function.network
     layer = network.layers[0]
     plain = len(network.layers) == 1 and not network.readout and not layer.residual
@@ -86,7 +90,9 @@ def _structured(function: MeanLoss, theta: Array, samples: Samples) -> Array:
 
     phi = jax.vmap(features)(u)  # (H, N, F)
     slope = jax.vmap(jax.jacfwd(features))(u)  # (H, N, F, U)
-    error = (jnp.einsum("hnf,hfo->no", phi, v) - targets.reshape(len(targets), outputs)) / len(targets)
+    error = (jnp.einsum("hnf,hfo->no", phi, v) - targets.reshape(len(targets), outputs)) / len(
+        targets
+    )
     gram = _gram(phi, slope)
     vv, vu, uu = _blocks(gram, v, phi.shape[2], u.shape[1])
     weights = jnp.einsum("no,hfo->hnf", error, v)

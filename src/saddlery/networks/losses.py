@@ -1,4 +1,5 @@
-"""Losses of one sample; a run's loss is their mean over samples, plus a constant the network cannot change.
+"""Losses of one sample; a run's loss is their mean over samples, plus a constant the network cannot
+change.
 
 Scale convention: the squared loss carries the half, 1/2 |y - f|^2, and is summed over outputs.
 """
@@ -17,7 +18,8 @@ from ..basis.checks import known
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """loss(y, f) of one sample, twice differentiable in f. quadratic: whether second moments determine it."""
+    """loss(y, f) of one sample, twice differentiable in f. quadratic: whether second moments
+    determine it."""
 
     name: str
     function: Callable[[Array, Array], Array]
@@ -42,5 +44,6 @@ LOSSES = {
 
 
 def loss_named(name: str) -> Loss:
-    """The loss called "squared" (1/2 |y - f|^2) or "cross_entropy" (softmax, y a distribution over classes)."""
+    """The loss called "squared" (1/2 |y - f|^2) or "cross_entropy" (softmax, y a distribution over
+    classes)."""
     return LOSSES[known(name, LOSSES, "loss")]

@@ -1,9 +1,10 @@
 """Networks: stacks of layers, each a sum of units of one kind.
 
-Parameters are a tuple with one dict a layer. A layer that *mixes* owns both sides of its units, {"u": (H, ...),
-"v": (H, *mixed, O)}, and returns sum_i phi(z; u_i) v_i. A layer that *passes on* owns {"u"} only and returns its H
-features as the channels of the next layer, whose incoming weights are then the outgoing weights v_i of its units: that
-is how a fully connected network W3 sigma(W2 sigma(W1 x)) is two layers of units.
+Parameters are a tuple with one dict a layer. A layer that *mixes* owns both sides of its units,
+{"u": (H, ...), "v": (H, *mixed, O)}, and returns sum_i phi(z; u_i) v_i. A layer that *passes on*
+owns {"u"} only and returns its H features as the channels of the next layer, whose incoming weights
+are then the outgoing weights v_i of its units: that is how a fully connected network W3 sigma(W2
+sigma(W1 x)) is two layers of units.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ Shape = tuple[int, ...]
 class Layer:
     """H units of one kind.
 
-    width: H. mixes: whether the layer has outgoing weights of its own; the last layer always does. outputs: the
-    dimension O of what it returns, None for the task's (last layer) or the input's (residual). residual: add the
-    layer's input to its output (needs mixes and O equal to the input's dimension).
+    width: H. mixes: whether the layer has outgoing weights of its own; the last layer always does.
+    outputs: the dimension O of what it returns, None for the task's (last layer) or the input's
+    (residual). residual: add the layer's input to its output (needs mixes and O equal to the
+    input's dimension).
     """
 
     unit: Unit
@@ -57,7 +59,13 @@ class Layer:
             "mixes = false",
             "remove residual or set mixes = true",
         )
-        require(isinstance(self.unit, Unit), "unit of a layer", "a Unit", self.unit, "such as units.make('relu')")
+        require(
+            isinstance(self.unit, Unit),
+            "unit of a layer",
+            "a Unit",
+            self.unit,
+            "such as units.make('relu')",
+        )
         settle(self)
 
 
@@ -65,7 +73,8 @@ class Layer:
 class Network:
     """f(x): layers of units, an optional linear read-out, and which token is read.
 
-    layers: first to last. readout: a matrix of its own after the last layer, which then needs `outputs` or residual.
+    layers: first to last. readout: a matrix of its own after the last layer, which then needs
+        `outputs` or residual.
     reads: "all" of the output, or the "last" token of a sequence.
 
     Example
@@ -81,14 +90,27 @@ class Network:
     reads: Literal["all", "last"] = "all"
 
     def __post_init__(self) -> None:
-        made = isinstance(self.layers, (tuple, list)) and all(isinstance(layer, Layer) for layer in self.layers)
-        require(made, "layers", "a list of layers", self.layers, "such as (Layer(units.make('relu'), 50),)")
+        made = isinstance(self.layers, (tuple, list)) and all(
+            isinstance(layer, Layer) for layer in self.layers
+        )
+        require(
+            made,
+            "layers",
+            "a list of layers",
+            self.layers,
+            "such as (Layer(units.make('relu'), 50),)",
+        )
         require(len(self.layers) > 0, "layers", "at least one layer", Words("none"))
         flag(self.readout, "readout")
         known(self.reads, ("all", "last"), "reads")
         settle(self)
         last = self.layers[-1]
-        require(last.mixes, "the last layer", "one that mixes, since nothing follows it", "mixes = false")
+        require(
+            last.mixes,
+            "the last layer",
+            "one that mixes, since nothing follows it",
+            "mixes = false",
+        )
         require(
             not self.readout or last.residual or last.outputs is not None,
             "the last layer",
@@ -120,14 +142,19 @@ class Network:
     @property
     def architecture(self) -> str:
         """A short description, for example "relu 50" or "linear 20 > linear 20"."""
-        tags = [f"{layer.unit.name} {layer.width}{' +skip' if layer.residual else ''}" for layer in self.layers]
+        tags = [
+            f"{layer.unit.name} {layer.width}{' +skip' if layer.residual else ''}"
+            for layer in self.layers
+        ]
         return " > ".join(tags) + (" > readout" if self.readout else "")
 
     def with_widths(self, widths: Sequence[int]) -> Network:
         """The same network with other widths."""
         if tuple(widths) == self.widths:
             return self
-        layers = tuple(replace(layer, width=h) for layer, h in zip(self.layers, widths, strict=True))
+        layers = tuple(
+            replace(layer, width=h) for layer, h in zip(self.layers, widths, strict=True)
+        )
         return replace(self, layers=layers)
 
     def with_width(self, index: int, width: int) -> Network:
@@ -148,7 +175,11 @@ class Network:
             u, features = shapes_of(layer.unit, shape)
             entry = {"u": (layer.width, *u)}
             if layer.mixes:
-                entry["v"] = (layer.width, *mixed_shape(layer.unit, features), self._dimension(k, shape, outputs))
+                entry["v"] = (
+                    layer.width,
+                    *mixed_shape(layer.unit, features),
+                    self._dimension(k, shape, outputs),
+                )
                 shape = (*features[: len(features) - layer.unit.mixed], entry["v"][-1])
             else:
                 shape = (layer.width, *features)
@@ -210,8 +241,11 @@ class Network:
         return z
 
     def outputs(self, params: Params, inputs: Float[Array, "N ..."]) -> Float[Array, "N ..."]:
-        """f of every sample, leading axis N. Within, samples are the last axis, along which processors compute side by side."""
-        last = jax.vmap(lambda z: self.apply(params, z), in_axes=-1, out_axes=-1)(jnp.moveaxis(inputs, 0, -1))
+        """f of every sample, leading axis N. Within, samples are the last axis, along which
+        processors compute side by side."""
+        last = jax.vmap(lambda z: self.apply(params, z), in_axes=-1, out_axes=-1)(
+            jnp.moveaxis(inputs, 0, -1)
+        )
         return jnp.moveaxis(last, -1, 0)
 
     # ------------------------------------------------- the two sides of units
@@ -220,7 +254,8 @@ class Network:
         return as_rows(params[index]["u"])
 
     def outgoing(self, params: Params, index: int) -> Side:
-        """v_i of every unit of a layer, flattened, (H, V); read from the next layer where the layer passes its units on."""
+        """v_i of every unit of a layer, flattened, (H, V); read from the next layer where the layer
+        passes its units on."""
         if self.layers[index].mixes:
             return as_rows(params[index]["v"])
         channels, _ = self._channels(params, index)
@@ -229,7 +264,8 @@ class Network:
     def with_sides(
         self, params: Params, index: int, u: Array | np.ndarray, v: Array | np.ndarray
     ) -> tuple[Network, Params]:
-        """Replace both sides of one layer's units, u (H', U) and v (H', V); the width may change."""
+        """Replace both sides of one layer's units, u (H', U) and v (H', V); the width may
+        change."""
         width = u.shape[0]
         new = [dict(p) for p in params]
         new[index]["u"] = u.reshape(width, *params[index]["u"].shape[1:])
@@ -240,19 +276,23 @@ class Network:
         return self.with_width(index, width), tuple(new)
 
     def streams(self, index: int) -> bool:
-        """Whether the units of a layer are themselves what the next, residual layer adds to: their number is then fixed."""
+        """Whether the units of a layer are themselves what the next, residual layer adds to: their
+        number is then fixed."""
         after = self.layers[index + 1] if index + 1 < len(self.layers) else None
         return not self.layers[index].mixes and after is not None and after.residual
 
     def _channels(self, params: Params, index: int) -> tuple[Array, Array]:
-        """The next layer's weights as (H', H, entries a channel), and its entries tied to no channel."""
+        """The next layer's weights as (H', H, entries a channel), and its entries tied to no
+        channel."""
         after = params[index + 1]["u"]
         flat = as_rows(after)
         tied, width = flat.shape[1] - self.layers[index + 1].unit.extra, self.layers[index].width
         entries = tied // width if width else math.prod(after.shape[2:])
         return flat[:, :tied].reshape(flat.shape[0], width, entries), flat[:, tied:]
 
-    def _from_channels(self, params: Params, index: int, v: Array | np.ndarray) -> Array | np.ndarray:
+    def _from_channels(
+        self, params: Params, index: int, v: Array | np.ndarray
+    ) -> Array | np.ndarray:
         _, rest = self._channels(params, index)
         arrays, shape = _arrays(rest, v), params[index + 1]["u"].shape
         split = v.reshape(v.shape[0], shape[0], v.shape[1] // max(shape[0], 1))
@@ -262,7 +302,8 @@ class Network:
 
 
 def _arrays(*given: Any) -> Any:
-    """NumPy for what is NumPy's: nothing is compiled, and float64 stays what it is whatever JAX's precision; else JAX's."""
+    """NumPy for what is NumPy's: nothing is compiled, and float64 stays what it is whatever JAX's
+    precision; else JAX's."""
     return np if all(isinstance(a, np.ndarray) for a in given) else jnp
 
 
@@ -280,14 +321,19 @@ def mixed_shape(unit: Unit, features: Shape) -> Shape:
     return features[len(features) - unit.mixed :]
 
 
-def sum_of_units(unit: Unit, z: Array, u: Float[Array, "H ..."], v: Float[Array, "H ... O"]) -> Float[Array, "... O"]:
-    """sum_i phi(z; u_i) v_i; of more units than outputs that are linear in u as phi(z; sum_i v_i u_i), an output at a time."""
+def sum_of_units(
+    unit: Unit, z: Array, u: Float[Array, "H ..."], v: Float[Array, "H ... O"]
+) -> Float[Array, "... O"]:
+    """sum_i phi(z; u_i) v_i; of more units than outputs that are linear in u as phi(z; sum_i v_i
+    u_i), an output at a time."""
     if unit.symmetry.linear and unit.mixed == 0 and v.shape[1] < v.shape[0]:
         return jnp.moveaxis(unit.features(z, jnp.tensordot(v, u, axes=(0, 0))), 0, -1)
     return mix(unit.features(z, u), v, unit.mixed)
 
 
-def mix(features: Float[Array, "H ..."], v: Float[Array, "H ... O"], mixed: int) -> Float[Array, "... O"]:
+def mix(
+    features: Float[Array, "H ..."], v: Float[Array, "H ... O"], mixed: int
+) -> Float[Array, "... O"]:
     """sum_i phi_i v_i: contract the unit axis and the last `mixed` axes of the features."""
     axes = [0, *range(features.ndim - mixed, features.ndim)]
     return jnp.moveaxis(jnp.tensordot(v, features, axes=(list(range(mixed + 1)), axes)), 0, -1)
@@ -295,16 +341,19 @@ def mix(features: Float[Array, "H ..."], v: Float[Array, "H ... O"], mixed: int)
 
 # ---------------------------------------------------------------- flat vectors
 def flatten(params: Params) -> Float[np.ndarray, " P"]:
-    """All parameters as one float64 NumPy vector: layer by layer, "readout", "u", "v" within a layer."""
-    return np.concatenate([np.asarray(entry[name], dtype=float).ravel() for entry in params for name in sorted(entry)])
+    """All parameters as one float64 NumPy vector: layer by layer, "readout", "u", "v" within a
+    layer."""
+    return np.concatenate(
+        [np.asarray(entry[name], dtype=float).ravel() for entry in params for name in sorted(entry)]
+    )
 
 
 @dataclass(frozen=True)
 class WeightMatrices:
     """A stack of weight matrices within the flat parameter vector, as y = x W.
 
-    start: of its numbers. shape: as they lie there. axes: the order of the axes that makes them stack. stack: (matrices,
-    inputs, outputs), the axes grouped.
+    start: of its numbers. shape: as they lie there. axes: the order of the axes that makes them
+    stack. stack: (matrices, inputs, outputs), the axes grouped.
     """
 
     start: int
@@ -324,17 +373,24 @@ class WeightMatrices:
 
 
 def weight_matrices(network: Network, inputs: Shape, outputs: int) -> tuple[WeightMatrices, ...]:
-    """All weights as matrices, in the order of the flat vector: for rules that treat a matrix as one thing.
+    """All weights as matrices, in the order of the flat vector: for rules that treat a matrix as
+    one thing.
 
-    u of a layer is (numbers a unit) x H, so that units are outputs; v is H x (numbers a unit); key and query of separate
-    heads are matrices of their own, D x (H R), all heads side by side; a read-out is itself.
+    u of a layer is (numbers a unit) x H, so that units are outputs; v is H x (numbers a unit); key
+    and query of separate heads are matrices of their own, D x (H R), all heads side by side; a
+    read-out is itself.
     """
     found = []
-    for entry, layer in zip(_flat(network, tuple(inputs), outputs).entries, network.layers, strict=True):
+    for entry, layer in zip(
+        _flat(network, tuple(inputs), outputs).entries, network.layers, strict=True
+    ):
         for name, start, _, shape in entry:
             if name == "u" and layer.unit.parts > 1:
                 parts, numbers = shape[1], shape[2]
-                axes, stack = (1, 2, 0, *range(3, len(shape))), (parts, numbers, math.prod(shape) // (parts * numbers))
+                axes, stack = (
+                    (1, 2, 0, *range(3, len(shape))),
+                    (parts, numbers, math.prod(shape) // (parts * numbers)),
+                )
             elif name == "u":
                 axes, stack = (*range(1, len(shape)), 0), (1, math.prod(shape[1:]), shape[0])
             else:
@@ -347,8 +403,10 @@ def weight_matrices(network: Network, inputs: Shape, outputs: int) -> tuple[Weig
 class UnitWeights:
     """Where the units of a network that is a single sum of them lie in the flat vector.
 
-    index: (N, d), the places of theta_i = (u_i, v_i). order: the degree kappa in theta_i at which a unit's map starts.
-    smooth: whether that leading form is a polynomial. alike: whether it is the same for all units, as for whole ones.
+    index: (N, d), the places of theta_i = (u_i, v_i). order: the degree kappa in theta_i at which a
+        unit's map starts.
+    smooth: whether that leading form is a polynomial. alike: whether it is the same for all units,
+    as for whole ones.
     """
 
     index: tuple[tuple[int, ...], ...]
@@ -358,27 +416,46 @@ class UnitWeights:
 
 
 def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
-    """The units of a single sum, the smaller ones where units are separable. Raises InputError for other networks."""
+    """The units of a single sum, the smaller ones where units are separable. Raises InputError for
+    other networks."""
     layer, unit = network.layers[0], network.layers[0].unit
     single = len(network.layers) == 1 and not network.readout and not layer.residual
-    require(single, "the network", "a single sum of units", Words(network.architecture), "choose another rule")
+    require(
+        single,
+        "the network",
+        "a single sum of units",
+        Words(network.architecture),
+        "choose another rule",
+    )
     degree = unit.symmetry.degree
     if degree is None:
-        raise InputError(f"units {unit.name!r} have no silent point, so none is ever dormant; choose another rule")
-    every, (sides,) = np.arange(network.count(inputs, outputs)), places_of_units(network, tuple(inputs), outputs)
+        raise InputError(
+            f"units {unit.name!r} have no silent point, so none is ever "
+            "dormant; choose another rule"
+        )
+    every, (sides,) = (
+        np.arange(network.count(inputs, outputs)),
+        places_of_units(network, tuple(inputs), outputs),
+    )
     u, v = (every[place.numbers].reshape(place.shape) for place in sides)
     if unit.separable:
         u, v = u.reshape(u.size, 1), v.reshape(u.size, -1)
     index = np.hstack([u, v])
-    return UnitWeights(tuple(map(tuple, index.tolist())), degree + 1, unit.smooth, not unit.separable)
+    return UnitWeights(
+        tuple(map(tuple, index.tolist())), degree + 1, unit.smooth, not unit.separable
+    )
 
 
 def unflatten(network: Network, vector: Array | np.ndarray, inputs: Shape, outputs: int) -> Params:
     """The inverse of `flatten`; keeps the vector's precision."""
     flat = _flat(network, tuple(inputs), outputs)
     if vector.shape != (flat.size,):
-        raise InputError(f"the state must have {flat.size} parameters for this network, got shape {vector.shape}")
-    return tuple({name: vector[a:b].reshape(shape) for name, a, b, shape in entry} for entry in flat.entries)
+        raise InputError(
+            f"the state must have {flat.size} parameters for this network, got shape {vector.shape}"
+        )
+    return tuple(
+        {name: vector[a:b].reshape(shape) for name, a, b, shape in entry} for entry in flat.entries
+    )
 
 
 class Place(NamedTuple):
@@ -389,18 +466,26 @@ class Place(NamedTuple):
 
 
 @functools.lru_cache(maxsize=64)
-def places_of_units(network: Network, inputs: Shape, outputs: int) -> tuple[tuple[Place, Place], ...]:
+def places_of_units(
+    network: Network, inputs: Shape, outputs: int
+) -> tuple[tuple[Place, Place], ...]:
     """Where u (H, U) and v (H, V) of every layer lie in the flat vector."""
     with precision_context("float64"):  # float32 holds whole numbers to 2^24
-        params = unflatten(network, np.arange(network.count(inputs, outputs), dtype=float), inputs, outputs)
+        params = unflatten(
+            network, np.arange(network.count(inputs, outputs), dtype=float), inputs, outputs
+        )
         sides = lambda k: (_place(network.incoming(params, k)), _place(network.outgoing(params, k)))
         return tuple(sides(k) for k in range(len(network.layers)))
 
 
 def _place(side: Array | np.ndarray) -> Place:
     numbers = np.asarray(side).astype(int).ravel()
-    together = len(numbers) > 0 and np.array_equal(numbers, np.arange(numbers[0], numbers[0] + len(numbers)))
-    return Place(slice(int(numbers[0]), int(numbers[0]) + len(numbers)) if together else numbers, side.shape)
+    together = len(numbers) > 0 and np.array_equal(
+        numbers, np.arange(numbers[0], numbers[0] + len(numbers))
+    )
+    return Place(
+        slice(int(numbers[0]), int(numbers[0]) + len(numbers)) if together else numbers, side.shape
+    )
 
 
 class _Flat(NamedTuple):

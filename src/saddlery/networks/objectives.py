@@ -1,9 +1,10 @@
 """An objective: the loss of a network on data, as a function of one flat parameter vector.
 
-Where the network is polynomial in its units and the loss is squared, the data enter only through second moments of a
-feature l(z). Any data with the same moments give the same loss, gradient and Hessian, so the samples are replaced by at
-most dim(l) *equivalent samples* (rows of a square root of the feature moments) plus a constant: the cost of a step no
-longer depends on the number of samples, and every other routine sees ordinary samples.
+Where the network is polynomial in its units and the loss is squared, the data enter only through
+second moments of a feature l(z). Any data with the same moments give the same loss, gradient and
+Hessian, so the samples are replaced by at most dim(l) *equivalent samples* (rows of a square root
+of the feature moments) plus a constant: the cost of a step no longer depends on the number of
+samples, and every other routine sees ordinary samples.
 """
 
 from __future__ import annotations
@@ -47,9 +48,10 @@ class Moments:
     """Second moments of a feature l and targets y: all means over samples, not centred.
 
     feature: the name of the lift they belong to ("input" for z itself). features: E[l l'], (M, M).
-    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| (|l| + sum_k |z_k dl/dz_k|)'], (O, M), to whose
-    last digit `cross` is known. root: the triangular factor R (K, M + O) of samples, R'R = E[(l, y)(l, y)'], which holds
-    twice the digits of its square. Both are None where the moments are exact.
+    cross: E[y l'], (O, M). target: E[|y|^2]. sway: E[|y| (|l| + sum_k |z_k dl/dz_k|)'], (O, M), to
+    whose last digit `cross` is known. root: the triangular factor R (K, M + O) of samples, R'R =
+    E[(l, y)(l, y)'], which holds twice the digits of its square. Both are None where the moments
+    are exact.
     """
 
     feature: str
@@ -69,7 +71,8 @@ class Moments:
 class Data:
     """What a task hands to training: samples, or exact moments, or both.
 
-    inputs: (N, *shape); targets: (N, *output shape). moments: exact second moments where the task knows them.
+    inputs: (N, *shape); targets: (N, *output shape). moments: exact second moments where the task
+        knows them.
     shape: of one input. outputs: numbers a sample (the last axis of a target). loss: see `losses`.
     """
 
@@ -81,7 +84,12 @@ class Data:
     loss: Loss = LOSSES["squared"]
 
     def __post_init__(self) -> None:
-        require(self.moments is not None or self.inputs is not None, "data", "samples or moments", Words("neither"))
+        require(
+            self.moments is not None or self.inputs is not None,
+            "data",
+            "samples or moments",
+            Words("neither"),
+        )
         if self.moments is not None:
             _demand_size(np.sqrt(np.abs(np.diagonal(self.moments.features))), "inputs")
             _demand_size(np.sqrt(np.abs(np.asarray(self.moments.target))), "targets")
@@ -108,8 +116,8 @@ class Data:
 
 
 def _demand_size(values: np.ndarray, what: str) -> None:
-    """Raise InputError for numbers whose squares of squares float64 does not hold: losses and curvatures are of second order
-    in inputs and targets, and their spectra take squares again."""
+    """Raise InputError for numbers whose squares of squares float64 does not hold: losses and
+    curvatures are of second order in inputs and targets, and their spectra take squares again."""
     largest = float(np.max(np.abs(values), initial=0.0))
     require(
         largest == 0 or SMALLEST <= largest <= 1 / SMALLEST,
@@ -124,8 +132,8 @@ def _demand_size(values: np.ndarray, what: str) -> None:
 class MeanLoss:
     """loss(theta, (inputs, targets, constant)) = mean_n loss(y_n, f(x_n; theta)) + constant.
 
-    Hashed by value: two objectives of the same architecture share every program compiled from it. `reading` is
-    `network` as it reads the given inputs.
+    Hashed by value: two objectives of the same architecture share every program compiled from it.
+    `reading` is `network` as it reads the given inputs.
     """
 
     network: Network
@@ -140,7 +148,9 @@ class MeanLoss:
 
     def __call__(self, theta: Array, samples: Samples) -> Array:
         inputs, targets, constant = samples
-        return jnp.mean(jax.vmap(self.loss.function)(targets, self.predict(theta, inputs))) + constant
+        return (
+            jnp.mean(jax.vmap(self.loss.function)(targets, self.predict(theta, inputs))) + constant
+        )
 
 
 def draw_batch(samples: Samples, key: Array, size: int) -> Samples:
@@ -153,11 +163,14 @@ def draw_batch(samples: Samples, key: Array, size: int) -> Samples:
 _loss = jax.jit(lambda f, theta, samples: f(theta, samples), static_argnums=0)
 _gradient = jax.jit(lambda f, theta, samples: jax.grad(f)(theta, samples), static_argnums=0)
 _hessian_vector = jax.jit(
-    lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1], static_argnums=0
+    lambda f, theta, d, samples: jax.jvp(lambda t: jax.grad(f)(t, samples), (theta,), (d,))[1],
+    static_argnums=0,
 )
 _predictions = jax.jit(lambda f, theta, inputs: f.predict(theta, inputs), static_argnums=0)
 _squared_gaps = jax.jit(
-    lambda f, thetas, inputs, target: jax.lax.map(lambda t: jnp.sum((f.predict(t, inputs) - target) ** 2), thetas),
+    lambda f, thetas, inputs, target: jax.lax.map(
+        lambda t: jnp.sum((f.predict(t, inputs) - target) ** 2), thetas
+    ),
     static_argnums=0,
 )
 
@@ -165,7 +178,9 @@ _squared_gaps = jax.jit(
 @functools.partial(jax.jit, static_argnums=(0, 3))
 def _responses(f: MeanLoss, theta: Array, inputs: Array, index: int) -> Array:
     params = unflatten(f.network, theta, f.shape, f.outputs)
-    square = lambda z: jnp.sum(f.reading.features(params, z, index).reshape(f.network.widths[index], -1) ** 2, axis=1)
+    square = lambda z: jnp.sum(
+        f.reading.features(params, z, index).reshape(f.network.widths[index], -1) ** 2, axis=1
+    )
     return jnp.sqrt(jnp.mean(jax.vmap(square)(inputs), axis=0))
 
 
@@ -176,12 +191,14 @@ def _array(theta: Any) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers, with its derivatives.
+    """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers, with
+    its derivatives.
 
-    function: the loss as a function of weights and samples. inputs (N, ...), targets (N, ...): samples, or equivalent
-    samples. exact: "samples", or the name of the feature whose moments replace them. power: mean |y|^2 of the targets,
-    which equivalent samples do not show; None to take it from `targets`. doubt: to the last digits of which numbers
-    equivalent targets are known, where these are larger than the targets themselves. All methods are compiled once an
+    function: the loss as a function of weights and samples. inputs (N, ...), targets (N, ...):
+    samples, or equivalent samples. exact: "samples", or the name of the feature whose moments
+    replace them. power: mean |y|^2 of the targets, which equivalent samples do not show; None to
+    take it from `targets`. doubt: to the last digits of which numbers equivalent targets are known,
+    where these are larger than the targets themselves. All methods are compiled once an
     architecture and return JAX arrays in the precision of the context they are called in.
     """
 
@@ -204,11 +221,16 @@ class Objective:
 
     @property
     def samples(self) -> Samples:
-        """(inputs, targets, constant), as the compiled functions take them; kept in each precision they were asked for."""
+        """(inputs, targets, constant), as the compiled functions take them; kept in each precision
+        they were asked for."""
         key = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]
         if key not in self._kept:
             with jax.ensure_compile_time_eval():
-                self._kept[key] = jnp.asarray(self.inputs), jnp.asarray(self.targets), jnp.asarray(self.constant)
+                self._kept[key] = (
+                    jnp.asarray(self.inputs),
+                    jnp.asarray(self.targets),
+                    jnp.asarray(self.constant),
+                )
         return self._kept[key]
 
     @functools.cached_property
@@ -220,7 +242,8 @@ class Objective:
         return unflatten(self.network, theta, self.function.shape, self.function.outputs)
 
     def loss(self, theta: Vector) -> Float[Array, ""]:
-        """The mean loss plus the constant; cost: one pass over the samples, as for the gradient (three passes)."""
+        """The mean loss plus the constant; cost: one pass over the samples, as for the gradient
+        (three passes)."""
         return _loss(self.function, _array(theta), self.samples)
 
     def gradient(self, theta: Vector) -> Float[Array, " P"]:
@@ -236,13 +259,16 @@ class Objective:
         return _predictions(self.function, _array(theta), self.samples[0])
 
     def responses(self, theta: Vector, index: int) -> Float[np.ndarray, " H"]:
-        """sqrt(mean_n |phi(z_n; u_i)|^2) of every unit of a layer; cost: one pass over the samples."""
+        """sqrt(mean_n |phi(z_n; u_i)|^2) of every unit of a layer; cost: one pass over the
+        samples."""
         return np.asarray(_responses(self.function, _array(theta), self.samples[0], index))
 
     def with_network(self, network: Network) -> Objective:
         """The same data read by a network of other widths, its units of the same kinds."""
         f = self.function
-        made = replace(self, function=replace(f, network=network, reading=_reading(network, self.exact)))
+        made = replace(
+            self, function=replace(f, network=network, reading=_reading(network, self.exact))
+        )
         made.__dict__["_kept"] = self._kept  # the data are the same
         return made
 
@@ -259,30 +285,40 @@ class Objective:
 
     @functools.cached_property
     def scales(self) -> Scales:
-        """The natural sizes of weights, gradients and curvatures of this task (see `natural_scales`)."""
+        """The natural sizes of weights, gradients and curvatures of this task (see
+        `natural_scales`)."""
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
             excess = float(self.loss(np.zeros(self.size))) - self.constant
-            seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)  # the constant is half of what is not
+            seen = float(np.sum((self.targets - origin) ** 2)) / len(
+                origin
+            )  # the constant is half of what is not
             distance = float(np.sqrt(seen + 2 * self.constant))
             return natural_scales(self.predictions, self.gradient, self.size, distance, excess)
 
     @functools.cached_property
     def units(self) -> Float[np.ndarray, " P"]:
-        """The natural unit of every weight (see `natural_units`): judgements are made of theta / units."""
+        """The natural unit of every weight (see `natural_units`): judgements are made of theta /
+        units."""
         f = self.function
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
-            learned = np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin) + 2 * self.constant)
+            learned = np.sqrt(
+                np.sum((self.targets - origin) ** 2) / len(origin) + 2 * self.constant
+            )
         return natural_units(f.network, f.shape, f.outputs, self._input_sizes(), float(learned))
 
     @in_float64
     def _input_sizes(self) -> Float[np.ndarray, " D"] | float:
-        """The size of an input's entries, one for all but where neurons read entries in very different units of measure."""
+        """The size of an input's entries, one for all but where neurons read entries in very
+        different units of measure."""
         unit, rows = self.network.layers[0].unit, self.inputs.reshape(len(self.inputs), -1)
         count, size = math.prod(self.function.shape), float(np.sqrt(np.mean(self.inputs**2)))
         degree = 1
-        if self.exact not in ("samples", "input"):  # of a feature, of which a unit is a form of its degree
+        if self.exact not in (
+            "samples",
+            "input",
+        ):  # of a feature, of which a unit is a form of its degree
             degree = unit.symmetry.degree or 1
         size **= 1.0 / degree
         if unit.shape(self.function.shape) != (count + unit.extra,):
@@ -298,10 +334,12 @@ class Objective:
         return flatten(balanced_units(self.network, params, units)) if self.size else self.units
 
     def gradient_units(self, theta: np.ndarray) -> tuple[Float[np.ndarray, " P"], float]:
-        """In which units of the weights gradients are measured near a state (P,), and the factor that keeps to the task's scale:
+        """In which units of the weights gradients are measured near a state (P,), and the factor
+        that keeps to the task's scale:
         |factor units dL/dtheta| is held against `scales.gradient`.
 
-        Where natural units differ, the gradient of one kind of weight alone, and its rounding, would decide about all.
+        Where natural units differ, the gradient of one kind of weight alone, and its rounding,
+        would decide about all.
         """
         units = self.units_at(theta)
         if np.all(units == units[:1]):
@@ -318,14 +356,17 @@ class Objective:
             excess = float(self.loss(np.zeros(self.size))) - self.constant
             gradient = lambda t: s * np.asarray(self.gradient(s * t))
             distance = float(np.sqrt(seen + 2 * self.constant))
-            return natural_scales(lambda t: self.predictions(s * t), gradient, self.size, distance, excess)
+            return natural_scales(
+                lambda t: self.predictions(s * t), gradient, self.size, distance, excess
+            )
 
     def map_error(self, f: np.ndarray, g: np.ndarray) -> float:
         """sqrt(mean_n |f_n - g_n|^2) over `target_scale`, for two sets of predictions."""
         return float(np.sqrt(np.sum((f - g) ** 2) / len(f)) / (self.target_scale or 1.0))
 
     def map_errors(self, thetas: Float[np.ndarray, "T P"], target: np.ndarray) -> np.ndarray:
-        """The `map_error` of each of T states to the given predictions; one compiled call, a pass over the samples each."""
+        """The `map_error` of each of T states to the given predictions; one compiled call, a pass
+        over the samples each."""
         gaps = np.asarray(_squared_gaps(self.function, thetas, self.samples[0], target))
         return np.sqrt(gaps / len(target)) / (self.target_scale or 1.0)
 
@@ -350,7 +391,9 @@ class Parts:
     def unit_size(self) -> float:
         """|theta| of one random unit whose map is as far from zero as the targets."""
         network = self.objective.network
-        return self.objective.with_network(network.with_widths([1] * len(network.layers))).scales.weights
+        return self.objective.with_network(
+            network.with_widths([1] * len(network.layers))
+        ).scales.weights
 
     @property
     def _described(self) -> tuple[Network, Shape, int]:
@@ -361,15 +404,21 @@ class Parts:
 def objective(network: Network, data: Data, *, moments: bool | None = None) -> Objective:
     """The objective of a network on data.
 
-    moments: True to demand exact moments, False to forbid them, None to use them where they apply and save work.
-    Raises InputError where moments are demanded and do not apply, or where the data hold neither form.
+    moments: True to demand exact moments, False to forbid them, None to use them where they apply
+    and save work. Raises InputError where moments are demanded and do not apply, or where the data
+    hold neither form.
     """
     feature = feature_needed(network)
     possible = feature is not None and data.loss.quadratic
-    given = data.moments if possible and data.moments is not None and data.moments.feature == feature else None
+    given = (
+        data.moments
+        if possible and data.moments is not None and data.moments.feature == feature
+        else None
+    )
     if moments and not possible:
         raise InputError(
-            "moments were asked for, but this network is not polynomial in one feature or the loss is not"
+            "moments were asked for, but this network is not polynomial in one feature or the"
+            " loss is not"
             " squared; train it on samples (moments = false)"
         )
     if moments is False or not possible:
@@ -385,26 +434,33 @@ def objective(network: Network, data: Data, *, moments: bool | None = None) -> O
 
 
 def feature_needed(network: Network) -> str | None:
-    """The feature whose second moments suffice for this network: "input", the name of a lift, or None."""
+    """The feature whose second moments suffice for this network: "input", the name of a lift, or
+    None."""
     if network.reads == "all" and all(layer.unit.linear_in_input for layer in network.layers):
         return "input"
     unit = network.layers[0].unit
-    after = all(layer.unit.linear_in_input for layer in network.layers[1:])  # f stays linear in the feature
+    after = all(
+        layer.unit.linear_in_input for layer in network.layers[1:]
+    )  # f stays linear in the feature
     alone = after and not network.readout and not network.layers[0].residual
     return unit.lift.name if alone and unit.lift is not None else None
 
 
 def feature_count(network: Network, shape: Shape) -> int:
-    """M, the entries of the feature whose second moments the network needs, for inputs of a shape."""
+    """M, the entries of the feature whose second moments the network needs, for inputs of a
+    shape."""
     lift = network.layers[0].unit.lift
     if lift is None or feature_needed(network) == "input":
         return int(np.prod(shape))
-    return int(np.prod(jax.eval_shape(lift.features, jax.ShapeDtypeStruct(shape, jnp.float32)).shape))
+    return int(
+        np.prod(jax.eval_shape(lift.features, jax.ShapeDtypeStruct(shape, jnp.float32)).shape)
+    )
 
 
 @in_float64
 def sample_moments(network: Network, data: Data, feature: str) -> Moments:
-    """The sample moments of the feature a network needs, in float64; cost 3 N M^2, and of a lift N M D."""
+    """The sample moments of the feature a network needs, in float64; cost 3 N M^2, and of a lift N
+    M D."""
     assert data.inputs is not None and data.targets is not None
     lift = None if feature == "input" else network.layers[0].unit.lift
     flat = data.inputs.reshape(len(data.inputs), -1)
@@ -430,29 +486,45 @@ def _sways(lift: Lift | None, inputs: np.ndarray) -> np.ndarray:
 
 
 def input_moments(network: Network, data: Data) -> Moments:
-    """The second moments of the inputs themselves: exact where the task states them, else of its samples."""
+    """The second moments of the inputs themselves: exact where the task states them, else of its
+    samples."""
     if data.moments is not None and data.moments.feature == "input":
         return data.moments
-    require(data.inputs is not None, "the task", "one that states samples or moments of its inputs", Words("neither"))
+    require(
+        data.inputs is not None,
+        "the task",
+        "one that states samples or moments of its inputs",
+        Words("neither"),
+    )
     return sample_moments(network, data, "input")
 
 
 def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
-    """(inputs, targets, constant) with the given moments: inputs = sqrt(r) S^(1/2) of rank r, targets = inputs W*'.
+    """(inputs, targets, constant) with the given moments: inputs = sqrt(r) S^(1/2) of rank r,
+    targets = inputs W*'.
 
-    W* = E[y l'] E[l l']^+ is the least-squares map and constant = 1/2 (E|y|^2 - <W*, E[y l']>) what no map removes.
-    Directions in which features vanish to rounding, each in its own unit of measure, are dropped. Raises InputError if E[l l']
-    is not symmetric positive semi-definite, or the moments belong to no data.
+    W* = E[y l'] E[l l']^+ is the least-squares map and constant = 1/2 (E|y|^2 - <W*, E[y l']>) what
+    no map removes. Directions in which features vanish to rounding, each in its own unit of
+    measure, are dropped. Raises InputError if E[l l'] is not symmetric positive semi-definite, or
+    the moments belong to no data.
     """
-    values, rows, targets, left = _by_squares(moments) if moments.root is None else _by_root(moments, moments.root)
+    values, rows, targets, left = (
+        _by_squares(moments) if moments.root is None else _by_root(moments, moments.root)
+    )
     rounding = 64 * np.finfo(float).eps * moments.target
     size = np.sqrt(len(values))
-    return size * values[:, None] * rows * moments.sizes, size * targets, 0.5 * left if left > rounding else 0.0
+    return (
+        size * values[:, None] * rows * moments.sizes,
+        size * targets,
+        0.5 * left if left > rounding else 0.0,
+    )
 
 
-def _by_root(moments: Moments, root: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Singular values (r,) and right vectors (r, M) of features of size one, E[u_k y'] (r, O) of the left ones, and what is left
-    of E|y|^2: from the samples' triangular factor."""
+def _by_root(
+    moments: Moments, root: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """Singular values (r,) and right vectors (r, M) of features of size one, E[u_k y'] (r, O) of
+    the left ones, and what is left of E|y|^2: from the samples' triangular factor."""
     count = len(moments.features)
     vectors, values, rows = np.linalg.svd(root[:count, :count] / moments.sizes, full_matrices=False)
     keep = values > values[0] * count * np.finfo(float).eps * 8
@@ -466,7 +538,10 @@ def _by_squares(moments: Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray, f
     """The same from the moments alone."""
     s = np.asarray(moments.features, float)
     require(
-        s.ndim == 2 and s.shape[0] == s.shape[1], "the feature moments", "a symmetric matrix", Words(f"shape {s.shape}")
+        s.ndim == 2 and s.shape[0] == s.shape[1],
+        "the feature moments",
+        "a symmetric matrix",
+        Words(f"shape {s.shape}"),
     )
     s = s / moments.sizes / moments.sizes[:, None]
     skew = float(np.abs(s - s.T).max())
@@ -503,7 +578,11 @@ def _by_squares(moments: Moments) -> tuple[np.ndarray, np.ndarray, np.ndarray, f
 
 
 def _reading(network: Network, exact: str) -> Network:
-    return network if exact in ("samples", "input") else network.with_unit(0, network.layers[0].unit.lifted())
+    return (
+        network
+        if exact in ("samples", "input")
+        else network.with_unit(0, network.layers[0].unit.lifted())
+    )
 
 
 def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
@@ -519,10 +598,14 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
         CHECK,
     )
     targets = targets.reshape(len(targets), *output)
-    function = MeanLoss(network, _reading(network, moments.feature), data.loss, data.shape, data.outputs)
+    function = MeanLoss(
+        network, _reading(network, moments.feature), data.loss, data.shape, data.outputs
+    )
     doubt = None
     if moments.sway is not None:
-        root = inputs.reshape(len(inputs), -1) / moments.sizes  # targets = root S^+ E[l y'], root root' = diagonal
+        root = (
+            inputs.reshape(len(inputs), -1) / moments.sizes
+        )  # targets = root S^+ E[l y'], root root' = diagonal
         share = np.abs(np.linalg.pinv(root)).T * len(root) / moments.sizes
         doubt = (share @ moments.sway.T).reshape(targets.shape)
     return Objective(function, inputs, targets, constant, moments.feature, moments.target, doubt)
@@ -532,8 +615,10 @@ def _from_samples(network: Network, data: Data) -> Objective:
     if data.inputs is None or data.targets is None:
         have = data.moments.feature if data.moments else "nothing"
         raise InputError(
-            f"this task states moments of the feature {have!r} only, which this network does not live on;"
-            " give it samples (sequences > 0 for in-context regression, noise = 0 for a linear teacher)"
+            f"this task states moments of the feature {have!r} only, which this network does not"
+            " live on;"
+            " give it samples (sequences > 0 for in-context regression, noise = 0 for a linear"
+            " teacher)"
         )
     output = _output_shape(network, data)
     require(
@@ -549,5 +634,7 @@ def _from_samples(network: Network, data: Data) -> Objective:
 
 def _output_shape(network: Network, data: Data) -> Shape:
     return jax.eval_shape(
-        network.apply, network.zeros(data.shape, data.outputs), jax.ShapeDtypeStruct(data.shape, jnp.float32)
+        network.apply,
+        network.zeros(data.shape, data.outputs),
+        jax.ShapeDtypeStruct(data.shape, jnp.float32),
     ).shape

@@ -1,15 +1,17 @@
 """Rounding: how far the last digits of what was given move a number that was computed from it.
 
-For a sum Q = sum_n a_n b_n of data the rounding of the data alone moves Q by up to eps sum_n |a_n b_n|, however exactly it
-is added up. For any Q that is sum_z |z dQ/dz| over all numbers z it was computed from (samples and weights): its *sway*,
-one backward pass. One model for curvatures, utilities, correlations and falls of the loss:
+For a sum Q = sum_n a_n b_n of data the rounding of the data alone moves Q by up to eps sum_n |a_n
+b_n|, however exactly it is added up. For any Q that is sum_z |z dQ/dz| over all numbers z it was
+computed from (samples and weights): its *sway*, one backward pass. One model for curvatures,
+utilities, correlations and falls of the loss:
 
     |Q| <= eps sway                     zero: nothing that the data could tell from it
     eps sway < |Q| <= MARGIN eps sway   undecided to rounding: neither zero nor a sign
     MARGIN eps sway < |Q|               decided
 
-Sums over samples are taken exactly (math.fsum) where a decision is that close: what is left is the rounding of each term,
-which is of the size of the data's own, so that more digits would decide nothing.
+Sums over samples are taken exactly (math.fsum) where a decision is that close: what is left is the
+rounding of each term, which is of the size of the data's own, so that more digits would decide
+nothing.
 Source: Higham (2002), Accuracy and Stability of Numerical Algorithms, sections 1.5 and 4.2.
 """
 
@@ -29,13 +31,16 @@ from ..basis.precision import in_float64
 from .objectives import MeanLoss, Objective, Samples
 
 EPS = float(np.finfo(float).eps)
-MARGIN = 16.0  # a judgement: each of about a dozen operations behind a term rounds once; sums are exact
+MARGIN = (
+    16.0  # a judgement: each of about a dozen operations behind a term rounds once; sums are exact
+)
 TRIES = 4  # of a fall at weights moved by their last digit
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """A number and how far rounding moves it. sway: sum |z dQ/dz| over everything it was computed from."""
+    """A number and how far rounding moves it. sway: sum |z dQ/dz| over everything it was computed
+    from."""
 
     value: float
     sway: float
@@ -63,7 +68,8 @@ class Rounded:
 
 
 def exact_mean(terms: Float[np.ndarray, " N"]) -> float:
-    """The mean of the terms, their sum rounded once; infinite where numbers end before the sum does, as far from any fall."""
+    """The mean of the terms, their sum rounded once; infinite where numbers end before the sum
+    does, as far from any fall."""
     try:
         return math.fsum(terms) / len(terms)
     except (OverflowError, ValueError):  # a sum beyond 1e308, or infinities of both signs
@@ -71,26 +77,34 @@ def exact_mean(terms: Float[np.ndarray, " N"]) -> float:
 
 
 def sway(value: Any, theta: Any, samples: Samples, sizes: tuple[Any, Any]) -> Any:
-    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and targets; the latter of the given sizes."""
+    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and targets; the latter of
+    the given sizes."""
     by_theta, (by_inputs, by_targets, _) = jax.grad(value, argnums=(0, 1))(theta, samples)
     parts = [jnp.sum(jnp.abs(by_theta * theta)), jnp.sum(jnp.abs(by_inputs) * sizes[0])]
     return sum(parts) + jnp.sum(jnp.abs(by_targets) * sizes[1])
 
 
 def sizes_of(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
-    """What the rounding of inputs and targets is relative to: themselves, or, for equivalent samples, the sums of absolute
-    values behind the moments they stand for, which cancel."""
+    """What the rounding of inputs and targets is relative to: themselves, or, for equivalent
+    samples, the sums of absolute values behind the moments they stand for, which cancel."""
     targets = np.abs(objective.targets)
-    return np.abs(objective.inputs), targets if objective.doubt is None else np.maximum(targets, objective.doubt)
+    return np.abs(objective.inputs), targets if objective.doubt is None else np.maximum(
+        targets, objective.doubt
+    )
 
 
 @in_float64
 def curvatures(
     objective: Objective, theta: Float[np.ndarray, " P"], directions: Float[np.ndarray, "K P"]
 ) -> list[Rounded]:
-    """d'Hd along each direction, with its sway; summed exactly over samples. Cost: some ten gradients each."""
+    """d'Hd along each direction, with its sway; summed exactly over samples. Cost: some ten
+    gradients each."""
     terms, sways = _curvatures(
-        objective.function, jnp.asarray(theta), jnp.asarray(directions), objective.samples, sizes_of(objective)
+        objective.function,
+        jnp.asarray(theta),
+        jnp.asarray(directions),
+        objective.samples,
+        sizes_of(objective),
     )
     exact = [exact_mean(row) for row in np.asarray(terms)]
     return [Rounded(value, float(s)) for value, s in zip(exact, np.asarray(sways), strict=True)]
@@ -115,8 +129,9 @@ def _curvatures(function: MeanLoss, theta, directions, samples: Samples, sizes):
 class Change:
     """L(x) - L(point) as a function of x, without the cancellation of two losses, and its noise.
 
-    For the squared loss mean (f - y).D + |D|^2 / 2 with D the change of the map, which is exact to a few eps of the terms
-    where the loss itself is exact to eps L only: falls far below eps L are seen.
+    For the squared loss mean (f - y).D + |D|^2 / 2 with D the change of the map, which is exact to
+    a few eps of the terms where the loss itself is exact to eps L only: falls far below eps L are
+    seen.
     """
 
     objective: Objective
@@ -127,7 +142,8 @@ class Change:
         return exact_mean(self._terms(x))
 
     def noise(self, x: Float[np.ndarray, " P"]) -> float:
-        """How far rounding moves the change: that of the data as above, that of the arithmetic by trying."""
+        """How far rounding moves the change: that of the data as above, that of the arithmetic by
+        trying."""
         rng = np.random.default_rng(0)
         moved = [self(x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))) for _ in range(TRIES)]
         gap = np.abs(self._map(x) - self._base) * sizes_of(self.objective)[1]
@@ -158,4 +174,6 @@ class Change:
 @in_float64
 def _losses(objective: Objective, x: np.ndarray) -> np.ndarray:
     predictions = objective.predictions(x)
-    return np.asarray(jax.vmap(objective.function.loss.function)(jnp.asarray(objective.targets), predictions))
+    return np.asarray(
+        jax.vmap(objective.function.loss.function)(jnp.asarray(objective.targets), predictions)
+    )

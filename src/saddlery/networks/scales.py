@@ -1,9 +1,11 @@
-"""The natural sizes of a task: how large weights, gradients and curvatures are where the map has moved by what it must learn.
+"""The natural sizes of a task: how large weights, gradients and curvatures are where the map has
+moved by what it must learn.
 
-Everything that is called zero is called so against one of them, so that a verdict depends neither on the start of a run
-nor on the units in which targets are measured. Inputs ten thousand times larger make incoming weights as many times
-smaller and their curvature 10^8 times larger than that of outgoing ones: signs are judged in natural units of each kind of
-weight (`natural_units`), where all curvatures are comparable; eigenvalues and rates are those of the weights as they are.
+Everything that is called zero is called so against one of them, so that a verdict depends neither
+on the start of a run nor on the units in which targets are measured. Inputs ten thousand times
+larger make incoming weights as many times smaller and their curvature 10^8 times larger than that
+of outgoing ones: signs are judged in natural units of each kind of weight (`natural_units`), where
+all curvatures are comparable; eigenvalues and rates are those of the weights as they are.
 """
 
 from __future__ import annotations
@@ -24,10 +26,11 @@ HALVINGS = 60  # of the weights: factors from 2^-60 to 2^60 are tried
 
 @dataclass(frozen=True)
 class Scales:
-    """Norms at random weights that move the map as far as the targets are from the map of zero weights.
+    """Norms at random weights that move the map as far as the targets are from the map of zero
+    weights.
 
-    weights: |theta|. gradient: |dL/dtheta|. curvature: gradient / weights. loss: at zero weights, less what no map can
-    remove.
+    weights: |theta|. gradient: |dL/dtheta|. curvature: gradient / weights. loss: at zero weights,
+    less what no map can remove.
     """
 
     weights: float
@@ -45,33 +48,49 @@ def natural_scales(
 ) -> Scales:
     """The natural scales of a task, from one random direction theta_0 of the weights (seed 0).
 
-    theta = 2^k theta_0 with the smallest k at which sqrt(mean |f(theta) - f(0)|^2) >= target = sqrt(mean |y - f(0)|^2);
-    k = 0 where nothing is to be learned. size: P. loss: at zero weights. Cost: at most 120 passes over the samples and
-    one gradient.
+    theta = 2^k theta_0 with the smallest k at which sqrt(mean |f(theta) - f(0)|^2) >= target =
+    sqrt(mean |y - f(0)|^2); k = 0 where nothing is to be learned. size: P. loss: at zero weights.
+    Cost: at most 120 passes over the samples and one gradient.
     """
     direction = np.random.default_rng(0).standard_normal(size)
     origin = np.asarray(predictions(0 * direction))
-    factor = _factor(lambda c: _rms(np.asarray(predictions(c * direction)) - origin), target) if target > 0 else 1.0
+    factor = (
+        _factor(lambda c: _rms(np.asarray(predictions(c * direction)) - origin), target)
+        if target > 0
+        else 1.0
+    )
     theta = factor * direction
-    weights, slope = float(np.linalg.norm(theta)), float(np.linalg.norm(np.asarray(gradient(theta))))
+    weights, slope = (
+        float(np.linalg.norm(theta)),
+        float(np.linalg.norm(np.asarray(gradient(theta)))),
+    )
     slope = slope if np.isfinite(slope) and slope > 0 else 1.0
     return Scales(weights, slope, slope / weights if weights > 0 else slope, loss)
 
 
 def natural_units(
-    network: Network, shape: tuple[int, ...], outputs: int, inputs: float | np.ndarray, targets: float
+    network: Network,
+    shape: tuple[int, ...],
+    outputs: int,
+    inputs: float | np.ndarray,
+    targets: float,
 ) -> np.ndarray:
-    """The size (P,) of one unit of every weight: what makes products u.z and the outputs of order one, in their own units.
+    """The size (P,) of one unit of every weight: what makes products u.z and the outputs of order
+    one, in their own units.
 
-    inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned; zeros count as one. Inputs
-    whose entries (D,) are in units of their own have a size each, for neurons that read them one by one and for the residual
-    stream of vectors; for others their mean counts. An incoming weight is measured by the inverse of what it multiplies (the
-    inputs, or what a residual stream carries, or the order-one features of the layer before; a bias multiplies one), an
-    outgoing one by what it must add to. Scaling inputs or targets scales these units as it does the weights of the same map.
+    inputs, targets: root-mean-square sizes of an input's entries and of what is to be learned;
+    zeros count as one. Inputs whose entries (D,) are in units of their own have a size each, for
+    neurons that read them one by one and for the residual stream of vectors; for others their mean
+    counts. An incoming weight is measured by the inverse of what it multiplies (the inputs, or what
+    a residual stream carries, or the order-one features of the layer before; a bias multiplies
+    one), an outgoing one by what it must add to. Scaling inputs or targets scales these units as it
+    does the weights of the same map.
     """
     stream, target = np.where(np.equal(inputs, 0), 1.0, inputs).ravel(), np.array([targets or 1.0])
     parts, last = [], len(network.layers) - 1
-    for index, (layer, shapes) in enumerate(zip(network.layers, network.shapes(shape, outputs), strict=True)):
+    for index, (layer, shapes) in enumerate(
+        zip(network.layers, network.shapes(shape, outputs), strict=True)
+    ):
         mean, own = np.sqrt(np.mean(stream**2, keepdims=True)), (len(stream) + layer.unit.extra,)
         u = np.ones((layer.width, int(np.prod(shapes["u"][1:]))))
         u[:, : u.shape[1] - layer.unit.extra] /= stream if shapes["u"][1:] == own else mean
@@ -80,9 +99,13 @@ def natural_units(
             carried = stream if shapes["v"][-1:] == stream.shape else mean
         elif index == last and not network.readout:
             carried = target
-        readout = [np.ones(shapes["readout"]) * target / carried[:, None]] if "readout" in shapes else []
+        readout = (
+            [np.ones(shapes["readout"]) * target / carried[:, None]] if "readout" in shapes else []
+        )
         outgoing = [np.ones(shapes["v"]) * carried] if "v" in shapes else []
-        parts += [part.ravel() for part in (*readout, u, *outgoing)]  # in the order of the flat vector
+        parts += [
+            part.ravel() for part in (*readout, u, *outgoing)
+        ]  # in the order of the flat vector
         stream = carried if layer.residual else np.ones(1)
     units = np.concatenate(parts)
     if units.size == 0 or units.max() > EVEN * units.min():
@@ -91,11 +114,13 @@ def natural_units(
 
 
 def balanced_units(network: Network, params: Params, units: Params) -> Params:
-    """Natural units for a state whose units are far from balanced: u_i by c_i and v_i by c_i^-p, for forms phi of degree p.
+    """Natural units for a state whose units are far from balanced: u_i by c_i and v_i by c_i^-p,
+    for forms phi of degree p.
 
-    Rescaling a unit along its symmetry leaves the map as it is and must leave signs and zeros as they are. c_i makes u_i and
-    v_i equally long in their units; units nearer to that than a factor of ten are left alone, and so are those that add less to
-    the map than 1e-8 of it, |u|^p |v| in these units: one side of them is as good as zero, and its size says nothing.
+    Rescaling a unit along its symmetry leaves the map as it is and must leave signs and zeros as
+    they are. c_i makes u_i and v_i equally long in their units; units nearer to that than a factor
+    of ten are left alone, and so are those that add less to the map than 1e-8 of it, |u|^p |v| in
+    these units: one side of them is as good as zero, and its size says nothing.
     """
     for index, layer in enumerate(network.layers):
         degree = layer.unit.symmetry.degree if layer.unit.lift else None

@@ -1,10 +1,12 @@
-"""Units that are linear in u, in the span of their own weights: the same training with fewer of them.
+"""Units that are linear in u, in the span of their own weights: the same training with fewer of
+them.
 
-Where phi is linear in u, rotating the H units of a layer among each other, (u, v) -> (Q'u, Q'v) with Q'Q = 1, leaves the map
-as it is. The gradient of [u v] (H, U + V) is [u v] K with K of the weights' products alone, so training never leaves the
-columns of [u v](0): with [u v](0) = Q R, Q (H, U + V), the H units move as Q times the U + V units of a network that starts at
-R. This is the invariant manifold of rank U + V (Zhang, Saxe & Latham 2026, Theorem 3), on which every state lies. It holds for
-rules that commute with rotations of the weights, and to rounding.
+Where phi is linear in u, rotating the H units of a layer among each other, (u, v) -> (Q'u, Q'v)
+with Q'Q = 1, leaves the map as it is. The gradient of [u v] (H, U + V) is [u v] K with K of the
+weights' products alone, so training never leaves the columns of [u v](0): with [u v](0) = Q R, Q
+(H, U + V), the H units move as Q times the U + V units of a network that starts at R. This is the
+invariant manifold of rank U + V (Zhang, Saxe & Latham 2026, Theorem 3), on which every state lies.
+It holds for rules that commute with rotations of the weights, and to rounding.
 """
 
 from __future__ import annotations
@@ -19,12 +21,15 @@ from jaxtyping import Float
 from .network import Network, Place, Shape, flatten, places_of_units, unflatten
 from .objectives import Objective
 
-WELL = 1e-6  # smallest over largest singular value of [u v] below which a start is left as it is: rounding would count
+# smallest over largest singular value of [u v] below which a start is left as it is: rounding would
+# count
+WELL = 1e-6
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Which flat vectors are meant: of the wide network and of the narrow one; layers: those that became narrower."""
+    """Which flat vectors are meant: of the wide network and of the narrow one; layers: those that
+    became narrower."""
 
     wide: Network
     narrow: Network
@@ -35,8 +40,8 @@ class _Layout:
 
 @dataclass(frozen=True, eq=False)
 class Span:
-    """objective: of the narrow network. theta (P',): its start. layout, frames: Q (H, U + V) of every layer that became
-    narrower."""
+    """objective: of the narrow network. theta (P',): its start. layout, frames: Q (H, U + V) of
+    every layer that became narrower."""
 
     objective: Objective
     theta: Float[np.ndarray, " P_"]
@@ -54,7 +59,8 @@ class Span:
 
 
 def span(objective: Objective, theta: Float[np.ndarray, " P"]) -> Span | None:
-    """The same training with fewer units, or None where no layer gains. Cost: one QR factorization a layer."""
+    """The same training with fewer units, or None where no layer gains. Cost: one QR factorization
+    a layer."""
     function, network = objective.function, objective.network
     params = unflatten(network, theta, function.shape, function.outputs)
     frames, layers, narrow = [], [], network
@@ -69,7 +75,9 @@ def span(objective: Objective, theta: Float[np.ndarray, " P"]) -> Span | None:
         singular = np.linalg.svd(small, compute_uv=False)
         if not singular[-1] > WELL * singular[0]:
             return None
-        narrow, params = narrow.with_sides(params, k, small[:, : u.shape[1]], small[:, u.shape[1] :])
+        narrow, params = narrow.with_sides(
+            params, k, small[:, : u.shape[1]], small[:, u.shape[1] :]
+        )
         frames.append(frame)
         layers.append(k)
     if not layers:

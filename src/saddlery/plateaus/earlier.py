@@ -1,4 +1,5 @@
-"""What was said of the same run before, by this or an earlier version, and where the verdict is another now."""
+"""What was said of the same run before, by this or an earlier version, and where the verdict is
+another now."""
 
 from __future__ import annotations
 
@@ -22,9 +23,13 @@ def read_stages(path: str | Path) -> dict[str, Any] | None:
 
 
 def changed_verdicts(before: Mapping[str, Any] | None, found: Stages) -> list[str]:
-    """In words, stages whose verdict in an earlier record (see `read_stages`) is another than now; none where the record is of
-    another run or has other stages."""
-    runs = [run for run in (before or {"runs": []})["runs"] if run["identity"] == found.run.experiment.identity]
+    """In words, stages whose verdict in an earlier record (see `read_stages`) is another than now;
+    none where the record is of another run or has other stages."""
+    runs = [
+        run
+        for run in (before or {"runs": []})["runs"]
+        if run["identity"] == found.run.experiment.identity
+    ]
     if not runs or len(runs[0]["stages"]) != len(found.stages):
         return []
     verdicts = [(entry["certificate"] or {}).get("verdict") for entry in runs[0]["stages"]]

@@ -1,8 +1,10 @@
-"""The saddle graph: fixed points of every width, and between any two of them one path, that of the fastest escape.
+"""The saddle graph: fixed points of every width, and between any two of them one path, that of the
+fastest escape.
 
-From a fixed point of width h a unit breaks its silence along a critical point of its utility; the flow then runs along the
-invariant manifold of width h + 1 to a fixed point there (Theorem 3 and the end of Section 4.3 of Zhang, Saxe & Latham 2026).
-Nodes are certified in the network as wide as asked, and are one where their maps are one; edges carry the path.
+From a fixed point of width h a unit breaks its silence along a critical point of its utility; the
+flow then runs along the invariant manifold of width h + 1 to a fixed point there (Theorem 3 and the
+end of Section 4.3 of Zhang, Saxe & Latham 2026). Nodes are certified in the network as wide as
+asked, and are one where their maps are one; edges carry the path.
 """
 
 from __future__ import annotations
@@ -30,13 +32,18 @@ from .stage import Stages
 SAME = 1e-6  # of the targets: two maps that differ by less are one
 EQUAL = 1e-6  # relative difference of utilities that are one
 ZERO = 1e-7  # of the first utility: below, a direction does not escape
-BEGIN = 5.0  # times the size at which units join predictions: escapes that are not the fastest are left sooner by noise
-REST = 1e-3  # of the largest gradient: a path ends where the flow is first as calm, before noise has left its manifold
+# times the size at which units join predictions: escapes that are not the fastest are left sooner
+# by noise
+BEGIN = 5.0
+# of the largest gradient: a path ends where the flow is first as calm, before noise has left its
+# manifold
+REST = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A fixed point. units: of the narrow network. state (P,): embedded in the wide one. certificate: there."""
+    """A fixed point. units: of the narrow network. state (P,): embedded in the wide one.
+    certificate: there."""
 
     units: int
     loss: float
@@ -47,8 +54,10 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Edge:
-    """A connecting path from node `start` to node `end`. utility: of the unit that escapes, max over its size on the sphere;
-    order: p + 1; rate: sigma of its growth e^(sigma t) for p = 1, else None. path: the flow on the manifold of width h + 1."""
+    """A connecting path from node `start` to node `end`. utility: of the unit that escapes, max
+    over its size on the sphere;
+    order: p + 1; rate: sigma of its growth e^(sigma t) for p = 1, else None. path: the flow on the
+    manifold of width h + 1."""
 
     start: int
     end: int
@@ -60,7 +69,8 @@ class Edge:
 
 @dataclass(frozen=True, eq=False)
 class SaddleGraph:
-    """Nodes in the order they were found, the origin first; edges; whether every escape that was found has been followed.
+    """Nodes in the order they were found, the origin first; edges; whether every escape that was
+    found has been followed.
 
     failures: escapes whose flow came to no fixed point, in words.
     """
@@ -74,12 +84,22 @@ class SaddleGraph:
         """Columns and rows of the printed table: one node a row, with where its escapes lead."""
         columns = ("node", "units", "loss", "verdict", "index", "escapes to (utility)")
         return columns, [
-            [k, node.units, node.loss, node.certificate.verdict, node.certificate.index, self._escapes(k)]
+            [
+                k,
+                node.units,
+                node.loss,
+                node.certificate.verdict,
+                node.certificate.index,
+                self._escapes(k),
+            ]
             for k, node in enumerate(self.nodes)
         ]
 
     def _escapes(self, k: int) -> str:
-        return ", ".join(f"{edge.end} ({edge.utility:.3g})" for edge in self.edges if edge.start == k) or "-"
+        return (
+            ", ".join(f"{edge.end} ({edge.utility:.3g})" for edge in self.edges if edge.start == k)
+            or "-"
+        )
 
     def __repr__(self) -> str:
         ending = "" if self.complete else "\nnot all escapes were followed: raise the budget"
@@ -92,10 +112,17 @@ class SaddleGraph:
         """JSON form, without states and paths."""
         return {
             "nodes": [
-                {"units": n.units, "loss": n.loss, "certificate": plain(n.certificate.record())} for n in self.nodes
+                {"units": n.units, "loss": n.loss, "certificate": plain(n.certificate.record())}
+                for n in self.nodes
             ],
             "edges": [
-                {"start": e.start, "end": e.end, "utility": e.utility, "order": e.order, "rate": e.rate}
+                {
+                    "start": e.start,
+                    "end": e.end,
+                    "utility": e.utility,
+                    "order": e.order,
+                    "rate": e.rate,
+                }
                 for e in self.edges
             ],
             "complete": self.complete,
@@ -110,14 +137,17 @@ def saddle_graph(
     budget: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> SaddleGraph:
-    """All fixed points that can be reached from the origin by one unit after another, and the paths between them.
+    """All fixed points that can be reached from the origin by one unit after another, and the paths
+    between them.
 
-    Escapes are the critical points of the utility of a new unit: all singular pairs of the residual correlation for units
-    linear in u, all eigenvectors for units of degree two with one output, and otherwise the local maxima found from 64
-    starts. One layer of units with a silent point; at most `budget` nodes are left, those of lowest width first. progress:
-    called with (nodes left, nodes found).
+    Escapes are the critical points of the utility of a new unit: all singular pairs of the residual
+    correlation for units linear in u, all eigenvectors for units of degree two with one output, and
+    otherwise the local maxima found from 64 starts. One layer of units with a silent point; at most
+    `budget` nodes are left, those of lowest width first. progress: called with (nodes left, nodes
+    found).
 
-    Raises InputError for other networks, and where equal singular values or eigenvalues leave a continuum of saddles.
+    Raises InputError for other networks, and where equal singular values or eigenvalues leave a
+    continuum of saddles.
     Cost: one flow of a narrow network an edge, one certificate a node.
 
     Example
@@ -131,10 +161,21 @@ def saddle_graph(
     experiment = chosen(experiment)
     network = experiment.network
     single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
-    require(single, "the network", "one sum of units", network.architecture, "deep networks have no saddle graph yet")
+    require(
+        single,
+        "the network",
+        "one sum of units",
+        network.architecture,
+        "deep networks have no saddle graph yet",
+    )
     unit = network.layers[0].unit
-    require(unit.symmetry.degree is not None, "units", "with a silent point and a leading degree", unit)
-    remedy = 'its coordinates join one by one within it: predict(experiment, theory="diagonal jumps") has their saddles'
+    require(
+        unit.symmetry.degree is not None, "units", "with a silent point and a leading degree", unit
+    )
+    remedy = (
+        "its coordinates join one by one within it: predict(experiment, "
+        'theory="diagonal jumps") has their saddles'
+    )
     require(not unit.separable, "units", "whole", unit, remedy)
     whole(budget, "budget")
     objective = experiment.objective()
@@ -169,7 +210,9 @@ def saddle_graph(
 
 def _node(objective: Objective, narrow: Narrow) -> Node:
     state = state_of(objective, *narrow.sides())
-    return Node(narrow.count, float(objective.loss(state)), state, certify_state(objective, state), narrow)
+    return Node(
+        narrow.count, float(objective.loss(state)), state, certify_state(objective, state), narrow
+    )
 
 
 def _place(objective: Objective, nodes: list[Node], narrow: Narrow) -> int:
@@ -183,12 +226,18 @@ def _place(objective: Objective, nodes: list[Node], narrow: Narrow) -> int:
 
 
 def _escapes(narrow: Narrow) -> list[tuple[float, Sides]]:
-    """(utility, unit direction (u, v) of size one) of the critical points of a new unit's utility, highest first."""
+    """(utility, unit direction (u, v) of size one) of the critical points of a new unit's utility,
+    highest first."""
     unit = narrow.objective.network.layers[0].unit
     if unit.symmetry.linear:
-        q, s, rt = np.linalg.svd(leading_tensor(narrow.objective, narrow.state), full_matrices=False)
+        q, s, rt = np.linalg.svd(
+            leading_tensor(narrow.objective, narrow.state), full_matrices=False
+        )
         half = np.sqrt(0.5)
-        return [(0.5 * float(x), (half * b[None], half * a[None])) for x, a, b in zip(s, q.T, rt, strict=True)]
+        return [
+            (0.5 * float(x), (half * b[None], half * a[None]))
+            for x, a, b in zip(s, q.T, rt, strict=True)
+        ]
     if _spectral(narrow):
         values, vectors = np.linalg.eigh(leading_tensor(narrow.objective, narrow.state)[0])
         u, v = np.sqrt(2 / 3), np.sqrt(1 / 3)
@@ -197,7 +246,9 @@ def _escapes(narrow: Narrow) -> list[tuple[float, Sides]]:
             for k, x in enumerate(values)
         ]
         return sorted(found, key=lambda pair: -pair[0])
-    return [(m.value, (m.u[None], m.v[None])) for m in utility_maxima(narrow.objective, narrow.state)]
+    return [
+        (m.value, (m.u[None], m.v[None])) for m in utility_maxima(narrow.objective, narrow.state)
+    ]
 
 
 def _spectral(narrow: Narrow) -> bool:
@@ -208,7 +259,8 @@ def _spectral(narrow: Narrow) -> bool:
 
 
 def _demand_isolated(narrow: Narrow, found: list[tuple[float, Sides]], node: int) -> None:
-    """Raise InputError where two singular pairs, or eigenvectors of one sign, have equal values and different maps."""
+    """Raise InputError where two singular pairs, or eigenvectors of one sign, have equal values and
+    different maps."""
     one = with_units(narrow.objective, 1)
     linear = narrow.objective.network.layers[0].unit.symmetry.linear
     small = 1e-3 * one.scales.weights
@@ -217,21 +269,28 @@ def _demand_isolated(narrow: Narrow, found: list[tuple[float, Sides]], node: int
             continue
         maps = [np.asarray(one.predictions(state_of(one, small * u, small * v))) for u, v in (a, b)]
         same = np.linalg.norm(maps[1] - maps[0]) <= SAME * np.linalg.norm(maps[0])
-        words = Words(f"two of equal utility {size:.3g} from node {node}, and with them a continuum of saddles")
+        words = Words(
+            f"two of equal utility {size:.3g} from node {node}, and with them "
+            "a continuum of saddles"
+        )
         require(same, "escapes", "isolated", words, "break the tie in the data")
 
 
 def _faster(narrow: Narrow, found: list[tuple[float, Sides]]) -> Held | None:
-    """The faster escapes, on every unit: the path of a slower one does not move along them. Of units of degree two only
-    their u, which grows as v u does."""
+    """The faster escapes, on every unit: the path of a slower one does not move along them. Of
+    units of degree two only their u, which grows as v u does."""
     if not found or not _spectral(narrow):
         return None
     larger, units = narrow.with_room(narrow.count + 1), np.eye(narrow.count + 1)
     if narrow.objective.network.layers[0].unit.symmetry.linear:
-        rows = [state_of(larger, e[:, None] * u, e[:, None] * v) for _, (u, v) in found for e in units]
+        rows = [
+            state_of(larger, e[:, None] * u, e[:, None] * v) for _, (u, v) in found for e in units
+        ]
         return Held(np.array(rows), 2 * max(size for size, _ in found))
     rows = [
-        state_of(larger, e[:, None] * u / np.linalg.norm(u), 0 * e[:, None] * v) for _, (u, v) in found for e in units
+        state_of(larger, e[:, None] * u / np.linalg.norm(u), 0 * e[:, None] * v)
+        for _, (u, v) in found
+        for e in units
     ]
     value = max(size / (float(np.sum(u**2)) * float(np.abs(v).max())) for size, (u, v) in found)
     return Held(np.array(rows), 2 * value * larger.scales.weights)
@@ -240,9 +299,10 @@ def _faster(narrow: Narrow, found: list[tuple[float, Sides]]) -> Held | None:
 # ------------------------------------------------------------- which path a run took
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One stage of a run in the graph. node: of its certified fixed point, None where the graph has none of its map. departure:
-    the largest distance of the run to the manifold of one more unit, relative to its weights, from half-way down to the next
-    stage on (before, the small weights of the dormant units are no less than those of the one that grows); None at the end."""
+    """One stage of a run in the graph. node: of its certified fixed point, None where the graph has
+    none of its map. departure: the largest distance of the run to the manifold of one more unit,
+    relative to its weights, from half-way down to the next stage on (before, the small weights of
+    the dormant units are no less than those of the one that grows); None at the end."""
 
     node: int | None
     departure: float | None
@@ -250,9 +310,11 @@ class Step:
 
 @in_float64
 def route(graph: SaddleGraph, found: Stages) -> tuple[Step, ...]:
-    """The nodes that a certified run visited, and how closely it followed the manifolds between them.
+    """The nodes that a certified run visited, and how closely it followed the manifolds between
+    them.
 
-    Raises InputError for stages that are not certified. Cost: one nearest state of given width a saved point.
+    Raises InputError for stages that are not certified. Cost: one nearest state of given width a
+    saved point.
     """
     objective, states = found.run.objective(), found.run.trajectory.states
     require(
@@ -269,7 +331,9 @@ def route(graph: SaddleGraph, found: Stages) -> tuple[Step, ...]:
         if k + 1 < len(found.stages) and node is not None:
             between = states[_half_way(found, k) : found[k + 1].index + 1]
             width = graph.nodes[node].units + 1
-            departure = max(_departure(objective, np.asarray(state, float), width) for state in between)
+            departure = max(
+                _departure(objective, np.asarray(state, float), width) for state in between
+            )
         steps.append(Step(node, departure))
     return tuple(steps)
 
@@ -280,16 +344,24 @@ def _half_way(found: Stages, k: int) -> int:
     return begin + int(np.flatnonzero(loss[begin:] <= 0.5 * (found[k].loss + found[k + 1].loss))[0])
 
 
-def _matching(graph: SaddleGraph, objective: Objective, certificate: Certificate | None) -> int | None:
+def _matching(
+    graph: SaddleGraph, objective: Objective, certificate: Certificate | None
+) -> int | None:
     if certificate is None or not certificate.certified or certificate.state is None:
         return None
     found = np.asarray(objective.predictions(certificate.state))
-    same = [objective.map_error(found, np.asarray(objective.predictions(node.state))) <= SAME for node in graph.nodes]
+    same = [
+        objective.map_error(found, np.asarray(objective.predictions(node.state))) <= SAME
+        for node in graph.nodes
+    ]
     return same.index(True) if True in same else None
 
 
 def _departure(objective: Objective, state: np.ndarray, width: int) -> float:
     params = objective.params(state)
-    u, v = (np.asarray(side(params, 0)) for side in (objective.network.incoming, objective.network.outgoing))
+    u, v = (
+        np.asarray(side(params, 0))
+        for side in (objective.network.incoming, objective.network.outgoing)
+    )
     nearest = nearest_of_width(u, v, objective.network.layers[0].unit, width)
     return nearest.distance / max(float(np.linalg.norm(np.hstack([u, v]))), 1e-300)

@@ -1,10 +1,12 @@
-"""How weights grow at an escape: many units along one direction, or one unit alone; measured, and expected from theory.
+"""How weights grow at an escape: many units along one direction, or one unit alone; measured, and
+expected from theory.
 
-The growth of a layer from a plateau to half-way down the next drop is a matrix with a row a unit, D = Theta(half) - Theta. Its
-participation ratios count the units that grow, N = (sum |D_i|^2)^2 / sum |D_i|^4, and the directions, R = (sum s^2)^2 / sum s^4
-over singular values. Growth by directions (units linear at lowest order) has R = 1 and many units: N about a third of the
-width for linear units, fewer for ReLU ones, of which only those grow that the samples turn on (3 to 10 of 50); growth by
-units (degree two or more) has N = R = 1.
+The growth of a layer from a plateau to half-way down the next drop is a matrix with a row a unit, D
+= Theta(half) - Theta. Its participation ratios count the units that grow, N = (sum |D_i|^2)^2 / sum
+|D_i|^4, and the directions, R = (sum s^2)^2 / sum s^4 over singular values. Growth by directions
+(units linear at lowest order) has R = 1 and many units: N about a third of the width for linear
+units, fewer for ReLU ones, of which only those grow that the samples turn on (3 to 10 of 50);
+growth by units (degree two or more) has N = R = 1.
 Source: Zhang, Saxe & Latham (2026), Section 5 (the two mechanisms); the measure is this project's.
 """
 
@@ -21,13 +23,15 @@ from ..basis.records import text_table
 from ..runs import Run
 from .stage import Stages, stages_of
 
-SHARED = 2.0  # growing units for each growing direction: more is growth by directions, fewer growth by units
+# growing units for each growing direction: more is growth by directions, fewer growth by units
+SHARED = 2.0
 
 
 @dataclass(frozen=True)
 class Growth:
-    """One layer at one escape. units: N; directions: R. measured, expected: "directions" or "units"; expected is None where
-    the units declare no leading degree, measured where the layer has fewer than four units."""
+    """One layer at one escape. units: N; directions: R. measured, expected: "directions" or
+    "units"; expected is None where the units declare no leading degree, measured where the layer
+    has fewer than four units."""
 
     escape: int
     layer: int
@@ -50,13 +54,16 @@ class Mechanism:
         return self.growths[k]
 
     def __repr__(self) -> str:
-        rows = [[g.escape, g.layer, g.units, g.directions, g.measured, g.expected] for g in self.growths]
+        rows = [
+            [g.escape, g.layer, g.units, g.directions, g.measured, g.expected] for g in self.growths
+        ]
         return text_table(("escape", "layer", "units", "directions", "measured", "expected"), rows)
 
 
 @in_float64
 def mechanism(found: Stages | Run | str | Path) -> Mechanism:
-    """What grew at each drop between two plateaus of a run, layer by layer, beside what the leading degree of units predicts.
+    """What grew at each drop between two plateaus of a run, layer by layer, beside what the leading
+    degree of units predicts.
 
     found: the stages of a run, a run, or its folder. Cost: two states a drop.
 
@@ -72,7 +79,10 @@ def mechanism(found: Stages | Run | str | Path) -> Mechanism:
     for k, (here, after) in enumerate(pairwise(found.stages)):
         fallen = trajectory.loss[here.index :] <= 0.5 * (here.loss + after.loss)
         half = here.index + int(np.flatnonzero(fallen)[0])
-        ends = [objective.params(np.asarray(trajectory.states[index], float)) for index in (here.index, half)]
+        ends = [
+            objective.params(np.asarray(trajectory.states[index], float))
+            for index in (here.index, half)
+        ]
         for layer in range(len(objective.network.layers)):
             growths.append(_growth(objective.network, ends, k, layer))
     return Mechanism(tuple(growths))
@@ -80,7 +90,12 @@ def mechanism(found: Stages | Run | str | Path) -> Mechanism:
 
 def _growth(network, ends: list, escape: int, layer: int) -> Growth:
     before, after = (
-        np.hstack([np.asarray(network.incoming(params, layer)), np.asarray(network.outgoing(params, layer))])
+        np.hstack(
+            [
+                np.asarray(network.incoming(params, layer)),
+                np.asarray(network.outgoing(params, layer)),
+            ]
+        )
         for params in ends
     )
     grown = after - before

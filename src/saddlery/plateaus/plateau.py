@@ -1,22 +1,28 @@
-"""Plateaus of a loss curve: where a saddle-to-saddle run dwells, found without a threshold on the loss.
+"""Plateaus of a loss curve: where a saddle-to-saddle run dwells, found without a threshold on the
+loss.
 
-The curve is read as a road: `fallen` is the loss lost so far (it never decreases), flow time a function of it.
-A plateau is a stretch of road where a little loss costs much time compared with both neighbouring drops.
+The curve is read as a road: `fallen` is the loss lost so far (it never decreases), flow time a
+function of it. A plateau is a stretch of road where a little loss costs much time compared with
+both neighbouring drops.
 
-1. *Noise.* Loss cannot rise along a flow, so whatever isotonic regression rejects is noise. Past means bound a falling
-   loss from above and future means from below, at every dyadic length: a confidence band. The taut string through
-   the band is the curve in it whose speed has the fewest peaks and valleys: a valley it keeps is in the data.
-   Where the loss never rises, noise is in its speed: a random step is a random progress. What such a jitter makes by
-   chance of a stretch of so many samples is taken off its strength. Where a loss was rounded, to decimals, to significant
-   digits or to float16, it says no more than that the loss was within half a step of the last digit: the band is so wide.
-2. *Dwell.* Valleys of log speed are merged, weakest first, until each is `prominence` deep when speed is averaged
-   over loss: over half a drop for a drop, over a tenth of the smaller neighbouring drop for the plateau.
+1. *Noise.* Loss cannot rise along a flow, so whatever isotonic regression rejects is noise. Past
+   means bound a falling loss from above and future means from below, at every dyadic length: a
+   confidence band. The taut string through the band is the curve in it whose speed has the fewest
+   peaks and valleys: a valley it keeps is in the data. Where the loss never rises, noise is in its
+   speed: a random step is a random progress. What such a jitter makes by chance of a stretch of so
+   many samples is taken off its strength. Where a loss was rounded, to decimals, to significant
+   digits or to float16, it says no more than that the loss was within half a step of the last
+   digit: the band is so wide.
+2. *Dwell.* Valleys of log speed are merged, weakest first, until each is `prominence` deep when
+   speed is averaged over loss: over half a drop for a drop, over a tenth of the smaller
+   neighbouring drop for the plateau.
 
-All is relative to the curve's own drops, so rescaling loss or flow time, or shifting the loss, changes nothing.
+All is relative to the curve's own drops, so rescaling loss or flow time, or shifting the loss,
+changes nothing.
 
-Sources: P. L. Davies and A. Kovac, Ann. Statist. 29 (2001) 1 (taut string); L. Duembgen, J. Nonparametr. Stat. 15
-(2003) 83 (multiscale bands for monotone curves); H. Edelsbrunner, D. Letscher and A. Zomorodian, Discrete Comput.
-Geom. 28 (2002) 511 (persistence).
+Sources: P. L. Davies and A. Kovac, Ann. Statist. 29 (2001) 1 (taut string); L. Duembgen, J.
+Nonparametr. Stat. 15 (2003) 83 (multiscale bands for monotone curves); H. Edelsbrunner, D. Letscher
+and A. Zomorodian, Discrete Comput. Geom. 28 (2002) 511 (persistence).
 """
 
 from __future__ import annotations
@@ -33,21 +39,34 @@ from scipy.optimize import isotonic_regression
 from ..basis.checks import Words, finite, positive, require
 
 TINY = float(np.finfo(float).tiny)
-WINDOW = 0.10  # plateau speed: average over this share of the smaller neighbouring drop (of the drop, if initial)
-EDGE = 0.05  # an interval ends where the loss is about this share of the neighbouring drop away from the plateau
-SETTLED = 0.01  # the tail is at rest while the loss is within this share of the last drop of its final value
-BORDER = 1e-3  # a first fall below this share of the next drop, and from the start on, settles onto the initial plateau
-RESOLUTION = 1e-6  # a drop is at least this share of the loss range: ten roundings of a float32 loss
+# plateau speed: average over this share of the smaller neighbouring drop (of the drop, if initial)
+WINDOW = 0.10
+# an interval ends where the loss is about this share of the neighbouring drop away from the plateau
+EDGE = 0.05
+# the tail is at rest while the loss is within this share of the last drop of its final value
+SETTLED = 0.01
+# a first fall below this share of the next drop, and from the start on, settles onto the initial
+# plateau
+BORDER = 1e-3
+RESOLUTION = (
+    1e-6  # a drop is at least this share of the loss range: ten roundings of a float32 loss
+)
 RISES = 1e-9  # rises above this share of the loss range are noise to reckon with, below it rounding
-BAND = 1.0  # added to the normal quantile sqrt(2 log(e n / length)) of the band; calibrated, see find_plateaus
+# added to the normal quantile sqrt(2 log(e n / length)) of the band; calibrated, see find_plateaus
+BAND = 1.0
 GAPS = (2, 4, 8)  # so many differences between neighbouring values show their common step
-FEW = 20  # steps between the least and the largest loss, or values that fewer than the last of GAPS show may be a staircase's
+# steps between the least and the largest loss, or values that fewer than the last of GAPS show may
+# be a staircase's
+FEW = 20
 FINE = 16  # steps apart, values are not coarse
 KNOTS = 5000  # the taut string passes through at most about so many samples
 
-LOGGED = "leave these rows of a log out, for example by saddlery.plateaus.clean_log(flow_time, loss)"
+LOGGED = (
+    "leave these rows of a log out, for example by saddlery.plateaus.clean_log(flow_time, loss)"
+)
 RESUMED = (
-    "a run that was resumed logs some steps twice: keep the later ones, for example by saddlery.plateaus.clean_log"
+    "a run that was resumed logs some steps twice: keep the later ones, for example by "
+    "saddlery.plateaus.clean_log"
 )
 
 
@@ -55,13 +74,16 @@ RESUMED = (
 class Plateau:
     """One plateau. Times are in the units of `flow_time`, losses in those of `loss`.
 
-    kind:     "initial" (slow, then the first drop), "intermediate" (between two drops) or "end" (at rest)
-    start, end: flow time between which the loss is at the plateau, within about 5 % of the neighbouring drops
-    loss:     loss at the quietest point (of the denoised curve, if there is noise)
-    strength: nats; log of (speed in the slower neighbouring drop / speed on the plateau), less what speed that jitters makes by
-              chance, see find_plateaus
-    quietest: index of the sample of least speed, nearest to rest; of an end plateau, the last sample
-    first, last: indices of the first and last sample within [start, end]
+    kind: "initial" (slow, then the first drop), "intermediate" (between two drops) or "end" (at
+        rest).
+    start, end: flow time between which the loss is at the plateau, within about 5 % of the
+        neighbouring drops.
+    loss: at the quietest point (of the denoised curve, if there is noise).
+    strength: nats; log of (speed in the slower neighbouring drop / speed on the plateau), less what
+        speed that jitters makes by chance, see find_plateaus.
+    quietest: index of the sample of least speed, nearest to rest; of an end plateau, the last
+        sample.
+    first, last: indices of the first and last sample within [start, end].
     """
 
     kind: str
@@ -77,44 +99,52 @@ class Plateau:
 def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau, ...]:
     """Plateaus of a loss curve in order of flow time.
 
-    Equation: with drops A, B before and after a plateau and <v>_h the loss lost per time while the loss falls by h,
+    Equation: with drops A, B before and after a plateau and <v>_h the loss lost per time while the
+    loss falls by h,
 
-        strength = log( min(max <v>_{A/2}, max <v>_{B/2}) / min <v>_{min(A, B)/10} )          (intermediate)
-        strength = log( max <v>_{B/2} / <v>_{B/10}, from the start on )                       (initial)
-        strength = log( max <v>_{A/2} / <v> over the last A/100 )                             (end)
+        strength = log( min(max <v>_{A/2}, max <v>_{B/2}) / min <v>_{min(A, B)/10} )  (intermediate)
+        strength = log( max <v>_{B/2} / <v>_{B/10}, from the start on )  (initial)
+        strength = log( max <v>_{A/2} / <v> over the last A/100 )  (end)
 
-    so e^strength says how much slower the plateau is than the slower of its drops. Where log speed jitters from sample to
-    sample by sd, sd * quantile * sqrt(1/n + 1/m) is taken off an intermediate one, n and m the samples on the plateau and in
-    a drop. An end plateau must also have stayed within A/100 of its final loss (within the noise, if that is larger, and then
-    for longer) for 2.2 time constants of the fall, of its middle 80 % or of that from A/10 to A/100, whichever is faster (some
-    drops begin slowly): an exponential decay converges after seven time constants. A first fall of less than a thousandth of
-    the next drop that nothing dwells before is the way from the start onto the initial plateau, and belongs to it.
-    An interval extends to where the loss is 0.05 sqrt(A min(A, B)) above and 0.05 sqrt(B min(A, B)) below the plateau.
+    so e^strength says how much slower the plateau is than the slower of its drops. Where log speed
+    jitters from sample to sample by sd, sd * quantile * sqrt(1/n + 1/m) is taken off an
+    intermediate one, n and m the samples on the plateau and in a drop. An end plateau must also
+    have stayed within A/100 of its final loss (within the noise, if that is larger, and then for
+    longer) for 2.2 time constants of the fall, of its middle 80 % or of that from A/10 to A/100,
+    whichever is faster (some drops begin slowly): an exponential decay converges after seven time
+    constants. A first fall of less than a thousandth of the next drop that nothing dwells before is
+    the way from the start onto the initial plateau, and belongs to it. An interval extends to where
+    the loss is 0.05 sqrt(A min(A, B)) above and 0.05 sqrt(B min(A, B)) below the plateau.
 
-    Arguments: `flow_time` (T), strictly increasing, any spacing; `loss` (T), any scale and offset, noise allowed, rounded or
-    not; masked entries of either are left out; `prominence` > 0, the least strength reported. (For logs see `clean_log`.)
+    Arguments: `flow_time` (T), strictly increasing, any spacing; `loss` (T), any scale and offset,
+    noise allowed, rounded or not; masked entries of either are left out; `prominence` > 0, the
+    least strength reported. (For logs see `clean_log`.)
 
-    The default 1.25 (3.5 times slower) lies in the gap between what has no dwell and what a person calls one: ripples
-    whose speed varies by a factor 4 reach 1.2, a drop that starts at rest like a cosine 1.1, a Gaussian 1.0, any
-    convex curve 0 or less; the weakest plateau of a diagonal linear network with s = 2, 1, .5, .25, .125
-    and u0 = 1e-6 has 1.36, dwells twice as long as a drop 2 and more. Measured at the default: staircases of 1 to 5
-    drops within a factor 10, dwells of 2 to 20 drop widths, 2000 to 8000 samples, Gaussian noise of 0, 1, 3, 10
-    and 30 % of the *smallest* drop: intermediate plateaus missed 0, 0, 0, 1 and 18 % of 202, none invented. Curves
-    without plateau (exponentials, power laws, stretched exponentials, ramps; 30 to 8000 samples; noise 1e-5
-    to 30 % of the range, white, correlated over 20 or 100 samples, or proportional to the loss): 7 false of 5500. The
-    same curves run through at random speed (steps of 1, 2 or 5 chi-square degrees of freedom; 300 samples or more): none
-    false of 288, and no plateau of 90 staircases of three drops missed; with 60 samples 2 false of 144, with 30 14. Smooth
-    staircases of 2 to 5 drops, saved sparsely (plateaus found of all): evenly 30 samples 114 of 114; at random times 30
-    samples 104 of 115, 60 131 of 132; at logarithmic times, of which few fall among the late drops, 60 samples 111 of 130,
-    120 137 of 142, 250 141 of 141. Losses of all shipped experiments on 500 and 4001 even times, rounded to 3 and 4 decimals,
-    3 and 4 significant digits, 1000 and 3777 whole numbers, float16 and float32: the plateaus of the unrounded ones, less those
-    beside drops of a few steps. The curves without plateau (30 to 5000 samples), rounded to 3 digits or decimals and more: none
-    false of 1800; to two digits or 30 whole numbers, of which 300 samples or fewer may be a staircase: 33 of 648.
+    The default 1.25 (3.5 times slower) lies in the gap between what has no dwell and what a person
+    calls one: ripples whose speed varies by a factor 4 reach 1.2, a drop that starts at rest like a
+    cosine 1.1, a Gaussian 1.0, any convex curve 0 or less; the weakest plateau of a diagonal linear
+    network with s = 2, 1, .5, .25, .125 and u0 = 1e-6 has 1.36, dwells twice as long as a drop 2
+    and more. Measured at the default: staircases of 1 to 5 drops within a factor 10, dwells of 2 to
+    20 drop widths, 2000 to 8000 samples, Gaussian noise of 0, 1, 3, 10 and 30 % of the *smallest*
+    drop: intermediate plateaus missed 0, 0, 0, 1 and 18 % of 202, none invented. Curves without
+    plateau (exponentials, power laws, stretched exponentials, ramps; 30 to 8000 samples; noise 1e-5
+    to 30 % of the range, white, correlated over 20 or 100 samples, or proportional to the loss): 7
+    false of 5500. The same curves run through at random speed (steps of 1, 2 or 5 chi-square
+    degrees of freedom; 300 samples or more): none false of 288, and no plateau of 90 staircases of
+    three drops missed; with 60 samples 2 false of 144, with 30 14. Smooth staircases of 2 to 5
+    drops, saved sparsely (plateaus found of all): evenly 30 samples 114 of 114; at random times 30
+    samples 104 of 115, 60 131 of 132; at logarithmic times, of which few fall among the late drops,
+    60 samples 111 of 130, 120 137 of 142, 250 141 of 141. Losses of all shipped experiments on 500
+    and 4001 even times, rounded to 3 and 4 decimals, 3 and 4 significant digits, 1000 and 3777
+    whole numbers, float16 and float32: the plateaus of the unrounded ones, less those beside drops
+    of a few steps. The curves without plateau (30 to 5000 samples), rounded to 3 digits or decimals
+    and more: none false of 1800; to two digits or 30 whole numbers, of which 300 samples or fewer
+    may be a staircase: 33 of 648.
 
-    Raises InputError: non-finite values, unequal shapes, not one-dimensional, times not increasing, no sample; each says what to
-    do with a log.
-    Cost: O(T log T); 10,000 samples take about 20 ms with noise or rounding, 2 ms without, a third of a second where speed is
-    random.
+    Raises InputError: non-finite values, unequal shapes, not one-dimensional, times not increasing,
+    no sample; each says what to do with a log.
+    Cost: O(T log T); 10,000 samples take about 20 ms with noise or rounding, 2 ms without, a third
+    of a second where speed is random.
 
     Example:
         >>> t = np.linspace(0, 20, 2001)
@@ -122,10 +152,10 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
         >>> [p.kind for p in found], round(found[1].loss, 3)
         (['initial', 'intermediate', 'end'], 3.0)
 
-    Warning: drops below 1e-6 of the range are ignored. A ripple that all but stops the run at every turn (speed down
-    by 4 or more, hardly a rise) is, by this definition, a staircase; a larger one counts as noise. Drops faster
-    than the save grid make `strength` a lower bound. The last plateau of a run that is cut short
-    cannot be told from its end.
+    Warning: drops below 1e-6 of the range are ignored. A ripple that all but stops the run at every
+    turn (speed down by 4 or more, hardly a rise) is, by this definition, a staircase; a larger one
+    counts as noise. Drops faster than the save grid make `strength` a lower bound. The last plateau
+    of a run that is cut short cannot be told from its end.
     """
     time, values, kept = _checked(flow_time, loss)
     positive(prominence, "prominence")
@@ -135,18 +165,33 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     reach = float(np.ptp(unit))
     if reach <= 8 * np.finfo(float).eps:
         first, last = int(kept[0]), int(kept[-1])
-        return (Plateau("end", float(time[0]), float(time[-1]), float(values[-1]), math.inf, last, first, last),)
+        return (
+            Plateau(
+                "end",
+                float(time[0]),
+                float(time[-1]),
+                float(values[-1]),
+                math.inf,
+                last,
+                first,
+                last,
+            ),
+        )
     road = _road(time, unit / reach, 0.5 * step / reach)
     found = _describe(road, _stations(road, prominence), size * reach, prominence)
     place = lambda k: int(kept[k])
-    return tuple(replace(p, quietest=place(p.quietest), first=place(p.first), last=place(p.last)) for p in found)
+    return tuple(
+        replace(p, quietest=place(p.quietest), first=place(p.first), last=place(p.last))
+        for p in found
+    )
 
 
 def clean_log(flow_time, loss):
     """The rows of a log that `find_plateaus` can read: its times (T) and losses (T).
 
-    Left out are masked entries, rows whose time or loss is not finite, and rows that a later one replaces: a run that was resumed
-    logs some steps twice, and goes on from the later ones. What a run did after its loss stopped being finite is not looked at.
+    Left out are masked entries, rows whose time or loss is not finite, and rows that a later one
+    replaces: a run that was resumed logs some steps twice, and goes on from the later ones. What a
+    run did after its loss stopped being finite is not looked at.
 
     Example:
         >>> clean_log([0, 1, 2, 3, 2, 3, 4], [9, 8, 7, 6, 7.5, 6.5, float("nan")])
@@ -156,7 +201,9 @@ def clean_log(flow_time, loss):
     _same_shape(time, values)
     there = ~(np.ma.getmaskarray(time) | np.ma.getmaskarray(values))
     time, values = time.data[there], values.data[there]
-    replaced = np.append(time[:-1] >= np.minimum.accumulate(time[::-1])[::-1][1:], np.zeros(min(len(time), 1), bool))
+    replaced = np.append(
+        time[:-1] >= np.minimum.accumulate(time[::-1])[::-1][1:], np.zeros(min(len(time), 1), bool)
+    )
     return time[~replaced], values[~replaced]
 
 
@@ -165,28 +212,39 @@ def _checked(flow_time, loss):
     time, values = np.ma.asarray(flow_time, dtype=float), np.ma.asarray(loss, dtype=float)
     _same_shape(time, values)
     kept = np.flatnonzero(~(np.ma.getmaskarray(time) | np.ma.getmaskarray(values)))
-    time, values = finite(time.data[kept], "flow_time", LOGGED), finite(values.data[kept], "loss", LOGGED)
+    time, values = (
+        finite(time.data[kept], "flow_time", LOGGED),
+        finite(values.data[kept], "loss", LOGGED),
+    )
     back = np.flatnonzero(np.diff(time) <= 0)
     if len(back):
         k = int(back[0])
-        given = Words(f"{time[k]:g} and then {time[k + 1]:g} at index {kept[k + 1]}, {len(back)} such places in all")
+        given = Words(
+            f"{time[k]:g} and then {time[k + 1]:g} at index {kept[k + 1]}, "
+            f"{len(back)} such places in all"
+        )
         require(False, "flow_time", "strictly increasing", given, RESUMED)
     return time, values, kept
 
 
 def _same_shape(time, values):
     require(time.ndim == 1, "flow_time", "one-dimensional", time.shape)
-    require(values.shape == time.shape, "loss", f"of the shape of flow_time, {time.shape}", values.shape)
+    require(
+        values.shape == time.shape, "loss", f"of the shape of flow_time, {time.shape}", values.shape
+    )
 
 
 # ---------------------------------------------------------------- the digits that a log keeps
 def last_digits(loss):
-    """(T): what one step of the last digit kept is worth at each value of a loss that was rounded, 0 where none was.
+    """(T): what one step of the last digit kept is worth at each value of a loss that was rounded,
+    0 where none was.
 
-    A log keeps so many decimals, or so many significant digits, or float16: then values repeat, and nearby ones differ by whole
-    multiples of one step. It is the greatest common divisor of GAPS neighbouring differences between the values that occur, the
-    largest of those beside a value: the step changes from power to power of ten or two. Of numbers that were not rounded the
-    divisor is rounding itself. Few values on a coarse grid (`FEW`) are a staircase as likely: they are taken as they are.
+    A log keeps so many decimals, or so many significant digits, or float16: then values repeat, and
+    nearby ones differ by whole multiples of one step. It is the greatest common divisor of GAPS
+    neighbouring differences between the values that occur, the largest of those beside a value: the
+    step changes from power to power of ten or two. Of numbers that were not rounded the divisor is
+    rounding itself. Few values on a coarse grid (`FEW`) are a staircase as likely: they are taken
+    as they are.
     """
     values, where, times = np.unique(loss, return_inverse=True, return_counts=True)
     step = np.zeros(len(values))
@@ -198,12 +256,19 @@ def last_digits(loss):
 
 
 def _steps(values, repeated, size):
-    """The step (V) at each of the rising values, the largest of the windows of `size` differences that it bounds."""
-    reach, gaps, view = float(values[-1] - values[0]), np.diff(values), np.lib.stride_tricks.sliding_window_view
+    """The step (V) at each of the rising values, the largest of the windows of `size` differences
+    that it bounds."""
+    reach, gaps, view = (
+        float(values[-1] - values[0]),
+        np.diff(values),
+        np.lib.stride_tricks.sliding_window_view,
+    )
     rounding = max(0.1 * RISES * reach, 64 * np.finfo(float).eps * float(np.abs(values).max()))
     windows = view(gaps, size)
     step = _common_divisor(windows, rounding)
-    sound = view(repeated, size + 1).any(axis=1) & (step > max(0.1 * RESOLUTION * reach, 10 * rounding))
+    sound = view(repeated, size + 1).any(axis=1) & (
+        step > max(0.1 * RESOLUTION * reach, 10 * rounding)
+    )
     sound &= windows.min(axis=1) < FINE * step
     if size < GAPS[-1]:
         sound &= step * FEW <= reach
@@ -212,7 +277,8 @@ def _steps(values, repeated, size):
 
 
 def _common_divisor(numbers, rounding):
-    """Of each row of numbers (R, C) > 0 the greatest common divisor, remainders below `rounding` being zero (Euclid)."""
+    """Of each row of numbers (R, C) > 0 the greatest common divisor, remainders below `rounding`
+    being zero (Euclid)."""
     found = numbers[:, 0].copy()
     for column in numbers[:, 1:].T:
         larger, smaller = np.maximum(found, column), np.minimum(found, column)
@@ -226,7 +292,8 @@ def _common_divisor(numbers, rounding):
 
 
 def _despiked(loss):
-    """Loss (T) with isolated spikes of one or two samples set to the median of five; monotone curves stay."""
+    """Loss (T) with isolated spikes of one or two samples set to the median of five; monotone
+    curves stay."""
     calm = median_filter(loss, 5, mode="nearest")
     gap = np.abs(loss - calm)
     around = maximum_filter1d(calm, 21, mode="nearest") - minimum_filter1d(calm, 21, mode="nearest")
@@ -234,10 +301,11 @@ def _despiked(loss):
     return np.where(gap > 10 * usual + around, calm, loss)
 
 
-# ---------------------------------------------------------------- the road: a monotone curve free of noise
+# --------------------------------------------------------- the road: a monotone curve free of noise
 @dataclass(frozen=True)
 class _Road:
-    """`time` (T), `fallen` (T) rising with it, `level` (T) the denoised loss over its range, band `low`, `high`."""
+    """`time` (T), `fallen` (T) rising with it, `level` (T) the denoised loss over its range, band
+    `low`, `high`."""
 
     time: np.ndarray
     fallen: np.ndarray
@@ -249,7 +317,8 @@ class _Road:
         return np.interp(fallen, self.fallen, self.time)
 
     def spans(self, begin: float, finish: float, size: float) -> np.ndarray:
-        """Times of all windows of `size` in [begin, finish] with a sample or a bound at one end (the extremes)."""
+        """Times of all windows of `size` in [begin, finish] with a sample or a bound at one end
+        (the extremes)."""
         a, b = np.searchsorted(self.fallen, (begin, finish))
         knots = self.fallen[a:b]
         left = np.concatenate([knots, knots - size, [begin, finish - size]])
@@ -262,16 +331,24 @@ class _Road:
         return bool(self.low[a] > self.high[b])
 
     def chance(self, before: float, here: float, after: float, size: float) -> float:
-        """How much slower than the drops beside it a window of `size` may be by chance, where log speed jitters."""
-        a, low, b, high, c = np.searchsorted(self.fallen, (before, here - size, here, here + size, after))
+        """How much slower than the drops beside it a window of `size` may be by chance, where log
+        speed jitters."""
+        a, low, b, high, c = np.searchsorted(
+            self.fallen, (before, here - size, here, here + size, after)
+        )
         within, beside = max(1, (high - low) / 2), max(1, min(b - a, c - b) / 2)
-        return self._jitter(a, c) * _quantile(len(self.time), within) * math.sqrt(1 / within + 1 / beside)
+        return (
+            self._jitter(a, c)
+            * _quantile(len(self.time), within)
+            * math.sqrt(1 / within + 1 / beside)
+        )
 
     def _jitter(self, first: int, last: int) -> float:
-        """Standard deviation of log speed from sample to sample, by the products of its neighbouring changes: of independent
-        values they are negative, with a median of -0.327 of the variance (normal values); where speed changes smoothly they are
-        positive. Three turns are the stretch's own, two fastest places and a slowest: with no more it is smooth, however few its
-        samples."""
+        """Standard deviation of log speed from sample to sample, by the products of its
+        neighbouring changes: of independent values they are negative, with a median of -0.327 of
+        the variance (normal values); where speed changes smoothly they are positive. Three turns
+        are the stretch's own, two fastest places and a slowest: with no more it is smooth, however
+        few its samples."""
         products, counts = (values[first : max(first, last - 2)] for values in self._bends)
         products = products[counts]
         turns = np.count_nonzero(products < 0)
@@ -279,14 +356,16 @@ class _Road:
 
     @cached_property
     def _bends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Products of neighbouring changes of log speed (T - 3), and which count: steps of less than RISES are rounding."""
+        """Products of neighbouring changes of log speed (T - 3), and which count: steps of less
+        than RISES are rounding."""
         lost = np.diff(self.fallen)
         change, counts = np.diff(np.log(np.maximum(lost, RISES) / np.diff(self.time))), lost > RISES
         return change[1:] * change[:-1], counts[2:] & counts[1:-1] & counts[:-2]
 
 
 def _quantile(samples: int, size: float) -> float:
-    """What the mean of a stretch of `size` among so many `samples` exceeds nowhere by chance, in standard errors."""
+    """What the mean of a stretch of `size` among so many `samples` exceeds nowhere by chance, in
+    standard errors."""
     return BAND + math.sqrt(2 * math.log(math.e * samples / min(size, samples)))
 
 
@@ -302,7 +381,10 @@ def _road(time, loss, rounded):
         ends = _opening_mean(loss, scale, length), _opening_mean(loss[::-1], scale[::-1], length)
     coarse = rounded.max() > RISES
     if coarse:
-        low, high = np.maximum.accumulate((low - rounded)[::-1])[::-1], np.minimum.accumulate(high + rounded)
+        low, high = (
+            np.maximum.accumulate((low - rounded)[::-1])[::-1],
+            np.minimum.accumulate(high + rounded),
+        )
     if noisy or coarse:
         level = _thread(time, low, high, *ends)
     share = (time - time[0]) / (time[-1] - time[0])
@@ -310,9 +392,11 @@ def _road(time, loss, rounded):
 
 
 def _noise(level, rejected):
-    """Local standard deviation (T) and correlation length (samples) of what isotonic regression rejects.
+    """Local standard deviation (T) and correlation length (samples) of what isotonic regression
+    rejects.
 
-    Where the loss falls fast, noise up to about one step per sample makes no rises: there it may hide.
+    Where the loss falls fast, noise up to about one step per sample makes no rises: there it may
+    hide.
     """
     size = max(3, min(65, len(rejected) // 8))
     seen = _mean(rejected**2, size) / np.maximum(_mean(rejected != 0, size), 1 / size)
@@ -333,7 +417,8 @@ def _mean(values, size):
 
 
 def _band(loss, level, scale, length):
-    """Band (T), (T) of a falling loss: below every past mean plus its error, above every future mean less its error."""
+    """Band (T), (T) of a falling loss: below every past mean plus its error, above every future
+    mean less its error."""
     n, size = len(loss), 1
     total = np.concatenate([[0.0], np.cumsum(loss)])
     power = np.concatenate([[0.0], np.cumsum(scale**2)])
@@ -350,7 +435,8 @@ def _band(loss, level, scale, length):
 
 
 def _opening_mean(loss, scale, length):
-    """Mean of the longest opening stretch (of dyadic length) that agrees with the next one within the noise."""
+    """Mean of the longest opening stretch (of dyadic length) that agrees with the next one within
+    the noise."""
     size = 1
     while 4 * size <= len(loss):
         gap = abs(loss[:size].mean() - loss[size : 2 * size].mean())
@@ -371,7 +457,8 @@ def _thread(time, low, high, first, last):
 
 
 def _funnel(x, floor, ceiling):
-    """Corners of the shortest path through the gates (x_k, floor_k to ceiling_k); the end gates are points. O(n)."""
+    """Corners of the shortest path through the gates (x_k, floor_k to ceiling_k); the end gates are
+    points. O(n)."""
     path = [(x[0], floor[0])]
     above, below = [path[0]], [path[0]]
     for k in range(1, len(x)):
@@ -382,10 +469,15 @@ def _funnel(x, floor, ceiling):
 
 
 def _stretch(path, chain, other, point, sign):
-    """Append a corner to one chain of the funnel, keep it taut, and move the apex on if the chains would cross."""
+    """Append a corner to one chain of the funnel, keep it taut, and move the apex on if the chains
+    would cross."""
     while len(chain) > 1 and sign * (_slope(chain[-1], point) - _slope(chain[-2], chain[-1])) <= 0:
         chain.pop()
-    while len(chain) == 1 and len(other) > 1 and sign * (_slope(chain[0], point) - _slope(other[0], other[1])) < 0:
+    while (
+        len(chain) == 1
+        and len(other) > 1
+        and sign * (_slope(chain[0], point) - _slope(other[0], other[1])) < 0
+    ):
         path.append(other[1])
         del other[0]
         chain[0] = other[0]
@@ -396,9 +488,10 @@ def _slope(a, b):
     return (b[1] - a[1]) / (b[0] - a[0])
 
 
-# ---------------------------------------------------------------- stations: points of rest along the road
+# ---------------------------------------------------------- stations: points of rest along the road
 def _stations(road, prominence):
-    """Fallen loss at the start, at each plateau between two drops, and at the end; weak ones are merged away."""
+    """Fallen loss at the start, at each plateau between two drops, and at the end; weak ones are
+    merged away."""
     at = [float(road.fallen[0]), *_valleys(road, prominence), float(road.fallen[-1])]
     before, after = list(range(-1, len(at) - 1)), list(range(1, len(at) + 1))
 
@@ -424,7 +517,8 @@ def _stations(road, prominence):
 
 
 def _valleys(road, prominence):
-    """Fallen loss at the minima of log speed that stand out by `prominence` (a necessary condition), one per level."""
+    """Fallen loss at the minima of log speed that stand out by `prominence` (a necessary
+    condition), one per level."""
     speed = np.diff(road.fallen) / np.diff(road.time)
     log = np.log(np.maximum(speed, TINY))
     keep = np.array(_persistent(log, prominence), dtype=int)
@@ -435,7 +529,8 @@ def _valleys(road, prominence):
 
 
 def _persistent(log, prominence):
-    """Indices of the interior minima that remain when every rise or fall below `prominence` is ignored."""
+    """Indices of the interior minima that remain when every rise or fall below `prominence` is
+    ignored."""
     turns = np.flatnonzero(np.diff(np.sign(np.diff(log)))) + 1
     found, peak, best = [], log[0], None
     for k in [*turns.tolist(), len(log) - 1]:
@@ -451,13 +546,15 @@ def _persistent(log, prominence):
 
 
 def _settles(road, before, here, after, prominence):
-    """Whether a small first fall is the way from the start onto the initial plateau, no drop: nothing dwells before it."""
+    """Whether a small first fall is the way from the start onto the initial plateau, no drop:
+    nothing dwells before it."""
     first, small = before == road.fallen[0], here - before < BORDER * (after - here)
     return first and small and _initial_strength(road, before, here) < prominence
 
 
 def _strength(road, before, here, after):
-    """Strength of an intermediate plateau, or -inf if a drop beside it is below the resolution or the noise."""
+    """Strength of an intermediate plateau, or -inf if a drop beside it is below the resolution or
+    the noise."""
     left, right = here - before, after - here
     if min(left, right) <= RESOLUTION or not (road.sure(before, here) and road.sure(here, after)):
         return -math.inf
@@ -485,12 +582,14 @@ def _constant(road, finish, above, below):
 
 
 def _end_strength(road, begin, finish):
-    """Strength of the tail, or -inf if not at rest. Noise hides the last of an exponential: allow for it."""
+    """Strength of the tail, or -inf if not at rest. Noise hides the last of an exponential: allow
+    for it."""
     drop = finish - begin
     size = max(SETTLED * drop, min(float(road.high[-1] - road.low[-1]), 0.5 * drop))
     rest = float(road.time[-1] - road.when(finish - size))
     constant = min(
-        _constant(road, finish, 0.9 * drop, 0.1 * drop), _constant(road, finish, min(10 * size, 0.9 * drop), size)
+        _constant(road, finish, 0.9 * drop, 0.1 * drop),
+        _constant(road, finish, min(10 * size, 0.9 * drop), size),
     )
     if rest <= 0 or rest < constant * math.log(9 * size / (SETTLED * drop)):
         return -math.inf
@@ -523,15 +622,30 @@ def _plateau(road, scale, kind, start, end, strength):
     if last < first:  # no sample within
         first = last = int(np.argmin(np.abs(road.time - 0.5 * (start + end))))
     quietest = last if kind == "end" else _quietest(road, first, last)
-    return Plateau(kind, start, end, float(scale * road.level[quietest]), float(strength), quietest, first, last)
+    return Plateau(
+        kind,
+        start,
+        end,
+        float(scale * road.level[quietest]),
+        float(strength),
+        quietest,
+        first,
+        last,
+    )
 
 
 def _quietest(road, first, last):
-    """Sample amid the slowest window of 1e-9 of the loss range (or of its two steps, where those are larger)."""
+    """Sample amid the slowest window of 1e-9 of the loss range (or of its two steps, where those
+    are larger)."""
     centre = road.fallen[first : last + 1]
-    low, high = np.maximum(centre - 5e-10, road.fallen[0]), np.minimum(centre + 5e-10, road.fallen[-1])
+    low, high = (
+        np.maximum(centre - 5e-10, road.fallen[0]),
+        np.minimum(centre + 5e-10, road.fallen[-1]),
+    )
     begin, finish = road.when(low), road.when(high)
     speed = (high - low) / np.maximum(finish - begin, TINY)
     slow = np.flatnonzero(speed <= speed.min() * (1 + 1e-6))
     best = slow[len(slow) // 2]
-    return first + int(np.argmin(np.abs(road.time[first : last + 1] - 0.5 * (begin[best] + finish[best]))))
+    return first + int(
+        np.argmin(np.abs(road.time[first : last + 1] - 0.5 * (begin[best] + finish[best])))
+    )

@@ -1,10 +1,11 @@
-"""Whether a run rests where it ends: the speed of its loss against its last drop, and the steps its rule still takes.
+"""Whether a run rests where it ends: the speed of its loss against its last drop, and the steps its
+rule still takes.
 
-A plateau of a loss curve is no rest yet. Along a flow dL/dt = -|grad L|^2, so that a gradient that stays
-while the loss does not fall is paid for by steps that undo each other: descent whose step size times the
-curvature along its steps is two or more goes to and fro for ever (Cohen et al. 2021, the edge of stability).
-And a loss that loses as much from one time to four times that as it lost before, in proportion, falls like a
-power of time: slowly, but it does not rest.
+A plateau of a loss curve is no rest yet. Along a flow dL/dt = -|grad L|^2, so that a gradient that
+stays while the loss does not fall is paid for by steps that undo each other: descent whose step
+size times the curvature along its steps is two or more goes to and fro for ever (Cohen et al. 2021,
+the edge of stability). And a loss that loses as much from one time to four times that as it lost
+before, in proportion, falls like a power of time: slowly, but it does not rest.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ from ..saddles.fixed_points import TOLERANCE
 from .plateau import RESOLUTION, SETTLED, Plateau, find_plateaus
 
 TAIL = 0.1  # of the flow time, at the end: where the loss must fall as the gradient says
-SHORT = 0.25  # of what the gradient says; descent at half the edge of stability still loses half of it
+SHORT = (
+    0.25  # of what the gradient says; descent at half the edge of stability still loses half of it
+)
 FURTHER = 64  # steps that are taken beyond the end, where the gradient and the loss disagree
 KINDS = ("at rest", "still falling", "oscillates", "ended early")
 
@@ -33,9 +36,9 @@ KINDS = ("at rest", "still falling", "oscillates", "ended early")
 class Rest:
     """Whether a run rests where it ends, and what says so.
 
-    kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time), "oscillates"
-    (steps undo each other) or "ended early" (in the middle of a drop, or before the first). evidence: the numbers behind it, by
-    name. sentence: for people.
+    kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time),
+    "oscillates" (steps undo each other) or "ended early" (in the middle of a drop, or before the
+    first). evidence: the numbers behind it, by name. sentence: for people.
     """
 
     kind: str
@@ -48,7 +51,11 @@ class Rest:
 
     def record(self) -> dict[str, Any]:
         """The stable JSON form."""
-        return {"kind": self.kind, "sentence": self.sentence, "evidence": plain(dict(self.evidence))}
+        return {
+            "kind": self.kind,
+            "sentence": self.sentence,
+            "evidence": plain(dict(self.evidence)),
+        }
 
 
 @in_float64
@@ -56,14 +63,17 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
     """Whether a run rests where it ends.
 
     plateaus: those of its loss, found if they are not given. What is looked at, in this order:
-    - a loss that is what it was at the start: "at rest" if the gradient is zero (1e-12 of the task's), else "ended early";
-    - the loss over the last tenth of the flow time against what the gradient says, the integral of |grad|^2:
-      "oscillates" where that is a hundredth of the last drop or more and the loss fell by less than a quarter of it.
-      Descent is then taken 64 steps on, and must keep its step length and turn it round. Rules whose steps do not shrink
-      with the gradient (sign, normalised, Adam, matrices) never settle below a step: they oscillate where one step is
-      worth a hundredth of the drop. Rules that draw batches are not asked: their steps never end;
-    - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times keep their ratio or
-      grow, and the last is more than 1e-5 of the drop: "still falling". Without an end plateau they must keep it and shrink;
+    - a loss that is what it was at the start: "at rest" if the gradient is zero (1e-12 of the
+      task's), else "ended early";
+    - the loss over the last tenth of the flow time against what the gradient says, the integral of
+      |grad|^2: "oscillates" where that is a hundredth of the last drop or more and the loss fell by
+      less than a quarter of it. Descent is then taken 64 steps on, and must keep its step length
+      and turn it round. Rules whose steps do not shrink with the gradient (sign, normalised, Adam,
+      matrices) never settle below a step: they oscillate where one step is worth a hundredth of the
+      drop. Rules that draw batches are not asked: their steps never end;
+    - an end plateau among the plateaus: "at rest", unless the falls over successive fourfold times
+      keep their ratio or grow, and the last is more than 1e-5 of the drop: "still falling". Without
+      an end plateau they must keep it and shrink;
     - else "ended early".
 
     Cost: nothing where nothing oscillates, else 64 gradients.
@@ -90,12 +100,19 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
         share = number(tail.quarters[2] / tail.drop, 2)
         return Rest(
             "still falling",
-            f"the run is not at rest: its loss still falls, {how} ({share} of its last drop since a quarter of the time)",
+            (
+                f"the run is not at rest: its loss still falls, {how} ({share} of its last drop "
+                "since a quarter of the time)"
+            ),
             tail.evidence,
         )
     if ends:
         return Rest("at rest", "the run came to rest", tail.evidence)
-    more = "; give it more of it" if t.reason.startswith("flow time") or t.reason.endswith("steps were taken") else ""
+    more = (
+        "; give it more of it"
+        if t.reason.startswith("flow time") or t.reason.endswith("steps were taken")
+        else ""
+    )
     return Rest(
         "ended early",
         f"the run ended before it came to rest, at loss {number(run.final_loss)}: {t.reason}{more}",
@@ -105,9 +122,10 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
 
 @dataclass(frozen=True)
 class _Tail:
-    """The end of a loss curve. drop: the loss lost since the last plateau before it. quarters: what was lost
-    from a 64th to a 16th of the time since the middle of that drop, from there to a quarter, and from there
-    on. fell, said: what was lost over the last tenth of the flow time, and what the gradient says."""
+    """The end of a loss curve. drop: the loss lost since the last plateau before it. quarters: what
+    was lost from a 64th to a 16th of the time since the middle of that drop, from there to a
+    quarter, and from there on. fell, said: what was lost over the last tenth of the flow time, and
+    what the gradient says."""
 
     drop: float
     quarters: tuple[float, float, float]
@@ -128,7 +146,9 @@ class _Tail:
         levels = [at(1 / 64), at(1 / 16), at(1 / 4), float(lowest[-1])]
         begin = time[-1] - TAIL * (time[-1] - time[0])
         late = np.append(begin, time[time > begin])
-        speed = np.interp(late, time, _speed(run.experiment.rule, np.asarray(t.gradient_norm, float)))
+        speed = np.interp(
+            late, time, _speed(run.experiment.rule, np.asarray(t.gradient_norm, float))
+        )
         return cls(
             drop=drop,
             quarters=(levels[0] - levels[1], levels[1] - levels[2], levels[2] - levels[3]),
@@ -138,14 +158,15 @@ class _Tail:
 
     @property
     def slow(self) -> bool:
-        """Whether the loss falls like a power of time: of successive fourfold times each loses its share of
-        the one before; along an exponential the share itself falls away."""
+        """Whether the loss falls like a power of time: of successive fourfold times each loses its
+        share of the one before; along an exponential the share itself falls away."""
         first, second, third = self.quarters
         return first > second > third and self.unfinished
 
     @property
     def unfinished(self) -> bool:
-        """Whether what is lost in fourfold times does not fall away: at a steady speed it even grows fourfold."""
+        """Whether what is lost in fourfold times does not fall away: at a steady speed it even
+        grows fourfold."""
         first, second, third = self.quarters
         if min(self.quarters) <= 0 or third <= 10 * RESOLUTION * self.drop:
             return False
@@ -165,11 +186,18 @@ def _unmoved(run: Run) -> bool:
 def _where_it_began(run: Run, tail: _Tail) -> Rest:
     """A run that has not moved: at rest if there is no gradient either."""
     norm, scale = float(run.trajectory.gradient_norm[-1]), run.objective().scales.gradient
-    words = f"the loss is what it was at the start, {number(run.final_loss)}, and the gradient {norm / scale:.1e} of the task's"
+    words = (
+        f"the loss is what it was at the start, {number(run.final_loss)}, and the gradient "
+        f"{norm / scale:.1e} of the task's"
+    )
     evidence = {**tail.evidence, "gradient norm": norm}
     if norm <= TOLERANCE * scale:
         return Rest("at rest", f"the run rests where it began: {words}", evidence)
-    return Rest("ended early", f"the run ended before it left its start: {words}; give it more time", evidence)
+    return Rest(
+        "ended early",
+        f"the run ended before it left its start: {words}; give it more time",
+        evidence,
+    )
 
 
 def _speed(rule: Rule, norm: np.ndarray) -> np.ndarray:
@@ -196,24 +224,33 @@ def _oscillation(run: Run, tail: _Tail) -> Rest | None:
     if not isinstance(rule, GradientDescent):
         words = "its gradient stays and its loss does not fall: steps that undo each other"
         return Rest(
-            "oscillates", f"the run is not at rest, the loss oscillates: {words}; lower the learning rate", evidence
+            "oscillates",
+            f"the run is not at rest, the loss oscillates: {words}; lower the learning rate",
+            evidence,
         )
     losses, curvature, kept = _further(run, rule.learning_rate)
     if not kept:
         return None
-    evidence |= {"lowest": min(losses), "highest": max(losses), "step size times curvature": curvature}
+    evidence |= {
+        "lowest": min(losses),
+        "highest": max(losses),
+        "step size times curvature": curvature,
+    }
     return Rest(
         "oscillates",
-        f"the run is not at rest, the loss oscillates (from {number(min(losses))} to {number(max(losses))}):"
-        f" the step size {number(rule.learning_rate)} is beyond the edge of stability, times the curvature along its"
+        f"the run is not at rest, the loss oscillates (from {number(min(losses))} to"
+        f" {number(max(losses))}):"
+        f" the step size {number(rule.learning_rate)} is beyond the edge of stability, times the"
+        " curvature along its"
         f" steps it is {curvature:.2f} (2 and more do not settle); lower the learning rate",
         evidence,
     )
 
 
 def _further(run: Run, rate: float) -> tuple[list[float], float, bool]:
-    """Descent from where the run ended: losses of every step, the step size times the mean curvature along a step,
-    <s, grad' - grad> / |s|^2, and whether steps keep their length (by half at least) and undo each other."""
+    """Descent from where the run ended: losses of every step, the step size times the mean
+    curvature along a step, <s, grad' - grad> / |s|^2, and whether steps keep their length (by half
+    at least) and undo each other."""
     subject = run.objective()
     theta = np.asarray(run.trajectory.states[-1], float)
     losses, lengths, curvatures = [], [], []

@@ -1,8 +1,9 @@
 """What training cannot do but by rounding: leave an invariant manifold that it starts on exactly.
 
-Equal, silent, proportional or combined units stay so under gradient flow (Zhang, Saxe & Latham 2026, Theorem 3). From
-such a start the effective width never grows; a run in floating point leaves the manifold all the same, after about
-ln(1/eps) over the rate of escape, a time that says nothing of the task.
+Equal, silent, proportional or combined units stay so under gradient flow (Zhang, Saxe & Latham
+2026, Theorem 3). From such a start the effective width never grows; a run in floating point leaves
+the manifold all the same, after about ln(1/eps) over the rate of escape, a time that says nothing
+of the task.
 """
 
 from __future__ import annotations
@@ -14,16 +15,22 @@ from ..runs import Run
 from ..symmetry import nearest_of_width
 from ..symmetry.reduction import sides
 
-ROUNDINGS = 64  # in units of the precision and the size of the weights: a start as near as that is on the manifold
-SEEDED = "seeded by rounding: the start lies exactly on the manifold of width {}, and nothing else feeds the way out"
+# in units of the precision and the size of the weights: a start as near as that is on the manifold
+ROUNDINGS = 64
+SEEDED = (
+    "seeded by rounding: the start lies exactly on the manifold of width {}, and "
+    "nothing else feeds the way out"
+)
 
 
 def kept_width(run: Run, objective: Objective, most: int) -> int | None:
-    """The effective width that a run of one layer keeps in exact arithmetic, if it is less than `most`.
+    """The effective width that a run of one layer keeps in exact arithmetic, if it is less than
+    `most`.
 
-    None if it is not less, or nobody knows (several layers). Of flow, descent, momentum and normalised descent it is that
-    of the nearest invariant manifold; rules that move weight by weight keep only equal and silent units. Cost: one
-    `nearest_of_width`, more where there is something to tell.
+    None if it is not less, or nobody knows (several layers). Of flow, descent, momentum and
+    normalised descent it is that of the nearest invariant manifold; rules that move weight by
+    weight keep only equal and silent units. Cost: one `nearest_of_width`, more where there is
+    something to tell.
     """
     layers = objective.network.layers
     if len(layers) != 1 or most < 1:

@@ -1,4 +1,5 @@
-"""Stages of a run: its plateaus, the effective units on each, and, when certified, the fixed point behind each."""
+"""Stages of a run: its plateaus, the effective units on each, and, when certified, the fixed point
+behind each."""
 
 from __future__ import annotations
 
@@ -22,19 +23,22 @@ from .plateau import Plateau, find_plateaus
 from .rest import Rest, rest_of
 from .seeding import SEEDED, kept_width
 
-SHARE = 0.2  # a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
-CONVERGED = 0.02  # of the targets: what is tolerated at most on the last plateau, where nothing is still to come
+# a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
+SHARE = 0.2
+# of the targets: what is tolerated at most on the last plateau, where nothing is still to come
+CONVERGED = 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One plateau of a run.
 
-    kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to rest. strength: of the
-    plateau (see `find_plateaus`). index: the saved point nearest to rest. effective: effective units of each layer.
-    reduction: the narrow network that reproduces the map within `tolerance` (relative to the targets), which is
-    derived from the neighbouring drops of the loss. certificate: None until `certify`. note: what a reader should know
-    of the plateau, such as that rounding alone ends it.
+    kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to
+    rest. strength: of the plateau (see `find_plateaus`). index: the saved point nearest to rest.
+    effective: effective units of each layer.
+    reduction: the narrow network that reproduces the map within `tolerance` (relative to the
+    targets), which is derived from the neighbouring drops of the loss. certificate: None until
+    `certify`. note: what a reader should know of the plateau, such as that rounding alone ends it.
     """
 
     kind: str
@@ -51,7 +55,8 @@ class Stage:
 
     @property
     def effective_units(self) -> int | tuple[int, ...]:
-        """Units of the smallest network with this map: one number for one layer, else one a layer."""
+        """Units of the smallest network with this map: one number for one layer, else one a
+        layer."""
         counts = tuple(layer.minimal for layer in self.effective)
         return counts[0] if len(counts) == 1 else counts
 
@@ -66,7 +71,8 @@ class Stage:
             **({"note": self.note} if self.note else {}),
             "effective_units": plain(self.effective_units),
             "effective": [
-                {"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal} for e in self.effective
+                {"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal}
+                for e in self.effective
             ],
             "certificate": None if self.certificate is None else plain(self.certificate.record()),
             **({"reason": "not certified yet"} if self.certificate is None else {}),
@@ -90,7 +96,9 @@ class Stages:
         unfinished = () if self.rest is None or self.rest.at_rest else (self.rest.sentence,)
         seeded = tuple(f"{stage.kind} plateau: {stage.note}" for stage in self.stages if stage.note)
         missed = [
-            (k, s.certificate) for k, s in enumerate(self.stages) if s.certificate and not s.certificate.certified
+            (k, s.certificate)
+            for k, s in enumerate(self.stages)
+            if s.certificate and not s.certificate.certified
         ]
         return (*unfinished, *seeded, *(f"stage {k}: {c.verdict}; {c.reason}" for k, c in missed))
 
@@ -110,7 +118,11 @@ class Stages:
             "final_loss": plain(self.run.final_loss),
             "identity": e.identity,
             "status": self.run.trajectory.status,
-            **({} if self.run.trajectory.status == "stopped" else {"reason": self.run.trajectory.reason}),
+            **(
+                {}
+                if self.run.trajectory.status == "stopped"
+                else {"reason": self.run.trajectory.reason}
+            ),
             "warnings": list(self.run.warnings),
             "rest": None if self.rest is None else self.rest.record(),
             "stages": [stage.record() for stage in self.stages],
@@ -121,7 +133,16 @@ class Stages:
         columns = ["stage", "flow time", "loss", "units"]
         certified = any(stage.certificate for stage in self.stages)
         columns += (
-            ["verdict", "fixed-point loss", "|gradient|", "distance", "index", "zero", "utility", "case"]
+            [
+                "verdict",
+                "fixed-point loss",
+                "|gradient|",
+                "distance",
+                "index",
+                "zero",
+                "utility",
+                "case",
+            ]
             if certified
             else []
         )
@@ -169,10 +190,11 @@ def _row(stage: Stage, certified: bool) -> list[object]:
 def stages(run: Run | str | Path) -> Stages:
     """Find the plateaus of a run, or of the run in a folder, and the effective units on each.
 
-    Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the reduction on each is
-    derived from the neighbouring drops: a drop dL means a change of the map of about sqrt(2 dL), and a fifth of the
-    smaller one is tolerated. Whether the run rests where it ends is said by `rest` (see `rest_of`); an end that oscillates is no
-    plateau. Cost: a few passes over the samples a plateau.
+    Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the
+    reduction on each is derived from the neighbouring drops: a drop dL means a change of the map of
+    about sqrt(2 dL), and a fifth of the smaller one is tolerated. Whether the run rests where it
+    ends is said by `rest` (see `rest_of`); an end that oscillates is no plateau. Cost: a few passes
+    over the samples a plateau.
 
     Example
     -------
@@ -192,7 +214,8 @@ def stages(run: Run | str | Path) -> Stages:
 
 
 def _noted(run: Run, objective: Objective, made: list[Stage]) -> list[Stage]:
-    """With a note where a run from exactly on an invariant manifold gains more units than it can have there."""
+    """With a note where a run from exactly on an invariant manifold gains more units than it can
+    have there."""
     units = [sum(layer.minimal for layer in stage.effective) for stage in made]
     width = kept_width(run, objective, max(units, default=0))
     if width is None:
@@ -223,12 +246,14 @@ def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -
 
 
 def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> float:
-    """min(SHARE, SHARE sqrt(2 min dL) / sqrt(mean |y|^2)), dL the drops of the loss before and after plateau k.
+    """min(SHARE, SHARE sqrt(2 min dL) / sqrt(mean |y|^2)), dL the drops of the loss before and
+    after plateau k.
 
-    To the neighbouring plateaus, or to the run's first or last loss where there is none. Nothing drops before an initial
-    plateau or after the end, and at the end at most CONVERGED is tolerated. (A fall of the squared loss by dL needs a
-    change of the map of sqrt(2 dL) or more, and so does one of the cross-entropy. A fall from large random weights is
-    larger than the targets, and says nothing of units: hence the cap.)
+    To the neighbouring plateaus, or to the run's first or last loss where there is none. Nothing
+    drops before an initial plateau or after the end, and at the end at most CONVERGED is tolerated.
+    (A fall of the squared loss by dL needs a change of the map of sqrt(2 dL) or more, and so does
+    one of the cross-entropy. A fall from large random weights is larger than the targets, and says
+    nothing of units: hence the cap.)
     """
     here = found[k]
     smaller = smaller_drop(run, found, k)
@@ -237,26 +262,32 @@ def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k:
 
 
 def smaller_drop(run: Run, found: Sequence[Plateau] | Sequence[Stage], k: int) -> float:
-    """The smaller of the drops of the loss before and after plateau k, to its neighbours or the run's first or last loss.
+    """The smaller of the drops of the loss before and after plateau k, to its neighbours or the
+    run's first or last loss.
 
-    Nothing drops before an initial plateau or after the end. Where neither drop is more than rounding, all that the loss
-    fell in the run.
+    Nothing drops before an initial plateau or after the end. Where neither drop is more than
+    rounding, all that the loss fell in the run.
     """
     loss, here = run.trajectory.loss, found[k]
     before = found[k - 1].loss if k > 0 else float(loss[0])
     after = found[k + 1].loss if k + 1 < len(found) else float(loss[-1])
-    drops = [before - here.loss] * (here.kind != "initial") + [here.loss - after] * (here.kind != "end")
+    drops = [before - here.loss] * (here.kind != "initial") + [here.loss - after] * (
+        here.kind != "end"
+    )
     total = float(loss.max() - loss.min()) or 1.0
     return min((drop for drop in drops if drop > 1e-9 * total), default=total)
 
 
 def around(found: Stages, k: int) -> Around:
-    """What the run says of the plateau of stage k: its neighbouring drops, and where it came how close to a fixed point."""
+    """What the run says of the plateau of stage k: its neighbouring drops, and where it came how
+    close to a fixed point."""
     run, stage = found.run, found[k]
     states, time = run.trajectory.states, run.trajectory.flow_time
     first = found[k - 1].index if k > 0 else 0
     last = found[k + 1].index if k + 1 < len(found) else len(time) - 1
-    within = np.flatnonzero((time[first : last + 1] >= stage.start) & (time[first : last + 1] <= stage.end))
+    within = np.flatnonzero(
+        (time[first : last + 1] >= stage.start) & (time[first : last + 1] <= stage.end)
+    )
 
     units = level_units(run.objective(), np.asarray(states[stage.index], float))
 
@@ -277,14 +308,19 @@ def stages_of(subject: Stages | Run | str | Path) -> Stages:
 @in_float64
 @giving_up
 def certify(
-    subject: Run | Stages | str | Path, *, route: str = "auto", progress: Callable[[float, str], None] | None = None
+    subject: Run | Stages | str | Path,
+    *,
+    route: str = "auto",
+    progress: Callable[[float, str], None] | None = None,
 ) -> Stages:
     """Certify the fixed point behind every stage of a run.
 
-    subject: a run, its stages, or its folder. route: "auto", "reduce" or "direct" (see `certificates`). progress: called with
-    (fraction done, stage kind). A stage without a fixed point nearby gets a certificate that says so.
+    subject: a run, its stages, or its folder. route: "auto", "reduce" or "direct" (see
+    `certificates`). progress: called with (fraction done, stage kind). A stage without a fixed
+    point nearby gets a certificate that says so.
 
-    A float32 run is certified from its weights in float64; no verdict ever rests on float32 arithmetic.
+    A float32 run is certified from its weights in float64; no verdict ever rests on float32
+    arithmetic.
 
     Example
     -------

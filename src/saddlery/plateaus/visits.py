@@ -18,18 +18,23 @@ from ..symmetry import Reduction, nearest_embedding, reduce
 
 SAME = 1.01  # of the smallest distance: as near
 ENDED = "; the run ends there, and is not seen to leave it"
-SCAN, STARTS = 64, 16  # states compared with the fixed points; and those of them from which these are sought
+SCAN, STARTS = (
+    64,
+    16,
+)  # states compared with the fixed points; and those of them from which these are sought
 
 
 @dataclass(frozen=True, eq=False)
 class Visit:
     """Whether a run passed close to a fixed point of given effective widths.
 
-    verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none; `reason` says why).
-    distance: from the trajectory to the nearest embedding found of the fixed point, in weights: an upper bound of the
-    smallest distance, since embeddings make up many families and only the best of a search is known. relative: over the
-    norm of the fixed point. flow_time: when. loss: of the fixed point; run_loss: of the run there. at_end: whether the run
-    ends as near, or near enough to count as a visit: it has not been seen to leave the point again, or was on its way.
+    verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none;
+        `reason` says why).
+    distance: from the trajectory to the nearest embedding found of the fixed point, in weights: an
+    upper bound of the smallest distance, since embeddings make up many families and only the best
+    of a search is known. relative: over the norm of the fixed point. flow_time: when. loss: of the
+    fixed point; run_loss: of the run there. at_end: whether the run ends as near, or near enough to
+    count as a visit: it has not been seen to leave the point again, or was on its way.
     """
 
     widths: tuple[int, ...]
@@ -71,13 +76,15 @@ class _Approach:
 def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
-    States along the run are reduced to `widths` and refined; the fixed points found are embedded back beside 64 states of
-    the run, each time as near as a search finds (`nearest_embedding`), and the closest approach decides: the run came at
-    least as close as said. Fixed points that need fewer units than asked (the origin, for one) do not count.
-    within: relative distance below which the point counts as visited (10%: a judgement; the distance is reported).
+    States along the run are reduced to `widths` and refined; the fixed points found are embedded
+    back beside 64 states of the run, each time as near as a search finds (`nearest_embedding`), and
+    the closest approach decides: the run came at least as close as said. Fixed points that need
+    fewer units than asked (the origin, for one) do not count.
+    within: relative distance below which the point counts as visited (10%: a judgement; the
+    distance is reported).
 
-    Raises InputError where the widths do not fit the network. Cost: 64 reductions and 16 refinements of the narrow
-    network.
+    Raises InputError where the widths do not fit the network. Cost: 64 reductions and 16
+    refinements of the narrow network.
 
     Example
     -------
@@ -91,10 +98,14 @@ def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float
     each = given if isinstance(given, tuple) else (given,) * len(run.experiment.network.layers)
     chosen = tuple(whole(width, "widths", 0) for width in each)
     if any(w < 1 for w in chosen):
-        raise InputError(f"widths must be at least one unit a layer, got {chosen}; the origin is the initial plateau")
+        raise InputError(
+            f"widths must be at least one unit a layer, got {chosen}; the origin "
+            "is the initial plateau"
+        )
     objective, t = run.objective(), run.trajectory
     scan = {
-        int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen) for k in _spread(len(t.loss), SCAN)
+        int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen)
+        for k in _spread(len(t.loss), SCAN)
     }
     starts = [list(scan.values())[k] for k in _spread(len(scan), STARTS)]
     points, refusal = _narrow_points(objective, starts, objective.scales.gradient)
@@ -102,7 +113,9 @@ def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float
         nan = float("nan")
         return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
     near = [
-        _Approach(k, embed_state_near(objective, small, point, reduction, nearest_embedding), t.states[k])
+        _Approach(
+            k, embed_state_near(objective, small, point, reduction, nearest_embedding), t.states[k]
+        )
         for small, point in points
         for k, reduction in scan.items()
     ]
@@ -114,7 +127,8 @@ def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float
     last = near[(of_the_point + 1) * len(scan) - 1]
     at_end = last.distance <= max(SAME * distance, within * size)
     words = (
-        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm) or less at flow time"
+        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm)"
+        " or less at flow time"
         f" {t.flow_time[k]:.4g}" + at_end * ENDED
     )
     return Visit(
@@ -139,7 +153,8 @@ def _spread(count: int, most: int) -> np.ndarray:
 def _narrow_points(
     objective: Objective, reductions: list[Reduction], scale: float
 ) -> tuple[list[tuple[Objective, np.ndarray]], str]:
-    """The different fixed points of full width that the reductions lead to (by their map), and why the last failed."""
+    """The different fixed points of full width that the reductions lead to (by their map), and why
+    the last failed."""
     found: list[tuple[Objective, np.ndarray]] = []
     refusal = "no state to start from"
     for reduction in reductions:

@@ -1,8 +1,10 @@
-"""Pictures of what was computed: each function draws on the given axes, or on those of a new figure, and returns them.
+"""Pictures of what was computed: each function draws on the given axes, or on those of a new
+figure, and returns them.
 
 Nothing here simulates, and no global style is touched.
 
-`Figure` objects are made outside pyplot, so that nothing needs a display: `loss_curve(run).figure.savefig("loss.pdf")`.
+`Figure` objects are made outside pyplot, so that nothing needs a display:
+`loss_curve(run).figure.savefig("loss.pdf")`.
 """
 
 from .axes import Window, literal, new_axes, readable, units_label, window
@@ -11,7 +13,16 @@ from .curves import loss_curve, singular_values, unit_norms
 from .graph import graph
 from .heat import heat_map
 from .spectra import spectrum
-from .units import View, draw_units, has_kinks, head_directions, is_head, layer_sides, unit_weights, view
+from .units import (
+    View,
+    draw_units,
+    has_kinks,
+    head_directions,
+    is_head,
+    layer_sides,
+    unit_weights,
+    view,
+)
 
 __all__ = [
     "View",

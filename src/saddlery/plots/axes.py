@@ -1,7 +1,7 @@
 """What every picture shares: axes, colours, the window of flow time and the shaded plateaus.
 
-Colours are those of Okabe & Ito, safe for the colour-blind, and whatever colour says is also said by a marker, a place or
-a word.
+Colours are those of Okabe & Ito, safe for the colour-blind, and whatever colour says is also said
+by a marker, a place or a word.
 """
 
 # ruff: noqa: RUF001 (figures are set like print: a minus is a minus, a times sign a times sign)
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 INK, MUTED, RULE = "#1a1a1a", "#6b6b6b", "#c4c4c4"
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
+    "#0072b2",
+    "#d55e00",
+    "#009e73",
+    "#cc79a7",
+    "#e69f00",
+    "#56b4e9",
+)
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 FLOW_TIME = "flow time (learning rate × steps)"
 TAIL = 1.25  # the converged tail is cropped to a quarter of what came before
@@ -31,30 +38,39 @@ SMALL = 8  # points, of labels inside the axes
 
 
 def new_axes(axes: Axes | None = None, size: tuple[float, float] = (5.0, 3.0)) -> Axes:
-    """The given axes, or those of a new figure of `size` inches; raises InputError where matplotlib is not installed."""
+    """The given axes, or those of a new figure of `size` inches; raises InputError where matplotlib
+    is not installed."""
     if axes is None:
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            raise InputError('pictures need matplotlib; install it with pip install "saddlery[plots]"') from None
+            raise InputError(
+                'pictures need matplotlib; install it with pip install "saddlery[plots]"'
+            ) from None
         axes = Figure(figsize=size, layout="constrained").add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
 
 def literal(words: object) -> str:
-    """Text that someone else chose, for a picture: drawn letter by letter, never read as mathematics.
+    """Text that someone else chose, for a picture: drawn letter by letter, never read as
+    mathematics.
 
-    Matplotlib takes what stands between two dollars for a formula, and ends with its parser's error where it is none. Signs
-    that steer a terminal or a line become visible. Every text of a picture that is not written in this package goes through
-    here: names, swept values, theories.
+    Matplotlib takes what stands between two dollars for a formula, and ends with its parser's error
+    where it is none. Signs that steer a terminal or a line become visible. Every text of a picture
+    that is not written in this package goes through here: names, swept values, theories.
     """
     return visible(str(words)).replace("$", r"\$")
 
 
 def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:
     """The run, and its stages (none, for a run alone); raises InputError for anything else."""
-    require(isinstance(subject, (Run, Stages)), "what is drawn", "a Run or its Stages", type(subject).__name__)
+    require(
+        isinstance(subject, (Run, Stages)),
+        "what is drawn",
+        "a Run or its Stages",
+        type(subject).__name__,
+    )
     return (subject, ()) if isinstance(subject, Run) else (subject.run, subject.stages)
 
 
@@ -77,7 +93,9 @@ class Window:
     @property
     def label(self) -> str:
         return FLOW_TIME + (
-            f"\ncropped at {readable(self.end)} of {readable(self.last)}" if self.end < 0.99 * self.last else ""
+            f"\ncropped at {readable(self.end)} of {readable(self.last)}"
+            if self.end < 0.99 * self.last
+            else ""
         )
 
 
@@ -89,9 +107,9 @@ def readable(value: float) -> str:
 def window(subject: Run | Stages) -> Window:
     """The window in which the stages of a run are legible.
 
-    From zero to a quarter beyond the last change of the loss (of a five-hundredth of its range, or the last plateau's
-    start). Logarithmic only where the narrowest pair of neighbouring stages would be less than 3% of a linear axis apart
-    and the logarithm at least doubles that.
+    From zero to a quarter beyond the last change of the loss (of a five-hundredth of its range, or
+    the last plateau's start). Logarithmic only where the narrowest pair of neighbouring stages
+    would be less than 3% of a linear axis apart and the logarithm at least doubles that.
     """
     run, stages = parts(subject)
     t, loss = run.trajectory.flow_time, run.trajectory.loss
@@ -130,7 +148,9 @@ def time_axis(axes: Axes, shown: Window) -> None:
 def bands(axes: Axes, stages: Sequence[Stage]) -> None:
     """Plateaus as shaded bands, alternately darker."""
     for k, stage in enumerate(stages):
-        axes.axvspan(stage.start, stage.end, color=SKY, alpha=(0.28, 0.15)[k % 2], linewidth=0, zorder=0)
+        axes.axvspan(
+            stage.start, stage.end, color=SKY, alpha=(0.28, 0.15)[k % 2], linewidth=0, zorder=0
+        )
 
 
 def units_label(stage: Stage) -> str:
@@ -142,15 +162,25 @@ def units_label(stage: Stage) -> str:
 
 
 def name_bands(axes: Axes, stages: Sequence[Stage], shown: Window) -> None:
-    """Effective units above each band: in words where there is room, else the number, in two rows where that is tight."""
+    """Effective units above each band: in words where there is room, else the number, in two rows
+    where that is tight."""
     figure = axes.get_figure(root=True)
-    width = 72 * axes.get_position().width * (figure.get_figwidth() if figure is not None else 5.0)  # points
+    width = (
+        72 * axes.get_position().width * (figure.get_figwidth() if figure is not None else 5.0)
+    )  # points
     centres = middles(stages, shown)
-    room = [width * min([abs(m - n) for k, n in enumerate(centres) if k != j] or [1.0]) for j, m in enumerate(centres)]
+    room = [
+        width * min([abs(m - n) for k, n in enumerate(centres) if k != j] or [1.0])
+        for j, m in enumerate(centres)
+    ]
     raised = False
     for stage, middle, free in zip(stages, centres, room, strict=True):
         words = units_label(stage)
-        words = words if len(words) * 0.6 * SMALL < free else words.removesuffix("s").removesuffix(" unit")
+        words = (
+            words
+            if len(words) * 0.6 * SMALL < free
+            else words.removesuffix("s").removesuffix(" unit")
+        )
         raised = not raised if len(words) * 0.7 * SMALL > free else False
         half = 0.3 * len(words) * SMALL / width
         axes.annotate(

@@ -1,4 +1,5 @@
-"""A prediction beside a run: the loss, the fixed points it should rest at, and the times at which it should jump."""
+"""A prediction beside a run: the loss, the fixed points it should rest at, and the times at which
+it should jump."""
 
 # ruff: noqa: RUF001 (figures are set like print: a minus is a minus, a times sign a times sign)
 
@@ -20,19 +21,23 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 SIZE = (5.2, 3.2)  # inches
-Box = tuple[float, float, float, float]  # left, bottom, right, top, in points from the corner of the axes
+Box = tuple[
+    float, float, float, float
+]  # left, bottom, right, top, in points from the corner of the axes
 ROOM = 1.08  # of the last time that is marked: where the axis of flow time ends at least
 CROWDED = 0.05  # of a linear axis: jumps nearer than this ask for a logarithmic one
 LINE, LETTER = 1.2 * SMALL, 0.55 * SMALL  # points: height of a line, width of a letter
 
 
 def comparison(comparison: Comparison, axes: Axes | None = None) -> Axes:
-    """The loss of a run beside what a theory expected: everything predicted is blue, everything of the run is black.
+    """The loss of a run beside what a theory expected: everything predicted is blue, everything of
+    the run is black.
 
-    Thin lines: the losses of the predicted fixed points, named by effective units. At the height half-way between two of
-    them, where the run's curve is at its own jump: a dot at the predicted jump, a bar over 90% of the draws with a stroke
-    at their mean, a ring at the jump of the run, and the relative error where there is room. Dashed: the exact curve, of
-    theories that have one. Flow time is logarithmic where predicted jumps would crowd.
+    Thin lines: the losses of the predicted fixed points, named by effective units. At the height
+    half-way between two of them, where the run's curve is at its own jump: a dot at the predicted
+    jump, a bar over 90% of the draws with a stroke at their mean, a ring at the jump of the run,
+    and the relative error where there is room. Dashed: the exact curve, of theories that have one.
+    Flow time is logarithmic where predicted jumps would crowd.
 
     Example
     -------
@@ -50,17 +55,32 @@ def comparison(comparison: Comparison, axes: Axes | None = None) -> Axes:
         "pass compare(prediction, stages(run))",
     )
     axes, t, shown = new_axes(axes, SIZE), comparison.run.trajectory, _window(comparison)
-    axes.plot(t.flow_time, t.loss, color=INK, linewidth=1.7, solid_joinstyle="round", zorder=3, label="run")
+    axes.plot(
+        t.flow_time,
+        t.loss,
+        color=INK,
+        linewidth=1.7,
+        solid_joinstyle="round",
+        zorder=3,
+        label="run",
+    )
     if comparison.prediction.curve is not None:
         axes.plot(
-            *comparison.prediction.curve, color=BLUE, linewidth=1.1, linestyle=(0, (4, 2)), zorder=4, label="theory"
+            *comparison.prediction.curve,
+            color=BLUE,
+            linewidth=1.1,
+            linestyle=(0, (4, 2)),
+            zorder=4,
+            label="theory",
         )
     time_axis(axes, shown)
     axes.set_ylabel(loss_label(comparison.run))
     axes.set_ylim(*_limits(comparison, shown))
     for k, stage in enumerate(comparison.stages):
         words = f"fixed points, {literal(comparison.prediction.theory)}" if k == 0 else None
-        axes.axhline(stage.predicted.loss, color=BLUE, linewidth=0.7, alpha=0.6, zorder=1, label=words)
+        axes.axhline(
+            stage.predicted.loss, color=BLUE, linewidth=0.7, alpha=0.6, zorder=1, label=words
+        )
     _mark_jumps(axes, comparison)
     paper = _Paper.of(axes)
     marks = paper.marks(comparison)
@@ -82,7 +102,11 @@ def _heights(comparison: Comparison) -> list[float]:
 def _times(stage: ComparedStage) -> list[float]:
     """All flow times that are marked for a stage."""
     p = stage.predicted
-    return [float(t) for t in (p.jump, p.low, p.mean, p.high, stage.jump) if t is not None and np.isfinite(t)]
+    return [
+        float(t)
+        for t in (p.jump, p.low, p.mean, p.high, stage.jump)
+        if t is not None and np.isfinite(t)
+    ]
 
 
 def _window(comparison: Comparison) -> Window:
@@ -94,7 +118,10 @@ def _window(comparison: Comparison) -> Window:
     if len(jumps) < 2 or min(times, default=0.0) <= 0:
         return linear
     log = Window(min(times) / 1.6, linear.end, linear.last, log=True)
-    places = [[w.place(s.predicted.jump) for s in jumps if s.predicted.jump is not None] for w in (linear, log)]
+    places = [
+        [w.place(s.predicted.jump) for s in jumps if s.predicted.jump is not None]
+        for w in (linear, log)
+    ]
     gap, log_gap = (float(np.min(np.diff(sorted(p)), initial=np.inf)) for p in places)
     return log if gap < CROWDED and log_gap > 1.5 * gap else linear
 
@@ -125,7 +152,16 @@ def _mark_jumps(axes: Axes, comparison: Comparison) -> None:
             axes.plot([p.low, p.high], [height] * 2, color=BLUE, linewidth=3, alpha=0.4, zorder=2, label=once(bar),
                       solid_capstyle="butt")  # fmt: skip
         if p.mean is not None:
-            axes.plot(p.mean, height, "|", color=BLUE, markersize=9, markeredgewidth=1.1, zorder=4, label=once(stroke))
+            axes.plot(
+                p.mean,
+                height,
+                "|",
+                color=BLUE,
+                markersize=9,
+                markeredgewidth=1.1,
+                zorder=4,
+                label=once(stroke),
+            )
         if stage.jump is not None:
             axes.plot(stage.jump, height, "o", color=INK, markersize=7.5, markerfacecolor="none", markeredgewidth=1.1, zorder=5,
                       label=once(ring))  # fmt: skip
@@ -162,22 +198,34 @@ class _Paper:
     def marks(self, comparison: Comparison) -> list[Box]:
         """The boxes of the marks of every jump, and of the run's curve in short pieces."""
         jumps = zip(comparison.stages[1:], _heights(comparison), strict=True)
-        found = [_around(self.across(_times(s)), self.up([loss]), 4) for s, loss in jumps if _times(s)]
+        found = [
+            _around(self.across(_times(s)), self.up([loss]), 4) for s, loss in jumps if _times(s)
+        ]
         t, steps = comparison.run.trajectory, np.arange(0.0, self.width, 2.0)
         curve = np.interp(steps, self.across(t.flow_time), self.up(t.loss))
-        return found + [_around(steps[k : k + 2], curve[k : k + 2], 1) for k in range(len(steps) - 1)]
+        return found + [
+            _around(steps[k : k + 2], curve[k : k + 2], 1) for k in range(len(steps) - 1)
+        ]
 
 
 def _around(x: np.ndarray, y: np.ndarray, margin: float) -> Box:
-    return float(x.min()) - margin, float(y.min()) - margin, float(x.max()) + margin, float(y.max()) + margin
+    return (
+        float(x.min()) - margin,
+        float(y.min()) - margin,
+        float(x.max()) + margin,
+        float(y.max()) + margin,
+    )
 
 
 def _free(box: Box, taken: list[Box]) -> bool:
-    return not any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken)
+    return not any(
+        box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken
+    )
 
 
 def _name_levels(axes: Axes, comparison: Comparison, paper: _Paper, marks: list[Box]) -> list[Box]:
-    """Effective units above the lines, at their right ends, where there is room, the last first; the boxes the words take."""
+    """Effective units above the lines, at their right ends, where there is room, the last first;
+    the boxes the words take."""
     taken: list[Box] = []
     for stage in (*comparison.stages[-1:], *comparison.stages[:-1]):
         words = _units(stage.predicted.units) + ("" if stage.seen else ", not seen")
@@ -197,7 +245,8 @@ def _units(units: tuple[int, ...]) -> str:
 
 
 def _write_errors(axes: Axes, comparison: Comparison, paper: _Paper, taken: list[Box]) -> None:
-    """The relative error of a predicted jump to the upper right of its marks, unless that would hide something."""
+    """The relative error of a predicted jump to the upper right of its marks, unless that would
+    hide something."""
     for stage, loss in zip(comparison.stages[1:], _heights(comparison), strict=True):
         if stage.error is None:
             continue
@@ -207,7 +256,14 @@ def _write_errors(axes: Axes, comparison: Comparison, paper: _Paper, taken: list
         if box[2] <= paper.width and _free(box, taken):
             taken = [*taken, box]
             axes.annotate(
-                words, (last, loss), (5, 0), "data", "offset points", va="bottom", fontsize=SMALL - 1, color=MUTED
+                words,
+                (last, loss),
+                (5, 0),
+                "data",
+                "offset points",
+                va="bottom",
+                fontsize=SMALL - 1,
+                color=MUTED,
             )
 
 

@@ -11,19 +11,36 @@ import numpy as np
 from ..basis.checks import known
 from ..plateaus import Stages
 from ..runs import Run
-from .axes import CYCLE, INK, MUTED, SMALL, VERMILION, bands, name_bands, new_axes, parts, time_axis, window
+from .axes import (
+    CYCLE,
+    INK,
+    MUTED,
+    SMALL,
+    VERMILION,
+    bands,
+    name_bands,
+    new_axes,
+    parts,
+    time_axis,
+    window,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSS_NAMES = {"squared": "loss (½ mean |y − f|²)", "cross_entropy": "loss (mean cross-entropy, nats)"}
+LOSS_NAMES = {
+    "squared": "loss (½ mean |y − f|²)",
+    "cross_entropy": "loss (mean cross-entropy, nats)",
+}
 
 
 def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = False) -> Axes:
-    """Loss against flow time; plateaus are shaded and named by effective units, certified fixed-point losses dashed.
+    """Loss against flow time; plateaus are shaded and named by effective units, certified
+    fixed-point losses dashed.
 
-    subject: a run, or its stages. log: a logarithmic loss axis (losses at or below zero, which rounding makes, are left
-    out). The time axis is chosen so that the staircase is legible, see `window`; its label says what was cropped.
+    subject: a run, or its stages. log: a logarithmic loss axis (losses at or below zero, which
+    rounding makes, are left out). The time axis is chosen so that the staircase is legible, see
+    `window`; its label says what was cropped.
 
     Example
     -------
@@ -38,8 +55,14 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     bands(axes, stages)
     for stage in stages:
         certificate = stage.certificate
-        if certificate is not None and certificate.certified and not (log and certificate.loss <= 0):
-            axes.axhline(certificate.loss, color=VERMILION, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1)
+        if (
+            certificate is not None
+            and certificate.certified
+            and not (log and certificate.loss <= 0)
+        ):
+            axes.axhline(
+                certificate.loss, color=VERMILION, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1
+            )
     axes.plot(t.flow_time, loss, color=INK, linewidth=1.7, solid_joinstyle="round", zorder=3)
     time_axis(axes, shown)
     _loss_limits(axes, loss[(t.flow_time <= shown.end) & np.isfinite(loss)], log)
@@ -64,7 +87,9 @@ def _loss_limits(axes: Axes, values: np.ndarray, log: bool) -> None:
         margin = 0.05 * max(high - low, 1.0)
         axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
     else:
-        axes.set_ylim(min(0.0, float(values.min())) - 0.03 * float(values.max()), 1.05 * float(values.max()))
+        axes.set_ylim(
+            min(0.0, float(values.min())) - 0.03 * float(values.max()), 1.05 * float(values.max())
+        )
 
 
 def _recorded(run: Run, name: str) -> np.ndarray:
@@ -75,8 +100,8 @@ def _recorded(run: Run, name: str) -> np.ndarray:
 def singular_values(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 0) -> Axes:
     """A layer's recorded singular values against flow time, the largest twelve.
 
-    Of sum_i v_i u_i' for units linear in u, else of the weights [u, v] side by side. Raises InputError where they were not
-    recorded.
+    Of sum_i v_i u_i' for units linear in u, else of the weights [u, v] side by side. Raises
+    InputError where they were not recorded.
     """
     run, stages = parts(subject)
     product = f"product_singular_values_{layer}" in run.trajectory.observables
@@ -84,9 +109,16 @@ def singular_values(subject: Run | Stages, axes: Axes | None = None, *, layer: i
     axes, values, shown = new_axes(axes), _recorded(run, name), window(subject)
     bands(axes, stages)
     for k in range(values.shape[1]):
-        axes.plot(run.trajectory.flow_time, values[:, k], color=CYCLE[k] if k < len(CYCLE) else MUTED, linewidth=1.4)
+        axes.plot(
+            run.trajectory.flow_time,
+            values[:, k],
+            color=CYCLE[k] if k < len(CYCLE) else MUTED,
+            linewidth=1.4,
+        )
     time_axis(axes, shown)
-    _name_lines(axes, values[np.searchsorted(run.trajectory.flow_time, shown.end, side="right") - 1])
+    _name_lines(
+        axes, values[np.searchsorted(run.trajectory.flow_time, shown.end, side="right") - 1]
+    )
     of = "Σ v u′" if product else "[u, v]"
     axes.set_ylabel(f"singular values of {of}{_layer_name(run, layer)}")
     return axes
@@ -115,9 +147,13 @@ def unit_norms(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 
     axes, values = new_axes(axes), _recorded(run, f"unit_norms_{layer}")
     bands(axes, stages)
     count = values.shape[1]
-    axes.plot(run.trajectory.flow_time, values, color=INK, linewidth=0.8 if count > 12 else 1.3, alpha=0.6)
+    axes.plot(
+        run.trajectory.flow_time, values, color=INK, linewidth=0.8 if count > 12 else 1.3, alpha=0.6
+    )
     time_axis(axes, window(subject))
-    axes.set_ylabel(f"unit strength |u| |v| ({count} unit{'s' if count != 1 else ''}){_layer_name(run, layer)}")
+    axes.set_ylabel(
+        f"unit strength |u| |v| ({count} unit{'s' if count != 1 else ''}){_layer_name(run, layer)}"
+    )
     return axes
 
 

@@ -31,11 +31,15 @@ PALE = 0.45  # opacity of arrows off the route
 LINE = 1.2 * (SMALL - 1)  # points, of a label
 
 
-def graph(graph: SaddleGraph, axes: Axes | None = None, route: Sequence[Step] | None = None) -> Axes:
-    """Nodes by number of units and loss, a marker for each verdict, labelled "node: loss"; arrows as thick as their utility.
+def graph(
+    graph: SaddleGraph, axes: Axes | None = None, route: Sequence[Step] | None = None
+) -> Axes:
+    """Nodes by number of units and loss, a marker for each verdict, labelled "node: loss"; arrows
+    as thick as their utility.
 
-    route: that of a run (`saddlery.plateaus.graph.route`): its nodes ringed and its paths in black; a dotted line where the
-    graph has no path between two nodes that were visited one after the other.
+    route: that of a run (`saddlery.plateaus.graph.route`): its nodes ringed and its paths in black;
+    a dotted line where the graph has no path between two nodes that were visited one after the
+    other.
 
     Example
     -------
@@ -73,7 +77,8 @@ def _places(nodes: Sequence[Node]) -> np.ndarray:
 
 
 def _clusters(nodes: Sequence[Node]) -> list[list[int]]:
-    """Nodes of one width whose losses follow each other closely, in ascending order of width and of loss."""
+    """Nodes of one width whose losses follow each other closely, in ascending order of width and of
+    loss."""
     order = sorted(range(len(nodes)), key=lambda k: (nodes[k].units, nodes[k].loss))
     near = NEAR * max(float(np.ptp([node.loss for node in nodes])), 1e-300)
     found: list[list[int]] = []
@@ -104,12 +109,21 @@ def _arrows(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequenc
     for edge in graph.edges:
         taken = (edge.start, edge.end) in steps
         width = THIN + (THICK - THIN) * edge.utility / strongest
-        _arrow(axes, places[edge.start], places[edge.end], width, INK if taken else MUTED, alpha=1.0 if taken else PALE)
+        _arrow(
+            axes,
+            places[edge.start],
+            places[edge.end],
+            width,
+            INK if taken else MUTED,
+            alpha=1.0 if taken else PALE,
+        )
     for start, end in steps - {(edge.start, edge.end) for edge in graph.edges}:
         _arrow(axes, places[start], places[end], 1.2, INK, linestyle=":")
 
 
-def _arrow(axes: Axes, start: np.ndarray, end: np.ndarray, width: float, colour: str, **style: Any) -> None:
+def _arrow(
+    axes: Axes, start: np.ndarray, end: np.ndarray, width: float, colour: str, **style: Any
+) -> None:
     from matplotlib.patches import FancyArrowPatch
 
     ends = (tuple(start), tuple(end))
@@ -125,15 +139,35 @@ def _markers(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequen
     for verdict, (marker, colour) in MARKERS.items():
         chosen = [k for k, node in enumerate(graph.nodes) if node.certificate.verdict == verdict]
         if chosen:
-            axes.scatter(*places[chosen].T, s=46, marker=marker, color=colour, linewidth=0, zorder=4, label=verdict)
+            axes.scatter(
+                *places[chosen].T,
+                s=46,
+                marker=marker,
+                color=colour,
+                linewidth=0,
+                zorder=4,
+                label=verdict,
+            )
     if visited:
-        axes.scatter(*places[list(visited)].T, s=150, facecolor="none", edgecolor=INK, linewidth=1.1, zorder=5)
+        axes.scatter(
+            *places[list(visited)].T,
+            s=150,
+            facecolor="none",
+            edgecolor=INK,
+            linewidth=1.1,
+            zorder=5,
+        )
 
 
 def _labels(axes: Axes, nodes: Sequence[Node], places: np.ndarray) -> None:
-    """ "node: loss" to the upper right of every node, or one line each for nodes side by side; moved up where two would meet."""
+    """ "node: loss" to the upper right of every node, or one line each for nodes side by side;
+    moved up where two would meet."""
     figure = axes.get_figure(root=True)
-    height = 72 * axes.get_position().height * (float(figure.get_figheight()) if figure is not None else SIZE[1])
+    height = (
+        72
+        * axes.get_position().height
+        * (float(figure.get_figheight()) if figure is not None else SIZE[1])
+    )
     low, high = axes.get_ylim()
     width, free = -1, -np.inf
     for cluster in _clusters(nodes):
@@ -150,7 +184,8 @@ def _labels(axes: Axes, nodes: Sequence[Node], places: np.ndarray) -> None:
 
 
 def _lines(nodes: Sequence[Node], cluster: Sequence[int]) -> str:
-    """The labels of nodes side by side: "3, 4: 0.125" where one number says both losses; the highest first."""
+    """The labels of nodes side by side: "3, 4: 0.125" where one number says both losses; the
+    highest first."""
     by_loss: dict[str, list[int]] = {}
     for k in reversed(cluster):
         by_loss.setdefault(_loss(nodes, k), []).append(k)
@@ -172,10 +207,22 @@ def _legend(axes: Axes, graph: SaddleGraph, visited: Sequence[int]) -> None:
     for utility in utilities[:: max(len(utilities) - 1, 1)][::-1]:
         width = THIN + (THICK - THIN) * utility / utilities[-1]
         handles.append(
-            Line2D([], [], color=MUTED, alpha=PALE, linewidth=width, label=f"escape of utility {utility:.3g}")
+            Line2D(
+                [],
+                [],
+                color=MUTED,
+                alpha=PALE,
+                linewidth=width,
+                label=f"escape of utility {utility:.3g}",
+            )
         )
     if visited:
         handles.append(Line2D([], [], color=INK, linewidth=1.5, label="route of the run"))
     axes.legend(
-        handles=handles, fontsize=SMALL - 1, frameon=False, loc="upper right", labelspacing=0.35, handlelength=1.6
+        handles=handles,
+        fontsize=SMALL - 1,
+        frameon=False,
+        loc="upper right",
+        labelspacing=0.35,
+        handlelength=1.6,
     )

@@ -16,17 +16,33 @@ if TYPE_CHECKING:
 
 
 def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
-    """The Hessian's eigenvalues in ascending order: negative (down), zero (dots) and positive (up); counts in the legend.
+    """The Hessian's eigenvalues in ascending order: negative (down), zero (dots) and positive (up);
+    counts in the legend.
 
-    The axis is symmetric-logarithmic where non-zero eigenvalues span more than a factor of 300. Where only the two ends of
-    the spectrum are known (Lanczos), the label says so. Without a fixed point the axes say that instead.
+    The axis is symmetric-logarithmic where non-zero eigenvalues span more than a factor of 300.
+    Where only the two ends of the spectrum are known (Lanczos), the label says so. Without a fixed
+    point the axes say that instead.
     """
     axes = new_axes(axes, (2.6, 2.6))
     values = certificate.eigenvalues
     if values is None or not len(values):
         words = "no fixed point found:\nno spectrum" if not certificate.certified else "no spectrum"
-        axes.text(0.5, 0.5, words, ha="center", va="center", transform=axes.transAxes, color=MUTED, fontsize=SMALL + 1)
-        axes.set(xticks=[], yticks=[], xlabel="eigenvalue, in ascending order", ylabel="Hessian eigenvalue")
+        axes.text(
+            0.5,
+            0.5,
+            words,
+            ha="center",
+            va="center",
+            transform=axes.transAxes,
+            color=MUTED,
+            fontsize=SMALL + 1,
+        )
+        axes.set(
+            xticks=[],
+            yticks=[],
+            xlabel="eigenvalue, in ascending order",
+            ylabel="Hessian eigenvalue",
+        )
         return axes
     zero, place = certificate.zero_tolerance or 0.0, np.arange(1, len(values) + 1)
     complete = certificate.state is None or len(values) == len(certificate.state)
@@ -40,24 +56,44 @@ def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
         kept = _thinned(place[chosen], values[chosen], len(values))
         shown = f"{count}" if count is not None else f"≥ {int(chosen.sum())}"
         axes.scatter(
-            place[kept], values[kept], s=9, color=colour, marker=marker, linewidth=0, label=f"{shown} {words}", zorder=3
+            place[kept],
+            values[kept],
+            s=9,
+            color=colour,
+            marker=marker,
+            linewidth=0,
+            label=f"{shown} {words}",
+            zorder=3,
         )
     axes.axhline(0, color=RULE, linewidth=0.7, zorder=0)
-    axes.legend(fontsize=SMALL - 1, frameon=False, loc="upper left", borderpad=0, handletextpad=0.1, labelspacing=0.3)
+    axes.legend(
+        fontsize=SMALL - 1,
+        frameon=False,
+        loc="upper left",
+        borderpad=0,
+        handletextpad=0.1,
+        labelspacing=0.3,
+    )
     found = "in ascending order" if complete else f"the {len(values)} known, ascending"
     axes.set(xlabel=f"eigenvalue, {found}", ylabel="Hessian eigenvalue")
     return axes
 
 
 def _thinned(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
-    """Indices (from zero) of points, without those that would lie on top of others in a picture 200 points wide."""
-    size = np.sign(values) * np.log1p(np.abs(values) / max(float(np.abs(values).max(initial=0.0)), 1e-300) * 1e6)
+    """Indices (from zero) of points, without those that would lie on top of others in a picture 200
+    points wide."""
+    size = np.sign(values) * np.log1p(
+        np.abs(values) / max(float(np.abs(values).max(initial=0.0)), 1e-300) * 1e6
+    )
     cells = np.column_stack([place * 200 // max(count, 200), np.round(size * 15)])
-    return place[np.sort(np.unique(cells, axis=0, return_index=True)[1])] - 1 if len(place) else place
+    return (
+        place[np.sort(np.unique(cells, axis=0, return_index=True)[1])] - 1 if len(place) else place
+    )
 
 
 def _eigenvalue_axis(axes: Axes, values: np.ndarray) -> None:
-    """Linear or symmetric-logarithmic, with head room for the legend, which stands where an ascending curve is not."""
+    """Linear or symmetric-logarithmic, with head room for the legend, which stands where an
+    ascending curve is not."""
     if not len(values):
         axes.set(ylim=(-1, 1), yticks=[0])
         return
@@ -78,7 +114,8 @@ def _eigenvalue_axis(axes: Axes, values: np.ndarray) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _power(value)))
     axes.set_ylim(
-        3 * low if low < 0 else -(10.0**floor), high * 10 ** (0.4 * (top - floor)) if high > 0 else 10.0**floor
+        3 * low if low < 0 else -(10.0**floor),
+        high * 10 ** (0.4 * (top - floor)) if high > 0 else 10.0**floor,
     )
 
 
@@ -87,4 +124,8 @@ def _power(value: float) -> str:
     if value == 0:
         return "0"
     exponent = round(np.log10(abs(value)))
-    return ("−" if value < 0 else "") + "10" + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return (
+        ("−" if value < 0 else "")
+        + "10"
+        + str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    )

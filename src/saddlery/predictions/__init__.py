@@ -42,18 +42,21 @@ __all__ = [
 
 
 class Predictions(tuple[Prediction, ...]):
-    """The predictions of one experiment. outside: the theories that speak of such experiments but not of this one, since an
-    assumption holds too little: a sentence each, with the number."""
+    """The predictions of one experiment. outside: the theories that speak of such experiments but
+    not of this one, since an assumption holds too little: a sentence each, with the number."""
 
     outside: tuple[str, ...] = ()
 
 
-def predict(experiment: Experiment | Mapping[str, Any] | str | Path, *, theory: str | None = None) -> Predictions:
+def predict(
+    experiment: Experiment | Mapping[str, Any] | str | Path, *, theory: str | None = None
+) -> Predictions:
     """The stages that theory expects, by every theory that applies, before the experiment is run.
 
-    experiment: one, or its shipped name, TOML path or table. theory: only this one. Raises InputError where none applies, with
-    the condition that fails for each. Cost: a few decompositions, and for most theories the flow of
-    the narrow networks that are learned, about a second each; the experiment itself is not trained.
+    experiment: one, or its shipped name, TOML path or table. theory: only this one. Raises
+    InputError where none applies, with the condition that fails for each. Cost: a few
+    decompositions, and for most theories the flow of the narrow networks that are learned, about a
+    second each; the experiment itself is not trained.
 
     Example
     -------

@@ -1,7 +1,8 @@
 """A prediction: the stages that theory expects of an experiment, before it is run.
 
-A theory is a function from an experiment to a `Prediction`; it raises `DoesNotApply`, naming the condition that fails, for
-experiments it says nothing about. Adding one is one file that calls `register`.
+A theory is a function from an experiment to a `Prediction`; it raises `DoesNotApply`, naming the
+condition that fails, for experiments it says nothing about. Adding one is one file that calls
+`register`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ INTERVAL = 0.9  # the nominal probability of the intervals of jump times
 class PredictedStage:
     """One plateau as theory expects it.
 
-    loss: of its fixed point. units: effective units a layer. jump: the flow time at which the loss is half-way from the
-    plateau before, for the experiment's own initial weights; None for the first. mean, low, high: of that time over random
-    draws of the initial weights, and the interval that holds 90% of them. index: negative Hessian eigenvalues, where the
-    theory says. share: of the draws that come to this stage by the same path; the mean and the interval are over these.
-    None where there is only one path. range: the assumption behind this jump that holds least, beside those of the whole
-    prediction.
+    loss: of its fixed point. units: effective units a layer. jump: the flow time at which the loss
+    is half-way from the plateau before, for the experiment's own initial weights; None for the
+    first. mean, low, high: of that time over random draws of the initial weights, and the interval
+    that holds 90% of them. index: negative Hessian eigenvalues, where the theory says. share: of
+    the draws that come to this stage by the same path; the mean and the interval are over these.
+    None where there is only one path. range: the assumption behind this jump that holds least,
+    beside those of the whole prediction.
     """
 
     loss: float
@@ -43,16 +45,23 @@ class PredictedStage:
 
     def record(self) -> dict[str, object]:
         units = self.units[0] if len(self.units) == 1 else list(self.units)
-        return plain({**vars(self), "units": units, "range": None if self.range is None else self.range.record()})
+        return plain(
+            {
+                **vars(self),
+                "units": units,
+                "range": None if self.range is None else self.range.record(),
+            }
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The stages of one experiment by one theory. theory: its name; source: where it comes from; limit: what it neglects.
+    """The stages of one experiment by one theory. theory: its name; source: where it comes from;
+    limit: what it neglects.
 
-    curve: flow times and losses (T,) of the whole run, where the theory has them; else None. ranges: how far the assumptions
-    hold that all its stages share. error: the relative error that its jump times are stated to have, of theories that
-    give no intervals.
+    curve: flow times and losses (T,) of the whole run, where the theory has them; else None.
+    ranges: how far the assumptions hold that all its stages share. error: the relative error that
+    its jump times are stated to have, of theories that give no intervals.
     """
 
     theory: str
@@ -66,7 +75,9 @@ class Prediction:
     @property
     def range(self) -> Range | None:
         """Of all assumptions, of the whole and of its stages, the one that holds least."""
-        return worst([*self.ranges, *(stage.range for stage in self.stages if stage.range is not None)])
+        return worst(
+            [*self.ranges, *(stage.range for stage in self.stages if stage.range is not None)]
+        )
 
     def __len__(self) -> int:
         return len(self.stages)
@@ -88,28 +99,53 @@ class Prediction:
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = ("stage", "loss", "units", "jump", "mean jump", "90% of draws", "index", "share", "range")
+        columns = (
+            "stage",
+            "loss",
+            "units",
+            "jump",
+            "mean jump",
+            "90% of draws",
+            "index",
+            "share",
+            "range",
+        )
         return columns, [_row(k, stage) for k, stage in enumerate(self.stages)]
 
     @property
     def assumptions(self) -> str:
-        """What all stages share, in a line: each measure with its verdict and limits; empty where there is none."""
+        """What all stages share, in a line: each measure with its verdict and limits; empty where
+        there is none."""
         stated = [] if not self.error else [f"jump times are stated to {100 * self.error:.0f}%"]
         return "; ".join([*map(str, self.ranges), *stated])
 
     def __repr__(self) -> str:
         head = f"{self.theory} ({self.source}); {self.limit}"
-        return "\n".join([head, *([self.assumptions] if self.assumptions else []), text_table(*self.table())])
+        return "\n".join(
+            [head, *([self.assumptions] if self.assumptions else []), text_table(*self.table())]
+        )
 
     def _repr_html_(self) -> str:
-        caption = "; ".join(filter(None, (f"{self.theory} ({self.source})", self.limit, self.assumptions)))
+        caption = "; ".join(
+            filter(None, (f"{self.theory} ({self.source})", self.limit, self.assumptions))
+        )
         return html_table(*self.table(), caption=caption)
 
 
 def _row(k: int, stage: PredictedStage) -> list[object]:
     spread = None if stage.low is None else f"{stage.low:.4g} - {stage.high:.4g}"
     units = " > ".join(map(str, stage.units))
-    return [k, stage.loss, units, stage.jump, stage.mean, spread, stage.index, stage.share, range_of(stage)]
+    return [
+        k,
+        stage.loss,
+        units,
+        stage.jump,
+        stage.mean,
+        spread,
+        stage.index,
+        stage.share,
+        range_of(stage),
+    ]
 
 
 def range_of(stage: PredictedStage) -> str | None:

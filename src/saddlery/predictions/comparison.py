@@ -14,17 +14,19 @@ from ..plateaus import Stages
 from ..runs import Run
 from .base import PredictedStage, Prediction, range_of
 
-NEAR = 0.25  # of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
+# of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
+NEAR = 0.25
 
 
 @dataclass(frozen=True)
 class ComparedStage:
     """One predicted stage and what the run did.
 
-    predicted: the stage. seen: whether a plateau of the run has its loss, to a quarter of the smaller neighbouring drop, and
-    its effective units. loss, units: of that plateau (of its fixed point, where certified); None where none was seen. jump:
-    the flow time at which the run's loss was half-way between the predicted losses; None if it never was. error: of the
-    predicted jump, relative. inside: whether the measured jump lies within the interval of the prediction.
+    predicted: the stage. seen: whether a plateau of the run has its loss, to a quarter of the
+    smaller neighbouring drop, and its effective units. loss, units: of that plateau (of its fixed
+    point, where certified); None where none was seen. jump: the flow time at which the run's loss
+    was half-way between the predicted losses; None if it never was. error: of the predicted jump,
+    relative. inside: whether the measured jump lies within the interval of the prediction.
     """
 
     predicted: PredictedStage
@@ -62,17 +64,32 @@ class Comparison:
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = ("units", "loss", "seen", "loss of the run", "jump", "jump of the run", "error", "in 90%", "range")
+        columns = (
+            "units",
+            "loss",
+            "seen",
+            "loss of the run",
+            "jump",
+            "jump of the run",
+            "error",
+            "in 90%",
+            "range",
+        )
         return columns, [_row(stage) for stage in self.stages]
 
     def __repr__(self) -> str:
         ending = f"; {self.extra} plateaus of the run were not predicted" if self.extra else ""
-        head = f"{visible(self.run.experiment.name)}: {self.prediction.theory} beside the run{ending}"
+        head = (
+            f"{visible(self.run.experiment.name)}: {self.prediction.theory} beside the run{ending}"
+        )
         assumptions = self.prediction.assumptions
         return "\n".join([head, *([assumptions] if assumptions else []), text_table(*self.table())])
 
     def _repr_html_(self) -> str:
-        return html_table(*self.table(), caption=f"{self.run.experiment.name}: {self.prediction.theory} beside the run")
+        return html_table(
+            *self.table(),
+            caption=f"{self.run.experiment.name}: {self.prediction.theory} beside the run",
+        )
 
 
 def _row(stage: ComparedStage) -> list[object]:
@@ -80,7 +97,17 @@ def _row(stage: ComparedStage) -> list[object]:
     error = None if stage.error is None else f"{100 * stage.error:+.2f}%"
     inside = None if stage.inside is None else "yes" if stage.inside else "no"
     units = " > ".join(map(str, p.units))
-    return [units, p.loss, "yes" if stage.seen else "no", stage.loss, p.jump, stage.jump, error, inside, range_of(p)]
+    return [
+        units,
+        p.loss,
+        "yes" if stage.seen else "no",
+        stage.loss,
+        p.jump,
+        stage.jump,
+        error,
+        inside,
+        range_of(p),
+    ]
 
 
 def compare(prediction: Prediction, found: Stages) -> Comparison:
@@ -95,7 +122,11 @@ def compare(prediction: Prediction, found: Stages) -> Comparison:
     (True, True)
     """
     require(
-        isinstance(found, Stages), "what is compared", "the Stages of a run", type(found).__name__, "pass stages(run)"
+        isinstance(found, Stages),
+        "what is compared",
+        "the Stages of a run",
+        type(found).__name__,
+        "pass stages(run)",
     )
     losses = [stage.loss for stage in prediction.stages]
     taken, compared = set(), []
@@ -107,9 +138,15 @@ def compare(prediction: Prediction, found: Stages) -> Comparison:
     return Comparison(prediction, found.run, tuple(compared), len(found) - len(taken - {None}))
 
 
-def _compared(found: Stages, stage: PredictedStage, match: int | None, jump: float | None) -> ComparedStage:
+def _compared(
+    found: Stages, stage: PredictedStage, match: int | None, jump: float | None
+) -> ComparedStage:
     error = None if jump is None or stage.jump is None else stage.jump / jump - 1
-    inside = None if jump is None or stage.low is None or stage.high is None else stage.low <= jump <= stage.high
+    inside = (
+        None
+        if jump is None or stage.low is None or stage.high is None
+        else stage.low <= jump <= stage.high
+    )
     if match is None:
         return ComparedStage(stage, False, None, None, jump, error, inside)
     plateau = found[match]
@@ -127,8 +164,11 @@ def _reach(losses: list[float], k: int) -> float:
     return NEAR * min(drops[max(k - 1, 0) : k + 1], default=np.inf)
 
 
-def _plateau(found: Stages, stage: PredictedStage, reach: float, taken: set[int | None]) -> int | None:
-    """The plateau nearest in loss among those of the right effective units, if it is near enough."""
+def _plateau(
+    found: Stages, stage: PredictedStage, reach: float, taken: set[int | None]
+) -> int | None:
+    """The plateau nearest in loss among those of the right effective units, if it is near
+    enough."""
     able = [k for k in range(len(found)) if k not in taken and _units(found, k) == stage.units]
     best = min(able, key=lambda k: abs(found[k].loss - stage.loss), default=None)
     return best if best is not None and abs(found[best].loss - stage.loss) <= reach else None

@@ -1,9 +1,12 @@
-"""Diagonal linear networks: coordinates are released, and taken back, in the order of Pesme & Flammarion.
+"""Diagonal linear networks: coordinates are released, and taken back, in the order of Pesme &
+Flammarion.
 
-With f = sum_d u_d v_d x_d, beta = u v and m = integral of -dL/dbeta, beta = ((u+v)^2 e^(2m) - (u-v)^2 e^(-2m)) / 4 at the initial
-weights: coordinate d is half learned from m = 1/2 ln(4 b/(u+v)^2) on, or down from -1/2 ln(4 b/(u-v)^2), with b the size at
-which a coordinate alone has lost half of its loss. Between, beta is as good as zero.
-Source: Pesme & Flammarion (2023), Algorithm 1; the walls for unequal initial weights are derived here.
+With f = sum_d u_d v_d x_d, beta = u v and m = integral of -dL/dbeta, beta = ((u+v)^2 e^(2m) -
+(u-v)^2 e^(-2m)) / 4 at the initial weights: coordinate d is half learned from m = 1/2 ln(4
+b/(u+v)^2) on, or down from -1/2 ln(4 b/(u-v)^2), with b the size at which a coordinate alone has
+lost half of its loss. Between, beta is as good as zero.
+Source: Pesme & Flammarion (2023), Algorithm 1; the walls for unequal initial weights are derived
+here.
 """
 
 from __future__ import annotations
@@ -21,10 +24,12 @@ from .ranges import MIXED, SHARP, Range, demand_range, step_range
 
 HALF = (
     np.sqrt(2) - 1
-)  # x / (1 - x) of the x = 1 - sqrt(1/2) at which a mode x' = 2 s x (1 - x) has lost half of its loss
+    # x / (1 - x) of the x = 1 - sqrt(1/2) at which a mode x' = 2 s x (1 - x) has lost half of its loss
+)
 ROUNDING = 1e-14  # of the first loss: what is left when all is learned
 LIMIT = (
-    "exact for uncorrelated inputs and small weights; otherwise the error of the times falls like 1 / ln(1/scale)"
+    "exact for uncorrelated inputs and small weights; otherwise the error of the times falls like"
+    " 1 / ln(1/scale)"
     " (mean and interval are over the draws of the same sequence)"
 )
 
@@ -35,20 +40,34 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     """The saddles of a diagonal linear network and their times. Raises DoesNotApply."""
     one_layer_from_small_weights(experiment)
     network = experiment.network
-    demand(network.layers[0].unit.name == "diagonal", f"units are {network.layers[0].unit.name}, not diagonal")
-    demand(network.widths == (1,), f"the layer has {network.widths[0]} units, not the one of a diagonal network")
+    demand(
+        network.layers[0].unit.name == "diagonal",
+        f"units are {network.layers[0].unit.name}, not diagonal",
+    )
+    demand(
+        network.widths == (1,),
+        f"the layer has {network.widths[0]} units, not the one of a diagonal network",
+    )
     data = experiment.task.data(experiment.seed)
     demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
     demand(data.outputs == 1, f"the network has {data.outputs} outputs, not one")
     moments = input_moments(network, data)
     g, b = moments.features, moments.cross[0]
     demand(bool(np.any(b)), "nothing is to be learned: E[y x] is zero")
-    u, v = initial_sides(experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)])
+    u, v = initial_sides(
+        experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)]
+    )
     steps = step_range(experiment, float(np.abs(b).max()), SHARP)
     demand_range([steps])
-    sizes = HALF * np.maximum(np.abs(pseudo_inverse(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max())
+    sizes = HALF * np.maximum(
+        np.abs(pseudo_inverse(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max()
+    )
     walls = [_walls(*pair, sizes) for pair in zip(u[:, 0], v[:, 0], strict=True)]
-    mixed = Range("correlation of inputs over the shortest wall", off_diagonal(g) / float(np.min(walls[0])), *MIXED)
+    mixed = Range(
+        "correlation of inputs over the shortest wall",
+        off_diagonal(g) / float(np.min(walls[0])),
+        *MIXED,
+    )
     demand_range([mixed])
     paths = [diagonal_jumps(g, b, walls=pair) for pair in walls]
     own = paths[0]
@@ -60,7 +79,9 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     stages = [PredictedStage(losses[0], (0,))]
     for k in range(1, len(own)):
         times = np.array([path[k].time for path in same])
-        stages.append(PredictedStage(losses[k], (1,), own[k].time, *spread(times), share=share, range=mixed))
+        stages.append(
+            PredictedStage(losses[k], (1,), own[k].time, *spread(times), share=share, range=mixed)
+        )
     source = "Pesme & Flammarion 2023, Algorithm 1"
     return Prediction("diagonal jumps", source, LIMIT, tuple(stages), ranges=(steps, mixed))
 
@@ -68,7 +89,10 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
 def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every coordinate."""
     high, low = (0.5 * np.log(4 * sizes / side**2) for side in (u + v, u - v))
-    demand(min(high.min(), low.min()) > 0, "initial weights are not small beside what they have to learn")
+    demand(
+        min(high.min(), low.min()) > 0,
+        "initial weights are not small beside what they have to learn",
+    )
     return high, low
 
 

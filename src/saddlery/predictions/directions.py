@@ -1,13 +1,17 @@
-"""One direction at a time: networks linear in their incoming weights, any data covariance, from their own small weights.
+"""One direction at a time: networks linear in their incoming weights, any data covariance, from
+their own small weights.
 
-At a saddle with residual correlation R = E[r z'] (the leading form of a new unit, V x U) every unit obeys u' = R'v, v' = R u.
-Its part a_i along the leading singular pair, (r.u_i + q.v_i)/sqrt 2, grows like e^(sigma t) and lends the map the strength
-1/2 sum_i a_i^2 e^(2 sigma t): when that is of order one, the direction joins those that have been learned, and the network
-flows to rest on the manifold of its rank. The units' other parts go on as they are, and grow next with the next R.
-Equal singular values join as one, each combination of them that grows by itself at its own time; and so do those that overlap:
-when one is half learned the next has reached (u0/s)^(1 - s_2/s_1) of its end, with u0 the strength of the initial weights, and
-where that is more than a fifth no plateau lies between them.
-Source: Zhang, Saxe & Latham (2026), eqs 10 and 12; Kunin et al. (2025), Conjecture 4.1, here with finite weights.
+At a saddle with residual correlation R = E[r z'] (the leading form of a new unit, V x U) every unit
+obeys u' = R'v, v' = R u. Its part a_i along the leading singular pair, (r.u_i + q.v_i)/sqrt 2,
+grows like e^(sigma t) and lends the map the strength 1/2 sum_i a_i^2 e^(2 sigma t): when that is of
+order one, the direction joins those that have been learned, and the network flows to rest on the
+manifold of its rank. The units' other parts go on as they are, and grow next with the next R. Equal
+singular values join as one, each combination of them that grows by itself at its own time; and so
+do those that overlap: when one is half learned the next has reached (u0/s)^(1 - s_2/s_1) of its
+end, with u0 the strength of the initial weights, and where that is more than a fifth no plateau
+lies between them.
+Source: Zhang, Saxe & Latham (2026), eqs 10 and 12; Kunin et al. (2025), Conjecture 4.1, here with
+finite weights.
 """
 
 from __future__ import annotations
@@ -24,7 +28,14 @@ from ..saddles.narrow import BEGIN, Narrow
 from ..saddles.settling import Settled
 from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
-from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
+from .draws import (
+    LEARNED,
+    initial_sides,
+    one_layer_from_small_weights,
+    other_seeds,
+    spread,
+    widened,
+)
 from .ranges import (
     DOUBT,
     OVERLAP,
@@ -43,14 +54,18 @@ from .ranges import (
 EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20
 RISE = 1.15  # of 1/rate before its jump a mode is a tenth learned: ln(10)/2
-RESTORED = 1e-6  # of the first correlation: a negative curvature within the learned units that counts as none
-LIMIT = "neglects what directions do to each other while small; exact as the initial scale goes to zero"
+# of the first correlation: a negative curvature within the learned units that counts as none
+RESTORED = 1e-6
+LIMIT = (
+    "neglects what directions do to each other while small; exact as the initial scale goes to zero"
+)
 
 
 @register("directions one by one")
 @in_float64
 def directions_one_by_one(experiment: Experiment) -> Prediction:
-    """The directions that join, in the order of the residual correlation's singular values. Raises DoesNotApply."""
+    """The directions that join, in the order of the residual correlation's singular values. Raises
+    DoesNotApply."""
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
     demand(unit.symmetry.linear, f"units {unit.name} are not linear in their incoming weights")
@@ -78,8 +93,9 @@ class _Path:
         return start_range(self.start), step_range(self.experiment, self.fastest)
 
     def _left(self, time: float) -> float:
-        """The loss that what was learned before still has to lose at a flow time, beyond what is left of a mode that is
-        learned by itself, p/(1-p) = (sqrt 2 - 1) e^(2 s t) from its jump on (that part is the overlap's)."""
+        """The loss that what was learned before still has to lose at a flow time, beyond what is
+        left of a mode that is learned by itself, p/(1-p) = (sqrt 2 - 1) e^(2 s t) from its jump on
+        (that part is the overlap's)."""
         begun, times, left, jump, rate = self.earlier
         alone = left[0] / (1 + (np.sqrt(2) - 1) * np.exp(min(2 * rate * (time - jump), 600.0))) ** 2
         return max(float(np.interp(time - begun, times, left, right=0.0)) - float(alone), 0.0)
@@ -88,11 +104,16 @@ class _Path:
         learned = Narrow.nothing(self.objective)
         yield PredictedStage(learned.loss, (0,))
         leading = first = _leading(learned, self.width, None, self.draws)
-        demand(first is not None, "nothing is to be learned: the correlation of a new unit with the targets is zero")
+        demand(
+            first is not None,
+            "nothing is to be learned: the correlation of a new unit with the targets is zero",
+        )
         overlap = 0.0
         while leading is not None:
             self.fastest = max(self.fastest, float(leading.s[0]))
-            self.start = max(self.start, float(np.exp(self.initial.parts(leading)[:, leading.count - 1].mean())))
+            self.start = max(
+                self.start, float(np.exp(self.initial.parts(leading)[:, leading.count - 1].mean()))
+            )
             before, joined = learned.loss, self.draws.escape(leading)
             learned, settled = learned.join(leading.units())
             slower = float(leading.s[0] / rates(leading.s[0], self.step))
@@ -115,7 +136,9 @@ class _Path:
             unrest = relaxing.value if relaxing.verdict == "near" else 0.0
             early, late = DOUBT * max(after, unrest), DOUBT * max(overlap, unrest)
             interval = widened(spread(jumps[1:]), rate, early=early, late=late)
-            yield PredictedStage(learned.loss, (learned.count,), float(jumps[0]), *interval, range=found)
+            yield PredictedStage(
+                learned.loss, (learned.count,), float(jumps[0]), *interval, range=found
+            )
             overlap = after
             leading = _leading(learned, self.width, first, self.draws)
             if leading is not None:
@@ -124,8 +147,8 @@ class _Path:
 
 
 def _half_way(joined: np.ndarray, settled: Settled, before: float, slower: float) -> np.ndarray:
-    """When the loss is half-way down (M,), where equal directions join at times (M, n) and each then takes the path's course,
-    `slower` by that factor where steps take the place of the flow."""
+    """When the loss is half-way down (M,), where equal directions join at times (M, n) and each
+    then takes the path's course, `slower` by that factor where steps take the place of the flow."""
     times = slower * settled.flow_time
     end = settled.loss[-1] if settled.refinement.loss is None else settled.refinement.loss
     left = (settled.loss - end) / (before - end)
@@ -139,8 +162,9 @@ def _half_way(joined: np.ndarray, settled: Settled, before: float, slower: float
 
 @dataclass(frozen=True, eq=False)
 class _Leading:
-    """The directions that escape next. q, s, rt: of the residual R = q s rt; count of those that join as one, of which
-    `joining` find a unit; strength: in the map, at which they join; overlap: with the next ones."""
+    """The directions that escape next. q, s, rt: of the residual R = q s rt; count of those that
+    join as one, of which `joining` find a unit; strength: in the map, at which they join; overlap:
+    with the next ones."""
 
     q: np.ndarray
     s: np.ndarray
@@ -160,7 +184,8 @@ class _Leading:
         return (u @ self.rt[:pairs].T + v @ self.q[:, :pairs]) / np.sqrt(2)
 
     def excess(self, growing: np.ndarray) -> np.ndarray:
-        """log of the mean strength 1/2 sum_i a_i^2 of the leading directions, over that at which they join (M,)."""
+        """log of the mean strength 1/2 sum_i a_i^2 of the leading directions, over that at which
+        they join (M,)."""
         mean = 0.5 * np.sum(growing[..., : self.count] ** 2, axis=(1, 2)) / self.joining
         return np.log(np.maximum(mean, 1e-300) / self.strength)
 
@@ -178,7 +203,10 @@ def _leading(learned: Narrow, width: int, first: _Leading | None, draws: _Draws)
     lowest = learned.lowest_curvature()
     demand(
         lowest >= -RESTORED * largest,
-        f"with {learned.count} units learned, they do not bring back what joins next (curvature {lowest:.2g} within them)",
+        (
+            f"with {learned.count} units learned, they do not bring back what joins next "
+            f"(curvature {lowest:.2g} within them)"
+        ),
     )
     if learned.count >= width:
         return None
@@ -187,13 +215,16 @@ def _leading(learned: Narrow, width: int, first: _Leading | None, draws: _Draws)
     overlaps = draws.overlaps(alone)
     apart = np.flatnonzero((overlaps <= OVERLAP[1]) & (s[1:] < (1 - EQUAL) * s[:-1]))
     count = int(apart[0]) + 1 if len(apart) else len(s)
-    overlap = float(overlaps[count - 1]) if count < len(s) and learned.count + count < width else 0.0
+    overlap = (
+        float(overlaps[count - 1]) if count < len(s) and learned.count + count < width else 0.0
+    )
     return replace(alone, count=count, joining=min(count, width - learned.count), overlap=overlap)
 
 
 @dataclass
 class _Draws:
-    """Units of many draws: u (M, H, U) and v (M, H, V), times e^log (M,); now (M,): the flow time at which they are there.
+    """Units of many draws: u (M, H, U) and v (M, H, V), times e^log (M,); now (M,): the flow time
+    at which they are there.
     step: the learning rate, 0 for a flow."""
 
     u: np.ndarray
@@ -213,38 +244,55 @@ class _Draws:
         return np.log(np.maximum(strengths, 1e-300) / ends) + 2 * self.log[:, None]
 
     def overlaps(self, leading: _Leading) -> np.ndarray:
-        """How far pair k + 1 will be when pair k is learned, of its end: (pairs - 1,), in the geometric mean over draws."""
+        """How far pair k + 1 will be when pair k is learned, of its end: (pairs - 1,), in the
+        geometric mean over draws."""
         mean, s = self.parts(leading).mean(axis=0), rates(leading.s, self.step)
         learned = leading.s > LEARNED * leading.s[0]
         ratio = s[1:] / np.where(learned[:-1], s[:-1], 1.0)
         return np.where(learned[1:], np.exp(np.minimum(mean[1:] - ratio * mean[:-1], 0.0)), 0.0)
 
     def escape(self, leading: _Leading) -> np.ndarray:
-        """Grow until the leading directions join; what is on them is learned. Returns when each joins (M, joining): with A the
-        units' parts on them once their mean strength is large enough, each eigenvector of 1/2 A'A grows from its own
-        strength at its own rate."""
+        """Grow until the leading directions join; what is on them is learned. Returns when each
+        joins (M, joining): with A the units' parts on them once their mean strength is large
+        enough, each eigenvector of 1/2 A'A grows from its own strength at its own rate."""
         growing, s = leading.growing(self.u, self.v), rates(leading.s, self.step)
         wait = _until(leading, growing, s, self.log)
         grown = growing * np.exp(s * wait[:, None])[:, None]
         together = grown[..., : leading.count]
-        strengths = 0.5 * np.linalg.eigvalsh(np.swapaxes(together, 1, 2) @ together)[:, : -leading.joining - 1 : -1]
+        strengths = (
+            0.5
+            * np.linalg.eigvalsh(np.swapaxes(together, 1, 2) @ together)[
+                :, : -leading.joining - 1 : -1
+            ]
+        )
         logs = np.log(np.maximum(strengths, 1e-300) / leading.strength) + 2 * self.log[:, None]
         joined = (self.now + wait)[:, None] - logs / (2 * s[: leading.joining])
         learned = np.linalg.qr(together)[0]  # (M, H, count), orthonormal
         grown = grown - learned @ (np.swapaxes(learned, 1, 2) @ grown)
         pairs = len(s)
         both = grown / np.sqrt(2)  # what shrinks has shrunk
-        self.u, self.v, self.now = both @ leading.rt[:pairs], both @ leading.q[:, :pairs].T, self.now + wait
+        self.u, self.v, self.now = (
+            both @ leading.rt[:pairs],
+            both @ leading.q[:, :pairs].T,
+            self.now + wait,
+        )
         return joined
 
     def follow(self, times: np.ndarray, residuals: np.ndarray, leading: _Leading) -> None:
-        """u' = R'v, v' = R u while the learned units flow to rest; each draw as long as its leading directions are small.
+        """u' = R'v, v' = R u while the learned units flow to rest; each draw as long as its leading
+        directions are small.
 
-        times (T,), residuals R (T, V, U): of the flow. Each interval is taken with the mean of R at its ends.
+        times (T,), residuals R (T, V, U): of the flow. Each interval is taken with the mean of R at
+        its ends.
         """
         small = np.arange(len(self.now))
-        for length, residual in zip(np.diff(times), 0.5 * (residuals[1:] + residuals[:-1]), strict=True):
-            small = small[leading.excess(leading.growing(self.u[small], self.v[small])) + 2 * self.log[small] < 0]
+        for length, residual in zip(
+            np.diff(times), 0.5 * (residuals[1:] + residuals[:-1]), strict=True
+        ):
+            small = small[
+                leading.excess(leading.growing(self.u[small], self.v[small])) + 2 * self.log[small]
+                < 0
+            ]
             if not len(small):
                 return
             q, s, rt = np.linalg.svd(residual, full_matrices=False)
@@ -261,8 +309,9 @@ class _Draws:
 
 
 def _until(leading: _Leading, growing: np.ndarray, s: np.ndarray, log: np.ndarray) -> np.ndarray:
-    """How long until the mean strength of the leading directions is that at which they join (M,): it is convex in its
-    logarithm, so that Newton's method from where the fastest rate alone would have it falls onto the root."""
+    """How long until the mean strength of the leading directions is that at which they join (M,):
+    it is convex in its logarithm, so that Newton's method from where the fastest rate alone would
+    have it falls onto the root."""
     squares = 0.5 * np.sum(growing[..., : leading.count] ** 2, axis=1) / leading.joining
     leads = 2 * s[: leading.count]
     target = np.log(leading.strength) - 2 * log

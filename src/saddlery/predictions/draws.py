@@ -10,18 +10,24 @@ from ..saddles.narrow import Sides
 from .base import INTERVAL, Spread, demand
 from .ranges import shift
 
-DRAWS, FEWEST = 1000, 40  # of initial weights, for the spread; and how many must be left for it to be stated
+DRAWS, FEWEST = (
+    1000,
+    40,
+)  # of initial weights, for the spread; and how many must be left for it to be stated
 INDEPENDENT = ("isotropic", "balanced")  # kinds of initial weights that draw unit by unit
 SEED = 1_000_003  # draws for the spread are of other seeds than a user's
 LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
 
 
 def one_layer_from_small_weights(experiment: Experiment) -> None:
-    """Demand a single sum of units, small random weights, and gradient flow or full-batch descent."""
+    """Demand a single sum of units, small random weights, and gradient flow or full-batch
+    descent."""
     network, start = experiment.network, experiment.initialization
     single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
     demand(single, "the network is deep, residual or has a read-out, not one sum of units")
-    demand(start.kind in INDEPENDENT, f"initial weights are {start.kind}, not small and independent")
+    demand(
+        start.kind in INDEPENDENT, f"initial weights are {start.kind}, not small and independent"
+    )
     flow_or_descent(experiment)
 
 
@@ -58,8 +64,8 @@ def spread(times: np.ndarray) -> Spread:
 
 
 def widened(found: Spread, rate: float, *, early: float = 0.0, late: float = 0.0) -> Spread:
-    """The interval where neighbours move a jump: earlier by between half of `early` and all of it, or later, where the
-    strengths behind it are known up to these factors (less one)."""
+    """The interval where neighbours move a jump: earlier by between half of `early` and all of it,
+    or later, where the strengths behind it are known up to these factors (less one)."""
     mean, low, high = found
     if low is None or high is None:
         return found

@@ -1,16 +1,21 @@
 """Linear networks whose whole path is known in closed form: every flow time, no small parameter.
 
-(a) Two weight matrices, inputs that are white up to a common variance c, and W2'W2 - W1W1' = lambda I at the start, hence
-    always: `balanced_path`, for a start in any directions and of any size (the weights sqrt(c) W obey the flow of c = 1).
-(b) Any number L of them from an aligned start, where the modes q_k, r_k of E[y x'] have an input variance c_k of their own,
+(a) Two weight matrices, inputs that are white up to a common variance c, and W2'W2 - W1W1' = lambda
+I at the start, hence
+    always: `balanced_path`, for a start in any directions and of any size (the weights sqrt(c) W
+    obey the flow of c = 1).
+(b) Any number L of them from an aligned start, where the modes q_k, r_k of E[y x'] have an input
+variance c_k of their own,
     E[x x'] r_k = c_k r_k: modes never meet, W_L ... W_1 = sum_k u_k(t) q_k r_k', with u_k by `mode_strength`.
-The plateaus are those of this loss curve, found as on a run; each is named by the modes whose strength is nearer to its end
-s_k/c_k than to zero, and has the loss of the saddle where these are learned, 1/2 (E|y|^2 - sum_k s_k^2/c_k).
+The plateaus are those of this loss curve, found as on a run; each is named by the modes whose
+strength is nearer to its end s_k/c_k than to zero, and has the loss of the saddle where these are
+learned, 1/2 (E|y|^2 - sum_k s_k^2/c_k).
 
-No closed form is known for inputs whose covariance mixes the modes, nor for deep networks from random weights. For the
-first, from small weights, take "directions one by one", which integrates the narrow networks that are learned; for the second
-train the network.
-Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem 3.1; Domine et al. (2025), Theorem 4.3.
+No closed form is known for inputs whose covariance mixes the modes, nor for deep networks from
+random weights. For the first, from small weights, take "directions one by one", which integrates
+the narrow networks that are learned; for the second train the network.
+Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem 3.1; Domine et
+al. (2025), Theorem 4.3.
 """
 
 from __future__ import annotations
@@ -38,15 +43,18 @@ from .ranges import SHARP, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]
 Products = Callable[[Times], Float[np.ndarray, "T O D"]]
-BALANCED = 1e-9  # of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights from aligned ones
+# of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights from aligned ones
+BALANCED = 1e-9
 WHITE = 1e-9  # of the mean input variance: what E[x x'] may depart from c I
 SETTLED = 1e-9  # of the whole fall of the loss: the curve ends where less is to come
 SEEN = 1e-12  # of the loss: less cannot be told from rounding
-STEP = (
-    0.03  # between neighbours on the curve: arsinh of a mode's strength, of its end; nats of the loss still to be lost
-)
+# between neighbours on the curve: arsinh of a mode's strength, of its end; nats of the loss still
+# to be lost
+STEP = 0.03
 SHORT = 1e-7  # of the flow time: neighbours on the curve are not nearer than half of this
-DECIDED = 1e-7  # of the start: a part along the modes that is smaller than this knows less than nine digits of its path
+# of the start: a part along the modes that is smaller than this knows less than nine digits of its
+# path
+DECIDED = 1e-7
 DOUBLINGS = 300  # of 1/s_1: how far the end is looked for
 TINY = 1e-80  # a strength that takes longer than that to grow, whatever the depth
 CHUNK = 32  # times at once
@@ -55,7 +63,8 @@ CHUNK = 32  # times at once
 @register("exact linear path")
 @in_float64
 def exact_linear_path(experiment: Experiment) -> Prediction:
-    """The whole path of a linear network from balanced or aligned weights, in closed form. Raises DoesNotApply."""
+    """The whole path of a linear network from balanced or aligned weights, in closed form. Raises
+    DoesNotApply."""
     path = _path(experiment)
     steps = step_range(experiment, float(path.s[0]), SHARP)
     demand_range([steps])
@@ -63,17 +72,24 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
     stages = tuple(_stages(path, time, loss, len(experiment.network.layers)))
     source = "Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025"
     late = 0.5 * steps.value  # s over ln(1 + eta s) / eta, less one
-    limit = f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%" if late else "exact"
-    return Prediction("exact linear path", source, limit, stages, (time, loss), (steps,), error=late)
+    limit = (
+        f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%"
+        if late
+        else "exact"
+    )
+    return Prediction(
+        "exact linear path", source, limit, stages, (time, loss), (steps,), error=late
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Path:
     """The map of a network in time, beside what it learns.
 
-    product: W at times. moments: of the data. q (O, r), s (r,), rt (r, D): the modes that can be learned; variances (r,):
-    c_k. groups: modes that are learned as one where their singular values are equal. saddles: of two balanced weight
-    matrices, where their index is known.
+    product: W at times. moments: of the data. q (O, r), s (r,), rt (r, D): the modes that can be
+        learned; variances (r,):
+    c_k. groups: modes that are learned as one where their singular values are equal. saddles: of
+    two balanced weight matrices, where their index is known.
     """
 
     product: Products
@@ -93,8 +109,14 @@ class _Path:
         losses, strengths = [], []
         for part in np.array_split(times, -(-len(times) // CHUNK)):
             w = self.product(part)
-            losses.append(irreducible + 0.5 * np.einsum("tod,de,toe->t", w - best, s, w - best, optimize=True))
-            strengths.append(np.einsum("ok,tod,kd->tk", self.q, w, self.rt, optimize=True) * self.variances / self.s)
+            losses.append(
+                irreducible + 0.5 * np.einsum("tod,de,toe->t", w - best, s, w - best, optimize=True)
+            )
+            strengths.append(
+                np.einsum("ok,tod,kd->tk", self.q, w, self.rt, optimize=True)
+                * self.variances
+                / self.s
+            )
         return np.concatenate(losses), np.concatenate(strengths)
 
     def loss(self, time: float) -> float:
@@ -118,7 +140,8 @@ class _Path:
         return 0.5 * left if abs(left) > ROUNDING * self.moments.target else 0.0
 
     def index(self, learned: list[int]) -> int | None:
-        """Of that saddle; None where it is not known, or part of a multiple mode and so of a continuum."""
+        """Of that saddle; None where it is not known, or part of a multiple mode and so of a
+        continuum."""
         if self.saddles is None:
             return None
         inside = np.sum((self.saddles.vectors.T @ self.q[:, learned]) ** 2, axis=1) > 0.5
@@ -130,7 +153,8 @@ class _Path:
 
 # ------------------------------------------------------------------ the curve and its stages
 def _curve(path: _Path, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Flow times and exact losses from the start to where nothing is to come, and at least to `reach`."""
+    """Flow times and exact losses from the start to where nothing is to come, and at least to
+    `reach`."""
     time = np.concatenate([[0.0], 2.0 ** np.arange(DOUBLINGS) / path.s[0]])
     loss, strengths = path.at(time)
     final = float(loss[-1])
@@ -139,10 +163,16 @@ def _curve(path: _Path, reach: float) -> tuple[np.ndarray, np.ndarray]:
     time, loss, strengths = time[:count], loss[:count], strengths[:count]
     if reach > time[-1]:
         last = path.at(np.array([reach]))
-        time, loss, strengths = np.append(time, reach), np.append(loss, last[0]), np.vstack([strengths, last[1]])
+        time, loss, strengths = (
+            np.append(time, reach),
+            np.append(loss, last[0]),
+            np.vstack([strengths, last[1]]),
+        )
     while True:
         to_come = np.log(np.maximum(loss - final, little))
-        step = np.maximum(np.abs(np.diff(to_come)), np.abs(np.diff(np.arcsinh(strengths), axis=0)).max(axis=1))
+        step = np.maximum(
+            np.abs(np.diff(to_come)), np.abs(np.diff(np.arcsinh(strengths), axis=0)).max(axis=1)
+        )
         coarse = np.flatnonzero((step > STEP) & (np.diff(time) > SHORT * time[1:]))
         if not len(coarse):
             return time, loss
@@ -152,7 +182,9 @@ def _curve(path: _Path, reach: float) -> tuple[np.ndarray, np.ndarray]:
         strengths = np.insert(strengths, coarse + 1, added[1], axis=0)
 
 
-def _stages(path: _Path, time: np.ndarray, loss: np.ndarray, layers: int) -> Iterator[PredictedStage]:
+def _stages(
+    path: _Path, time: np.ndarray, loss: np.ndarray, layers: int
+) -> Iterator[PredictedStage]:
     """One for each saddle at which the curve rests."""
     before = None
     for plateau in find_plateaus(time, loss):
@@ -171,7 +203,9 @@ def _crossing(path: _Path, time: np.ndarray, loss: np.ndarray, level: float) -> 
     if not 0 < above < len(loss):
         return None
     bracket = (float(time[above - 1]), float(time[above]))
-    return float(root_scalar(lambda t: path.loss(t) - level, bracket=bracket, xtol=1e-300, rtol=1e-14).root)
+    return float(
+        root_scalar(lambda t: path.loss(t) - level, bracket=bracket, xtol=1e-300, rtol=1e-14).root
+    )
 
 
 # ------------------------------------------------------------------ the conditions
@@ -199,25 +233,31 @@ def _balanced(moments: Moments, first: np.ndarray, second: np.ndarray) -> _Path:
     departure = float(np.abs(moments.features / variance - np.eye(len(moments.features))).max())
     demand(
         departure <= WHITE,
-        f"inputs are not white: E[x x'] departs by {departure:.2g} of the mean variance from a multiple of the identity;"
+        f"inputs are not white: E[x x'] departs by {departure:.2g} of the mean variance from a"
+        " multiple of the identity;"
         ' start from aligned weights, or from isotropic ones for "directions one by one"',
     )
     imbalance, departure = _imbalance(first, second)
     demand(
         departure <= BALANCED,
-        f"weights are not balanced: W2'W2 - W1W1' departs by {departure:.2g} of their size from lambda I;"
+        f"weights are not balanced: W2'W2 - W1W1' departs by {departure:.2g} of their size from"
+        " lambda I;"
         " start from lambda_balanced or aligned weights",
     )
     undecided = _part_along(q, s, rt, variance, first, second)
     demand(
         undecided > DECIDED,
-        f"rounding decides when the last mode is learned, if ever: the start has {undecided:.1g} of its size along it (with as"
-        " many inputs as outputs and no imbalance det W2W1 keeps its sign); take another seed or aligned weights",
+        f"rounding decides when the last mode is learned, if ever: the start has {undecided:.1g}"
+        " of its size along it (with as"
+        " many inputs as outputs and no imbalance det W2W1 keeps its sign); take another seed or"
+        " aligned weights",
     )
     units = _spanned(np.hstack([first, second.T]))
     start = np.sqrt(variance) * units.T @ first, np.sqrt(variance) * second @ units
     inputs = first.shape[1]
-    product = lambda times: balanced_path(times, *start, moments.cross)[:, inputs:, :inputs] / variance
+    product = lambda times: (
+        balanced_path(times, *start, moments.cross)[:, inputs:, :inputs] / variance
+    )
     equal = np.cumsum(np.append(0, -np.diff(s) > EQUAL * s[0]))
     groups = [np.flatnonzero(equal == k).tolist() for k in range(equal[-1] + 1)]
     saddles = _saddles(moments, len(first)) if abs(imbalance) <= BALANCED else None
@@ -225,21 +265,31 @@ def _balanced(moments: Moments, first: np.ndarray, second: np.ndarray) -> _Path:
 
 
 def _part_along(
-    q: np.ndarray, s: np.ndarray, rt: np.ndarray, variance: float, first: np.ndarray, second: np.ndarray
+    q: np.ndarray,
+    s: np.ndarray,
+    rt: np.ndarray,
+    variance: float,
+    first: np.ndarray,
+    second: np.ndarray,
 ) -> float:
-    """The smallest part of the start along the directions that grow, for as many modes as there are units, of the largest.
+    """The smallest part of the start along the directions that grow, for as many modes as there are
+    units, of the largest.
 
-    Mode k grows at f = sqrt(lambda^2/4 + s^2) along [s r_k; (f + lambda/2) q_k] of [W1'; W2], with lambda of sqrt(c) W.
+    Mode k grows at f = sqrt(lambda^2/4 + s^2) along [s r_k; (f + lambda/2) q_k] of [W1'; W2], with
+    lambda of sqrt(c) W.
     """
     imbalance = variance * float(np.mean(np.sum(second**2, axis=0) - np.sum(first**2, axis=1)))
     ends = np.sqrt(0.25 * imbalance**2 + s**2) + 0.5 * imbalance
-    growing = (s[:, None] * (rt @ first.T) + ends[:, None] * (q.T @ second)) / np.hypot(s, ends)[:, None]
+    growing = (s[:, None] * (rt @ first.T) + ends[:, None] * (q.T @ second)) / np.hypot(s, ends)[
+        :, None
+    ]
     values = np.linalg.svd(growing, compute_uv=False)
     return float(values[-1] / values[0])
 
 
 def _spanned(rows: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (H, k) of what the two sides of the units span, to rounding: W2 W1 sees no more of them."""
+    """An orthonormal basis (H, k) of what the two sides of the units span, to rounding: W2 W1 sees
+    no more of them."""
     left, s, _ = np.linalg.svd(rows, full_matrices=False)
     return left[:, s > max(rows.shape) * np.finfo(float).eps * s[0]]
 
@@ -249,7 +299,9 @@ def _imbalance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     size = max(float(np.linalg.norm(first)), float(np.linalg.norm(second))) ** 2
     difference = second.T @ second - first @ first.T
     imbalance = float(np.mean(np.diag(difference)))
-    return imbalance / size, float(np.linalg.norm(difference - imbalance * np.eye(len(difference)))) / size
+    return imbalance / size, float(
+        np.linalg.norm(difference - imbalance * np.eye(len(difference)))
+    ) / size
 
 
 def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
@@ -258,7 +310,8 @@ def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
     amount, departure = _alignment(weights, q, rt)
     demand(
         departure <= BALANCED,
-        f"weights depart by {departure:.2g} of their size from aligned and balanced modes, and for {layers} weight matrices"
+        f"weights depart by {departure:.2g} of their size from aligned and balanced modes, and"
+        f" for {layers} weight matrices"
         " no closed form is known from others; start from aligned weights or train the network",
     )
     begun = np.flatnonzero(amount)
@@ -266,22 +319,31 @@ def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
     c = variances(moments.features, rt)
     for k, (u, end) in enumerate(zip(start, s / c, strict=True)):
         inside = u > TINY and (layers == 2 or u < end)  # two layers are known from above, too
-        demand(inside, f"mode {k} starts at strength {u:.3g}, not between {TINY:g} and its end {end:.3g}")
+        demand(
+            inside,
+            f"mode {k} starts at strength {u:.3g}, not between {TINY:g} and its end {end:.3g}",
+        )
 
     def product(times: Times) -> np.ndarray:
         pairs = zip(s, start, c, strict=True)
-        strengths = [mode_strength(times, float(a), float(b), layers=layers, variance=float(v)) for a, b, v in pairs]
+        strengths = [
+            mode_strength(times, float(a), float(b), layers=layers, variance=float(v))
+            for a, b, v in pairs
+        ]
         return np.einsum("kt,ok,kd->tod", np.array(strengths), q, rt, optimize=True)
 
     saddles = _saddles(moments, len(weights[0])) if layers == 2 else None
     return _Path(product, moments, q, s, rt, c, [[k] for k in range(len(s))], saddles)
 
 
-def _alignment(weights: list[np.ndarray], q: np.ndarray, rt: np.ndarray) -> tuple[np.ndarray, float]:
-    """The weight a of every mode (r,), 0 where there is none, and what the weights depart from aligned and balanced ones.
+def _alignment(
+    weights: list[np.ndarray], q: np.ndarray, rt: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """The weight a of every mode (r,), 0 where there is none, and what the weights depart from
+    aligned and balanced ones.
 
-    Each mode is followed through the layers, b_l = W_l b_(l-1) / a_l from b_0 = r_k on; aligned weights are
-    sum_k a b_l b_(l-1)' with b_L = q_k and one weight a for all layers.
+    Each mode is followed through the layers, b_l = W_l b_(l-1) / a_l from b_0 = r_k on; aligned
+    weights are sum_k a b_l b_(l-1)' with b_L = q_k and one weight a for all layers.
     """
     before, amounts, images = rt.T, [], [rt.T]
     for w in weights:
@@ -293,7 +355,9 @@ def _alignment(weights: list[np.ndarray], q: np.ndarray, rt: np.ndarray) -> tupl
     begun = np.min(amounts, axis=0) > BALANCED * np.max(amounts)
     amount = np.where(begun, np.mean(amounts, axis=0), 0.0)
     ideal = [(after * amount) @ before.T for before, after in pairwise(images)]
-    departures = [np.linalg.norm(w - i) / np.linalg.norm(w) for w, i in zip(weights, ideal, strict=True)]
+    departures = [
+        np.linalg.norm(w - i) / np.linalg.norm(w) for w, i in zip(weights, ideal, strict=True)
+    ]
     return amount, float(np.max(departures))
 
 

@@ -1,15 +1,18 @@
-"""Two-layer linear networks from small weights: which mode when, for one draw of the weights and for all of them.
+"""Two-layer linear networks from small weights: which mode when, for one draw of the weights and
+for all of them.
 
-Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by a_ki = (q_k.v_i + r_k.u_i)/sqrt(2)
-of every unit, each growing as e^(s_k t); the opposite combinations shrink. What grows is balanced whatever the start was,
-and M = 1/2 sum_i a_i a_i', the strengths of the modes in the map (its off-diagonal entries mix modes), obeys
+Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by a_ki =
+(q_k.v_i + r_k.u_i)/sqrt(2) of every unit, each growing as e^(s_k t); the opposite combinations
+shrink. What grows is balanced whatever the start was, and M = 1/2 sum_i a_i a_i', the strengths of
+the modes in the map (its off-diagonal entries mix modes), obeys
     M' = S M + M S - 2 M C M,    M(t)^-1 = e^(-St) M(0)^-1 e^(-St) + (C/S) (1 - e^(-2St)),    S = diag(s), C = diag(c),
-exactly for white inputs, C = c I, however near the modes lie; of other variances as far as modes do not overlap. With
-N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H degrees of freedom, drawn by its Cholesky factor (Bartlett 1933);
-what is left of it once k modes are learned is the lower right corner. Descent of learning rate eta takes the exponents from s
-to ln(1 + eta s) / eta.
-Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix equation; Zhang, Saxe & Latham (2026), Section
-5.1; that small weights reduce to it, and the distribution of M(0), are derived here.
+exactly for white inputs, C = c I, however near the modes lie; of other variances as far as modes do
+not overlap. With N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H degrees of freedom,
+drawn by its Cholesky factor (Bartlett 1933); what is left of it once k modes are learned is the
+lower right corner. Descent of learning rate eta takes the exponents from s to ln(1 + eta s) / eta.
+Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix equation; Zhang,
+Saxe & Latham (2026), Section 5.1; that small weights reduce to it, and the distribution of M(0),
+are derived here.
 """
 
 from __future__ import annotations
@@ -28,14 +31,30 @@ from ..theory import LinearSaddles, linear_saddles
 from ..theory.saddles import EQUAL
 from .base import PredictedStage, Prediction, Spread, demand, register
 from .draws import SEED, flow_or_descent, spread
-from .ranges import OVERLAP, START_JOINTLY, Range, demand_range, overlap_range, rates, start_range, step_of, step_range
+from .ranges import (
+    OVERLAP,
+    START_JOINTLY,
+    Range,
+    demand_range,
+    overlap_range,
+    rates,
+    start_range,
+    step_of,
+    step_range,
+)
 
-ALIGNED = 1e-9  # relative: inputs whose covariance mixes the modes by more are not aligned with them
+ALIGNED = (
+    1e-9  # relative: inputs whose covariance mixes the modes by more are not aligned with them
+)
 DRAWS = 1000  # of initial weights
-BEFORE, AFTER = 3, 4  # neighbours that a mode is followed with: earlier ones are learned, later ones have not begun
+BEFORE, AFTER = (
+    3,
+    4,
+)  # neighbours that a mode is followed with: earlier ones are learned, later ones have not begun
 ROUNDS, NEARLY = 60, 1e-10  # of bisection; of the flow time
 LIMIT = (
-    "exact for white inputs as the initial scale goes to zero, however near modes lie; of other variances it neglects what modes"
+    "exact for white inputs as the initial scale goes to zero, however near modes lie; of other"
+    " variances it neglects what modes"
     " do to each other"
 )
 
@@ -43,7 +62,8 @@ LIMIT = (
 @register("linear modes")
 @in_float64
 def linear_modes(experiment: Experiment) -> Prediction:
-    """Modes of a two-layer linear network, in the order of their singular values. Raises DoesNotApply."""
+    """Modes of a two-layer linear network, in the order of their singular values. Raises
+    DoesNotApply."""
     moments = _conditions(experiment)
     width, scale = experiment.network.widths[0], experiment.initialization.scale
     q, s, rt = modes(moments.cross)
@@ -51,7 +71,10 @@ def linear_modes(experiment: Experiment) -> Prediction:
     ends = s**2 / c  # of each mode's share of E|y|^2
     order = [int(k) for k in np.argsort(-s, kind="stable")[:width]]
     strengths = 0.5 * width * scale**2 * c[order] / s[order]
-    ranges = (start_range(float(strengths.max()), START_JOINTLY), step_range(experiment, float(s.max())))
+    ranges = (
+        start_range(float(strengths.max()), START_JOINTLY),
+        step_range(experiment, float(s.max())),
+    )
     demand_range(ranges)
     learned = _Modes(s[order], c[order], rates(s[order], step_of(experiment)), ends[order])
     overlaps = learned.overlaps(strengths)
@@ -66,30 +89,38 @@ def linear_modes(experiment: Experiment) -> Prediction:
         beside = [*overlaps[max(first - 1, 0) : first], *overlaps[last - 1 : last]]
         near = overlap_range(float(max(beside, default=0.0)))
         stages.append(_stage(saddles, ends, order[:last], float(times[0]), spread(times[1:]), near))
-    return Prediction("linear modes", "Saxe, McClelland & Ganguli 2014", LIMIT, tuple(stages), ranges=ranges)
+    return Prediction(
+        "linear modes", "Saxe, McClelland & Ganguli 2014", LIMIT, tuple(stages), ranges=ranges
+    )
 
 
 def _groups(overlaps: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """The modes that are one stage, as (first, behind the last): no plateau lies between those that overlap."""
+    """The modes that are one stage, as (first, behind the last): no plateau lies between those that
+    overlap."""
     cuts = [0, *(k + 1 for k in range(count - 1) if overlaps[k] <= OVERLAP[1]), count]
     return list(pairwise(cuts))
 
 
 def _demand_apart(ends: np.ndarray, order: list[int], groups: list[tuple[int, int]]) -> None:
-    """Demand that modes of one share of the loss are learned as one: between them is a continuum of saddles."""
+    """Demand that modes of one share of the loss are learned as one: between them is a continuum of
+    saddles."""
     stage = {mode: k for k, (first, last) in enumerate(groups) for mode in order[first:last]}
     ranked = np.argsort(-ends, kind="stable")
     for one, other in pairwise(int(k) for k in ranked):
         same = ends[one] - ends[other] <= EQUAL * ends.max()
         demand(
             not same or stage.get(one) == stage.get(other),
-            "two modes have the same share of the loss but are not learned as one, and so a continuum of saddles",
+            (
+                "two modes have the same share of the loss but are not learned as one, and "
+                "so a continuum of saddles"
+            ),
         )
 
 
 @dataclass(frozen=True)
 class _Modes:
-    """Singular values s, variances c, rates of growth and shares of the loss s^2/c of the modes, in the order of learning."""
+    """Singular values s, variances c, rates of growth and shares of the loss s^2/c of the modes, in
+    the order of learning."""
 
     s: np.ndarray
     c: np.ndarray
@@ -98,10 +129,13 @@ class _Modes:
 
     def overlaps(self, strengths: np.ndarray) -> np.ndarray:
         """How far mode k + 1 is, of its end, when mode k is learned: from u0/s at the start."""
-        return np.minimum(strengths[1:] * strengths[:-1] ** (-self.rates[1:] / self.rates[:-1]), 1.0)
+        return np.minimum(
+            strengths[1:] * strengths[:-1] ** (-self.rates[1:] / self.rates[:-1]), 1.0
+        )
 
     def half_times(self, factors: np.ndarray, first: int, last: int) -> np.ndarray:
-        """When the loss is half-way from the saddle without modes first..last-1 to that with them, for every draw (M,)."""
+        """When the loss is half-way from the saddle without modes first..last-1 to that with them,
+        for every draw (M,)."""
         begin, end = max(first - BEFORE, 0), min(last + AFTER, len(self.s))
         own = slice(begin, end)
         inverse = np.linalg.inv(factors[:, own, own])
@@ -121,10 +155,21 @@ class _Modes:
     def _left(self, start: np.ndarray, times: np.ndarray, own: slice) -> np.ndarray:
         """Twice the loss that the modes leave, for every draw at its own time."""
         s, c, fade = self.s[own], self.c[own], np.exp(-times[:, None] * self.rates[own])
-        inverse = fade[:, :, None] * start * fade[:, None, :] + np.eye(len(s)) * ((c / s) * (1 - fade**2))[:, None]
-        size = 1 / np.sqrt(np.einsum("mkk->mk", inverse))  # graded: scaled to a unit diagonal before it is inverted
-        m = np.linalg.inv(inverse * size[:, :, None] * size[:, None, :]) * size[:, :, None] * size[:, None, :]
-        return self.ends[own].sum() - 2 * np.einsum("mkk,k->m", m, s) + np.einsum("mkl,l->m", m**2, c)
+        inverse = (
+            fade[:, :, None] * start * fade[:, None, :]
+            + np.eye(len(s)) * ((c / s) * (1 - fade**2))[:, None]
+        )
+        size = 1 / np.sqrt(
+            np.einsum("mkk->mk", inverse)
+        )  # graded: scaled to a unit diagonal before it is inverted
+        m = (
+            np.linalg.inv(inverse * size[:, :, None] * size[:, None, :])
+            * size[:, :, None]
+            * size[:, None, :]
+        )
+        return (
+            self.ends[own].sum() - 2 * np.einsum("mkk,k->m", m, s) + np.einsum("mkl,l->m", m**2, c)
+        )
 
 
 def _conditions(experiment: Experiment) -> Moments:
@@ -135,7 +180,8 @@ def _conditions(experiment: Experiment) -> Moments:
         f"the network has {len(network.layers)} layers, not one of units",
     )
     demand(
-        layer.unit.symmetry.linear and layer.unit.linear_in_input, f"units are {layer.unit.name}, not linear neurons"
+        layer.unit.symmetry.linear and layer.unit.linear_in_input,
+        f"units are {layer.unit.name}, not linear neurons",
     )
     demand(layer.unit.mixed == 0 and not layer.residual, "the layer is residual or convolutional")
     demand(start.kind == "isotropic", f"initial weights are {start.kind}, not isotropic")
@@ -153,12 +199,16 @@ def variances(covariance: np.ndarray, rt: np.ndarray) -> np.ndarray:
     image = covariance @ rt.T
     c = np.sum(rt.T * image, axis=0)
     mixed = float(np.max(np.linalg.norm(image - rt.T * c, axis=0)) / np.max(c))
-    demand(mixed <= ALIGNED, f"the input covariance mixes the modes: by {mixed:.2g} of the largest variance")
+    demand(
+        mixed <= ALIGNED,
+        f"the input covariance mixes the modes: by {mixed:.2g} of the largest variance",
+    )
     return c
 
 
 def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
-    """The Cholesky factor of M(0) for the experiment's own initial weights, modes in the order of learning."""
+    """The Cholesky factor of M(0) for the experiment's own initial weights, modes in the order of
+    learning."""
     data = experiment.task.data(experiment.seed)
     (params,) = unflatten(experiment.network, experiment.initial_state(), data.shape, data.outputs)
     drive = (np.asarray(params["v"]) @ q + np.asarray(params["u"]) @ rt.T) / np.sqrt(2)
@@ -166,7 +216,8 @@ def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.nda
 
 
 def _drawn_factors(modes: int, width: int, scale: float, seed: int) -> np.ndarray:
-    """The same for DRAWS other ones: the roots of chi^2 of H - k degrees of freedom, and normal numbers below them."""
+    """The same for DRAWS other ones: the roots of chi^2 of H - k degrees of freedom, and normal
+    numbers below them."""
     rng = np.random.default_rng([seed, SEED])
     factors = np.tril(rng.standard_normal((DRAWS, modes, modes)), -1)
     k = np.arange(modes)
@@ -183,7 +234,11 @@ def _stage(
     found: Range | None,
 ) -> PredictedStage:
     """The saddle at which the modes (by their own index) are learned."""
-    ranks = np.argsort(np.argsort(-ends, kind="stable"))  # the saddles count modes by their share of the loss
+    ranks = np.argsort(
+        np.argsort(-ends, kind="stable")
+    )  # the saddles count modes by their share of the loss
     saddle = saddles.saddle([int(ranks[k]) for k in modes])
     mean, low, high = spread
-    return PredictedStage(saddle.loss, (len(modes),), jump, mean, low, high, saddle.index, range=found)
+    return PredictedStage(
+        saddle.loss, (len(modes),), jump, mean, low, high, saddle.index, range=found
+    )

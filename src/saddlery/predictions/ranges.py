@@ -1,10 +1,12 @@
-"""How far a theory's assumptions hold for one experiment: a computed number, and the limits that runs have set it.
+"""How far a theory's assumptions hold for one experiment: a computed number, and the limits that
+runs have set it.
 
-Every theory here neglects something that is small: what modes do to each other while the first is learned, the map of the
-initial weights, the step of a discrete rule. Each of these is a number that can be computed beforehand. Up to `near` the
-theory stands as it is; beyond `outside` it says nothing (or takes stages that run together as one); between the two its
-intervals are widened. The limits below were set once, by the study "range": random problems, where 90% intervals must hold
-85 to 95% of the runs.
+Every theory here neglects something that is small: what modes do to each other while the first is
+learned, the map of the initial weights, the step of a discrete rule. Each of these is a number that
+can be computed beforehand. Up to `near` the theory stands as it is; beyond `outside` it says
+nothing (or takes stages that run together as one); between the two its intervals are widened. The
+limits below were set once, by the study "range": random problems, where 90% intervals must hold 85
+to 95% of the runs.
 """
 
 from __future__ import annotations
@@ -23,18 +25,26 @@ ITERATIONS = 60  # of a power iteration
 STUDY = "range"  # where the limits come from
 Limits = tuple[float, float]  # near, outside
 OVERLAP: Limits = (0.03, 0.2)  # strength, of its end, of the next mode when one is learned
-DOUBT = 3.0  # times the overlap: the part of its strength by which a neighbouring mode moves a jump, earlier or later
-# Loss that what is learned still has to lose when the next mode is a tenth learned, of its drop. At 0.15 the nine jumps of
-# digits come within 1.1% of what is predicted; at 0.30 intervals of a random problem held 0 of 40 second jumps.
+# times the overlap: the part of its strength by which a neighbouring mode moves a jump, earlier or
+# later
+DOUBT = 3.0
+# Loss that what is learned still has to lose when the next mode is a tenth learned, of its drop. At
+# 0.15 the nine jumps of digits come within 1.1% of what is predicted; at 0.30 intervals of a random
+# problem held 0 of 40 second jumps.
 RELAXING: Limits = (0.02, 0.2)
 SPREAD: Limits = (0.25, 0.4)  # of the rates of modes that run together as one stage, of the fastest
 START: Limits = (0.005, 0.02)  # strength, of its end, of the slowest mode at the start
 START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed together
-WAIT: Limits = (0.1, 0.5)  # flow time that waits were too short for, of the jump time (alternating gradient flows)
+WAIT: Limits = (
+    0.1,
+    0.5,
+)  # flow time that waits were too short for, of the jump time (alternating gradient flows)
 TURN: Limits = (
     0.02,
     0.1,
-)  # of a unit with kinks while it waits, after another has joined: 1 - cos (alternating gradient flows)
+    # of a unit with kinks while it waits, after another has joined: 1 - cos (alternating gradient
+    # flows)
+)
 SMALL: Limits = (0.05, 0.2)  # size of the largest unit at the start, of one that has learned
 NEXT: Limits = (0.1, 0.3)  # the same of the next unit when one has grown
 SHARP: Limits = (
@@ -45,20 +55,26 @@ MIXED: Limits = (
     0.03,
     0.15,
 )  # correlation of inputs over the integrated gradient that releases a coordinate (diagonal units)
-STEP: Limits = (0.3, 0.7)  # learning rate times the largest rate; from 1 on no learned mode rests (2/lambda_max)
+STEP: Limits = (
+    0.3,
+    0.7,
+)  # learning rate times the largest rate; from 1 on no learned mode rests (2/lambda_max)
 
 
 class DoesNotApply(SaddleryError):
-    """A condition of a theory that an experiment does not meet; the message says which, with the number."""
+    """A condition of a theory that an experiment does not meet; the message says which, with the
+    number."""
 
 
 class OutsideRange(DoesNotApply):
-    """An assumption of a theory that holds too little for an experiment that it otherwise speaks of."""
+    """An assumption of a theory that holds too little for an experiment that it otherwise speaks
+    of."""
 
 
 @dataclass(frozen=True)
 class Range:
-    """One assumption, measured. measure: of what; value: small where it holds; near, outside: the limits.
+    """One assumption, measured. measure: of what; value: small where it holds; near, outside: the
+    limits.
 
     Example
     -------
@@ -89,7 +105,9 @@ class Range:
 
 def worst(ranges: Sequence[Range]) -> Range | None:
     """The assumption that holds least, by what part of its limit it uses up; None of none."""
-    return max(ranges, key=lambda r: r.value / r.outside if np.isfinite(r.value) else np.inf, default=None)
+    return max(
+        ranges, key=lambda r: r.value / r.outside if np.isfinite(r.value) else np.inf, default=None
+    )
 
 
 def demand_range(ranges: Sequence[Range]) -> None:
@@ -97,7 +115,8 @@ def demand_range(ranges: Sequence[Range]) -> None:
     for found in ranges:
         if found.verdict == "outside":
             raise OutsideRange(
-                f"{found.measure} is {found.value:.2g}, and beyond {found.outside:g} the theory does not hold"
+                f"{found.measure} is {found.value:.2g}, and beyond {found.outside:g} the theory"
+                " does not hold"
                 f' (study "{STUDY}")'
             )
 
@@ -119,7 +138,8 @@ def overlap_range(overlap: float) -> Range:
 
 
 def sharpness_range(experiment: Experiment, objective: Objective, end: np.ndarray) -> Range:
-    """Of the learning rate, beside the largest that rests at the end, 2/lambda_max; zero for a flow."""
+    """Of the learning rate, beside the largest that rests at the end, 2/lambda_max; zero for a
+    flow."""
     step = step_of(experiment)
     value = 0.5 * step * sharpness(objective, end) if step else 0.0
     return Range("learning rate times half the sharpness at the end", value, *SHARP)
@@ -137,7 +157,8 @@ def sharpness(objective: Objective, state: np.ndarray) -> float:
 
 
 def relaxing_range(left: float) -> Range:
-    """Of what has been learned, while the next mode is: the network has not come to the saddle that theory starts from."""
+    """Of what has been learned, while the next mode is: the network has not come to the saddle that
+    theory starts from."""
     return Range("relaxation still to come when the next mode grows", float(left), *RELAXING)
 
 
@@ -153,10 +174,12 @@ def step_of(experiment: Experiment) -> float:
 
 
 def rates(s: np.ndarray, step: float) -> np.ndarray:
-    """At which small weights grow in flow time: s for a flow; ln(1 + eta s) / eta for descent, (1 + eta s)^n in n steps."""
+    """At which small weights grow in flow time: s for a flow; ln(1 + eta s) / eta for descent, (1 +
+    eta s)^n in n steps."""
     return np.log1p(step * np.asarray(s)) / step if step else np.asarray(s, float)
 
 
 def shift(value: float, rate: float) -> float:
-    """By how much a jump may be early or late where strengths are known up to a factor 1 + value: ln(1 + value) / (2 rate)."""
+    """By how much a jump may be early or late where strengths are known up to a factor 1 + value:
+    ln(1 + value) / (2 rate)."""
     return float(np.log1p(value) / (2 * rate))

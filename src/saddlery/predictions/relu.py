@@ -1,11 +1,14 @@
 """Two-layer ReLU networks on orthogonal inputs: one cluster of targets of one sign after the other.
 
-With w_k = u.x_k / |x_k| and g_k = y_k |x_k| / n, a small unit obeys, exactly, v' = sum_k g_k w_k and w_k' = v g_k over the
-samples with w_k > 0, so that w_k that have reached zero stay there. Each unit ends with one sign of v, sees only samples of
-that sign, and grows like e^(c t), c = |g| over these: fastest if it sees all of them, c = |D|, D = mean y x over the sign.
-With amplitude a_i = (|v| + g.w / c) / sqrt 2 the cluster has the strength 1/2 sum_i a_i^2 e^(2 c t); it is fitted when that is
-of order one, and leaves the other cluster as it is, since no unit of one sees a sample of the other.
-Source: Boursier, Pillaud-Vivien & Flammarion (2022); the times for finite initial weights are derived here.
+With w_k = u.x_k / |x_k| and g_k = y_k |x_k| / n, a small unit obeys, exactly, v' = sum_k g_k w_k
+and w_k' = v g_k over the samples with w_k > 0, so that w_k that have reached zero stay there. Each
+unit ends with one sign of v, sees only samples of that sign, and grows like e^(c t), c = |g| over
+these: fastest if it sees all of them, c = |D|, D = mean y x over the sign. With amplitude a_i =
+(|v| + g.w / c) / sqrt 2 the cluster has the strength 1/2 sum_i a_i^2 e^(2 c t); it is fitted when
+that is of order one, and leaves the other cluster as it is, since no unit of one sees a sample of
+the other.
+Source: Boursier, Pillaud-Vivien & Flammarion (2022); the times for finite initial weights are
+derived here.
 """
 
 from __future__ import annotations
@@ -20,10 +23,22 @@ from ..networks import Objective
 from ..saddles.narrow import BEGIN, Narrow
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
-from .ranges import DOUBT, Range, demand_range, overlap_range, rates, start_range, step_of, step_range
+from .ranges import (
+    DOUBT,
+    Range,
+    demand_range,
+    overlap_range,
+    rates,
+    start_range,
+    step_of,
+    step_range,
+)
 
 ORTHOGONAL = 1e-9  # largest cosine of two inputs
-EARLY, STEPS = 12.0, 1500  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
+EARLY, STEPS = (
+    12.0,
+    1500,
+)  # how long units sort themselves out, in 1/c of the slower cluster, and in how many steps
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"
     " (mean and interval are over the draws that take this path)"
@@ -33,10 +48,14 @@ LIMIT = (
 @register("orthogonal ReLU")
 @in_float64
 def orthogonal_relu(experiment: Experiment) -> Prediction:
-    """The clusters of positive and of negative targets, in the order of their times. Raises DoesNotApply."""
+    """The clusters of positive and of negative targets, in the order of their times. Raises
+    DoesNotApply."""
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
-    demand(unit.name == "relu" and not unit.options, f"units are {unit!r}, not ReLU neurons without bias")
+    demand(
+        unit.name == "relu" and not unit.options,
+        f"units are {unit!r}, not ReLU neurons without bias",
+    )
     objective = experiment.objective()
     clusters = _clusters(objective)
     seeds = [experiment.seed, *other_seeds(experiment)]
@@ -47,11 +66,16 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
     starts = {c.sign: 0.5 * np.sum(c.amplitudes(ends, w) ** 2, axis=1) for c in clusters}
     for cluster in clusters:
         which = "positive" if cluster.sign > 0 else "negative"
-        demand(starts[cluster.sign][0] > 0, f"no unit sees all samples of {which} target; raise the width")
+        demand(
+            starts[cluster.sign][0] > 0,
+            f"no unit sees all samples of {which} target; raise the width",
+        )
     step, learned = step_of(experiment), Narrow.nothing(objective)
     rate = {c.sign: float(rates(np.asarray(c.rate), step)) for c in clusters}
     join = {c.sign: BEGIN**2 * c.end(lengths) for c in clusters}
-    growth = {sign: np.log(join[sign] / np.maximum(start, 1e-300)) for sign, start in starts.items()}
+    growth = {
+        sign: np.log(join[sign] / np.maximum(start, 1e-300)) for sign, start in starts.items()
+    }
     logs = {sign: begun + growth[sign] / (2 * rate[sign]) for sign in growth}
     order = sorted(clusters, key=lambda c: logs[c.sign][0])
     ranges = (
@@ -64,18 +88,37 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
     stages, same = [PredictedStage(learned.loss, (0,))], np.ones(len(seeds), bool)
     for k, cluster in enumerate(order):
         before = learned.loss
-        learned, settled = learned.join(cluster.unit(objective.inputs, np.sqrt(2 * join[cluster.sign])))
-        same &= (starts[cluster.sign] > 0) & np.all([logs[cluster.sign] <= logs[c.sign] for c in order[k:]], axis=0)
+        learned, settled = learned.join(
+            cluster.unit(objective.inputs, np.sqrt(2 * join[cluster.sign]))
+        )
+        same &= (starts[cluster.sign] > 0) & np.all(
+            [logs[cluster.sign] <= logs[c.sign] for c in order[k:]], axis=0
+        )
         times = logs[cluster.sign] + settled.half_time(before) * cluster.rate / rate[cluster.sign]
-        doubt = DOUBT * overlap.value  # the first cluster is earlier for the second beside it, which is later
+        doubt = (
+            DOUBT * overlap.value
+        )  # the first cluster is earlier for the second beside it, which is later
         early, late = (doubt, 0.0) if k == 0 else (0.0, doubt)
-        statistics = widened(spread(times[1:][same[1:]]), rate[cluster.sign], early=early, late=late)
+        statistics = widened(
+            spread(times[1:][same[1:]]), rate[cluster.sign], early=early, late=late
+        )
         share = float(np.mean(same[1:]))
         stages.append(
-            PredictedStage(learned.loss, (learned.count,), float(times[0]), *statistics, share=share, range=overlap)
+            PredictedStage(
+                learned.loss,
+                (learned.count,),
+                float(times[0]),
+                *statistics,
+                share=share,
+                range=overlap,
+            )
         )
     return Prediction(
-        "orthogonal ReLU", "Boursier, Pillaud-Vivien & Flammarion 2022", LIMIT, tuple(stages), ranges=ranges
+        "orthogonal ReLU",
+        "Boursier, Pillaud-Vivien & Flammarion 2022",
+        LIMIT,
+        tuple(stages),
+        ranges=ranges,
     )
 
 
@@ -103,7 +146,9 @@ class _Cluster:
 
     def unit(self, inputs: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
         """A balanced unit along the cluster that sees nothing else: u (1, D), v (1, 1)."""
-        w = np.where(self.drive != 0, np.abs(self.drive), -self.rate)  # elsewhere off, with a margin
+        w = np.where(
+            self.drive != 0, np.abs(self.drive), -self.rate
+        )  # elsewhere off, with a margin
         u = (w / np.linalg.norm(inputs, axis=1)) @ inputs * size / (np.sqrt(2) * self.rate)
         return u[None], np.array([[self.sign * size / np.sqrt(2)]])
 
@@ -111,13 +156,19 @@ class _Cluster:
 def _clusters(objective: Objective) -> list[_Cluster]:
     """The conditions on the data, and the clusters they make."""
     x, y = objective.inputs, objective.targets
-    demand(objective.function.loss.quadratic, f"the loss is {objective.function.loss.name}, not squared")
+    demand(
+        objective.function.loss.quadratic,
+        f"the loss is {objective.function.loss.name}, not squared",
+    )
     demand(x.ndim == 2, f"inputs have shape {x.shape[1:]}, not vectors")
     demand(y.shape[1:] == (1,), f"targets have shape {y.shape[1:]}, not one number")
     gram = x @ x.T
     demand(bool(np.all(np.diag(gram) > 0)), "an input is zero")
     worst = off_diagonal(gram)
-    demand(worst <= ORTHOGONAL, f"inputs are not orthogonal: largest off-diagonal correlation {worst:.2g}")
+    demand(
+        worst <= ORTHOGONAL,
+        f"inputs are not orthogonal: largest off-diagonal correlation {worst:.2g}",
+    )
     drive = y[:, 0] * np.sqrt(np.diag(gram)) / len(x)
     found = [_Cluster(sign, np.where(sign * drive > 0, drive, 0.0)) for sign in (1, -1)]
     found = [cluster for cluster in found if cluster.rate > 0]
@@ -126,23 +177,32 @@ def _clusters(objective: Objective) -> list[_Cluster]:
 
 
 def _at_start(u: np.ndarray, v: np.ndarray, cluster: _Cluster, inputs: np.ndarray) -> float:
-    """The mean strength over draws of all units along a cluster, before they have sorted themselves out."""
-    along = u @ (np.abs(cluster.drive) / cluster.rate @ (inputs / np.linalg.norm(inputs, axis=1)[:, None]))
+    """The mean strength over draws of all units along a cluster, before they have sorted themselves
+    out."""
+    along = u @ (
+        np.abs(cluster.drive) / cluster.rate @ (inputs / np.linalg.norm(inputs, axis=1)[:, None])
+    )
     grown = np.maximum(cluster.sign * v[..., 0] + along, 0.0) / np.sqrt(2)
     return float(np.mean(0.5 * np.sum(grown**2, axis=1)))
 
 
 def _overlap(order: list[_Cluster], logs: dict[int, np.ndarray], rate: dict[int, float]) -> Range:
-    """How far the second cluster is when the first is fitted, of its end, for our own draw: they join at BEGIN^2."""
+    """How far the second cluster is when the first is fitted, of its end, for our own draw: they
+    join at BEGIN^2."""
     if len(order) < 2:
         return overlap_range(0.0)
     first, second = (c.sign for c in order)
     fitted = logs[first][0] - np.log(BEGIN) / rate[first]
-    return overlap_range(float(np.minimum(BEGIN**2 * np.exp(2 * rate[second] * (fitted - logs[second][0])), 1.0)))
+    return overlap_range(
+        float(np.minimum(BEGIN**2 * np.exp(2 * rate[second] * (fitted - logs[second][0])), 1.0))
+    )
 
 
-def _sorted_out(v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]) -> tuple[np.ndarray, np.ndarray, float]:
-    """v (M, H) and w (M, H, n) after the early phase, and its duration: exact between the moments at which samples are lost."""
+def _sorted_out(
+    v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """v (M, H) and w (M, H, n) after the early phase, and its duration: exact between the moments
+    at which samples are lost."""
     drive = sum(cluster.drive for cluster in clusters)
     duration = EARLY / min(cluster.rate for cluster in clusters)
     step = duration / STEPS
@@ -151,6 +211,10 @@ def _sorted_out(v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]) -> tuple
         c = np.maximum(np.linalg.norm(g, axis=-1), 1e-300)
         along = np.sum(g * w, axis=-1) / c
         cosh, sinh = np.cosh(c * step), np.sinh(c * step)
-        w = np.where(w > 0, np.maximum(w + g / c[..., None] * (v * sinh + along * (cosh - 1))[..., None], 0.0), w)
+        w = np.where(
+            w > 0,
+            np.maximum(w + g / c[..., None] * (v * sinh + along * (cosh - 1))[..., None], 0.0),
+            w,
+        )
         v = v * cosh + along * sinh
     return v, w, duration

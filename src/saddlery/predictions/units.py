@@ -1,9 +1,12 @@
-"""One unit at a time: networks whose units start at degree two or more, from their own small initial weights.
+"""One unit at a time: networks whose units start at degree two or more, from their own small
+initial weights.
 
-At a saddle every unit that has not grown follows the gradient of its utility, with the residual correlation of that saddle,
-and the first to escape in finite time (`escapes`) is the next to join. The units that have grown, and it, then flow to rest
-on the invariant manifold of their width (`settle`); the others have moved on by what they would have anyway.
-Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin et al. (2025), here with finite weights.
+At a saddle every unit that has not grown follows the gradient of its utility, with the residual
+correlation of that saddle, and the first to escape in finite time (`escapes`) is the next to join.
+The units that have grown, and it, then flow to rest on the invariant manifold of their width
+(`settle`); the others have moved on by what they would have anyway.
+Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin et al. (2025), here
+with finite weights.
 """
 
 from __future__ import annotations
@@ -41,25 +44,37 @@ def units_one_by_one(experiment: Experiment) -> Prediction:
     degree = unit.symmetry.degree
     demand(degree is not None, f"units {unit.name} have no silent point")
     assert degree is not None
-    demand(degree >= 2, f"units {unit.name} start at degree {degree}, so they grow by directions, not one by one")
+    demand(
+        degree >= 2,
+        f"units {unit.name} start at degree {degree}, so they grow by directions, not one by one",
+    )
     demand(unit.smooth, f"units {unit.name} are not smooth")
     objective = experiment.objective()
     u, v = (side.shape[2] for side in initial_sides(experiment, objective, [experiment.seed]))
-    demand(v * u**degree <= MOST, f"the leading form of a unit has {v * u**degree:,} entries, more than {MOST:,}")
+    demand(
+        v * u**degree <= MOST,
+        f"the leading form of a unit has {v * u**degree:,} entries, more than {MOST:,}",
+    )
     source = "Zhang, Saxe & Latham 2026, Section 5.2"
     path = _Path(experiment, objective)
     stages = tuple(path.stages())
-    ranges = (path.start_range(), sharpness_range(experiment, path.learned.objective, path.learned.state))
+    ranges = (
+        path.start_range(),
+        sharpness_range(experiment, path.learned.objective, path.learned.state),
+    )
     demand_range(ranges)
     return Prediction("units one by one", source, LIMIT, stages, ranges=ranges)
 
 
 class _Path:
-    """The stages of the experiment's own draw, and what part of other draws takes the same path, when."""
+    """The stages of the experiment's own draw, and what part of other draws takes the same path,
+    when."""
 
     def __init__(self, experiment: Experiment, objective: Objective) -> None:
         self.objective, self.learned = objective, Narrow.nothing(objective)
-        self.natural = self.learned.size_to_join(1.0, 2) / BEGIN  # |theta| of a unit that has learned
+        self.natural = (
+            self.learned.size_to_join(1.0, 2) / BEGIN
+        )  # |theta| of a unit that has learned
         self.own = _Draws.of(experiment, objective, [experiment.seed])
         self.others = _Draws.of(experiment, objective, other_seeds(experiment))
         self.first_size = float(self.own.sizes().max()) / self.natural
@@ -84,7 +99,9 @@ class _Path:
             u, v = self.own.split(amplitude * direction)
             self.learned, settled = self.learned.join((u, v))
             delay = settled.half_time(before) - float(escapes(form, u, v).time[0])
-            self.others, share = _same_path(self.objective, self.others, form, self.own.split(direction), share)
+            self.others, share = _same_path(
+                self.objective, self.others, form, self.own.split(direction), share
+            )
             next_size = float(self.own.sizes().max(initial=0.0)) / self.natural
             yield PredictedStage(
                 self.learned.loss,
@@ -98,7 +115,8 @@ class _Path:
 
 @dataclass
 class _Draws:
-    """Units of many draws. u (M, H, U), v (M, H, V); dormant (M, H): which have not grown; since (M,): the last jump."""
+    """Units of many draws. u (M, H, U), v (M, H, V); dormant (M, H): which have not grown; since
+    (M,): the last jump."""
 
     u: np.ndarray
     v: np.ndarray
@@ -122,7 +140,8 @@ class _Draws:
         return _Draws(self.u[chosen], self.v[chosen], self.dormant[chosen], self.since[chosen])
 
     def escape(self, form: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The wait until the first unit of each draw escapes (M,), and that unit's direction (M, U + V); the rest move on."""
+        """The wait until the first unit of each draw escapes (M,), and that unit's direction (M, U
+        + V); the rest move on."""
         where = np.nonzero(self.dormant)
         found = escapes(form, self.u[where], self.v[where], groups=where[0])
         times = np.full(self.dormant.shape, np.inf)
@@ -140,7 +159,11 @@ class _Draws:
 
 
 def _same_path(
-    objective: Objective, draws: _Draws, form: np.ndarray, own: tuple[np.ndarray, np.ndarray], share: float
+    objective: Objective,
+    draws: _Draws,
+    form: np.ndarray,
+    own: tuple[np.ndarray, np.ndarray],
+    share: float,
 ) -> tuple[_Draws, float]:
     """The draws whose next unit has the same map as our own, and their share of all."""
     if not len(draws.since):

@@ -1,8 +1,10 @@
-"""Alternating gradient flows as a prediction: the limit of vanishing initial weights, for any single sum of units.
+"""Alternating gradient flows as a prediction: the limit of vanishing initial weights, for any
+single sum of units.
 
-The rule `agf` is run from the experiment's own initial weights; its rests are the plateaus. It needs no more of the units
-than their leading degree, so it speaks of networks that no other theory does; where one of them applies that one is nearer
-to the flow, since it keeps what many units of finite size do together.
+The rule `agf` is run from the experiment's own initial weights; its rests are the plateaus. It
+needs no more of the units than their leading degree, so it speaks of networks that no other theory
+does; where one of them applies that one is nearer to the flow, since it keeps what many units of
+finite size do together.
 Source: Kunin et al. (2025), Algorithm 1.
 """
 
@@ -28,7 +30,8 @@ STEPS = 60_000  # of its run, which needs hundreds a jump
 LOWER = 1e-5  # of the first loss: a rest whose loss is not lower by this is the one before
 TOGETHER, KINKED, POWER = (1.0, 0.5), 2.0, (0.02, 3.0)  # of the stated errors, see `_error`
 LIMIT = (
-    "exact as the initial scale goes to zero, for the experiment's own weights; before, jump times err by what many units"
+    "exact as the initial scale goes to zero, for the experiment's own weights; before, jump"
+    " times err by what many units"
     " of finite size do together"
 )
 
@@ -45,27 +48,43 @@ def alternating_gradient_flows(experiment: Experiment) -> Prediction:
     largest = float(np.linalg.norm(start[np.array(parts.units.index)], axis=1).max())
     limit = AlternatingFlow.threshold * parts.unit_size
     demand(
-        largest < limit, f"initial weights are not small: a unit is of size {largest:.2g}, where {limit:.2g} is active"
+        largest < limit,
+        (
+            f"initial weights are not small: a unit is of size {largest:.2g}, "
+            f"where {limit:.2g} is active"
+        ),
     )
     rule = AlternatingFlow().bound(parts)
-    trajectory = driver.run(objective.function, objective.samples, start, rule, Stop(flow_time=FOREVER, steps=STEPS))
+    trajectory = driver.run(
+        objective.function, objective.samples, start, rule, Stop(flow_time=FOREVER, steps=STEPS)
+    )
     demand(trajectory.status == "stopped", f"its run could not be continued: {trajectory.reason}")
     ended = int(trajectory.step[-1]) < STEPS
-    demand(ended, f"its run goes on after {STEPS:,} steps, at loss {trajectory.loss[-1]:.3g}: new units join for ever")
+    demand(
+        ended,
+        (
+            f"its run goes on after {STEPS:,} steps, at loss "
+            f"{trajectory.loss[-1]:.3g}: new units join for ever"
+        ),
+    )
     ranges = (sharpness_range(experiment, objective, np.asarray(trajectory.states[-1])),)
     demand_range(ranges)
     stages = tuple(_stages(objective, np.array(parts.units.index), trajectory))
     error = _error(parts.units, largest / parts.unit_size) + 0.5 * ranges[0].value
     source = "Kunin et al. 2025, Algorithm 1"
-    return Prediction("alternating gradient flows", source, LIMIT, stages, ranges=ranges, error=error)
+    return Prediction(
+        "alternating gradient flows", source, LIMIT, stages, ranges=ranges, error=error
+    )
 
 
 def _error(units: Units, size: float) -> float:
-    """The relative error that jump times are stated to have, from units of this size, of the natural one.
+    """The relative error that jump times are stated to have, from units of this size, of the
+    natural one.
 
-    Of order two, waits last ln(1/size) over their rate, and of H units that grow at one rate the strengths add up, which is worth
-    1/2 ln H and something of order one, of units with kinks twice that, as their directions are not settled then. Above, a unit
-    takes from the threshold on a part (size / threshold)^(order - 2) of its wait, in which the others grow by the old residual.
+    Of order two, waits last ln(1/size) over their rate, and of H units that grow at one rate the
+    strengths add up, which is worth 1/2 ln H and something of order one, of units with kinks twice
+    that, as their directions are not settled then. Above, a unit takes from the threshold on a part
+    (size / threshold)^(order - 2) of its wait, in which the others grow by the old residual.
     """
     if units.order == 2:
         together = TOGETHER[0] + TOGETHER[1] * np.log(len(units.index))
@@ -73,9 +92,12 @@ def _error(units: Units, size: float) -> float:
     return POWER[0] + POWER[1] * (size / AlternatingFlow.threshold) ** (units.order - 2)
 
 
-def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[PredictedStage]:
-    """One for each rest with a lower loss than the one before. The clock is late by what waits were too short to make up for,
-    as where units grow side by side: that is taken off, and is the measure of how far they do."""
+def _stages(
+    objective: Objective, index: np.ndarray, trajectory: Trajectory
+) -> Iterator[PredictedStage]:
+    """One for each rest with a lower loss than the one before. The clock is late by what waits were
+    too short to make up for, as where units grow side by side: that is taken off, and is the
+    measure of how far they do."""
     seen = trajectory.observables
     before, last = np.inf, 0.0
     turns = _turns(objective, index, trajectory)
@@ -94,33 +116,54 @@ def _stages(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> 
         if crossed is None:
             yield PredictedStage(loss, units)
         else:
-            found = worst((Range("part of a jump time by which waits overlap", float(owed) / crossed, *WAIT), turn))
+            found = worst(
+                (
+                    Range(
+                        "part of a jump time by which waits overlap", float(owed) / crossed, *WAIT
+                    ),
+                    turn,
+                )
+            )
             assert found is not None
             last = max(last, crossed - float(owed))
-            yield PredictedStage(loss, units, last if found.verdict != "outside" else None, range=found)
+            yield PredictedStage(
+                loss, units, last if found.verdict != "outside" else None, range=found
+            )
         before = loss
 
 
 def _turns(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[Range]:
-    """For each rest: how far, at most, the units that joined since the one before had turned while they waited, 1 - cos.
+    """For each rest: how far, at most, the units that joined since the one before had turned while
+    they waited, 1 - cos.
 
-    Before anything is learned every unit moves by itself, exactly so at vanishing size. Later the drops have moved those that
-    wait, and at finite size otherwise than in no time. Units with kinks may end up on either side of one, which decides how fast
-    they grow: jump times of single runs differed by a factor of seven.
+    Before anything is learned every unit moves by itself, exactly so at vanishing size. Later the
+    drops have moved those that wait, and at finite size otherwise than in no time. Units with kinks
+    may end up on either side of one, which decides how fast they grow: jump times of single runs
+    differed by a factor of seven.
     """
     smooth = objective.network.layers[0].unit.smooth
     seen, waiting, largest, first = trajectory.observables, None, 0.0, True
     known = np.zeros(len(index), bool)
-    for state, active, moving in zip(trajectory.states, seen["active"], seen["moving"], strict=True):
+    for state, active, moving in zip(
+        trajectory.states, seen["active"], seen["moving"], strict=True
+    ):
         active = np.asarray(active, bool)
         if waiting is not None and not smooth and not first:
             largest = max(
-                [largest, *(_turned(waiting[index[i]], state[index[i]]) for i in np.flatnonzero(active & ~known))]
+                [
+                    largest,
+                    *(
+                        _turned(waiting[index[i]], state[index[i]])
+                        for i in np.flatnonzero(active & ~known)
+                    ),
+                ]
             )
         known |= active
         if moving:
             continue
-        yield Range("turn of the units that join, while they wait", largest, *TURN)  # of all jumps so far: times add up
+        yield Range(
+            "turn of the units that join, while they wait", largest, *TURN
+        )  # of all jumps so far: times add up
         first, waiting, known = waiting is None, np.asarray(state), active.copy()
 
 

@@ -28,24 +28,43 @@ beforehand, the one that holds least.</dd>
 def comparisons_page(compared: Sequence[Comparison]) -> str:
     """One self-contained page about one run: a section a theory.
 
-    Raises InputError where there is none, or where they are not all of one run. Cost: one picture a theory, about 0.2 s.
+    Raises InputError where there is none, or where they are not all of one run. Cost: one picture a
+    theory, about 0.2 s.
     """
     compared = list(compared)
-    require(len(compared) > 0, "comparisons", "at least one", compared, "pass compare(prediction, stages) of a run")
+    require(
+        len(compared) > 0,
+        "comparisons",
+        "at least one",
+        compared,
+        "pass compare(prediction, stages) of a run",
+    )
     for c in compared:
-        require(isinstance(c, Comparison), "a page of comparisons", "made of Comparisons", type(c).__name__)
+        require(
+            isinstance(c, Comparison),
+            "a page of comparisons",
+            "made of Comparisons",
+            type(c).__name__,
+        )
     runs = {id(c.run) for c in compared}
     require(len(runs) == 1, "comparisons", "of one run", len(runs), "write one page for each")
     e = compared[0].run.experiment
     head = fill(
-        "<header><p class=small>saddlery: predictions beside a run</p><h1>{}</h1><p class=lead>{}</p></header>",
+        (
+            "<header><p class=small>saddlery: predictions beside a run</p><h1>{}</h1><p "
+            "class=lead>{}</p></header>"
+        ),
         e.name,
         e.description,
     )
     sections = joined(_section(c, k) for k, c in enumerate(compared))
-    toml = fill("<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml())
+    toml = fill(
+        "<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml()
+    )
     words = fill("<p class=small>Experiment id {}, seed {}.</p>", e.identity, e.seed)
-    return page(f"{e.name}, predictions beside a run of saddlery", head + sections + LEGEND + toml + words)
+    return page(
+        f"{e.name}, predictions beside a run of saddlery", head + sections + LEGEND + toml + words
+    )
 
 
 def _section(c: Comparison, k: int) -> Markup:
@@ -54,11 +73,16 @@ def _section(c: Comparison, k: int) -> Markup:
     picture = figure(lambda axes: plots.comparison(c, axes), f"theory-{k}", caption, SIZE)
     note = Markup()
     if c.extra:
-        plateaus = f"{c.extra} plateau of the run was" if c.extra == 1 else f"{c.extra} plateaus of the run were"
+        plateaus = (
+            f"{c.extra} plateau of the run was"
+            if c.extra == 1
+            else f"{c.extra} plateaus of the run were"
+        )
         note = fill('<p class="note" role="note">{} not predicted.</p>', plateaus)
     assumptions = f" {c.prediction.assumptions}." if c.prediction.assumptions else ""
     return fill(
-        '<section class="run"><h2>{theory}</h2><p class=small>{source}; {limit}.{assumptions}</p>{note}'
+        '<section class="run"><h2>{theory}</h2><p class=small>{source};'
+        " {limit}.{assumptions}</p>{note}"
         "<div class=curves>{picture}</div>"
         "{table}</section>",
         theory=theory,

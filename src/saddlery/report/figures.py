@@ -1,4 +1,5 @@
-"""Pictures inside a page: small SVG whose text is text and whose colours are variables of the page's style."""
+"""Pictures inside a page: small SVG whose text is text and whose colours are variables of the
+page's style."""
 
 from __future__ import annotations
 
@@ -58,8 +59,11 @@ def _style(salt: str):
         yield
 
 
-def figure(draw: Draw, name: str, caption: str, size: tuple[float, float], *, shown: bool = True) -> Markup:
-    """One picture as inline SVG with ids of its own; the caption is its description, and printed below it if `shown`."""
+def figure(
+    draw: Draw, name: str, caption: str, size: tuple[float, float], *, shown: bool = True
+) -> Markup:
+    """One picture as inline SVG with ids of its own; the caption is its description, and printed
+    below it if `shown`."""
     drawn.new_axes()  # the message where matplotlib is missing
     from matplotlib.figure import Figure
 
@@ -72,7 +76,8 @@ def figure(draw: Draw, name: str, caption: str, size: tuple[float, float], *, sh
 
 
 def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
-    """The same margins in inches for every picture of a size, so that their axes line up in a grid."""
+    """The same margins in inches for every picture of a size, so that their axes line up in a
+    grid."""
     width, height = size
     left, right, bottom, top = (
         0.68 if width > 3 else 0.62,
@@ -80,12 +85,18 @@ def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
         0.58 if width > 3 else 0.44,
         0.36 if width > 3 else 0.06,
     )
-    return left / width, bottom / height, (width - left - right) / width, (height - bottom - top) / height
+    return (
+        left / width,
+        bottom / height,
+        (width - left - right) / width,
+        (height - bottom - top) / height,
+    )
 
 
 def _svg(canvas: Figure, name: str) -> Markup:
-    """The picture's SVG after its first word, small and safe to inline: no header, no metadata, unused ids dropped and the
-    others prefixed. Only tags are changed, never text between them; Matplotlib escapes the text and the attributes it writes."""
+    """The picture's SVG after its first word, small and safe to inline: no header, no metadata,
+    unused ids dropped and the others prefixed. Only tags are changed, never text between them;
+    Matplotlib escapes the text and the attributes it writes."""
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg")
     text = buffer.getvalue()
@@ -106,7 +117,11 @@ def _tag(tag: str, name: str, used: Collection[str]) -> str:
     tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
     tag = re.sub(r'(url\(#|href="#)', lambda m: f"{m[1]}{name}-", tag)
     tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
-    return re.sub(r'( (?:d|x|y|transform|clip-path)=")([^"]*)', lambda m: m[1] + _rounded(m[2]), _coloured(tag))
+    return re.sub(
+        r'( (?:d|x|y|transform|clip-path)=")([^"]*)',
+        lambda m: m[1] + _rounded(m[2]),
+        _coloured(tag),
+    )
 
 
 def _coloured(tag: str) -> str:
@@ -117,4 +132,8 @@ def _coloured(tag: str) -> str:
 
 def _rounded(numbers: str) -> str:
     """Coordinates to a fiftieth of a point."""
-    return " ".join(re.sub(r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), numbers).split())
+    return " ".join(
+        re.sub(
+            r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), numbers
+        ).split()
+    )

@@ -13,17 +13,27 @@ from .tables import grid
 
 SIZE = (6.4, 4.2)  # inches
 WORDS = (
-    "Fixed points that can be reached from the origin by one unit after another, certified in the wide network, and the paths"
+    "Fixed points that can be reached from the origin by one unit after another, certified in the"
+    " wide network, and the paths"
     " between them."
 )
 
 
 def graph_page(graph: SaddleGraph, experiment: Experiment) -> str:
-    """One self-contained page about the saddle graph of an experiment. Cost: one picture, about 0.3 s."""
-    require(isinstance(graph, SaddleGraph), "a page of a graph", "made of a SaddleGraph", type(graph).__name__)
+    """One self-contained page about the saddle graph of an experiment. Cost: one picture, about 0.3
+    s."""
+    require(
+        isinstance(graph, SaddleGraph),
+        "a page of a graph",
+        "made of a SaddleGraph",
+        type(graph).__name__,
+    )
     e = experiment
     head = fill(
-        "<header><p class=small>saddlery: saddle graph</p><h1>{}</h1><p class=lead>{} fixed points, {} paths. {}</p></header>",
+        (
+            "<header><p class=small>saddlery: saddle graph</p><h1>{}</h1><p class=lead>{} fixed "
+            "points, {} paths. {}</p></header>"
+        ),
         e.name,
         len(graph.nodes),
         len(graph.edges),
@@ -31,7 +41,9 @@ def graph_page(graph: SaddleGraph, experiment: Experiment) -> str:
     )
     notes = [] if graph.complete else ["Not all escapes were followed: raise the budget."]
     notes += [f"Not followed: {words}" for words in graph.failures]
-    caption = "Loss of each fixed point against its units. Arrows: escapes, as thick as their utility."
+    caption = (
+        "Loss of each fixed point against its units. Arrows: escapes, as thick as their utility."
+    )
     picture = figure(lambda axes: plots.graph(graph, axes), "graph", caption, SIZE)
     nodes = grid(*graph.table(), caption="Nodes, in the order in which they were found.")
     body = joined(
@@ -40,7 +52,10 @@ def graph_page(graph: SaddleGraph, experiment: Experiment) -> str:
             *(fill('<p class="note" role="note">{}</p>', note) for note in notes),
             fill("<div class=curves>{}</div><h3>Fixed points</h3>{}", picture, nodes),
             fill("<h3>Paths</h3>{}", _paths(graph)) if graph.edges else "",
-            fill("<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml()),
+            fill(
+                "<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>",
+                e.to_toml(),
+            ),
             fill("<p class=small>Experiment id {}, seed {}.</p>", e.identity, e.seed),
         )
     )
@@ -50,6 +65,12 @@ def graph_page(graph: SaddleGraph, experiment: Experiment) -> str:
 def _paths(graph: SaddleGraph) -> Markup:
     columns = ("from", "to", "utility", "order", "growth rate", "loss before", "loss after")
     loss = [node.loss for node in graph.nodes]
-    rows = [[e.start, e.end, e.utility, e.order, e.rate, loss[e.start], loss[e.end]] for e in graph.edges]
-    caption = "Escapes: the utility of the unit that breaks its silence, the order of the fall of the loss, the rate of growth."
+    rows = [
+        [e.start, e.end, e.utility, e.order, e.rate, loss[e.start], loss[e.end]]
+        for e in graph.edges
+    ]
+    caption = (
+        "Escapes: the utility of the unit that breaks its silence, the order of the fall of "
+        "the loss, the rate of growth."
+    )
     return grid(columns, rows, caption=caption)

@@ -1,8 +1,10 @@
-"""Where text enters a page: the one place. Text is escaped as it is put in, whoever forgets what; only `Markup` passes.
+"""Where text enters a page: the one place. Text is escaped as it is put in, whoever forgets what;
+only `Markup` passes.
 
-A page is made of templates, which are written in this package, and of values. `fill` escapes every value that is no `Markup`,
-and gives `Markup`; an f-string of markup is plain text again and would be shown with its brackets, so that a mistake is seen
-and does no harm. In templates every value of an attribute stands in double quotes.
+A page is made of templates, which are written in this package, and of values. `fill` escapes every
+value that is no `Markup`, and gives `Markup`; an f-string of markup is plain text again and would
+be shown with its brackets, so that a mistake is seen and does no harm. In templates every value of
+an attribute stands in double quotes.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from ..basis.text import visible_lines
 
 
 class Markup(str):
-    """Text that is HTML. Made by `fill` and `joined`; by name only of what this package or Matplotlib wrote."""
+    """Text that is HTML. Made by `fill` and `joined`; by name only of what this package or
+    Matplotlib wrote."""
 
     __slots__ = ()
 
@@ -29,8 +32,9 @@ class Markup(str):
 
 
 def escaped(value: object) -> Markup:
-    """Any value as it may stand in a page, between tags or in a quoted attribute; numbers as people write them, and letters
-    without a shape, such as directions of writing, spelled out (`text.visible`)."""
+    """Any value as it may stand in a page, between tags or in a quoted attribute; numbers as people
+    write them, and letters without a shape, such as directions of writing, spelled out
+    (`text.visible`)."""
     return value if isinstance(value, Markup) else Markup(html.escape(visible_lines(number(value))))
 
 
@@ -59,7 +63,9 @@ class _Escaping(string.Formatter):
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
         if not (field_name.isidentifier() or field_name.isdecimal()):
-            raise ValueError(f"a template holds names and places, got {field_name!r}")  # no attributes of values
+            raise ValueError(
+                f"a template holds names and places, got {field_name!r}"
+            )  # no attributes of values
         return super().get_field(field_name, args, kwargs)
 
 

@@ -17,9 +17,11 @@ from .tables import summary_table
 
 
 def run_page(found: Stages) -> str:
-    """The page of one run: curves, stages, certificates, experiment and versions, as one HTML document.
+    """The page of one run: curves, stages, certificates, experiment and versions, as one HTML
+    document.
 
-    Cost: two or three pictures a stage and layer, about 0.1 s each. Raises InputError where matplotlib is missing.
+    Cost: two or three pictures a stage and layer, about 0.1 s each. Raises InputError where
+    matplotlib is missing.
     """
     require(
         isinstance(found, Stages),
@@ -28,7 +30,11 @@ def run_page(found: Stages) -> str:
         type(found).__name__,
         "pass stages(run) or certify(run)",
     )
-    body = fill("<header><p class=small>saddlery: report of a run</p></header>{}{}", section(found, 0, "h1"), LEGEND)
+    body = fill(
+        "<header><p class=small>saddlery: report of a run</p></header>{}{}",
+        section(found, 0, "h1"),
+        LEGEND,
+    )
     return page(f"{found.run.experiment.name}, a run of saddlery", body)
 
 
@@ -39,12 +45,19 @@ def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) 
     """
     runs = list(runs)
     for found in runs:
-        require(isinstance(found, Stages), "a tour", "made of the Stages of runs", type(found).__name__)
+        require(
+            isinstance(found, Stages), "a tour", "made of the Stages of runs", type(found).__name__
+        )
     count = sum(len(found) for found in runs)
-    certified = sum(s.certificate is not None and s.certificate.certified for found in runs for s in found.stages)
+    certified = sum(
+        s.certificate is not None and s.certificate.certified
+        for found in runs
+        for s in found.stages
+    )
     parts = [
         fill(
-            "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}: what each network rests on while it learns, and which"
+            "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}: what each network rests"
+            " on while it learns, and which"
             " smaller network that is.</p></header>",
             _plural(len(runs), "run"),
             _plural(count, "plateau"),
@@ -56,26 +69,36 @@ def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) 
     ]
     if summary is not None:
         text = json.dumps(summary, indent=1)
-        parts.append(fill("<details><summary>Record of the tour (JSON)</summary><pre>{}</pre></details>", text))
+        parts.append(
+            fill(
+                "<details><summary>Record of the tour (JSON)</summary><pre>{}</pre></details>", text
+            )
+        )
     return page("A tour of saddles", joined(parts))
 
 
 def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
-    """Write the page of a run, or of several, whole or not at all; returns the path. Raises StorageError."""
+    """Write the page of a run, or of several, whole or not at all; returns the path. Raises
+    StorageError."""
     return write_text(path, run_page(found) if isinstance(found, Stages) else tour_page(found))
 
 
 def page(title: str, body: Markup) -> str:
-    """A whole HTML document in the style of all pages; a body that is no markup is shown as text."""
+    """A whole HTML document in the style of all pages; a body that is no markup is shown as
+    text."""
     head = fill(
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         '<meta name="color-scheme" content="light dark"><title>{}</title><style>{}</style>',
         title,
         STYLE,
     )
-    document = '<!doctype html>\n<html lang="en"><head>{}</head>\n<body><main>{}</main></body></html>\n'
+    document = (
+        '<!doctype html>\n<html lang="en"><head>{}</head>\n<body><main>{}</main></body></html>\n'
+    )
     return str(fill(document, head, body))
 
 
 def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'x' if noun.endswith('eau') else 's'}"
+    return (
+        f"{count} {noun}" if count == 1 else f"{count} {noun}{'x' if noun.endswith('eau') else 's'}"
+    )

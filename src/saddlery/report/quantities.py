@@ -1,4 +1,5 @@
-"""What the page of a sweep shows of every run, and what many runs say of it: a mean, and its interval over seeds."""
+"""What the page of a sweep shows of every run, and what many runs say of it: a mean, and its
+interval over seeds."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ LEAST = 1e-40  # loss that is shown; below is rounding
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number of every run. of: from its row of the index, None or NaN where it has none. kind: what kind of number it is, which
-    decides the interval of its mean."""
+    """A number of every run. of: from its row of the index, None or NaN where it has none. kind:
+    what kind of number it is, which decides the interval of its mean."""
 
     title: str
     of: Callable[[Row], float | None]
@@ -32,11 +33,14 @@ class Quantity:
     def values(self, table: pd.DataFrame) -> np.ndarray:
         """(R,), NaN where a run has none."""
         found = [self.of(row) for row in table.to_dict("records")]
-        return np.array([np.nan if value is None or value != value else float(value) for value in found])
+        return np.array(
+            [np.nan if value is None or value != value else float(value) for value in found]
+        )
 
 
 class Estimate(NamedTuple):
-    """The mean of a quantity over runs, its 95% interval over seeds (NaN of a single one), and how many runs have it."""
+    """The mean of a quantity over runs, its 95% interval over seeds (NaN of a single one), and how
+    many runs have it."""
 
     mean: float
     low: float
@@ -45,8 +49,8 @@ class Estimate(NamedTuple):
 
 
 def estimate(quantity: Quantity, values: np.ndarray, seeds: np.ndarray) -> Estimate:
-    """Runs of one seed share their draws, so that seeds, not runs, are independent: averaged first is over all else that varies,
-    within each seed."""
+    """Runs of one seed share their draws, so that seeds, not runs, are independent: averaged first
+    is over all else that varies, within each seed."""
     there = np.isfinite(values)
     values, seeds = values[there], seeds[there]
     if not len(values):
@@ -75,7 +79,9 @@ def _missing(value: Any) -> bool:
 
 def _first(kind: str, value: Callable[[tuple[Any, ...]], float]) -> Callable[[Row], float | None]:
     """Of the first plateau of a kind, (kind, start, end, units, loss)."""
-    return lambda row: next((value(plateau) for plateau in stages_of(row) if plateau[0] == kind), None)
+    return lambda row: next(
+        (value(plateau) for plateau in stages_of(row) if plateau[0] == kind), None
+    )
 
 
 def _last_units(row: Row) -> float | None:
@@ -95,7 +101,9 @@ def _log_loss(row: Row) -> float | None:
 def _listed(name: str, value: Callable[[list[Any]], float]) -> Callable[[Row], float | None]:
     """Of a column of lists, an entry a plateau."""
     return lambda row: (
-        None if np.isscalar(row[name]) or row[name] is None or not len(row[name]) else value(list(row[name]))
+        None
+        if np.isscalar(row[name]) or row[name] is None or not len(row[name])
+        else value(list(row[name]))
     )
 
 
@@ -103,8 +111,15 @@ QUANTITIES = (
     Quantity("number of plateaus", _number("stages"), Count()),
     Quantity("plateaus between two drops", _number("intermediate"), Count()),
     Quantity("length of the initial plateau (flow time)", _first("initial", lambda p: p[2] - p[1])),
-    Quantity("length of the first plateau between (flow time)", _first("intermediate", lambda p: p[2] - p[1])),
-    Quantity("effective units of the first plateau between", _first("intermediate", lambda p: p[3]), Count()),
+    Quantity(
+        "length of the first plateau between (flow time)",
+        _first("intermediate", lambda p: p[2] - p[1]),
+    ),
+    Quantity(
+        "effective units of the first plateau between",
+        _first("intermediate", lambda p: p[3]),
+        Count(),
+    ),
     Quantity("effective units of the last plateau", _last_units, Count()),
     Quantity("log10 of the last loss", _log_loss, Real()),
     Quantity("share of runs that failed", _failed, Share()),
@@ -112,11 +127,14 @@ QUANTITIES = (
     Quantity("largest error of a predicted jump", _number("jump_error")),
     Quantity(
         "share of plateaus with a certified fixed point",
-        _listed("verdict", lambda found: float(np.mean([verdict not in UNFOUND for verdict in found]))),
+        _listed(
+            "verdict", lambda found: float(np.mean([verdict not in UNFOUND for verdict in found]))
+        ),
         Share(),
     ),
     Quantity(
-        "largest distance to a certified fixed point", _listed("distance", lambda found: max(map(_finite, found)))
+        "largest distance to a certified fixed point",
+        _listed("distance", lambda found: max(map(_finite, found))),
     ),
 )
 

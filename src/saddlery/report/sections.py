@@ -12,7 +12,9 @@ from .figures import SQUARE, WIDE, figure
 from .markup import Markup, fill, joined
 from .tables import certificates, interval, verdict
 
-_DRAWN: WeakKeyDictionary[Stages, dict[tuple[int, str], Markup]] = WeakKeyDictionary()  # a growing tour redraws nothing
+_DRAWN: WeakKeyDictionary[Stages, dict[tuple[int, str], Markup]] = (
+    WeakKeyDictionary()
+)  # a growing tour redraws nothing
 
 
 def section(found: Stages, k: int, heading: str) -> Markup:
@@ -36,7 +38,9 @@ def _draw_section(found: Stages, k: int, heading: str) -> Markup:
         _curves(found, anchor),
         _cards(found, anchor),
         certificates(found) if found.stages else "",
-        fill("<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml()),
+        fill(
+            "<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml()
+        ),
         fill('<p class="small">Experiment id {}; {}.</p></section>', e.identity, versions),
     ]
     return joined(parts)
@@ -66,18 +70,29 @@ def _facts(found: Stages) -> Markup:
 def _curves(found: Stages, anchor: str) -> Markup:
     run = found.run
     dashed = any(s.certificate is not None and s.certificate.certified for s in found.stages)
-    words = "Loss against flow time." + (" Shaded: plateaus, named by effective units." if found.stages else "")
+    words = "Loss against flow time." + (
+        " Shaded: plateaus, named by effective units." if found.stages else ""
+    )
     words += " Dashed: the loss of each certified fixed point." if dashed else ""
     figures = [figure(lambda ax: plots.loss_curve(found, ax), f"{anchor}-loss", words, WIDE)]
     layers = range(len(run.experiment.network.layers))
     for k in layers:
         of = f" of layer {k + 1}" if len(layers) > 1 else ""
         pictures = (
-            ("singular_values", plots.singular_values, f"The largest singular values{of} against flow time."),
+            (
+                "singular_values",
+                plots.singular_values,
+                f"The largest singular values{of} against flow time.",
+            ),
             ("unit_norms", plots.unit_norms, f"The strength of every unit{of} against flow time."),
         )
         figures += [
-            figure(lambda ax, draw=draw, k=k: draw(found, ax, layer=k), f"{anchor}-{name}_{k}", caption, WIDE)
+            figure(
+                lambda ax, draw=draw, k=k: draw(found, ax, layer=k),
+                f"{anchor}-{name}_{k}",
+                caption,
+                WIDE,
+            )
             for name, draw, caption in pictures
             if any(key.endswith(f"{name}_{k}") for key in run.trajectory.observables)
         ]
@@ -85,14 +100,17 @@ def _curves(found: Stages, anchor: str) -> Markup:
 
 
 def _cards(found: Stages, anchor: str) -> Markup:
-    """One card a stage: the units of every layer there and the Hessian's spectrum at the fixed point behind it."""
+    """One card a stage: the units of every layer there and the Hessian's spectrum at the fixed
+    point behind it."""
     if not found.stages:
         return Markup()
     layers = range(len(found.run.experiment.network.layers))
     views = [plots.view(found.run, found.stages, layer=k) for k in layers]
     cards = joined(_card(found, j, views, f"{anchor}-stage-{j}") for j in range(len(found)))
     hessian = any(s.certificate is not None for s in found.stages)
-    title = "Stages: the units of the run" + (", and the Hessian at the fixed point" if hessian else "")
+    title = "Stages: the units of the run" + (
+        ", and the Hessian at the fixed point" if hessian else ""
+    )
     return fill("<h3>{}</h3><div class=cards>{}</div>", title, cards)
 
 
@@ -105,10 +123,14 @@ def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Ma
         unit = run.experiment.network.layers[k].unit
         pictures = [("units", plots.unit_weights, f"Units{of} at {name}.")]
         if plots.is_head(unit) and "rank" in unit.options:
-            pictures.append(("directions", plots.head_directions, f"Keys and queries{of} at {name}."))
+            pictures.append(
+                ("directions", plots.head_directions, f"Keys and queries{of} at {name}.")
+            )
         figures += [
             figure(
-                lambda ax, draw=draw, k=k, shared=shared: draw(run, stage, ax, layer=k, shared=shared),
+                lambda ax, draw=draw, k=k, shared=shared: draw(
+                    run, stage, ax, layer=k, shared=shared
+                ),
                 f"{anchor}-{what}-{k}",
                 words,
                 SQUARE,
@@ -120,10 +142,19 @@ def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Ma
     if c is not None:
         counts = f"{_counts(c.index)} negative, {_counts(c.zero_modes)} zero"
         there = f"Hessian eigenvalues at the fixed point behind {name}: {counts}."
-        words = there if c.certified else f"No fixed point was found behind {name}, so there is no spectrum."
-        figures.append(figure(lambda ax: plots.spectrum(c, ax), f"{anchor}-spectrum", words, SQUARE, shown=False))
+        words = (
+            there
+            if c.certified
+            else f"No fixed point was found behind {name}, so there is no spectrum."
+        )
+        figures.append(
+            figure(
+                lambda ax: plots.spectrum(c, ax), f"{anchor}-spectrum", words, SQUARE, shown=False
+            )
+        )
     return fill(
-        '<article class="card"><h4>{units} <small>{kind}</small></h4><p>{verdict}<br><span class=small>flow time {interval}'
+        '<article class="card"><h4>{units} <small>{kind}</small></h4><p>{verdict}<br><span'
+        " class=small>flow time {interval}"
         "<br>loss {loss}</span></p>{figures}</article>",
         units=plots.units_label(stage),
         kind=stage.kind,

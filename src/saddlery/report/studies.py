@@ -24,8 +24,12 @@ MARKS = {"holds": ("minimum", "●"), "fails": ("strict", "✕"), "undecided": (
 def studies_page(outcomes: Sequence[Outcome]) -> str:
     """One self-contained page: a section a study, with its figure and a table of its claims."""
     judged = [j for outcome in outcomes for j in outcome.judged]
-    counts = ", ".join(f"{sum(j.verdict == v for j in judged)} {words}" for v, words in _WORDS.items())
-    head = fill("<header><h1>Studies</h1><p class=lead>{} claims: {}.</p></header>", len(judged), counts)
+    counts = ", ".join(
+        f"{sum(j.verdict == v for j in judged)} {words}" for v, words in _WORDS.items()
+    )
+    head = fill(
+        "<header><h1>Studies</h1><p class=lead>{} claims: {}.</p></header>", len(judged), counts
+    )
     return page("Studies, saddlery", head + joined(map(_section, outcomes)))
 
 
@@ -35,11 +39,16 @@ _WORDS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
 def _section(outcome: Outcome) -> Markup:
     study = outcome.study
     picture = (
-        figure(lambda axes: _draw(outcome, axes), study.name, study.title, SIZE, shown=False) if outcome.rows else ""
+        figure(lambda axes: _draw(outcome, axes), study.name, study.title, SIZE, shown=False)
+        if outcome.rows
+        else ""
     )
     said = [*study.notes(outcome.rows), *(f"not measured: {words}" for words in outcome.failed)]
     return fill(
-        '<section class="run"><h2>{}</h2><p class=lead>{}</p><div class=curves>{}</div>{}{}</section>',
+        (
+            '<section class="run"><h2>{}</h2><p class=lead>{}</p><div '
+            "class=curves>{}</div>{}{}</section>"
+        ),
         study.name,
         study.title,
         picture,
@@ -60,7 +69,9 @@ def _draw(outcome: Outcome, axes: Axes) -> None:
 def _table(outcome: Outcome) -> Markup:
     columns = ("verdict", "claim", "measured", "criterion", "seeds", "source")
     head = joined(fill('<th scope="col">{}</th>', word) for word in columns)
-    caption = f"Claims of {outcome.study.name}; measured: the mean over seeds and half its 95% interval."
+    caption = (
+        f"Claims of {outcome.study.name}; measured: the mean over seeds and half its 95% interval."
+    )
     table = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
     return scroll(fill(table, caption, head, joined(map(_row, outcome.judged))), caption)
 
@@ -68,6 +79,8 @@ def _table(outcome: Outcome) -> Markup:
 def _row(j: Judged) -> Markup:
     kind, mark = MARKS[j.verdict]
     spread = "" if j.uncertainty is None else f" ± {number(j.uncertainty, 2)}"
-    verdict = fill('<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>', kind, mark, j.verdict)
+    verdict = fill(
+        '<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>', kind, mark, j.verdict
+    )
     cells = (verdict, j.sentence, f"{number(j.measured)}{spread}", j.criterion, j.seeds, j.source)
     return fill("<tr>{}</tr>", joined(fill("<td>{}</td>", cell) for cell in cells))

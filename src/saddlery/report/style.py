@@ -1,4 +1,5 @@
-"""How pages look: colours in a light and a dark setting, the style sheet, and the words that explain a page."""
+"""How pages look: colours in a light and a dark setting, the style sheet, and the words that
+explain a page."""
 
 # ruff: noqa: RUF001 (the page is set like print: a minus is a minus, a dash a dash)
 

@@ -1,4 +1,5 @@
-"""Tables of a page: every run of a tour, and the certificates of one run. Every cell is escaped as it is filled in."""
+"""Tables of a page: every run of a tour, and the certificates of one run. Every cell is escaped as
+it is filled in."""
 
 # ruff: noqa: RUF001 (the page is set like print: a minus is a minus, a dash a dash)
 
@@ -51,7 +52,9 @@ def summary_table(runs: Sequence[Stages]) -> Markup:
     """All runs and their stages, one row a stage."""
     head = joined(fill('<th scope="col">{}</th>', name) for name in COLUMNS)
     body = joined(_summary_rows(found, k) for k, found in enumerate(runs))
-    caption = "Every run and its stages. Distance is in weights, from the plateau to its fixed point."
+    caption = (
+        "Every run and its stages. Distance is in weights, from the plateau to its fixed point."
+    )
     table = "<table class=tour><caption>{}</caption><thead><tr>{}</tr></thead>{}</table>"
     return scroll(fill(table, caption, head, body), caption)
 
@@ -65,7 +68,9 @@ def _summary_rows(found: Stages, k: int) -> Markup:
         e.name,
         e.network.architecture,
     )
-    none = fill('<td colspan="{}">no plateau found; {}</td>', len(COLUMNS) - 1, found.run.trajectory.status)
+    none = fill(
+        '<td colspan="{}">no plateau found; {}</td>', len(COLUMNS) - 1, found.run.trajectory.status
+    )
     rows = [_summary_cells(stage) for stage in found.stages] or [none]
     lines = (fill("<tr>{}{}</tr>", first if j == 0 else "", row) for j, row in enumerate(rows))
     return fill("<tbody>{}</tbody>", joined(lines))
@@ -78,7 +83,15 @@ def _summary_cells(stage: Stage) -> Markup:
         cells += ["-"] * 7
     else:
         utility = None if c.utility is None else c.utility.value
-        cells += [c.loss, tiny(c.gradient_norm), c.distance, c.index, c.zero_modes, utility, c.construction]
+        cells += [
+            c.loss,
+            tiny(c.gradient_norm),
+            c.distance,
+            c.index,
+            c.zero_modes,
+            utility,
+            c.construction,
+        ]
     return joined(fill("<td>{}</td>", cell) for cell in cells)
 
 
@@ -100,16 +113,23 @@ def verdict(stage: Stage) -> Markup:
 
 
 def certificates(found: Stages) -> Markup:
-    """One column a stage, one row a field: what the plateau shows, then what the certificate says."""
+    """One column a stage, one row a field: what the plateau shows, then what the certificate
+    says."""
     stage_head = '<th scope="col">{}<small>{}</small></th>'
     head = joined(fill(stage_head, s.kind, plots.units_label(s)) for s in found.stages)
     columns = [{**_plateau_fields(s), **_certificate_fields(s)} for s in found.stages]
     names = list(dict.fromkeys(name for column in columns for name in column))
-    cells = {name: joined(fill("<td>{}</td>", column.get(name, "-")) for column in columns) for name in names}
+    cells = {
+        name: joined(fill("<td>{}</td>", column.get(name, "-")) for column in columns)
+        for name in names
+    }
     rows = joined(fill('<tr><th scope="row">{}</th>{}</tr>', name, cells[name]) for name in names)
     caption = "Plateaus and certificates, one column a stage."
     table = fill(
-        '<table class=fields><caption>{}</caption><thead><tr><th scope="col">field</th>{}</tr></thead><tbody>{}</tbody></table>',
+        (
+            "<table class=fields><caption>{}</caption><thead><tr><th "
+            'scope="col">field</th>{}</tr></thead><tbody>{}</tbody></table>'
+        ),
         caption,
         head,
         rows,
@@ -118,7 +138,10 @@ def certificates(found: Stages) -> Markup:
 
 
 def _plateau_fields(stage: Stage) -> dict[str, object]:
-    counts = [f"{e.active} active, {e.rays} rays, rank {e.rank}, minimal {e.minimal}" for e in stage.effective]
+    counts = [
+        f"{e.active} active, {e.rays} rays, rank {e.rank}, minimal {e.minimal}"
+        for e in stage.effective
+    ]
     return {
         "flow time": interval(stage),
         "loss on the plateau": number(stage.loss, 8),
@@ -132,7 +155,12 @@ def _certificate_fields(stage: Stage) -> dict[str, object]:
     c = stage.certificate
     if c is None:
         return {"verdict": verdict(stage)}
-    return {**dict(c.rows()), "verdict": verdict(stage), "Newton steps": c.steps, "spectrum": c.method or None}
+    return {
+        **dict(c.rows()),
+        "verdict": verdict(stage),
+        "Newton steps": c.steps,
+        "spectrum": c.method or None,
+    }
 
 
 def grid(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str) -> Markup:
@@ -151,4 +179,6 @@ def _cell(value: object) -> Markup:
 
 def scroll(table: Markup, label: str) -> Markup:
     """A table that scrolls by itself where the page is narrow, and by the keyboard."""
-    return fill('<div class="scroll" role="region" tabindex="0" aria-label="{}">{}</div>', label, table)
+    return fill(
+        '<div class="scroll" role="region" tabindex="0" aria-label="{}">{}</div>', label, table
+    )

@@ -1,7 +1,8 @@
-"""Learning rules: gradient flow by adaptive solvers, and rules of fixed steps, through optax where it has them.
+"""Learning rules: gradient flow by adaptive solvers, and rules of fixed steps, through optax where
+it has them.
 
-A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient function, and where it asks for them the
-places of the weight matrices and of the units.
+A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient function, and
+where it asks for them the places of the weight matrices and of the units.
 """
 
 from __future__ import annotations
@@ -47,4 +48,6 @@ def make(kind: str, **options: Any) -> Rule:
     try:
         return settle(cls(**options))
     except TypeError as error:
-        raise InputError(f"rule {kind!r} could not be made from {sorted(options)}: {said(error)}") from None
+        raise InputError(
+            f"rule {kind!r} could not be made from {sorted(options)}: {said(error)}"
+        ) from None

@@ -14,7 +14,9 @@ from jaxtyping import Array, Bool, Float
 
 from ..basis.checks import settle, unpacked
 
-Gradient = Callable[[Array, Array], Array]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
+Gradient = Callable[
+    [Array, Array], Array
+]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
 RULES: dict[str, type[Rule]] = {}
 
 
@@ -30,7 +32,8 @@ class Matrices(Protocol):
 
 
 class Units(Protocol):
-    """The units of a single sum: where they lie in the flat vector (N, d), and the degree in all their weights."""
+    """The units of a single sum: where they lie in the flat vector (N, d), and the degree in all
+    their weights."""
 
     @property
     def index(self) -> tuple[tuple[int, ...], ...]: ...
@@ -46,7 +49,8 @@ class Units(Protocol):
 
 
 class Parts(Protocol):
-    """What a rule may ask about the weights: their matrices, their units and the natural size of one unit."""
+    """What a rule may ask about the weights: their matrices, their units and the natural size of
+    one unit."""
 
     @property
     def matrices(self) -> Sequence[Matrices]: ...
@@ -59,7 +63,8 @@ class Parts(Protocol):
 
 
 class Walker(NamedTuple):
-    """Where a run stands. gradient: the latest one the rule computed, at theta (flow) or one step before (descent)."""
+    """Where a run stands. gradient: the latest one the rule computed, at theta (flow) or one step
+    before (descent)."""
 
     theta: Float[Array, " P"]
     time: Float[Array, ""]
@@ -68,13 +73,15 @@ class Walker(NamedTuple):
 
 
 class Rule(ABC):
-    """Base of all rules. A concrete rule is a frozen dataclass with a `kind`, a `start` and an `advance`.
+    """Base of all rules. A concrete rule is a frozen dataclass with a `kind`, a `start` and an
+    `advance`.
 
-    batch: samples drawn for one step (with replacement), 0 for all of them. rotates: whether a step commutes with every
-    rotation of the weights, so that units linear in u may be trained in their span (see `spans`). together: how many runs are
-    stepped side by side at most; 1 where a step takes one of several ways by its state, since side by side all would take all
-    of them. numbers: fields that enter a step as plain numbers, such as the learning rate: rules that differ in those alone share
-    one compiled program, in which JAX, not Python, computes with them.
+    batch: samples drawn for one step (with replacement), 0 for all of them. rotates: whether a step
+    commutes with every rotation of the weights, so that units linear in u may be trained in their
+    span (see `spans`). together: how many runs are stepped side by side at most; 1 where a step
+    takes one of several ways by its state, since side by side all would take all of them. numbers:
+    fields that enter a step as plain numbers, such as the learning rate: rules that differ in those
+    alone share one compiled program, in which JAX, not Python, computes with them.
     """
 
     kind: ClassVar[str] = ""
@@ -126,9 +133,12 @@ class Rule(ABC):
         """The walker before the first step."""
 
     @abstractmethod
-    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Bool[Array, ""]]:
-        """One attempted step; False where it was rejected (the walker then waits). An adaptive flow never goes past flow time
-        `horizon`; a rule of fixed steps takes the last one whole, and so ends less than a step behind it."""
+    def advance(
+        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+    ) -> tuple[Walker, Bool[Array, ""]]:
+        """One attempted step; False where it was rejected (the walker then waits). An adaptive flow
+        never goes past flow time `horizon`; a rule of fixed steps takes the last one whole, and so
+        ends less than a step behind it."""
 
     def stride(
         self,
@@ -139,14 +149,17 @@ class Rule(ABC):
         most: Array,
         longest: Array,
     ) -> tuple[Walker, Array]:
-        """Up to `most` steps between two looks of the driver at the run, and how many were kept: of this rule one attempt.
+        """Up to `most` steps between two looks of the driver at the run, and how many were kept: of
+        this rule one attempt.
 
-        draw(k): the key of the k-th of these steps. longest: the largest `most` of all runs stepped side by side."""
+        draw(k): the key of the k-th of these steps. longest: the largest `most` of all runs stepped
+        side by side."""
         walker, kept = self.advance(walker, gradient, draw(0), horizon)
         return walker, jnp.asarray(kept, jnp.int32)
 
     def length(self, flow_time: float, steps: float) -> float:
-        """The steps of a run that ends after so much flow time or so many steps; infinite where nobody knows beforehand."""
+        """The steps of a run that ends after so much flow time or so many steps; infinite where
+        nobody knows beforehand."""
         return math.inf
 
     def pace(self, length: float) -> int:

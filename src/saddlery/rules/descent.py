@@ -1,4 +1,5 @@
-"""Rules of fixed steps on all weights alike: descent, momentum and Adam through optax, sign and normalised descent."""
+"""Rules of fixed steps on all weights alike: descent, momentum and Adam through optax, sign and
+normalised descent."""
 
 from __future__ import annotations
 
@@ -19,10 +20,11 @@ PACE, LOOKS = 16, 500  # steps between two looks at most; looks at a run at leas
 
 @dataclass(frozen=True)
 class Descent(Rule):
-    """theta <- theta - update; flow time is the learning rate times the steps: the last may end past a horizon.
+    """theta <- theta - update; flow time is the learning rate times the steps: the last may end
+    past a horizon.
 
-    A rule with an update of its own (`transformation`, `on_matrices`) has those `numbers` that it names itself: none, if it names
-    none, so that it may use its learning rate in any way.
+    A rule with an update of its own (`transformation`, `on_matrices`) has those `numbers` that it
+    names itself: none, if it names none, so that it may use its learning rate in any way.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -50,7 +52,9 @@ class Descent(Rule):
             {"steps": jnp.zeros((), jnp.int32), "optimizer": self.transformation().init(theta)},
         )
 
-    def advance(self, walker: Walker, gradient: Gradient, key: Array, horizon: Array) -> tuple[Walker, Array]:
+    def advance(
+        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+    ) -> tuple[Walker, Array]:
         one = jnp.ones((), jnp.int32)
         moved, count = self.stride(walker, gradient, lambda _: key, horizon, one, one)
         return moved, count > 0
@@ -82,26 +86,39 @@ class Descent(Rule):
         return min(steps, flow_time / self.learning_rate)
 
     def pace(self, length: float) -> int:
-        """Sixteen, or fewer where a run is so short that it would be looked at less than five hundred times."""
+        """Sixteen, or fewer where a run is so short that it would be looked at less than five
+        hundred times."""
         return int(min(PACE, max(1, length // LOOKS)))
 
-    def _step(self, theta: Array, optimizer: Any, gradient: Gradient, key: Array) -> tuple[Array, Any, Array]:
+    def _step(
+        self, theta: Array, optimizer: Any, gradient: Gradient, key: Array
+    ) -> tuple[Array, Any, Array]:
         slope = gradient(theta, key)
         update, optimizer = self.transformation().update(slope, optimizer, theta)
         return jnp.asarray(optax.apply_updates(theta, update)), optimizer, slope
 
     def _arrived(
-        self, walker: Walker, theta: Array, optimizer: Any, slope: Array, steps: Array, horizon: Array
+        self,
+        walker: Walker,
+        theta: Array,
+        optimizer: Any,
+        slope: Array,
+        steps: Array,
+        horizon: Array,
     ) -> Walker:
-        time = (steps * self.learning_rate).astype(walker.time.dtype)  # a running sum would drift by rounding
+        time = (steps * self.learning_rate).astype(
+            walker.time.dtype
+        )  # a running sum would drift by rounding
         close = jnp.abs(time - horizon) <= 8 * jnp.finfo(time.dtype).eps * time
-        return Walker(theta, jnp.where(close, horizon, time), slope, {"steps": steps, "optimizer": optimizer})
+        return Walker(
+            theta, jnp.where(close, horizon, time), slope, {"steps": steps, "optimizer": optimizer}
+        )
 
 
 @dataclass(frozen=True)
 class GradientDescent(Descent):
-    """Full-batch gradient descent, or stochastic gradient descent where `batch` is given; one step is `learning_rate`
-    of flow time."""
+    """Full-batch gradient descent, or stochastic gradient descent where `batch` is given; one step
+    is `learning_rate` of flow time."""
 
     kind: ClassVar[str] = "descent"
     rotates: ClassVar[bool] = True
@@ -109,7 +126,8 @@ class GradientDescent(Descent):
 
 @dataclass(frozen=True)
 class Momentum(Descent):
-    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd); flow time counts eta a step."""
+    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd); flow time counts eta
+    a step."""
 
     kind: ClassVar[str] = "momentum"
     rotates: ClassVar[bool] = True
@@ -126,7 +144,8 @@ class Momentum(Descent):
 
 @dataclass(frozen=True)
 class Adam(Descent):
-    """Adam (Kingma & Ba 2015) with optax's defaults for epsilon; flow time counts the learning rate a step."""
+    """Adam (Kingma & Ba 2015) with optax's defaults for epsilon; flow time counts the learning rate
+    a step."""
 
     kind: ClassVar[str] = "adam"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate", "first", "second")
@@ -165,7 +184,9 @@ class NormalisedDescent(Descent):
     learning_rate: float = 1e-3
 
     def transformation(self) -> optax.GradientTransformation:
-        return stateless(lambda g: -self.learning_rate * g / jnp.maximum(jnp.linalg.norm(g), tiny(g)))
+        return stateless(
+            lambda g: -self.learning_rate * g / jnp.maximum(jnp.linalg.norm(g), tiny(g))
+        )
 
 
 def stateless(function: Callable[[Any], Any]) -> optax.GradientTransformation:

@@ -1,4 +1,5 @@
-"""Rules that take every weight matrix as one thing: Schatten-p and spectral descent, and Muon through optax."""
+"""Rules that take every weight matrix as one thing: Schatten-p and spectral descent, and Muon
+through optax."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ from .descent import Descent, stateless, tiny
 
 @dataclass(frozen=True)
 class MatrixDescent(Descent):
-    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices are."""
+    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices
+    are."""
 
     learning_rate: float = 1e-3
 
@@ -27,7 +29,9 @@ class MatrixDescent(Descent):
         return _Bound(self.learning_rate, self.batch, self, tuple(parts.matrices))
 
     def transformation(self) -> optax.GradientTransformation:
-        raise InputError(f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first")
+        raise InputError(
+            f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first"
+        )
 
     @abstractmethod
     def on_matrices(self) -> optax.GradientTransformation:
@@ -60,18 +64,21 @@ class _Bound(Descent):
         def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
             stacks: Any
             stacks, state = inner.update(take(slope), state)
-            return jnp.concatenate([m.put(stack) for m, stack in zip(self.matrices, stacks, strict=True)]), state
+            return jnp.concatenate(
+                [m.put(stack) for m, stack in zip(self.matrices, stacks, strict=True)]
+            ), state
 
         return optax.GradientTransformation(lambda theta: inner.init(take(theta)), update)  # pyright: ignore (names)
 
 
 @dataclass(frozen=True)
 class SchattenDescent(MatrixDescent):
-    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm: W <- W - eta D.
+    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm: W <- W - eta
+    D.
 
-    With g = A diag(s) B' and 1/p + 1/q = 1, D = A diag(s^(q-1)) B' / |s|_q^(q-1), the step of Schatten-p norm one that
-    lowers the loss most. p = 2: g over its Frobenius norm; p to infinity: the polar factor (see `spectral`). Source: Bernstein &
-    Newhouse (2024), Section 2.
+    With g = A diag(s) B' and 1/p + 1/q = 1, D = A diag(s^(q-1)) B' / |s|_q^(q-1), the step of
+    Schatten-p norm one that lowers the loss most. p = 2: g over its Frobenius norm; p to infinity:
+    the polar factor (see `spectral`). Source: Bernstein & Newhouse (2024), Section 2.
     """
 
     kind: ClassVar[str] = "schatten"
@@ -80,19 +87,30 @@ class SchattenDescent(MatrixDescent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.p > 1, "p", "above 1", self.p, "2 is normalised descent of each matrix; for infinity use spectral")
+        require(
+            self.p > 1,
+            "p",
+            "above 1",
+            self.p,
+            "2 is normalised descent of each matrix; for infinity use spectral",
+        )
 
     def on_matrices(self) -> optax.GradientTransformation:
         q = self.p / (self.p - 1)
-        return stateless(lambda g: -self.learning_rate * _spectral(g, lambda s: s ** (q - 1) / _norm(s, q) ** (q - 1)))
+        return stateless(
+            lambda g: (
+                -self.learning_rate * _spectral(g, lambda s: s ** (q - 1) / _norm(s, q) ** (q - 1))
+            )
+        )
 
 
 @dataclass(frozen=True)
 class SpectralDescent(MatrixDescent):
-    """Exact spectral descent: W <- W - eta A B' with g = A diag(s) B', the polar factor of the gradient of every matrix.
+    """Exact spectral descent: W <- W - eta A B' with g = A diag(s) B', the polar factor of the
+    gradient of every matrix.
 
-    Singular values below `cutoff` of the largest count as zero and do not move. Source: Carlson et al. (2015); what Muon
-    approximates.
+    Singular values below `cutoff` of the largest count as zero and do not move. Source: Carlson et
+    al. (2015); what Muon approximates.
     """
 
     kind: ClassVar[str] = "spectral"
@@ -105,16 +123,21 @@ class SpectralDescent(MatrixDescent):
 
     def on_matrices(self) -> optax.GradientTransformation:
         return stateless(
-            lambda g: -self.learning_rate * _spectral(g, lambda s: (s > self.cutoff * _top(s)).astype(s.dtype))
+            lambda g: (
+                -self.learning_rate
+                * _spectral(g, lambda s: (s > self.cutoff * _top(s)).astype(s.dtype))
+            )
         )
 
 
 @dataclass(frozen=True)
 class Muon(MatrixDescent):
-    """Muon (Jordan et al. 2024) by optax: Nesterov momentum, then `steps` Newton-Schulz steps towards the polar factor.
+    """Muon (Jordan et al. 2024) by optax: Nesterov momentum, then `steps` Newton-Schulz steps
+    towards the polar factor.
 
-    Without the width factor sqrt(max(1, outputs/inputs)) and without weight decay, so that it is spectral descent but for
-    the momentum and the iteration. The iteration starts from g / |g|: singular values below about 1e-3 of that stay small.
+    Without the width factor sqrt(max(1, outputs/inputs)) and without weight decay, so that it is
+    spectral descent but for the momentum and the iteration. The iteration starts from g / |g|:
+    singular values below about 1e-3 of that stay small.
     """
 
     kind: ClassVar[str] = "muon"

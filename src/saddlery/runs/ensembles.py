@@ -1,4 +1,5 @@
-"""Many experiments trained as few programs: runs of one shape are stepped side by side, a chunk that fits the cache at a time."""
+"""Many experiments trained as few programs: runs of one shape are stepped side by side, a chunk
+that fits the cache at a time."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ from ..networks import Objective, draw_batch
 from ..training import driver
 from .run import Prepared, Run, prepare
 
-CACHE = 1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
+CACHE = (
+    1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
+)
 WIDEST = 16_384  # runs in one chunk of an accelerator
 
 
@@ -39,13 +42,15 @@ def train_many(
     observables: bool = True,
     progress: Callable[[float, float], None] | None = None,
 ) -> Iterator[tuple[int, Run | Failure]]:
-    """Train experiments and yield (place in the sequence, run), a chunk at a time, so that memory stays bounded.
+    """Train experiments and yield (place in the sequence, run), a chunk at a time, so that memory
+    stays bounded.
 
-    Experiments of the same network, rule, precision and data shape share one compiled program; their seeds, initial weights,
-    data, ends and learning rates (the rule's `numbers`) may differ. Each run is what `train` gives, to rounding. chunk: runs
-    stepped side by side, None for as many as the cache holds (`chunk_size`). A run that diverges is yielded with that status, an
-    experiment that is impossible as a `Failure`; neither touches its neighbours. progress: called with (fraction of the chunk
-    done, mean loss).
+    Experiments of the same network, rule, precision and data shape share one compiled program;
+    their seeds, initial weights, data, ends and learning rates (the rule's `numbers`) may differ.
+    Each run is what `train` gives, to rounding. chunk: runs stepped side by side, None for as many
+    as the cache holds (`chunk_size`). A run that diverges is yielded with that status, an
+    experiment that is impossible as a `Failure`; neither touches its neighbours. progress: called
+    with (fraction of the chunk done, mean loss).
 
     Example
     -------
@@ -85,18 +90,22 @@ def _scale(steps: float) -> int:
 
 
 def chunk_size(ready: Prepared) -> int:
-    """How many runs to step side by side: as many as keep what their gradients touch within the cache, a power of two and
-    at most `Rule.together`; on an accelerator a whole ensemble."""
+    """How many runs to step side by side: as many as keep what their gradients touch within the
+    cache, a power of two and at most `Rule.together`; on an accelerator a whole ensemble."""
     if jax.default_backend() != "cpu" and ready.rule.together > 1:
         return WIDEST
     room = CACHE // touched(ready.objective)
     return int(min(ready.rule.together, 2 ** max(room.bit_length() - 1, 0)))
 
 
-def time_chunks(experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)) -> dict[int, float]:
-    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many` or of a sweep is best set to.
+def time_chunks(
+    experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+) -> dict[int, float]:
+    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many` or of a
+    sweep is best set to.
 
-    The seeds from the experiment's own up are trained, as many as the largest size, once to compile and once to be timed.
+    The seeds from the experiment's own up are trained, as many as the largest size, once to compile
+    and once to be timed.
 
     Example
     -------
@@ -117,15 +126,22 @@ def time_chunks(experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 
 
 
 def touched(objective: Objective) -> int:
-    """Bytes of everything that one gradient computes on the way, from its trace; what fuses is counted too."""
+    """Bytes of everything that one gradient computes on the way, from its trace; what fuses is
+    counted too."""
     samples = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in objective.samples)
-    return _touched(objective.function, jax.ShapeDtypeStruct((objective.size,), samples[0].dtype), samples)
+    return _touched(
+        objective.function, jax.ShapeDtypeStruct((objective.size,), samples[0].dtype), samples
+    )
 
 
 @functools.lru_cache(maxsize=256)
-def _touched(function: Any, theta: jax.ShapeDtypeStruct, samples: tuple[jax.ShapeDtypeStruct, ...]) -> int:
+def _touched(
+    function: Any, theta: jax.ShapeDtypeStruct, samples: tuple[jax.ShapeDtypeStruct, ...]
+) -> int:
     trace = jax.make_jaxpr(jax.grad(function))(theta, samples)
-    return max(1, sum(_bytes(variable.aval) for equation in trace.eqns for variable in equation.outvars))
+    return max(
+        1, sum(_bytes(variable.aval) for equation in trace.eqns for variable in equation.outvars)
+    )
 
 
 def _bytes(aval: Any) -> int:
@@ -136,10 +152,18 @@ def program_of(ready: Prepared) -> Any:
     """What runs of one program have in common."""
     arrays = ready.objective.samples[:2]
     shapes = tuple((a.shape, str(a.dtype)) for a in arrays)
-    return ready.objective.function, ready.rule.program, ready.experiment.precision, len(ready.theta), shapes
+    return (
+        ready.objective.function,
+        ready.rule.program,
+        ready.experiment.precision,
+        len(ready.theta),
+        shapes,
+    )
 
 
-def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progress: Any) -> Iterator[tuple[int, Run]]:
+def _trained(
+    members: Sequence[tuple[int, Prepared]], observables: bool, progress: Any
+) -> Iterator[tuple[int, Run]]:
     ready = [member for _, member in members]
     first, begin = ready[0], time.perf_counter()
     with precision_context(first.experiment.precision):
@@ -167,6 +191,8 @@ def _trained(members: Sequence[tuple[int, Prepared]], observables: bool, progres
 def _samples(objectives: Sequence[Objective]) -> tuple[Any, bool]:
     """The samples of all, and whether they are the same ones."""
     arrays = [(o.inputs, o.targets, np.asarray(o.constant)) for o in objectives]
-    if all(np.array_equal(a, b) for other in arrays[1:] for a, b in zip(other, arrays[0], strict=True)):
+    if all(
+        np.array_equal(a, b) for other in arrays[1:] for a, b in zip(other, arrays[0], strict=True)
+    ):
         return objectives[0].samples, True
     return tuple(jnp.asarray(np.stack(parts)) for parts in zip(*arrays, strict=True)), False

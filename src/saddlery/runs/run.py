@@ -27,16 +27,18 @@ from ..rules import Rule
 from ..training import Trajectory, driver
 
 FAILED = ("diverged", "not finite", "step too small")
-SHORT = "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
+SHORT = (
+    "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """A trained experiment.
 
-    experiment: what was run. trajectory: what happened (see `Trajectory`). data: "samples", or the feature whose exact
-    moments replaced them. versions: of saddlery and what it stands on. wall_seconds: including compilation. warnings:
-    sentences a reader of the record should know.
+    experiment: what was run. trajectory: what happened (see `Trajectory`). data: "samples", or the
+    feature whose exact moments replaced them. versions: of saddlery and what it stands on.
+    wall_seconds: including compilation. warnings: sentences a reader of the record should know.
     """
 
     experiment: Experiment
@@ -106,13 +108,15 @@ def train(
     note: Callable[[str], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
-    """Train an experiment (or the one of that shipped name, TOML path or table) and return its record.
+    """Train an experiment (or the one of that shipped name, TOML path or table) and return its
+    record.
 
-    seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with each of the record's
-    warnings before the first step. The same experiment gives the same
+    seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with
+    each of the record's warnings before the first step. The same experiment gives the same
     bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
 
-    Raises InputError for an impossible experiment, and NumericalError where the run diverges, unless keep_failed.
+    Raises InputError for an impossible experiment, and NumericalError where the run diverges,
+    unless keep_failed.
 
     Example
     -------
@@ -148,9 +152,11 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An experiment as the driver takes it: what is stepped from where, in the span of linear units where that is the same.
+    """An experiment as the driver takes it: what is stepped from where, in the span of linear units
+    where that is the same.
 
-    warnings: what a reader of the record should know, and whoever waits for it; all known before the first step.
+    warnings: what a reader of the record should know, and whoever waits for it; all known before
+    the first step.
     """
 
     experiment: Experiment
@@ -168,15 +174,22 @@ class Prepared:
     def theta(self) -> np.ndarray:
         return self.start if self.span is None else self.span.theta
 
-    def record(self, trajectory: Trajectory, wall_seconds: float, *, observables: bool = True) -> Run:
+    def record(
+        self, trajectory: Trajectory, wall_seconds: float, *, observables: bool = True
+    ) -> Run:
         """The run of what the driver recorded, in the weights of the experiment's own network."""
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
         shown = self._shown(states, trajectory.states) if observables else {}
-        trajectory = replace(trajectory, states=states, observables={**shown, **trajectory.observables})
-        return Run(self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings)
+        trajectory = replace(
+            trajectory, states=states, observables={**shown, **trajectory.observables}
+        )
+        return Run(
+            self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings
+        )
 
     def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
-        """The observables; all but the sizes of units are the same in the span, where they cost less."""
+        """The observables; all but the sizes of units are the same in the span, where they cost
+        less."""
         look = lambda f, states, wanted: observe(f.network, f.shape, f.outputs, states, wanted)
         if self.span is None:
             return look(self.whole.function, wide, OBSERVABLES)
@@ -196,4 +209,6 @@ def prepare(experiment: Experiment) -> Prepared:
     rule = pinned.rule.bound(whole.parts)
     single = (SHORT,) if pinned.precision == "float32" else ()
     warnings = (*single, *pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop))
-    return Prepared(pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings)
+    return Prepared(
+        pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings
+    )

@@ -1,27 +1,33 @@
-"""Behind: whether a fixed point is the one that a run rests near. Three conditions, each with its measured margin.
+"""Behind: whether a fixed point is the one that a run rests near. Three conditions, each with its
+measured margin.
 
-Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g = grad L(theta), all in
-natural units of the weights (`level_units`), so that no unit of inputs or targets changes a margin. Near theta* the
-loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way
-to it. A fixed point is *behind* the plateau if
+Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g
+= grad L(theta), all in natural units of the weights (`level_units`), so that no unit of inputs or
+targets changes a margin. Near theta* the loss is L* plus a leading form of some order q >= 2, so
+that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way to it. A fixed point is
+*behind* the plateau if
 
-1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where in theta* nothing is learned);
-2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form allows, and at most DROP of
-   the smaller neighbouring drop (and rounding of the run's losses);
-3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and between its neighbouring stages
-   the run comes closest to theta* on this plateau (to PASSED times as close).
+1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where in theta*
+   nothing is learned);
+2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form
+   allows, and at most DROP of the smaller neighbouring drop (and rounding of the run's losses);
+3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and
+   between its neighbouring stages the run comes closest to theta* on this plateau (to PASSED times
+   as close).
 
-Half-way need not be the middle of a straight line. Where most of d lies along directions that are flat at theta* (dormant
-units, symmetries), the valley that the run rests in bends: weights that the loss is stiff to have followed at second order or
-higher, and are a quarter of the way back or less where the others are half-way. The straight middle lies up the valley's wall
-then, and the more so the better the run has settled. So from there stiff directions are relaxed by Newton steps, and any point
-on the way counts that is still half-way, to BENT of |d|. None counts where the loss lies above both ends by more than |g| |d|: on
-the ridge between two valleys the gradient may be zero.
+Half-way need not be the middle of a straight line. Where most of d lies along directions that are
+flat at theta* (dormant units, symmetries), the valley that the run rests in bends: weights that the
+loss is stiff to have followed at second order or higher, and are a quarter of the way back or less
+where the others are half-way. The straight middle lies up the valley's wall then, and the more so
+the better the run has settled. So from there stiff directions are relaxed by Newton steps, and any
+point on the way counts that is still half-way, to BENT of |d|. None counts where the loss lies
+above both ends by more than |g| |d|: on the ridge between two valleys the gradient may be zero.
 
-Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to 1e-8): the loss differs by at
-most 0.50 |g| |d|; the gradient half-way is 1/2 at strict and 1/4 at third-order saddles, up to 1.3 where dormant units bend the
-valley of fixed points; and the closest approach lies on the plateau.
-Derived for this project; nothing but evidence at the state itself and along the run enters.
+Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to
+1e-8): the loss differs by at most 0.50 |g| |d|; the gradient half-way is 1/2 at strict and 1/4 at
+third-order saddles, up to 1.3 where dormant units bend the valley of fixed points; and the closest
+approach lies on the plateau. Derived for this project; nothing but evidence at the state itself and
+along the run enters.
 """
 
 from __future__ import annotations
@@ -40,21 +46,28 @@ from ..symmetry.utility import unseen_coordinates
 
 FAR = 0.3  # of the norm of the state: a fixed point farther away is not the one it rests near
 DROP = 0.25  # of the smaller neighbouring drop of the loss
-HALFWAY = 2.0  # of the gradient at the state: where it is larger on the way, another fixed point is nearer
+# of the gradient at the state: where it is larger on the way, another fixed point is nearer
+HALFWAY = 2.0
 BENT = 0.01  # of |d|: as near to half-way is a point that was relaxed
-STIFF = (1e-3, 1e-5)  # of the largest curvature: what is relaxed, at first and where that is not enough
+STIFF = (
+    1e-3,
+    1e-5,
+)  # of the largest curvature: what is relaxed, at first and where that is not enough
 STEPS = 4  # of Newton's method
 PASSED = 1.1  # times as far on the plateau as anywhere between its neighbours
 LOSS_ROUNDING = 64.0  # eps times this, relative to the loss, is its rounding
-ZERO = 1e-12  # of the task's natural gradient: below it a gradient is rounding and its direction says nothing
+# of the task's natural gradient: below it a gradient is rounding and its direction says nothing
+ZERO = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
 class Around:
     """What is known of the plateau that a state lies on; nothing, by default.
 
-    drop: the smaller of the neighbouring drops of the loss. epsilon: relative rounding of the run's arithmetic.
-    closest: of a fixed point (P,), the smallest distance from the run on the plateau over that between the neighbouring stages.
+    drop: the smaller of the neighbouring drops of the loss. epsilon: relative rounding of the run's
+        arithmetic.
+    closest: of a fixed point (P,), the smallest distance from the run on the plateau over that
+    between the neighbouring stages.
     """
 
     drop: float = float("inf")
@@ -64,7 +77,8 @@ class Around:
 
 @dataclass(frozen=True)
 class Margin:
-    """One measured condition: `measured` must be at most `limit`. words: what it means where it is not."""
+    """One measured condition: `measured` must be at most `limit`. words: what it means where it is
+    not."""
 
     name: str
     measured: float
@@ -78,7 +92,8 @@ class Margin:
 
 @dataclass(frozen=True)
 class Behind:
-    """The conditions of one fixed point. miss: how it misses, in words; empty where all conditions hold."""
+    """The conditions of one fixed point. miss: how it misses, in words; empty where all conditions
+    hold."""
 
     margins: tuple[Margin, ...]
 
@@ -92,17 +107,26 @@ class Behind:
 
     def record(self) -> dict[str, object]:
         """The stable JSON form: measured, limit and whether it holds, by condition."""
-        return {m.name: {"measured": m.measured, "limit": m.limit, "holds": m.holds} for m in self.margins}
+        return {
+            m.name: {"measured": m.measured, "limit": m.limit, "holds": m.holds}
+            for m in self.margins
+        }
 
 
 @in_float64
 def behind(
-    objective: Objective, theta: np.ndarray, point: np.ndarray, around: Around | None = None, *, dense: bool = True
+    objective: Objective,
+    theta: np.ndarray,
+    point: np.ndarray,
+    around: Around | None = None,
+    *,
+    dense: bool = True,
 ) -> Behind:
     """The margins of a fixed point `point` (P,) as the one behind a state theta (P,).
 
-    dense: whether Hessians may be formed; without them the valley counts as straight. Cost: three losses and two gradients, and
-    where the middle of the straight line is steep up to eight Hessians and their eigenvectors.
+    dense: whether Hessians may be formed; without them the valley counts as straight. Cost: three
+    losses and two gradients, and where the middle of the straight line is steep up to eight
+    Hessians and their eigenvectors.
     """
     around = around or Around()
     here = _Here(objective, theta, point, level_units(objective, theta))
@@ -113,9 +137,11 @@ def behind(
 
 
 def level_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    """The natural units (P,) of weights, balanced between incoming and outgoing ones as those of a state (P,) are.
+    """The natural units (P,) of weights, balanced between incoming and outgoing ones as those of a
+    state (P,) are.
 
-    (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides differ.)
+    (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides
+    differ.)
     """
     even = lambda leaf: np.full_like(leaf, np.sqrt(np.mean(leaf**2)))
     level = jax.tree.map(even, objective.params(np.asarray(theta, float)))
@@ -161,7 +187,13 @@ class _Here:
             middle = 0.5 * (self.theta + self.point)
             for _ in range(STEPS):
                 middle = middle - self.units * self._newton(middle, share)
-                if abs(float(np.linalg.norm((middle - self.point) / self.units)) / self.distance - 0.5) <= BENT:
+                if (
+                    abs(
+                        float(np.linalg.norm((middle - self.point) / self.units)) / self.distance
+                        - 0.5
+                    )
+                    <= BENT
+                ):
                     yield middle
 
     def _newton(self, theta: np.ndarray, share: float) -> np.ndarray:
@@ -170,7 +202,9 @@ class _Here:
         values, vectors = np.linalg.eigh(curvature)
         stiff = values >= share * values[-1] if values[-1] > 0 else np.zeros(len(values), bool)
         vectors, values = vectors[:, stiff], values[stiff]
-        return vectors @ ((vectors.T @ (self.units * np.asarray(self.objective.gradient(theta)))) / values)
+        return vectors @ (
+            (vectors.T @ (self.units * np.asarray(self.objective.gradient(theta)))) / values
+        )
 
 
 def _weights(here: _Here) -> Margin:
@@ -179,7 +213,10 @@ def _weights(here: _Here) -> Margin:
     size = float(np.linalg.norm(here.theta / here.units)) if learned else natural
     share = here.distance / max(size, np.finfo(float).tiny)
     return Margin(
-        "weights", share, FAR, f"far: it is {number(share)} of the state's size away, where {FAR:g} counts as near"
+        "weights",
+        share,
+        FAR,
+        f"far: it is {number(share)} of the state's size away, where {FAR:g} counts as near",
     )
 
 
@@ -189,7 +226,8 @@ def _loss(here: _Here, around: Around) -> Margin:
     allowed = min(reach, DROP * around.drop) + here.rounding(around)
     side = "above" if there > run else "below"
     words = (
-        f"another loss: {number(there)} lies {side} the run's {number(run)} by more than its gradient and the neighbouring"
+        f"another loss: {number(there)} lies {side} the run's {number(run)} by more than its"
+        " gradient and the neighbouring"
         f" drops allow, {allowed:.1e}"
     )
     return Margin("loss", abs(run - there) / allowed if allowed > 0 else 0.0, 1.0, words)
@@ -210,10 +248,16 @@ def _slowing(here: _Here, around: Around, dense: bool) -> Margin:
         ratio = min(ratio, relative(theta))
         if ratio <= HALFWAY:
             break
-    high = "the loss lies above both" if ratio == float("inf") else f"the gradient is {number(ratio)} times as large"
+    high = (
+        "the loss lies above both"
+        if ratio == float("inf")
+        else f"the gradient is {number(ratio)} times as large"
+    )
     return Margin("slowing", ratio, HALFWAY, f"no slowing down: half-way to it {high}")
 
 
 def _passing(ratio: float) -> Margin:
-    words = f"passed elsewhere: outside this plateau the run comes {number(ratio)} times as close to it"
+    words = (
+        f"passed elsewhere: outside this plateau the run comes {number(ratio)} times as close to it"
+    )
     return Margin("passing", ratio, PASSED, words)

@@ -1,4 +1,5 @@
-"""Certificates: the fixed point behind a state, of which kind it is, and which narrower network it embeds."""
+"""Certificates: the fixed point behind a state, of which kind it is, and which narrower network it
+embeds."""
 
 from __future__ import annotations
 
@@ -28,26 +29,35 @@ VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "undecided", NOTHIN
 class Certificate:
     """What is behind a plateau, with the evidence.
 
-    verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a descent direction of
-        second order: a negative Hessian eigenvalue, or a silent unit of positive utility with p = 1), "degenerate
-        saddle" (none of second order, but a silent unit of positive utility of order p + 1 > 2, or units of several
-        layers that lower the loss together), "undecided" (a fixed point on kinks across which second order is not known, or
-        the number that would decide is within rounding of zero, and nothing else decides), or "no fixed point found" at this
-        plateau: none at all, or none that is close in weights, close in loss and where the run slows down (see `behind`).
-    reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN where there is none);
-        tolerance is absolute, TOLERANCE times gradient_scale. precision: always "float64".
-    behind: the conditions with their margins. nearest: where no fixed point is behind the plateau, the certificate of
-        the nearest one that was found; `reason` says how it misses, and no number of it stands in this certificate.
-    distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm of the state.
-    smooth_dimension: in how many directions the loss is smooth at the fixed point, to which index, zero modes and eigenvalues
-        belong: all P of them unless units lie on kinks; None without a fixed point.
-    index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero being called zero;
-        None beyond what Lanczos established. explained: zero modes by cause (see `explain_zero_modes`).
-    lowest_eigenvalue; escape_order: the order in distance at which the loss falls (2 for strict saddles, 1 on a kink that is
-        no fixed point, None without descent); escape_rate: of exponential escape, -lambda_min or that of a p = 1 silent unit,
-        None where the escape is not exponential; escape_direction: the unit direction (P,).
-    utility: the best silent unit's, None where no unit is silent. construction, narrow_units: how Theorem 1 embeds the
-        narrow network (one number of units a layer); narrow: its flat parameters. route: "reduce" or "direct".
+    verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a
+        descent direction of second order: a negative Hessian eigenvalue, or a silent unit of
+        positive utility with p = 1), "degenerate saddle" (none of second order, but a silent unit
+        of positive utility of order p + 1 > 2, or units of several layers that lower the loss
+        together), "undecided" (a fixed point on kinks across which second order is not known, or
+        the number that would decide is within rounding of zero, and nothing else decides), or "no
+        fixed point found" at this plateau: none at all, or none that is close in weights, close in
+            loss and where the run slows down (see `behind`).
+    reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN
+        where there is none); tolerance is absolute, TOLERANCE times gradient_scale. precision:
+        always "float64".
+    behind: the conditions with their margins. nearest: where no fixed point is behind the plateau,
+        the certificate of the nearest one that was found; `reason` says how it misses, and no
+        number of it stands in this certificate.
+    distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm
+        of the state.
+    smooth_dimension: in how many directions the loss is smooth at the fixed point, to which index,
+        zero modes and eigenvalues belong: all P of them unless units lie on kinks; None without a
+        fixed point.
+    index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero
+        being called zero; None beyond what Lanczos established. explained: zero modes by cause (see
+        `explain_zero_modes`).
+    lowest_eigenvalue; escape_order: the order in distance at which the loss falls (2 for strict
+        saddles, 1 on a kink that is no fixed point, None without descent); escape_rate: of
+        exponential escape, -lambda_min or that of a p = 1 silent unit, None where the escape is not
+        exponential; escape_direction: the unit direction (P,).
+    utility: the best silent unit's, None where no unit is silent. construction, narrow_units: how
+        Theorem 1 embeds the narrow network (one number of units a layer); narrow: its flat
+        parameters. route: "reduce" or "direct".
     """
 
     verdict: str
@@ -118,13 +128,23 @@ class Certificate:
 
     def rows(self) -> list[tuple[str, object]]:
         zero = ", ".join(f"{v} {k}" for k, v in self.explained.items() if v)
-        utility = "-" if self.utility is None else f"{number(self.utility.value)} (order {self.utility.order})"
+        utility = (
+            "-"
+            if self.utility is None
+            else f"{number(self.utility.value)} (order {self.utility.order})"
+        )
         return [
             ("verdict", self.verdict),
             ("reason", self.reason),
             ("loss", number(self.loss, 12)),
-            ("gradient norm", f"{tiny(self.gradient_norm)} (tolerance {self.tolerance:.1e}, float64)"),
-            ("distance", f"{number(self.distance)} ({number(self.relative_distance)} of the state)"),
+            (
+                "gradient norm",
+                f"{tiny(self.gradient_norm)} (tolerance {self.tolerance:.1e}, float64)",
+            ),
+            (
+                "distance",
+                f"{number(self.distance)} ({number(self.relative_distance)} of the state)",
+            ),
             ("index", self.index),
             ("zero modes", f"{number(self.zero_modes)}{f' ({zero})' if zero else ''}"),
             ("lowest eigenvalue", number(self.lowest_eigenvalue, 10)),
@@ -134,7 +154,10 @@ class Certificate:
             ("construction", self.construction),
             ("narrow units", ", ".join(map(str, self.narrow_units)) or "-"),
             ("route", self.route),
-            *[(f"behind: {m.name}", f"{number(m.measured)} (at most {m.limit:g})") for m in self._margins],
+            *[
+                (f"behind: {m.name}", f"{number(m.measured)} (at most {m.limit:g})")
+                for m in self._margins
+            ],
         ]
 
     @property
@@ -162,15 +185,17 @@ def certify_state(
 ) -> Certificate:
     """The certificate of the fixed point behind one state.
 
-    theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a gradient counts as zero; by
-    default its norm at random weights where the map is as large as the targets (`Objective.scales`), so that no start
-    loosens it. tolerance: of the reduction (see `reduce`; 2% of the targets by default). route: "auto", "reduce" or
-    "direct" (see `find_fixed_point`). reduction: of this state, if known. around: what is known of its plateau: without it
-    a fixed point is held against the state alone.
+    theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a
+    gradient counts as zero; by default its norm at random weights where the map is as large as the
+    targets (`Objective.scales`), so that no start loosens it. tolerance: of the reduction (see
+    `reduce`; 2% of the targets by default). route: "auto", "reduce" or "direct" (see
+    `find_fixed_point`). reduction: of this state, if known. around: what is known of its plateau:
+    without it a fixed point is held against the state alone.
 
-    Raises InputError for a state that is not finite or of the wrong size, or a unit of one's own that is declared smooth and has
-    kinks. Cost: a few Newton steps on the narrow
-    network, one Hessian of the wide one and its eigenvalues: about 0.1 s at 750 parameters once compiled.
+    Raises InputError for a state that is not finite or of the wrong size, or a unit of one's own
+    that is declared smooth and has kinks. Cost: a few Newton steps on the narrow
+    network, one Hessian of the wide one and its eigenvalues: about 0.1 s at 750 parameters once
+    compiled.
 
     Example
     -------
@@ -181,13 +206,27 @@ def certify_state(
     """
     spare_programs()
     known(route, ("auto", "reduce", "direct"), "route")
-    theta = finite(np.asarray(theta, dtype=float), "the state", "give one of a run that did not diverge")
+    theta = finite(
+        np.asarray(theta, dtype=float), "the state", "give one of a run that did not diverge"
+    )
     if theta.shape != (objective.size,):
-        raise InputError(f"the state must have shape ({objective.size},) for this network, got {theta.shape}")
+        raise InputError(
+            f"the state must have shape ({objective.size},) for this network, got {theta.shape}"
+        )
     check_units(objective)
-    scale = objective.scales.gradient if gradient_scale is None else positive(gradient_scale, "gradient_scale")
+    scale = (
+        objective.scales.gradient
+        if gradient_scale is None
+        else positive(gradient_scale, "gradient_scale")
+    )
     found = find_fixed_point(
-        objective, theta, scale=scale, tolerance=tolerance, route=route, reduction=reduction, around=around
+        objective,
+        theta,
+        scale=scale,
+        tolerance=tolerance,
+        route=route,
+        reduction=reduction,
+        around=around,
     )
     if not found.refinement.converged:
         return _nothing(found, scale, f"{found.refinement.status}: {found.refinement.reason}")
@@ -198,7 +237,9 @@ def certify_state(
     if found.is_behind or not judged.certified:
         return judged
     assert found.behind is not None  # it converged
-    words = f"{found.behind.miss}; the nearest fixed point found is a {judged.verdict}: {judged.reason}"
+    words = (
+        f"{found.behind.miss}; the nearest fixed point found is a {judged.verdict}: {judged.reason}"
+    )
     return replace(_nothing(found, scale, words), behind=found.behind, nearest=judged)
 
 
@@ -236,7 +277,10 @@ def _nothing(found: Found, scale: float, reason: str) -> Certificate:
 
 def _falling(found: Found, scale: float, on: Kinks) -> Certificate:
     """The refusal of a point whose gradient is zero on one side of its kinks only."""
-    words = f"first-order descent on a kink: the loss falls at slope {on.slope:.6g} along a direction across it ({on.words()})"
+    words = (
+        f"first-order descent on a kink: the loss falls at slope {on.slope:.6g} along a "
+        f"direction across it ({on.words()})"
+    )
     return replace(_nothing(found, scale, words), escape_order=1, escape_direction=on.direction)
 
 
@@ -245,11 +289,15 @@ def _judge(
 ) -> Certificate:
     """The certificate of a fixed point that lies on these kinks."""
     state = found.state
-    spectrum = spectrum_at(objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm)
+    spectrum = spectrum_at(
+        objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm
+    )
     if _vanished(objective, state, spectrum):
         words = (
-            "the loss is flat to rounding at its lower bound, as on the way to an infimum at infinity: largest eigenvalue"
-            f" {np.abs(spectrum.eigenvalues).max():.1e}, where {objective.scales.curvature:.1e} is natural"
+            "the loss is flat to rounding at its lower bound, as on the way to an infimum at"
+            " infinity: largest eigenvalue"
+            f" {np.abs(spectrum.eigenvalues).max():.1e}, where {objective.scales.curvature:.1e}"
+            " is natural"
         )
         return _nothing(found, scale, words)
     utilities = utilities_at(objective, state, seed)

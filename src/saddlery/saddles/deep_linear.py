@@ -1,13 +1,16 @@
-"""Deep linear networks: the least loss they can reach, and the descent along a chain of free directions.
+"""Deep linear networks: the least loss they can reach, and the descent along a chain of free
+directions.
 
-A network of linear layers computes f = W_L ... W_1 x with no more rank than its narrowest layer. For the squared loss it
-has no local minimum above the global one, whatever its widths and data (Kawaguchi 2016 under conditions on data, Lu &
-Kawaguchi 2017; without conditions Zhang 2019, by Zhou & Liang 2018 for two layers), and the global minimum is that of
-reduced rank regression, in closed form. A fixed point above it is therefore a saddle, found to fall or not.
+A network of linear layers computes f = W_L ... W_1 x with no more rank than its narrowest layer.
+For the squared loss it has no local minimum above the global one, whatever its widths and data
+(Kawaguchi 2016 under conditions on data, Lu & Kawaguchi 2017; without conditions Zhang 2019, by
+Zhou & Liang 2018 for two layers), and the global minimum is that of reduced rank regression, in
+closed form. A fixed point above it is therefore a saddle, found to fall or not.
 
-How it falls, with R = E[(y - f) x'] and p_k a unit of layer k that neither reads nor is read (W_k' p_k = 0 and
-W_{k+1} p_k = 0): along D_i = p_i q', D_k = p_k p_{k-1}', D_j = p p_{j-1}' every product with some but not all of the D
-vanishes, and L(t) = L - t^l p' (W_L...W_{j+1})' R (W_{i-1}...W_1)' q + O(t^2l), l = j - i + 1. Derived here.
+How it falls, with R = E[(y - f) x'] and p_k a unit of layer k that neither reads nor is read (W_k'
+p_k = 0 and W_{k+1} p_k = 0): along D_i = p_i q', D_k = p_k p_{k-1}', D_j = p p_{j-1}' every product
+with some but not all of the D vanishes, and L(t) = L - t^l p' (W_L...W_{j+1})' R (W_{i-1}...W_1)' q
++ O(t^2l), l = j - i + 1. Derived here.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ class LeastLoss(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """A descent along a chain of free directions. direction (P,): of unit length. order: l, the matrices moved. value: F in
-    L(t) = L - t^l F."""
+    """A descent along a chain of free directions. direction (P,): of unit length. order: l, the
+    matrices moved. value: F in L(t) = L - t^l F."""
 
     direction: np.ndarray
     order: int
@@ -44,18 +47,27 @@ class Chain(NamedTuple):
 
 
 def is_deep_linear(objective: Objective) -> bool:
-    """Whether the theorem applies: dense linear layers without biases or residual streams, squared loss."""
+    """Whether the theorem applies: dense linear layers without biases or residual streams, squared
+    loss."""
     network = objective.network
-    dense = all(x.unit.name == "linear" and not x.unit.extra and not x.residual for x in network.layers)
-    return dense and objective.function.loss.quadratic and network.reads == "all" and network.layers[0].unit.channels
+    dense = all(
+        x.unit.name == "linear" and not x.unit.extra and not x.residual for x in network.layers
+    )
+    return (
+        dense
+        and objective.function.loss.quadratic
+        and network.reads == "all"
+        and network.layers[0].unit.channels
+    )
 
 
 @in_float64
 def least_loss(objective: Objective) -> LeastLoss | None:
     """The least loss of any weights, in closed form; None unless the network is deep linear.
 
-    1/2 (E|y - W* x|^2 + sum_{k > r} s_k^2), s_k the singular values of W* S_xx^(1/2), r the least of all widths. Source:
-    reduced rank regression (Izenman 1975). Cost: one least-squares problem of the samples.
+    1/2 (E|y - W* x|^2 + sum_{k > r} s_k^2), s_k the singular values of W* S_xx^(1/2), r the least
+    of all widths. Source: reduced rank regression (Izenman 1975). Cost: one least-squares problem
+    of the samples.
 
     Example
     -------
@@ -79,10 +91,11 @@ def least_loss(objective: Objective) -> LeastLoss | None:
 
 @in_float64
 def free_chain(objective: Objective, state: np.ndarray) -> Chain | None:
-    """The descent of lowest order along a chain of free directions at a state (P,) of a deep linear network, or None; also where
-    less than 1e-9 of E[y x'] is left to learn.
+    """The descent of lowest order along a chain of free directions at a state (P,) of a deep linear
+    network, or None; also where less than 1e-9 of E[y x'] is left to learn.
 
-    Of chains of one order that of greatest value. Cost: a singular value decomposition a pair of layers.
+    Of chains of one order that of greatest value. Cost: a singular value decomposition a pair of
+    layers.
     """
     matrices = _matrices(objective, state)
     x = np.asarray(objective.inputs, float).reshape(len(objective.inputs), -1)
@@ -101,9 +114,15 @@ def free_chain(objective: Objective, state: np.ndarray) -> Chain | None:
 
 
 def _chain(
-    objective: Objective, matrices: Matrices, residual: np.ndarray, free: Matrices, first: int, end: int
+    objective: Objective,
+    matrices: Matrices,
+    residual: np.ndarray,
+    free: Matrices,
+    first: int,
+    end: int,
 ) -> Chain | None:
-    """Through matrices first ... end - 1, if every layer between them has a free unit and the residual is seen there."""
+    """Through matrices first ... end - 1, if every layer between them has a free unit and the
+    residual is seen there."""
     length, inner = end - first, free[first : end - 1]
     if any(not p.shape[1] for p in inner):
         return None
@@ -121,7 +140,8 @@ def _chain(
 
 
 def _free(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the units that W does not write and the next one does not read, (H, k)."""
+    """An orthonormal basis of the units that W does not write and the next one does not read, (H,
+    k)."""
     both = [m / size for m in (below.T, above) if (size := np.linalg.norm(m, 2)) > 0]
     return null_space(np.vstack(both), rcond=FREE) if both else np.eye(len(below))
 

@@ -1,9 +1,10 @@
 """The fixed point behind a state, by way of its narrow network or directly.
 
-*Reduce*: reduce the state to its narrow network, refine that to a fixed point, embed it back beside the state (Theorem 1).
-*Direct*: refine the wide state itself. The first comes first, because the narrow problem is small and keeps only the
-symmetry of its own units; the second is tried where the first does not end at a fixed point near the state. A state that
-is at rest already is its own fixed point, whatever a coarser network would make of it.
+*Reduce*: reduce the state to its narrow network, refine that to a fixed point, embed it back beside
+the state (Theorem 1). *Direct*: refine the wide state itself. The first comes first, because the
+narrow problem is small and keeps only the symmetry of its own units; the second is tried where the
+first does not end at a fixed point near the state. A state that is at rest already is its own fixed
+point, whatever a coarser network would make of it.
 """
 
 from __future__ import annotations
@@ -25,14 +26,24 @@ from ..units import Unit
 from .behind import FAR, Around, Behind, behind
 from .kinks import kinks_at
 
-TOLERANCE = 1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
+TOLERANCE = (
+    1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
+)
 DENSE = 2000  # parameters up to which the Hessian is formed
-BASIN = 1.0  # a fixed point farther from the state than this multiple of its own norm is not the one behind it
+# a fixed point farther from the state than this multiple of its own norm is not the one behind it
+BASIN = 1.0
 EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
-SNAP = 1e-3  # of the weights (of the task's natural ones, if nothing is learned): how far silent units may be from exactly so
-FLAT, STIFF = 1e-9, 1e-3  # of the largest eigenvalue: Newton steps leave smaller ones alone, at first
+# of the weights (of the task's natural ones, if nothing is learned): how far silent units may be
+# from exactly so
+SNAP = 1e-3
+FLAT, STIFF = (
+    1e-9,
+    1e-3,
+)  # of the largest eigenvalue: Newton steps leave smaller ones alone, at first
 STEPS = 150  # of Newton's method, for minima that are degenerate and approached linearly
-COARSE = 0.02  # of the targets: finer reductions begin here, or at the tolerance where that is smaller,
+COARSE = (
+    0.02  # of the targets: finer reductions begin here, or at the tolerance where that is smaller,
+)
 FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
 
 
@@ -40,9 +51,10 @@ FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
 class Found:
     """A fixed point of the wide network and how it was reached.
 
-    state (P,): the point. reduction: of the state it lies behind; narrow: the flat parameters of the narrow network at its
-    own fixed point, or None. refinement: how it ended; only where it converged is the state a fixed point. route: "reduce"
-    or "direct". behind: the conditions under which it is the fixed point behind the state; None where there is none.
+    state (P,): the point. reduction: of the state it lies behind; narrow: the flat parameters of
+    the narrow network at its own fixed point, or None. refinement: how it ended; only where it
+    converged is the state a fixed point. route: "reduce" or "direct". behind: the conditions under
+    which it is the fixed point behind the state; None where there is none.
     """
 
     state: np.ndarray
@@ -71,13 +83,15 @@ def find_fixed_point(
 ) -> Found:
     """The fixed point dL/dtheta = 0 behind a state theta (P,), float64.
 
-    scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of the task. tolerance: of
-    the map, for the reduction of the state (or pass the `reduction`). around: what is known of the plateau (see `behind`).
-    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on kinks: B-stationary, see `kinks`), else the
-    first that is behind the state of those that its reductions lead to, coarse to fine, and direct refinement. Where none is, the
-    nearest one found, whose `behind` says how it misses. A fixed point that turns out to need fewer units is returned as that
-    narrower network. Nothing is raised for a state without a fixed point. Cost: a few Newton steps on the narrow network, some
-    10 p^3 each.
+    scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of
+    the task. tolerance: of the map, for the reduction of the state (or pass the `reduction`).
+    around: what is known of the plateau (see `behind`).
+    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on kinks:
+    B-stationary, see `kinks`), else the first that is behind the state of those that its reductions
+    lead to, coarse to fine, and direct refinement. Where none is, the nearest one found, whose
+    `behind` says how it misses. A fixed point that turns out to need fewer units is returned as
+    that narrower network. Nothing is raised for a state without a fixed point. Cost: a few Newton
+    steps on the narrow network, some 10 p^3 each.
 
     Example
     -------
@@ -104,19 +118,30 @@ def find_fixed_point(
     for found in map(measured, _others(objective, theta, scale, tolerance, first)):
         if found.is_behind:
             return found
-        nearest = min(nearest, found, key=lambda f: f.refinement.distance if f.refinement.converged else np.inf)
+        nearest = min(
+            nearest,
+            found,
+            key=lambda f: f.refinement.distance if f.refinement.converged else np.inf,
+        )
     return nearest
 
 
-def _measured(objective: Objective, theta: np.ndarray, found: Found, around: Around | None) -> Found:
+def _measured(
+    objective: Objective, theta: np.ndarray, found: Found, around: Around | None
+) -> Found:
     """With the conditions of `behind`, where there is a fixed point."""
     if not found.refinement.converged:
         return found
-    return replace(found, behind=behind(objective, theta, found.state, around, dense=objective.size <= DENSE))
+    return replace(
+        found, behind=behind(objective, theta, found.state, around, dense=objective.size <= DENSE)
+    )
 
 
-def _others(objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found) -> Iterator[Found]:
-    """The fixed points of finer reductions of the state, then that of the state itself, where dense Hessians can be formed."""
+def _others(
+    objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found
+) -> Iterator[Found]:
+    """The fixed points of finer reductions of the state, then that of the state itself, where dense
+    Hessians can be formed."""
     seen = {first.reduction.widths if first.reduction else (), objective.network.widths}
     for share in FINER:
         finer = reduce(objective, theta, tolerance=share * min(tolerance, COARSE))
@@ -125,14 +150,16 @@ def _others(objective: Objective, theta: np.ndarray, scale: float, tolerance: fl
             yield _through_narrow(objective, theta, finer, scale)
     if objective.size <= DENSE:
         basin = FAR if first.refinement.converged else BASIN
-        # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and Newton steps along them lead
-        # far away (three linear layers: 0.034 of the weights, where 0.017 is near); so the stiff directions come first.
+        # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and
+        # Newton steps along them lead far away (three linear layers: 0.034 of the weights, where
+        # 0.017 is near); so the stiff directions come first.
         yield _direct(objective, theta, scale, basin, STIFF)
         yield _direct(objective, theta, scale, basin)
 
 
 def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
-    """The state itself where it rests on a kink, with no one-sided slope that falls; no Newton step is taken there."""
+    """The state itself where it rests on a kink, with no one-sided slope that falls; no Newton step
+    is taken there."""
     on = kinks_at(objective, theta, TOLERANCE * scale)
     if on is None or not on.live or on.residual > TOLERANCE * scale:
         return None
@@ -150,36 +177,47 @@ def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
     norm = _norm(objective, theta)
     if norm > 0:
         refinement = refined(objective, theta, scale, BASIN)
-        return _polished(objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale)
+        return _polished(
+            objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale
+        )
     standing = Found(theta, None, None, _standing(objective, theta, norm, scale), "direct")
     named = _polished(objective, theta, standing, scale)
-    return replace(standing, reduction=named.reduction, narrow=named.narrow)  # nothing moves it: it is not exchanged
+    return replace(
+        standing, reduction=named.reduction, narrow=named.narrow
+    )  # nothing moves it: it is not exchanged
 
 
 def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
     words = f"gradient norm {norm:.1e} at the state itself"
-    return Refinement(theta, float(objective.loss(theta)), norm, norm / scale, 0.0, 0, "converged", words, (norm,))
+    return Refinement(
+        theta, float(objective.loss(theta)), norm, norm / scale, 0.0, 0, "converged", words, (norm,)
+    )
 
 
 @in_float64
 def refined(
     objective: Objective, start: np.ndarray, scale: float, basin: float | None, cutoff: float = FLAT
 ) -> Refinement:
-    """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to 1e-3 of the task's
-    natural weights). cutoff: of eigenvalues that count as flat (see `refine`)."""
+    """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to
+    1e-3 of the task's natural weights). cutoff: of eigenvalues that count as flat (see
+    `refine`)."""
     dense = objective.size <= DENSE
     units, factor = objective.gradient_units(start)
     plain = bool(np.all(units == 1.0))
     weights = objective.scales.weights if plain else objective.standard.weights
     reach = max(float(np.linalg.norm(start / units)), 1e-3 * weights)
-    product = lambda t, d: factor * units * np.asarray(objective.hessian_vector(units * t, units * d))
+    product = lambda t, d: (
+        factor * units * np.asarray(objective.hessian_vector(units * t, units * d))
+    )
     found = refine(
         lambda t: factor * units * np.asarray(objective.gradient(units * t)),
         start / units,
         tolerance=TOLERANCE,
         scale=scale,
         basin=None if basin is None else basin * reach,
-        hessian=(lambda t: factor * units[:, None] * hessian(objective, units * t) * units) if dense else None,
+        hessian=(lambda t: factor * units[:, None] * hessian(objective, units * t) * units)
+        if dense
+        else None,
         hessian_vector=None if dense else product,
         loss=lambda t: float(objective.loss(units * t)),
         cutoff=cutoff,
@@ -197,12 +235,16 @@ def _reach(objective: Objective, start: np.ndarray) -> float:
 
 
 @in_float64
-def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float | None) -> Refinement:
-    """The fixed point of a narrow network near a state: Newton refinement, from where it settles if need be.
+def fixed_point(
+    small: Objective, start: np.ndarray, scale: float, basin: float | None
+) -> Refinement:
+    """The fixed point of a narrow network near a state: Newton refinement, from where it settles if
+    need be.
 
-    Newton's method alone can miss when the run leaves the saddle before it has come near. The narrow network then settles
-    in its own minimum first, as the flow on the invariant manifold would (trust-region minimisation by scipy, whose only
-    role is a better start; what counts is the refinement after it).
+    Newton's method alone can miss when the run leaves the saddle before it has come near. The
+    narrow network then settles in its own minimum first, as the flow on the invariant manifold
+    would (trust-region minimisation by scipy, whose only role is a better start; what counts is the
+    refinement after it).
     """
     first = refined(small, start, scale, basin)
     if first.converged or small.size > DENSE:
@@ -218,7 +260,9 @@ def fixed_point(small: Objective, start: np.ndarray, scale: float, basin: float 
     again = refined(small, found.x, scale, None)
     if not again.converged:
         return first
-    return _moved(again, again.point - start, None if basin is None else basin * _reach(small, start))
+    return _moved(
+        again, again.point - start, None if basin is None else basin * _reach(small, start)
+    )
 
 
 def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None) -> Refinement:
@@ -230,14 +274,17 @@ def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None
     return replace(refinement, status="left the basin", distance=distance, reason=words)
 
 
-def _direct(objective: Objective, theta: np.ndarray, scale: float, basin: float, cutoff: float = FLAT) -> Found:
+def _direct(
+    objective: Objective, theta: np.ndarray, scale: float, basin: float, cutoff: float = FLAT
+) -> Found:
     refinement = refined(objective, theta, scale, basin, cutoff)
     found = Found(refinement.point, None, None, refinement, "direct")
     return _polished(objective, theta, found, scale)
 
 
 def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: float) -> Found:
-    """A fixed point of the wide network with the narrow one it embeds, and its silent units exactly silent."""
+    """A fixed point of the wide network with the narrow one it embeds, and its silent units exactly
+    silent."""
     if not found.refinement.converged:
         return found
     reduction = reduce(objective, found.state, tolerance=EXACT)
@@ -249,27 +296,47 @@ def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: floa
     if not (narrow.refinement.converged and beside):
         return replace(found, reduction=reduction)
     moved = _moved(narrow.refinement, narrow.state - theta, None)
-    return replace(narrow, refinement=replace(moved, steps=found.refinement.steps + moved.steps), route=found.route)
+    return replace(
+        narrow,
+        refinement=replace(moved, steps=found.refinement.steps + moved.steps),
+        route=found.route,
+    )
 
 
-def _through_narrow(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> Found:
+def _through_narrow(
+    objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float
+) -> Found:
     if not any(reduction.widths):
         return _origin(objective, theta, reduction, scale)
     small = objective.with_network(reduction.network)
     refinement = fixed_point(small, reduction.theta, scale, BASIN)
     if refinement.converged:
         needed = reduce(small, refinement.point, tolerance=EXACT).widths
-        if needed != reduction.widths:  # units that the refinement has silenced or made proportional
+        if (
+            needed != reduction.widths
+        ):  # units that the refinement has silenced or made proportional
             return _through_narrow(objective, theta, reduce(objective, theta, widths=needed), scale)
-    state = _with_unseen(objective, theta, embed_state_near(objective, small, refinement.point, reduction), scale)
-    return Found(state, reduction, refinement.point, _checked_wide(objective, state, refinement, scale), "reduce")
+    state = _with_unseen(
+        objective, theta, embed_state_near(objective, small, refinement.point, reduction), scale
+    )
+    return Found(
+        state,
+        reduction,
+        refinement.point,
+        _checked_wide(objective, state, refinement, scale),
+        "reduce",
+    )
 
 
 def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> Found:
-    """No units are left: all of them silent, which is a fixed point if every layer's units have a silent point."""
+    """No units are left: all of them silent, which is a fixed point if every layer's units have a
+    silent point."""
     state = _with_unseen(objective, theta, np.zeros_like(theta), scale)
     norm = _norm(objective, state)
-    refinement = replace(_standing(objective, state, norm, scale), reason=f"all units silent; gradient norm {norm:.1e}")
+    refinement = replace(
+        _standing(objective, state, norm, scale),
+        reason=f"all units silent; gradient norm {norm:.1e}",
+    )
     if not norm <= TOLERANCE * scale:
         refinement = replace(refinement, status="stalled")
     else:
@@ -277,16 +344,21 @@ def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale
     return Found(state, reduction, reduction.theta, refinement, "reduce")
 
 
-def _with_unseen(objective: Objective, theta: np.ndarray, state: np.ndarray, scale: float) -> np.ndarray:
-    """A fixed point (P,) with the units that no sample turns on where they are in theta: nothing moves them, and silent ones
-    would be another fixed point, which the run could leave."""
+def _with_unseen(
+    objective: Objective, theta: np.ndarray, state: np.ndarray, scale: float
+) -> np.ndarray:
+    """A fixed point (P,) with the units that no sample turns on where they are in theta: nothing
+    moves them, and silent ones would be another fixed point, which the run could leave."""
     unseen = unseen_coordinates(objective, theta)
     kept = np.where(unseen, theta, state)
     return kept if unseen.any() and _norm(objective, kept) <= TOLERANCE * scale else state
 
 
-def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinement, scale: float) -> Refinement:
-    """The same refinement, called converged only if the wide gradient at the embedded point is zero as well."""
+def _checked_wide(
+    objective: Objective, state: np.ndarray, refinement: Refinement, scale: float
+) -> Refinement:
+    """The same refinement, called converged only if the wide gradient at the embedded point is zero
+    as well."""
     norm = _norm(objective, state)
     if refinement.converged and norm > TOLERANCE * scale:
         return replace(
@@ -294,11 +366,14 @@ def _checked_wide(objective: Objective, state: np.ndarray, refinement: Refinemen
             status="stalled",
             gradient_norm=norm,
             relative_gradient=norm / scale,
-            reason=f"the narrow fixed point converged, but embedded in the wide network its gradient norm is"
+            reason="the narrow fixed point converged, but embedded in the wide network its"
+            " gradient norm is"
             f" {norm:.1e}, above the tolerance {TOLERANCE * scale:.1e}",
         )
     return (
-        replace(refinement, gradient_norm=norm, relative_gradient=norm / scale) if refinement.converged else refinement
+        replace(refinement, gradient_norm=norm, relative_gradient=norm / scale)
+        if refinement.converged
+        else refinement
     )
 
 
@@ -310,10 +385,12 @@ def embed_state_near(
     reduction: Reduction,
     near: Callable[[Sides, Sides, Unit], Sides] = embed_near,
 ) -> np.ndarray:
-    """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its coefficients allow.
+    """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its
+    coefficients allow.
 
-    Undoes the reduction layer by layer from the last, each against the sides the layer had before it was reduced. near: how
-    coefficients are chosen, `embed_near` or, at more cost, `nearest_embedding`.
+    Undoes the reduction layer by layer from the last, each against the sides the layer had before
+    it was reduced. near: how coefficients are chosen, `embed_near` or, at more cost,
+    `nearest_embedding`.
     """
     network, params = small.network, small.params(np.asarray(narrow, float))
     for index in reversed(range(len(network.layers))):

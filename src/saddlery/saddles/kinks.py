@@ -1,32 +1,40 @@
-"""Kinks: what is true of a loss where samples lie on the kinks of its units, decided by one-sided slopes alone.
+"""Kinks: what is true of a loss where samples lie on the kinks of its units, decided by one-sided
+slopes alone.
 
-A sample n lies on a kink of unit i where phi(z_n; .) has another slope on either side of u_i. With K these (sample, unit,
-feature) triples, a_k the direction across the kink, J_k the jump of the slope of phi and g the gradient of the side -a,
+A sample n lies on a kink of unit i where phi(z_n; .) has another slope on either side of u_i. With
+K these (sample, unit, feature) triples, a_k the direction across the kink, J_k the jump of the
+slope of phi and g the gradient of the side -a,
 
     L'(theta; d) = lim (L(theta + t d) - L(theta)) / t = g.d + sum_{k in K} gamma_k max(a_k.d, 0),   gamma_k = dL/dphi_k J_k
 
-for the own weights of the units of one layer. theta is *B-stationary* where L'(theta; d) >= 0 for every d, which is more than
-a zero among the subgradients: a kink that bends downwards (gamma_k < 0) leaves no stationary point where it is crossed. Since
--|gamma| max(x, 0) = min(0, -|gamma| x), L' is the least, over the subsets S of the kinks that bend downwards, of convex
-functions, each with a nearest point of its subdifferential,
+for the own weights of the units of one layer. theta is *B-stationary* where L'(theta; d) >= 0 for
+every d, which is more than a zero among the subgradients: a kink that bends downwards (gamma_k < 0)
+leaves no stationary point where it is crossed. Since -|gamma| max(x, 0) = min(0, -|gamma| x), L' is
+the least, over the subsets S of the kinks that bend downwards, of convex functions, each with a
+nearest point of its subdifferential,
 
     r_S = argmin |r|,   r = g + sum_S gamma_k a_k + sum_up lambda_k a_k,   0 <= lambda_k <= gamma_k        (least squares)
 
-so that the steepest descent is -r_S of the largest |r_S|, at slope -|r_S|, and theta is B-stationary exactly where all r_S
-are zero. No value that automatic differentiation gives *at* a kink is used: slopes are taken beside it, on both sides.
+so that the steepest descent is -r_S of the largest |r_S|, at slope -|r_S|, and theta is
+B-stationary exactly where all r_S are zero. No value that automatic differentiation gives *at* a
+kink is used: slopes are taken beside it, on both sides.
 
-*Several layers.* A kink is also crossed by the weights of the layers below, which move what the unit reads: where a sample gives
-z = 0, phi(z; u) has no kink in u, and one in z. Such kinks are found by moving all weights at random and looking whether the
-slope d phi/dz takes several values however near. Kinks of several layers are composed, and their L' is no longer the sum above:
-it is looked at along random directions, where it is linear if all of them see the same gradient, and descended from the best.
+*Several layers.* A kink is also crossed by the weights of the layers below, which move what the
+unit reads: where a sample gives z = 0, phi(z; u) has no kink in u, and one in z. Such kinks are
+found by moving all weights at random and looking whether the slope d phi/dz takes several values
+however near. Kinks of several layers are composed, and their L' is no longer the sum above: it is
+looked at along random directions, where it is linear if all of them see the same gradient, and
+descended from the best.
 
-*Second order.* On the subspace that crosses no kink, {d : a_k.d = 0 for all k}, the loss is smooth and has a Hessian. Where
-every live kink costs first order on both sides (`strict`), nothing else needs looking at; silent units are decided by their
-utility; what is left (kinks with a slope of zero) is searched by one-sided curvature and otherwise called open.
+*Second order.* On the subspace that crosses no kink, {d : a_k.d = 0 for all k}, the loss is smooth
+and has a Hessian. Where every live kink costs first order on both sides (`strict`), nothing else
+needs looking at; silent units are decided by their utility; what is left (kinks with a slope of
+zero) is searched by one-sided curvature and otherwise called open.
 
-Sources: Rockafellar and Wets (1998), "Variational Analysis", for one-sided derivatives; Shapiro (1990), "On concepts of
-directional differentiability", for their chain rule; Pang, Razaviyayn and Alvarado (2017) for B-stationarity of differences of
-convex functions, of which the subsets S are theirs.
+Sources: Rockafellar and Wets (1998), "Variational Analysis", for one-sided derivatives; Shapiro
+(1990), "On concepts of directional differentiability", for their chain rule; Pang, Razaviyayn and
+Alvarado (2017) for B-stationarity of differences of convex functions, of which the subsets S are
+theirs.
 """
 
 from __future__ import annotations
@@ -54,23 +62,33 @@ from ..units import Unit, check_smooth, shipped
 
 Vector = Float[np.ndarray, " P"]
 
-NEAR = 1e-9  # of |u| in natural units: a kink so near is one the state lies on (its gradient is known to 1e-12 of its scale)
+# of |u| in natural units: a kink so near is one the state lies on (its gradient is known to 1e-12
+# of its scale)
+NEAR = 1e-9
 CLOSER = 8.0  # slopes are compared at NEAR and at NEAR / CLOSER: a jump stays, a bend shrinks
 ROUNDED = 1e-10  # of the largest slope of a unit: jumps below are rounding
 SMOOTH = 1e-6  # of a slope: more than what curvature makes of it over NEAR
 PARALLEL = 1e-7  # two kinks whose unit normals differ by less are one
 SUBSETS = 10  # kinks of one unit that bend downwards: up to so many all their subsets are tried
-DRAWS, ROUNDS = 64, 20  # of more: directions whose subsets are tried, and how often each is improved
+DRAWS, ROUNDS = (
+    64,
+    20,
+)  # of more: directions whose subsets are tried, and how often each is improved
 MANY = 200  # kinks of one unit up to which it is found out on which sides leaving is free
-INTERIOR = 1e-8  # of gamma: how far multipliers stay from their bounds where leaving a kink costs first order
-EXACT = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}  # of HiGHS, the least it takes
+# of gamma: how far multipliers stay from their bounds where leaving a kink costs first order
+INTERIOR = 1e-8
+EXACT = {
+    "primal_feasibility_tolerance": 1e-10,
+    "dual_feasibility_tolerance": 1e-10,
+}  # of HiGHS, the least it takes
 PIECES = 64  # combinations of sides whose Hessians are looked at
 DISPLACED = 1e-7  # of the weights: how far inside a piece its Hessian is taken
 BLURRED = 1e-6  # of the largest eigenvalue: what that displacement can make of a zero one
 STARTS, CLIMBS = 24, 60  # searches for one-sided curvature
 SHARE = 1e-6  # of the natural curvature: a second-order fall across kinks counts beyond this
 FEW = 8  # random sums of jumps in which a kink that is crossed at first order would be seen
-PROBES = 24  # random directions, each forth and back, along which a deep network is looked at beside the state
+# random directions, each forth and back, along which a deep network is looked at beside the state
+PROBES = 24
 DESCENTS, STEPS = 4, 40  # of these the steepest, each improved so often
 SURE = 10.0  # times the tolerance: slopes along directions that were found to fall
 
@@ -86,7 +104,8 @@ class Kink(NamedTuple):
 
 
 class Crossing(NamedTuple):
-    """A kink that can be left at no cost of first order. normal (P,): of unit length. side: 1 or -1, 2 for both."""
+    """A kink that can be left at no cost of first order. normal (P,): of unit length. side: 1 or
+    -1, 2 for both."""
 
     normal: np.ndarray
     side: int
@@ -104,16 +123,18 @@ class Place(NamedTuple):
 class Kinks:
     """Where a state stands on kinks.
 
-    live: kinks of units that the loss feels at first order. residual: the steepest slope, or what is left of the gradient, as
-    the sizes of gradients are measured (`Objective.gradient_units`). slope: L'(theta; direction) along a direction (P,) of unit
-    length in plain weights, the steepest that was found; zero where there is no first-order descent, and the direction None
-    where nothing is left. decided: whether first order is, so that slope 0 proves B-stationarity.
-    smooth (P, m): orthonormal basis of the directions that cross no kink, sparse. free (P, m'): without those only that cost
-    first order on both sides. within (P, m''): of these, without those that cross kinks of silent units, which are `silent`
-    (P, k). crossings: kinks that can be
-    left at no cost of first order. unknown: how many units stand on kinks of which that is not known.
-    below: kinks that weights of the layers below cross, of first or of higher order; no derivative that passes through one of
-    them is evidence.
+    live: kinks of units that the loss feels at first order. residual: the steepest slope, or what
+    is left of the gradient, as the sizes of gradients are measured (`Objective.gradient_units`).
+    slope: L'(theta; direction) along a direction (P,) of unit length in plain weights, the steepest
+    that was found; zero where there is no first-order descent, and the direction None where nothing
+    is left. decided: whether first order is, so that slope 0 proves B-stationarity.
+    smooth (P, m): orthonormal basis of the directions that cross no kink, sparse. free (P, m'):
+    without those only that cost first order on both sides. within (P, m''): of these, without those
+    that cross kinks of silent units, which are `silent` (P, k). crossings: kinks that can be
+    left at no cost of first order. unknown: how many units stand on kinks of which that is not
+    known.
+    below: kinks that weights of the layers below cross, of first or of higher order; no derivative
+    that passes through one of them is evidence.
     """
 
     live: tuple[Kink, ...]
@@ -136,24 +157,31 @@ class Kinks:
 
     @property
     def covered(self) -> bool:
-        """Whether the Hessian on `smooth` and the utility of silent units are all of second order: whether leaving any kink of
-        another unit costs first order."""
+        """Whether the Hessian on `smooth` and the utility of silent units are all of second order:
+        whether leaving any kink of another unit costs first order."""
         return not self.crossings and not self.unknown and not self.below
 
     def scaled(self, units: Vector) -> Kinks:
-        """The same directions for weights measured in units of their own (P,), theta / units: the bases orthonormal there."""
+        """The same directions for weights measured in units of their own (P,), theta / units: the
+        bases orthonormal there."""
         if np.all(units == units[:1]):
             return self
         names = ("smooth", "free", "within", "silent")
         return replace(self, **{name: _orthonormal(getattr(self, name), units) for name in names})
 
     def words(self) -> str:
-        """The live kinks with their one-sided slopes, and those that layers below cross; empty where there are none."""
+        """The live kinks with their one-sided slopes, and those that layers below cross; empty
+        where there are none."""
         live = [
-            f"sample {kink.sample} on unit {kink.unit} (slopes {kink.forth:.3g} forth, {kink.back:.3g} back)"
+            (
+                f"sample {kink.sample} on unit {kink.unit} (slopes {kink.forth:.3g} "
+                f"forth, {kink.back:.3g} back)"
+            )
             for kink in self.live
         ]
-        below = [f"sample {one.sample} on unit {one.unit} of layer {one.layer}" for one in self.below]
+        below = [
+            f"sample {one.sample} on unit {one.unit} of layer {one.layer}" for one in self.below
+        ]
         crossed = f"{_first_few(below)}, where layers below cross it"
         return "; ".join([_first_few(live)] * bool(live) + [crossed] * bool(below))
 
@@ -165,13 +193,15 @@ def _first_few(words: list[str]) -> str:
 
 @in_float64
 def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | None:
-    """The kinks that a state (P,) lies on, and the one-sided slopes there; None where it lies on none.
+    """The kinks that a state (P,) lies on, and the one-sided slopes there; None where it lies on
+    none.
 
-    tolerance: slopes below it are zero, as gradients are measured (`Objective.gradient_units`). Kinks within 1e-9
-    of |u|, in natural units, count as touched.
-    Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem for each subset of a unit's
-    kinks that bend downwards, at most 2^10; in networks of several layers some 100 passes over the samples, and, where layers
-    below cross kinks, some 300 gradients.
+    tolerance: slopes below it are zero, as gradients are measured (`Objective.gradient_units`).
+    Kinks within 1e-9 of |u|, in natural units, count as touched.
+    Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded least-squares problem
+    for each subset of a unit's kinks that bend downwards, at most 2^10; in networks of several
+    layers some 100 passes over the samples, and, where layers below cross kinks, some 300
+    gradients.
 
     Example
     -------
@@ -198,44 +228,55 @@ def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | N
 
 
 def _units_of_slopes(objective: Objective, state: Vector) -> Vector:
-    """s (P,), so that |s g| is held against a tolerance; a slope g.d along d is one of (s g).e, e = (d / s) / |d / s|."""
+    """s (P,), so that |s g| is held against a tolerance; a slope g.d along d is one of (s g).e, e =
+    (d / s) / |d / s|."""
     units, factor = objective.gradient_units(state)
     return factor * units
 
 
 @in_float64
 def check_units(objective: Objective) -> None:
-    """Raise InputError where a unit of one's own has kinks and is declared smooth (see `check_smooth`); once a unit."""
+    """Raise InputError where a unit of one's own has kinks and is declared smooth (see
+    `check_smooth`); once a unit."""
     function = objective.function
     if all(shipped(layer.unit) for layer in function.network.layers):
         return
     params = function.network.zeros(function.shape, function.outputs)
     reads = lambda z: _features(function.network, params, z)[0]
-    for layer, z in zip(function.network.layers, jax.eval_shape(reads, jnp.zeros(function.shape)), strict=True):
+    for layer, z in zip(
+        function.network.layers, jax.eval_shape(reads, jnp.zeros(function.shape)), strict=True
+    ):
         if not shipped(layer.unit):
             check_smooth(layer.unit, z.shape)
 
 
 @in_float64
-def directional(objective: Objective, state: Vector, direction: Vector, step: float = 1e-7) -> float:
-    """L'(theta; d) = lim (L(theta + t d) - L(theta)) / t, from the gradient beside the state, where it is smooth.
+def directional(
+    objective: Objective, state: Vector, direction: Vector, step: float = 1e-7
+) -> float:
+    """L'(theta; d) = lim (L(theta + t d) - L(theta)) / t, from the gradient beside the state, where
+    it is smooth.
 
-    For d that crosses every kink it leaves, such as random ones; accurate to the curvature along d times `step`, which is one of
-    the state in natural units.
+    For d that crosses every kink it leaves, such as random ones; accurate to the curvature along d
+    times `step`, which is one of the state in natural units.
     """
     most = step * _reach(objective, state, direction)
-    near = [float(np.asarray(objective.gradient(state + t * direction)) @ direction) for t in (most, 0.5 * most)]
+    near = [
+        float(np.asarray(objective.gradient(state + t * direction)) @ direction)
+        for t in (most, 0.5 * most)
+    ]
     return 2 * near[1] - near[0]
 
 
 def restricted(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
-    """A Hessian (P, P) on the directions that cross no kink, (m, m); itself where there are no kinks."""
+    """A Hessian (P, P) on the directions that cross no kink, (m, m); itself where there are no
+    kinks."""
     return matrix if kinks is None else kinks.smooth.T @ (kinks.smooth.T @ matrix).T
 
 
 def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
-    """A Hessian (P, P) on the directions that cross no kink, zero across those of silent units, and as stiff as its largest
-    entry across all others."""
+    """A Hessian (P, P) on the directions that cross no kink, zero across those of silent units, and
+    as stiff as its largest entry across all others."""
     if kinks is None:
         return matrix
     basis, size = kinks.smooth.toarray(), max(float(np.abs(matrix).max()), 1e-300)
@@ -258,8 +299,8 @@ def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
 
 
 def with_silent(kinks: Kinks | None, kernel: np.ndarray) -> np.ndarray:
-    """The kernel (P, k) of a Hessian on smooth directions, with what belongs to silent units across their kinks: where their
-    utility is zero the loss is flat to second order there as well."""
+    """The kernel (P, k) of a Hessian on smooth directions, with what belongs to silent units across
+    their kinks: where their utility is zero the loss is flat to second order there as well."""
     return kernel if kinks is None else np.hstack([kernel, kinks.silent.toarray()])
 
 
@@ -291,22 +332,38 @@ class _Assembly:
         live = tuple(self._live())
         probed = None if self.single or not (live or self.below) else self._probed()
         if probed is not None and probed.residual > (residual if falls else 0.0):
-            residual, slope, direction, falls = probed.residual, probed.slope, probed.direction, True
-        held = [found.held if self._known(one, found) else found.normals[:0] for one, found in self._pairs()]
-        within = [one.normals if self._silent(one) else part for one, part in zip(self.touched, held, strict=True)]
+            residual, slope, direction, falls = (
+                probed.residual,
+                probed.slope,
+                probed.direction,
+                True,
+            )
+        held = [
+            found.held if self._known(one, found) else found.normals[:0]
+            for one, found in self._pairs()
+        ]
+        within = [
+            one.normals if self._silent(one) else part
+            for one, part in zip(self.touched, held, strict=True)
+        ]
         silent = [one for one in self.touched if self._silent(one)]
         return Kinks(
             live=live,
             slope=slope if falls else 0.0,
             residual=residual,
             direction=direction,
-            decided=falls or (self._proven() if self.single else probed is None or not (live or probed.bends)),
+            decided=falls
+            or (self._proven() if self.single else probed is None or not (live or probed.bends)),
             smooth=self._smooth(),
             free=self._basis(self._owned(held)),
             within=self._basis(self._owned(within)),
-            silent=self._columns([(self._own(one), _seen(one.normals, one.units)) for one in silent]),
+            silent=self._columns(
+                [(self._own(one), _seen(one.normals, one.units)) for one in silent]
+            ),
             crossings=tuple(self._crossings()),
-            unknown=sum(not (self._known(*pair) or self._silent(pair[0])) for pair in self._pairs()),
+            unknown=sum(
+                not (self._known(*pair) or self._silent(pair[0])) for pair in self._pairs()
+            ),
             below=tuple(self.below),
         )
 
@@ -322,14 +379,16 @@ class _Assembly:
                 yield Kink(one.layer, one.unit, int(one.samples[k]), forth, back)
 
     def _rest(self, found: list[Steepest]) -> Vector:
-        """The gradient r, and on the kinks of units the r that were found in their subdifferentials; L falls along -s^2 r."""
+        """The gradient r, and on the kinks of units the r that were found in their
+        subdifferentials; L falls along -s^2 r."""
         rest = np.array(self.objective.gradient(self.state), float)
         for one, part in zip(self.touched, found, strict=True):
             rest[self._own(one)] = part.rest / one.units
         return rest
 
     def _steepest(self, rest: Vector, *, also_plain: bool) -> tuple[float, Vector | None]:
-        """L' and the direction of steepest descent in natural units, or, where that is steeper, of that in plain weights."""
+        """L' and the direction of steepest descent in natural units, or, where that is steeper, of
+        that in plain weights."""
         if not rest.any():
             return 0.0, None
         own = self.units**2 * rest
@@ -337,16 +396,21 @@ class _Assembly:
         if not also_plain or np.all(self.units == self.units[:1]):
             return natural[0], _against(own)
         plain = self._rest([one.steepest_in_plain(self.tolerance) for one in self.touched])
-        plain = np.where(np.abs(self.units * plain) > self.tolerance, plain, 0.0)  # what is zero is no direction
+        plain = np.where(
+            np.abs(self.units * plain) > self.tolerance, plain, 0.0
+        )  # what is zero is no direction
         slope, way = min(natural, (-float(np.linalg.norm(plain)), plain), key=lambda pair: pair[0])
         return slope, _against(way)
 
     def _really_falls(self, direction: Vector, slope: float) -> bool:
-        """Whether the loss falls along it as it should: proven for one layer, looked at in deeper networks, at three distances.
-        What third order makes over a distance is a quarter at half of it; a slope is the same."""
+        """Whether the loss falls along it as it should: proven for one layer, looked at in deeper
+        networks, at three distances. What third order makes over a distance is a quarter at half of
+        it; a slope is the same."""
         if self.single:
             return True
-        far, near, half = (directional(self.objective, self.state, direction, step) for step in (1e-7, 1e-9, 5e-10))
+        far, near, half = (
+            directional(self.objective, self.state, direction, step) for step in (1e-7, 1e-9, 5e-10)
+        )
         return max(far, near, half) < 0.5 * slope and half < 0.5 * near
 
     def _probed(self) -> Probed:
@@ -362,7 +426,9 @@ class _Assembly:
 
     def _silent(self, one: _Touched) -> bool:
         """Whether the utility of silent units decides."""
-        return one.silent and self.objective.network.layers[one.layer].unit.symmetry.degree is not None
+        return (
+            one.silent and self.objective.network.layers[one.layer].unit.symmetry.degree is not None
+        )
 
     def _known(self, one: _Touched, found: Steepest) -> bool:
         """Whether the sides on which leaving the unit's kinks is free are known."""
@@ -380,7 +446,8 @@ class _Assembly:
                     yield Crossing(across, int(side))
 
     def _smooth(self) -> scipy.sparse.csr_matrix:
-        """The directions that cross no kink, unit by unit and, where layers below cross some, side by side of these."""
+        """The directions that cross no kink, unit by unit and, where layers below cross some, side
+        by side of these."""
         none = np.zeros((0, self.objective.size))
         jumps = _jumps(self.objective, self.state, self.below, self.units) if self.below else none
         owned = self._owned([one.normals for one in self.touched])
@@ -391,7 +458,12 @@ class _Assembly:
             [
                 (
                     places,
-                    np.vstack([_of_length_one(jumps[:, places]), normals.get(places[0], np.zeros((0, len(places))))]),
+                    np.vstack(
+                        [
+                            _of_length_one(jumps[:, places]),
+                            normals.get(places[0], np.zeros((0, len(places)))),
+                        ]
+                    ),
                 )
                 for places in _sides_of_units(self.objective)
             ]
@@ -402,14 +474,17 @@ class _Assembly:
         return [(self._own(one), rows) for one, rows in zip(self.touched, normals, strict=True)]
 
     def _basis(self, normals: list[tuple[np.ndarray, np.ndarray]]) -> scipy.sparse.csr_matrix:
-        """The directions that these normals, a set for each block of weights, do not see: an orthonormal basis (P, m)."""
+        """The directions that these normals, a set for each block of weights, do not see: an
+        orthonormal basis (P, m)."""
         own = np.ones(self.objective.size, bool)
         blocks = []
         for places, rows in normals:
             if len(rows):
                 own[places] = False
                 blocks.append((places, _unseen(rows, self.units[places])))
-        return self._columns([*((np.array([k]), np.ones((1, 1))) for k in np.flatnonzero(own)), *blocks])
+        return self._columns(
+            [*((np.array([k]), np.ones((1, 1))) for k in np.flatnonzero(own)), *blocks]
+        )
 
     def _own(self, one: _Touched) -> np.ndarray:
         """Where the weights u of a unit lie in the flat vector."""
@@ -417,7 +492,9 @@ class _Assembly:
 
     def _columns(self, blocks: list[tuple[np.ndarray, np.ndarray]]) -> scipy.sparse.csr_matrix:
         """Columns (P, k) that hold each block (places, k) at its places."""
-        found = scipy.sparse.lil_matrix((self.objective.size, sum(block.shape[1] for _, block in blocks)))
+        found = scipy.sparse.lil_matrix(
+            (self.objective.size, sum(block.shape[1] for _, block in blocks))
+        )
         count = 0
         for places, block in blocks:
             found[places, count : count + block.shape[1]] = block
@@ -435,7 +512,9 @@ def _sides_of_units(objective: Objective) -> list[np.ndarray]:
     """The places of u, and where a layer mixes of v, of every unit."""
     layers = enumerate(objective.network.layers)
     sides = [(index, side) for index, layer in layers for side in ("u", "v")[: 1 + layer.mixes]]
-    return [places for index, side in sides for places in _places(objective, index, side) if len(places)]
+    return [
+        places for index, side in sides for places in _places(objective, index, side) if len(places)
+    ]
 
 
 def _slope(one: _Touched, d: np.ndarray) -> float:
@@ -449,7 +528,8 @@ def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.
 
 
 def _unseen(normals: np.ndarray, units: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (U, m) of what is orthogonal to all rows; which these are is told in the units of the weights."""
+    """An orthonormal basis (U, m) of what is orthogonal to all rows; which these are is told in the
+    units of the weights."""
     return orthonormal(units[:, None] * _row_space(_of_length_one(normals * units))[1])
 
 
@@ -466,8 +546,9 @@ def _row_space(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 # ------------------------------------------------------------------- second order, across kinks
 class Fall(NamedTuple):
-    """A fall of second order. direction (P,): of unit length. curvature: 2 (L(theta + t d) - L) / t^2 as t -> 0. rate: of the
-    exponential growth along it, where it is an eigenvector of its own side."""
+    """A fall of second order. direction (P,): of unit length. curvature: 2 (L(theta + t d) - L) /
+    t^2 as t -> 0. rate: of the exponential growth along it, where it is an eigenvector of its own
+    side."""
 
     direction: np.ndarray
     curvature: float
@@ -475,19 +556,24 @@ class Fall(NamedTuple):
 
 
 class Across(NamedTuple):
-    """Second order across kinks. fall: the lowest found, or None. proven: whether there is none where None was found."""
+    """Second order across kinks. fall: the lowest found, or None. proven: whether there is none
+    where None was found."""
 
     fall: Fall | None
     proven: bool
 
 
 @in_float64
-def look_across(objective: Objective, state: Vector, kinks: Kinks | None, *, dense: bool, seed: int = 0) -> Across:
-    """Whether the loss falls at second order across kinks that can be left at no cost of first order.
+def look_across(
+    objective: Objective, state: Vector, kinks: Kinks | None, *, dense: bool, seed: int = 0
+) -> Across:
+    """Whether the loss falls at second order across kinks that can be left at no cost of first
+    order.
 
-    Piece by piece: the Hessian of every combination of sides, on the directions that cost no first order, is one of a smooth
-    function; where none has a negative eigenvalue there is no descent. Where one has, the one-sided curvature is searched, since
-    its eigenvector may point out of the piece. dense: whether Hessians may be formed. Cost: one Hessian a piece, at most 64.
+    Piece by piece: the Hessian of every combination of sides, on the directions that cost no first
+    order, is one of a smooth function; where none has a negative eigenvalue there is no descent.
+    Where one has, the one-sided curvature is searched, since its eigenvector may point out of the
+    piece. dense: whether Hessians may be formed. Cost: one Hessian a piece, at most 64.
     """
     if kinks is None or kinks.covered:
         return Across(None, proven=True)
@@ -516,7 +602,8 @@ def _pieces_rise(objective: Objective, state: Vector, kinks: Kinks) -> bool:
 
 
 def _natural(objective: Objective, state: Vector) -> tuple[Vector, float]:
-    """The natural units (P,) at a state, and its size in them, at least that of the task's weights."""
+    """The natural units (P,) at a state, and its size in them, at least that of the task's
+    weights."""
     units = objective.units_at(state)
     return units, max(objective.standard.weights, float(np.linalg.norm(state / units)))
 
@@ -529,7 +616,8 @@ def _reach(objective: Objective, state: Vector, direction: Vector) -> float:
 
 
 def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
-    """A unit direction of the span that all of these normals see from their own side; None if there is none."""
+    """A unit direction of the span that all of these normals see from their own side; None if there
+    is none."""
     seen = normals @ basis
     cost = np.r_[np.zeros(basis.shape[1]), -1.0]  # the largest distance to all of them within a box
     found = linprog(
@@ -544,11 +632,13 @@ def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
 
 @in_float64
 def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int = 0) -> Fall | None:
-    """A descent of second order across kinks that cost nothing at first order, or None where none was found.
+    """A descent of second order across kinks that cost nothing at first order, or None where none
+    was found.
 
-    Searched within the directions that are free at first order from 24 random starts, in natural units of the weights, where what
-    counts does not depend on those of inputs and targets; and from what is found once more in the weights as they are, to which
-    rates belong. A fall proves descent, None proves nothing. Cost: 1,500 gradients.
+    Searched within the directions that are free at first order from 24 random starts, in natural
+    units of the weights, where what counts does not depend on those of inputs and targets; and from
+    what is found once more in the weights as they are, to which rates belong. A fall proves
+    descent, None proves nothing. Cost: 1,500 gradients.
     """
     units, size = _natural(objective, state)
     basis, rng = kinks.scaled(units).free, np.random.default_rng(seed)
@@ -556,7 +646,9 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
     climbed = [_climbed(objective, state, basis, random(), units, size) for _ in range(STARTS)]
     lowest = min(climbed, key=lambda found: found.curvature)
     seen = lambda d, curvature: lowers(objective, state, d, -0.5 * curvature, 2)
-    if lowest.curvature > -SHARE * objective.standard.curvature or not seen(units * lowest.e, lowest.curvature):
+    if lowest.curvature > -SHARE * objective.standard.curvature or not seen(
+        units * lowest.e, lowest.curvature
+    ):
         return None
     length = float(np.linalg.norm(units * lowest.e))
     fall = Fall(units * lowest.e / length, lowest.curvature / length**2, None)
@@ -569,7 +661,8 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
 
 
 class _Climbed(NamedTuple):
-    """The lowest one-sided curvature met, along e of theta / units, and how far e is from an eigenvector of its side."""
+    """The lowest one-sided curvature met, along e of theta / units, and how far e is from an
+    eigenvector of its side."""
 
     curvature: float
     e: np.ndarray
@@ -577,10 +670,16 @@ class _Climbed(NamedTuple):
 
 
 def _climbed(
-    objective: Objective, state: Vector, basis: scipy.sparse.csr_matrix, e: Vector, units: Vector, size: float
+    objective: Objective,
+    state: Vector,
+    basis: scipy.sparse.csr_matrix,
+    e: Vector,
+    units: Vector,
+    size: float,
 ) -> _Climbed:
-    """Power iteration e <- mu e - s grad L(theta + t s e) / t on the sphere of a basis. No gradient is taken at theta itself,
-    which would be that of one side: of directions that are free it is zero on their own."""
+    """Power iteration e <- mu e - s grad L(theta + t s e) / t on the sphere of a basis. No gradient
+    is taken at theta itself, which would be that of one side: of directions that are free it is
+    zero on their own."""
     step, shift, best = 1e-6 * size, 0.0, _Climbed(np.inf, e, np.inf)
     for _ in range(CLIMBS):
         slope = units * np.asarray(objective.gradient(state + step * units * e))
@@ -595,8 +694,9 @@ def _climbed(
 
 @in_float64
 def lowers(objective: Objective, state: Vector, direction: Vector, fall: float, order: int) -> bool:
-    """Whether the loss falls by at least half of fall * t^order at theta + t d, at the least t where a change is above rounding,
-    of 1e-5 to 1e-2 of the state in natural units: what rises first falls beyond a ridge, if at all."""
+    """Whether the loss falls by at least half of fall * t^order at theta + t d, at the least t
+    where a change is above rounding, of 1e-5 to 1e-2 of the state in natural units: what rises
+    first falls beyond a ridge, if at all."""
     base = float(objective.loss(state))
     for t in _reach(objective, state, direction) * 10.0 ** np.arange(-5.0, -1.0):
         seen = base - float(objective.loss(state + t * direction))
@@ -607,9 +707,11 @@ def lowers(objective: Objective, state: Vector, direction: Vector, fall: float, 
 
 # ------------------------------------------------------------------- what lies on a kink
 class _Touched(NamedTuple):
-    """The kinks that one unit's samples lie on. normals (K, U): of unit length. gamma (K,): jumps of the loss's slope.
-    samples (K,). gradient (U,): of the side -normals. bent: whether phi's curvature jumps although its slope does not.
-    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0. units (U,): of slopes along its own weights."""
+    """The kinks that one unit's samples lie on. normals (K, U): of unit length. gamma (K,): jumps
+    of the loss's slope. samples (K,). gradient (U,): of the side -normals. bent: whether phi's
+    curvature jumps although its slope does not.
+    meeting: whether several kinks meet at one sample. silent: u = 0 and v = 0. units (U,): of
+    slopes along its own weights."""
 
     layer: int
     unit: int
@@ -627,21 +729,27 @@ class _Touched(NamedTuple):
         return np.abs(self.gamma) * _lengths(self.units * self.normals) > tolerance
 
     def steepest(self, tolerance: float) -> Steepest:
-        """Of d / units, in which slopes are held against the tolerance; its normals as those of d."""
+        """Of d / units, in which slopes are held against the tolerance; its normals as those of
+        d."""
         normals = self.units * self.normals
         sizes = _lengths(normals)
-        found = steepest(self.units * self.gradient, normals / sizes[:, None], sizes * self.gamma, tolerance)
+        found = steepest(
+            self.units * self.gradient, normals / sizes[:, None], sizes * self.gamma, tolerance
+        )
         return found._replace(normals=_of_length_one(found.normals / self.units))
 
     def steepest_in_plain(self, tolerance: float) -> Steepest:
-        """Of d itself, without the kinks and slopes that are zero to the tolerance; its rest as one of d / units."""
+        """Of d itself, without the kinks and slopes that are zero to the tolerance; its rest as one
+        of d / units."""
         clear = np.abs(self.units * self.gradient) > tolerance
         live = np.where(self.live(tolerance), self.gamma, 0.0)
         found = steepest(np.where(clear, self.gradient, 0.0), self.normals, live, 0.0)
         return found._replace(rest=self.units * found.rest)
 
 
-def _touched(objective: Objective, state: Vector, own: Vector, tolerance: float) -> Iterator[_Touched]:
+def _touched(
+    objective: Objective, state: Vector, own: Vector, tolerance: float
+) -> Iterator[_Touched]:
     """What every unit touches; own (P,): see `_units_of_slopes`."""
     layers = objective.network.layers
     inputs, pulls = _tangents(objective.function, jnp.asarray(state), objective.samples)
@@ -654,20 +762,25 @@ def _touched(objective: Objective, state: Vector, own: Vector, tolerance: float)
         outgoing = np.asarray(objective.network.outgoing(params, index))
         pull = np.asarray(pulls[index])
         at_zero = None
-        for i, (u, one) in enumerate(zip(np.asarray(params[index]["u"], float), units[index]["u"], strict=True)):
+        for i, (u, one) in enumerate(
+            zip(np.asarray(params[index]["u"], float), units[index]["u"], strict=True)
+        ):
             zero = not u.any()
             if zero and at_zero is None:
                 at_zero = sides_at(u, one)
             sides = at_zero if zero and at_zero is not None else sides_at(u, one)
             silent = zero and not outgoing[i].any()
-            found = sides.touched(index, i, pull[:, i].reshape(len(pull), -1), sizes[i], silent, tolerance)
+            found = sides.touched(
+                index, i, pull[:, i].reshape(len(pull), -1), sizes[i], silent, tolerance
+            )
             if found is not None:
                 yield found
 
 
 class _Sides(NamedTuple):
-    """Slopes of phi on the two sides of a unit: minus (N, F, U), jump (N, F, U) across a random direction, bend (N, F, U) the
-    jump of the curvature along it, on (N, F) and curved (N, F) where there are such jumps, meeting (N, F)."""
+    """Slopes of phi on the two sides of a unit: minus (N, F, U), jump (N, F, U) across a random
+    direction, bend (N, F, U) the jump of the curvature along it, on (N, F) and curved (N, F) where
+    there are such jumps, meeting (N, F)."""
 
     minus: np.ndarray
     jump: np.ndarray
@@ -681,16 +794,32 @@ class _Sides(NamedTuple):
     def at(unit: Unit, inputs: Array, u: np.ndarray, units: np.ndarray) -> _Sides:
         rng = np.random.default_rng(0)
         size = float(np.linalg.norm(u / units)) or 1.0
-        first, second = (units * w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape)))
-        beside = lambda d, step: [units.ravel() * np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), d, step)]
-        near, nearer, other = beside(first, NEAR), beside(first, NEAR / CLOSER), beside(second, NEAR)
+        first, second = (
+            units * w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape))
+        )
+        beside = lambda d, step: [
+            units.ravel() * np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), d, step)
+        ]
+        near, nearer, other = (
+            beside(first, NEAR),
+            beside(first, NEAR / CLOSER),
+            beside(second, NEAR),
+        )
         jumps, bends = ([_lengths(a[k + 1] - a[k]) for a in (near, nearer)] for k in (0, 2))
-        steepest = max(float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0)))
+        steepest = max(
+            float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0))
+        )
         on = _stays(jumps, steepest)
-        passed = (jumps[0] > SMOOTH * steepest) & ~on  # a kink farther away than the nearer point: not touched
-        minus, plus, before, after = (_at_zero(a, b, passed) for a, b in zip(near, nearer, strict=True))
+        passed = (
+            jumps[0] > SMOOTH * steepest
+        ) & ~on  # a kink farther away than the nearer point: not touched
+        minus, plus, before, after = (
+            _at_zero(a, b, passed) for a, b in zip(near, nearer, strict=True)
+        )
         jump, bend, again = plus - minus, after - before, other[1] - other[0]
-        curvature = max(float(np.abs(near[2]).max(initial=0.0)), float(np.abs(near[3]).max(initial=0.0)))
+        curvature = max(
+            float(np.abs(near[2]).max(initial=0.0)), float(np.abs(near[3]).max(initial=0.0))
+        )
         curved = _stays(bends, curvature) & ~on
         gap = np.minimum(_lengths(jump - again), _lengths(jump + again))
         meeting = on & (gap > SMOOTH * jumps[0])
@@ -698,7 +827,13 @@ class _Sides(NamedTuple):
         return _Sides(minus, jump, first.ravel(), on, bend, curved, meeting)
 
     def touched(
-        self, layer: int, unit: int, pull: np.ndarray, units: np.ndarray, silent: bool, tolerance: float
+        self,
+        layer: int,
+        unit: int,
+        pull: np.ndarray,
+        units: np.ndarray,
+        silent: bool,
+        tolerance: float,
     ) -> _Touched | None:
         """The kinks of one unit, given dL/dphi (N, F); None where no sample lies on one."""
         felt = np.abs(pull)[..., None] * np.abs(units * self.bend)
@@ -709,7 +844,9 @@ class _Sides(NamedTuple):
         jumps = np.where(self.on[..., None], self.jump, 0.0)[tuple(marks.T)]
         across = np.where(self.on[..., None], self.jump, self.bend)[tuple(marks.T)]
         normals = across / np.linalg.norm(across, axis=1, keepdims=True)
-        normals *= np.where(normals @ self.direction < 0, -1.0, 1.0)[:, None]  # the side plus is that of the direction
+        normals *= np.where(normals @ self.direction < 0, -1.0, 1.0)[
+            :, None
+        ]  # the side plus is that of the direction
         gamma = pull[tuple(marks.T)] * np.sum(jumps * normals, axis=1)
         gradient = np.einsum("nf,nfu->u", pull, self.minus)
         return _Touched(
@@ -727,7 +864,8 @@ class _Sides(NamedTuple):
 
 
 def _at_zero(near: np.ndarray, nearer: np.ndarray, passed: np.ndarray) -> np.ndarray:
-    """The value on the kink itself, from this side: extrapolated, except where another kink lies between the two."""
+    """The value on the kink itself, from this side: extrapolated, except where another kink lies
+    between the two."""
     return np.where(passed[..., None], nearer, (CLOSER * nearer - near) / (CLOSER - 1))
 
 
@@ -741,11 +879,15 @@ def _lengths(rows: np.ndarray) -> np.ndarray:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _beside(unit: Unit, inputs: Array, u: Array, direction: Array, step: float) -> tuple[Array, ...]:
+def _beside(
+    unit: Unit, inputs: Array, u: Array, direction: Array, step: float
+) -> tuple[Array, ...]:
     """dphi/du (N, F, U) at u - step w and u + step w, and their derivatives along w."""
 
     def slope(weights: Array) -> Array:
-        rows = jax.vmap(jax.jacfwd(lambda z, w: unit.phi(z, w).ravel(), argnums=1), in_axes=(0, None))(inputs, weights)
+        rows = jax.vmap(
+            jax.jacfwd(lambda z, w: unit.phi(z, w).ravel(), argnums=1), in_axes=(0, None)
+        )(inputs, weights)
         return rows.reshape(*rows.shape[:2], -1)
 
     minus, plus = u - step * direction, u + step * direction
@@ -754,10 +896,15 @@ def _beside(unit: Unit, inputs: Array, u: Array, direction: Array, step: float) 
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _tangents(function: MeanLoss, theta: Array, samples: Samples) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _tangents(
+    function: MeanLoss, theta: Array, samples: Samples
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """The inputs (N, ...) of every layer, and dL/dphi (N, H, ...) of every layer's features."""
     inputs, targets, constant = samples
-    network, params = function.reading, unflatten(function.network, theta, function.shape, function.outputs)
+    network, params = (
+        function.reading,
+        unflatten(function.network, theta, function.shape, function.outputs),
+    )
     nothing = jax.vmap(lambda z: _features(network, params, z)[1])(inputs)
 
     def loss(shifts: tuple[Array, ...]) -> Array:
@@ -768,14 +915,19 @@ def _tangents(function: MeanLoss, theta: Array, samples: Samples) -> tuple[tuple
     return jax.vmap(lambda z: _features(network, params, z)[0])(inputs), pulls
 
 
-def _features(network: Network, params: Params, z: Array) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+def _features(
+    network: Network, params: Params, z: Array
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
     """The input and the features (H, ...) of every layer, for one sample."""
     _, inputs, features = _shifted(network, params, z, (0.0,) * len(network.layers))
     return inputs, features
 
 
-def _shifted(network: Network, params: Params, z: Array, shifts: tuple) -> tuple[Array, tuple, tuple]:
-    """f(z) with the features of every layer shifted, as `Network.apply` has it; the layers' inputs and features."""
+def _shifted(
+    network: Network, params: Params, z: Array, shifts: tuple
+) -> tuple[Array, tuple, tuple]:
+    """f(z) with the features of every layer shifted, as `Network.apply` has it; the layers' inputs
+    and features."""
     inputs, features = [], []
     for layer, p, shift in zip(network.layers, params, shifts, strict=True):
         inputs.append(z)
@@ -788,21 +940,29 @@ def _shifted(network: Network, params: Params, z: Array, shifts: tuple) -> tuple
     return z[-1] if network.reads == "last" else z, tuple(inputs), tuple(features)
 
 
-# ------------------------------------------------------------------- kinks that the layers below cross
+# ---------------------------------------------------------------- kinks that the layers below cross
 def crossed_from_below(objective: Objective, state: Vector) -> list[Place]:
     """Kinks whose slope d phi/dz takes several values however little the weights are moved.
 
-    Not where z stays what it is, as that of a sample which no unit below is active on; nor where u = 0, so that d phi/dz is as
-    small as the weights were moved by. Cost: some 100 passes over the samples.
+    Not where z stays what it is, as that of a sample which no unit below is active on; nor where u
+    = 0, so that d phi/dz is as small as the weights were moved by. Cost: some 100 passes over the
+    samples.
     """
     layers = _kinked_above(objective.network)
     if not layers or not objective.size:
         return []
     moves = _moves(objective, state)
     far, near = (_spans(objective, state, step * moves) for step in (1.0, 1.0 / CLOSER))
-    on = [_stays([wide, narrow], largest) for (wide, largest), (narrow, _) in zip(far, near, strict=True)]
+    on = [
+        _stays([wide, narrow], largest)
+        for (wide, largest), (narrow, _) in zip(far, near, strict=True)
+    ]
     pairs = zip(layers, on, strict=True)
-    return [Place(k, int(unit), int(sample)) for k, marks in pairs for sample, unit in np.argwhere(marks)]
+    return [
+        Place(k, int(unit), int(sample))
+        for k, marks in pairs
+        for sample, unit in np.argwhere(marks)
+    ]
 
 
 def _kinked_above(network: Network) -> list[int]:
@@ -811,23 +971,32 @@ def _kinked_above(network: Network) -> list[int]:
 
 
 def _moves(objective: Objective, state: Vector) -> np.ndarray:
-    """Random moves of all weights (2 K, P), in pairs forth and back, by NEAR of the state in natural units."""
+    """Random moves of all weights (2 K, P), in pairs forth and back, by NEAR of the state in
+    natural units."""
     units, size = _natural(objective, state)
     draws = np.random.default_rng(0).standard_normal((PROBES, objective.size))
     draws /= np.linalg.norm(draws, axis=1, keepdims=True)
     return NEAR * size * units * np.stack([draws, -draws], axis=1).reshape(-1, objective.size)
 
 
-def _spans(objective: Objective, state: Vector, moves: np.ndarray) -> list[tuple[np.ndarray, float]]:
-    """For every layer with kinks above another, between which values d phi/dz varies over the moves (N, H), and the largest."""
-    slopes = lambda move: [np.asarray(x) for x in _in_inputs(objective.function, state + move, objective.samples[0])]
+def _spans(
+    objective: Objective, state: Vector, moves: np.ndarray
+) -> list[tuple[np.ndarray, float]]:
+    """For every layer with kinks above another, between which values d phi/dz varies over the moves
+    (N, H), and the largest."""
+    slopes = lambda move: [
+        np.asarray(x) for x in _in_inputs(objective.function, state + move, objective.samples[0])
+    ]
     first = slopes(moves[0])
     lowest, highest = ([x.copy() for x in first] for _ in range(2))
     for move in moves[1:]:
         for low, high, new in zip(lowest, highest, slopes(move), strict=True):
             np.minimum(low, new, out=low)
             np.maximum(high, new, out=high)
-    return [(_widest(high - low), _largest(low, high)) for low, high in zip(lowest, highest, strict=True)]
+    return [
+        (_widest(high - low), _largest(low, high))
+        for low, high in zip(lowest, highest, strict=True)
+    ]
 
 
 def _widest(span: np.ndarray) -> np.ndarray:
@@ -841,8 +1010,12 @@ def _largest(*values: np.ndarray) -> float:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _in_inputs(function: MeanLoss, theta: Array, inputs: Array) -> tuple[Array, ...]:
-    """d phi/dz (N, H, ...) of every layer with kinks above another, along one random direction of its inputs."""
-    network, params = function.reading, unflatten(function.network, theta, function.shape, function.outputs)
+    """d phi/dz (N, H, ...) of every layer with kinks above another, along one random direction of
+    its inputs."""
+    network, params = (
+        function.reading,
+        unflatten(function.network, theta, function.shape, function.outputs),
+    )
 
     def along(k: int, z: Array) -> Array:
         features = lambda z: network.layers[k].unit.features(z, params[k]["u"])
@@ -860,9 +1033,9 @@ def _direction(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _jumps(objective: Objective, state: Vector, below: list[Place], units: Vector) -> np.ndarray:
-    """Jumps of the slopes of these units' phi in all weights, which are normal to their kinks: as many random sums of them
-    (M, P) as span those of any one block of weights. None where kinks are crossed at higher order only. units (P,): in which
-    they are told from rounding."""
+    """Jumps of the slopes of these units' phi in all weights, which are normal to their kinks: as
+    many random sums of them (M, P) as span those of any one block of weights. None where kinks are
+    crossed at higher order only. units (P,): in which they are told from rounding."""
     function, inputs = objective.function, objective.samples[0]
     features = jax.eval_shape(lambda t: _all_features(function, t, inputs), jnp.asarray(state))
     marks = [np.zeros(f.shape[:2], bool) for f in features]
@@ -872,7 +1045,9 @@ def _jumps(objective: Objective, state: Vector, below: list[Place], units: Vecto
 
     def jump(k: int) -> tuple[np.ndarray, float]:
         draws = [rng.standard_normal(f.shape) for f in features]
-        weights = tuple(w * m.reshape(*m.shape, *[1] * (w.ndim - 2)) for w, m in zip(draws, marks, strict=True))
+        weights = tuple(
+            w * m.reshape(*m.shape, *[1] * (w.ndim - 2)) for w, m in zip(draws, marks, strict=True)
+        )
         slope = lambda theta: units * np.asarray(_weighted(function, theta, weights, inputs))
         sides = [_beside_state(slope, state, side * forth[k % len(forth)]) for side in (1.0, -1.0)]
         return sides[0] - sides[1], float(np.abs(sides).max())
@@ -881,7 +1056,10 @@ def _jumps(objective: Objective, state: Vector, below: list[Place], units: Vecto
     floor = ROUNDED * max(size for _, size in some)
     if max(float(np.abs(row).max()) for row, _ in some) <= floor:
         return np.zeros((0, objective.size))
-    most = min(2 * sum(int(m.sum()) for m in marks), max(len(places) for places in _sides_of_units(objective)))
+    most = min(
+        2 * sum(int(m.sum()) for m in marks),
+        max(len(places) for places in _sides_of_units(objective)),
+    )
     rows = np.array([row for row, _ in some] + [jump(k)[0] for k in range(FEW, most + FEW)])
     return np.where(np.abs(rows) > floor, rows, 0.0) / units
 
@@ -894,12 +1072,17 @@ def _all_features(function: MeanLoss, theta: Array, inputs: Array) -> tuple[Arra
 @functools.partial(jax.jit, static_argnums=0)
 def _weighted(function: MeanLoss, theta: Array, weights: tuple[Array, ...], inputs: Array) -> Array:
     """The gradient of sum_n w_n . phi_n over all layers."""
-    total = lambda t: sum(jnp.sum(w * f) for w, f in zip(weights, _all_features(function, t, inputs), strict=True))
+    total = lambda t: sum(
+        jnp.sum(w * f) for w, f in zip(weights, _all_features(function, t, inputs), strict=True)
+    )
     return jax.grad(total)(theta)
 
 
-def _beside_state(slope: Callable[[np.ndarray], np.ndarray], state: Vector, move: Vector) -> np.ndarray:
-    """A slope on the side of the state that a small move leads to, extrapolated to the state itself."""
+def _beside_state(
+    slope: Callable[[np.ndarray], np.ndarray], state: Vector, move: Vector
+) -> np.ndarray:
+    """A slope on the side of the state that a small move leads to, extrapolated to the state
+    itself."""
     return (CLOSER * slope(state + move / CLOSER) - slope(state + move)) / (CLOSER - 1)
 
 
@@ -915,9 +1098,9 @@ def _of_length_one(rows: np.ndarray) -> np.ndarray:
 
 
 class Probed(NamedTuple):
-    """First order along random directions. bends: whether they see several gradients, so that L' is not linear. slope: L' along
-    the direction (P,), of unit length, of the steepest descent found, in the units of slopes; zero where none falls. residual:
-    its size in these units."""
+    """First order along random directions. bends: whether they see several gradients, so that L' is
+    not linear. slope: L' along the direction (P,), of unit length, of the steepest descent found,
+    in the units of slopes; zero where none falls. residual: its size in these units."""
 
     bends: bool
     slope: float
@@ -927,10 +1110,12 @@ class Probed(NamedTuple):
 
 @in_float64
 def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) -> Probed:
-    """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state, and descended from the steepest of them.
+    """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state, and descended from
+    the steepest of them.
 
-    units (P,): of slopes, which are held against the tolerance as (s g).e of e = (d / s) / |d / s|. What falls by no more than
-    rounding and curvature make over its steps is for the caller to look at; where nothing falls, nothing is proven.
+    units (P,): of slopes, which are held against the tolerance as (s g).e of e = (d / s) / |d / s|.
+    What falls by no more than rounding and curvature make over its steps is for the caller to look
+    at; where nothing falls, nothing is proven.
     Cost: 100 gradients, and 400 more where L' is not linear.
     """
     state = np.asarray(state, float)
@@ -958,9 +1143,10 @@ def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) 
 
 # ------------------------------------------------------------------- first order, one unit
 class Steepest(NamedTuple):
-    """rest (U,): minus the steepest descent, its length the slope. proven: whether all subsets were tried. normals (K, U) and
-    sides (K,): of the kinks, those along one hyperplane as one, on which side leaving is free at first order (1 or -1, 2 for
-    both, 0 for neither); None where that is not known."""
+    """rest (U,): minus the steepest descent, its length the slope. proven: whether all subsets were
+    tried. normals (K, U) and sides (K,): of the kinks, those along one hyperplane as one, on which
+    side leaving is free at first order (1 or -1, 2 for both, 0 for neither); None where that is not
+    known."""
 
     rest: np.ndarray
     proven: bool
@@ -978,11 +1164,14 @@ class Steepest(NamedTuple):
         return self.normals[:0] if self.sides is None else self.normals[self.sides == 0]
 
 
-def steepest(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray, tolerance: float) -> Steepest:
+def steepest(
+    gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray, tolerance: float
+) -> Steepest:
     """The steepest descent of d -> g.d + sum_k gamma_k max(a_k.d, 0), of either sign of gamma_k.
 
-    gradient (U,), normals (K, U) of length one, gamma (K,). Its slope is -|rest|; it is zero, within the tolerance, where there
-    is no descent, which is `proven` where all subsets of the kinks that bend downwards were tried (at most 2^10).
+    gradient (U,), normals (K, U) of length one, gamma (K,). Its slope is -|rest|; it is zero,
+    within the tolerance, where there is no descent, which is `proven` where all subsets of the
+    kinks that bend downwards were tried (at most 2^10).
     """
     gradient, normals, gamma = _merged(gradient, normals, gamma)
     gamma = np.where(np.abs(gamma) > tolerance, gamma, 0.0)
@@ -996,14 +1185,21 @@ def steepest(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray, toler
     if np.linalg.norm(worst) > tolerance:
         return Steepest(worst, True, normals, None)
     known = not len(down) and len(up) <= MANY
-    return Steepest(worst, len(down) <= SUBSETS, normals, _free_sides(gradient, normals, gamma) if known else None)
+    return Steepest(
+        worst,
+        len(down) <= SUBSETS,
+        normals,
+        _free_sides(gradient, normals, gamma) if known else None,
+    )
 
 
 def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    """On which sides of each kink the function is zero for some d, where it is convex and nowhere negative.
+    """On which sides of each kink the function is zero for some d, where it is convex and nowhere
+    negative.
 
-    By strict complementarity (Goldman and Tucker 1956): multipliers in the relative interior of all that balance g stand at 0
-    where the side minus is free, at gamma_k where the side plus is, and between them where neither is.
+    By strict complementarity (Goldman and Tucker 1956): multipliers in the relative interior of all
+    that balance g stand at 0 where the side minus is free, at gamma_k where the side plus is, and
+    between them where neither is.
     """
     up = gamma > 0
     sides = np.full(len(gamma), 2)
@@ -1017,14 +1213,17 @@ def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) ->
 
 
 def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda = 0}: the mean of its extreme points
-    along every coordinate."""
+    """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda = 0}: the
+    mean of its extreme points along every coordinate."""
     count, size = len(heights), float(np.max(heights, initial=1e-300))
     if not count:
         return np.zeros(0)
     balance = normals.T * (heights / size)
     slack = 1e-10  # of the largest jump: the balance holds to rounding only
-    rows, limits = np.vstack([balance, -balance]), np.concatenate([-gradient, gradient]) / size + slack
+    rows, limits = (
+        np.vstack([balance, -balance]),
+        np.concatenate([-gradient, gradient]) / size + slack,
+    )
     found = []
     for cost in (*np.eye(count), *-np.eye(count)):
         solved = linprog(cost, A_ub=rows, b_ub=limits, bounds=(0, 1), options=EXACT)
@@ -1035,7 +1234,8 @@ def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray
 
 
 def _subsets(down: np.ndarray) -> Iterator[np.ndarray]:
-    """All subsets of the kinks that bend downwards, as zeros and ones; of more than ten, those that random directions take."""
+    """All subsets of the kinks that bend downwards, as zeros and ones; of more than ten, those that
+    random directions take."""
     count, width = down.shape
     if count <= SUBSETS:
         yield from (np.array(chosen, float) for chosen in product((0, 1), repeat=count))
@@ -1053,7 +1253,8 @@ def _descended(
     depths: np.ndarray,
     chosen: np.ndarray,
 ) -> np.ndarray:
-    """The nearest point of a subset, and then again of the subset that its own direction takes, which is never nearer."""
+    """The nearest point of a subset, and then again of the subset that its own direction takes,
+    which is never nearer."""
     rest = _nearest_point(gradient + (depths * chosen) @ down, up, heights)
     for _ in range(ROUNDS):
         taken = (down @ -rest > 0).astype(float)
@@ -1064,7 +1265,9 @@ def _descended(
     return rest
 
 
-def _merged(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _merged(
+    gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Kinks along one hyperplane as one: max(-x, 0) = max(x, 0) - x."""
     kept: list[np.ndarray] = []
     sizes: list[float] = []
@@ -1088,5 +1291,7 @@ def _nearest_point(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarra
     if not len(normals):
         return gradient
     most = 20 * len(normals) + 100
-    found = lsq_linear(normals.T * heights, -gradient, bounds=(0.0, 1.0), method="bvls", tol=1e-15, max_iter=most)
+    found = lsq_linear(
+        normals.T * heights, -gradient, bounds=(0.0, 1.0), method="bvls", tol=1e-15, max_iter=most
+    )
     return gradient + normals.T @ (heights * found.x)

@@ -1,7 +1,8 @@
-"""The narrow network inside: the units of a layer that have grown, at their fixed point, and others that join them.
+"""The narrow network inside: the units of a layer that have grown, at their fixed point, and others
+that join them.
 
-The objects of predictions and of the saddle graph. One layer of units; the network has room for more units than have
-grown, all of them silent, so that one compiled program serves many widths.
+The objects of predictions and of the saddle graph. One layer of units; the network has room for
+more units than have grown, all of them silent, so that one compiled program serves many widths.
 """
 
 from __future__ import annotations
@@ -31,19 +32,24 @@ def state_of(objective: Objective, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The flat parameters of a network with these units and silent ones."""
     width = objective.network.widths[0]
     pad = lambda side: np.vstack([side, np.zeros((width - len(side), side.shape[1]))])
-    _, params = objective.network.with_sides(objective.params(np.zeros(objective.size)), 0, pad(u), pad(v))
+    _, params = objective.network.with_sides(
+        objective.params(np.zeros(objective.size)), 0, pad(u), pad(v)
+    )
     return flatten(params)
 
 
 def first_sides(objective: Objective, state: np.ndarray, count: int) -> Sides:
     """u (count, U) and v (count, V) of the first units of a state."""
     network, params = objective.network, objective.params(state)
-    return tuple(np.asarray(side(params, 0))[:count] for side in (network.incoming, network.outgoing))  # type: ignore
+    return tuple(
+        np.asarray(side(params, 0))[:count] for side in (network.incoming, network.outgoing)
+    )  # type: ignore
 
 
 @dataclass(frozen=True, eq=False)
 class Narrow:
-    """The units that have grown, at rest. objective: of a network with room for more; state (P,): with silent units."""
+    """The units that have grown, at rest. objective: of a network with room for more; state (P,):
+    with silent units."""
 
     objective: Objective
     state: np.ndarray
@@ -79,11 +85,15 @@ class Narrow:
 
     @property
     def _zeros(self) -> Sides:
-        network, params = self.objective.network, self.objective.params(np.zeros(self.objective.size))
+        network, params = (
+            self.objective.network,
+            self.objective.params(np.zeros(self.objective.size)),
+        )
         return np.asarray(network.incoming(params, 0)), np.asarray(network.outgoing(params, 0))
 
     def size_to_join(self, strength: float, order: int) -> float:
-        """The size |theta| of a new unit whose correlation is `strength` of the first: small for what it has to learn."""
+        """The size |theta| of a new unit whose correlation is `strength` of the first: small for
+        what it has to learn."""
         return BEGIN * with_units(self.objective, 1).scales.weights * strength ** (1 / order)
 
     def with_room(self, units: int) -> Objective:
@@ -91,10 +101,14 @@ class Narrow:
         width = self.objective.network.widths[0]
         return with_units(self.objective, 2 * width) if units > width else self.objective
 
-    def join(self, new: Sides, *, rest: float = REST, held: Held | None = None) -> tuple[Narrow, Settled]:
-        """The flow of these units and new ones to rest: the connecting path along the manifold of the larger width.
+    def join(
+        self, new: Sides, *, rest: float = REST, held: Held | None = None
+    ) -> tuple[Narrow, Settled]:
+        """The flow of these units and new ones to rest: the connecting path along the manifold of
+        the larger width.
 
-        Raises NumericalError where it does not come to rest at a fixed point. rest, held: see `settle`.
+        Raises NumericalError where it does not come to rest at a fixed point. rest, held: see
+        `settle`.
         """
         u, v = (np.vstack([own, added]) for own, added in zip(self.sides(), new, strict=True))
         larger = self.with_room(len(u))
@@ -105,7 +119,9 @@ class Narrow:
         if not np.array_equal(_first(larger, settled.end, len(u)), settled.end):
             settled = _refined_alone(larger, settled, len(u))
         if not settled.refinement.converged:
-            raise NumericalError(f"with {len(u)} units the flow ends at no fixed point: {settled.refinement}")
+            raise NumericalError(
+                f"with {len(u)} units the flow ends at no fixed point: {settled.refinement}"
+            )
         return Narrow(larger, settled.end, len(u)), settled
 
 
@@ -116,8 +132,8 @@ def _first(objective: Objective, state: np.ndarray, count: int) -> np.ndarray:
 
 @in_float64
 def _refined_alone(objective: Objective, settled: Settled, count: int) -> Settled:
-    """The same flow, its end refined in a network of these units alone: with silent ones beside them Newton's method has
-    found a fixed point of more units."""
+    """The same flow, its end refined in a network of these units alone: with silent ones beside
+    them Newton's method has found a fixed point of more units."""
     alone = with_units(objective, count)
     start = state_of(alone, *first_sides(objective, settled.states[-1], count))
     refinement = fixed_point(alone, start, alone.scales.gradient, 1.0)

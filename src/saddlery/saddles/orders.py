@@ -1,9 +1,11 @@
-"""Descents of order above two, sought where theory says they are, and up to which order they were looked for.
+"""Descents of order above two, sought where theory says they are, and up to which order they were
+looked for.
 
-Three searches, of which any may find one: chains of free directions through a deep linear network (closed form, looked at
-first), silent units by rising degree of their Taylor series (several whose lower degrees cancel, or one along a curve),
-and all flat directions of the Hessian together. What is found is measured: the loss falls, by more than rounding, at one
-whole order. Distances are in natural units of the weights, directions in the weights as they are.
+Three searches, of which any may find one: chains of free directions through a deep linear network
+(closed form, looked at first), silent units by rising degree of their Taylor series (several whose
+lower degrees cancel, or one along a curve), and all flat directions of the Hessian together. What
+is found is measured: the loss falls, by more than rounding, at one whole order. Distances are in
+natural units of the weights, directions in the weights as they are.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ NODES = 6  # silent units used at most: they cancel that many degrees less one
 
 
 class Looked(NamedTuple):
-    """The descent of lowest order found, or None; what was looked at, in words; a number that rounding leaves open; a fall
-    that no whole order settles."""
+    """The descent of lowest order found, or None; what was looked at, in words; a number that
+    rounding leaves open; a fall that no whole order settles."""
 
     descent: Descent | None
     words: str
@@ -43,8 +45,9 @@ class Looked(NamedTuple):
 
 
 class Flat(NamedTuple):
-    """A fixed point in natural units: what the search of flat directions works on. kernel (P, k): of theta / units, without the
-    weights of units that no sample turns on, on which the loss does not depend nearby; unseen: how many these are."""
+    """A fixed point in natural units: what the search of flat directions works on. kernel (P, k):
+    of theta / units, without the weights of units that no sample turns on, on which the loss does
+    not depend nearby; unseen: how many these are."""
 
     objective: Objective
     state: np.ndarray
@@ -55,17 +58,30 @@ class Flat(NamedTuple):
     @property
     def words(self) -> str:
         """What is left out of the search."""
-        return f"; the {self.unseen} weights of units that no sample turns on do nothing nearby" if self.unseen else ""
+        return (
+            f"; the {self.unseen} weights of units that no sample turns on do nothing nearby"
+            if self.unseen
+            else ""
+        )
 
 
 def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed: int) -> Looked:
-    """The descent of lowest order along silent units or flat directions; flat: None where it is too large."""
+    """The descent of lowest order along silent units or flat directions; flat: None where it is too
+    large."""
     change = Change(objective, found.state)
     series = {
-        k: one for k in _layers_with_silent_units(objective, found.state) if (one := _series(objective, found, k))
+        k: one
+        for k in _layers_with_silent_units(objective, found.state)
+        if (one := _series(objective, found, k))
     }
-    silent = [d for k, one in series.items() for d in _silent_descents(objective, found.state, k, one, change)]
-    alone = len(objective.network.layers) == 1 and not found.state.any()  # all there is are silent units of one layer
+    silent = [
+        d
+        for k, one in series.items()
+        for d in _silent_descents(objective, found.state, k, one, change)
+    ]
+    alone = (
+        len(objective.network.layers) == 1 and not found.state.any()
+    )  # all there is are silent units of one layer
     joint, words = (None, "") if silent and alone else _along_flat_directions(flat, seed)
     silent += [joint] if isinstance(joint, Descent) else []
     best = min(silent, key=lambda d: (d.order, -d.value), default=None)
@@ -74,12 +90,17 @@ def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed
     doubt = next((one.doubt for one in series.values() if one.doubt is not None), None)
     vanish = [one.highest for one in series.values() if one.degree is None]
     if vanish:
-        words = f"the correlation of new units with what is left is zero to degree {min(vanish)}; {words}"
+        words = (
+            "the correlation of new units with what is left is zero to degree "
+            f"{min(vanish)}; {words}"
+        )
     return Looked(None, words, doubt, joint if isinstance(joint, Unsettled) else None)
 
 
 def _layers_with_silent_units(objective: Objective, state: np.ndarray) -> list[int]:
-    return [k for k in range(len(objective.network.layers)) if silent_units(objective, state, k).any()]
+    return [
+        k for k in range(len(objective.network.layers)) if silent_units(objective, state, k).any()
+    ]
 
 
 def _series(objective: Objective, found: Found, layer: int) -> Series | None:
@@ -116,11 +137,13 @@ def _silent_descents(
 ) -> list[Descent]:
     """Falls along silent units in the direction of the first correlation T_q that does not vanish.
 
-    sum_i b_i phi(.; t a_i u) starts at the degree k whose sum b_i a_i^k does not cancel, so that with v_i = t^s b_i v
+    sum_i b_i phi(.; t a_i u) starts at the degree k whose sum b_i a_i^k does not cancel, so that
+    with v_i = t^s b_i v
 
         L(t) - L = -c t^(q + s) + O(t^(2k + 2s)),
 
-    which falls at order q + 1 (s = 1) where 2k > q - 1, and else along v ~ t^s, s = q - 2k, at order 2 (q - k).
+    which falls at order q + 1 (s = 1) where 2k > q - 1, and else along v ~ t^s, s = q - 2k, at
+    order 2 (q - k).
     """
     degree = objective.network.layers[layer].unit.symmetry.degree
     if series.degree is None or series.u is None or degree is None:
@@ -128,10 +151,18 @@ def _silent_descents(
     q, places = series.degree, np.flatnonzero(silent_units(objective, state, layer))[:NODES]
     low = list(range(degree, (q + 1) // 2))  # degrees k with 2k <= q - 1, to be cancelled
     found = []
-    for cancelled in (low, [k for k in low if (k - q) % 2 == 0], low[:0]):  # all; of one parity (odd, even units); none
+    for cancelled in (
+        low,
+        [k for k in low if (k - q) % 2 == 0],
+        low[:0],
+    ):  # all; of one parity (odd, even units); none
         nodes = min(len(places), len(cancelled) + 1)
         gone = cancelled[: nodes - 1]
-        left = [k for k in low if k not in gone and (cancelled == low or (k - q) % 2 == 0 or not cancelled)]
+        left = [
+            k
+            for k in low
+            if k not in gone and (cancelled == low or (k - q) % 2 == 0 or not cancelled)
+        ]
         power = max(1, q - 2 * min(left, default=q))
         a, b = _cancelling(nodes, gone, q)
         path = _silent_path(objective, state, layer, places[:nodes], series, (a, b, power), change)
@@ -144,7 +175,8 @@ def _silent_descents(
 
 
 def _cancelling(nodes: int, degrees: list[int], q: int) -> tuple[np.ndarray, np.ndarray]:
-    """a_i and b_i with sum b_i a_i^k = 0 for the given degrees and sum b_i a_i^q > 0, of unit length; fewer than `nodes`."""
+    """a_i and b_i with sum b_i a_i^k = 0 for the given degrees and sum b_i a_i^q > 0, of unit
+    length; fewer than `nodes`."""
     a = np.arange(1.0, nodes + 1) / nodes
     rows = np.array([a**k for k in degrees]).reshape(len(degrees), nodes)
     projector = np.eye(nodes) - np.linalg.pinv(rows) @ rows if len(degrees) else np.eye(nodes)
@@ -161,7 +193,8 @@ def _silent_path(
     shares: tuple[np.ndarray, np.ndarray, int],
     change: Change,
 ) -> Callable[[float], tuple[np.ndarray, float, float]]:
-    """t -> (the state, its distance in natural units, the change of the loss): units t a_i u and t^s b_i v at `places`."""
+    """t -> (the state, its distance in natural units, the change of the loss): units t a_i u and
+    t^s b_i v at `places`."""
     network, params = objective.network, objective.params(np.asarray(state, float))
     assert series.u is not None and series.v is not None
     size = float(np.abs(sides(network, objective.params(objective.units), layer)[1][places]).max())
@@ -178,9 +211,12 @@ def _silent_path(
 
 
 # ------------------------------------------------------------------- all flat directions
-def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, again: Callable) -> Flat | None:
-    """What the search of flat directions works on: the fixed point itself, or, beyond dense Hessians, the narrow network with
-    two silent units more a layer, which embeds the same map: what more of them could do, two can.
+def flat_directions(
+    objective: Objective, found: Found, spectrum: Spectrum, again: Callable
+) -> Flat | None:
+    """What the search of flat directions works on: the fixed point itself, or, beyond dense
+    Hessians, the narrow network with two silent units more a layer, which embeds the same map: what
+    more of them could do, two can.
 
     again: (objective, state) -> its spectrum. None where the network has too many parameters.
     """
@@ -200,7 +236,8 @@ def flat_directions(objective: Objective, found: Found, spectrum: Spectrum, agai
 
 
 def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """The part of a kernel, of orthonormal columns (P, k), in which these weights do not move; each of them alone is in it."""
+    """The part of a kernel, of orthonormal columns (P, k), in which these weights do not move; each
+    of them alone is in it."""
     if not unseen.any():
         return kernel
     left, values, _ = np.linalg.svd(np.where(unseen[:, None], 0.0, kernel), full_matrices=False)
@@ -208,12 +245,16 @@ def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:
 
 
 def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unsettled | None, str]:
-    """Search the flat directions for a descent of higher order, in natural units; and in words what was searched."""
+    """Search the flat directions for a descent of higher order, in natural units; and in words what
+    was searched."""
     if flat is None:
         return None, "flat directions were not searched: the network has too many parameters"
     objective, state, units, kernel, _ = flat
     if not kernel.shape[1]:
-        return None, f"no direction is flat: the loss rises in all of them at second order{flat.words}"
+        return (
+            None,
+            f"no direction is flat: the loss rises in all of them at second order{flat.words}",
+        )
     scales, change = objective.standard, Change(objective, state)
     noise = lambda x: change.noise(units * x)
     rest = complement(kernel)
@@ -235,32 +276,50 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unse
     some = kernel @ np.random.default_rng(seed).standard_normal(kernel.shape[1])
     away = state / units + RADII[0] / 4 * scales.weights * some / np.linalg.norm(some)
     seen = looked_to(max(scales.loss, float(objective.loss(state))), noise(away))
-    return None, f"a search of the {kernel.shape[1]} flat directions found no descent up to order {seen}{flat.words}"
+    return (
+        None,
+        (
+            f"a search of the {kernel.shape[1]} flat directions found no descent up to "
+            f"order {seen}{flat.words}"
+        ),
+    )
 
 
 def _projection(kernel: np.ndarray, rest: np.ndarray) -> Callable:
-    """On the span of the columns of a kernel (P, k), whose complement others (P, P - k) span: by the fewer of them."""
+    """On the span of the columns of a kernel (P, k), whose complement others (P, P - k) span: by
+    the fewer of them."""
     if rest.shape[1] < kernel.shape[1]:
         return lambda d: d - rest @ (rest.T @ d)
     return lambda d: kernel @ (kernel.T @ d)
 
 
-def _stiff(objective: Objective, state: np.ndarray, units: np.ndarray, rest: np.ndarray) -> Callable:
-    """g -> H^+ g on the span of the columns of `rest` (P, s), which are no zero modes, in natural units, within the directions
-    that cross no kink."""
+def _stiff(
+    objective: Objective, state: np.ndarray, units: np.ndarray, rest: np.ndarray
+) -> Callable:
+    """g -> H^+ g on the span of the columns of `rest` (P, s), which are no zero modes, in natural
+    units, within the directions that cross no kink."""
     on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
-    matrix = kinks.padded(units[:, None] * hessian(objective, state) * units, None if on is None else on.scaled(units))
+    matrix = kinks.padded(
+        units[:, None] * hessian(objective, state) * units, None if on is None else on.scaled(units)
+    )
     size = np.abs(matrix).max(initial=0.0) or 1.0
-    idle = np.abs(matrix).max(axis=1, initial=0.0) <= np.finfo(float).eps * size  # weights that do nothing stay
+    idle = (
+        np.abs(matrix).max(axis=1, initial=0.0) <= np.finfo(float).eps * size
+    )  # weights that do nothing stay
     matrix = matrix + size * np.diag(idle.astype(float))
     back = rest @ np.linalg.pinv(rest.T @ matrix @ rest, hermitian=True)
     return lambda g: back @ (rest.T @ g)
 
 
 def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] | None:
-    """The narrow fixed point with up to two silent units more a layer, if that is small and every unit can be silent."""
+    """The narrow fixed point with up to two silent units more a layer, if that is small and every
+    unit can be silent."""
     network = objective.network
-    if found.narrow is None or found.reduction is None or not all(x.unit.symmetry.silent for x in network.layers):
+    if (
+        found.narrow is None
+        or found.reduction is None
+        or not all(x.unit.symmetry.silent for x in network.layers)
+    ):
         return None
     narrow = found.reduction.network
     params = objective.with_network(narrow).params(np.asarray(found.narrow, float))

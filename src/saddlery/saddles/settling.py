@@ -1,7 +1,7 @@
 """Settling: gradient flow of a network until it rests, followed by refinement of where it rests.
 
-This is one jump of a saddle-to-saddle sequence, started next to the saddle it leaves: from a narrow network with a new
-unit just off its silent point to the fixed point of that width.
+This is one jump of a saddle-to-saddle sequence, started next to the saddle it leaves: from a narrow
+network with a new unit just off its silent point to the fixed point of that width.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from ..training import Stop, driver
 from .fixed_points import fixed_point
 
 REST = 1e-6  # of the largest gradient on the way: below this the flow rests
-GROWTH, ROUNDS = 1.6, 60  # the flow is looked at after times that grow by this factor, so often at most
+GROWTH, ROUNDS = (
+    1.6,
+    60,
+)  # the flow is looked at after times that grow by this factor, so often at most
 STEPS = 20_000  # between two looks at most
 NOISE, GROWN, MOST = (
     1e-6,
@@ -45,7 +48,8 @@ class Held:
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """A flow to rest. flow_time, loss, gradient_norm (T,), states (T, P): the way. refinement: of its end."""
+    """A flow to rest. flow_time, loss, gradient_norm (T,), states (T, P): the way. refinement: of
+    its end."""
 
     flow_time: np.ndarray
     loss: np.ndarray
@@ -59,16 +63,19 @@ class Settled:
         return self.refinement.point
 
     def half_time(self, before: float) -> float:
-        """When the loss was half-way from the one before, of the saddle that was left, to that of the fixed point.
+        """When the loss was half-way from the one before, of the saddle that was left, to that of
+        the fixed point.
 
-        Raises NumericalError for a flow that did not begin beside that saddle, or did not end below it.
+        Raises NumericalError for a flow that did not begin beside that saddle, or did not end below
+        it.
         """
         end = float(self.loss[-1] if self.refinement.loss is None else self.refinement.loss)
         level = 0.5 * (before + end)
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
             raise NumericalError(
-                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through the half-way level {level:.4g}"
+                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through the"
+                f" half-way level {level:.4g}"
                 f" below the saddle's {before:.4g}: what joins is not small, or is not learned"
             )
         k = int(above[-1])
@@ -77,15 +84,19 @@ class Settled:
 
 
 @in_float64
-def settle(objective: Objective, start: np.ndarray, *, rest: float = REST, held: Held | None = None) -> Settled:
+def settle(
+    objective: Objective, start: np.ndarray, *, rest: float = REST, held: Held | None = None
+) -> Settled:
     """Gradient flow from a state (P,) beside a saddle until it rests, and the fixed point there.
 
-    rest: the flow rests where its gradient is first this part of the largest on the way. From exactly on a fixed point
-    nothing moves: start beside it. Raises NumericalError where the flow does not rest, for example because the loss falls
-    for ever towards infinite weights. Cost: the flow, and a few Newton steps.
+    rest: the flow rests where its gradient is first this part of the largest on the way. From
+    exactly on a fixed point nothing moves: start beside it. Raises NumericalError where the flow
+    does not rest, for example because the loss falls for ever towards infinite weights. Cost: the
+    flow, and a few Newton steps.
 
-    held: directions along which the exact path does not move although the saddle is unstable along them. What rounding has
-    made of them is taken away before it grows; a path that moves along them after all is left alone.
+    held: directions along which the exact path does not move although the saddle is unstable along
+    them. What rounding has made of them is taken away before it grows; a path that moves along them
+    after all is left alone.
     """
     parts: list[driver.Trajectory] = []
     theta = np.asarray(start, float)
@@ -103,7 +114,11 @@ def settle(objective: Objective, start: np.ndarray, *, rest: float = REST, held:
         calm = np.flatnonzero(last.gradient_norm <= rest * peaks)
         if len(calm):
             theta = np.asarray(last.states[calm[0]])
-            return _joined(parts, int(calm[0]) + 1, fixed_point(objective, theta, objective.scales.gradient, 1.0))
+            return _joined(
+                parts,
+                int(calm[0]) + 1,
+                fixed_point(objective, theta, objective.scales.gradient, 1.0),
+            )
         theta, peak = np.asarray(last.states[-1]), float(peaks[-1])
         theta = theta if held is None else held.cleaned(theta)
         if int(last.step[-1]) >= STEPS:
@@ -111,7 +126,8 @@ def settle(objective: Objective, start: np.ndarray, *, rest: float = REST, held:
         duration *= GROWTH
     norm = float(parts[-1].gradient_norm[-1])
     raise NumericalError(
-        f"the flow did not come to rest: after flow time {sum(p.flow_time[-1] for p in parts):.3g} its gradient was still"
+        "the flow did not come to rest: after flow time"
+        f" {sum(p.flow_time[-1] for p in parts):.3g} its gradient was still"
         f" {norm / peak:.1e} of the largest"
     )
 
@@ -120,6 +136,12 @@ def _joined(parts: list[driver.Trajectory], last: int, refinement: Refinement) -
     """All parts as one, the last one up to so many points."""
     offsets = np.cumsum([0.0, *(p.flow_time[-1] for p in parts[:-1])])
     ends = [*(len(p.loss) for p in parts[:-1]), last]
-    cut = lambda name: np.concatenate([getattr(p, name)[:end] for p, end in zip(parts, ends, strict=True)])
-    times = [p.flow_time[:end] + offset for p, end, offset in zip(parts, ends, offsets, strict=True)]
-    return Settled(np.concatenate(times), cut("loss"), cut("gradient_norm"), cut("states"), refinement)
+    cut = lambda name: np.concatenate(
+        [getattr(p, name)[:end] for p, end in zip(parts, ends, strict=True)]
+    )
+    times = [
+        p.flow_time[:end] + offset for p, end, offset in zip(parts, ends, offsets, strict=True)
+    ]
+    return Settled(
+        np.concatenate(times), cut("loss"), cut("gradient_norm"), cut("states"), refinement
+    )

@@ -1,4 +1,5 @@
-"""Solvers of plain functions: fixed points, spectra and descents of what is given as callables and arrays.
+"""Solvers of plain functions: fixed points, spectra and descents of what is given as callables and
+arrays.
 
 No network, unit or task is known here.
 """
@@ -9,4 +10,12 @@ from .descent import Descent, find_descent
 from .refinement import Refinement, refine
 from .spectra import Spectrum, dense_spectrum, lanczos_spectrum
 
-__all__ = ["Descent", "Refinement", "Spectrum", "dense_spectrum", "find_descent", "lanczos_spectrum", "refine"]
+__all__ = [
+    "Descent",
+    "Refinement",
+    "Spectrum",
+    "dense_spectrum",
+    "find_descent",
+    "lanczos_spectrum",
+    "refine",
+]

@@ -1,11 +1,13 @@
 """Descent of higher order: whether a critical point with flat directions is a saddle all the same.
 
-On the flat directions of the Hessian, with the stiff ones relaxed, the loss changes as L(x + r d + s(r d)) - L(x) =
--r^q F(d) + ..., q >= 3, where s(.) is the minimum over the stiff directions (a Lyapunov-Schmidt reduction, here by Newton
-steps). A direction with F > 0 proves that x is no minimum. It is sought as the minimum of the loss on a sphere, from many
-starts, and followed to smaller and smaller spheres: what falls may be a narrow valley, along which the direction turns.
-The order q is measured from one sphere to the next and must be one whole number twice in a row, down to where the fall
-is lost in rounding; a loss that rises on a smaller sphere, or stops falling before rounding, has no descent here.
+On the flat directions of the Hessian, with the stiff ones relaxed, the loss changes as L(x + r d +
+s(r d)) - L(x) = -r^q F(d) + ..., q >= 3, where s(.) is the minimum over the stiff directions (a
+Lyapunov-Schmidt reduction, here by Newton steps). A direction with F > 0 proves that x is no
+minimum. It is sought as the minimum of the loss on a sphere, from many starts, and followed to
+smaller and smaller spheres: what falls may be a narrow valley, along which the direction turns. The
+order q is measured from one sphere to the next and must be one whole number twice in a row, down to
+where the fall is lost in rounding; a loss that rises on a smaller sphere, or stops falling before
+rounding, has no descent here.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ Vector = Float[np.ndarray, " P"]
 Noise = float | Callable[[Vector], float]
 RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
 HALVINGS = 6  # of each of them, over which the order is measured,
-FURTHER = 18  # and as many more at most, until it settles: a small term of low order takes over from a large one of high order
+# and as many more at most, until it settles: a small term of low order takes over from a large one
+# of high order
+FURTHER = 18
 CLEAR = 1e3  # times the noise: falls whose order is measured last,
 FARTHEST = 1e-3  # of the radius at which it settled, at the least
 WHOLE = 0.25  # how near to a whole number the measured order must be
@@ -35,8 +39,10 @@ POLISHED = 2  # of the starts, the best ones, that are followed to smaller spher
 
 @dataclass(frozen=True, eq=False)
 class Descent:
-    """A direction of descent found among flat ones. direction (P,): of unit length. order: q; measured_order: as observed.
-    value: F(d). fall: of the loss at `radius`, the smallest at which it was clear. how: in words, what was followed."""
+    """A direction of descent found among flat ones. direction (P,): of unit length. order: q;
+    measured_order: as observed.
+    value: F(d). fall: of the loss at `radius`, the smallest at which it was clear. how: in words,
+        what was followed."""
 
     direction: Vector
     order: int
@@ -49,7 +55,8 @@ class Descent:
 
 @dataclass(frozen=True)
 class Unsettled:
-    """A fall of the loss on all spheres down to rounding, whose order is not one whole number. fall, at the smallest `radius`."""
+    """A fall of the loss on all spheres down to rounding, whose order is not one whole number.
+    fall, at the smallest `radius`."""
 
     fall: float
     radius: float
@@ -71,13 +78,16 @@ def find_descent(
     steps: int = 40,
     seed: int = 0,
 ) -> Descent | Unsettled | None:
-    """The clearest fall of the loss found near `point` along flat directions, or None; one without an order if there is no other.
+    """The clearest fall of the loss found near `point` along flat directions, or None; one without
+    an order if there is no other.
 
-    flat: orthogonal projection (P,) -> (P,) on the flat directions. stiff: g -> H^+ g on the others, to relax them; None
-    leaves them alone, and misses descent along curved valleys. size: natural size of the weights, of which the spheres
-    searched have radii 0.3 and 0.05. noise: rounding of changes of the loss, a number or a function of the place; smaller
-    falls do not count. None is no proof of a minimum, only that the searches found nothing: `looked_to` says up to which
-    order. Cost: 2 starts x steps (six times that with `stiff`) losses and gradients, and as many again where one falls.
+    flat: orthogonal projection (P,) -> (P,) on the flat directions. stiff: g -> H^+ g on the
+    others, to relax them; None leaves them alone, and misses descent along curved valleys. size:
+    natural size of the weights, of which the spheres searched have radii 0.3 and 0.05. noise:
+    rounding of changes of the loss, a number or a function of the place; smaller falls do not
+    count. None is no proof of a minimum, only that the searches found nothing: `looked_to` says up
+    to which order. Cost: 2 starts x steps (six times that with `stiff`) losses and gradients, and
+    as many again where one falls.
 
     Example
     -------
@@ -112,10 +122,12 @@ def find_descent(
 
 
 def looked_to(size: float, noise: float) -> int:
-    """The highest order whose fall, of natural size, would have been seen to have that order above the noise.
+    """The highest order whose fall, of natural size, would have been seen to have that order above
+    the noise.
 
-    A fall of order q and natural size is of r^q of the loss at a share r of the natural weights; two measurements of q take
-    three spheres, the smallest of a quarter of the first radius. size: of the loss.
+    A fall of order q and natural size is of r^q of the loss at a share r of the natural weights;
+    two measurements of q take three spheres, the smallest of a quarter of the first radius. size:
+    of the loss.
     """
     if not noise < size:
         return 2
@@ -126,17 +138,23 @@ def looked_to(size: float, noise: float) -> int:
 def measured(
     path: Callable[[float], tuple[Vector, float, float]], radius: float, noise: Noise
 ) -> Descent | Unsettled | None:
-    """The descent along a path, if its order is the same whole number, at least 3, over the last two halvings.
+    """The descent along a path, if its order is the same whole number, at least 3, over the last
+    two halvings.
 
-    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of the loss there). Halved
-    until the fall is lost in rounding, or the order has settled; then it is measured once more at a much smaller radius, lest
-    another term take over in between. None where the loss rises, where it stops falling although any order up to the
-    highest would still be seen, and where fewer than three spheres are above the noise.
+    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of
+    the loss there). Halved until the fall is lost in rounding, or the order has settled; then it is
+    measured once more at a much smaller radius, lest another term take over in between. None where
+    the loss rises, where it stops falling although any order up to the highest would still be seen,
+    and where fewer than three spheres are above the noise.
     """
     seen = _Spheres(path, noise)
     while len(seen.falls) <= HALVINGS and seen.falls_at(radius * 0.5 ** len(seen.falls)):
         pass
-    while len(seen.falls) > HALVINGS and (radii := seen.next()) and all(seen.falls_at(r) for r in radii):
+    while (
+        len(seen.falls) > HALVINGS
+        and (radii := seen.next())
+        and all(seen.falls_at(r) for r in radii)
+    ):
         pass
     if seen.ends_before_the_point or len(seen.falls) < 3:
         return None
@@ -170,8 +188,13 @@ class _Spheres:
 
     @property
     def ends_before_the_point(self) -> bool:
-        """Whether, at the last radius, the loss rises, or is level where any order up to the highest would still be seen."""
-        level = bool(self.falls) and self.change >= -self.least and self.falls[-1] * 0.5**HIGHEST > self.least
+        """Whether, at the last radius, the loss rises, or is level where any order up to the
+        highest would still be seen."""
+        level = (
+            bool(self.falls)
+            and self.change >= -self.least
+            and self.falls[-1] * 0.5**HIGHEST > self.least
+        )
         return self.change > self.least or level
 
     @property
@@ -185,7 +208,8 @@ class _Spheres:
         return order if order >= 3 and np.abs(self.orders[-2:] - order).max() <= WHOLE else None
 
     def next(self) -> tuple[float, ...]:
-        """Half the radius, until the order settles; then once three much smaller ones, above the noise if it holds; then none."""
+        """Half the radius, until the order settles; then once three much smaller ones, above the
+        noise if it holds; then none."""
         r = self.lengths[-1]
         if self.order is None:
             return (0.5 * r,) if len(self.falls) <= HALVINGS + FURTHER else ()
@@ -207,11 +231,18 @@ class _Landscape:
         flat: Callable[[Vector], Vector],
         stiff: Callable[[Vector], Vector] | None,
     ) -> None:
-        self.loss, self.gradient, self.point, self.flat, self.stiff = loss, gradient, point, flat, stiff
+        self.loss, self.gradient, self.point, self.flat, self.stiff = (
+            loss,
+            gradient,
+            point,
+            flat,
+            stiff,
+        )
         self.base = float(loss(point))
 
     def relaxed(self, displacement: Vector) -> tuple[Vector, float]:
-        """The point displaced, after two Newton steps in the stiff directions (where they lower the loss), and the loss there."""
+        """The point displaced, after two Newton steps in the stiff directions (where they lower the
+        loss), and the loss there."""
         x = self.point + displacement
         loss = float(self.loss(x))
         for _ in range(2 if self.stiff else 0):
@@ -227,8 +258,9 @@ class _Landscape:
         return self.relaxed(displacement)[1] - self.base
 
     def lowest(self, radius: float, start: Vector, steps: int) -> Vector:
-        """The unit direction, from one to a minimum on the sphere (L-BFGS; by the envelope theorem the slope of the relaxed
-        loss is the gradient's flat part). The loss is measured by its fall so far, lest a small one look converged."""
+        """The unit direction, from one to a minimum on the sphere (L-BFGS; by the envelope theorem
+        the slope of the relaxed loss is the gradient's flat part). The loss is measured by its fall
+        so far, lest a small one look converged."""
 
         def sphere(c: Vector, scale: float) -> tuple[float, Vector]:
             own = self.flat(c)
@@ -246,7 +278,9 @@ class _Landscape:
             if not abs(fall) > 0:
                 return a
             options = {"maxiter": steps, "ftol": LEVEL, "gtol": 1e-12}
-            found = minimize(sphere, a, args=(abs(fall),), jac=True, method="L-BFGS-B", options=options)
+            found = minimize(
+                sphere, a, args=(abs(fall),), jac=True, method="L-BFGS-B", options=options
+            )
             better = unit_vector(self.flat(found.x))
             lower = self.value(radius * better)
             if not better.any() or not lower <= fall:
@@ -266,4 +300,8 @@ class _Valley:
             return self.landscape.point, 0.0, 0.0
         self.direction = self.landscape.lowest(radius, self.direction, self.steps)
         place, loss = self.landscape.relaxed(radius * self.direction)
-        return place, float(np.linalg.norm(place - self.landscape.point)), loss - self.landscape.base
+        return (
+            place,
+            float(np.linalg.norm(place - self.landscape.point)),
+            loss - self.landscape.base,
+        )

@@ -1,20 +1,23 @@
-"""Refinement: the fixed point of a gradient field near a start, of any Hessian index, to machine precision.
+"""Refinement: the fixed point of a gradient field near a start, of any Hessian index, to machine
+precision.
 
 Eigen-filtered Newton in a trust region. With H = Q diag(l) Q', g = grad L and c = Q'g the step is
 
     d = - sum_k q_k l_k c_k / (l_k^2 + m)      over |l_k| > cutoff max|l|,
 
-where m = 0 if that step fits in the radius and otherwise |d| = radius: the minimizer of |g + H d| there. At m = 0 it is
-the Newton step in the pseudo-inverse sense, attracted by saddles as much as by minima; as m grows it turns into the
-Levenberg-Marquardt step and then into steepest descent on |g|^2/2. Left out are the flat directions that every network
-has from its symmetry: their eigenvalues are zero only at the fixed point and of order |g| nearby, so the cutoff is never
-under |g| / first radius. Where most of the gradient lies in what was left out (a degenerate saddle, approached linearly)
-the cutoff of that step is lowered. A step that does not clearly lower |g| gets chord steps -H^+ g(x + d), which lead back
-to the floor of a curved valley of |g|. Without a dense Hessian the same steps are taken in the Krylov space of (H, g),
-which holds the minimum-norm solution (MINRES with a filtered, damped small problem).
+where m = 0 if that step fits in the radius and otherwise |d| = radius: the minimizer of |g + H d|
+there. At m = 0 it is the Newton step in the pseudo-inverse sense, attracted by saddles as much as
+by minima; as m grows it turns into the Levenberg-Marquardt step and then into steepest descent on
+|g|^2/2. Left out are the flat directions that every network has from its symmetry: their
+eigenvalues are zero only at the fixed point and of order |g| nearby, so the cutoff is never under
+|g| / first radius. Where most of the gradient lies in what was left out (a degenerate saddle,
+approached linearly) the cutoff of that step is lowered. A step that does not clearly lower |g| gets
+chord steps -H^+ g(x + d), which lead back to the floor of a curved valley of |g|. Without a dense
+Hessian the same steps are taken in the Krylov space of (H, g), which holds the minimum-norm
+solution (MINRES with a filtered, damped small problem).
 
-Sources: More (1978), "The Levenberg-Marquardt algorithm", for the radius; Paige and Saunders (1975) for MINRES; Yamashita
-and Fukushima (2001) for regularizing by |g| where zeros are not isolated.
+Sources: More (1978), "The Levenberg-Marquardt algorithm", for the radius; Paige and Saunders (1975)
+for MINRES; Yamashita and Fukushima (2001) for regularizing by |g| where zeros are not isolated.
 """
 
 from __future__ import annotations
@@ -34,23 +37,38 @@ Matrix = Float[np.ndarray, "P P"]
 
 POLISH = 8  # most steps taken below the tolerance, as long as each at least halves |g|
 SHRINK = 10  # times the radius is quartered before a step is given up
-CLEAR, CHORDS = 0.9, 4  # a badly predicted step that leaves more than this of |g| gets up to this many chord steps
-STEADY, WINDOW = 0.95, 8  # Newton steps that keep this much of their length from one point to the next do not converge
-RELATIVE = 1e-3  # and, if outward and longer than this fraction of |x|, they are a flight to infinity
+CLEAR, CHORDS = (
+    0.9,
+    4,
+)  # a badly predicted step that leaves more than this of |g| gets up to this many chord steps
+STEADY, WINDOW = (
+    0.95,
+    8,
+)  # Newton steps that keep this much of their length from one point to the next do not converge
+RELATIVE = (
+    1e-3  # and, if outward and longer than this fraction of |x|, they are a flight to infinity
+)
 FAR = 1e8  # as is a point this many times larger than the start
-KRYLOV, FORCING = 400, 1e-6  # matrix-free: most products a step, and the residual of |g + H d| that ends them early
-REMEDY = "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"
+KRYLOV, FORCING = (
+    400,
+    1e-6,
+)  # matrix-free: most products a step, and the residual of |g + H d| that ends them early
+REMEDY = (
+    "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Refinement:
     """How a refinement ended.
 
-    point (P,): where |g| is least, read-only. loss: there, if a loss was given. gradient_norm: absolute 2-norm;
+    point (P,): where |g| is least, read-only. loss: there, if a loss was given. gradient_norm:
+        absolute 2-norm;
     relative_gradient: that over `scale`. distance: |point - start|. steps: steps taken.
-    status: "converged"; "diverged" (the iterates run off to infinity); "left the basin" (converged, but farther away than
-    allowed); "stalled" (nothing lowers |g| further, or the steps are used up); "not finite". reason: a sentence with the
-    numbers. history: gradient norms, the start's first.
+    status: "converged"; "diverged" (the iterates run off to infinity); "left the basin" (converged,
+    but farther away than allowed); "stalled" (nothing lowers |g| further, or the steps are used
+    up); "not finite". reason: a sentence with the numbers. history: gradient norms, the start's
+    first.
     """
 
     point: Vector
@@ -85,26 +103,32 @@ def refine(
     cutoff: float = 1e-9,
     max_steps: int = 60,
 ) -> Refinement:
-    """Find x with gradient(x) = 0 near `start`, be it a minimum, a saddle of any index or a maximum.
+    """Find x with gradient(x) = 0 near `start`, be it a minimum, a saddle of any index or a
+    maximum.
 
-    gradient: (P,) -> (P,) float64. Either hessian: (P,) -> (P, P) symmetric, or hessian_vector: (x, d) -> H(x) d for
-    matrix-free work. tolerance: of |gradient| / scale, with `scale` the gradient norm that counts as one in the task
-    (default 1e-12: two orders above what float64 reaches for a network of a thousand weights); steps go on below it
-    while they halve |gradient|. radius: longest first step (default |start|/2, at least 0.1). basin: distance from the
-    start beyond which a fixed point is not the one looked for. cutoff: eigenvalues under this fraction of the largest
-    are flat; it is lowered for a step whose gradient lies mostly along them.
+    gradient: (P,) -> (P,) float64. Either hessian: (P,) -> (P, P) symmetric, or hessian_vector: (x,
+    d) -> H(x) d for matrix-free work. tolerance: of |gradient| / scale, with `scale` the gradient
+    norm that counts as one in the task (default 1e-12: two orders above what float64 reaches for a
+    network of a thousand weights); steps go on below it while they halve |gradient|. radius:
+    longest first step (default |start|/2, at least 0.1). basin: distance from the start beyond
+    which a fixed point is not the one looked for. cutoff: eigenvalues under this fraction of the
+    largest are flat; it is lowered for a step whose gradient lies mostly along them.
 
-    A point that meets the tolerance (or runs out of steps) while the Newton steps still carry it outwards at constant or
-    growing length is "diverged", not "converged": its fixed point lies at infinity.
+    A point that meets the tolerance (or runs out of steps) while the Newton steps still carry it
+    outwards at constant or growing length is "diverged", not "converged": its fixed point lies at
+    infinity.
 
-    Raises InputError for float32 or non-finite starts, a gradient or Hessian of another shape or dtype, an asymmetric
-    Hessian, or not exactly one of hessian and hessian_vector. Cost a step: one eigendecomposition, about 10 P^3, or at
-    most 400 Hessian-vector products; one or two gradients. Regular fixed points take 3-8 steps from nearby, degenerate
-    ones about 30 (|g| falls by 2.2-4 times a step).
+    Raises InputError for float32 or non-finite starts, a gradient or Hessian of another shape or
+    dtype, an asymmetric Hessian, or not exactly one of hessian and hessian_vector. Cost a step: one
+    eigendecomposition, about 10 P^3, or at most 400 Hessian-vector products; one or two gradients.
+    Regular fixed points take 3-8 steps from nearby, degenerate ones about 30 (|g| falls by 2.2-4
+    times a step).
 
-    Warning: nothing ties the result to the start but the radius and `basin`; read `distance`. Every accepted step lowers
-    |g|, which from afar may have minima that are no zeros ("stalled"), or fall for ever along a valley that leads away:
-    start near the fixed point. On piecewise smooth gradients (ReLU) a zero that lies on a kink is not reached.
+    Warning: nothing ties the result to the start but the radius and `basin`; read `distance`. Every
+    accepted step lowers
+    |g|, which from afar may have minima that are no zeros ("stalled"), or fall for ever along a
+    valley that leads away: start near the fixed point. On piecewise smooth gradients (ReLU) a zero
+    that lies on a kink is not reached.
 
     Example
     -------
@@ -117,14 +141,27 @@ def refine(
     """
     x = _checked_start(start)
     one = (hessian is None) != (hessian_vector is None)
-    require(one, "hessian or hessian_vector", "given, one of the two", Words("both" if hessian else "neither"))
+    require(
+        one,
+        "hessian or hessian_vector",
+        "given, one of the two",
+        Words("both" if hessian else "neither"),
+    )
     target = positive(tolerance, "tolerance") * positive(scale, "scale")
-    reach = positive(radius, "radius") if radius is not None else max(0.5 * float(np.linalg.norm(x)), 0.1)
+    reach = (
+        positive(radius, "radius")
+        if radius is not None
+        else max(0.5 * float(np.linalg.norm(x)), 0.1)
+    )
     if basin is not None:
         reach = min(reach, positive(basin, "basin"))
     model = _Dense(hessian) if hessian is not None else _Free(hessian_vector)
-    search = _Search(gradient, model, target, positive(cutoff, "cutoff"), reach, whole(max_steps, "max_steps"))
-    with np.errstate(over="ignore", invalid="ignore"):  # trial points may be wild; they are not accepted
+    search = _Search(
+        gradient, model, target, positive(cutoff, "cutoff"), reach, whole(max_steps, "max_steps")
+    )
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # trial points may be wild; they are not accepted
         trail, ended = search.run(_Place(x, _checked_gradient(gradient, x), reach, np.nan))
     best = trail[-1]
     status, reason = _verdict(trail, ended, target, basin)
@@ -146,7 +183,13 @@ def refine(
 def _checked_start(start: Vector) -> Vector:
     x = np.asarray(start)
     good = x.dtype == np.float64 and x.ndim == 1
-    require(good, "the start of a refinement", "a flat float64 array", f"{x.dtype} of shape {x.shape}", REMEDY)
+    require(
+        good,
+        "the start of a refinement",
+        "a flat float64 array",
+        f"{x.dtype} of shape {x.shape}",
+        REMEDY,
+    )
     return finite(x, "the start of a refinement").copy()
 
 
@@ -166,7 +209,8 @@ class _Linear(NamedTuple):
     coefficients: np.ndarray  # (K,) of the gradient
 
     def filtered(self, cutoff: float, share: float = 0.5) -> _Linear:
-        """Without the values under the cutoff, which is lowered until they hold at most `share` of the gradient."""
+        """Without the values under the cutoff, which is lowered until they hold at most `share` of
+        the gradient."""
         size, total = np.abs(self.values), np.linalg.norm(self.coefficients)
         largest, least = np.max(size, initial=0.0), len(self.basis) * np.finfo(float).eps
         keep = size > cutoff * largest
@@ -192,8 +236,12 @@ class _Linear(NamedTuple):
         length = float(np.linalg.norm(free))
         if not length > radius:
             return free
-        top = np.log(max(2 * float(np.linalg.norm(self.values * self.coefficients)) / radius, 1e-300))
-        bottom = top - 70.0  # e-30 of the damping at which steepest descent fits in half the radius, beyond rounding
+        top = np.log(
+            max(2 * float(np.linalg.norm(self.values * self.coefficients)) / radius, 1e-300)
+        )
+        bottom = (
+            top - 70.0
+        )  # e-30 of the damping at which steepest descent fits in half the radius, beyond rounding
         if self._excess(bottom, radius) <= 0:
             return free * (radius / length)
         damping = np.exp(float(brentq(self._excess, bottom, top, args=(radius,), xtol=1e-4)))  # pyright: ignore (stubs)
@@ -201,7 +249,8 @@ class _Linear(NamedTuple):
         return amounts * min(1.0, radius / float(np.linalg.norm(amounts)))
 
     def _excess(self, log_damping: float, radius: float) -> float:
-        """Falls through zero where the damped step is `radius` long; nearly linear in the damping (More 1978)."""
+        """Falls through zero where the damped step is `radius` long; nearly linear in the damping
+        (More 1978)."""
         return 1.0 - radius / max(float(np.linalg.norm(self.amounts(np.exp(log_damping)))), 1e-300)
 
 
@@ -218,13 +267,16 @@ class _Dense:
         if not np.all(np.isfinite(h)):
             return None
         skew, size = float(np.abs(h - h.T).max()), float(np.abs(h).max())
-        require(skew <= 1e-8 * size, "the Hessian", "symmetric", f"asymmetry {skew:.1e} of {size:.1e}")
+        require(
+            skew <= 1e-8 * size, "the Hessian", "symmetric", f"asymmetry {skew:.1e} of {size:.1e}"
+        )
         values, vectors = np.linalg.eigh(0.5 * (h + h.T))
         return _Linear(values, vectors, vectors.T @ g)
 
 
 class _Free:
-    """The model on the Krylov space of (H, g): H V = V+ T with T tridiagonal (K+1, K), then the singular values of T."""
+    """The model on the Krylov space of (H, g): H V = V+ T with T tridiagonal (K+1, K), then the
+    singular values of T."""
 
     def __init__(self, hessian_vector: Callable[[Vector, Vector], Vector] | None) -> None:
         self.hessian_vector = hessian_vector
@@ -243,7 +295,11 @@ class _Free:
                 w = w - v[: k + 1].T @ (v[: k + 1] @ w)
             t[k + 1, k] = np.linalg.norm(w)
             ended = t[k + 1, k] <= 1e-13 * np.abs(t).max()
-            if ended or k + 1 == limit or (k % 10 == 9 and _residual(t[: k + 2, : k + 1]) < FORCING):
+            if (
+                ended
+                or k + 1 == limit
+                or (k % 10 == 9 and _residual(t[: k + 2, : k + 1]) < FORCING)
+            ):
                 break
             v[k + 1] = w / t[k + 1, k]
         left, values, right = np.linalg.svd(t[: k + 2, : k + 1], full_matrices=False)
@@ -252,7 +308,9 @@ class _Free:
     def _product(self, x: Vector, d: Vector) -> Vector:
         w = np.asarray(self.hessian_vector(x, d))  # type: ignore[misc]
         require(w.shape == x.shape, "the Hessian-vector product", f"of shape {x.shape}", w.shape)
-        require(w.dtype == np.float64, "the Hessian-vector product", "float64", str(w.dtype), REMEDY)
+        require(
+            w.dtype == np.float64, "the Hessian-vector product", "float64", str(w.dtype), REMEDY
+        )
         return w
 
 
@@ -302,10 +360,18 @@ class _Search(NamedTuple):
         return trail, "" if np.isfinite(place.norm) else "the gradient is not finite"
 
     def _lower(self, place: _Place, linear: _Linear) -> _Place | None:
-        """The next place: the step in the largest radius that lowers |g|, corrected if need be; or None."""
-        filtered, radius = linear.filtered(self._blurred(linear, place.norm, self.reach)), place.radius
+        """The next place: the step in the largest radius that lowers |g|, corrected if need be; or
+        None."""
+        filtered, radius = (
+            linear.filtered(self._blurred(linear, place.norm, self.reach)),
+            place.radius,
+        )
         for _ in range(SHRINK if place.norm > self.target else 2):
-            new = self._tried(place, filtered, radius) if radius > 1e-16 * np.linalg.norm(place.x) else None
+            new = (
+                self._tried(place, filtered, radius)
+                if radius > 1e-16 * np.linalg.norm(place.x)
+                else None
+            )
             predicted = new is not None and new.norm < place.norm and new.radius >= radius
             if new is None or predicted or new.norm < CLEAR * place.norm:
                 return new
@@ -317,7 +383,8 @@ class _Search(NamedTuple):
         return None
 
     def _tried(self, place: _Place, linear: _Linear, radius: float) -> _Place | None:
-        """The place one step away, its radius adapted to how well the fall of |g|^2 was predicted."""
+        """The place one step away, its radius adapted to how well the fall of |g|^2 was
+        predicted."""
         amounts = linear.within(radius)
         length = float(np.linalg.norm(amounts))
         if not np.isfinite(length) or length == 0:
@@ -329,7 +396,8 @@ class _Search(NamedTuple):
         return _Place(x, g, factor * radius, float(np.linalg.norm(linear.newton())))
 
     def _corrected(self, place: _Place, new: _Place, linear: _Linear, radius: float) -> _Place:
-        """The best of a trial and its chord steps, in the directions stiff enough not to undo it."""
+        """The best of a trial and its chord steps, in the directions stiff enough not to undo
+        it."""
         x, g, best = new.x, new.g, new
         for _ in range(CHORDS):
             size = float(np.linalg.norm(g))
@@ -345,41 +413,59 @@ class _Search(NamedTuple):
         return best
 
     def _blurred(self, linear: _Linear, norm: float, length: float) -> float:
-        """The cutoff under which an eigenvalue is no larger than the gradient makes it: |l| < |g| / length."""
+        """The cutoff under which an eigenvalue is no larger than the gradient makes it: |l| < |g| /
+        length."""
         largest = float(np.max(np.abs(linear.values), initial=1e-300))
         return min(max(self.cutoff, norm / (length * largest)), 0.5)
 
 
 # ------------------------------------------------------------------- the verdict
-def _verdict(trail: list[_Place], ended: str, target: float, basin: float | None) -> tuple[str, str]:
+def _verdict(
+    trail: list[_Place], ended: str, target: float, basin: float | None
+) -> tuple[str, str]:
     best, start, steps = trail[-1], trail[0].x, len(trail) - 1
-    norm, size, distance = best.norm, float(np.linalg.norm(best.x)), float(np.linalg.norm(best.x - start))
+    norm, size, distance = (
+        best.norm,
+        float(np.linalg.norm(best.x)),
+        float(np.linalg.norm(best.x - start)),
+    )
     if not norm <= target and ended.endswith("not finite"):
         return (
             "not finite",
-            f"{ended} after {steps} steps, {distance:.3g} from the start; the gradient norm is {norm:.1e}",
+            (
+                f"{ended} after {steps} steps, {distance:.3g} from the start; the "
+                f"gradient norm is {norm:.1e}"
+            ),
         )
     if _runs_away(trail, target):
         return "diverged", (
-            f"the point grew from norm {np.linalg.norm(start):.3g} to {size:.3g} in {steps} steps and the"
-            f" last Newton step is {best.newton:.2g} long, at gradient norm {norm:.1e}: the fixed point"
+            f"the point grew from norm {np.linalg.norm(start):.3g} to {size:.3g} in {steps} steps"
+            " and the"
+            f" last Newton step is {best.newton:.2g} long, at gradient norm {norm:.1e}: the fixed"
+            " point"
             " lies at infinity"
         )
     if norm > target:
         return "stalled", (
-            f"the gradient norm is {norm:.1e} after {steps} steps, above the tolerance {target:.1e}, and"
+            f"the gradient norm is {norm:.1e} after {steps} steps, above the tolerance"
+            f" {target:.1e}, and"
             f" {ended}; {distance:.3g} from the start"
         )
     if basin is not None and distance > basin:
         return "left the basin", (
-            f"the fixed point found (gradient norm {norm:.1e}, {steps} steps) is {distance:.3g} from"
+            f"the fixed point found (gradient norm {norm:.1e}, {steps} steps) is {distance:.3g}"
+            " from"
             f" the start, farther than the allowed {basin:.3g}"
         )
-    return "converged", f"gradient norm {norm:.1e} after {steps} steps, {distance:.3g} from the start"
+    return (
+        "converged",
+        f"gradient norm {norm:.1e} after {steps} steps, {distance:.3g} from the start",
+    )
 
 
 def _runs_away(trail: list[_Place], target: float) -> bool:
-    """Whether the last steps lead outwards while the Newton steps behind them do not get shorter."""
+    """Whether the last steps lead outwards while the Newton steps behind them do not get
+    shorter."""
     done = trail[-1].norm <= target
     window = 3 if done else WINDOW
     sizes = np.array([np.linalg.norm(p.x) for p in trail])

@@ -1,4 +1,5 @@
-"""Spectra of Hessians: all eigenvalues by a dense decomposition, or every negative one and the largest by Lanczos."""
+"""Spectra of Hessians: all eigenvalues by a dense decomposition, or every negative one and the
+largest by Lanczos."""
 
 from __future__ import annotations
 
@@ -14,10 +15,14 @@ from ..basis.checks import finite, positive, require, whole
 
 Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]  # max|eigenvalue| -> what cannot be told from zero
-Bounds = Callable[[np.ndarray], np.ndarray]  # unit directions (K, P) -> how far rounding moves d'Hd of each (K,)
+Bounds = Callable[
+    [np.ndarray], np.ndarray
+]  # unit directions (K, P) -> how far rounding moves d'Hd of each (K,)
 
 ROUNDING = 64.0  # eps P max|l| times this is the default zero of a dense spectrum
-RITZ = 1e-9  # max|l| times this is the default zero of a Lanczos spectrum, whose Ritz values are good to about 1e-11
+# max|l| times this is the default zero of a Lanczos spectrum, whose Ritz values are good to about
+# 1e-11
+RITZ = 1e-9
 NEAR = 1e-9  # of the largest: eigenvalues above it are no matter of rounding
 CLOSE = 1e3  # nor those that many times larger than what else counts as zero
 BATCH = 8  # eigenvalues whose rounding is asked for at a time, the smallest first
@@ -29,12 +34,15 @@ REMEDY = "the sign of a small eigenvalue is lost in float32; use float64 (jax.en
 class Spectrum:
     """Eigenvalues of a symmetric matrix and what they say about a fixed point.
 
-    eigenvalues: ascending; all P of them if `complete`, else those found (the lowest ones, then the largest).
-    lowest_vector (P,): unit eigenvector of the lowest, its entry of greatest magnitude positive (arbitrary within the
-    eigenspace if the lowest eigenvalue is multiple). size: P. tolerance: absolute; |eigenvalue| <= tolerance counts as
-    zero. method: "dense" or "lanczos". kernel (P, k): orthonormal basis of the zero modes, dense only. reason: why the
-    index is not known, else empty. signs: (negative, zero, positive) where they were counted in other coordinates, in which
-    they are clearer (a congruence keeps them: Sylvester's law of inertia); else the eigenvalues are counted.
+    eigenvalues: ascending; all P of them if `complete`, else those found (the lowest ones, then the
+        largest).
+    lowest_vector (P,): unit eigenvector of the lowest, its entry of greatest magnitude positive
+    (arbitrary within the eigenspace if the lowest eigenvalue is multiple). size: P. tolerance:
+    absolute; |eigenvalue| <= tolerance counts as zero. method: "dense" or "lanczos". kernel (P, k):
+    orthonormal basis of the zero modes, dense only. reason: why the index is not known, else empty.
+    signs: (negative, zero, positive) where they were counted in other coordinates, in which they
+    are clearer (a congruence keeps them: Sylvester's law of inertia); else the eigenvalues are
+    counted.
     """
 
     eigenvalues: np.ndarray
@@ -49,7 +57,8 @@ class Spectrum:
 
     @property
     def index(self) -> int | None:
-        """Number of eigenvalues below -tolerance; None where Lanczos did not establish it (see `reason`)."""
+        """Number of eigenvalues below -tolerance; None where Lanczos did not establish it (see
+        `reason`)."""
         if self.signs is not None:
             return self.signs[0]
         return None if self.reason else int(np.sum(self.eigenvalues < -self.tolerance))
@@ -70,10 +79,11 @@ class Spectrum:
 
     @property
     def gap(self) -> float | None:
-        """Smallest non-zero |eigenvalue| over the largest that counts as zero: how clear-cut the counts are.
+        """Smallest non-zero |eigenvalue| over the largest that counts as zero: how clear-cut the
+        counts are.
 
-        Above about 100 no nearby tolerance would count otherwise. Infinite if the zeros are exact; None if all or none
-        count as zero, or if not all eigenvalues are known.
+        Above about 100 no nearby tolerance would count otherwise. Infinite if the zeros are exact;
+        None if all or none count as zero, or if not all eigenvalues are known.
         """
         sizes = np.abs(self.eigenvalues)
         zero = sizes <= self.tolerance
@@ -86,10 +96,15 @@ class Spectrum:
         low, high, unknown = self.eigenvalues[0], self.eigenvalues[-1], "not known"
         counts = ", ".join(
             f"{unknown if n is None else n} {name}"
-            for n, name in ((self.index, "negative"), (self.zero_modes, "zero"), (self.positive, "positive"))
+            for n, name in (
+                (self.index, "negative"),
+                (self.zero_modes, "zero"),
+                (self.positive, "positive"),
+            )
         )
         return (
-            f"{self.size} eigenvalues from {low:.4g} to {high:.4g} ({self.method}): {counts}, zero being"
+            f"{self.size} eigenvalues from {low:.4g} to {high:.4g} ({self.method}): {counts},"
+            " zero being"
             f" {self.tolerance:.1e}" + (f"; {self.reason}" if self.reason else "")
         )
 
@@ -103,15 +118,17 @@ def dense_spectrum(
 ) -> Spectrum:
     """All eigenvalues of a symmetric float64 matrix (P, P).
 
-    tolerance: absolute zero; by default 64 eps P max|eigenvalue|, the rounding of the decomposition (at most eps P
-    max|eigenvalue|) with room for that of the Hessian itself. blur: max|eigenvalue| -> the size up to which eigenvalues
-    cannot be told from zero for reasons of one's own, which counts where it is larger (at a fixed point known only to a
-    gradient norm g, symmetry modes are of order g / |theta| and those of a degenerate saddle of order g^(1/2) to g^(2/3)).
-    rounding: unit directions (K, P) -> how far rounding moves d'Hd of each; eigenvalues within it count as zero. It is asked
-    for those under 1e-9 of the largest or 1000 times what else counts as zero, the smallest first.
+    tolerance: absolute zero; by default 64 eps P max|eigenvalue|, the rounding of the decomposition
+    (at most eps P max|eigenvalue|) with room for that of the Hessian itself. blur: max|eigenvalue|
+    -> the size up to which eigenvalues cannot be told from zero for reasons of one's own, which
+    counts where it is larger (at a fixed point known only to a gradient norm g, symmetry modes are
+    of order g / |theta| and those of a degenerate saddle of order g^(1/2) to g^(2/3)).
+    rounding: unit directions (K, P) -> how far rounding moves d'Hd of each; eigenvalues within it
+    count as zero. It is asked for those under 1e-9 of the largest or 1000 times what else counts as
+    zero, the smallest first.
 
-    Raises InputError unless the matrix is square, float64, finite and symmetric to 1e-8 of its largest entry. Cost: about
-    10 P^3, 0.1 s at P = 750 on one core.
+    Raises InputError unless the matrix is square, float64, finite and symmetric to 1e-8 of its
+    largest entry. Cost: about 10 P^3, 0.1 s at P = 750 on one core.
 
     Example
     -------
@@ -140,17 +157,19 @@ def lanczos_spectrum(
     blur: Blur | None = None,
     seed: int = 0,
 ) -> Spectrum:
-    """Every negative eigenvalue (the lowest if none is negative) and the largest, from products H d alone.
+    """Every negative eigenvalue (the lowest if none is negative) and the largest, from products H d
+    alone.
 
-    Eigenvalues are found `count` or more at a time from the lower end, each batch with those found before shifted out of
-    the way; it stops when a fresh start on what is left finds no negative one, so that copies of a multiple eigenvalue,
-    of which a Krylov space sees one, are not missed. More than `cap` negative ones, or no
-    convergence, leave the index None with a reason. tolerance: absolute zero, by default 1e-9 max|eigenvalue|. blur: as
-    in `dense_spectrum`. seed: of the starting vectors. Up to 64 parameters the matrix is formed from P products instead
-    (method "dense").
+    Eigenvalues are found `count` or more at a time from the lower end, each batch with those found
+    before shifted out of the way; it stops when a fresh start on what is left finds no negative
+    one, so that copies of a multiple eigenvalue, of which a Krylov space sees one, are not missed.
+    More than `cap` negative ones, or no convergence, leave the index None with a reason. tolerance:
+    absolute zero, by default 1e-9 max|eigenvalue|. blur: as in `dense_spectrum`. seed: of the
+    starting vectors. Up to 64 parameters the matrix is formed from P products instead (method
+    "dense").
 
-    Raises InputError if a product is not a float64 (P,) array, or H is not symmetric on a random pair. Cost: some
-    hundreds of products a batch, and 4 P (number found) a product.
+    Raises InputError if a product is not a float64 (P,) array, or H is not symmetric on a random
+    pair. Cost: some hundreds of products a batch, and 4 P (number found) a product.
 
     Example
     -------
@@ -165,7 +184,9 @@ def lanczos_spectrum(
         whole(value, name)
     product = _checked_product(hessian_vector, size, np.random.default_rng(seed))
     if size <= SMALL:
-        return dense_spectrum(np.stack([product(d) for d in np.eye(size)], axis=1), tolerance=tolerance, blur=blur)
+        return dense_spectrum(
+            np.stack([product(d) for d in np.eye(size)], axis=1), tolerance=tolerance, blur=blur
+        )
     rng = np.random.default_rng(seed)
     zero = lambda largest: _zero(RITZ * largest, largest, tolerance, blur)
     multiple = _multiple_of_identity(product, rng, size, zero)
@@ -175,19 +196,25 @@ def lanczos_spectrum(
 def _multiple_of_identity(
     product: Callable[[Vector], Vector], rng: np.random.Generator, size: int, zero: Blur
 ) -> Spectrum | None:
-    """The spectrum of H = c 1, where Lanczos breaks down: a random vector is an eigenvector of no other matrix."""
+    """The spectrum of H = c 1, where Lanczos breaks down: a random vector is an eigenvector of no
+    other matrix."""
     start = rng.standard_normal(size)
     image = product(start)
     c = float(start @ image / (start @ start))
     if np.linalg.norm(image - c * start) > 1e-13 * np.linalg.norm(image):
         return None
-    return _spectrum(np.full(size, c), np.eye(1, size)[0], zero(abs(c)), "lanczos", None, complete=True)
+    return _spectrum(
+        np.full(size, c), np.eye(1, size)[0], zero(abs(c)), "lanczos", None, complete=True
+    )
 
 
 class _Lanczos:
-    """H + b, with b above |H| so that an accuracy relative to the eigenvalue is one relative to |H|."""
+    """H + b, with b above |H| so that an accuracy relative to the eigenvalue is one relative to
+    |H|."""
 
-    def __init__(self, product: Callable[[Vector], Vector], size: int, rng: np.random.Generator) -> None:
+    def __init__(
+        self, product: Callable[[Vector], Vector], size: int, rng: np.random.Generator
+    ) -> None:
         self.product, self.size, self.rng = product, size, rng
         self.values, self.vectors, self.shift = np.zeros(0), np.zeros((size, 0)), 0.0
         self.top = float(self._end(1, "LA", 1e-8)[0][0])
@@ -198,7 +225,11 @@ class _Lanczos:
         top = float(self._end(1, "LA", 1e-13)[0][0]) - self.shift
         reason = self._collect(count, cap, zero)
         order = np.argsort(self.values)
-        values = np.append(self.values[order], top) if self.values.size < self.size else self.values[order]
+        values = (
+            np.append(self.values[order], top)
+            if self.values.size < self.size
+            else self.values[order]
+        )
         return _spectrum(values, self.vectors[:, order[0]], zero, "lanczos", None, reason)
 
     def _collect(self, count: int, cap: int, zero: float) -> str:
@@ -206,7 +237,9 @@ class _Lanczos:
         batch = count
         while self.values.size < self.size - 1:
             try:
-                negative, all_negative = self._batch(min(batch, self.size - 1 - self.values.size), zero)
+                negative, all_negative = self._batch(
+                    min(batch, self.size - 1 - self.values.size), zero
+                )
             except ArpackError as error:
                 return f"Lanczos gave up after {self.values.size} eigenvalues: {error}"
             if not negative:
@@ -217,7 +250,8 @@ class _Lanczos:
         return ""  # the one eigenvalue left is the largest
 
     def _batch(self, count: int, zero: float) -> tuple[bool, bool]:
-        """Find the lowest `count` of what is left; whether any, and whether all of them, are negative."""
+        """Find the lowest `count` of what is left; whether any, and whether all of them, are
+        negative."""
         values, vectors = self._end(count, "SA", 1e-13)
         values = values - self.shift
         fresh = values < -zero
@@ -232,7 +266,8 @@ class _Lanczos:
         self.vectors = np.linalg.qr(np.column_stack([self.vectors, vectors]))[0]
 
     def _end(self, count: int, which: str, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
-        """At most `count` eigenvalues (ascending) and vectors of one end; fewer where Arnoldi breaks down."""
+        """At most `count` eigenvalues (ascending) and vectors of one end; fewer where Arnoldi
+        breaks down."""
         for room in (max(2 * count + 1, 40), 4 * count + 80, 60, 120):
             start = self.rng.standard_normal(self.size)
             try:
@@ -263,16 +298,22 @@ class _Lanczos:
 
 
 def in_plain_units(
-    natural: Spectrum, units: Vector, plain: Callable[[], Spectrum], matrix: np.ndarray | Callable[[Vector], Vector]
+    natural: Spectrum,
+    units: Vector,
+    plain: Callable[[], Spectrum],
+    matrix: np.ndarray | Callable[[Vector], Vector],
 ) -> Spectrum:
-    """The spectrum of H with the signs counted for S H S, S = diag(units); plain: computes that of H, where units differ.
+    """The spectrum of H with the signs counted for S H S, S = diag(units); plain: computes that of
+    H, where units differ.
 
-    Where rounding hides the lowest eigenvalue of H beside much larger ones, the curvature along the lowest direction of S H S
-    stands for it, which bounds it from above. matrix: H, or d -> H d.
+    Where rounding hides the lowest eigenvalue of H beside much larger ones, the curvature along the
+    lowest direction of S H S stands for it, which bounds it from above. matrix: H, or d -> H d.
     """
     scale = float(units[0]) ** 2 if units.size else 1.0
     if np.all(units == units[:1]):
-        return replace(natural, eigenvalues=natural.eigenvalues / scale, tolerance=natural.tolerance / scale)
+        return replace(
+            natural, eigenvalues=natural.eigenvalues / scale, tolerance=natural.tolerance / scale
+        )
     own = plain()
     direction = units * natural.lowest_vector
     direction /= np.linalg.norm(direction)
@@ -298,7 +339,8 @@ def in_plain_units(
 
 
 def orthonormal(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
-    """An orthonormal basis of what independent columns span, every row to its own last digits, however small beside others.
+    """An orthonormal basis of what independent columns span, every row to its own last digits,
+    however small beside others.
 
     Householder QR with the columns pivoted and the rows sorted. Source: Cox & Higham (1998).
     """
@@ -329,7 +371,13 @@ def _checked(hessian: np.ndarray) -> np.ndarray:
     require(matrix.dtype == np.float64, "the Hessian", "float64", str(matrix.dtype), REMEDY)
     finite(matrix, "the Hessian")
     skew, size = float(np.abs(matrix - matrix.T).max()), float(np.abs(matrix).max())
-    require(skew <= 1e-8 * size, "the Hessian", "symmetric", f"asymmetry {skew:.1e} of {size:.1e}", "pass (H + H')/2")
+    require(
+        skew <= 1e-8 * size,
+        "the Hessian",
+        "symmetric",
+        f"asymmetry {skew:.1e} of {size:.1e}",
+        "pass (H + H')/2",
+    )
     return matrix
 
 
@@ -339,23 +387,35 @@ def _checked_product(
     def product(d: Vector) -> Vector:
         w = np.asarray(hessian_vector(d))
         require(w.shape == (size,), "the Hessian-vector product", f"of shape ({size},)", w.shape)
-        require(w.dtype == np.float64, "the Hessian-vector product", "float64", str(w.dtype), REMEDY)
+        require(
+            w.dtype == np.float64, "the Hessian-vector product", "float64", str(w.dtype), REMEDY
+        )
         return w
 
     a, b = rng.standard_normal((2, size))
     ha, hb = finite(product(a), "the Hessian-vector product"), product(b)
     skew, scale = abs(float(b @ ha - a @ hb)), float(np.linalg.norm(a) * np.linalg.norm(hb))
-    require(skew <= 1e-8 * scale, "the Hessian-vector product", "symmetric, a.Hb = b.Ha", f"a difference of {skew:.1e}")
+    require(
+        skew <= 1e-8 * scale,
+        "the Hessian-vector product",
+        "symmetric, a.Hb = b.Ha",
+        f"a difference of {skew:.1e}",
+    )
     return product
 
 
 def _zero(usual: float, largest: float, tolerance: float | None, blur: Blur | None) -> float:
-    """What counts as zero: the tolerance asked for or the usual one, or the blur where that is larger."""
-    chosen = usual if tolerance is None else 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
+    """What counts as zero: the tolerance asked for or the usual one, or the blur where that is
+    larger."""
+    chosen = (
+        usual if tolerance is None else 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
+    )
     return chosen if blur is None else max(chosen, blur(largest))
 
 
-def _beyond_rounding(values: np.ndarray, vectors: np.ndarray, zero: float, near: float, rounding: Bounds) -> float:
+def _beyond_rounding(
+    values: np.ndarray, vectors: np.ndarray, zero: float, near: float, rounding: Bounds
+) -> float:
     """What counts as zero, raised until the smallest eigenvalues above it are no rounding."""
     sizes = np.abs(values)
     while True:

@@ -1,4 +1,5 @@
-"""Studies: the figures and statements of the theory as claims that are measured and judged. One file a study, or a few.
+"""Studies: the figures and statements of the theory as claims that are measured and judged. One
+file a study, or a few.
 
 No claim is judged anywhere else.
 """

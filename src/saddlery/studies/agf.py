@@ -21,17 +21,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOURCE = "Kunin et al. 2025, Section 3"
-# From 1e-3 the plateaus of ReLU units are not yet apart (seen on one seed before the criteria of the times were tried).
+# From 1e-3 the plateaus of ReLU units are not yet apart (seen on one seed before the criteria of
+# the times were tried).
 LOGARITHMIC, POWERS = ("linear", "relu"), ("quadratic", "linear_attention")
 SCALES = {"log": (1e-4, 1e-8, 1e-16), "power": (3e-3, 1e-3, 3e-4, 1e-4)}
-SLOWEST = {"linear": 0.4, "relu": 0.3, "quadratic": 1 / 6, "linear_attention": 0.01}  # rate of the last jump, roughly
+SLOWEST = {
+    "linear": 0.4,
+    "relu": 0.3,
+    "quadratic": 1 / 6,
+    "linear_attention": 0.01,
+}  # rate of the last jump, roughly
 
 
 def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
     for name in (*LOGARITHMIC, *POWERS):
         for scale in SCALES["log" if name in LOGARITHMIC else "power"]:
             for seed in range(seeds):
-                e = changed(name, seed=seed, scale=scale, rule=_rule(name), stop=Stop(flow_time=_duration(name, scale)))
+                e = changed(
+                    name,
+                    seed=seed,
+                    scale=scale,
+                    rule=_rule(name),
+                    stop=Stop(flow_time=_duration(name, scale)),
+                )
                 yield {"network": name, "scale": scale}, e
 
 
@@ -40,19 +52,24 @@ def _rule(name: str) -> Rule:
 
 
 def _duration(name: str, scale: float) -> float:
-    """Of a run: plateaus last as ln(1/scale) for units of degree one, as 1/scale for those of degree two."""
+    """Of a run: plateaus last as ln(1/scale) for units of degree one, as 1/scale for those of
+    degree two."""
     waits = np.log(1 / scale) + 10 if name in LOGARITHMIC else 6 / scale
     return float(waits / SLOWEST[name])
 
 
 def measure(experiment: Experiment) -> Row:
-    """The mean relative error of the jump times, the largest error of a plateau's loss (of the first), whether all were seen,
-    and ln(1/scale)."""
+    """The mean relative error of the jump times, the largest error of a plateau's loss (of the
+    first), whether all were seen, and ln(1/scale)."""
     (limit,) = predict(experiment, theory="alternating gradient flows")
     found = compare(limit, stages(train(experiment)))
     errors = [abs(stage.error) for stage in found.stages if stage.error is not None]
     first = found.stages[0].predicted.loss
-    losses = [abs(stage.loss - stage.predicted.loss) / first for stage in found.stages if stage.loss is not None]
+    losses = [
+        abs(stage.loss - stage.predicted.loss) / first
+        for stage in found.stages
+        if stage.loss is not None
+    ]
     return {
         "error": float(np.mean(errors)) if errors else float("nan"),
         "losses": float(np.max(losses, initial=0.0)),

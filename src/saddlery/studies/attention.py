@@ -1,4 +1,5 @@
-"""Linear attention: the fixed points it visits, their losses, and what the rank of key and query does."""
+"""Linear attention: the fixed points it visits, their losses, and what the rank of key and query
+does."""
 
 from __future__ import annotations
 
@@ -36,21 +37,34 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
     task = InContextRegression(tuple(VALUES.tolist()), length=LENGTH)
     for rank in (1, 2, 4):
         for seed in range(seeds):
-            e = changed("linear_attention", task=task, seed=seed, scale=1e-3, rule=GradientFlow(solver="kvaerno5"))
+            e = changed(
+                "linear_attention",
+                task=task,
+                seed=seed,
+                scale=1e-3,
+                rule=GradientFlow(solver="kvaerno5"),
+            )
             network = e.network.with_unit(0, make("in_context_linear", rank=rank))
             yield {"rank": rank}, e.replace(network=network, stop=Stop(flow_time=2e6))
 
 
 def measure(experiment: Experiment) -> Row:
-    """Which of the D + 1 losses the certified fixed points have, the largest error of these, and the share of the time on
-    plateaus that is spent after numbers of eigenvectors that the rank does not divide."""
+    """Which of the D + 1 losses the certified fixed points have, the largest error of these, and
+    the share of the time on plateaus that is spent after numbers of eigenvectors that the rank does
+    not divide."""
     found = certify(train(experiment))
-    resting = [(s, s.certificate) for s in found.stages if s.certificate is not None and s.certificate.certified]
+    resting = [
+        (s, s.certificate)
+        for s in found.stages
+        if s.certificate is not None and s.certificate.certified
+    ]
     losses = np.array([certificate.loss for _, certificate in resting])
     errors = np.abs(losses[:, None] - saddle_losses()[None])
     at = errors.argmin(axis=1)
     rank = experiment.network.layers[0].unit.options["rank"]
-    lengths = np.array([stage.end - stage.start for stage, _ in resting])[:-1]  # the end lasts as long as one looks
+    lengths = np.array([stage.end - stage.start for stage, _ in resting])[
+        :-1
+    ]  # the end lasts as long as one looks
     return {
         "visited": float(len(set(at.tolist()))),
         "error": float(errors.min(axis=1).max()),
@@ -98,7 +112,10 @@ STUDY = Study(
         *(
             Claim(
                 f"attention.rank{rank}",
-                f"With rank {rank} the conspicuous plateaus are those after multiples of {rank} eigenvectors.",
+                (
+                    f"With rank {rank} the conspicuous plateaus are those after multiples "
+                    f"of {rank} eigenvectors."
+                ),
                 "Zhang, Singh, Latham & Saxe 2025, Section 5",
                 "share of the time on plateaus that is spent after other numbers",
                 0.0,

@@ -1,8 +1,10 @@
-"""A study: an ensemble of experiments, what is measured on each, and claims that the measurements decide.
+"""A study: an ensemble of experiments, what is measured on each, and claims that the measurements
+decide.
 
-A claim is a number of every seed and an interval that its mean must lie in, fixed before the study is run. It *holds* where
-the 95% interval of the mean over seeds lies inside, *fails* where it lies outside, and is *undecided* else. A claim that
-allows one value only speaks of the mean itself. Each claim says what kind of number it is about (`intervals`).
+A claim is a number of every seed and an interval that its mean must lie in, fixed before the study
+is run. It *holds* where the 95% interval of the mean over seeds lies inside, *fails* where it lies
+outside, and is *undecided* else. A claim that allows one value only speaks of the mean itself. Each
+claim says what kind of number it is about (`intervals`).
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ STUDIES: dict[str, Study] = {}
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """A sentence that can be wrong. values: from all rows the number of every seed; low, high: where their mean must lie; kind:
-    what kind of number it is, which decides the interval of the mean."""
+    """A sentence that can be wrong. values: from all rows the number of every seed; low, high:
+    where their mean must lie; kind: what kind of number it is, which decides the interval of the
+    mean."""
 
     id: str
     sentence: str
@@ -44,12 +47,16 @@ class Claim:
             return f"{self.quantity} is {self.low:g}"
         if np.isinf(self.high):
             return f"{self.quantity} at least {self.low:g}"
-        return f"{self.quantity} {'at most' if np.isinf(self.low) else f'from {self.low:g} to'} {self.high:g}"
+        return (
+            f"{self.quantity} {'at most' if np.isinf(self.low) else f'from {self.low:g} to'} "
+            f"{self.high:g}"
+        )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One claim, measured. uncertainty: half the 95% interval of the mean over seeds, None for a single one. seeds: how many."""
+    """One claim, measured. uncertainty: half the 95% interval of the mean over seeds, None for a
+    single one. seeds: how many."""
 
     study: str
     claim: str
@@ -64,9 +71,11 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """design: from a number of seeds the labelled experiments. measure: numbers of one. draw: the figure of all rows.
+    """design: from a number of seeds the labelled experiments. measure: numbers of one. draw: the
+    figure of all rows.
 
-    quick, full: seeds of the two sizes. notes: from all rows what else was seen, in sentences, shown under the claims.
+    quick, full: seeds of the two sizes. notes: from all rows what else was seen, in sentences,
+    shown under the claims.
     """
 
     name: str
@@ -95,7 +104,10 @@ class Outcome:
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
         columns = ("claim", "verdict", "measured", "+-", "seeds", "criterion")
-        return columns, [[j.claim, j.verdict, j.measured, j.uncertainty, j.seeds, j.criterion] for j in self.judged]
+        return columns, [
+            [j.claim, j.verdict, j.measured, j.uncertainty, j.seeds, j.criterion]
+            for j in self.judged
+        ]
 
     def __repr__(self) -> str:
         said = "".join(f"\n{words}" for words in self.study.notes(self.rows))
@@ -115,7 +127,17 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
     values = np.asarray(claim.values(rows), float)
     values = values[np.isfinite(values)]
     if not len(values):
-        return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, None, None, "undecided", 0)
+        return Judged(
+            study,
+            claim.id,
+            claim.sentence,
+            claim.source,
+            claim.criterion,
+            None,
+            None,
+            "undecided",
+            0,
+        )
     mean = float(values.mean())
     exact = claim.low == claim.high
     below, above = (mean, mean) if exact else claim.kind.interval(values)
@@ -124,7 +146,17 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
     outside = above < claim.low - slack or below > claim.high + slack
     verdict = "holds" if inside else "fails" if outside else "undecided"
     half = None if len(values) == 1 else max(mean - below, above - mean)
-    return Judged(study, claim.id, claim.sentence, claim.source, claim.criterion, mean, half, verdict, len(values))
+    return Judged(
+        study,
+        claim.id,
+        claim.sentence,
+        claim.source,
+        claim.criterion,
+        mean,
+        half,
+        verdict,
+        len(values),
+    )
 
 
 # ------------------------------------------------------------------ for claims
@@ -132,7 +164,10 @@ def of(rows: Sequence[Row], quantity: str, **labels: Any) -> np.ndarray:
     """A quantity of the rows with these labels, in the order of their seeds."""
     chosen = [row for row in rows if all(row.get(k) == v for k, v in labels.items())]
     return np.array(
-        [float("nan") if row[quantity] is None else row[quantity] for row in sorted(chosen, key=lambda r: r["seed"])]
+        [
+            float("nan") if row[quantity] is None else row[quantity]
+            for row in sorted(chosen, key=lambda r: r["seed"])
+        ]
     )
 
 
@@ -143,10 +178,13 @@ def ratio(rows: Sequence[Row], quantity: str, above: Row, below: Row) -> np.ndar
 
 
 def slopes(rows: Sequence[Row], quantity: str, against: str, **labels: Any) -> list[float]:
-    """The exponent of quantity ~ against^slope, a least-squares line through logarithms, for every seed."""
+    """The exponent of quantity ~ against^slope, a least-squares line through logarithms, for every
+    seed."""
     found = []
     for seed in sorted({row["seed"] for row in rows}):
-        chosen = [r for r in rows if r["seed"] == seed and all(r.get(k) == v for k, v in labels.items())]
+        chosen = [
+            r for r in rows if r["seed"] == seed and all(r.get(k) == v for k, v in labels.items())
+        ]
         pairs = [(r[against], r[quantity]) for r in chosen if r[quantity]]
         if len(pairs) > 1:
             x, y = np.log(np.array(pairs, float)).T

@@ -1,13 +1,16 @@
-"""How close to an invariant manifold is close enough to be guided to its fixed point? An open question of the paper.
+"""How close to an invariant manifold is close enough to be guided to its fixed point? An open
+question of the paper.
 
-A run starts on the manifold of effective width one, at distance `size` from the origin on the path that leaves it fastest, plus
-noise N(0, d^2) on all weights. It is guided if its map comes near that of the fixed point at the end of this path. The critical
-distance d_c is the noise at which that ends. Derived here for two things to learn, driven at rates 1 and r < 1 (linear, or ReLU
-on orthogonal inputs): until the first has been learned, after ln(1/max(size, d)), noise along the second has grown to
-d max(size, d)^(-r), which must not exceed some c, so
+A run starts on the manifold of effective width one, at distance `size` from the origin on the path
+that leaves it fastest, plus noise N(0, d^2) on all weights. It is guided if its map comes near that
+of the fixed point at the end of this path. The critical distance d_c is the noise at which that
+ends. Derived here for two things to learn, driven at rates 1 and r < 1 (linear, or ReLU on
+orthogonal inputs): until the first has been learned, after ln(1/max(size, d)), noise along the
+second has grown to d max(size, d)^(-r), which must not exceed some c, so
     d_c = c size^r             for size >> d_c, where the start is near the manifold,
     d_c = c^(1 / (1 - r))      for size << d_c, whatever the size: the start is as good as isotropic.
-Quadratic units compete by size alone: whichever is largest is learned alone, and d_c is of order one whatever the size.
+Quadratic units compete by size alone: whichever is largest is learned alone, and d_c is of order
+one whatever the size.
 """
 
 from __future__ import annotations
@@ -67,21 +70,38 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
                     stop, rule = Stop(flow_time=float(wait)), GradientFlow(1e-6)
                     labels = {"network": name, "ratio": ratio, "size": size}
                     task = two_things(name, ratio)
-                    yield labels, changed(name, task=task, scale=size, width=WIDTH, seed=seed, stop=stop, rule=rule)
+                    yield (
+                        labels,
+                        changed(
+                            name,
+                            task=task,
+                            scale=size,
+                            width=WIDTH,
+                            seed=seed,
+                            stop=stop,
+                            rule=rule,
+                        ),
+                    )
 
 
 @in_float64
 def measure(experiment: Experiment) -> Row:
-    """d_c of an experiment whose initial scale is the size on the path; NaN where no noise below one ends the guidance."""
+    """d_c of an experiment whose initial scale is the size on the path; NaN where no noise below
+    one ends the guidance."""
     objective = experiment.objective()
     on = experiment.initialization.scale * leaving(objective, experiment.seed)
     found = driver.run(objective.function, objective.samples, on, experiment.rule, experiment.stop)
     calm = found.gradient_norm <= REST * np.maximum.accumulate(found.gradient_norm)
     k = int(np.flatnonzero(calm)[0])
-    end, stop = np.asarray(objective.predictions(found.states[k])), Stop(flow_time=LONGER * float(found.flow_time[k]))
+    end, stop = (
+        np.asarray(objective.predictions(found.states[k])),
+        Stop(flow_time=LONGER * float(found.flow_time[k])),
+    )
 
     def guided(log: float) -> bool:
-        noise = experiment.replace(initialization=Initialization(scale=float(np.exp(log)))).initial_state()
+        noise = experiment.replace(
+            initialization=Initialization(scale=float(np.exp(log)))
+        ).initial_state()
         run = driver.run(objective.function, objective.samples, on + noise, experiment.rule, stop)
         maps = np.asarray(jax.vmap(objective.predictions)(jnp.asarray(run.states)))
         return min(objective.map_error(f, end) for f in maps) <= NEAR
@@ -96,8 +116,8 @@ def measure(experiment: Experiment) -> Row:
 
 
 def leaving(objective: Objective, seed: int) -> np.ndarray:
-    """The direction (P,), of length one, in which the origin is left fastest: the best silent unit, shared at random among all
-    units where they are linear."""
+    """The direction (P,), of length one, in which the origin is left fastest: the best silent unit,
+    shared at random among all units where they are linear."""
     best, width = best_silent_unit(objective, np.zeros(objective.size)), objective.network.widths[0]
     linear = objective.network.layers[0].unit.symmetry.linear
     shares = np.random.default_rng(seed).standard_normal(width) if linear else np.eye(width)[0]
@@ -109,8 +129,12 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
     for name, marker in (("linear", "o"), ("relu", "s"), ("quadratic", "^")):
         for k, ratio in enumerate(RATIOS):
             for regime in (QUADRATIC,) if name == "quadratic" else (NEAR_SIZES, ISOTROPIC):
-                found = [of(rows, "critical", network=name, ratio=ratio, size=size) for size in regime]
-                means = [np.exp(np.nanmean(np.log(v))) if np.isfinite(v).any() else np.nan for v in found]
+                found = [
+                    of(rows, "critical", network=name, ratio=ratio, size=size) for size in regime
+                ]
+                means = [
+                    np.exp(np.nanmean(np.log(v))) if np.isfinite(v).any() else np.nan for v in found
+                ]
                 label = f"{name}, {ratio:g}" if regime != ISOTROPIC else None
                 axes.loglog(regime, means, marker + "-", color=f"C{k}", markersize=4, label=label)
     axes.set_xlabel("size of the weights on the manifold")
@@ -119,7 +143,8 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
 
 
 def _exponent(name: str, ratio: float, sizes: Sequence[float], most: float = np.inf):
-    """Of d_c in the size, seed by seed, over these sizes where d_c is at most so many times the size."""
+    """Of d_c in the size, seed by seed, over these sizes where d_c is at most so many times the
+    size."""
     within = lambda row: row["size"] in sizes and (row["critical"] or np.inf) <= most * row["size"]
     chosen = lambda rows: [row for row in rows if within(row)]
     return lambda rows: slopes(chosen(rows), "critical", "size", network=name, ratio=ratio)
@@ -128,9 +153,15 @@ def _exponent(name: str, ratio: float, sizes: Sequence[float], most: float = np.
 def _claims(name: str, ratio: float) -> Iterator[Claim]:
     yield Claim(
         f"basin.{name}.{ratio:g}.near",
-        f"{name}, rates 1 : {ratio:g}: near the manifold the critical distance goes as size^{ratio:g}.",
+        (
+            f"{name}, rates 1 : {ratio:g}: near the manifold the critical distance "
+            f"goes as size^{ratio:g}."
+        ),
         QUESTION,
-        "exponent of the critical distance in the size, sizes 0.1 to 0.01 that are twice as large or more",
+        (
+            "exponent of the critical distance in the size, sizes 0.1 to 0.01 that "
+            "are twice as large or more"
+        ),
         ratio - 0.15,
         ratio + 0.15,
         _exponent(name, ratio, NEAR_SIZES, most=0.5),
@@ -138,7 +169,10 @@ def _claims(name: str, ratio: float) -> Iterator[Claim]:
     )
     yield Claim(
         f"basin.{name}.{ratio:g}.isotropic",
-        f"{name}, rates 1 : {ratio:g}: where noise is the larger part, it does not depend on the size.",
+        (
+            f"{name}, rates 1 : {ratio:g}: where noise is the larger part, it does "
+            "not depend on the size."
+        ),
         QUESTION,
         "exponent of the critical distance in the size, sizes 1e-12 and 1e-13",
         -0.05,
@@ -152,12 +186,17 @@ def _spectrum(name: str) -> Claim:
     """(1 - r) ln d_c = ln c, the same for all r."""
 
     def values(rows: Sequence[Row]) -> np.ndarray:
-        logs = [np.log(of(rows, "critical", network=name, ratio=r, size=ISOTROPIC[0])) for r in RATIOS]
+        logs = [
+            np.log(of(rows, "critical", network=name, ratio=r, size=ISOTROPIC[0])) for r in RATIOS
+        ]
         return (1 - RATIOS[-1]) * logs[-1] / ((1 - RATIOS[0]) * logs[0])
 
     return Claim(
         f"basin.{name}.spectrum",
-        f"{name}: from isotropic weights the critical scale is c^(1 / (1 - r)), one c for all ratios r of the rates.",
+        (
+            f"{name}: from isotropic weights the critical scale is c^(1 / (1 - r)), one c for "
+            "all ratios r of the rates."
+        ),
         QUESTION,
         f"(1 - r) ln d_c at r = {RATIOS[-1]:g} over that at {RATIOS[0]:g}",
         0.8,
@@ -173,13 +212,21 @@ STUDY = Study(
     design,
     measure,
     (
-        *(claim for name in ("linear", "relu") for ratio in RATIOS for claim in _claims(name, ratio)),
+        *(
+            claim
+            for name in ("linear", "relu")
+            for ratio in RATIOS
+            for claim in _claims(name, ratio)
+        ),
         _spectrum("linear"),
         _spectrum("relu"),
         *(
             Claim(
                 f"basin.quadratic.{ratio:g}",
-                f"quadratic, strengths 1 : {ratio:g}: the critical distance does not depend on the size on the manifold.",
+                (
+                    f"quadratic, strengths 1 : {ratio:g}: the critical distance does not depend on "
+                    "the size on the manifold."
+                ),
                 QUESTION,
                 "exponent of the critical distance in the size, sizes 0.03 to 0.003",
                 -0.2,

@@ -1,4 +1,5 @@
-"""When stages do not come: one unit suffices, or the start is far from every manifold of few units."""
+"""When stages do not come: one unit suffices, or the start is far from every manifold of few
+units."""
 
 from __future__ import annotations
 
@@ -25,8 +26,14 @@ def _cases() -> dict[str, tuple[Experiment, str]]:
     )
     scalar = changed("linear", task=LinearTeacher((1.0,), inputs=3, outputs=1))
     return {
-        "scalar_output": (scalar, "A linear network with one output expresses everything with one unit"),
-        "merged_attention": (merged, "Linear attention with merged key and query expresses everything with one head"),
+        "scalar_output": (
+            scalar,
+            "A linear network with one output expresses everything with one unit",
+        ),
+        "merged_attention": (
+            merged,
+            "Linear attention with merged key and query expresses everything with one head",
+        ),
         "large_weights": (
             changed("linear", scale=1.0),
             "Large isotropic weights are far from every manifold of few units",

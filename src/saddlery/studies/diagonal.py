@@ -1,4 +1,5 @@
-"""Diagonal linear networks: jump times against the limit of Pesme & Flammarion as the initial scale goes to zero."""
+"""Diagonal linear networks: jump times against the limit of Pesme & Flammarion as the initial scale
+goes to zero."""
 
 from __future__ import annotations
 
@@ -27,12 +28,19 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
     for scale in SCALES:
         for seed in range(seeds):
             time = 12 * np.log(1 / scale)
-            e = changed("diagonal", seed=seed, scale=scale, rule=GradientFlow(1e-8), stop=Stop(flow_time=float(time)))
+            e = changed(
+                "diagonal",
+                seed=seed,
+                scale=scale,
+                rule=GradientFlow(1e-8),
+                stop=Stop(flow_time=float(time)),
+            )
             yield {"scale": scale}, e
 
 
 def measure(experiment: Experiment) -> Row:
-    """The relative error of the limit's first two jump times, times ln(1/scale); the first losses of the saddles."""
+    """The relative error of the limit's first two jump times, times ln(1/scale); the first losses
+    of the saddles."""
     moments = experiment.task.data(experiment.seed).moments
     assert moments is not None
     jumps = diagonal_jumps(moments.features, moments.cross[0])

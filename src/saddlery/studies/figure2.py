@@ -1,7 +1,8 @@
-"""Figure 2: what width, data spectrum, initialization structure and initialization scale do to the plateaus.
+"""Figure 2: what width, data spectrum, initialization structure and initialization scale do to the
+plateaus.
 
-Three modes; singular values of E[y x'] (linear) or positive ones of E[y Z] (linear attention, half the square of an eigenvalue of
-the input covariance) follow n^(-kappa) and sum to one.
+Three modes; singular values of E[y x'] (linear) or positive ones of E[y Z] (linear attention, half
+the square of an eigenvalue of the input covariance) follow n^(-kappa) and sum to one.
 """
 
 from __future__ import annotations
@@ -41,7 +42,14 @@ def linear(kappa: float, width: int, seed: int, scale: float = 1e-6) -> Experime
 
 def attention(kappa: float, width: int, seed: int, scale: float = 1e-3) -> Experiment:
     task = InContextRegression(tuple(np.sqrt(2 * spectrum(kappa)).tolist()), length=LENGTH)
-    return changed("linear_attention", task=task, stop=Stop(flow_time=30_000.0), seed=seed, width=width, scale=scale)
+    return changed(
+        "linear_attention",
+        task=task,
+        stop=Stop(flow_time=30_000.0),
+        seed=seed,
+        width=width,
+        scale=scale,
+    )
 
 
 MAKERS = {"linear": linear, "attention": attention}
@@ -81,7 +89,10 @@ def draw_a(rows: Sequence[Row], axes: Axes) -> None:
 
 FIGURE2A = Study(
     "figure2a",
-    "More heads shorten the plateaus of linear attention; more hidden units hardly those of a linear network",
+    (
+        "More heads shorten the plateaus of linear attention; more hidden units hardly "
+        "those of a linear network"
+    ),
     design_a,
     measure_a,
     (
@@ -93,7 +104,10 @@ FIGURE2A = Study(
             0.0,
             0.5,
             lambda rows: ratio(
-                rows, "learned", {"network": "attention", "width": 48}, {"network": "attention", "width": 6}
+                rows,
+                "learned",
+                {"network": "attention", "width": 48},
+                {"network": "attention", "width": 6},
             ),
             kind=Real(least=0.0),
         ),
@@ -105,18 +119,29 @@ FIGURE2A = Study(
             0.0,
             0.99,
             lambda rows: ratio(
-                rows, "learned", {"network": "attention", "width": 48}, {"network": "attention", "width": 6}
+                rows,
+                "learned",
+                {"network": "attention", "width": 48},
+                {"network": "attention", "width": 6},
             ),
             kind=Real(least=0.0),
         ),
         Claim(
             "figure2a.linear",
-            "Eight times the hidden units change the learning time of a linear network by less than a fifth.",
+            (
+                "Eight times the hidden units change the learning time of a linear "
+                "network by less than a fifth."
+            ),
             PAPER + "A",
             "learning time with 48 hidden units over that with 6",
             0.8,
             1.2,
-            lambda rows: ratio(rows, "learned", {"network": "linear", "width": 48}, {"network": "linear", "width": 6}),
+            lambda rows: ratio(
+                rows,
+                "learned",
+                {"network": "linear", "width": 48},
+                {"network": "linear", "width": 6},
+            ),
             kind=Real(least=0.0),
         ),
     ),
@@ -156,7 +181,10 @@ def draw_b(rows: Sequence[Row], axes: Axes) -> None:
 
 FIGURE2B = Study(
     "figure2b",
-    "Equal singular values leave a linear network only its first plateau, and linear attention all of them",
+    (
+        "Equal singular values leave a linear network only its first plateau, and "
+        "linear attention all of them"
+    ),
     design_b,
     measure_b,
     (
@@ -257,16 +285,38 @@ def _count(start: str, quantity: str, value: float, sentence: str) -> Claim:
 
 FIGURE2C = Study(
     "figure2c",
-    "Large low-rank weights: stages without a first plateau, and with the needed rank one exponential drop",
+    (
+        "Large low-rank weights: stages without a first plateau, and with the needed "
+        "rank one exponential drop"
+    ),
     design_c,
     plateaus,
     (
         _count("small", "initial", 1, "From small weights there is a first plateau."),
-        _count("small", "intermediate", 1, "From small weights two modes make one plateau between."),
-        _count("rank one", "initial", 0, "From large weights of rank one there is no first plateau."),
-        _count("rank one", "intermediate", 1, "From large weights of rank one the plateau between is there."),
-        _count("rank two", "initial", 0, "From large weights of the needed rank there is no first plateau."),
-        _count("rank two", "intermediate", 0, "From large weights of the needed rank the loss falls in one drop."),
+        _count(
+            "small", "intermediate", 1, "From small weights two modes make one plateau between."
+        ),
+        _count(
+            "rank one", "initial", 0, "From large weights of rank one there is no first plateau."
+        ),
+        _count(
+            "rank one",
+            "intermediate",
+            1,
+            "From large weights of rank one the plateau between is there.",
+        ),
+        _count(
+            "rank two",
+            "initial",
+            0,
+            "From large weights of the needed rank there is no first plateau.",
+        ),
+        _count(
+            "rank two",
+            "intermediate",
+            0,
+            "From large weights of the needed rank the loss falls in one drop.",
+        ),
     ),
     draw_c,
     quick=4,
@@ -298,12 +348,18 @@ FIGURE2D = Study(
     (
         Claim(
             "figure2d.shorter",
-            "A hundred times the scale shortens the first plateau by ln(100), the theory's amount at unit singular value.",
+            (
+                "A hundred times the scale shortens the first plateau by ln(100), the theory's "
+                "amount at unit singular value."
+            ),
             PAPER + "D; time ln(s/u0)/2s",
             "first plateau at scale 1e-6 less that at 1e-4, over ln 100",
             0.9,
             1.1,
-            lambda rows: (of(rows, "first_length", scale=1e-6) - of(rows, "first_length", scale=1e-4)) / np.log(100),
+            lambda rows: (
+                (of(rows, "first_length", scale=1e-6) - of(rows, "first_length", scale=1e-4))
+                / np.log(100)
+            ),
             kind=Real(),
         ),
         Claim(

@@ -29,25 +29,31 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
 
 
 def _experiment(name: str) -> Experiment:
-    """Teachers and students of one kind: two units, along the axes where these are even and of degree two.
+    """Teachers and students of one kind: two units, along the axes where these are even and of
+    degree two.
 
-    Cubic units see Gaussian samples. Along the axes one unit v (u.x)^3 is any two odd cubics at once, and a network that
-    one unit solves has no second fixed point to go to.
+    Cubic units see Gaussian samples. Along the axes one unit v (u.x)^3 is any two odd cubics at
+    once, and a network that one unit solves has no second fixed point to go to.
     """
     if name in ("quadratic", "x_tanh_x", "tanh"):
         return Experiment.named(name)
     like = Experiment.named("x_tanh_x" if name == "cubic" else "tanh")
     design = {"design": "gaussian"} if name == "cubic" else {}
     task = dataclasses.replace(like.task, unit=name, **design)  # type: ignore[call-arg]
-    return like.replace(name=name, task=task, network=like.network.with_unit(0, make(name)), **_start(name, like))
+    return like.replace(
+        name=name, task=task, network=like.network.with_unit(0, make(name)), **_start(name, like)
+    )
 
 
 def _start(name: str, like: Experiment) -> dict:
-    """Cubic units wait like the inverse square of their initial weights: they start from larger, still small ones, and are
-    given the time to leave the first fixed point as well."""
+    """Cubic units wait like the inverse square of their initial weights: they start from larger,
+    still small ones, and are given the time to leave the first fixed point as well."""
     if name != "cubic":
         return {}
-    return {"initialization": type(like.initialization)(scale=1e-3), "stop": Stop(flow_time=60_000.0)}
+    return {
+        "initialization": type(like.initialization)(scale=1e-3),
+        "stop": Stop(flow_time=60_000.0),
+    }
 
 
 def measure(experiment: Experiment) -> Row:
@@ -63,7 +69,9 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
     names = (*VISITING, *PASSING)
     for k, name in enumerate(names):
         values = of(rows, "distance", unit=name)
-        axes.plot([k] * len(values), values, "o", alpha=0.5, color="C0" if name in VISITING else "C1")
+        axes.plot(
+            [k] * len(values), values, "o", alpha=0.5, color="C0" if name in VISITING else "C1"
+        )
     axes.set_xticks(range(len(names)), names)
     axes.set_yscale("log")
     axes.axhline(NEAR, color=MUTED, linewidth=0.8)
@@ -74,7 +82,10 @@ def _claim(name: str) -> Claim:
     visits = name in VISITING
     return Claim(
         f"figure4.{name}",
-        f"A network of {name} units {'visits' if visits else 'does not visit'} its fixed point of width one.",
+        (
+            f"A network of {name} units {'visits' if visits else 'does not visit'} its "
+            "fixed point of width one."
+        ),
         "Zhang, Saxe & Latham 2026, Figure 4",
         f"share of seeds that come within {NEAR:g} of its norm",
         0.8 if visits else 0.0,
@@ -86,7 +97,10 @@ def _claim(name: str) -> Claim:
 
 STUDY = Study(
     "figure4",
-    "Units of degree two and more visit the fixed point of one unit; tanh and erf, linear at lowest order, do not",
+    (
+        "Units of degree two and more visit the fixed point of one unit; tanh and erf, "
+        "linear at lowest order, do not"
+    ),
     design,
     measure,
     tuple(_claim(name) for name in (*VISITING, *PASSING)),

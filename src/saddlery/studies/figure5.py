@@ -1,12 +1,14 @@
-"""Figure 5: six deep networks, each from the origin to a saddle with one mode learned to a solution with two, and which of
-their layers gain units at each drop.
+"""Figure 5: six deep networks, each from the origin to a saddle with one mode learned to a solution
+with two, and which of their layers gain units at each drop.
 
-What the narrowest network of one mode leaves of the loss is known beforehand: half the square of the weaker singular value
-(linear, on white inputs), half the mean square of the output that is still to come (two outputs with data of their own), of the
-negative targets (ReLU on orthogonal inputs), or eq 19 of Zhang, Singh, Latham & Saxe (2025) (linear attention). Which mode is
-first is a matter of the data where layers grow by directions, of the initial weights too where units race each other (quadratic
-ones and heads). The layers of linear, quadratic and attention networks are smooth, and their saddles are certified; ReLU layers
-can rest on kinks, and their units are counted on the plateaus instead.
+What the narrowest network of one mode leaves of the loss is known beforehand: half the square of
+the weaker singular value (linear, on white inputs), half the mean square of the output that is
+still to come (two outputs with data of their own), of the negative targets (ReLU on orthogonal
+inputs), or eq 19 of Zhang, Singh, Latham & Saxe (2025) (linear attention). Which mode is first is a
+matter of the data where layers grow by directions, of the initial weights too where units race each
+other (quadratic ones and heads). The layers of linear, quadratic and attention networks are smooth,
+and their saddles are certified; ReLU layers can rest on kinks, and their units are counted on the
+plateaus instead.
 """
 
 from __future__ import annotations
@@ -22,7 +24,14 @@ from ..networks import Layer, Network
 from ..plateaus import Stages, certify, mechanism, stages
 from ..plots import literal
 from ..runs import train
-from ..tasks import InContextRegression, LinearTeacher, OrthogonalPatches, OrthogonalReLU, Task, Teacher
+from ..tasks import (
+    InContextRegression,
+    LinearTeacher,
+    OrthogonalPatches,
+    OrthogonalReLU,
+    Task,
+    Teacher,
+)
 from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of
@@ -32,9 +41,15 @@ from .intervals import Share
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NEAR = 0.02  # of all that is learned: a plateau whose loss is nearer to that of one mode rests there
+NEAR = (
+    0.02  # of all that is learned: a plateau whose loss is nearer to that of one mode rests there
+)
 EXACT = 1e-9  # the same for certified fixed points
-HIDDEN, KINKED, SINGLE = 20, 50, 10  # units: of linear layers, of ReLU layers, of first layers that grow unit by unit
+HIDDEN, KINKED, SINGLE = (
+    20,
+    50,
+    10,
+)  # units: of linear layers, of ReLU layers, of first layers that grow unit by unit
 KERNEL: dict[str, Any] = {"kernel": (2,), "stride": 2}
 EIGENVALUES, LENGTH = (0.7, 0.3), 31
 PAPER = "Zhang, Saxe & Latham 2026, Figure 5"
@@ -86,19 +101,23 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
 
 
 def experiment(name: str, seed: int) -> Experiment:
-    """Attention leaves a loss that nothing removes; the others stop where they have learned their targets."""
+    """Attention leaves a loss that nothing removes; the others stop where they have learned their
+    targets."""
     task, network, scale = NETWORKS[name]
     stop = Stop(flow_time=10_000.0, loss=None if name == "attention" else 1e-9)
     return Experiment(task, network, stop, Initialization(scale=scale), seed=seed, name=name)
 
 
 def one_learned(e: Experiment) -> tuple[float, ...]:
-    """The losses of the saddles with one of two modes learned, in closed form: the stronger, and the weaker where units race."""
+    """The losses of the saddles with one of two modes learned, in closed form: the stronger, and
+    the weaker where units race."""
     if isinstance(e.task, LinearTeacher):
         return (0.5 * float(e.task.spectrum()[1] ** 2),)
     if isinstance(e.task, InContextRegression):
         total = sum(EIGENVALUES)
-        return tuple(0.5 * (total - value / (1 + (1 + total / value) / LENGTH)) for value in EIGENVALUES)
+        return tuple(
+            0.5 * (total - value / (1 + (1 + total / value) / LENGTH)) for value in EIGENVALUES
+        )
     targets = e.task.data(e.seed).targets
     assert targets is not None
     if targets.shape[1] == 1:
@@ -108,7 +127,8 @@ def one_learned(e: Experiment) -> tuple[float, ...]:
 
 
 def measure(e: Experiment) -> Row:
-    """Whether the run rests between at the loss of one mode, which layers gain units, and how their weights grow."""
+    """Whether the run rests between at the loss of one mode, which layers gain units, and how their
+    weights grow."""
     run = train(e)
     found = certify(run) if e.name in SMOOTH else stages(run)
     expected, losses = one_learned(e), [stage.loss for stage in found.stages]
@@ -122,7 +142,9 @@ def measure(e: Experiment) -> Row:
         "plateau": float(len(between) == 1 and resting <= reach),
         "first": float(bool(gains) and tuple(gains[0]) == GAINS[e.name][0]),
         "second": float(bool(gains) and tuple(gains[1]) == GAINS[e.name][1]),
-        "mechanism": float(np.mean([g.measured == g.expected for g in grown])) if grown else float("nan"),
+        "mechanism": float(np.mean([g.measured == g.expected for g in grown]))
+        if grown
+        else float("nan"),
         "saddle": _certified(found, expected) if e.name in SMOOTH else float("nan"),
         "levels": [loss / losses[0] for loss in losses],
         "expected": [loss / losses[0] for loss in expected] if losses else [],
@@ -132,21 +154,43 @@ def measure(e: Experiment) -> Row:
 
 def _certified(found: Stages, expected: Sequence[float]) -> float:
     """Whether the plateau between is certified a saddle of exactly one of these losses."""
-    between = [s.certificate for s in found.stages if s.kind == "intermediate" and s.certificate is not None]
-    exact = [c for c in between if c.verdict in SADDLES and min(abs(c.loss - loss) for loss in expected) <= EXACT]
+    between = [
+        s.certificate
+        for s in found.stages
+        if s.kind == "intermediate" and s.certificate is not None
+    ]
+    exact = [
+        c
+        for c in between
+        if c.verdict in SADDLES and min(abs(c.loss - loss) for loss in expected) <= EXACT
+    ]
     return float(bool(exact))
 
 
 def draw(rows: Sequence[Row], axes: Axes) -> None:
     for k, name in enumerate(NETWORKS):
         for row in (row for row in rows if row["network"] == name):
-            axes.plot([k] * len(row["levels"]), row["levels"], "o", color="#1b4965", alpha=0.4, markersize=5)
-            axes.hlines(row["expected"], k - 0.25, k + 0.08, color="#888888", linewidth=0.6, zorder=0)
+            axes.plot(
+                [k] * len(row["levels"]),
+                row["levels"],
+                "o",
+                color="#1b4965",
+                alpha=0.4,
+                markersize=5,
+            )
+            axes.hlines(
+                row["expected"], k - 0.25, k + 0.08, color="#888888", linewidth=0.6, zorder=0
+            )
             for level, widths in zip(row["levels"], row["widths"], strict=True):
                 if row["seed"] == 0:
                     words = " > ".join(map(str, widths))
                     axes.annotate(
-                        literal(words), (k, level), (8, 0), textcoords="offset points", va="center", fontsize=6
+                        literal(words),
+                        (k, level),
+                        (8, 0),
+                        textcoords="offset points",
+                        va="center",
+                        fontsize=6,
                     )
     axes.set_xticks(range(len(NETWORKS)), [n.replace("_", "\n") for n in NETWORKS], fontsize=7)
     axes.set_xlim(-0.5, len(NETWORKS) - 0.3)
@@ -154,12 +198,24 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
 
 
 def _claim(name: str) -> Iterator[Claim]:
-    words = "attention gains a head, the linear layer nothing" if name == "attention" else "both layers gain one unit"
+    words = (
+        "attention gains a head, the linear layer nothing"
+        if name == "attention"
+        else "both layers gain one unit"
+    )
     yield Claim(
         f"figure5.{name}.plateau",
         f"The deep {name} network rests on one plateau between, at the loss with one mode learned.",
-        PAPER + ("; either mode, and more samples, since the first quick run" if name == "quadratic" else ""),
-        f"share of seeds with one plateau between, within {NEAR:g} of what is learned from that loss",
+        PAPER
+        + (
+            "; either mode, and more samples, since the first quick run"
+            if name == "quadratic"
+            else ""
+        ),
+        (
+            f"share of seeds with one plateau between, within {NEAR:g} of what is "
+            "learned from that loss"
+        ),
         0.9,
         1.0,
         lambda rows: of(rows, "plateau", network=name),
@@ -187,7 +243,10 @@ def _claim(name: str) -> Iterator[Claim]:
     )
     yield Claim(
         f"figure5.{name}.mechanism",
-        f"Each layer of the deep {name} network grows by directions or by units as the leading degree of its units says.",
+        (
+            f"Each layer of the deep {name} network grows by directions or by units as the "
+            "leading degree of its units says."
+        ),
         PAPER,
         "share of layers and drops with the expected mechanism",
         0.9,
@@ -198,7 +257,10 @@ def _claim(name: str) -> Iterator[Claim]:
     if name in SMOOTH:
         yield Claim(
             f"figure5.{name}.saddle",
-            f"Behind the plateau between of the deep {name} network is a saddle with exactly that loss.",
+            (
+                f"Behind the plateau between of the deep {name} network is a saddle "
+                "with exactly that loss."
+            ),
             PAPER,
             f"share of seeds with a certified saddle of this loss to {EXACT:g}",
             0.9,

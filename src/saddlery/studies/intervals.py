@@ -1,12 +1,13 @@
-"""The 95% interval of a mean over seeds, by the kind of number that is averaged: a share, a count or a real number.
+"""The 95% interval of a mean over seeds, by the kind of number that is averaged: a share, a count
+or a real number.
 
-What seeds say of a number depends on what it can be, not on what it happened to be: of seeds that all agree Student's
-interval has no width, although the next may differ. A share has the exact interval of hits among trials; a
-count is a sum of shares, one a level; a real number has Student's, since values without steps agree only to
-within what was resolved.
+What seeds say of a number depends on what it can be, not on what it happened to be: of seeds that
+all agree Student's interval has no width, although the next may differ. A share has the exact
+interval of hits among trials; a count is a sum of shares, one a level; a real number has Student's,
+since values without steps agree only to within what was resolved.
 
-Sources: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404; E. L. Korn and B. I. Graubard, Survey Methodology 24
-(1998) 193, for shares of cases that come in groups.
+Sources: C. J. Clopper and E. S. Pearson, Biometrika 26 (1934) 404; E. L. Korn and B. I. Graubard,
+Survey Methodology 24 (1998) 193, for shares of cases that come in groups.
 """
 
 from __future__ import annotations
@@ -27,17 +28,19 @@ RESOLVED = 1e-6  # of a real number: what a measurement resolves, as `find_plate
 
 @dataclass(frozen=True)
 class Share:
-    """From 0 to 1 of every seed: whether something happened, or in which part of the seed's own cases. cases: how many of
-    these every seed has."""
+    """From 0 to 1 of every seed: whether something happened, or in which part of the seed's own
+    cases. cases: how many of these every seed has."""
 
     cases: int = 1
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """Clopper & Pearson's, of the sum as the number of hits: numbers between 0 and 1 spread no further
-        than hits and misses of the same mean. Of n ones it is from 0.025^(1/n) to 1: from 0.91 for forty.
+        """Clopper & Pearson's, of the sum as the number of hits: numbers between 0 and 1 spread no
+        further than hits and misses of the same mean. Of n ones it is from 0.025^(1/n) to 1: from
+        0.91 for forty.
 
-        Of seeds with several cases each the trials are as many as have the variance that the seeds' shares show
-        (Korn & Graubard's), from one a seed to all cases; one a seed where fewer than ten seeds show none."""
+        Of seeds with several cases each the trials are as many as have the variance that the seeds'
+        shares show (Korn & Graubard's), from one a seed to all cases; one a seed where fewer than
+        ten seeds show none."""
         require(values.min() >= 0 and values.max() <= 1, "shares", "from 0 to 1", values.tolist())
         n = self._trials(values)
         return interval_of_share(float(values.mean()) * n, n)
@@ -55,15 +58,16 @@ class Share:
 
 @dataclass(frozen=True)
 class Count:
-    """A whole number from 0 of every seed (or a mean of such numbers). most: the largest it can be."""
+    """A whole number from 0 of every seed (or a mean of such numbers). most: the largest it can
+    be."""
 
     most: float = np.inf
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
-        """x = b + sum_j min(max(x - b - j + 1, 0), 1), a sum of shares over the levels b + j from one below
-        the least value seen to one above the largest: the sum of their intervals. (That no seed differs by
-        more than one from all that were seen is what is assumed of the others.) Of n equal values m it is
-        from m - d to m + d, d = 1 - 0.025^(1/n): 0.60 of four."""
+        """x = b + sum_j min(max(x - b - j + 1, 0), 1), a sum of shares over the levels b + j from
+        one below the least value seen to one above the largest: the sum of their intervals. (That
+        no seed differs by more than one from all that were seen is what is assumed of the others.)
+        Of n equal values m it is from m - d to m + d, d = 1 - 0.025^(1/n): 0.60 of four."""
         base = max(np.floor(values.min()) - 1, 0.0)
         top = max(min(np.ceil(values.max()) + 1, self.most), np.ceil(values.max()))
         low = high = base
@@ -76,14 +80,17 @@ class Count:
 
 @dataclass(frozen=True)
 class Real:
-    """A number without steps, such as a time, an error or an exponent. least, most: what it can be."""
+    """A number without steps, such as a time, an error or an exponent. least, most: what it can
+    be."""
 
     least: float = -np.inf
     most: float = np.inf
 
     def interval(self, values: np.ndarray) -> tuple[float, float]:
         low, high = interval_of_mean(values)
-        return max(low, min(self.least, float(values.min()))), min(high, max(self.most, float(values.max())))
+        return max(low, min(self.least, float(values.min()))), min(
+            high, max(self.most, float(values.max()))
+        )
 
 
 Kind = Share | Count | Real
@@ -96,10 +103,11 @@ def interval_of_share(hits: float, n: float) -> tuple[float, float]:
 
 
 def interval_of_mean(values: np.ndarray) -> tuple[float, float]:
-    """The 95% interval of a mean by Student's t; of one value, which says nothing of others, all numbers.
+    """The 95% interval of a mean by Student's t; of one value, which says nothing of others, all
+    numbers.
 
-    A spread below what a measurement resolves (1e-6 of the number, and rounding of one) is taken to be that:
-    values that are equal to the last digit are equal to within it."""
+    A spread below what a measurement resolves (1e-6 of the number, and rounding of one) is taken to
+    be that: values that are equal to the last digit are equal to within it."""
     n, mean = len(values), float(values.mean())
     if n == 1:
         return -np.inf, np.inf

@@ -10,7 +10,8 @@ from ..runs import Run, train
 
 
 def changed(name: str, **changes: Any) -> Experiment:
-    """A shipped experiment with other fields; `width` and `scale` are short for those of its layer and initialization."""
+    """A shipped experiment with other fields; `width` and `scale` are short for those of its layer
+    and initialization."""
     e = Experiment.named(name)
     if "width" in changes:
         changes["network"] = e.network.with_widths([changes.pop("width")])
@@ -20,7 +21,8 @@ def changed(name: str, **changes: Any) -> Experiment:
 
 
 def plateaus(experiment: Experiment) -> dict[str, float]:
-    """Numbers of the staircase: plateaus before the end, those between the first and the end, and the length of the first."""
+    """Numbers of the staircase: plateaus before the end, those between the first and the end, and
+    the length of the first."""
     found = stages(train(experiment))
     return counts(found)
 

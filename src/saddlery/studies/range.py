@@ -1,16 +1,18 @@
-"""How far theories hold: random problems that nobody chose, and how often what a theory states is true of runs.
+"""How far theories hold: random problems that nobody chose, and how often what a theory states is
+true of runs.
 
-Each theory is asked about problems drawn by a fixed generator: spectra, covariances, widths and scales. Where it answers, its 90%
-intervals must hold 85 to 95% of the jumps of other draws of the initial weights; theories of one run at a time must
-err by no more than they state. The limits between which theories answer (`predictions.ranges`) were set by the quick size
-of this study and others like it.
+Each theory is asked about problems drawn by a fixed generator: spectra, covariances, widths and
+scales. Where it answers, its 90% intervals must hold 85 to 95% of the jumps of other draws of the
+initial weights; theories of one run at a time must err by no more than they state. The limits
+between which theories answer (`predictions.ranges`) were set by the quick size of this study and
+others like it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -43,10 +45,12 @@ Draw = Callable[[np.random.Generator], Experiment]
 
 
 # ------------------------------------------------------------------ problems
-def _experiment(task: Task, unit: str, width: int, scale: float, **options: object) -> Experiment:
+def _experiment(task: Task, unit: str, width: int, scale: float, **options: Any) -> Experiment:
     network = Network((Layer(make(unit), width),))
     start = Initialization(scale=float(f"{scale:.3g}"))
-    return Experiment(task=task, network=network, stop=Stop(flow_time=1.0), initialization=start, **options)  # type: ignore
+    return Experiment(
+        task=task, network=network, stop=Stop(flow_time=1.0), initialization=start, **options
+    )
 
 
 def _scale(rng: np.random.Generator, low: float, high: float) -> float:
@@ -65,7 +69,11 @@ def _variances(rng: np.random.Generator, count: int) -> tuple[float, ...]:
 def _linear_modes(rng: np.random.Generator) -> Experiment:
     s, descent = _spectrum(rng), rng.uniform() < 1 / 3
     white = rng.uniform() < 0.6
-    task = LinearTeacher(s) if white else LinearTeacher(s, covariance=_variances(rng, len(s)), rotate=False)
+    task = (
+        LinearTeacher(s)
+        if white
+        else LinearTeacher(s, covariance=_variances(rng, len(s)), rotate=False)
+    )
     rule = GradientDescent(round(float(rng.uniform(0.02, 0.25)), 3)) if descent else GradientFlow()
     return _experiment(task, "linear", int(rng.integers(2, 21)), _scale(rng, -5, -1.2), rule=rule)
 
@@ -81,11 +89,15 @@ def _units(rng: np.random.Generator) -> Experiment:
     strengths = tuple(float(value) for value in np.sort(rng.uniform(0.4, 1.5, 2))[::-1].round(3))
     task = Teacher("quadratic", count=2, inputs=(dimensions,), samples=40, strengths=strengths)
     rule = GradientFlow(solver="kvaerno5")
-    return _experiment(task, "quadratic", int(rng.integers(3, 9)), _scale(rng, -3.5, -1.5), rule=rule)
+    return _experiment(
+        task, "quadratic", int(rng.integers(3, 9)), _scale(rng, -3.5, -1.5), rule=rule
+    )
 
 
 def _orthogonal_relu(rng: np.random.Generator) -> Experiment:
-    targets = rng.uniform(0.3, 1.2, int(rng.integers(2, 5))) * np.where(rng.uniform(size=1) < 0.5, 1, -1)
+    targets = rng.uniform(0.3, 1.2, int(rng.integers(2, 5))) * np.where(
+        rng.uniform(size=1) < 0.5, 1, -1
+    )
     targets[-1] *= -1  # of both signs
     task = OrthogonalReLU(tuple(float(y) for y in targets.round(3)))
     return _experiment(task, "relu", int(rng.integers(15, 51)), _scale(rng, -5, -2))
@@ -99,7 +111,9 @@ def _diagonal(rng: np.random.Generator) -> Experiment:
 
 
 def _exact(rng: np.random.Generator) -> Experiment:
-    e = _experiment(LinearTeacher(_spectrum(rng)), "linear", int(rng.integers(4, 12)), _scale(rng, -5, -0.3))
+    e = _experiment(
+        LinearTeacher(_spectrum(rng)), "linear", int(rng.integers(4, 12)), _scale(rng, -5, -0.3)
+    )
     kind = "aligned" if rng.uniform() < 0.5 else "lambda_balanced"
     return e.replace(initialization=Initialization(kind, e.initialization.scale))
 
@@ -140,22 +154,35 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
 
 # ------------------------------------------------------------------ measured
 def measure(experiment: Experiment) -> Row:
-    """answered: whether the theory speaks of it; right: the share of jumps that are as it states; verdict: of its range."""
+    """answered: whether the theory speaks of it; right: the share of jumps that are as it states;
+    verdict: of its range."""
     theory = experiment.name.rpartition(" ")[0]
     try:
         prediction = predict(experiment, theory=theory)[0]
     except InputError as reason:
         return {"answered": 0.0, "right": None, "verdict": "outside", "reason": str(reason)}
-    hits = _inside(experiment, prediction) if theory in INTERVALS else _within_error(experiment, theory)
+    hits = (
+        _inside(experiment, prediction)
+        if theory in INTERVALS
+        else _within_error(experiment, theory)
+    )
     verdict = "within" if prediction.range is None else prediction.range.verdict
-    return {"answered": 1.0, "right": float(np.mean(hits)) if hits else None, "verdict": verdict, "reason": ""}
+    return {
+        "answered": 1.0,
+        "right": float(np.mean(hits)) if hits else None,
+        "verdict": verdict,
+        "reason": "",
+    }
 
 
 def _inside(experiment: Experiment, prediction: Prediction) -> list[bool]:
-    """Of every jump of every draw (that takes the path, where there are several): whether the interval holds it."""
+    """Of every jump of every draw (that takes the path, where there are several): whether the
+    interval holds it."""
     losses, hits = [stage.loss for stage in prediction.stages], []
     several = any(stage.share is not None for stage in prediction.stages)
-    known = [stage for stage in prediction.stages[1:] if stage.low is not None and stage.high is not None]
+    known = [
+        stage for stage in prediction.stages[1:] if stage.low is not None and stage.high is not None
+    ]
     if not known:
         return []
     last = max(float(stage.high or 0.0) for stage in known)
@@ -179,7 +206,12 @@ def _runs(experiment: Experiment, losses: Sequence[float], duration: float) -> I
     for begin in range(first, first + DRAWS, CHUNK):
         starts = np.array([experiment.initial_state(begin + k) for k in range(CHUNK)])
         found += driver.run_chunk(
-            objective.function, objective.samples, starts, [rule] * CHUNK, [stop] * CHUNK, seeds=[0] * CHUNK
+            objective.function,
+            objective.samples,
+            starts,
+            [rule] * CHUNK,
+            [stop] * CHUNK,
+            seeds=[0] * CHUNK,
         )
     return iter(found)
 
@@ -216,7 +248,9 @@ def _within_error(experiment: Experiment, theory: str) -> list[bool]:
 @in_float64
 def _alone(experiment: Experiment, stop: Stop) -> Trajectory:
     objective = experiment.objective()
-    return driver.run(objective.function, objective.samples, experiment.initial_state(), experiment.rule, stop)
+    return driver.run(
+        objective.function, objective.samples, experiment.initial_state(), experiment.rule, stop
+    )
 
 
 # ------------------------------------------------------------------ shown and judged
@@ -232,14 +266,19 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
 
 
 def notes(rows: Sequence[Row]) -> list[str]:
-    """For each theory: what was right within its range and near its limits, and how many problems it left alone."""
+    """For each theory: what was right within its range and near its limits, and how many problems
+    it left alone."""
     found = []
     for name in PROBLEMS_OF:
         parts = []
         for verdict in ("within", "near"):
             values = of(rows, "right", theory=name, verdict=verdict)
             values = values[np.isfinite(values)]
-            parts += [f"{verdict} {100 * values.mean():.0f}% ({len(values)} problems)"] if len(values) else []
+            parts += (
+                [f"{verdict} {100 * values.mean():.0f}% ({len(values)} problems)"]
+                if len(values)
+                else []
+            )
         left = int(np.sum(of(rows, "answered", theory=name) == 0))
         found.append(f"{name}: right {', '.join(parts) or 'nowhere'}; no answer to {left}")
     return found

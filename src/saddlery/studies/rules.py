@@ -60,7 +60,8 @@ NAMED = "known for deep linear networks; derived"
 
 
 def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
-    """Two layers, three layers ("deep"), and two layers with a mode of a strength of 1e-5 ("tiny")."""
+    """Two layers, three layers ("deep"), and two layers with a mode of a strength of 1e-5
+    ("tiny")."""
     layers = Layer(make("linear"), 20)
     two, three = Network((layers,)), Network((replace(layers, mixes=False), layers))
     cases = {
@@ -71,7 +72,14 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
     for case, (network, strengths, scale, rules) in cases.items():
         for name, (rule, time) in rules.items():
             for seed in range(seeds):
-                e = changed("linear", task=LinearTeacher(strengths), network=network, rule=rule, seed=seed, scale=scale)
+                e = changed(
+                    "linear",
+                    task=LinearTeacher(strengths),
+                    network=network,
+                    rule=rule,
+                    seed=seed,
+                    scale=scale,
+                )
                 yield {"case": case, "rule": name}, e.replace(stop=Stop(flow_time=time))
 
 
@@ -80,13 +88,21 @@ def measure(experiment: Experiment) -> Row:
     run = train(experiment)
     q, s, rt = np.linalg.svd(experiment.task.data(experiment.seed).moments.cross)  # type: ignore[union-attr]
     network, subject = experiment.network, run.objective()
-    products = [_product(network, subject.params(np.asarray(state, float))) for state in run.trajectory.states]
+    products = [
+        _product(network, subject.params(np.asarray(state, float)))
+        for state in run.trajectory.states
+    ]
     strengths = np.array([np.diag(q.T @ product @ rt.T) for product in products])
     times = []
     for k in range(len(s)):
         learned = np.flatnonzero(strengths[:, k] >= 0.5 * s[k])
         times.append(float(run.trajectory.flow_time[learned[0]]) if len(learned) else float("nan"))
-    return {**counts(stages(run)), "strong": times[0], "weak": times[1], "order": times[1] / times[0]}
+    return {
+        **counts(stages(run)),
+        "strong": times[0],
+        "weak": times[1],
+        "order": times[1] / times[0],
+    }
 
 
 def _product(network: Network, params: Params) -> np.ndarray:
@@ -105,7 +121,14 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
 
 
 def _claim(
-    slug: str, quantity: str, words: str, kind: Kind, low: float, high: float, sentence: str, **labels: str
+    slug: str,
+    quantity: str,
+    words: str,
+    kind: Kind,
+    low: float,
+    high: float,
+    sentence: str,
+    **labels: str,
 ) -> Claim:
     values = lambda rows: of(rows, quantity, **labels)
     return Claim(f"rules.{slug}", sentence, NAMED, words, low, high, values, kind)
@@ -119,14 +142,26 @@ def _order(rule: str, low: float, high: float, sentence: str, case: str = "two")
 
 def _stages(rule: str, low: float, high: float, sentence: str, case: str = "two") -> Claim:
     slug = f"{rule}.stages" if case == "two" else f"{case}.{rule}.stages"
-    return _claim(slug, "intermediate", "intermediate plateaus", Count(), low, high, sentence, rule=rule, case=case)
+    return _claim(
+        slug,
+        "intermediate",
+        "intermediate plateaus",
+        Count(),
+        low,
+        high,
+        sentence,
+        rule=rule,
+        case=case,
+    )
 
 
 def _notes(rows: Sequence[Row]) -> list[str]:
     """What survives each rule, in a sentence a rule: no criterion, the answer to the question."""
     said = []
     for name in RULES:
-        order, between = (of(rows, quantity, rule=name, case="two") for quantity in ("order", "intermediate"))
+        order, between = (
+            of(rows, quantity, rule=name, case="two") for quantity in ("order", "intermediate")
+        )
         if len(order):
             said.append(
                 f"{name}: the weak mode after {np.nanmean(order):.2f} of the strong one's time, "
@@ -142,7 +177,12 @@ STUDY = Study(
     design,
     measure,
     (
-        _order("flow", 2.5, 3.9, "Gradient flow learns a mode after a time inverse to its singular value (1 : 0.3)."),
+        _order(
+            "flow",
+            2.5,
+            3.9,
+            "Gradient flow learns a mode after a time inverse to its singular value (1 : 0.3).",
+        ),
         _order("descent", 2.5, 3.9, "Gradient descent likewise."),
         _order("stochastic", 2.5, 3.9, "Stochastic gradient descent likewise."),
         _order("momentum", 1.0, INF, "Heavy-ball momentum keeps the order."),
@@ -153,23 +193,43 @@ STUDY = Study(
             0.65,
             "Exact spectral descent reverses it: a mode takes a time of sqrt(s), sqrt(0.3) = 0.55.",
         ),
-        _order("muon", 0.0, 1.0, "Muon reverses it too, once its five Newton-Schulz steps reach the weak mode."),
+        _order(
+            "muon",
+            0.0,
+            1.0,
+            "Muon reverses it too, once its five Newton-Schulz steps reach the weak mode.",
+        ),
         _stages("flow", 0.9, 1.1, "Gradient flow rests between the modes."),
         _stages("descent", 0.9, 1.1, "Gradient descent rests between the modes."),
         _stages("stochastic", 0.9, 1.1, "Stochastic gradient descent rests between the modes."),
         _stages("spectral", 0.0, 0.1, "Exact spectral descent rests nowhere between."),
         _stages("sign", 0.0, 0.1, "Sign descent rests nowhere between."),
-        _order("flow", 2.5, 3.9, "Three layers: gradient flow learns a mode after a time inverse to its s.", "deep"),
+        _order(
+            "flow",
+            2.5,
+            3.9,
+            "Three layers: gradient flow learns a mode after a time inverse to its s.",
+            "deep",
+        ),
         _order("normalised", 1.0, INF, "Three layers: normalised descent keeps the order.", "deep"),
         _order(
             "spectral",
             0.57,
             0.77,
-            "Three layers: exact spectral descent reverses it, a mode takes a time of s^(1/3), 0.3^(1/3) = 0.67.",
+            (
+                "Three layers: exact spectral descent reverses it, a mode takes a time of "
+                "s^(1/3), 0.3^(1/3) = 0.67."
+            ),
             "deep",
         ),
         _stages("flow", 0.9, 1.1, "Three layers: gradient flow rests between the modes.", "deep"),
-        _stages("spectral", 0.0, 0.1, "Three layers: exact spectral descent rests nowhere between.", "deep"),
+        _stages(
+            "spectral",
+            0.0,
+            0.1,
+            "Three layers: exact spectral descent rests nowhere between.",
+            "deep",
+        ),
         Claim(
             "rules.tiny.muon",
             "Five Newton-Schulz steps do not equalise a mode whose relative gradient is 1e-5.",
@@ -177,7 +237,9 @@ STUDY = Study(
             "time of that mode under Muon over that under exact spectral descent",
             10.0,
             INF,
-            lambda rows: ratio(rows, "weak", {"rule": "muon", "case": "tiny"}, {"rule": "spectral", "case": "tiny"}),
+            lambda rows: ratio(
+                rows, "weak", {"rule": "muon", "case": "tiny"}, {"rule": "spectral", "case": "tiny"}
+            ),
             kind=Real(least=0.0),
         ),
         Claim(
@@ -187,7 +249,9 @@ STUDY = Study(
             "time of that mode under Muon over that under exact spectral descent",
             0.5,
             2.0,
-            lambda rows: ratio(rows, "weak", {"rule": "muon", "case": "two"}, {"rule": "spectral", "case": "two"}),
+            lambda rows: ratio(
+                rows, "weak", {"rule": "muon", "case": "two"}, {"rule": "spectral", "case": "two"}
+            ),
             kind=Real(least=0.0),
         ),
     ),

@@ -1,4 +1,5 @@
-"""Running a study: its experiments measured wherever an engine does them, its claims judged, what came of it written down."""
+"""Running a study: its experiments measured wherever an engine does them, its claims judged, what
+came of it written down."""
 
 from __future__ import annotations
 
@@ -25,10 +26,11 @@ def run_study(
 ) -> Outcome:
     """Measure every experiment of a study and judge its claims.
 
-    folder: where the measurements are kept, a file each (rows/IDENTITY.json); those that are there already are not made again,
-    so that a study that was stopped goes on; None for nowhere. engine: where the work is done (`engines`), this process by
-    default. progress: called with (fraction done, experiment). Experiments that fail are left out and named. Raises StorageError
-    where the folder cannot be written.
+    folder: where the measurements are kept, a file each (rows/IDENTITY.json); those that are there
+    already are not made again, so that a study that was stopped goes on; None for nowhere. engine:
+    where the work is done (`engines`), this process by default. progress: called with (fraction
+    done, experiment). Experiments that fail are left out and named. Raises StorageError where the
+    folder cannot be written.
     """
     if folder is None:
         with tempfile.TemporaryDirectory() as nowhere:
@@ -39,7 +41,10 @@ def run_study(
     left = [k for k, (_, experiment) in enumerate(design) if kept_row(folder, experiment) is None]
     arguments = {"folder": str(folder), "study": study.name}
     places = {f"{study.name}-{k}": k for k in left}
-    jobs = [Job("study", key, {**arguments, "experiment": design[k][1].to_toml()}) for key, k in places.items()]
+    jobs = [
+        Job("study", key, {**arguments, "experiment": design[k][1].to_toml()})
+        for key, k in places.items()
+    ]
     errors: dict[int, str] = {}
     for count, done in enumerate(where.run(jobs) if jobs else (), 1):
         place = places[done.job.key]
@@ -56,7 +61,9 @@ def run_study(
             failed.append(f"{labels}: {measured['failed']}")
         else:
             row = {**labels, "seed": experiment.seed, **measured}
-            rows.append(Kept(row, measured.path, measured.marked) if isinstance(measured, Kept) else row)
+            rows.append(
+                Kept(row, measured.path, measured.marked) if isinstance(measured, Kept) else row
+            )
     try:
         judged = tuple(judge(study.name, claim, rows) for claim in study.claims)
     except (TypeError, ValueError) as error:
@@ -64,10 +71,15 @@ def run_study(
         if isinstance(error, InputError) or not unmarked:
             raise
         place = f"{folder}/rows: one of {len(unmarked)} files of an older version"
-        raise schema.damaged(place, error, "remove those that were edited, and they are measured again") from None
+        raise schema.damaged(
+            place, error, "remove those that were edited, and they are measured again"
+        ) from None
     return Outcome(study, tuple(rows), judged, tuple(failed))
 
 
 def write_claims(outcomes: Sequence[Outcome], path: str | Path) -> None:
     """claims.json: every claim of every study, a list."""
-    write_text(Path(path), json.dumps([entry for outcome in outcomes for entry in outcome.record()], indent=1))
+    write_text(
+        Path(path),
+        json.dumps([entry for outcome in outcomes for entry in outcome.record()], indent=1),
+    )

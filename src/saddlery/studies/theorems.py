@@ -1,4 +1,5 @@
-"""Theorem 4 and Proposition 5: how small the rest is when the first direction, or the first unit, is of order one."""
+"""Theorem 4 and Proposition 5: how small the rest is when the first direction, or the first unit,
+is of order one."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def design_directions(seeds: int) -> Iterator[tuple[Row, Experiment]]:
     for ratio in RATIOS:
         for scale in SCALES:
             for seed in range(seeds):
-                e = changed("linear", task=LinearTeacher((1.0, ratio)), seed=seed, scale=scale, width=20)
+                e = changed(
+                    "linear", task=LinearTeacher((1.0, ratio)), seed=seed, scale=scale, width=20
+                )
                 yield {"ratio": ratio, "scale": scale}, e
 
 
@@ -49,7 +52,10 @@ def measure_directions(experiment: Experiment) -> Row:
 def draw_directions(rows: Sequence[Row], axes: Axes) -> None:
     for ratio in RATIOS:
         means = [
-            np.exp(np.mean([np.log(r["rest"]) for r in rows if (r["ratio"], r["scale"]) == (ratio, s)])) for s in SCALES
+            np.exp(
+                np.mean([np.log(r["rest"]) for r in rows if (r["ratio"], r["scale"]) == (ratio, s)])
+            )
+            for s in SCALES
         ]
         axes.loglog(SCALES, means, "o-", label=f"s2/s1 = {ratio:g}")
     axes.set_xlabel("initial scale")
@@ -65,7 +71,10 @@ THEOREM4 = Study(
     tuple(
         Claim(
             f"theorem4.{ratio:g}",
-            f"With s2/s1 = {ratio:g} the part off the leading direction falls with the initial scale to the power {1 - ratio:g}.",
+            (
+                f"With s2/s1 = {ratio:g} the part off the leading direction falls with the initial "
+                f"scale to the power {1 - ratio:g}."
+            ),
             "Zhang, Saxe & Latham 2026, Theorem 4",
             "exponent over scales 1e-3 to 1e-7",
             1 - ratio - 0.03,
@@ -86,7 +95,9 @@ def design_units(seeds: int) -> Iterator[tuple[Row, Experiment]]:
         for scale in SCALES[:4]:
             for seed in range(seeds):
                 e = changed(name, seed=seed, scale=scale)
-                stop = type(e.stop)(flow_time=4 * (e.stop.flow_time or 0.0) * 1e-3 / scale, loss=0.9 * _origin(e))
+                stop = type(e.stop)(
+                    flow_time=4 * (e.stop.flow_time or 0.0) * 1e-3 / scale, loss=0.9 * _origin(e)
+                )
                 yield {"network": name, "scale": scale}, e.replace(stop=stop)
 
 
@@ -108,7 +119,11 @@ def draw_units(rows: Sequence[Row], axes: Axes) -> None:
     for name in ("quadratic", "linear_attention"):
         scales = sorted({r["scale"] for r in rows})
         means = [
-            np.exp(np.mean([np.log(r["rest"]) for r in rows if (r["network"], r["scale"]) == (name, s)]))
+            np.exp(
+                np.mean(
+                    [np.log(r["rest"]) for r in rows if (r["network"], r["scale"]) == (name, s)]
+                )
+            )
             for s in scales
         ]
         axes.loglog(scales, means, "o-", label=name)
@@ -125,7 +140,10 @@ PROPOSITION5 = Study(
     tuple(
         Claim(
             f"proposition5.{name}",
-            f"In the {name} network the second largest unit falls in proportion to the initial scale.",
+            (
+                f"In the {name} network the second largest unit falls in proportion "
+                "to the initial scale."
+            ),
             "Zhang, Saxe & Latham 2026, Proposition 5",
             "exponent over scales 1e-3 to 1e-6",
             0.9,

@@ -26,8 +26,8 @@ def row_path(folder: str | Path, experiment: Experiment) -> Path:
 
 
 class Kept(dict[str, Any]):
-    """A row that was read back. marked: whether its file says what its numbers were; rows of older versions do not, and asking
-    one for a number that it lacks names its file."""
+    """A row that was read back. marked: whether its file says what its numbers were; rows of older
+    versions do not, and asking one for a number that it lacks names its file."""
 
     def __init__(self, row: Mapping[str, Any], path: Path, marked: bool) -> None:
         super().__init__(row)
@@ -38,7 +38,8 @@ class Kept(dict[str, Any]):
 
 
 def kept_row(folder: str | Path, experiment: Experiment) -> Kept | None:
-    """The row of an experiment that was measured before; None where it was not, or its file is damaged: it is measured again."""
+    """The row of an experiment that was measured before; None where it was not, or its file is
+    damaged: it is measured again."""
     path = row_path(folder, experiment)
     try:
         row = schema.check_row(read_json(path), path)
@@ -51,12 +52,14 @@ def kept_row(folder: str | Path, experiment: Experiment) -> Kept | None:
 
 
 def marked(row: Mapping[str, Any]) -> str:
-    """What a row says of its own numbers: SHA-256 of its JSON by sorted names, the first 32 hexadecimal digits."""
+    """What a row says of its own numbers: SHA-256 of its JSON by sorted names, the first 32
+    hexadecimal digits."""
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def measure_rows(folder: str, study: str, experiment: str, progress: object = None) -> int:
-    """Measure one experiment, given as TOML, as a study does, unless its row is there; returns how many were measured."""
+    """Measure one experiment, given as TOML, as a study does, unless its row is there; returns how
+    many were measured."""
     chosen, made = base.STUDIES[study], Experiment.from_toml(experiment)
     if kept_row(folder, made) is not None:
         return 0

@@ -1,4 +1,5 @@
-"""A sweep: one experiment over seeds and over any grid or random design of its fields; the same thing as its TOML file."""
+"""A sweep: one experiment over seeds and over any grid or random design of its fields; the same
+thing as its TOML file."""
 
 from __future__ import annotations
 
@@ -17,7 +18,18 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from ..basis.checks import LARGEST, InputError, Words, flag, known, real, require, text, unpacked, whole
+from ..basis.checks import (
+    LARGEST,
+    InputError,
+    Words,
+    flag,
+    known,
+    real,
+    require,
+    text,
+    unpacked,
+    whole,
+)
 from ..basis.echo import shown
 from ..experiments import Experiment
 from ..experiments.changes import changed
@@ -49,8 +61,8 @@ WAYS = ("uniform", "log_uniform", "integers", "choice")
 
 @dataclass(frozen=True)
 class Drawn:
-    """How a field is drawn: "uniform" or "log_uniform" between two numbers, "integers" from low to high, both included, or a
-    "choice" among values."""
+    """How a field is drawn: "uniform" or "log_uniform" between two numbers, "integers" from low to
+    high, both included, or a "choice" among values."""
 
     way: str
     values: tuple[Any, ...]
@@ -64,8 +76,18 @@ class Drawn:
         require(len(self.values) == 2, self.way, "two numbers, [low, high]", list(self.values))
         low, high = (real(value, self.way) for value in self.values)
         require(low <= high, self.way, "[low, high] with low at most high", list(self.values))
-        require(math.isfinite(high - low), self.way, "two numbers less than 1e308 apart", list(self.values))
-        require(self.way != "log_uniform" or low > 0, self.way, "of numbers above zero", list(self.values))
+        require(
+            math.isfinite(high - low),
+            self.way,
+            "two numbers less than 1e308 apart",
+            list(self.values),
+        )
+        require(
+            self.way != "log_uniform" or low > 0,
+            self.way,
+            "of numbers above zero",
+            list(self.values),
+        )
         if self.way == "integers":
             for value in self.values:
                 require(isinstance(value, int), "integers", "two whole numbers", list(self.values))
@@ -76,20 +98,28 @@ class Drawn:
         low, high = self.values
         if self.way == "integers":
             return int(rng.integers(low, high, endpoint=True))
-        return float(rng.uniform(low, high) if self.way == "uniform" else math.exp(rng.uniform(*np.log([low, high]))))
+        return float(
+            rng.uniform(low, high)
+            if self.way == "uniform"
+            else math.exp(rng.uniform(*np.log([low, high])))
+        )
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs of one experiment: every point of `grid` times every one of `draws` random points times `seeds` seeds.
+    """Runs of one experiment: every point of `grid` times every one of `draws` random points times
+    `seeds` seeds.
 
-    experiment: what is varied. grid: dotted path -> values, as in --set. random: dotted path -> `Drawn`; draws: how many
-    points, of random numbers from `draw_seed`. seeds: how many, from `first_seed` up, for each point. batch: runs of one unit of
-    work. chunk: runs stepped side by side, 0 for what fits the cache (`ensembles.time_chunks` measures others). measure: which of
-    "certificates", "predictions" and "observables" to keep beside losses and stages. imports: modules that workers import first,
-    for units, tasks and rules of one's own. slurm: options of that engine.
+    experiment: what is varied. grid: dotted path -> values, as in --set. random: dotted path ->
+    `Drawn`; draws: how many points, of random numbers from `draw_seed`. seeds: how many, from
+    `first_seed` up, for each point. batch: runs of one unit of work. chunk: runs stepped side by
+    side, 0 for what fits the cache (`ensembles.time_chunks` measures others). measure: which of
+    "certificates", "predictions" and "observables" to keep beside losses and stages. imports:
+    modules that workers import first, for units, tasks and rules of one's own. slurm: options of
+    that engine.
 
-    Runs are numbered with seeds fastest, then the last field of the grid; draws come last of all but seeds.
+    Runs are numbered with seeds fastest, then the last field of the grid; draws come last of all
+    but seeds.
 
     Example
     -------
@@ -129,16 +159,27 @@ class Sweep:
         keep("draw_seed", whole(self.draw_seed, "seed of the random design", 0))
         last = self.first_seed + self.seeds - 1
         require(
-            last < LARGEST, "the last seed", "below 2^63", Words(f"first_seed + {self.seeds - 1:,}"), "lower first_seed"
+            last < LARGEST,
+            "the last seed",
+            "below 2^63",
+            Words(f"first_seed + {self.seeds - 1:,}"),
+            "lower first_seed",
         )
         for name in ("measure", "imports"):
             values = getattr(self, name)
-            listed = isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values)
+            listed = isinstance(values, (list, tuple)) and all(
+                isinstance(value, str) for value in values
+            )
             require(listed, name, "a list of names", values)
             keep(name, tuple(map(str, values)))
         for name in self.measure:
             known(name, MEASURES, "measure")
-        require(bool(self.random) or self.draws == 1, "draws", "left out where nothing is random", self.draws)
+        require(
+            bool(self.random) or self.draws == 1,
+            "draws",
+            "left out where nothing is random",
+            self.draws,
+        )
         both = sorted(set(self.grid) & set(self.random))
         require(not both, "a field", "in the grid or random, not both", both)
         for name in ("grid", "random", "slurm"):
@@ -146,20 +187,41 @@ class Sweep:
         keep("grid", {str(path): _different(path, values) for path, values in self.grid.items()})
         keep("slurm", {str(key): unpacked(value) for key, value in self.slurm.items()})
         size = math.prod(map(len, self.grid.values())) * self.draws * self.seeds
-        require(size <= RUNS, "a sweep", f"of at most {RUNS:,} runs", Words(f"{size:.3g}"), "lower seeds or draws")
+        require(
+            size <= RUNS,
+            "a sweep",
+            f"of at most {RUNS:,} runs",
+            Words(f"{size:.3g}"),
+            "lower seeds or draws",
+        )
         for path, drawn in self.random.items():
             require(
-                isinstance(drawn, Drawn), f"random {path}", "a Drawn", drawn, "such as Drawn('uniform', (0.0, 1.0))"
+                isinstance(drawn, Drawn),
+                f"random {path}",
+                "a Drawn",
+                drawn,
+                "such as Drawn('uniform', (0.0, 1.0))",
             )
         for path in self.fields:
-            require(path != "seed", "a field", "other than the seed", path, "give seeds and first_seed")
-            require(path != "width", "a field", "a dotted path", path, "the width is network.layers.0.width")
+            require(
+                path != "seed", "a field", "other than the seed", path, "give seeds and first_seed"
+            )
+            require(
+                path != "width",
+                "a field",
+                "a dotted path",
+                path,
+                "the width is network.layers.0.width",
+            )
         self._try()
 
     def _try(self) -> None:
-        """Every value of every field of the grid makes an experiment beside the first values of the others, and so does one of
-        the first draws."""
-        table, first = self.experiment.table(), {path: values[0] for path, values in self.grid.items()}
+        """Every value of every field of the grid makes an experiment beside the first values of the
+        others, and so does one of the first draws."""
+        table, first = (
+            self.experiment.table(),
+            {path: values[0] for path, values in self.grid.items()},
+        )
         _made(table, first, f"grid {_blamed(table, first)}")
         for path, values in self.grid.items():
             for value in values:
@@ -167,7 +229,11 @@ class Sweep:
                 made = _made(table, {**first, path: value}, label)
                 widest = max(made.network.widths)
                 require(
-                    widest <= WIDEST, f"{label}width", f"at most {WIDEST:,}", widest, "a run keeps every state whole"
+                    widest <= WIDEST,
+                    f"{label}width",
+                    f"at most {WIDEST:,}",
+                    widest,
+                    "a run keeps every state whole",
                 )
         for k in range(min(self.draws, TRIED)):
             drawn = self._drawn(k)
@@ -191,7 +257,9 @@ class Sweep:
 
     def point(self, number: int) -> dict[str, Any]:
         """The values of the fields that vary, of the run of a number."""
-        require(0 <= number < len(self), "the number of a run", f"from 0 to {len(self) - 1}", number)
+        require(
+            0 <= number < len(self), "the number of a run", f"from 0 to {len(self) - 1}", number
+        )
         k, draw = divmod(number // self.seeds, self.draws)
         chosen: dict[str, Any] = {}
         for path, values in reversed(list(self.grid.items())):
@@ -211,8 +279,8 @@ class Sweep:
         return found
 
     def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment | str]:
-        """The experiments of many runs, or why there is none, such as two values that exclude each other; those that differ in
-        the seed only are made once."""
+        """The experiments of many runs, or why there is none, such as two values that exclude each
+        other; those that differ in the seed only are made once."""
         table = self.experiment.table()
         for _, same in itertools.groupby(numbers, key=lambda number: number // self.seeds):
             first, *rest = same
@@ -233,25 +301,33 @@ class Sweep:
 
     @functools.cached_property
     def identity(self) -> str:
-        """A short hash of everything that determines the results; name, description and engine options do not."""
+        """A short hash of everything that determines the results; name, description and engine
+        options do not."""
         return self.hashed(self.experiment.determining())
 
     @property
     def former_identity(self) -> str:
-        """The identity as version 0.1.0 had it, of which the places of data files were part; the same without such files."""
+        """The identity as version 0.1.0 had it, of which the places of data files were part; the
+        same without such files."""
         return self.hashed(self.experiment.determining(places=True))
 
     def hashed(self, experiment: Mapping[str, Any]) -> str:
         """The short hash of a sweep of this experiment's table."""
         table = {k: v for k, v in self.table().items() if k not in (*WORDS, "slurm")}
-        own = {k: v for k, v in table.items() if k not in ("imports", "measure", "grid", "random", "experiment")}
+        own = {
+            k: v
+            for k, v in table.items()
+            if k not in ("imports", "measure", "grid", "random", "experiment")
+        }
         defaults = {f.name: f.default for f in fields(self)}
         table = {
             **essential("sweep", own, defaults),
             **{k: v for k, v in table.items() if k not in own},
             "measure": essential("measure", table["measure"], dict.fromkeys(MEASURES, False)),
         }
-        return hashlib.sha256(tomli_w.dumps({**table, "experiment": experiment}).encode()).hexdigest()[:12]
+        return hashlib.sha256(
+            tomli_w.dumps({**table, "experiment": experiment}).encode()
+        ).hexdigest()[:12]
 
     def pinned(self) -> Sweep:
         """The sweep with the content of its experiment's files fixed."""
@@ -271,7 +347,9 @@ class Sweep:
         random = {
             "draws": self.draws,
             "seed": self.draw_seed,
-            "fields": {path: {drawn.way: list(drawn.values)} for path, drawn in self.random.items()},
+            "fields": {
+                path: {drawn.way: list(drawn.values)} for path, drawn in self.random.items()
+            },
         }
         return {
             "name": self.name,
@@ -282,7 +360,11 @@ class Sweep:
             "chunk": self.chunk,
             **({"imports": list(self.imports)} if self.imports else {}),
             "measure": {name: name in self.measure for name in MEASURES},
-            **({"grid": {path: list(values) for path, values in self.grid.items()}} if self.grid else {}),
+            **(
+                {"grid": {path: list(values) for path, values in self.grid.items()}}
+                if self.grid
+                else {}
+            ),
             **({"random": random} if self.random else {}),
             **({"slurm": dict(self.slurm)} if self.slurm else {}),
             "experiment": self.experiment.table(),
@@ -293,25 +375,33 @@ class Sweep:
 
     @staticmethod
     def from_toml(
-        text: str, source: str = "sweep", folder: str | Path = ".", *, imports: Sequence[str] | None = None
+        text: str,
+        source: str = "sweep",
+        folder: str | Path = ".",
+        *,
+        imports: Sequence[str] | None = None,
     ) -> Sweep:
-        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin with `source`.
+        """The sweep a TOML text describes; files it names are relative to `folder`. Errors begin
+        with `source`.
 
-        imports: the modules that may be imported for it, of those that it names; None for all of them, since a design of one's
-        own is trusted. Raises InputError where it needs others.
+        imports: the modules that may be imported for it, of those that it names; None for all of
+        them, since a design of one's own is trusted. Raises InputError where it needs others.
         """
         return made_from_toml(text, source, lambda table: from_sweep_table(table, folder, imports))
 
     @staticmethod
     def load(path: str | Path, *, imports: Sequence[str] | None = None) -> Sweep:
-        """From a TOML file, data with a digest where they are now (see `Experiment.found`). Of the frozen design in a sweep's
-        folder nothing is imported but what `imports` names."""
+        """From a TOML file, data with a digest where they are now (see `Experiment.found`). Of the
+        frozen design in a sweep's folder nothing is imported but what `imports` names."""
         sweep = as_written(path, imports)
         return sweep.on(sweep.experiment.found(Path(path).parent).task)
 
     def __repr__(self) -> str:
         fields = ", ".join(self.fields) or "nothing but seeds"
-        return f"Sweep {self.name!r}: {len(self):,} runs of {self.experiment.name!r} over {fields}, id {self.identity}"
+        return (
+            f"Sweep {self.name!r}: {len(self):,} runs of {self.experiment.name!r} over "
+            f"{fields}, id {self.identity}"
+        )
 
 
 def _fails(table: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
@@ -337,7 +427,8 @@ def sweep_of(subject: Sweep | str | Path) -> Sweep:
 
 
 def _listed(path: str, values: Any) -> list[Any]:
-    """Values as a file would hold them: texts, numbers of Python, and lists of them. Raises InputError for others."""
+    """Values as a file would hold them: texts, numbers of Python, and lists of them. Raises
+    InputError for others."""
     kept = unpacked(values)
     require(isinstance(kept, tuple), path, "a list of values", values)
     return [_plain(path, value) for value in kept]
@@ -346,9 +437,20 @@ def _listed(path: str, values: Any) -> list[Any]:
 def _plain(path: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(path, entry) for entry in value]
-    require(isinstance(value, (str, bool, int, float)), path, "a list of texts, numbers, true or false", value)
+    require(
+        isinstance(value, (str, bool, int, float)),
+        path,
+        "a list of texts, numbers, true or false",
+        value,
+    )
     whole = isinstance(value, int)
-    require(not whole or abs(value) < LARGEST, path, "of whole numbers below 2^63 in size", value, "write 1.0e30")
+    require(
+        not whole or abs(value) < LARGEST,
+        path,
+        "of whole numbers below 2^63 in size",
+        value,
+        "write 1.0e30",
+    )
     return value
 
 
@@ -375,7 +477,8 @@ def _made(table: Mapping[str, Any], values: Mapping[str, Any], label: str) -> Ex
 
 
 def as_written(path: str | Path, imports: Sequence[str] | None = None) -> Sweep:
-    """The sweep of a TOML file with its data files where the file says; imports: see `Sweep.load`."""
+    """The sweep of a TOML file with its data files where the file says; imports: see
+    `Sweep.load`."""
     require(isinstance(path, (str, Path)), "a sweep", "the path of a TOML file", path)
     folder = Path(path).parent
     stored = os.path.exists(folder / "sweep.json")
@@ -392,10 +495,16 @@ def from_sweep_table(
     *,
     unsaid: int = VERSION,
 ) -> Sweep:
-    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`; unsaid: see that of experiments."""
+    """A sweep from nested dicts; each error names the key. granted: see `Sweep.from_toml`; unsaid:
+    see that of experiments."""
     for key in table:
         known(key, KEYS, "key")
-    require("experiment" in table, "experiment", "a shipped name, a TOML file or a table", Words("nothing"))
+    require(
+        "experiment" in table,
+        "experiment",
+        "a shipped name, a TOML file or a table",
+        Words("nothing"),
+    )
     imports = table.get("imports", [])
     listed = isinstance(imports, list) and all(isinstance(name, str) for name in imports)
     require(listed, "imports", "a list of module names", imports)
@@ -405,7 +514,12 @@ def from_sweep_table(
         path = Path(folder) / given
         experiment = find(path) if is_file(given) else find(given)
     else:
-        require(isinstance(given, Mapping), "experiment", "a shipped name, a TOML file or a table", given)
+        require(
+            isinstance(given, Mapping),
+            "experiment",
+            "a shipped name, a TOML file or a table",
+            given,
+        )
         experiment = from_table(given, folder, unsaid=unsaid)
     for key in ("grid", "random", "measure", "slurm"):
         require(isinstance(table.get(key, {}), Mapping), f"[{key}]", "a table", table.get(key))
@@ -414,11 +528,15 @@ def from_sweep_table(
         known(name, MEASURES, "measure")
         flag(wanted, f"measure {name}")
     plain = {
-        key: table[key] for key in ("name", "description", "seeds", "first_seed", "batch", "chunk") if key in table
+        key: table[key]
+        for key in ("name", "description", "seeds", "first_seed", "batch", "chunk")
+        if key in table
     }
     return Sweep(
         experiment,
-        grid={path: _values(f"grid {path}", values) for path, values in _flat(table.get("grid", {}))},
+        grid={
+            path: _values(f"grid {path}", values) for path, values in _flat(table.get("grid", {}))
+        },
         measure=tuple(name for name in MEASURES if measure.get(name)),
         imports=tuple(imports),
         slurm=dict(table.get("slurm", {})),
@@ -433,18 +551,23 @@ def import_modules(names: Sequence[str]) -> None:
         try:
             importlib.import_module(name)
         except (ImportError, TypeError, ValueError) as error:
-            raise InputError(f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?") from None
+            raise InputError(
+                f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?"
+            ) from None
 
 
 def allowed(named: Sequence[str], granted: Sequence[str]) -> list[str]:
-    """Of the modules that a folder names, those that may be imported. What is imported already runs nothing any more.
+    """Of the modules that a folder names, those that may be imported. What is imported already runs
+    nothing any more.
 
-    Raises InputError where it needs others: a folder may be a stranger's, and reading it runs no code.
+    Raises InputError where it needs others: a folder may be a stranger's, and reading it runs no
+    code.
     """
     refused = [name for name in named if name not in granted and name not in sys.modules]
     if refused:
         raise InputError(
-            f"it needs modules of its own, {', '.join(refused)}, and reading imports none; look at them, then give"
+            f"it needs modules of its own, {', '.join(refused)}, and reading imports none; look"
+            " at them, then give"
             f" --imports {','.join(refused)}, or imports={refused!r} in Python"
         )
     return [name for name in named if name in granted]
@@ -475,7 +598,11 @@ def _random(table: Mapping[str, Any]) -> dict[str, Any]:
     for path, values in _flat(fields):
         parent, _, way = path.rpartition(".")
         require(
-            bool(parent), f"random {path}", "a field and how it is drawn", values, f"choose among {', '.join(WAYS)}"
+            bool(parent),
+            f"random {path}",
+            "a field and how it is drawn",
+            values,
+            f"choose among {', '.join(WAYS)}",
         )
         found[parent] = Drawn(way, _values(f"random {path}", values))
     require(bool(found), "[random.fields]", "at least one field", Words("none"))

@@ -1,8 +1,10 @@
-"""Filters of runs: one expression of SQL over the columns of a row, and nothing else that SQL can say.
+"""Filters of runs: one expression of SQL over the columns of a row, and nothing else that SQL can
+say.
 
-DuckDB parses the text into a tree, which is walked before anything is computed: columns that exist, constants, comparisons,
-and functions that make a value of values. What could read, write, call, join or count other rows has no place in it, so
-that a filter ends as soon as it has seen each row once.
+DuckDB parses the text into a tree, which is walked before anything is computed: columns that exist,
+constants, comparisons, and functions that make a value of values. What could read, write, call,
+join or count other rows has no place in it, so that a filter ends as soon as it has seen each row
+once.
 """
 
 from __future__ import annotations
@@ -26,16 +28,78 @@ SETTINGS = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
-    "python_enable_replacements": "false",  # no table but the runs, not even a variable of the caller's
+    # no table but the runs, not even a variable of the caller's
+    "python_enable_replacements": "false",
     "lock_configuration": "true",
 }
-OPERATORS = {"+", "-", "*", "/", "//", "%", "^", "**", "||", "@", "~~", "!~~", "~~*", "!~~*", "~~~"}  # ~~ is LIKE
+OPERATORS = {
+    "+",
+    "-",
+    "*",
+    "/",
+    "//",
+    "%",
+    "^",
+    "**",
+    "||",
+    "@",
+    "~~",
+    "!~~",
+    "~~*",
+    "!~~*",
+    "~~~",
+}  # ~~ is LIKE
 FUNCTIONS = {
-    *("abs", "sign", "round", "floor", "ceil", "ceiling", "trunc", "sqrt", "cbrt", "exp", "pow", "power", "mod"),
-    *("ln", "log", "log2", "log10", "greatest", "least", "isnan", "isinf", "isfinite", "nullif", "ifnull"),
-    *("lower", "upper", "length", "len", "strlen", "contains", "starts_with", "ends_with", "prefix", "suffix"),
+    *(
+        "abs",
+        "sign",
+        "round",
+        "floor",
+        "ceil",
+        "ceiling",
+        "trunc",
+        "sqrt",
+        "cbrt",
+        "exp",
+        "pow",
+        "power",
+        "mod",
+    ),
+    *(
+        "ln",
+        "log",
+        "log2",
+        "log10",
+        "greatest",
+        "least",
+        "isnan",
+        "isinf",
+        "isfinite",
+        "nullif",
+        "ifnull",
+    ),
+    *(
+        "lower",
+        "upper",
+        "length",
+        "len",
+        "strlen",
+        "contains",
+        "starts_with",
+        "ends_with",
+        "prefix",
+        "suffix",
+    ),
     *("like_escape", "not_like_escape", "regexp_matches", "regexp_full_match"),
-    *("list_value", "array_extract", "list_extract", "list_element", "array_slice", "list_slice", "array_length"),
+    *(
+        "list_value",
+        "array_extract",
+        "list_extract",
+        "list_element",
+        "array_slice",
+        "list_slice",
+        "array_length",
+    ),
     *("list_contains", "list_has", "array_contains", "array_has", "list_position", "list_indexof"),
     *("list_min", "list_max", "list_sum", "list_avg", "list_count", "list_unique", "list_distinct"),
     *("list_first", "list_last"),
@@ -66,7 +130,8 @@ Node = Mapping[str, Any]
 
 
 def chosen(table: pd.DataFrame, condition: str) -> pd.DataFrame:
-    """The rows of a table that meet a condition. Raises InputError where it is none, with the place."""
+    """The rows of a table that meet a condition. Raises InputError where it is none, with the
+    place."""
     import duckdb
 
     require("\0" not in condition, "FILTER", "without the letter NUL", condition)
@@ -96,9 +161,13 @@ def quoted(condition: str, columns: Sequence[str]) -> str:
     return "".join(part if k % 2 else name.sub(r'"\1"', part) for k, part in enumerate(parts))
 
 
-def _parsed(connection: duckdb.DuckDBPyConnection, text: str, condition: str, columns: Sequence[str]) -> Node:
+def _parsed(
+    connection: duckdb.DuckDBPyConnection, text: str, condition: str, columns: Sequence[str]
+) -> Node:
     """The tree of the one expression that the text is."""
-    ((answer,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [f"{BEGIN}{text}\n"]).fetchall()
+    ((answer,),) = connection.execute(
+        "SELECT json_serialize_sql(?::VARCHAR)", [f"{BEGIN}{text}\n"]
+    ).fetchall()
     tree = json.loads(answer)
     if tree.get("error"):
         where = _near(text, int(tree.get("position") or 0))
@@ -106,9 +175,18 @@ def _parsed(connection: duckdb.DuckDBPyConnection, text: str, condition: str, co
     statements = tree["statements"]
     node = statements[0]["node"]
     items = node.get("select_list", [])
-    # Bare, without the brackets that a text could close: whatever follows the expression is a part of its own.
+    # Bare, without the brackets that a text could close: whatever follows the expression is a part
+    # of its own.
     others = [
-        node.get(name) for name in ("where_clause", "group_expressions", "having", "qualify", "sample", "modifiers")
+        node.get(name)
+        for name in (
+            "where_clause",
+            "group_expressions",
+            "having",
+            "qualify",
+            "sample",
+            "modifiers",
+        )
     ]
     alone = (
         len(statements) == 1
@@ -138,8 +216,14 @@ def _check(tree: Node, text: str, condition: str, columns: Sequence[str]) -> Non
             name = ".".join(part for part in parts if part).casefold()
             if name not in OPERATORS | FUNCTIONS:
                 guess = nearest(name, FUNCTIONS)
-                remedy = f"did you mean {guess!r}?" if guess else f"these are: {', '.join(sorted(FUNCTIONS))}"
-                raise InputError(f"FILTER {condition!r}: {name!r} is no function of a filter{where}; {remedy}")
+                remedy = (
+                    f"did you mean {guess!r}?"
+                    if guess
+                    else f"these are: {', '.join(sorted(FUNCTIONS))}"
+                )
+                raise InputError(
+                    f"FILTER {condition!r}: {name!r} is no function of a filter{where}; {remedy}"
+                )
         elif kind not in PARTS:
             words = WORDS.get(kind, f"{kind.lower()!r}")
             raise InputError(_no_condition(condition, f"it may not hold {words}{where}", columns))
@@ -179,16 +263,23 @@ def _failed(condition: str, words: str, columns: Sequence[str]) -> str:
 
 def _no_condition(condition: str, words: str, columns: Sequence[str]) -> str:
     return (
-        f'FILTER {condition!r} is not a condition on the runs: {words}; it reads like "width >= 20 and units[2] = 1",'
+        f'FILTER {condition!r} is not a condition on the runs: {words}; it reads like "width >='
+        ' 20 and units[2] = 1",'
         f" and the columns are {', '.join(columns)}"
     )
 
 
 def _no_column(name: str, condition: str, columns: Sequence[str]) -> str:
     if f'"{name}"' in condition and not difflib.get_close_matches(name, columns, cutoff=0.8):
-        return f"FILTER {condition!r}: there is no column {name!r}; text goes in single quotes, '{name}'"
+        return (
+            f"FILTER {condition!r}: there is no column {name!r}; text goes in "
+            f"single quotes, '{name}'"
+        )
     guess = nearest(name, columns)
     if condition.strip() == name and not guess:
-        return f"FILTER {condition!r}: there is no such folder and no such column; a filter reads like 'width >= 20'"
+        return (
+            f"FILTER {condition!r}: there is no such folder and no such column; a filter "
+            "reads like 'width >= 20'"
+        )
     hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(columns)}"
     return f"FILTER {condition!r}: there is no column {name!r}; {hint}"

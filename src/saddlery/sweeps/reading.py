@@ -1,4 +1,5 @@
-"""Reading sweeps: the rows of their runs as one catalog that answers SQL conditions, their arrays, and both as files."""
+"""Reading sweeps: the rows of their runs as one catalog that answers SQL conditions, their arrays,
+and both as files."""
 
 from __future__ import annotations
 
@@ -15,7 +16,16 @@ from ..doors import schema
 from ..doors.door import NUMBERS
 from ..doors.outlets import placed
 from . import filters
-from .storage import DIGITS, FOLDERS, PACKAGES, batch_name, check_part, finished, read_record, rows_of
+from .storage import (
+    DIGITS,
+    FOLDERS,
+    PACKAGES,
+    batch_name,
+    check_part,
+    finished,
+    read_record,
+    rows_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +34,10 @@ if TYPE_CHECKING:
 Folders = str | Path | Sequence[str | Path]
 ROWS, ARRAYS = (".csv", ".json"), (".nc", ".npz")
 CURVES = ("flow_time", "step", "loss", "gradient_norm", "states")
-BESIDE = ("seed", "status")  # columns that arrays carry along their runs, beside the fields that vary
+BESIDE = (
+    "seed",
+    "status",
+)  # columns that arrays carry along their runs, beside the fields that vary
 
 
 def index(folders: Folders) -> pd.DataFrame:
@@ -52,7 +65,11 @@ def _listed(folders: Folders) -> list[str | Path]:
 def _rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of an index file, those of its batch and no others."""
     number = path.name.partition("-")[0]
-    first = int(number) * record["batch"] if number.isdecimal() and len(number) < DIGITS else record["runs"]
+    first = (
+        int(number) * record["batch"]
+        if number.isdecimal() and len(number) < DIGITS
+        else record["runs"]
+    )
     if path.suffix != ".parquet" or first >= record["runs"]:
         raise schema.damaged(path, "no batch of this sweep", "remove it")
     runs = range(first, min(first + record["batch"], record["runs"]))
@@ -61,11 +78,13 @@ def _rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
 
 # ----------------------------------------------------------------------- query
 def query(folders: Folders, condition: str = "") -> pd.DataFrame:
-    """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within this process.
+    """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within
+    this process.
 
-    Lists count from one: "width >= 100 and units[2] = 2". Text stands in single quotes; fields that vary are written as they
-    are, such as initialization.scale < 1e-4. One expression, of functions of values (see `filters`). Raises InputError with the
-    nearest column, or the place and DuckDB's words, where the condition is none.
+    Lists count from one: "width >= 100 and units[2] = 2". Text stands in single quotes; fields that
+    vary are written as they are, such as initialization.scale < 1e-4. One expression, of functions
+    of values (see `filters`). Raises InputError with the nearest column, or the place and DuckDB's
+    words, where the condition is none.
     """
     require(isinstance(condition, str), "FILTER", "a text, such as 'width >= 100'", condition)
     table = index(folders)
@@ -76,8 +95,8 @@ def query(folders: Folders, condition: str = "") -> pd.DataFrame:
 
 # ---------------------------------------------------------------------- arrays
 def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
-    """The labelled arrays of one batch, or of all that are done, one after the other along `run`; with the seed, the status and
-    the fields that vary of every run as coordinates."""
+    """The labelled arrays of one batch, or of all that are done, one after the other along `run`;
+    with the seed, the status and the fields that vary of every run as coordinates."""
     installed(PACKAGES, "reading a sweep", "sweeps")
     import xarray as xr
 
@@ -85,11 +104,21 @@ def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
     wanted = "[0-9]*" if batch is None else batch_name(record["identity"], batch)
     rows = [path for path in finished(folder, "index") if path.match(f"{wanted}.parquet")]
     require(
-        bool(rows), f"{folder}", "a sweep with finished runs", Words("none" if batch is None else f"no batch {batch}")
+        bool(rows),
+        f"{folder}",
+        "a sweep with finished runs",
+        Words("none" if batch is None else f"no batch {batch}"),
     )
     parts = [_part(Path(folder), path, record) for path in rows]
-    most = {dim: max(part.sizes.get(dim, 0) for part in parts) for part in parts for dim in part.sizes if dim != "run"}
-    return parts[0] if len(parts) == 1 else xr.concat([_padded(part, most) for part in parts], "run")
+    most = {
+        dim: max(part.sizes.get(dim, 0) for part in parts)
+        for part in parts
+        for dim in part.sizes
+        if dim != "run"
+    }
+    return (
+        parts[0] if len(parts) == 1 else xr.concat([_padded(part, most) for part in parts], "run")
+    )
 
 
 def _part(folder: Path, index_file: Path, record: Mapping[str, Any]) -> xr.Dataset:
@@ -97,21 +126,29 @@ def _part(folder: Path, index_file: Path, record: Mapping[str, Any]) -> xr.Datas
     ran = rows.loc[rows["saved"].notna()]
     part = _read_zarr(folder / "parts" / f"{index_file.stem}.zarr.zip", rows, ran)
     rows = ran.set_index("run")
-    text = lambda values: values.to_numpy(str) if values.dtype.kind not in "iufb" else values.to_numpy()
+    text = lambda values: (
+        values.to_numpy(str) if values.dtype.kind not in "iufb" else values.to_numpy()
+    )
     return part.assign_coords({name: ("run", text(rows[name])) for name in columns})
 
 
 def _padded(part: xr.Dataset, most: Mapping[Any, int]) -> xr.Dataset:
     """A part as large as the largest: NaN, or -1 where numbers are whole, beyond its own."""
-    missing = {dim: (0, most[dim] - size) for dim, size in part.sizes.items() if most.get(dim, 0) > size}
+    missing = {
+        dim: (0, most[dim] - size) for dim, size in part.sizes.items() if most.get(dim, 0) > size
+    }
     if not missing:
         return part
-    fill = {name: -1 if values.dtype.kind == "i" else float("nan") for name, values in part.data_vars.items()}
+    fill = {
+        name: -1 if values.dtype.kind == "i" else float("nan")
+        for name, values in part.data_vars.items()
+    }
     return part.pad(missing, constant_values=fill)
 
 
 def _read_zarr(path: Path, rows: pd.DataFrame, ran: pd.DataFrame) -> xr.Dataset:
-    """The arrays of a part, if they are those of its rows. ran: the rows of runs that were not impossible."""
+    """The arrays of a part, if they are those of its rows. ran: the rows of runs that were not
+    impossible."""
     import xarray as xr
     from zarr.storage import ZipStore
 
@@ -131,7 +168,9 @@ def _check_sizes(data: xr.Dataset, ran: pd.DataFrame) -> None:
     """Before anything is unpacked: the arrays are as large as the rows say."""
     if not len(ran):
         return
-    points, stages = (ran[name].to_numpy(dtype=np.int64, na_value=0) for name in ("saved", "stages"))
+    points, stages = (
+        ran[name].to_numpy(dtype=np.int64, na_value=0) for name in ("saved", "stages")
+    )
     expected = {"run": len(ran), "point": int(points.max()), "stage": int(stages.max()) + 1}
     for dim, size in expected.items():
         if data.sizes.get(dim) != size:
@@ -148,14 +187,21 @@ def _check_sizes(data: xr.Dataset, ran: pd.DataFrame) -> None:
 
 
 def _check_curves(data: xr.Dataset, ran: pd.DataFrame) -> None:
-    """Runs in the order of the rows, each as long as its row says, in order of time, and ending with the loss of its row."""
+    """Runs in the order of the rows, each as long as its row says, in order of time, and ending
+    with the loss of its row."""
     if data["run"].values.tolist() != ran["run"].tolist():
         raise ValueError("other runs than in its index")
     for k, (run, saved, loss) in enumerate(zip(ran["run"], ran["saved"], ran["loss"], strict=True)):
         time, step, curve = (data[name].values[k] for name in ("flow_time", "step", "loss"))
         own, rest = slice(int(saved)), slice(int(saved), None)
-        sound = np.isfinite(time[own]).all() and (np.diff(time[own]) >= 0).all() and (np.diff(step[own]) > 0).all()
-        empty = np.isnan(time[rest]).all() and np.isnan(curve[rest]).all() and (step[rest] == -1).all()
+        sound = (
+            np.isfinite(time[own]).all()
+            and (np.diff(time[own]) >= 0).all()
+            and (np.diff(step[own]) > 0).all()
+        )
+        empty = (
+            np.isnan(time[rest]).all() and np.isnan(curve[rest]).all() and (step[rest] == -1).all()
+        )
         if not (sound and empty):
             raise ValueError(f"points of run {run} that are out of order")
         if not np.array_equal(curve[int(saved) - 1], np.float64(loss), equal_nan=True):
@@ -164,14 +210,17 @@ def _check_curves(data: xr.Dataset, ran: pd.DataFrame) -> None:
 
 # ---------------------------------------------------------------------- export
 def export(folders: Folders, target: str | Path, condition: str = "") -> Path:
-    """The rows of the runs that meet a condition (see `query`) as .csv or .json; the arrays of one whole sweep as .nc (netCDF) or
-    .npz. Raises InputError for another ending, where arrays are asked of a part, and for a file of a sweep itself."""
+    """The rows of the runs that meet a condition (see `query`) as .csv or .json; the arrays of one
+    whole sweep as .nc (netCDF) or .npz. Raises InputError for another ending, where arrays are
+    asked of a part, and for a file of a sweep itself."""
     path = export_place(target)
     if path.suffix.lower() in ROWS:
         return write_rows(query(folders, condition), path)
     given = _listed(folders)
     if condition or len(given) > 1:
-        raise InputError("arrays are exported of one whole sweep; leave the filter out, or write a .csv")
+        raise InputError(
+            "arrays are exported of one whole sweep; leave the filter out, or write a .csv"
+        )
     return _write_arrays(arrays(given[0]), path)
 
 
@@ -181,7 +230,13 @@ def export_place(target: str | Path) -> Path:
     known(path.suffix.lower(), (*ROWS, *ARRAYS), "ending of an export")
     home = path.parent.parent if path.parent.name in FOLDERS else path.parent
     own = (home / "sweep.json").exists() and (home != path.parent or path.name == "sweep.json")
-    require(not own, "--out", "a file of your own", Words(f"{path}, which belongs to the sweep"), "choose another name")
+    require(
+        not own,
+        "--out",
+        "a file of your own",
+        Words(f"{path}, which belongs to the sweep"),
+        "choose another name",
+    )
     return path
 
 
@@ -191,7 +246,9 @@ def write_rows(table: pd.DataFrame, path: Path) -> Path:
         if path.suffix.lower() == ".json":
             staging.write_text(json.dumps(as_records(table), indent=1), encoding="utf-8")
         else:
-            listed = lambda cell: json.dumps(plain(cell)) if isinstance(cell, (list, np.ndarray)) else cell
+            listed = lambda cell: (
+                json.dumps(plain(cell)) if isinstance(cell, (list, np.ndarray)) else cell
+            )
             texts = {name: table[name].map(listed) for name in table if table[name].dtype == object}
             table.assign(**texts).to_csv(staging, index=False)
     return path
@@ -202,7 +259,9 @@ def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     import pandas as pd
 
     value = lambda cell: None if cell is pd.NA else plain(cell)
-    return [{str(name): value(cell) for name, cell in row.items()} for row in table.to_dict("records")]
+    return [
+        {str(name): value(cell) for name, cell in row.items()} for row in table.to_dict("records")
+    ]
 
 
 def _write_arrays(data: xr.Dataset, path: Path) -> Path:
@@ -210,7 +269,9 @@ def _write_arrays(data: xr.Dataset, path: Path) -> Path:
         if path.suffix.lower() == ".nc":
             data.to_netcdf(staging, engine="scipy")
         else:
-            kept: dict[str, Any] = {str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biufU"}
+            kept: dict[str, Any] = {
+                str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biufU"
+            }
             with open(staging, "wb") as file:
                 np.savez_compressed(file, allow_pickle=False, **kept)
     return path

@@ -1,4 +1,5 @@
-"""Running a sweep: what is left of it goes to an engine, batch by batch; and what it will cost, before anything runs."""
+"""Running a sweep: what is left of it goes to an engine, batch by batch; and what it will cost,
+before anything runs."""
 
 from __future__ import annotations
 
@@ -28,8 +29,8 @@ Progress = Callable[[float, str], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """How a call of `run_sweep` ended. made: runs of this call; kept: those that were there before; failed: what its batches
-    failed of, by batch; seconds: of this call."""
+    """How a call of `run_sweep` ended. made: runs of this call; kept: those that were there before;
+    failed: what its batches failed of, by batch; seconds: of this call."""
 
     folder: Path
     sweep: Sweep
@@ -45,14 +46,20 @@ class Finished:
             "runs": len(self.sweep),
             "made": self.made,
             "kept": self.kept,
-            "failed": [{"batch": k, "runs": list(self.sweep.numbers(k)), "error": v} for k, v in self.failed.items()],
+            "failed": [
+                {"batch": k, "runs": list(self.sweep.numbers(k)), "error": v}
+                for k, v in self.failed.items()
+            ],
             "seconds": self.seconds,
         }
 
     def __repr__(self) -> str:
-        speed = f", {self.made / self.seconds:.3g} runs a second" if self.made and self.seconds else ""
+        speed = (
+            f", {self.made / self.seconds:.3g} runs a second" if self.made and self.seconds else ""
+        )
         lines = [
-            f"{visible(self.sweep.name)}: {self.made + self.kept:,} of {len(self.sweep):,} runs are in"
+            f"{visible(self.sweep.name)}: {self.made + self.kept:,} of {len(self.sweep):,} runs"
+            " are in"
             f" {visible(str(self.folder))}"
             f" ({self.made:,} made now in {self.seconds:.1f} s{speed})"
         ]
@@ -74,15 +81,17 @@ def run_sweep(
     confirmed: bool = False,
     progress: Progress | None = None,
 ) -> Finished:
-    """Do every run of a sweep that its folder does not hold yet; runs are kept a batch at a time, whatever ends the process.
+    """Do every run of a sweep that its folder does not hold yet; runs are kept a batch at a time,
+    whatever ends the process.
 
-    sweep: one, or the path of its TOML file. engine: where (`engines`) or its name, processes of this machine by default.
+    sweep: one, or the path of its TOML file. engine: where (`engines`) or its name, processes of
+        this machine by default.
     resume: go on in the folder of the same sweep. confirmed:
-    needed beyond a million runs. progress: called with (fraction of the runs, what is being done). A batch that fails twice is
-    named in the result and in the folder, the others go on.
+    needed beyond a million runs. progress: called with (fraction of the runs, what is being done).
+    A batch that fails twice is named in the result and in the folder, the others go on.
 
-    Raises InputError where the folder holds something else, too many runs are asked for, or workers have nothing to compute on;
-    StorageError where the folder cannot be written.
+    Raises InputError where the folder holds something else, too many runs are asked for, or workers
+    have nothing to compute on; StorageError where the folder cannot be written.
 
     Example
     -------
@@ -100,14 +109,18 @@ def run_sweep(
     sweep = sweep_of(sweep)
     if len(sweep) > ASK and not confirmed:
         raise InputError(
-            f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and give --yes if that is meant"
+            f"this sweep has {len(sweep):,} runs, more than {ASK:,}; see --plan, and "
+            "give --yes if that is meant"
         )
     chosen, begin, target = engine_of(engine, Local), time.perf_counter(), Path(folder)
     chosen.check()
     frozen = create(sweep, target, resume=resume)
     left = [k for k in frozen.batches() if not is_done(target, frozen, k)]
     arguments = {"folder": str(target.absolute()), **_places(frozen)}
-    jobs = [Job("sweep", batch_name(frozen.identity, k), {**arguments, "batch": k}, frozen.imports) for k in left]
+    jobs = [
+        Job("sweep", batch_name(frozen.identity, k), {**arguments, "batch": k}, frozen.imports)
+        for k in left
+    ]
     kept = len(frozen) - sum(len(frozen.numbers(k)) for k in left)
     made, failed, told = 0, {}, _Told(frozen, kept, begin, progress)
     for done in chosen.run(jobs, told.under_way) if jobs else ():
@@ -115,17 +128,25 @@ def run_sweep(
         if done.fatal:
             kind = StorageError if done.fatal == "storage" else InputError
             raise kind(
-                f"{done.error}; {kept + made:,} of {len(frozen):,} runs are kept, and --resume goes on with the rest"
+                f"{done.error}; {kept + made:,} of {len(frozen):,} runs are kept, and "
+                "--resume goes on with the rest"
             )
         if done.error:
             numbers = frozen.numbers(batch)
             failed[batch] = done.error
-            entry = {"batch": batch, "runs": [numbers[0], numbers[-1]], "error": done.error, "attempts": done.attempts}
+            entry = {
+                "batch": batch,
+                "runs": [numbers[0], numbers[-1]],
+                "error": done.error,
+                "attempts": done.attempts,
+            }
             write_failure(target, done.job.key, entry)
         else:
             made += len(frozen.numbers(batch))
         told.over(batch, bool(done.error))
-    return Finished(target, frozen, made, kept, dict(sorted(failed.items())), time.perf_counter() - begin)
+    return Finished(
+        target, frozen, made, kept, dict(sorted(failed.items())), time.perf_counter() - begin
+    )
 
 
 def _places(sweep: Sweep) -> dict[str, Any]:
@@ -142,7 +163,9 @@ class _Told:
         self.done, self.failed, self.told = 0, 0, 0.0
         self.fractions: dict[str, float] = {}  # of the batches under way, by the keys of their jobs
         self._last = len(sweep.batches()) - 1
-        self.mark: tuple[float, float] | None = None  # when the first was heard of, and how much it was
+        self.mark: tuple[float, float] | None = (
+            None  # when the first was heard of, and how much it was
+        )
 
     def under_way(self, fractions: Mapping[str, float]) -> None:
         self.fractions = dict(fractions)
@@ -156,7 +179,9 @@ class _Told:
 
     def _partly(self) -> float:
         """Runs done of the batches under way; the last batch may be a small one."""
-        size = {batch_name(self.sweep.identity, k): len(self.sweep.numbers(k)) for k in (0, self._last)}
+        size = {
+            batch_name(self.sweep.identity, k): len(self.sweep.numbers(k)) for k in (0, self._last)
+        }
         return sum(share * size.get(key, self.sweep.batch) for key, share in self.fractions.items())
 
     def tell(self) -> None:
@@ -191,7 +216,8 @@ def duration(seconds: float) -> str:
 # ------------------------------------------------------------------------ plan
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will take. programs: to compile; seconds_a_run: of one core, measured on a few points, without compiling;
+    """What a sweep will take. programs: to compile; seconds_a_run: of one core, measured on a few
+    points, without compiling;
     compile_seconds: of all programs; bytes_a_run: on disk."""
 
     sweep: Sweep
@@ -226,15 +252,21 @@ class Plan:
             ("batches", f"{len(self.sweep.batches()):,} of {self.sweep.batch} runs"),
             ("programs", f"{self.programs} or so, {duration(self.compile_seconds)} to compile"),
             ("data", ", ".join(self.data)),
-            ("a run", f"{number(1e3 * self.seconds_a_run)} ms of one core, {number(self.bytes_a_run / 1e3)} kB"),
+            (
+                "a run",
+                (
+                    f"{number(1e3 * self.seconds_a_run)} ms of one core, "
+                    f"{number(self.bytes_a_run / 1e3)} kB"
+                ),
+            ),
             ("in all", f"{number(self.core_hours)} core-hours, {number(size / 1e9)} GB"),
         ]
         return f"{self.sweep!r}\n{text_table(('plan', f'from {self.sampled} points'), rows)}"
 
 
 def plan(sweep: Sweep | str | Path, progress: Progress | None = None) -> Plan:
-    """Find out what a sweep will take by doing a few of its runs: up to 12 points spread over it, eight seeds each. Writing is
-    not timed (1 to 2 ms a run).
+    """Find out what a sweep will take by doing a few of its runs: up to 12 points spread over it,
+    eight seeds each. Writing is not timed (1 to 2 ms a run).
 
     Nothing is written. Raises InputError where none of them can be run.
     """
@@ -252,7 +284,9 @@ def plan(sweep: Sweep | str | Path, progress: Progress | None = None) -> Plan:
         except SaddleryError as error:
             reasons.append(str(error))
             continue
-        count = (len(experiments) + 1) // 2  # once to compile, and others to be timed, since data are kept
+        count = (
+            len(experiments) + 1
+        ) // 2  # once to compile, and others to be timed, since data are kept
         begin = time.perf_counter()
         if key not in programs:
             _dry(sweep, experiments[:count])
@@ -274,13 +308,14 @@ def plan(sweep: Sweep | str | Path, progress: Progress | None = None) -> Plan:
 
 
 def _extrapolated(found: int, tried: int, points: int) -> int:
-    """How many programs all points take, of those found at the points tried: no more, unless nearly every point has its own."""
+    """How many programs all points take, of those found at the points tried: no more, unless nearly
+    every point has its own."""
     return round(points * found / tried) if found > 0.9 * tried else found
 
 
 def _dry(sweep: Sweep, experiments: list) -> float:
-    """The runs without writing; bytes of what would be kept of each, compressed to three quarters (measured:
-    0.72 to 0.8) and with its row."""
+    """The runs without writing; bytes of what would be kept of each, compressed to three quarters
+    (measured: 0.72 to 0.8) and with its row."""
     sizes = []
     for _, found in train_many(experiments, observables="observables" in sweep.measure):
         if isinstance(found, Run):

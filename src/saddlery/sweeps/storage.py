@@ -1,4 +1,5 @@
-"""A sweep on disk: immutable parts of labelled arrays, and one index file a batch, written last, that says its runs are done.
+"""A sweep on disk: immutable parts of labelled arrays, and one index file a batch, written last,
+that says its runs are done.
 
 Layout of a sweep folder, schema version 1:
     sweep.toml              the frozen design (see `design`)
@@ -8,13 +9,15 @@ Layout of a sweep folder, schema version 1:
     index/BATCH.parquet     one row a run of that batch, with the digest of the part; a batch is done when this file is there and
                             the part is the one it names
     failed/BATCH.json       a batch that could not be done: {"batch", "runs", "error", "attempts"}
-BATCH is a number of six digits and more, a dash and the sweep's identity. Every file is written beside its place, flushed to the
-disk and renamed: whatever kills a process leaves whole files only. Nothing is ever changed, so that any number of processes may
-write into one folder without locks, also on shared file systems: two that do the same batch write the same content.
+BATCH is a number of six digits and more, a dash and the sweep's identity. Every file is written
+beside its place, flushed to the disk and renamed: whatever kills a process leaves whole files only.
+Nothing is ever changed, so that any number of processes may write into one folder without locks,
+also on shared file systems: two that do the same batch write the same content.
 
-Arrays: dimensions run, point (saved points, NaN beyond a run's own), stage, parameter (NaN beyond a run's own); variables
-flow_time, loss, gradient_norm, step (run, point), states (run, stage, parameter) at the stages and at the end, observable.NAME
-where asked for. Loss: mean over samples, squared loss with the half. Index columns: see `rows`.
+Arrays: dimensions run, point (saved points, NaN beyond a run's own), stage, parameter (NaN beyond a
+run's own); variables flow_time, loss, gradient_norm, step (run, point), states (run, stage,
+parameter) at the stages and at the end, observable.NAME where asked for. Loss: mean over samples,
+squared loss with the half. Index columns: see `rows`.
 """
 
 from __future__ import annotations
@@ -53,19 +56,26 @@ ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobod
 
 
 def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
-    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen, on the data files of `sweep`.
+    """Freeze a sweep in a new folder, or find the same one there, and return it as frozen, on the
+    data files of `sweep`.
 
-    The same sweep may be on data that were moved since: their digest decides. Raises InputError where another sweep or something
-    else is there, or the same one unless `resume`.
+    The same sweep may be on data that were moved since: their digest decides. Raises InputError
+    where another sweep or something else is there, or the same one unless `resume`.
     """
     installed(PACKAGES, "a sweep", "sweeps")
     target = Path(folder)
     if os.path.exists(target / "sweep.json"):
         frozen = design_of(target, imports=sweep.imports)
         pinned = sweep.on(sweep.experiment.found(target).task).pinned()
-        if pinned.hashed(pinned.experiment.determining()) != frozen.hashed(frozen.experiment.determining()):
-            differs = "".join(f", {words}" for words in differences(frozen.table(), pinned.table())[:3])
-            raise InputError(f"{target} holds another sweep, {frozen.name!r}{differs}; choose another --out")
+        if pinned.hashed(pinned.experiment.determining()) != frozen.hashed(
+            frozen.experiment.determining()
+        ):
+            differs = "".join(
+                f", {words}" for words in differences(frozen.table(), pinned.table())[:3]
+            )
+            raise InputError(
+                f"{target} holds another sweep, {frozen.name!r}{differs}; choose another --out"
+            )
         require(
             resume,
             f"{target}",
@@ -100,24 +110,35 @@ def create(sweep: Sweep, folder: str | Path, *, resume: bool = False) -> Sweep:
     return frozen
 
 
-def design_of(folder: str | Path, *, data: str | Path | None = None, imports: Sequence[str] = ()) -> Sweep:
-    """The frozen design of a sweep's folder, its data files where they are now: at `data`, where that is given, else looked for
-    near the folder (see `store.load_run`).
+def design_of(
+    folder: str | Path, *, data: str | Path | None = None, imports: Sequence[str] = ()
+) -> Sweep:
+    """The frozen design of a sweep's folder, its data files where they are now: at `data`, where
+    that is given, else looked for near the folder (see `store.load_run`).
 
-    imports: modules that may be imported for it; a folder may be a stranger's, and reading it runs no code. Raises InputError
-    where it is no sweep, its design was changed, or it needs modules that are not granted.
+    imports: modules that may be imported for it; a folder may be a stranger's, and reading it runs
+    no code. Raises InputError where it is no sweep, its design was changed, or it needs modules
+    that are not granted.
     """
     record, design = read_record(folder), Path(folder) / "sweep.toml"
     if not design.exists():
-        raise InputError(f"{design} is missing, as in a folder that is half copied; copy the folder again")
+        raise InputError(
+            f"{design} is missing, as in a folder that is half copied; copy the folder again"
+        )
     frozen = as_written(design, imports)
     if record["identity"] not in (frozen.identity, frozen.former_identity):
         raise InputError(f"{design} is not the design this folder was made for; restore it")
-    for name, value in (("runs", len(frozen)), ("batch", frozen.batch), ("fields", list(frozen.fields))):
+    for name, value in (
+        ("runs", len(frozen)),
+        ("batch", frozen.batch),
+        ("fields", list(frozen.fields)),
+    ):
         if record[name] != value:
             words = f"{name} is {shown(record[name])}, and the design has {shown(value)}"
             raise schema.damaged(Path(folder) / "sweep.json", words, COPY)
-    vars(frozen)["identity"] = record["identity"]  # its batches are named by it, whichever version made them
+    vars(frozen)["identity"] = record[
+        "identity"
+    ]  # its batches are named by it, whichever version made them
     return frozen.on(frozen.experiment.found(folder, data=data).task)
 
 
@@ -131,16 +152,23 @@ def differences(there: Any, here: Any, path: str = "") -> list[str]:
 
 
 def git_state() -> dict[str, object] | None:
-    """The commit of the folder one works in, and whether it has changes; None where git is not used."""
-    ask = lambda *words: subprocess.run(["git", *words], capture_output=True, timeout=10, check=True).stdout.strip()
+    """The commit of the folder one works in, and whether it has changes; None where git is not
+    used."""
+    ask = lambda *words: subprocess.run(
+        ["git", *words], capture_output=True, timeout=10, check=True
+    ).stdout.strip()
     try:
-        return {"commit": ask("rev-parse", "HEAD").decode("ascii"), "changed": bool(ask("status", "--porcelain"))}
+        return {
+            "commit": ask("rev-parse", "HEAD").decode("ascii"),
+            "changed": bool(ask("status", "--porcelain")),
+        }
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
-    """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of the schema."""
+    """sweep.json of a folder. Raises InputError where it is no sweep, or one of another version of
+    the schema."""
     path = Path(folder) / "sweep.json"
     if not os.path.isfile(path):  # also of names that no file can have
         raise InputError(_no_record(Path(folder)))
@@ -150,7 +178,8 @@ def read_record(folder: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: not the record of a saddlery sweep")
     if record.get("version") != VERSION:
         raise InputError(
-            f"{path}: written in version {shown(record.get('version'))} of the format, this saddlery reads version"
+            f"{path}: written in version {shown(record.get('version'))} of the format, this"
+            " saddlery reads version"
             f" {VERSION}; install the matching saddlery"
         )
     return schema.check(record, schema.SWEEP_RECORD, path, COPY)
@@ -163,8 +192,14 @@ def _no_record(folder: Path) -> str:
             f"; did you mean {folder.parent / beside}?" if beside else "; check the path"
         )
     if any((folder / name).is_dir() for name in FOLDERS):
-        return f"{folder}: a sweep without its sweep.json, copied in part; copy it again, sweep.json and sweep.toml with it"
-    return f"{folder}: not a sweep folder, there is no sweep.json in it; name a folder that saddlery sweep wrote"
+        return (
+            f"{folder}: a sweep without its sweep.json, copied in part; copy it again, "
+            "sweep.json and sweep.toml with it"
+        )
+    return (
+        f"{folder}: not a sweep folder, there is no sweep.json in it; name a folder "
+        "that saddlery sweep wrote"
+    )
 
 
 # --------------------------------------------------------------------- batches
@@ -173,7 +208,8 @@ def batch_name(sweep_identity: str, batch: int) -> str:
 
 
 def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
-    """Whether a batch is finished: its index is there and whole, and its part is the one that the index names.
+    """Whether a batch is finished: its index is there and whole, and its part is the one that the
+    index names.
 
     Cost: reading both, a few milliseconds, where they are there.
     """
@@ -183,7 +219,8 @@ def is_done(folder: Path, sweep: Sweep, batch: int) -> bool:
         return False
     try:
         check_part(
-            folder / "parts" / f"{name}.zarr.zip", rows_of(place, sweep.numbers(batch), sweep.fields, sweep.identity)
+            folder / "parts" / f"{name}.zarr.zip",
+            rows_of(place, sweep.numbers(batch), sweep.fields, sweep.identity),
         )
     except InputError:
         return False
@@ -199,7 +236,8 @@ def rows_of(path: Path, runs: range, fields: Sequence[str], identity: str) -> pd
 
 
 def check_part(path: Path, rows: pd.DataFrame) -> None:
-    """Raise InputError unless the part is the one that its rows name; for folders of older versions, unless it is whole."""
+    """Raise InputError unless the part is the one that its rows name; for folders of older
+    versions, unless it is whole."""
     if not path.is_file():
         raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}")
     try:
@@ -207,41 +245,52 @@ def check_part(path: Path, rows: pd.DataFrame) -> None:
     except Exception as error:  # zipfile and zlib have a dozen kinds for a damaged file
         raise schema.damaged(path, error, f"remove it and {schema.AGAIN_BATCH}") from None
     if "digest" in rows and any(found != named for named in rows["digest"]):
-        raise schema.damaged(path, "not the numbers that its index names", f"remove it and {schema.AGAIN_BATCH}")
+        raise schema.damaged(
+            path, "not the numbers that its index names", f"remove it and {schema.AGAIN_BATCH}"
+        )
 
 
 def digest(path: Path) -> str:
     """SHA-256 of the names and the content of a part's entries, its first 32 hexadecimal digits.
 
-    Not of the file: a zip file holds the minute in which it was written, and two processes that do the same batch write the same
-    content. Reading an entry compares its check sum. Raises zipfile's errors, and ValueError for entries that unpack to more than
-    the file, since those of a part are stored as they are.
+    Not of the file: a zip file holds the minute in which it was written, and two processes that do
+    the same batch write the same content. Reading an entry compares its check sum. Raises zipfile's
+    errors, and ValueError for entries that unpack to more than the file, since those of a part are
+    stored as they are.
     """
     hashed = hashlib.sha256()
     with zipfile.ZipFile(path) as archive:
         entries = archive.infolist()
         if sum(info.file_size for info in entries) > path.stat().st_size:
             raise ValueError("entries that unpack to more than the file")
-        content = sorted((info.filename, hashlib.sha256(archive.read(info)).digest()) for info in entries)
+        content = sorted(
+            (info.filename, hashlib.sha256(archive.read(info)).digest()) for info in entries
+        )
     for name, inside in content:
         hashed.update(name.encode() + b"\0" + inside)
     return hashed.hexdigest()[:32]
 
 
 def kept(folder: str | Path) -> int:
-    """How many runs of a folder are done, from the names and sizes of its batches alone; none where it is no sweep yet."""
+    """How many runs of a folder are done, from the names and sizes of its batches alone; none where
+    it is no sweep yet."""
     if not os.path.exists(Path(folder) / "sweep.json"):
         return 0
     record = read_record(folder)
     last = -(-record["runs"] // record["batch"]) - 1
     numbers = (path.name.partition("-")[0] for path in finished(folder, "index"))
     done = {int(k) for k in numbers if k.isdecimal() and len(k) < DIGITS and int(k) <= last}
-    return sum(record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done)
+    return sum(
+        record["batch"] if k < last else record["runs"] - last * record["batch"] for k in done
+    )
 
 
 def finished(folder: str | Path, kind: str) -> list[Path]:
-    """The whole files of a kind, in order; those a killed process was still writing begin with a dot."""
-    return sorted(path for path in Path(folder, kind).glob("[0-9]*") if not path.name.startswith("."))
+    """The whole files of a kind, in order; those a killed process was still writing begin with a
+    dot."""
+    return sorted(
+        path for path in Path(folder, kind).glob("[0-9]*") if not path.name.startswith(".")
+    )
 
 
 def sweep_up(folder: Path) -> None:
@@ -270,7 +319,9 @@ def _write_zarr(arrays: xr.Dataset, path: Path) -> None:
 
     store = ZipStore(path, mode="w")
     try:
-        with warnings.catch_warnings():  # the string type of Zarr 3 is young; the file says which one it is
+        with (
+            warnings.catch_warnings()
+        ):  # the string type of Zarr 3 is young; the file says which one it is
             warnings.simplefilter("ignore")
             arrays.to_zarr(store, mode="w", consolidated=False, zarr_format=3)
     finally:

@@ -1,4 +1,5 @@
-"""One batch of a sweep: train its runs, find their stages, keep what was asked for. Idempotent: done twice, it is the same."""
+"""One batch of a sweep: train its runs, find their stages, keep what was asked for. Idempotent:
+done twice, it is the same."""
 
 from __future__ import annotations
 
@@ -31,8 +32,8 @@ def do_batch(
     data: Mapping[str, str] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> int:
-    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this call made. data: where the
-    files of its task are now."""
+    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this
+    call made. data: where the files of its task are now."""
     sweep = design_of(folder)
     if data:
         sweep = sweep.on(replace(sweep.experiment.task, **data))  # type: ignore[type-var]
@@ -48,7 +49,11 @@ def do_batch(
         if isinstance(found, Experiment):
             made[number] = found
         else:
-            rows[number] = {"experiment": sweep.experiment.name, "status": "impossible", "reason": found}
+            rows[number] = {
+                "experiment": sweep.experiment.name,
+                "status": "impossible",
+                "reason": found,
+            }
     places, watch = list(made), "observables" in sweep.measure
     for k, found in train_many(list(made.values()), chunk=sweep.chunk or None, observables=watch):
         number = places[k]
@@ -63,7 +68,9 @@ def do_batch(
             rows[number] = {**described(found.experiment), **measured}
         if progress is not None:
             progress(len(rows) / len(numbers), f"run {number}")
-    table = pd.DataFrame([{**dict.fromkeys(COLUMNS), **_fields(sweep, n), **rows[n]} for n in sorted(rows)])
+    table = pd.DataFrame(
+        [{**dict.fromkeys(COLUMNS), **_fields(sweep, n), **rows[n]} for n in sorted(rows)]
+    )
     arrays = _labelled(sorted(curves), [curves[n] for n in sorted(curves)])
     write_batch(Path(folder), batch_name(sweep.identity, batch), arrays, table.astype(TYPES))
     return len(numbers)
@@ -71,7 +78,11 @@ def do_batch(
 
 def _fields(sweep: Sweep, number: int) -> Row:
     point = sweep.point(number)
-    return {"run": number, "seed": sweep.seed(number), **{path: _cell(value) for path, value in point.items()}}
+    return {
+        "run": number,
+        "seed": sweep.seed(number),
+        **{path: _cell(value) for path, value in point.items()},
+    }
 
 
 def _cell(value: Any) -> Any:
@@ -92,7 +103,8 @@ def described(experiment: Experiment) -> Row:
 
 
 def measure(run: Run, wanted: Sequence[str]) -> tuple[Row, dict[str, np.ndarray]]:
-    """The columns of a run and its arrays; a measurement that fails is a reason in its row, never a lost run."""
+    """The columns of a run and its arrays; a measurement that fails is a reason in its row, never a
+    lost run."""
     t = run.trajectory
     row: Row = {
         "data": run.data,
@@ -144,7 +156,8 @@ def _stages(found: Stages) -> Row:
 
 
 def _prediction(found: Stages) -> Row:
-    """By the first theory that applies: whether all its stages were seen and no others, and the largest error of a jump."""
+    """By the first theory that applies: whether all its stages were seen and no others, and the
+    largest error of a jump."""
     for theory in THEORIES:
         try:
             (prediction,) = predict(found.run.experiment, theory=theory)
@@ -158,7 +171,8 @@ def _prediction(found: Stages) -> Row:
 
 
 def _labelled(numbers: Sequence[int], runs: Sequence[dict[str, np.ndarray]]) -> xr.Dataset:
-    """The arrays of a batch with named dimensions, padded by NaN (steps: by -1) to the longest run and the largest state."""
+    """The arrays of a batch with named dimensions, padded by NaN (steps: by -1) to the longest run
+    and the largest state."""
     import xarray as xr
 
     variables = {}
@@ -168,7 +182,9 @@ def _labelled(numbers: Sequence[int], runs: Sequence[dict[str, np.ndarray]]) -> 
         chosen = [a if a.ndim == most else np.zeros((0,) * most) for a in chosen]
         shape = tuple(max(sizes) for sizes in zip(*(a.shape for a in chosen), strict=True))
         whole = name == "step"
-        block = np.full((len(chosen), *shape), -1 if whole else np.nan, np.int64 if whole else chosen[0].dtype)
+        block = np.full(
+            (len(chosen), *shape), -1 if whole else np.nan, np.int64 if whole else chosen[0].dtype
+        )
         for place, a in zip(block, chosen, strict=True):
             place[tuple(slice(n) for n in a.shape)] = a
         variables[name] = (_dimensions(name, len(shape)), block)
@@ -185,7 +201,9 @@ ATTRIBUTES = {
     "schema": "saddlery-sweep 1",
     "loss": "mean over samples; squared loss is half the squared norm",
     "flow_time": "theta' = -dL/dtheta; a step of descent is its learning rate",
-    "states": "at the quietest point of each stage, the last one at the end; layer by layer u, then v",
+    "states": (
+        "at the quietest point of each stage, the last one at the end; layer by layer u, then v"
+    ),
 }
 TYPES = {
     "run": "int64",
@@ -204,6 +222,15 @@ TYPES = {
 COLUMNS = (
     *("run", "seed", "identity", "experiment", "architecture", "width", "task", "rule"),
     *("data", "status", "reason", "loss", "flow_time", "steps", "saved", "wall_seconds"),
-    *("stages", "intermediate", "units", "units_by_layer", "stage_kind", "stage_start", "stage_end", "stage_loss"),
+    *(
+        "stages",
+        "intermediate",
+        "units",
+        "units_by_layer",
+        "stage_kind",
+        "stage_start",
+        "stage_end",
+        "stage_loss",
+    ),
     *("verdict", "gradient_norm", "distance", "index", "theory", "predicted", "jump_error"),
 )

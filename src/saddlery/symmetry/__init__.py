@@ -1,10 +1,21 @@
-"""What symmetry makes: embedded fixed points, their reduction, effective units, and silent units that wait to be born.
+"""What symmetry makes: embedded fixed points, their reduction, effective units, and silent units
+that wait to be born.
 
 Whether a state is a fixed point, and of which kind, is for `saddles` to say.
 """
 
 from .effective import EffectiveUnits, effective_units
-from .embedding import CONSTRUCTIONS, Embedding, applies, duplicate, embed, embed_near, ray, silent, span
+from .embedding import (
+    CONSTRUCTIONS,
+    Embedding,
+    applies,
+    duplicate,
+    embed,
+    embed_near,
+    ray,
+    silent,
+    span,
+)
 from .manifolds import (
     Manifold,
     Nearest,

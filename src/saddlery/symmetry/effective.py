@@ -19,11 +19,12 @@ BLOCK = 64  # rows compared with all others in one product
 class EffectiveUnits:
     """Counts for one layer at one state.
 
-    active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units with proportional u
-    (by a positive factor, or any real one for units that have a parity) within an angle of 0.1 rad. rank: of the
-    matrix of incoming weights of the active units, singular values above `tolerance` of the largest. minimal: units of
-    the smallest network that reproduces the map (see `reduce`). Where minimal is 0 no unit does anything that is seen in
-    the map, and all counts are 0, however alike the silent units are.
+    active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units
+    with proportional u (by a positive factor, or any real one for units that have a parity) within
+    an angle of 0.1 rad. rank: of the matrix of incoming weights of the active units, singular
+    values above `tolerance` of the largest. minimal: units of the smallest network that reproduces
+    the map (see `reduce`). Where minimal is 0 no unit does anything that is seen in the map, and
+    all counts are 0, however alike the silent units are.
     """
 
     active: int
@@ -34,9 +35,14 @@ class EffectiveUnits:
 
 @in_float64
 def effective_units(
-    objective: Objective, theta: np.ndarray, *, tolerance: float = 0.02, reduction: Reduction | None = None
+    objective: Objective,
+    theta: np.ndarray,
+    *,
+    tolerance: float = 0.02,
+    reduction: Reduction | None = None,
 ) -> tuple[EffectiveUnits, ...]:
-    """Effective units of every layer; `tolerance` as in `reduce` for minimal, relative to the largest unit for the rest.
+    """Effective units of every layer; `tolerance` as in `reduce` for minimal, relative to the
+    largest unit for the rest.
 
     Pass a `reduction` of the same state to save computing it again. Cost: that of `reduce`.
     """
@@ -64,7 +70,8 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
 
 
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
-    """Classes of rows within `angle` radians of each other (of each other's line when `both`), greedily from the longest."""
+    """Classes of rows within `angle` radians of each other (of each other's line when `both`),
+    greedily from the longest."""
     rows = unit_rows(u[np.argsort(-np.linalg.norm(u, axis=1))])
     least, count = np.cos(angle), 0
     while len(rows):

@@ -1,8 +1,10 @@
 """Embedded fixed points: the four constructions of Theorem 1, one at a time and to any width.
 
-The raw constructions act on the two sides of one layer's units, u (H, U) and v (H, V), and check nothing: they are the
-formulas. `embed` applies them to a network, only where the unit has the property that the construction needs.
-Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i), (ii): Fukumizu & Amari (2000).
+The raw constructions act on the two sides of one layer's units, u (H, U) and v (H, V), and check
+nothing: they are the formulas. `embed` applies them to a network, only where the unit has the
+property that the construction needs.
+Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i), (ii): Fukumizu &
+Amari (2000).
 """
 
 from __future__ import annotations
@@ -37,14 +39,18 @@ def silent(u: Side, v: Side) -> Sides:
 
 
 def ray(u: Side, v: Side, unit: int, incoming: float, outgoing: float) -> Sides:
-    """(iii) u_H = g_u u_i, v_H = g_v v_i, v_i <- (1 - g_u g_v) v_i; needs degree-1 homogeneity (g_u >= 0 if positive)."""
+    """(iii) u_H = g_u u_i, v_H = g_v v_i, v_i <- (1 - g_u g_v) v_i; needs degree-1 homogeneity (g_u
+    >= 0 if positive)."""
     rest = v.copy()
     rest[unit] *= 1.0 - incoming * outgoing
     return np.vstack([u, incoming * u[unit]]), np.vstack([rest, outgoing * v[unit]])
 
 
-def span(u: Side, v: Side, incoming: Float[np.ndarray, " H"], outgoing: Float[np.ndarray, " H"]) -> Sides:
-    """(iv) u_H = sum_i a_i u_i, v_H = sum_i b_i v_i, v_i <- v_i - a_i v_H; needs phi linear in u."""
+def span(
+    u: Side, v: Side, incoming: Float[np.ndarray, " H"], outgoing: Float[np.ndarray, " H"]
+) -> Sides:
+    """(iv) u_H = sum_i a_i u_i, v_H = sum_i b_i v_i, v_i <- v_i - a_i v_H; needs phi linear in
+    u."""
     new = outgoing @ v
     return np.vstack([u, incoming @ u]), np.vstack([v - np.outer(incoming, new), new])
 
@@ -52,21 +58,28 @@ def span(u: Side, v: Side, incoming: Float[np.ndarray, " H"], outgoing: Float[np
 def applies(unit: Unit, construction: str) -> bool:
     """Whether the unit's declared symmetry allows a construction."""
     symmetry = unit.symmetry
-    return {"i": True, "ii": symmetry.silent, "iii": symmetry.homogeneous is not None, "iv": symmetry.linear}[
-        known(construction, CONSTRUCTIONS, "construction")
-    ]
+    return {
+        "i": True,
+        "ii": symmetry.silent,
+        "iii": symmetry.homogeneous is not None,
+        "iv": symmetry.linear,
+    }[known(construction, CONSTRUCTIONS, "construction")]
 
 
 def richest(unit: Unit) -> str:
-    """The construction that describes this unit's saddles: iv if linear, iii if homogeneous, ii if silent, else i."""
+    """The construction that describes this unit's saddles: iv if linear, iii if homogeneous, ii if
+    silent, else i."""
     return next(c for c in ("iv", "iii", "ii", "i") if applies(unit, c))
 
 
-def embed_sides(u: Side, v: Side, construction: str, width: int, rng: np.random.Generator, positive: bool) -> Sides:
-    """Apply one construction until there are `width` units, each new one made from the units there were at first.
+def embed_sides(
+    u: Side, v: Side, construction: str, width: int, rng: np.random.Generator, positive: bool
+) -> Sides:
+    """Apply one construction until there are `width` units, each new one made from the units there
+    were at first.
 
-    Coefficients are normal with variance n^(-1/2), n the number of new units, so that all n together change the old
-    units by order one whatever the width.
+    Coefficients are normal with variance n^(-1/2), n the number of new units, so that all n
+    together change the old units by order one whatever the width.
     """
     first, new = len(u), width - len(u)
     draw = lambda *size: rng.standard_normal(size) * max(new, 1) ** -0.25
@@ -81,7 +94,9 @@ def embed_sides(u: Side, v: Side, construction: str, width: int, rng: np.random.
             u, v = ray(u, v, unit, incoming, float(draw()))
         else:
             pad = np.zeros(len(u) - first)
-            u, v = span(u, v, np.concatenate([draw(first), pad]), np.concatenate([draw(first), pad]))
+            u, v = span(
+                u, v, np.concatenate([draw(first), pad]), np.concatenate([draw(first), pad])
+            )
     return u, v
 
 
@@ -118,16 +133,24 @@ class Embedding:
 
 @in_float64
 def embed(
-    network: Network, params: Params, widths: int | tuple[int, ...], *, construction: str | None = None, seed: int = 0
+    network: Network,
+    params: Params,
+    widths: int | tuple[int, ...],
+    *,
+    construction: str | None = None,
+    seed: int = 0,
 ) -> Embedding:
     """A wide network at a fixed point, from a narrow one at a fixed point, computing the same map.
 
-    widths: of the wide network, one number for all layers or one a layer, none below the narrow one's.
-    construction: "i", "ii", "iii" or "iv"; by default the richest that every widened layer's unit allows. The
-    coefficients are random, drawn from `seed` and scaled so that weights stay of the narrow network's size.
+    widths: of the wide network, one number for all layers or one a layer, none below the narrow
+        one's.
+    construction: "i", "ii", "iii" or "iv"; by default the richest that every widened layer's unit
+    allows. The coefficients are random, drawn from `seed` and scaled so that weights stay of the
+    narrow network's size.
 
-    The result unpacks as (network, parameters), the latter NumPy float64. The wide gradient is a combination of the narrow one's,
-    so it is zero as far as the narrow one is. Raises InputError where a unit lacks the property. Cost: O(H^2).
+    The result unpacks as (network, parameters), the latter NumPy float64. The wide gradient is a
+    combination of the narrow one's, so it is zero as far as the narrow one is. Raises InputError
+    where a unit lacks the property. Cost: O(H^2).
 
     Example
     -------
@@ -142,19 +165,33 @@ def embed(
     ((4,), True)
     """
     targets = (widths,) * len(network.layers) if isinstance(widths, int) else tuple(widths)
-    require(len(targets) == len(network.layers), "widths", f"one number or {len(network.layers)}", widths)
+    require(
+        len(targets) == len(network.layers),
+        "widths",
+        f"one number or {len(network.layers)}",
+        widths,
+    )
     params, rng, used = _numpy(params), np.random.default_rng(seed), []
     for index, target in enumerate(targets):
         layer = network.layers[index]
         require(
-            target >= layer.width, f"width of layer {index}", f"at least the narrow network's {layer.width}", target
+            target >= layer.width,
+            f"width of layer {index}",
+            f"at least the narrow network's {layer.width}",
+            target,
         )
         fixed = f"the {layer.width} units that a residual layer adds to"
-        require(target == layer.width or not network.streams(index), f"width of layer {index}", fixed, target)
+        require(
+            target == layer.width or not network.streams(index),
+            f"width of layer {index}",
+            fixed,
+            target,
+        )
         chosen = construction or richest(layer.unit)
         if target > layer.width and not applies(layer.unit, chosen):
             raise InputError(
-                f"construction ({chosen}) needs a property that unit {layer.unit.name!r} does not declare"
+                f"construction ({chosen}) needs a property that unit {layer.unit.name!r} does not"
+                " declare"
                 f" ({layer.unit.symmetry}); use ({richest(layer.unit)})"
             )
         if layer.width == 0:
@@ -172,12 +209,14 @@ def _numpy(params: Params) -> Params:
 
 # --------------------------------------------- the embedding nearest to a state
 def embed_near(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
-    """The embedding of a narrow layer that lies near a wide one: coefficients read off the wide layer, then corrected.
+    """The embedding of a narrow layer that lies near a wide one: coefficients read off the wide
+    layer, then corrected.
 
-    Linear units: U = A U*, V = B V* with B' A = 1 (all compositions of (iv)); homogeneous units: each wide unit joins the
-    ray it lies on, or is silent; other units: each narrow unit is shared by the wide units equal to it, or to its mirror
-    image where the unit has a parity, all others are silent (or, without a silent point, share the nearest). The map is
-    exactly that of the narrow layer.
+    Linear units: U = A U*, V = B V* with B' A = 1 (all compositions of (iv)); homogeneous units:
+    each wide unit joins the ray it lies on, or is silent; other units: each narrow unit is shared
+    by the wide units equal to it, or to its mirror image where the unit has a parity, all others
+    are silent (or, without a silent point, share the nearest). The map is exactly that of the
+    narrow layer.
     """
     (un, vn), (uw, vw) = narrow, wide
     if len(un) == 0:
@@ -218,8 +257,8 @@ def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> np.ndarray:
 
 
 def gaps(rows: Side, others: Side, flip: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Distances |u_i -+ w_j| (., .) of incoming weights, of the nearer of w_j and its mirror image -w_j where units have a
-    parity, and the signs -1 where that is the mirror image."""
+    """Distances |u_i -+ w_j| (., .) of incoming weights, of the nearer of w_j and its mirror image
+    -w_j where units have a parity, and the signs -1 where that is the mirror image."""
     distance = cdist(rows, others)
     if flip is None:
         return distance, np.ones_like(distance)
@@ -233,10 +272,11 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def shared_near(un: Side, vn: Side, uw: Side, vw: Side, member: np.ndarray, unit: Unit) -> Sides:
-    """The embedding in which wide unit i realises narrow unit member_i (-1: silent), its coefficients read off the wide layer.
+    """The embedding in which wide unit i realises narrow unit member_i (-1: silent), its
+    coefficients read off the wide layer.
 
-    u_i = a_i u*, v_i = b_i v* / sum_j a_j b_j over the units that share it, for homogeneous units; otherwise u_i is u* or
-    -u*, whichever is nearer, and b_i carries the sign of the unit's parity.
+    u_i = a_i u*, v_i = b_i v* / sum_j a_j b_j over the units that share it, for homogeneous units;
+    otherwise u_i is u* or -u*, whichever is nearer, and b_i carries the sign of the unit's parity.
     """
     symmetry = unit.symmetry
     u, v = np.zeros_like(uw), np.zeros_like(vw)
@@ -245,7 +285,9 @@ def shared_near(un: Side, vn: Side, uw: Side, vw: Side, member: np.ndarray, unit
         size_u, size_v = un[k] @ un[k], max(vn[k] @ vn[k], 1e-300)
         if symmetry.homogeneous is None:
             incoming = gaps(uw[group], un[[k]], symmetry.flip)[1][:, 0]
-            seen = np.where(incoming < 0, symmetry.flip or 1.0, 1.0)  # phi(z; u_i) = seen_i phi(z; u*)
+            seen = np.where(
+                incoming < 0, symmetry.flip or 1.0, 1.0
+            )  # phi(z; u_i) = seen_i phi(z; u*)
         else:
             incoming = seen = uw[group] @ un[k] / size_u
         outgoing = vw[group] @ vn[k] / size_v

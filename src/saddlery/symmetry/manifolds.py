@@ -1,12 +1,15 @@
-"""Invariant manifolds: relations between the units of a layer that gradient flow keeps, and how far a state is from them.
+"""Invariant manifolds: relations between the units of a layer that gradient flow keeps, and how far
+a state is from them.
 
-With theta_i = [u_i; v_i], once true these stay true under gradient flow (and under gradient descent with any step):
+With theta_i = [u_i; v_i], once true these stay true under gradient flow (and under gradient descent
+with any step):
     (i)   theta_i = theta_j                      any unit; theta_i = -theta_j where phi is odd in u
     (ii)  theta_i = 0                            units with phi(z; 0) = 0
     (iii) theta_i = g theta_j                    phi homogeneous of degree 1 in u: any real g, or g >= 0 only
     (iv)  theta_i = sum_j g_j theta_j            phi linear in u
-Each is theta_i = sum_j c_j theta_j with its own c, so that a set of them is a linear subspace A Theta = 0 of the stacked
-units Theta (H, U + V), and every independent one lowers the effective width by one.
+Each is theta_i = sum_j c_j theta_j with its own c, so that a set of them is a linear subspace A
+Theta = 0 of the stacked units Theta (H, U + V), and every independent one lowers the effective
+width by one.
 Source: Zhang, Saxe & Latham (2026), Theorem 3.
 """
 
@@ -29,7 +32,8 @@ ROUNDS = 50  # of alternating between lines and members; it stops when nothing m
 
 @dataclass(frozen=True)
 class Relation:
-    """theta_unit = sum_j coefficients_j theta_j. construction: the case of Theorem 3, "i" to "iv"."""
+    """theta_unit = sum_j coefficients_j theta_j. construction: the case of Theorem 3, "i" to
+    "iv"."""
 
     construction: str
     unit: int
@@ -37,7 +41,8 @@ class Relation:
 
 
 def equal(width: int, unit: int, other: int, *, mirrored: bool = False) -> Relation:
-    """(i) theta_unit = theta_other; mirrored: theta_unit = -theta_other, the same unit again where phi is odd in u."""
+    """(i) theta_unit = theta_other; mirrored: theta_unit = -theta_other, the same unit again where
+    phi is odd in u."""
     return proportional(width, unit, other, -1.0 if mirrored else 1.0, construction="i")
 
 
@@ -46,7 +51,9 @@ def silent_unit(width: int, unit: int) -> Relation:
     return combination(width, unit, np.zeros(width), construction="ii")
 
 
-def proportional(width: int, unit: int, other: int, ratio: float, *, construction: str = "iii") -> Relation:
+def proportional(
+    width: int, unit: int, other: int, ratio: float, *, construction: str = "iii"
+) -> Relation:
     """(iii) theta_unit = ratio theta_other."""
     require(other != unit and 0 <= other < width, "other", f"another of the {width} units", other)
     return combination(width, unit, ratio * np.eye(width)[other], construction=construction)
@@ -59,7 +66,10 @@ def combination(
     c = np.asarray(coefficients, float)
     require(0 <= unit < width, "unit", f"one of the {width}, counted from 0", unit)
     require(
-        c.shape == (width,) and c[unit] == 0, "coefficients", f"{width} numbers, that of the unit itself zero", tuple(c)
+        c.shape == (width,) and c[unit] == 0,
+        "coefficients",
+        f"{width} numbers, that of the unit itself zero",
+        tuple(c),
     )
     return Relation(construction, unit, tuple(c.tolist()))
 
@@ -79,7 +89,8 @@ def holds_for(relation: Relation, unit: Unit) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Manifold:
-    """The states of one layer of H units on which some relations hold: a linear subspace A Theta = 0.
+    """The states of one layer of H units on which some relations hold: a linear subspace A Theta =
+    0.
 
     Nothing here asks whether flow keeps the relations; `invariant` says which units it does so for.
 
@@ -130,7 +141,8 @@ class Manifold:
         return stacked - np.linalg.pinv(a) @ (a @ stacked) if self.relations else stacked.copy()
 
     def random(self, rng: np.random.Generator, numbers: int) -> Stacked:
-        """A random state on it, of units with `numbers` = U + V weights: the projection of one with entries N(0, 1)."""
+        """A random state on it, of units with `numbers` = U + V weights: the projection of one with
+        entries N(0, 1)."""
         return self.project(rng.standard_normal((self.units, whole(numbers, "numbers"))))
 
     def distance(self, stacked: Stacked) -> float:
@@ -141,8 +153,10 @@ class Manifold:
 # --------------------------------------------------------------- effective width
 @dataclass(frozen=True, eq=False)
 class Nearest:
-    """The nearest state of effective width h that was found. distance: to it, in weights. stacked (H, U + V): itself.
-    exact: whether no nearer one exists (linear units); otherwise the distance is an upper bound from a local search."""
+    """The nearest state of effective width h that was found. distance: to it, in weights. stacked
+    (H, U + V): itself.
+    exact: whether no nearer one exists (linear units); otherwise the distance is an upper bound
+    from a local search."""
 
     distance: float
     stacked: Stacked
@@ -150,13 +164,16 @@ class Nearest:
 
 
 def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
-    """The nearest state of one layer whose units span an invariant manifold of effective width h or less.
+    """The nearest state of one layer whose units span an invariant manifold of effective width h or
+    less.
 
-    u (H, U), v (H, V): the two sides. Linear units: the best approximation of rank h of Theta = [u, v] (Eckart & Young
-    1936), exactly. Homogeneous units: h lines (or rays) through the origin, each unit on one of them; others: h points and
-    the silent point, if there is one, each unit at one of them; both by alternating between members and lines or points,
-    from a greedy start, which gives an upper bound. Where units have a parity a point stands for its mirror image too, (-u, -v)
-    for odd units and (-u, v) for even ones. Cost: one singular value decomposition, or 50 passes of H h (U + V).
+    u (H, U), v (H, V): the two sides. Linear units: the best approximation of rank h of Theta = [u,
+    v] (Eckart & Young 1936), exactly. Homogeneous units: h lines (or rays) through the origin, each
+    unit on one of them; others: h points and the silent point, if there is one, each unit at one of
+    them; both by alternating between members and lines or points, from a greedy start, which gives
+    an upper bound. Where units have a parity a point stands for its mirror image too, (-u, -v) for
+    odd units and (-u, v) for even ones. Cost: one singular value decomposition, or 50 passes of H h
+    (U + V).
     """
     whole(width, "width", 0)
     stacked = np.hstack([np.asarray(u, float), np.asarray(v, float)])
@@ -165,23 +182,34 @@ def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
     symmetry = unit.symmetry
     if symmetry.linear:
         q, s, rt = np.linalg.svd(stacked, full_matrices=False)
-        return Nearest(float(np.linalg.norm(s[width:])), (q[:, :width] * s[:width]) @ rt[:width], True)
+        return Nearest(
+            float(np.linalg.norm(s[width:])), (q[:, :width] * s[:width]) @ rt[:width], True
+        )
     if width == 0:
         distance = float(np.linalg.norm(stacked)) if symmetry.silent else float("inf")
-        return Nearest(distance, np.zeros_like(stacked) if symmetry.silent else np.full_like(stacked, np.nan), True)
+        return Nearest(
+            distance,
+            np.zeros_like(stacked) if symmetry.silent else np.full_like(stacked, np.nan),
+            True,
+        )
     if symmetry.homogeneous:
         found = _lines(stacked, width, signed=symmetry.homogeneous == "real")
     else:
-        found = _points(stacked, width, _mirrors(u.shape[1], v.shape[1], symmetry.flip), silent=symmetry.silent)
+        found = _points(
+            stacked, width, _mirrors(u.shape[1], v.shape[1], symmetry.flip), silent=symmetry.silent
+        )
     return Nearest(float(np.linalg.norm(stacked - found)), found, False)
 
 
 def widths_distances(
     u: Float[np.ndarray, "T H U"], v: Float[np.ndarray, "T H V"], unit: Unit, widths: Sequence[int]
 ) -> Float[np.ndarray, "T W"]:
-    """Distance of a trajectory of one layer to the manifolds of each effective width, relative to the norm of the layer."""
+    """Distance of a trajectory of one layer to the manifolds of each effective width, relative to
+    the norm of the layer."""
     require(len(u) == len(v), "u and v", "of one length in time", Words(f"{len(u)} and {len(v)}"))
-    sizes = [max(float(np.sqrt(np.sum(a**2) + np.sum(b**2))), 1e-300) for a, b in zip(u, v, strict=True)]
+    sizes = [
+        max(float(np.sqrt(np.sum(a**2) + np.sum(b**2))), 1e-300) for a, b in zip(u, v, strict=True)
+    ]
     return np.array(
         [
             [nearest_of_width(a, b, unit, h).distance / size for h in widths]
@@ -196,7 +224,9 @@ def _lines(stacked: Stacked, count: int, *, signed: bool) -> Stacked:
     for _ in range(ROUNDS):
         amount = stacked @ directions.T
         member = (np.abs(amount) if signed else amount).argmax(axis=1)
-        moved = np.array([_axis(stacked[member == k], directions[k], signed) for k in range(count)]).reshape(count, -1)
+        moved = np.array(
+            [_axis(stacked[member == k], directions[k], signed) for k in range(count)]
+        ).reshape(count, -1)
         if np.allclose(moved, directions, rtol=0, atol=1e-15):
             break
         directions = moved
@@ -225,7 +255,8 @@ def _axis(members: np.ndarray, before: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Mirrors:
-    """Factors of [u, v] that give the same unit: one, and its mirror image where units have a parity."""
+    """Factors of [u, v] that give the same unit: one, and its mirror image where units have a
+    parity."""
     own = np.ones(incoming + outgoing)
     if flip is None:
         return own[None]
@@ -233,17 +264,25 @@ def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Mirrors:
 
 
 def _points(stacked: Stacked, count: int, mirrors: Mirrors, *, silent: bool) -> Stacked:
-    """Every row at the nearest of `count` points or of their mirror images, or at the origin where that is allowed."""
+    """Every row at the nearest of `count` points or of their mirror images, or at the origin where
+    that is allowed."""
     origin = np.zeros((int(silent), stacked.shape[1]))
     places = lambda points: np.vstack([origin, *(factors * points for factors in mirrors)])
-    points = _greedy(stacked, count, lambda rows, chosen: _at_points(rows, places(chosen)), directions=False)
+    points = _greedy(
+        stacked, count, lambda rows, chosen: _at_points(rows, places(chosen)), directions=False
+    )
     for _ in range(ROUNDS):
-        place = np.linalg.norm(stacked[:, None] - places(points)[None], axis=2).argmin(axis=1) - len(origin)
+        place = np.linalg.norm(stacked[:, None] - places(points)[None], axis=2).argmin(
+            axis=1
+        ) - len(origin)
         mirror, member = np.divmod(np.maximum(place, 0), count)
         member = np.where(place < 0, -1, member)  # at the origin
         unfolded = mirrors[mirror] * stacked  # a mirror image of its own mirror image
         moved = np.array(
-            [unfolded[member == k].mean(axis=0) if np.any(member == k) else points[k] for k in range(count)]
+            [
+                unfolded[member == k].mean(axis=0) if np.any(member == k) else points[k]
+                for k in range(count)
+            ]
         )
         moved = moved.reshape(points.shape)
         if np.allclose(moved, points, rtol=0, atol=1e-15):
@@ -259,7 +298,8 @@ def _at_points(rows: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _greedy(rows: np.ndarray, count: int, nearest, *, directions: bool = True) -> np.ndarray:
-    """`count` rows (or their directions), each the one farthest from what the ones before it leave."""
+    """`count` rows (or their directions), each the one farthest from what the ones before it
+    leave."""
     chosen = np.zeros((0, rows.shape[1]))
     for _ in range(count):
         left = rows - nearest(rows, chosen)

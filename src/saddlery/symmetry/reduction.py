@@ -1,4 +1,5 @@
-"""Reduction, the inverse of embedding: from a wide state the narrow network that computes (nearly) the same map."""
+"""Reduction, the inverse of embedding: from a wide state the narrow network that computes (nearly)
+the same map."""
 
 from __future__ import annotations
 
@@ -18,17 +19,20 @@ from .embedding import Side, Sides, embed_near, gaps, richest, unit_rows
 
 TOGETHER = 4  # candidates tried in one call
 LIKE = (1e-6, 1e-3, 0.1)  # relative distances (or angles) within which units are looked at as one
-CANCELS = 0.5  # of their weights, that alike units together do: less, and they are looked at together
+CANCELS = (
+    0.5  # of their weights, that alike units together do: less, and they are looked at together
+)
 
 
 @dataclass(frozen=True, eq=False)
 class Reduction:
     """The narrow network found in a wide state.
 
-    network, theta: the narrow network and its flat parameters. widths: units kept a layer. constructions: by which case
-    of Theorem 1 each layer of the wide state embeds it ("none" where nothing was removed). error: sqrt(mean |f - g|^2)
-    of the two maps over sqrt(mean |y|^2). tolerance: what was allowed. before: both sides of each layer just before it
-    was reduced (the layers before it already narrow), which is what an embedding back beside the wide state needs.
+    network, theta: the narrow network and its flat parameters. widths: units kept a layer.
+    constructions: by which case of Theorem 1 each layer of the wide state embeds it ("none" where
+    nothing was removed). error: sqrt(mean |f - g|^2) of the two maps over sqrt(mean |y|^2).
+    tolerance: what was allowed. before: both sides of each layer just before it was reduced (the
+    layers before it already narrow), which is what an embedding back beside the wide state needs.
     """
 
     network: Network
@@ -63,23 +67,31 @@ class Reduction:
 
 @in_float64
 def reduce(
-    objective: Objective, theta: np.ndarray, *, tolerance: float = 0.02, widths: tuple[int, ...] | None = None
+    objective: Objective,
+    theta: np.ndarray,
+    *,
+    tolerance: float = 0.02,
+    widths: tuple[int, ...] | None = None,
 ) -> Reduction:
-    """The smallest narrow network, of those that symmetry leads to, that reproduces the map of a wide state.
+    """The smallest narrow network, of those that symmetry leads to, that reproduces the map of a
+    wide state.
 
-    Layer by layer, the fewest units h = 0, 1, 2, ... whose map is within `tolerance` of the wide one's: root-mean-square
-    difference over the objective's samples relative to that of the targets (2% by default: a judgement, recorded in the
-    result). Linear units are reduced by the singular value decomposition of sum_i v_i u_i', homogeneous ones by merging
-    rays, others by merging equal units, up to sign where the unit has a parity (tanh: (-u, -v) is (u, v) again; quadratic:
-    (-u, v) is), and by dropping silent ones: what embedding can have made. Units are kept by what they do to the map: those
-    whose parts cancel, and those that no sample turns on, go first. Coincidences outside Theorem 1 are not looked for: the
-    quadratic units u and 2u count as two, and so do attention heads whose key and query are scaled against each other.
+    Layer by layer, the fewest units h = 0, 1, 2, ... whose map is within `tolerance` of the wide
+    one's: root-mean-square difference over the objective's samples relative to that of the targets
+    (2% by default: a judgement, recorded in the result). Linear units are reduced by the singular
+    value decomposition of sum_i v_i u_i', homogeneous ones by merging rays, others by merging equal
+    units, up to sign where the unit has a parity (tanh: (-u, -v) is (u, v) again; quadratic: (-u,
+    v) is), and by dropping silent ones: what embedding can have made. Units are kept by what they
+    do to the map: those whose parts cancel, and those that no sample turns on, go first.
+    Coincidences outside Theorem 1 are not looked for: the quadratic units u and 2u count as two,
+    and so do attention heads whose key and query are scaled against each other.
     widths: take these instead of searching.
 
     Units that a residual layer adds to are all kept.
 
-    Raises InputError for a state of the wrong size or one that is not finite. Cost: a pass of the wide network over the samples
-    and one for every width tried, after the first four at a time; of linear units only as many as the rank are passed.
+    Raises InputError for a state of the wrong size or one that is not finite. Cost: a pass of the
+    wide network over the samples and one for every width tried, after the first four at a time; of
+    linear units only as many as the rank are passed.
 
     Example
     -------
@@ -93,7 +105,12 @@ def reduce(
     positive(tolerance, "tolerance")
     network, params = objective.network, objective.params(theta)
     if widths is not None:
-        require(len(widths) == len(network.layers), "widths", f"{len(network.layers)} numbers, one a layer", widths)
+        require(
+            len(widths) == len(network.layers),
+            "widths",
+            f"{len(network.layers)} numbers, one a layer",
+            widths,
+        )
     target = np.asarray(objective.predictions(theta))
     constructions, before, current, error = [], [], objective, 0.0
     for index in range(len(network.layers)):
@@ -107,14 +124,26 @@ def reduce(
         narrow = sides(current.network, params, index)
         constructions.append(construction_of(before[-1], narrow, network.layers[index].unit))
     return Reduction(
-        current.network, flatten(params), current.network.widths, tuple(constructions), error, tolerance, tuple(before)
+        current.network,
+        flatten(params),
+        current.network.widths,
+        tuple(constructions),
+        error,
+        tolerance,
+        tuple(before),
     )
 
 
 def _narrowed(
-    current: Objective, params: Params, index: int, target: np.ndarray, tolerance: float, width: int | None
+    current: Objective,
+    params: Params,
+    index: int,
+    target: np.ndarray,
+    tolerance: float,
+    width: int | None,
 ) -> tuple[Objective, Params, float] | None:
-    """The objective and weights with fewer units in one layer, and the error of its map; None where none can be spared."""
+    """The objective and weights with fewer units in one layer, and the error of its map; None where
+    none can be spared."""
     network = current.network
     u, v = sides(network, params, index)
     if network.streams(index):
@@ -125,8 +154,13 @@ def _narrowed(
     fewer, most = fewer_units(u, v, network.layers[index].unit, responses)
     room = u[:most], v[:most]  # as many units as any map of the layer needs
     capped, start = network.with_sides(params, index, *room)
-    capped_sides = lambda narrow: (narrow[0][:most], narrow[1][:most])  # beyond the rank linear units are zero
-    shown = lambda narrow: flatten(capped.with_sides(start, index, *_padded(capped_sides(narrow), *room))[1])
+    capped_sides = lambda narrow: (
+        narrow[0][:most],
+        narrow[1][:most],
+    )  # beyond the rank linear units are zero
+    shown = lambda narrow: flatten(
+        capped.with_sides(start, index, *_padded(capped_sides(narrow), *room))[1]
+    )
     counts = range(min(len(u), most + 1)) if width is None else [width] * (width < len(u))
     tries = ((count, narrow) for count in counts for narrow in fewer(count))
     tried = _errors(current.with_network(capped), shown, tries, target)
@@ -142,9 +176,13 @@ Try = tuple[int, Sides]  # a width and the units tried for it
 
 
 def _errors(
-    objective: Objective, shown: Callable[[Sides], np.ndarray], tries: Iterator[Try], target: np.ndarray
+    objective: Objective,
+    shown: Callable[[Sides], np.ndarray],
+    tries: Iterator[Try],
+    target: np.ndarray,
 ) -> Iterator[tuple[int, Sides, float]]:
-    """Each try with the error of its map: the first alone, since often it will do, then a few in one call."""
+    """Each try with the error of its map: the first alone, since often it will do, then a few in
+    one call."""
     for count, narrow in islice(tries, 1):
         error = objective.map_error(np.asarray(objective.predictions(shown(narrow))), target)
         yield count, narrow, error
@@ -156,18 +194,22 @@ def _errors(
 
 
 def _padded(narrow: Sides, u: Side, v: Side) -> Sides:
-    """The same map by as many units as in u, v: silent ones are added, so that every width is one compiled program."""
+    """The same map by as many units as in u, v: silent ones are added, so that every width is one
+    compiled program."""
     count = len(narrow[0])
     return np.vstack([narrow[0], u[count:]]), np.vstack([narrow[1], np.zeros_like(v[count:])])
 
 
 def sides(network: Network, params: Params, index: int) -> Sides:
     """Both sides of a layer's units as float64 arrays, u (H, U) and v (H, V)."""
-    return np.asarray(network.incoming(params, index), float), np.asarray(network.outgoing(params, index), float)
+    return np.asarray(network.incoming(params, index), float), np.asarray(
+        network.outgoing(params, index), float
+    )
 
 
 def construction_of(wide: Sides, narrow: Sides, unit: Unit) -> str:
-    """The case of Theorem 1 that embeds `narrow` near `wide`: ii if only silent units were added, else the richest."""
+    """The case of Theorem 1 that embeds `narrow` near `wide`: ii if only silent units were added,
+    else the richest."""
     u, v = embed_near(narrow, wide, unit)
     size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
     active = int(np.sum(size > 1e-3 * size.max(initial=0.0)))
@@ -179,21 +221,26 @@ def construction_of(wide: Sides, narrow: Sides, unit: Unit) -> str:
 def fewer_units(
     u: Side, v: Side, unit: Unit, responses: Callable[[], np.ndarray]
 ) -> tuple[Callable[[int], list[Sides]], int]:
-    """count -> the best `count` units for one layer, or a few candidates, and how many make any map of the layer: as many as
-    the rank can be where units are linear, else all. What all counts have in common is computed once, when it is needed.
+    """count -> the best `count` units for one layer, or a few candidates, and how many make any map
+    of the layer: as many as the rank can be where units are linear, else all. What all counts have
+    in common is computed once, when it is needed.
 
     responses() (H,): the root-mean-square of phi(z; u_i) over the samples.
     """
     if unit.symmetry.linear:
         ranks = functools.cache(lambda: low_rank(u, v))
-        return lambda count: [ranks()(count) if count else (u[:0], v[:0])], min(len(u), u.shape[1], v.shape[1])
+        return lambda count: [ranks()(count) if count else (u[:0], v[:0])], min(
+            len(u), u.shape[1], v.shape[1]
+        )
     merged = functools.cache(lambda: _merged(u, v, unit, responses()))
     different = lambda count: _different([some(count) for some in merged()])
     return lambda count: different(count) if count else [(u[:0], v[:0])], len(u)
 
 
 def _merged(u: Side, v: Side, unit: Unit, responses: np.ndarray) -> list[Callable[[int], Sides]]:
-    seen = np.where(responses[:, None] > 0, v, 0.0)  # of a unit that no sample turns on nothing joins another
+    seen = np.where(
+        responses[:, None] > 0, v, 0.0
+    )  # of a unit that no sample turns on nothing joins another
     return [merge(u, seen, unit, weight) for weight in net_weights(u, seen, unit, responses)]
 
 
@@ -207,7 +254,8 @@ def _different(candidates: list[Sides]) -> list[Sides]:
 
 
 def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
-    """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of sum_i v_i u_i'."""
+    """Balanced units u_k = sqrt(s_k) r_k, v_k = sqrt(s_k) q_k of the leading singular triplets of
+    sum_i v_i u_i'."""
     q, s, rt = np.linalg.svd(v.T @ u, full_matrices=False)
     root, more = np.sqrt(s[:, None]), max(len(u) - len(s), 0)  # beyond the rank units are zero
     every = [np.vstack([root * side, np.zeros((more, side.shape[1]))]) for side in (rt, q.T)]
@@ -215,10 +263,12 @@ def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
 
 
 def net_weights(u: Side, v: Side, unit: Unit, responses: np.ndarray) -> list[np.ndarray]:
-    """What each unit does to the map, (H,), alone and together with those like it, whose parts may cancel.
+    """What each unit does to the map, (H,), alone and together with those like it, whose parts may
+    cancel.
 
-    First weight_i = |phi(.; u_i)| |v_i|, so that a unit that no sample turns on weighs nothing. Then, for neighbourhoods of each
-    of LIKE where something cancels, |sum_j phi_j v_j| / sum_j |phi_j| |v_j| of that: of the neighbours as if they were one unit.
+    First weight_i = |phi(.; u_i)| |v_i|, so that a unit that no sample turns on weighs nothing.
+    Then, for neighbourhoods of each of LIKE where something cancels, |sum_j phi_j v_j| / sum_j
+    |phi_j| |v_j| of that: of the neighbours as if they were one unit.
     """
     weight = responses * np.linalg.norm(v, axis=1)
     points, flip = _points(u, unit), unit.symmetry.flip
@@ -235,15 +285,18 @@ def net_weights(u: Side, v: Side, unit: Unit, responses: np.ndarray) -> list[np.
 
 
 def _points(u: Side, unit: Unit) -> Side:
-    """What is compared of incoming weights: directions where units are homogeneous, else themselves."""
+    """What is compared of incoming weights: directions where units are homogeneous, else
+    themselves."""
     return unit_rows(u) if unit.symmetry.homogeneous else u
 
 
 def merge(u: Side, v: Side, unit: Unit, weight: np.ndarray) -> Callable[[int], Sides]:
-    """`count` clusters of units on one ray (homogeneous) or with equal u (otherwise), the rest dropped as silent.
+    """`count` clusters of units on one ray (homogeneous) or with equal u (otherwise), the rest
+    dropped as silent.
 
-    Where units have a parity, -u counts as u: a line for a ray. Centres are chosen greedily by the weight they would
-    explain, then units join the nearest centre and centres move to the weighted mean, a few rounds (spherical k-means).
+    Where units have a parity, -u counts as u: a line for a ray. Centres are chosen greedily by the
+    weight they would explain, then units join the nearest centre and centres move to the weighted
+    mean, a few rounds (spherical k-means).
     Cost: a few H x count distances a count.
     """
     points, flip = _points(u, unit), unit.symmetry.flip
@@ -251,7 +304,9 @@ def merge(u: Side, v: Side, unit: Unit, weight: np.ndarray) -> Callable[[int], S
 
     def merged(count: int) -> Sides:
         centres = points[chosen.first(count)]
-        centres, joined = _cluster(points, weight, centres, flip, normalise=unit.symmetry.homogeneous is not None)
+        centres, joined = _cluster(
+            points, weight, centres, flip, normalise=unit.symmetry.homogeneous is not None
+        )
         distance, sign = gaps(centres, points, flip)
         parts = joined * np.where(sign < 0, flip or 1.0, 1.0)
         if unit.symmetry.homogeneous:
@@ -268,7 +323,8 @@ def _on_rays(centres: Side, total: Side) -> Sides:
 
 
 class _Chosen:
-    """Units in the order in which they would be centres: the heaviest, then always the one with most weight x distance^2."""
+    """Units in the order in which they would be centres: the heaviest, then always the one with
+    most weight x distance^2."""
 
     def __init__(self, points: Side, weight: np.ndarray, flip: float | None) -> None:
         self._points, self._weight, self._flip = points, weight, flip
@@ -287,13 +343,16 @@ class _Chosen:
 def _cluster(
     points: Side, weight: np.ndarray, centres: Side, flip: float | None, *, normalise: bool
 ) -> tuple[Side, np.ndarray]:
-    """Centres (count, .) moved to the means of what joins them, and who joined which, (count, H) of zeros and ones."""
+    """Centres (count, .) moved to the means of what joins them, and who joined which, (count, H) of
+    zeros and ones."""
     labels, before, every = np.arange(len(centres))[:, None], None, np.arange(len(points))
     joined = np.zeros((len(centres), len(points)))
     for _ in range(10):
         distance, sign = gaps(points, centres, flip)
         member, nearest = distance.argmin(axis=1), distance.min(axis=1)
-        near = nearest < (1.0 if normalise else 0.1 * np.linalg.norm(centres, axis=1)[member] + 1e-300)
+        near = nearest < (
+            1.0 if normalise else 0.1 * np.linalg.norm(centres, axis=1)[member] + 1e-300
+        )
         joined = (member == labels).astype(float)
         shares = joined * np.where(near, weight, 0.0)
         if before is not None and np.array_equal(shares, before):

@@ -21,9 +21,11 @@ TASKS: dict[str, type[Task]] = {}
 
 
 class Task(ABC):
-    """Base of all tasks. A concrete task is a frozen dataclass with a class variable `kind` and a method `data`.
+    """Base of all tasks. A concrete task is a frozen dataclass with a class variable `kind` and a
+    method `data`.
 
-    Subclasses register themselves under `kind`; the first line of their docstring is what `saddlery list tasks` shows.
+    Subclasses register themselves under `kind`; the first line of their docstring is what
+    `saddlery list tasks` shows.
 
     Example
     -------
@@ -34,7 +36,9 @@ class Task(ABC):
 
     kind: ClassVar[str] = ""
     seeded: ClassVar[bool] = True  # whether other seeds give other data
-    FILES: ClassVar[tuple[str, ...]] = ()  # options that name files: in an experiment file, relative to its folder
+    FILES: ClassVar[
+        tuple[str, ...]
+    ] = ()  # options that name files: in an experiment file, relative to its folder
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -46,18 +50,22 @@ class Task(ABC):
 
     @abstractmethod
     def data(self, seed: int) -> Data:
-        """The data; the same seed gives the same data. Raises InputError for impossible settings."""
+        """The data; the same seed gives the same data. Raises InputError for impossible
+        settings."""
 
     def pinned(self) -> Task:
-        """The same task with the content of its files fixed, so that a run is never judged by other data than it saw."""
+        """The same task with the content of its files fixed, so that a run is never judged by other
+        data than it saw."""
         return self
 
     def notes(self) -> tuple[str, ...]:
-        """What a reader of a run should know of how its data were read; nothing where nothing was."""
+        """What a reader of a run should know of how its data were read; nothing where nothing
+        was."""
         return ()
 
     def found(self, folders: Sequence[Path], given: Path | None = None) -> Task:
-        """The same task with its files where they are now (see `Arrays.found`); itself where it has none."""
+        """The same task with its files where they are now (see `Arrays.found`); itself where it has
+        none."""
         return self
 
     def demand_at(self, given: Path) -> None:
@@ -66,7 +74,11 @@ class Task(ABC):
 
     def places(self) -> dict[str, str]:
         """The absolute paths of its files, by the names of their options."""
-        return {name: str(Path(getattr(self, name)).absolute()) for name in self.FILES if getattr(self, name)}
+        return {
+            name: str(Path(getattr(self, name)).absolute())
+            for name in self.FILES
+            if getattr(self, name)
+        }
 
     def without_places(self, options: dict[str, Any]) -> dict[str, Any]:
         """Of the options, those that determine the data."""
@@ -78,9 +90,13 @@ class Task(ABC):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
     def options(self) -> dict[str, Any]:
-        """The fields that differ from their defaults, as they stand in an experiment file, and the kind."""
+        """The fields that differ from their defaults, as they stand in an experiment file, and the
+        kind."""
         usual = {f.name: f.default for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {"kind": self.kind, **{k: v for k, v in self.values().items() if unpacked(v) != usual[k]}}
+        return {
+            "kind": self.kind,
+            **{k: v for k, v in self.values().items() if unpacked(v) != usual[k]},
+        }
 
 
 def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
@@ -98,7 +114,9 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
     try:
         return settle(cls(**{k: _tuples(v) for k, v in options.items()}))
     except TypeError as error:
-        raise InputError(f"task {kind!r} could not be made from {sorted(options)}: {said(error)}") from None
+        raise InputError(
+            f"task {kind!r} could not be made from {sorted(options)}: {said(error)}"
+        ) from None
 
 
 def _tuples(value: Any) -> Any:
@@ -106,23 +124,35 @@ def _tuples(value: Any) -> Any:
 
 
 def square(dimension: int, argument: str) -> int:
-    """A dimension of at least one in which a task draws and decomposes a matrix. Raises InputError beyond `WIDEST`, before it
-    does."""
+    """A dimension of at least one in which a task draws and decomposes a matrix. Raises InputError
+    beyond `WIDEST`, before it does."""
     whole(dimension, argument)
-    require(dimension <= WIDEST, argument, f"at most {WIDEST:,}, since matrices of that size are drawn", dimension)
+    require(
+        dimension <= WIDEST,
+        argument,
+        f"at most {WIDEST:,}, since matrices of that size are drawn",
+        dimension,
+    )
     return dimension
 
 
 def room(argument: str, *sizes: int) -> int:
-    """How many numbers samples of these sizes hold. Raises InputError beyond `DRAWN`, before they are made."""
+    """How many numbers samples of these sizes hold. Raises InputError beyond `DRAWN`, before they
+    are made."""
     count = math.prod(sizes)
     size = Words(" x ".join(f"{entries:,}" for entries in sizes))
-    require(count <= DRAWN, argument, f"such that all samples together hold at most {DRAWN:,} numbers", size)
+    require(
+        count <= DRAWN,
+        argument,
+        f"such that all samples together hold at most {DRAWN:,} numbers",
+        size,
+    )
     return count
 
 
 def generator(seed: int, label: str) -> np.random.Generator:
-    """A random generator of a task's own, so that data and initial weights never share random numbers."""
+    """A random generator of a task's own, so that data and initial weights never share random
+    numbers."""
     return np.random.default_rng([seed, *label.encode()])
 
 
@@ -132,7 +162,8 @@ def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
 
 
 def whitened(rng: np.random.Generator, samples: int, dimension: int) -> np.ndarray:
-    """Samples (N, D) with zero mean where N > D, and mean z z' = identity exactly; N = D gives sqrt(D) times a rotation."""
+    """Samples (N, D) with zero mean where N > D, and mean z z' = identity exactly; N = D gives
+    sqrt(D) times a rotation."""
     z = rng.standard_normal((samples, dimension))
     if samples > dimension:
         z -= z.mean(axis=0)

@@ -16,10 +16,11 @@ from .base import Task
 class Digits(Task):
     """Handwritten digits, 8 x 8 pixels, one-hot targets.
 
-    components: 0 for the 64 pixels (divided by 16), or k for the first k principal components (centred, scaled by one
-    common factor so that the first has unit variance). classes: which digits. centred: subtract the mean of the inputs
-    and, for squared loss, of the targets. image: keep the shape (1, 8, 8) for convolutions. loss: "squared" (with the
-    half, summed over classes) or "cross_entropy".
+    components: 0 for the 64 pixels (divided by 16), or k for the first k principal components
+    (centred, scaled by one common factor so that the first has unit variance). classes: which
+    digits. centred: subtract the mean of the inputs and, for squared loss, of the targets. image:
+    keep the shape (1, 8, 8) for convolutions. loss: "squared" (with the half, summed over classes)
+    or "cross_entropy".
     """
 
     kind: ClassVar[str] = "digits"
@@ -36,7 +37,12 @@ class Digits(Task):
         loss = loss_named(self.loss)
         whole(self.components, "components", 0)
         require(self.components <= 64, "components", "at most 64", self.components)
-        require(not (self.image and self.components), "image", "false when principal components are asked for", True)
+        require(
+            not (self.image and self.components),
+            "image",
+            "false when principal components are asked for",
+            True,
+        )
         chosen = set(self.classes) if isinstance(self.classes, tuple) else set()
         require(
             len(chosen) > 1 and len(chosen) == len(self.classes) and chosen <= set(range(10)),
@@ -58,7 +64,8 @@ class Digits(Task):
 
 
 def principal_components(x: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` principal components (N, count) of centred rows, the first scaled to unit variance."""
+    """The first `count` principal components (N, count) of centred rows, the first scaled to unit
+    variance."""
     u, s, _ = np.linalg.svd(x, full_matrices=False)
     signs = np.sign(u[np.abs(u).argmax(axis=0), np.arange(u.shape[1])])
     return (u * signs * s)[:, :count] * (np.sqrt(len(x)) / s[0])

@@ -1,4 +1,5 @@
-"""Tasks for linear maps: teachers with a chosen spectrum, and the hierarchical data of semantic development."""
+"""Tasks for linear maps: teachers with a chosen spectrum, and the hierarchical data of semantic
+development."""
 
 from __future__ import annotations
 
@@ -14,12 +15,14 @@ from .base import WIDEST, Task, generator, orthogonal, square
 
 @dataclass(frozen=True)
 class LinearTeacher(Task):
-    """A linear map with a chosen singular spectrum on white (or chosen) inputs; exact moments, no samples.
+    """A linear map with a chosen singular spectrum on white (or chosen) inputs; exact moments, no
+    samples.
 
-    y = W x with W = sum_k s_k q_k r_k', E[x x'] = diag(covariance) (identity by default); q_k and r_k are random
-    orthonormal vectors, or the coordinate axes when `rotate` is false. Give `singular_values`, or `count` and
-    `exponent` for s_k proportional to k^-exponent with sum 1 (Zhang, Saxe & Latham 2026, Figure 2). `noise` is the
-    variance of y per output that no map explains: it adds noise * outputs / 2 to every loss.
+    y = W x with W = sum_k s_k q_k r_k', E[x x'] = diag(covariance) (identity by default); q_k and
+    r_k are random orthonormal vectors, or the coordinate axes when `rotate` is false. Give
+    `singular_values`, or `count` and `exponent` for s_k proportional to k^-exponent with sum 1
+    (Zhang, Saxe & Latham 2026, Figure 2). `noise` is the variance of y per output that no map
+    explains: it adds noise * outputs / 2 to every loss.
     """
 
     kind: ClassVar[str] = "linear_teacher"
@@ -56,7 +59,9 @@ class LinearTeacher(Task):
         for name, size in (("inputs", d), ("outputs", o)):
             square(whole(size, name, len(s), remedy=f"the teacher has rank {len(s)}"), name)
         rng = generator(seed, self.kind)
-        q, r = (orthogonal(rng, n, len(s)) if self.rotate else np.eye(n)[:, : len(s)] for n in (o, d))
+        q, r = (
+            orthogonal(rng, n, len(s)) if self.rotate else np.eye(n)[:, : len(s)] for n in (o, d)
+        )
         return (q * s) @ r.T
 
     def data(self, seed: int) -> Data:
@@ -72,19 +77,25 @@ class LinearTeacher(Task):
         )
         require(real(self.noise, "noise") >= 0, "noise", "a variance of at least zero", self.noise)
         cross = w * variances
-        moments = Moments("input", np.diag(variances), cross, float(np.sum(cross * w)) + self.noise * o)
-        root = np.sqrt(d) * np.diag(np.sqrt(variances))  # d equivalent samples, for units that are not linear
+        moments = Moments(
+            "input", np.diag(variances), cross, float(np.sum(cross * w)) + self.noise * o
+        )
+        root = np.sqrt(d) * np.diag(
+            np.sqrt(variances)
+        )  # d equivalent samples, for units that are not linear
         samples = {"inputs": root, "targets": root @ w.T} if self.noise == 0 else {}
         return Data(shape=(d,), outputs=o, moments=moments, **samples)
 
 
 @dataclass(frozen=True)
 class ConvolutionalLinearTeacher(Task):
-    """A scalar linear teacher for convolutional networks: patches times positions with a chosen spectrum.
+    """A scalar linear teacher for convolutional networks: patches times positions with a chosen
+    spectrum.
 
-    x (1, kernel * positions) is white and cut into `positions` patches z_p of length `kernel`; y = sum_p w_p . z_p with
-    [w_1 ... w_P] = sum_k s_k q_k r_k', so that each learned kernel adds one singular value. Use kernels of the same
-    length and stride = kernel. Setting of Zhang, Saxe & Latham (2026), Figure 1C.
+    x (1, kernel * positions) is white and cut into `positions` patches z_p of length `kernel`; y =
+    sum_p w_p . z_p with [w_1 ... w_P] = sum_k s_k q_k r_k', so that each learned kernel adds one
+    singular value. Use kernels of the same length and stride = kernel. Setting of Zhang, Saxe &
+    Latham (2026), Figure 1C.
     """
 
     kind: ClassVar[str] = "convolutional_linear_teacher"
@@ -97,7 +108,9 @@ class ConvolutionalLinearTeacher(Task):
         whole(self.kernel, "kernel", least, remedy=f"the teacher has rank {least}")
         whole(self.positions, "positions", least, remedy=f"the teacher has rank {least}")
         square(self.kernel * self.positions, "kernel * positions")
-        w = LinearTeacher(self.singular_values, inputs=self.kernel, outputs=self.positions).teacher(seed)
+        w = LinearTeacher(self.singular_values, inputs=self.kernel, outputs=self.positions).teacher(
+            seed
+        )
         d = w.size
         moments = Moments("input", np.eye(d), w.reshape(1, -1), float(np.sum(w**2)))
         inputs = np.sqrt(d) * np.eye(d)
@@ -106,11 +119,13 @@ class ConvolutionalLinearTeacher(Task):
 
 @dataclass(frozen=True)
 class Hierarchy(Task):
-    """Semantic data with a tree structure: items branch `branches` ways for `levels` levels, one feature a node.
+    """Semantic data with a tree structure: items branch `branches` ways for `levels` levels, one
+    feature a node.
 
-    x is the one-hot item; y has one entry for each node of the tree, which is 1 for the items below it, scaled so that
-    the inputs are white: x = sqrt(items) e_item. Broad distinctions have the larger singular values and are learned
-    first. Source: Saxe, McClelland & Ganguli (2019), Figures 3 and 4.
+    x is the one-hot item; y has one entry for each node of the tree, which is 1 for the items below
+    it, scaled so that the inputs are white: x = sqrt(items) e_item. Broad distinctions have the
+    larger singular values and are learned first. Source: Saxe, McClelland & Ganguli (2019), Figures
+    3 and 4.
     """
 
     kind: ClassVar[str] = "hierarchy"

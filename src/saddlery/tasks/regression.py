@@ -15,11 +15,13 @@ from .base import WIDEST, Task, generator, orthogonal, room
 
 @dataclass(frozen=True)
 class InContextRegression(Task):
-    """Predict y_q = w . x_q from a prompt of N pairs (x_n, w . x_n), with a new w ~ N(0, I) every sequence.
+    """Predict y_q = w . x_q from a prompt of N pairs (x_n, w . x_n), with a new w ~ N(0, I) every
+    sequence.
 
-    x ~ N(0, Lambda), Lambda with eigenvalues `eigenvalues` (any positive numbers; coordinate axes unless `rotate`).
-    length: N. sequences: how many to sample (rows (x_n, y_n), last row (x_q, 0)), or 0 for the population. Population
-    statistics of the cubic feature vec(b x_q'), b = mean y_n x_n:
+    x ~ N(0, Lambda), Lambda with eigenvalues `eigenvalues` (any positive numbers; coordinate axes
+    unless `rotate`).
+    length: N. sequences: how many to sample (rows (x_n, y_n), last row (x_q, 0)), or 0 for the
+    population. Population statistics of the cubic feature vec(b x_q'), b = mean y_n x_n:
         E[y z'] = vec(Lambda^2)',  E[z z'] = (Lambda^2 + (Lambda + tr(Lambda) I) Lambda / N) (x) Lambda,  E|y|^2 = tr Lambda.
     Source: Zhang, Singh, Latham & Saxe (2025), eq 15 and Appendix; losses here carry the half.
     """
@@ -40,8 +42,17 @@ class InContextRegression(Task):
             self.eigenvalues,
         )
         pairs = len(values) ** 2  # entries of the cubic feature
-        require(pairs <= WIDEST, "eigenvalues", f"at most {math.isqrt(WIDEST)} numbers", Words(f"{len(values):,}"))
-        q = orthogonal(generator(seed, self.kind), len(values), len(values)) if self.rotate else np.eye(len(values))
+        require(
+            pairs <= WIDEST,
+            "eigenvalues",
+            f"at most {math.isqrt(WIDEST)} numbers",
+            Words(f"{len(values):,}"),
+        )
+        q = (
+            orthogonal(generator(seed, self.kind), len(values), len(values))
+            if self.rotate
+            else np.eye(len(values))
+        )
         return (q * values) @ q.T
 
     def data(self, seed: int) -> Data:
@@ -52,14 +63,20 @@ class InContextRegression(Task):
         room("sequences and length", max(self.sequences, 1), *shape)
         if self.sequences == 0:
             return Data(shape, 1, moments=population_moments(covariance, self.length))
-        prompts, answers = sample_prompts(covariance, self.length, self.sequences, generator(seed, self.kind + " draw"))
+        prompts, answers = sample_prompts(
+            covariance, self.length, self.sequences, generator(seed, self.kind + " draw")
+        )
         return Data(shape, 1, prompts, answers)
 
 
 def second_moment_of_covariance(covariance: np.ndarray, length: int) -> np.ndarray:
-    """E[S^2] for the sample covariance S of `length` Gaussian vectors: L^2 + (L + tr(L) I) L / N."""
+    """E[S^2] for the sample covariance S of `length` Gaussian vectors: L^2 + (L + tr(L) I) L /
+    N."""
     identity = np.eye(len(covariance))
-    return covariance @ covariance + (covariance + np.trace(covariance) * identity) @ covariance / length
+    return (
+        covariance @ covariance
+        + (covariance + np.trace(covariance) * identity) @ covariance / length
+    )
 
 
 def population_moments(covariance: np.ndarray, length: int) -> Moments:

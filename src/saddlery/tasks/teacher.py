@@ -20,15 +20,19 @@ from .base import Task, generator, room, square, whitened
 
 @dataclass(frozen=True)
 class Teacher(Task):
-    """Targets drawn from a network of `count` units of the named kind, on random inputs of any shape.
+    """Targets drawn from a network of `count` units of the named kind, on random inputs of any
+    shape.
 
-    y = sum_{i <= count} phi(x; u_i*) v_i*, u_i* random with norm `norm` (orthogonal to each other where the dimension
-    allows), v_i* of norm strengths[i] (default 1, 1/2, 1/4, ...; negative ones flip the sign of a scalar output).
-    inputs: the shape of x. outputs: numbers a sample. samples: N. design: "gaussian" inputs, whitened exactly, or "axes":
-    each sample lies along one teacher direction u_i*, so that units see separate data and every narrower teacher is a
-    fixed point of its own width. options: of the
-    unit, for example {"kernel": [2]} or {"rank": 1}. Attention heads read tokens (N, D) and predict at the last one.
-    split: each unit has an output of its own (outputs = count), whose sum is what a scalar teacher would give.
+    y = sum_{i <= count} phi(x; u_i*) v_i*, u_i* random with norm `norm` (orthogonal to each other
+    where the dimension allows), v_i* of norm strengths[i] (default 1, 1/2, 1/4, ...; negative ones
+    flip the sign of a scalar output).
+    inputs: the shape of x. outputs: numbers a sample. samples: N. design: "gaussian" inputs,
+    whitened exactly, or "axes": each sample lies along one teacher direction u_i*, so that units
+    see separate data and every narrower teacher is a fixed point of its own width. options: of the
+    unit, for example {"kernel": [2]} or {"rank": 1}. Attention heads read tokens (N, D) and predict
+    at the last one.
+    split: each unit has an output of its own (outputs = count), whose sum is what a scalar teacher
+    would give.
     """
 
     kind: ClassVar[str] = "teacher"
@@ -56,8 +60,16 @@ class Teacher(Task):
         (shapes,) = network.shapes(self.inputs, self.outputs)
         weights = square(math.prod(shapes["u"][1:]), "the weights of a unit of the teacher")
         room("count, inputs and outputs", self.count, weights + math.prod(shapes["v"][1:]))
-        strengths = finite(numbers(self.strengths or [2.0**-k for k in range(self.count)], "strengths"), "strengths")
-        require(len(strengths) == self.count, "strengths", f"{self.count} numbers, one a unit", self.strengths)
+        strengths = finite(
+            numbers(self.strengths or [2.0**-k for k in range(self.count)], "strengths"),
+            "strengths",
+        )
+        require(
+            len(strengths) == self.count,
+            "strengths",
+            f"{self.count} numbers, one a unit",
+            self.strengths,
+        )
         u = positive(self.norm, "norm") * _spread(rng, self.count, math.prod(shapes["u"][1:]))
         require(
             not flag(self.split, "split") or self.outputs == self.count,
@@ -65,7 +77,9 @@ class Teacher(Task):
             f"{self.count} when split, one a unit",
             self.outputs,
         )
-        v = rng.standard_normal((self.count, math.prod(shapes["v"][1:]) // (self.count if self.split else 1)))
+        v = rng.standard_normal(
+            (self.count, math.prod(shapes["v"][1:]) // (self.count if self.split else 1))
+        )
         if v.shape[1] == 1:
             v = np.ones_like(v)
         v *= (strengths / np.linalg.norm(v, axis=1))[:, None]
@@ -97,7 +111,11 @@ class Teacher(Task):
         rng = generator(seed, self.kind + " inputs")
         d = math.prod(self.inputs)
         if known(self.design, ("gaussian", "axes"), "design") == "gaussian":
-            return whitened(rng, self.samples, d) if self.samples >= d else rng.standard_normal((self.samples, d))
+            return (
+                whitened(rng, self.samples, d)
+                if self.samples >= d
+                else rng.standard_normal((self.samples, d))
+            )
         directions = self.weights(seed)["u"].reshape(self.count, -1)
         require(
             directions.shape[1] == d,
@@ -112,5 +130,8 @@ class Teacher(Task):
 
 def _spread(rng: np.random.Generator, count: int, dimension: int) -> np.ndarray:
     """Unit vectors, orthogonal to each other in groups of `dimension`."""
-    groups = [np.linalg.qr(rng.standard_normal((dimension, dimension)))[0] for _ in range(-(-count // dimension))]
+    groups = [
+        np.linalg.qr(rng.standard_normal((dimension, dimension)))[0]
+        for _ in range(-(-count // dimension))
+    ]
     return np.concatenate(groups)[:count]

@@ -1,8 +1,8 @@
 """Diagonal linear networks from vanishing weights: the exact sequence of saddles and jump times.
 
-f(x) = sum_d u_d v_d x_d, beta = u v, loss L(beta) = 1/2 beta' G beta - b' beta + constant, u(0) = sqrt(2) a 1, v(0) = 0.
-As a -> 0 and in the time t / ln(1/a), the flow jumps between saddles: with the integrated gradient s, started at 0, a
-coordinate can be non-zero only where s = +-1, and
+f(x) = sum_d u_d v_d x_d, beta = u v, loss L(beta) = 1/2 beta' G beta - b' beta + constant, u(0) =
+sqrt(2) a 1, v(0) = 0. As a -> 0 and in the time t / ln(1/a), the flow jumps between saddles: with
+the integrated gradient s, started at 0, a coordinate can be non-zero only where s = +-1, and
     wait     until some s_d - delta dL/dbeta_d reaches +-1 (it is then released),
     jump     to the minimum of L over beta_d >= 0 where s_d = 1, <= 0 where s_d = -1, and = 0 elsewhere.
 Coordinates can be released and taken back. The sequence ends at the first zero of the gradient.
@@ -25,8 +25,8 @@ REST = 1e-10  # of the first gradient: components below are zero
 
 @dataclass(frozen=True, eq=False)
 class Jump:
-    """One stage. time: when it begins, t / ln(1/a) in flow time. beta (D,): the saddle rested at from then on. loss: there,
-    less the constant that no beta removes."""
+    """One stage. time: when it begins, t / ln(1/a) in flow time. beta (D,): the saddle rested at
+    from then on. loss: there, less the constant that no beta removes."""
 
     time: float
     beta: Float[np.ndarray, " D"]
@@ -42,13 +42,13 @@ def diagonal_jumps(
 ) -> tuple[Jump, ...]:
     """The saddles of a diagonal linear network in order, beta = 0 first, the minimum last.
 
-    curvature: G = mean x x' (D, D), positive semi-definite. correlation: b = mean y x (D,), in its range; L carries the
-    half. walls: at how much integrated gradient a coordinate is released to positive and to negative values, both (D,); 1
-    and 1 by default, in the time t / ln(1/a). With ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are
-    flow times for these. limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples
-    it scales alike.
-    Raises InputError for impossible data, NumericalError beyond `limit` jumps. Cost: one non-negative least-squares
-    problem a jump.
+    curvature: G = mean x x' (D, D), positive semi-definite. correlation: b = mean y x (D,), in its
+    range; L carries the half. walls: at how much integrated gradient a coordinate is released to
+    positive and to negative values, both (D,); 1 and 1 by default, in the time t / ln(1/a). With
+    ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are flow times for these.
+    limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over
+    samples it scales alike. Raises InputError for impossible data, NumericalError beyond `limit`
+    jumps. Cost: one non-negative least-squares problem a jump.
 
     Example
     -------
@@ -69,7 +69,9 @@ def diagonal_jumps(
             return tuple(jumps)
         if len(jumps) > limit:
             raise NumericalError(f"more than {limit} jumps; raise the limit")
-        distance = np.where(slope > 0, s + low, high - s)[moving]  # to the wall the gradient pushes s towards
+        distance = np.where(slope > 0, s + low, high - s)[
+            moving
+        ]  # to the wall the gradient pushes s towards
         waits = np.full(len(b), np.inf)
         waits[moving] = distance / np.abs(slope[moving])
         wait = float(waits.min())
@@ -82,7 +84,10 @@ def diagonal_jumps(
 
 
 def _checked(curvature: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    g, b = finite(np.asarray(curvature, float), "curvature"), finite(np.asarray(correlation, float), "correlation")
+    g, b = (
+        finite(np.asarray(curvature, float), "curvature"),
+        finite(np.asarray(correlation, float), "correlation"),
+    )
     require(
         g.ndim == 2 and g.shape == (b.size, b.size) and b.ndim == 1,
         "curvature and correlation",
@@ -102,7 +107,12 @@ def _least_squares(g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
     """(root R, target y, loss at zero) with L = 1/2 |R beta - y|^2."""
     size = moment_sizes(g)
     values, vectors = np.linalg.eigh(g / size / size[:, None])
-    require(values[0] >= -1e-12 * max(values[-1], 0.0), "curvature", "positive semi-definite", float(values[0]))
+    require(
+        values[0] >= -1e-12 * max(values[-1], 0.0),
+        "curvature",
+        "positive semi-definite",
+        float(values[0]),
+    )
     keep = values > 1e-12 * max(values[-1], 0.0)
     root = np.sqrt(values[keep])[:, None] * vectors[:, keep].T * size
     target = (vectors[:, keep].T @ (b / size)) / np.sqrt(values[keep])

@@ -1,12 +1,15 @@
 """Dormant units: how units near their silent points grow while the others rest at a saddle.
 
-With p >= 2 the leading degree of phi in u, a unit (u, v) near silence follows the gradient of its utility,
+With p >= 2 the leading degree of phi in u, a unit (u, v) near silence follows the gradient of its
+utility,
     theta' = grad U(theta),    U(u, v) = v . T[u, ..., u],    theta = (u, v),
-T the leading form of the residual correlation at the saddle (V, U, ..., U), symmetric in its p last axes. U is homogeneous
-of degree kappa = p + 1 > 2, so the size obeys |theta|' = kappa U(n) |theta|^(kappa - 1) with n = theta / |theta|: it runs to
-infinity in finite time, t = 1 / ((kappa - 2) kappa U(n) |theta|^(kappa - 2)) once n has settled, or for ever stays small.
-Source: Zhang, Saxe & Latham (2026), eq 14; Kunin et al. (2025), eqs 5-7, of whose dormant phase this is the form with finite
-initial weights. For p = 2 and one output `blow_up` has the same times by quadrature.
+T the leading form of the residual correlation at the saddle (V, U, ..., U), symmetric in its p last
+axes. U is homogeneous of degree kappa = p + 1 > 2, so the size obeys |theta|' = kappa U(n)
+|theta|^(kappa - 1) with n = theta / |theta|: it runs to infinity in finite time, t = 1 / ((kappa -
+2) kappa U(n) |theta|^(kappa - 2)) once n has settled, or for ever stays small.
+Source: Zhang, Saxe & Latham (2026), eq 14; Kunin et al. (2025), eqs 5-7, of whose dormant phase
+this is the form with finite initial weights. For p = 2 and one output `blow_up` has the same times
+by quadrature.
 """
 
 from __future__ import annotations
@@ -18,17 +21,22 @@ from jaxtyping import Float
 
 from ..basis.checks import Words, finite, require
 
-STEP = 0.1  # of a Runge-Kutta step of order four, in units of the time in which a unit can change by itself
-AWAY = 1e3  # a unit this many times its initial size (and settled) is followed no further: the rest is closed
-SETTLED = 1e-3  # |component of grad U across n| / |grad U| from which the direction counts as settled
+# of a Runge-Kutta step of order four, in units of the time in which a unit can change by itself
+STEP = 0.1
+# a unit this many times its initial size (and settled) is followed no further: the rest is closed
+AWAY = 1e3
+SETTLED = (
+    1e-3  # |component of grad U across n| / |grad U| from which the direction counts as settled
+)
 STILL = 1e-9  # of the largest grad U at its size: a unit whose own is below has died
 LIMIT = 40_000  # steps; a unit that has not escaped by then counts as one that never does
 
 
 @dataclass(frozen=True, eq=False)
 class Grown:
-    """N units after growing. time (N,): at which each escapes, inf where it never does; or the time asked for.
-    u (N, U), v (N, V): the units there; escaped ones with their last direction at unit size."""
+    """N units after growing. time (N,): at which each escapes, inf where it never does; or the time
+    asked for. u (N, U), v (N, V): the units there; escaped ones with their last direction at unit
+    size."""
 
     time: Float[np.ndarray, " N"]
     u: Float[np.ndarray, "N U"]
@@ -36,14 +44,18 @@ class Grown:
 
 
 def escapes(
-    form: np.ndarray, u: Float[np.ndarray, "N U"], v: Float[np.ndarray, "N V"], groups: np.ndarray | None = None
+    form: np.ndarray,
+    u: Float[np.ndarray, "N U"],
+    v: Float[np.ndarray, "N V"],
+    groups: np.ndarray | None = None,
 ) -> Grown:
     """When each of N dormant units escapes, and in which direction.
 
-    form: T (V, U, ..., U), p >= 2 last axes. groups (N,): whole numbers; where given, units are followed only until the
-    first of their group has escaped, and the others count as never escaping. Times are good to about 1e-6 relative and
-    scale like |theta|^(1 - p).
-    Raises InputError for shapes that do not fit. Cost: a few hundred products with T for all units at once.
+    form: T (V, U, ..., U), p >= 2 last axes. groups (N,): whole numbers; where given, units are
+    followed only until the first of their group has escaped, and the others count as never
+    escaping. Times are good to about 1e-6 relative and scale like |theta|^(1 - p).
+    Raises InputError for shapes that do not fit. Cost: a few hundred products with T for all units
+    at once.
 
     Example
     -------
@@ -82,8 +94,14 @@ def escapes(
     return Grown(time, ends[:, :split], ends[:, split:])
 
 
-def grow(form: np.ndarray, u: Float[np.ndarray, "N U"], v: Float[np.ndarray, "N V"], time: np.ndarray | float) -> Grown:
-    """N dormant units after a time of their own each, all of them below their escape. Arguments as for `escapes`."""
+def grow(
+    form: np.ndarray,
+    u: Float[np.ndarray, "N U"],
+    v: Float[np.ndarray, "N V"],
+    time: np.ndarray | float,
+) -> Grown:
+    """N dormant units after a time of their own each, all of them below their escape. Arguments as
+    for `escapes`."""
     theta, split = _checked(form, u, v)
     until = np.broadcast_to(np.asarray(time, float), (len(theta),))
     passed, rate = np.zeros(len(theta)), _rate(form)
@@ -91,7 +109,9 @@ def grow(form: np.ndarray, u: Float[np.ndarray, "N U"], v: Float[np.ndarray, "N 
         alive = np.flatnonzero(passed < until * (1 - 1e-12))
         if not len(alive) or rate == 0:
             break
-        step = np.minimum(STEP / (rate * _sizes(theta[alive]) ** (form.ndim - 2)), until[alive] - passed[alive])
+        step = np.minimum(
+            STEP / (rate * _sizes(theta[alive]) ** (form.ndim - 2)), until[alive] - passed[alive]
+        )
         theta[alive] = _runge_kutta(form, theta[alive], split, step)
         passed[alive] += step
     return Grown(until.copy(), theta[:, :split], theta[:, split:])
@@ -99,7 +119,9 @@ def grow(form: np.ndarray, u: Float[np.ndarray, "N U"], v: Float[np.ndarray, "N 
 
 def _checked(form: np.ndarray, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, int]:
     finite(np.asarray(form, float), "form")
-    fits = form.ndim >= 3 and u.shape == (len(u), form.shape[1]) and v.shape == (len(u), form.shape[0])
+    fits = (
+        form.ndim >= 3 and u.shape == (len(u), form.shape[1]) and v.shape == (len(u), form.shape[0])
+    )
     require(
         fits,
         "form, u and v",
@@ -144,5 +166,6 @@ def _runge_kutta(form: np.ndarray, theta: np.ndarray, split: int, step: np.ndarr
 
 
 def _rest(theta: np.ndarray, slope: np.ndarray, kappa: int) -> float:
-    """The time a unit of settled direction still needs: |theta|^2 / ((kappa - 2) theta . grad U)."""
+    """The time a unit of settled direction still needs: |theta|^2 / ((kappa - 2) theta . grad
+    U)."""
     return float(theta @ theta / ((kappa - 2) * (theta @ slope)))

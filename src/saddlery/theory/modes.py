@@ -1,10 +1,10 @@
 """The mode of a deep linear network in time, exactly.
 
-From balanced weights along one pair of singular directions, the strength u of that mode in the product of L >= 2 weight
-matrices obeys, with input variance c along it,
+From balanced weights along one pair of singular directions, the strength u of that mode in the
+product of L >= 2 weight matrices obeys, with input variance c along it,
     u' = L u^(2 - 2/L) (s - c u),    loss 1/2 mean |y - f|^2, flow time,
-and ends at s/c. With p = c u / s in (0, 1), z = log(p / (1 - p)) obeys z' = L c^(2/L - 1) s^(2 - 2/L) p^(1 - 2/L), which is
-what is inverted here: neither small p nor p near 1 loses digits.
+and ends at s/c. With p = c u / s in (0, 1), z = log(p / (1 - p)) obeys z' = L c^(2/L - 1) s^(2 -
+2/L) p^(1 - 2/L), which is what is inverted here: neither small p nor p near 1 loses digits.
 Source: Saxe, McClelland & Ganguli (2014), eqs 6-9 (two layers) and Section 1.2 (any depth).
 """
 
@@ -26,10 +26,12 @@ def mode_strength(
 ) -> Float[np.ndarray, "*T"]:
     """u(t) of one mode from u(0) = start > 0; any start, below or above its end s/c.
 
-    flow_time (T,): at or after 0. s >= 0: singular value of the input-output correlation. layers: L, weight matrices.
-    variance: c of the input along the mode. Two layers: u = (s/c) / (1 + (s/(c u0) - 1) exp(-2 s t)); s = 0 decays as a
-    power. More layers: from inverting `mode_time` by Newton's method, to 1e-13 relative. Raises InputError for a negative
-    time, strength or start, or (more than two layers) s = 0 or a start above s/c.
+    flow_time (T,): at or after 0. s >= 0: singular value of the input-output correlation. layers:
+        L, weight matrices.
+    variance: c of the input along the mode. Two layers: u = (s/c) / (1 + (s/(c u0) - 1) exp(-2 s
+    t)); s = 0 decays as a power. More layers: from inverting `mode_time` by Newton's method, to
+    1e-13 relative. Raises InputError for a negative time, strength or start, or (more than two
+    layers) s = 0 or a start above s/c.
 
     Example
     -------
@@ -43,21 +45,29 @@ def mode_strength(
     if layers == 2:
         return np.asarray(start * _ratio(2 * s * t, start * variance, s, t))
     end = s / variance
-    require(s > 0 and start < end, "start", f"below the end of the mode, {end:g}, for more than two layers", start)
+    require(
+        s > 0 and start < end,
+        "start",
+        f"below the end of the mode, {end:g}, for more than two layers",
+        start,
+    )
     z0 = _logit(start / end)
     return np.asarray(end * expit(_advance(z0, _rate(s, layers, variance) * t, layers)))
 
 
 def _ratio(grown: Numbers, pull: float, s: float, t: Numbers) -> Numbers:
-    """u/u0 = 1 / (exp(-2 s t) + c u0 (1 - exp(-2 s t)) / s); the limit 1 / (1 + 2 c u0 t) where s = 0."""
+    """u/u0 = 1 / (exp(-2 s t) + c u0 (1 - exp(-2 s t)) / s); the limit 1 / (1 + 2 c u0 t) where s =
+    0."""
     filled = 2 * pull * t if s == 0 else -pull * np.expm1(-grown) / s
     return 1 / (np.exp(-grown) + filled)
 
 
 def mode_time(u: float, s: float, start: float, *, layers: int = 2, variance: float = 1.0) -> float:
-    """The flow time at which the mode reaches u, from start; both strictly between 0 and its end s/c.
+    """The flow time at which the mode reaches u, from start; both strictly between 0 and its end
+    s/c.
 
-    t = [T(u) - T(start)] / (L rate), T(p) = log(p / (1 - p)) for two layers, in general the integral of p^(2/L - 1) dz.
+    t = [T(u) - T(start)] / (L rate), T(p) = log(p / (1 - p)) for two layers, in general the
+    integral of p^(2/L - 1) dz.
 
     Example
     -------
@@ -67,7 +77,12 @@ def mode_time(u: float, s: float, start: float, *, layers: int = 2, variance: fl
     """
     _check(s, start, layers, variance)
     end = s / variance
-    require(0 < u < end and start < end, "u and start", f"between 0 and the end of the mode, {end:g}", (u, start))
+    require(
+        0 < u < end and start < end,
+        "u and start",
+        f"between 0 and the end of the mode, {end:g}",
+        (u, start),
+    )
     clocks = [_clock(_logit(value / end), layers) for value in (start, u)]
     return float((clocks[1] - clocks[0]) / _rate(s, layers, variance))
 
@@ -89,7 +104,8 @@ def _logit(p: float) -> float:
 
 
 def _clock(z: Numbers, layers: int) -> Numbers:
-    """The integral of p^(2/L - 1) dz = p^(b - 1) / (b - 1) + [the incomplete beta integral of p^b / (p (1 - p))], b = 2/L."""
+    """The integral of p^(2/L - 1) dz = p^(b - 1) / (b - 1) + [the incomplete beta integral of p^b /
+    (p (1 - p))], b = 2/L."""
     z = np.asarray(z, dtype=float)
     if layers == 2:
         return z
@@ -104,7 +120,8 @@ def _series(p: Numbers, b: float) -> Numbers:
 
 
 def _series_at_one(rest: Numbers, z: Numbers, b: float) -> Numbers:
-    """The same for p >= 1/2, by the expansion of 2F1(1, b; 1 + b; p) at p = 1 (Abramowitz & Stegun 15.3.10)."""
+    """The same for p >= 1/2, by the expansion of 2F1(1, b; 1 + b; p) at p = 1 (Abramowitz & Stegun
+    15.3.10)."""
     n = np.arange(TERMS)
     log_rest = -np.logaddexp(0.0, z)
     weights = np.cumprod(np.concatenate([[1.0], (b + n[:-1]) / (n[:-1] + 1)]))
@@ -114,7 +131,8 @@ def _series_at_one(rest: Numbers, z: Numbers, b: float) -> Numbers:
 
 
 def _advance(z0: float, grown: Numbers, layers: int) -> Numbers:
-    """The z at which the clock has moved on by `grown`: Newton's method in z, kept between safe bounds."""
+    """The z at which the clock has moved on by `grown`: Newton's method in z, kept between safe
+    bounds."""
     target = _clock(z0, layers) + grown
     low, high = np.full_like(target, z0), z0 + grown + 0.0  # dz/d(clock) = p^(1 - b) <= 1
     z = np.where(target > 0, np.maximum(target, z0), z0) + 0.0

@@ -1,12 +1,16 @@
 """Units that grow on their own: blow-up times of quadratic units near zero, exactly.
 
-Near zero a unit f = v u'Zu of a network with scalar output obeys, with S = E[y Z] symmetric and l_d, u_d in its eigenbasis,
+Near zero a unit f = v u'Zu of a network with scalar output obeys, with S = E[y Z] symmetric and
+l_d, u_d in its eigenbasis,
     v' = u'Su,    u' = 2 v S u.
 With s = integral of v dt each u_d is u_d(0) e^(2 l_d s), so that
     v^2 = R(s) = v(0)^2 + 1/2 sum_d u_d(0)^2 (e^(4 l_d s) - 1),    dt = ds / v,
-and the unit blows up after t_inf = integral ds / sqrt(R), to where s runs off, or never (it dies: R tends to a constant).
-R is convex: s moves the way of v(0) until R is zero, if it ever is, and from there the other way for good.
-Source: Zhang, Saxe & Latham (2026), eq 14 and Appendix H for the system; the integral is derived here.
+and the unit blows up after t_inf = integral ds / sqrt(R), to where s runs off, or never (it dies: R
+tends to a constant).
+R is convex: s moves the way of v(0) until R is zero, if it ever is, and from there the other way
+    for good.
+Source: Zhang, Saxe & Latham (2026), eq 14 and Appendix H for the system; the integral is derived
+here.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ TINY = 1e-300
 class BlowUp:
     """When and how a unit escapes.
 
-    time: flow time, good to about 1e-8 relative; inf for a unit that dies. sign: of v then, 0 for one that dies.
+    time: flow time, good to about 1e-8 relative; inf for a unit that dies. sign: of v then, 0 for
+        one that dies.
     direction: the eigenvector, counted as given, along which u grows; None for one that dies.
     """
 
@@ -39,10 +44,12 @@ class BlowUp:
 
 
 def blow_up(v: float, u: Float[np.ndarray, " D"], strengths: Float[np.ndarray, " D"]) -> BlowUp:
-    """The blow-up of one unit from outgoing weight v and incoming weights u (D,), in the eigenbasis of S = E[y Z].
+    """The blow-up of one unit from outgoing weight v and incoming weights u (D,), in the eigenbasis
+    of S = E[y Z].
 
-    strengths: l_d, the eigenvalues of S (loss 1/2 mean (y - f)^2; flow time). A balanced unit along one eigenvector, v' =
-    2 l v^2, takes 1 / (2 l v). Times scale like 1 / (size of the weights). Raises InputError for shapes that do not fit.
+    strengths: l_d, the eigenvalues of S (loss 1/2 mean (y - f)^2; flow time). A balanced unit along
+    one eigenvector, v' = 2 l v^2, takes 1 / (2 l v). Times scale like 1 / (size of the weights).
+    Raises InputError for shapes that do not fit.
     Cost: one or two quadratures.
 
     Example
@@ -52,7 +59,10 @@ def blow_up(v: float, u: Float[np.ndarray, " D"], strengths: Float[np.ndarray, "
     >>> blow_up(0.01, np.array([np.sqrt(2) * 0.01]), np.array([0.5])).time.__round__(6)
     100.0
     """
-    u, rates = finite(np.asarray(u, float), "u"), 4 * finite(np.asarray(strengths, float), "strengths")
+    u, rates = (
+        finite(np.asarray(u, float), "u"),
+        4 * finite(np.asarray(strengths, float), "strengths"),
+    )
     require(
         u.ndim == 1 and u.shape == rates.shape,
         "u and strengths",
@@ -116,7 +126,8 @@ class _Path:
         return float((self.weights * np.exp(self.rates * turn)) @ np.expm1(-self.rates * gap))
 
     def time(self) -> float:
-        """The time from s = 0 to infinity, where the fastest exponential is alone in the end; inf where R stays bounded."""
+        """The time from s = 0 to infinity, where the fastest exponential is alone in the end; inf
+        where R stays bounded."""
         fastest = int(np.argmax(np.where(self.weights > 0, self.rates, -np.inf)))
         top, least = float(self.rates[fastest]), float(self.weights[fastest])
         if top <= 0 or least <= 0:
@@ -125,5 +136,7 @@ class _Path:
         end = (EXPONENT + float(np.log(size) - np.log(least))) / top
         inside = lambda w: 2 * w / np.sqrt(max(self.value(w * w), TINY))
         points = np.sqrt(end) * np.linspace(0, 1, 13)
-        body = sum(quad(inside, a, b, epsabs=0, epsrel=1e-11, limit=400)[0] for a, b in pairwise(points))
+        body = sum(
+            quad(inside, a, b, epsabs=0, epsrel=1e-11, limit=400)[0] for a, b in pairwise(points)
+        )
         return float(body) + 2 / top / np.sqrt(max(self.value(end), TINY))

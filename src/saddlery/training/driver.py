@@ -1,10 +1,11 @@
 """One driving loop for every rule: it stops, saves and observes; the rule only steps.
 
-States are saved where the trajectory moves and sparsely on plateaus. A point is saved when, since the last saved one,
-the weights moved by more than `resolution` of their norm, or the loss changed by more than that share of itself (plus
-a thousandth of the initial loss), or one part in a hundred of the run so far has passed; and where what the rule shows
-of its own state changes. Rules of fixed steps take up to sixteen steps from look to look, fewer where they would go
-beyond three times as far. A run is a chunk of one of the runs that `run_chunk` takes side by side.
+States are saved where the trajectory moves and sparsely on plateaus. A point is saved when, since
+the last saved one, the weights moved by more than `resolution` of their norm, or the loss changed
+by more than that share of itself (plus a thousandth of the initial loss), or one part in a hundred
+of the run so far has passed; and where what the rule shows of its own state changes. Rules of fixed
+steps take up to sixteen steps from look to look, fewer where they would go beyond three times as
+far. A run is a chunk of one of the runs that `run_chunk` takes side by side.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from ..basis.interruptions import partial_runs_count
 from ..rules import Rule
 from .loop import REFUSED, BatchFunction, LossFunction, programs
 
-SAVES, ATTEMPTS = 256, 20_000  # of one run: what is compiled and done between two looks at the clock
+SAVES, ATTEMPTS = (
+    256,
+    20_000,
+)  # of one run: what is compiled and done between two looks at the clock
 LEAST = 32  # saved points a member between two looks, however large the chunk
 FEWEST = 1000  # attempts between two looks, however large the chunk
 
@@ -35,9 +39,9 @@ FEWEST = 1000  # attempts between two looks, however large the chunk
 class Stop:
     """When a run ends: whichever comes first. None means never for that reason.
 
-    flow_time: for descent, learning rate times steps. steps: accepted ones. loss: at or below. gradient_norm: 2-norm of
-    the full gradient at or below; saddles have small gradients too, so a run may stop on a plateau. The last two are
-    looked at where states are saved.
+    flow_time: for descent, learning rate times steps. steps: accepted ones. loss: at or below.
+    gradient_norm: 2-norm of the full gradient at or below; saddles have small gradients too, so a
+    run may stop on a plateau. The last two are looked at where states are saved.
     """
 
     flow_time: float | None = None
@@ -69,10 +73,11 @@ class Stop:
 class Trajectory:
     """A recorded run: T saved points of P weights.
 
-    flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P). observables: name -> (T, ...), what
-    the rule shows of its own state, and in a run's record those of its units (see `observables`).
-    status: "stopped" (a criterion was met), "diverged", "not finite", "step too small" or "interrupted"; reason says it
-    in words. rejected: attempts the error control refused.
+    flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P).
+    observables: name -> (T, ...), what the rule shows of its own state, and in a run's record those
+    of its units (see `observables`).
+    status: "stopped" (a criterion was met), "diverged", "not finite", "step too small" or
+    "interrupted"; reason says it in words. rejected: attempts the error control refused.
     """
 
     flow_time: Float[np.ndarray, " T"]
@@ -86,8 +91,8 @@ class Trajectory:
     rejected: int
 
     def crossing(self, level: float) -> float | None:
-        """The flow time at which the loss falls through a level for good, by monotone cubic interpolation between saved points
-        (Fritsch & Carlson 1980); None if it does not."""
+        """The flow time at which the loss falls through a level for good, by monotone cubic
+        interpolation between saved points (Fritsch & Carlson 1980); None if it does not."""
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
             return None
@@ -113,12 +118,14 @@ def run(
 ) -> Trajectory:
     """Move theta by the rule until a stop criterion is met.
 
-    loss, batch and rule must be hashable: runs that share them and the shapes share one compiled program.
+    loss, batch and rule must be hashable: runs that share them and the shapes share one compiled
+        program.
     limit: beyond so many saved points the resolution is halved again and again, to bound memory.
-    progress: called with (fraction done, current loss). Ctrl-C returns what was finished, with status "interrupted".
+    progress: called with (fraction done, current loss). Ctrl-C returns what was finished, with
+        status "interrupted".
 
-    Raises InputError for an empty or non-finite start, or one that meets a criterion already. Cost: the rule's steps plus
-    one gradient a saved point.
+    Raises InputError for an empty or non-finite start, or one that meets a criterion already. Cost:
+    the rule's steps plus one gradient a saved point.
     """
     (found,) = run_chunk(
         loss,
@@ -151,11 +158,13 @@ def run_chunk(
     limit: int = 4000,
     progress: Callable[[float, float], None] | None = None,
 ) -> list[Trajectory]:
-    """The trajectories of B runs of one program, stepped side by side: each is what `run` gives, to rounding.
+    """The trajectories of B runs of one program, stepped side by side: each is what `run` gives, to
+    rounding.
 
-    thetas: a row a run. rules, stops, seeds: one a run, the rules of one `program`. samples: of all runs where `shared`, else
-    with a leading axis B. A run that diverges, or is over before it begins (status "refused"), leaves the others as they are.
-    The cost is that of the longest run for every member. progress: called with (fraction done, loss), means over the chunk.
+    thetas: a row a run. rules, stops, seeds: one a run, the rules of one `program`. samples: of all
+    runs where `shared`, else with a leading axis B. A run that diverges, or is over before it
+    begins (status "refused"), leaves the others as they are. The cost is that of the longest run
+    for every member. progress: called with (fraction done, loss), means over the chunk.
     """
     for theta in thetas:
         finite(np.asarray(theta), "the initial weights")
@@ -164,7 +173,10 @@ def run_chunk(
     require(len(shared_rules) == 1, "rules", "of one program", Words("several"))
     (rule,) = shared_rules
     if rule.batch and batch is None:
-        raise InputError("a rule with a batch size needs a way to draw batches; train on samples (moments = false)")
+        raise InputError(
+            "a rule with a batch size needs a way to draw batches; train on "
+            "samples (moments = false)"
+        )
     members = len(thetas)
     saves = max(LEAST, SAVES // members) if members > 1 else SAVES
     attempts = max(FEWEST, ATTEMPTS // members)
@@ -179,7 +191,11 @@ def run_chunk(
     try:
         while not bool(jnp.all(carry["halt"])):
             carry, counts, record = advance(
-                carry, samples, keys, limits, jnp.array([member.resolution for member in runs], carry["last"].dtype)
+                carry,
+                samples,
+                keys,
+                limits,
+                jnp.array([member.resolution for member in runs], carry["last"].dtype),
             )
             record = jax.tree.map(np.asarray, record)
             seen = {name: np.asarray(value) for name, value in carry.items() if name != "walker"}
@@ -187,7 +203,10 @@ def run_chunk(
                 saved = jax.tree.map(lambda a, k=k, n=int(count): a[k, :n], record)
                 member.take(saved, {name: value[k] for name, value in seen.items()}, limit)
             if progress is not None:
-                progress(float(np.mean([member.fraction for member in runs])), float(np.mean(seen["loss"])))
+                progress(
+                    float(np.mean([member.fraction for member in runs])),
+                    float(np.mean(seen["loss"])),
+                )
     except KeyboardInterrupt:
         if not partial_runs_count():
             raise
@@ -200,15 +219,25 @@ def run_chunk(
 
 def expected(stop: Stop, rule: Rule) -> float:
     """The steps of a run, as far as they are known beforehand (else infinite)."""
-    flow_time, steps = (math.inf if limit is None else limit for limit in (stop.flow_time, stop.steps))
+    flow_time, steps = (
+        math.inf if limit is None else limit for limit in (stop.flow_time, stop.steps)
+    )
     return rule.length(flow_time, steps)
 
 
 def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
     infinite = [stop.flow_time, stop.steps]
     lower = [stop.loss, stop.gradient_norm]
-    values = [math.inf if v is None else v for v in infinite] + [-math.inf if v is None else v for v in lower]
-    ends = dict(zip(("flow_time", "steps", "loss", "gradient_norm"), map(jnp.asarray, map(float, values)), strict=True))
+    values = [math.inf if v is None else v for v in infinite] + [
+        -math.inf if v is None else v for v in lower
+    ]
+    ends = dict(
+        zip(
+            ("flow_time", "steps", "loss", "gradient_norm"),
+            map(jnp.asarray, map(float, values)),
+            strict=True,
+        )
+    )
     pace = rule.pace(expected(stop, rule))
     numbers = {name: jnp.asarray(float(value)) for name, value in rule.values.items()}
     return ends | {"pace": jnp.asarray(pace, jnp.int32), "numbers": numbers}
@@ -224,7 +253,8 @@ class _Member:
         self.status, self.reason = "", ""
 
     def refuse(self, carry: Mapping[str, Any]) -> None:
-        """A criterion that the start meets would end the run before it begins: every start near zero has a small gradient."""
+        """A criterion that the start meets would end the run before it begins: every start near
+        zero has a small gradient."""
         for name in ("loss", "gradient_norm"):
             limit, value = getattr(self.stop, name), float(carry[name])
             if limit is not None and value <= limit:
@@ -245,7 +275,10 @@ class _Member:
             self.status, self.reason = _verdict(carry, record["states"], self.stop, self.rule)
 
     def interrupt(self) -> None:
-        self.status, self.reason = "interrupted", "stopped by the keyboard; the record holds what was finished"
+        self.status, self.reason = (
+            "interrupted",
+            "stopped by the keyboard; the record holds what was finished",
+        )
 
     def trajectory(self) -> Trajectory:
         record = jax.tree.map(lambda *arrays: np.concatenate(arrays), *self.parts)
@@ -259,7 +292,9 @@ def _remedy(rule: Rule) -> str:
     return "standardise the data, or start from smaller weights"
 
 
-def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop, rule: Rule) -> tuple[str, str]:
+def _verdict(
+    carry: Mapping[str, Any], states: np.ndarray, stop: Stop, rule: Rule
+) -> tuple[str, str]:
     """How a run ended, empty while it has not; states: those saved last."""
     if not bool(carry["halt"]):
         return "", ""
@@ -267,19 +302,28 @@ def _verdict(carry: Mapping[str, Any], states: np.ndarray, stop: Stop, rule: Rul
     if not (math.isfinite(loss) and bool(np.all(np.isfinite(states[-1:])))):
         return (
             "not finite",
-            f"the loss or the weights stopped being finite at flow time {time:.6g}; {_remedy(rule)}",
+            (
+                "the loss or the weights stopped being finite at flow time "
+                f"{time:.6g}; {_remedy(rule)}"
+            ),
         )
     if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
         return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; {_remedy(rule)}"
     if int(carry["failing"]) > REFUSED:
         return "step too small", f"{rule.refusal}, at flow time {time:.6g}"
     met = [
-        (stop.loss is not None and loss <= stop.loss, f"loss {loss:.3g} reached the asked {stop.loss}"),
+        (
+            stop.loss is not None and loss <= stop.loss,
+            f"loss {loss:.3g} reached the asked {stop.loss}",
+        ),
         (
             stop.gradient_norm is not None and norm <= stop.gradient_norm,
             f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}",
         ),
-        (stop.steps is not None and int(carry["steps"]) >= stop.steps, f"all {stop.steps} steps were taken"),
+        (
+            stop.steps is not None and int(carry["steps"]) >= stop.steps,
+            f"all {stop.steps} steps were taken",
+        ),
         (time == stop.flow_time, f"flow time {stop.flow_time} was reached"),
         (True, f"flow time {stop.flow_time} was passed by the last step, to {time:.6g}"),
     ]

@@ -1,10 +1,13 @@
-"""The compiled part of the driving loop: members that share a program step side by side until a look at the clock is due.
+"""The compiled part of the driving loop: members that share a program step side by side until a
+look at the clock is due.
 
-A chunk of B members is stepped as one: every array of the carry has a leading axis B. Between two looks each member takes a
-`stride`, of as many steps as move it at most three times as far as points are saved apart; a look finds which members have moved
-far enough to be saved, and saves those. A stride that went further is taken again in fewer steps, so that at any learning rate
-a drop is seen in as many points as single steps allow. Strides are powers of two and end at their multiples, so that members
-look together. A chunk of one is not mapped, so that a rule that branches takes one branch only.
+A chunk of B members is stepped as one: every array of the carry has a leading axis B. Between two
+looks each member takes a `stride`, of as many steps as move it at most three times as far as points
+are saved apart; a look finds which members have moved far enough to be saved, and saves those. A
+stride that went further is taken again in fewer steps, so that at any learning rate a drop is seen
+in as many points as single steps allow. Strides are powers of two and end at their multiples, so
+that members look together. A chunk of one is not mapped, so that a rule that branches takes one
+branch only.
 """
 
 from __future__ import annotations
@@ -26,8 +29,9 @@ FARTHEST = 3.0  # that a stride may go, in units of how far apart points are sav
 
 
 class Programs(NamedTuple):
-    """start(thetas, samples, keys, limits) and advance(carry, samples, keys, limits, resolution). limits: of every member, where
-    it ends, the `numbers` of its rule, and its `pace`, the most steps of a stride."""
+    """start(thetas, samples, keys, limits) and advance(carry, samples, keys, limits, resolution).
+    limits: of every member, where it ends, the `numbers` of its rule, and its `pace`, the most
+    steps of a stride."""
 
     start: Callable[..., dict[str, Any]]
     advance: Callable[..., tuple[dict[str, Any], Array, dict[str, Any]]]
@@ -42,7 +46,8 @@ def programs(
     saves: int,
     attempts: int,
 ) -> Programs:
-    """The compiled programs of one kind of run. rule: a `Rule.program`. shared: whether all members train on the same samples.
+    """The compiled programs of one kind of run. rule: a `Rule.program`. shared: whether all members
+    train on the same samples.
     saves, attempts: of one member between two returns of `advance`."""
 
     def own(limits: dict) -> Rule:
@@ -50,7 +55,9 @@ def programs(
 
     def gradient_on(samples: Any) -> Callable[[Array, Array], Array]:
         def gradient(theta: Array, key: Array) -> Array:
-            return jax.grad(loss)(theta, samples if batch is None else batch(samples, key, rule.batch))
+            return jax.grad(loss)(
+                theta, samples if batch is None else batch(samples, key, rule.batch)
+            )
 
         return gradient
 
@@ -78,13 +85,19 @@ def programs(
             "halt": jnp.array(False),
         }
 
-    def leap(carry: dict, samples: Any, key: Array, limits: dict, resolution: Array, *, longest: Array) -> dict:
+    def leap(
+        carry: dict, samples: Any, key: Array, limits: dict, resolution: Array, *, longest: Array
+    ) -> dict:
         """One stride of one member that is not at rest, and whether it is due to be saved then."""
         mine, before, taken = own(limits), carry["walker"], carry["steps"]
         draw = lambda k: jax.random.fold_in(key, taken + k)
-        most = jnp.minimum(carry["stride"] - taken % carry["stride"], limits["steps"] - taken).astype(jnp.int32)
+        most = jnp.minimum(
+            carry["stride"] - taken % carry["stride"], limits["steps"] - taken
+        ).astype(jnp.int32)
         most = jnp.where(carry["due"] | carry["halt"], 0, most)
-        walker, kept = mine.stride(before, gradient_on(samples), draw, limits["flow_time"], most, longest)
+        walker, kept = mine.stride(
+            before, gradient_on(samples), draw, limits["flow_time"], most, longest
+        )
         fall = walker.gradient @ (walker.theta - before.theta)
         new = {
             **carry,
@@ -98,7 +111,9 @@ def programs(
         ended = (walker.time >= limits["flow_time"]) | (new["steps"] >= limits["steps"])
         late = walker.time - carry["saved_at"] > 0.01 * walker.time
         far = _way(carry, walker.theta - carry["last"], new["change"], resolution) > 1
-        new["due"] = far | late | ended | _broken(new) | _differ(mine.observe(before), mine.observe(walker))
+        new["due"] = (
+            far | late | ended | _broken(new) | _differ(mine.observe(before), mine.observe(walker))
+        )
         new = _where((kept > 1) & ~(way <= FARTHEST), carry, new)
         room = jnp.where(jnp.isfinite(way), kept * FARTHEST / jnp.maximum(way, 1e-3), 1.0)
         new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
@@ -138,14 +153,19 @@ def programs(
             due = carry["due"]
             value, norm = each(valued)(carry["walker"].theta, samples)
             carry = jax.vmap(saved)(carry, limits, value, norm)
-            place = (jnp.arange(members), jnp.where(due, count, saves))  # beyond the record where none is due
+            place = (
+                jnp.arange(members),
+                jnp.where(due, count, saves),
+            )  # beyond the record where none is due
             write = lambda buffer, now: buffer.at[place].set(now, mode="drop")
             return carry, count + due, jax.tree.map(write, record, jax.vmap(point)(carry, limits))
 
         def body(state: tuple) -> tuple:
             carry, count, record, tried = state
             longest = jnp.max(carry["stride"])
-            carry = each(functools.partial(leap, longest=longest))(carry, samples, keys, limits, resolution)
+            carry = each(functools.partial(leap, longest=longest))(
+                carry, samples, keys, limits, resolution
+            )
             carry, count, record = jax.lax.cond(
                 jnp.any(carry["due"]), save, lambda c, n, r: (c, n, r), carry, count, record
             )
@@ -156,7 +176,8 @@ def programs(
             return jnp.all(count < saves) & (tried < attempts) & ~jnp.all(carry["halt"])
 
         blank = jax.tree.map(
-            lambda a: jnp.zeros((members, saves, *a.shape[1:]), a.dtype), jax.eval_shape(jax.vmap(point), carry, limits)
+            lambda a: jnp.zeros((members, saves, *a.shape[1:]), a.dtype),
+            jax.eval_shape(jax.vmap(point), carry, limits),
         )
         zero = jnp.zeros((), jnp.int32)
         none = jnp.zeros(members, jnp.int32)
@@ -172,7 +193,10 @@ def programs(
 def _each(function: Callable, *, members: int, shared: bool) -> Callable:
     """function(member, samples, *members) for every member of a chunk; one alone is not mapped."""
     if members > 1:
-        mapped = jax.vmap(lambda first, samples, rest: function(first, samples, *rest), (0, None if shared else 0, 0))
+        mapped = jax.vmap(
+            lambda first, samples, rest: function(first, samples, *rest),
+            (0, None if shared else 0, 0),
+        )
         return lambda first, samples, *rest: mapped(first, samples, rest)
     only = lambda tree: jax.tree.map(lambda a: a[0], tree)
 
@@ -184,8 +208,12 @@ def _each(function: Callable, *, members: int, shared: bool) -> Callable:
 
 
 def _way(carry: dict, step: Array, change: Array, resolution: Array) -> Array:
-    """How far a member has moved, in units of how far apart points are saved: in weights or in loss, what is more."""
-    size, level = jnp.linalg.norm(carry["last"]), jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"])
+    """How far a member has moved, in units of how far apart points are saved: in weights or in
+    loss, what is more."""
+    size, level = (
+        jnp.linalg.norm(carry["last"]),
+        jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"]),
+    )
     tiny = jnp.finfo(size.dtype).tiny
     moved = jnp.linalg.norm(step) / (resolution * jnp.maximum(size, tiny))
     lost = jnp.abs(change) / (resolution * jnp.maximum(level, tiny))
@@ -193,7 +221,8 @@ def _way(carry: dict, step: Array, change: Array, resolution: Array) -> Array:
 
 
 def _power_of_two(most: Array) -> Array:
-    """The largest one that is not larger, of most >= 1; by its bits, since compiled exp2 and log2 round."""
+    """The largest one that is not larger, of most >= 1; by its bits, since compiled exp2 and log2
+    round."""
     return jnp.left_shift(jnp.int32(1), 31 - jax.lax.clz(most.astype(jnp.int32)))
 
 

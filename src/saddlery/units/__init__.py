@@ -1,4 +1,5 @@
-"""Units: neurons, kernels and heads, what is true of each, and the registry through which experiments name them.
+"""Units: neurons, kernels and heads, what is true of each, and the registry through which
+experiments name them.
 
 Nothing here knows how many units there are, or what they are trained on.
 """
@@ -60,8 +61,14 @@ _REGISTRY: dict[str, Maker] = {
     **{name: _dense_maker(name) for name in ACTIVATIONS},
     "diagonal": lambda: diagonal(),
     **{f"conv_{name}": _convolution_maker(name) for name in ("linear", "relu")},
-    **{f"attention_{kind}": _attention_maker(attention, kind) for kind in ("merged", "linear", "softmax")},
-    **{f"in_context_{kind}": _attention_maker(in_context, kind) for kind in ("merged", "linear", "softmax")},
+    **{
+        f"attention_{kind}": _attention_maker(attention, kind)
+        for kind in ("merged", "linear", "softmax")
+    },
+    **{
+        f"in_context_{kind}": _attention_maker(in_context, kind)
+        for kind in ("merged", "linear", "softmax")
+    },
 }
 
 
@@ -70,12 +77,19 @@ def names() -> list[str]:
     return sorted(_REGISTRY)
 
 
-ELSEWHERE = ("width", "mixes", "outputs", "residual")  # options of a layer, that a misspelling may have meant
+ELSEWHERE = (
+    "width",
+    "mixes",
+    "outputs",
+    "residual",
+)  # options of a layer, that a misspelling may have meant
 
 
 def options(name: str) -> dict[str, Any]:
     """The options that the unit called `name` takes, with their defaults."""
-    return {key: parameter.default for key, parameter in _signature(_REGISTRY[name]).parameters.items()}
+    return {
+        key: parameter.default for key, parameter in _signature(_REGISTRY[name]).parameters.items()
+    }
 
 
 _OURS = frozenset(_REGISTRY)
@@ -84,7 +98,8 @@ _OURS = frozenset(_REGISTRY)
 def register(unit: Unit) -> Unit:
     """Make a unit of one's own available by name (in this process); returns it.
 
-    Raises InputError for a name that is taken, or where phi is not what the unit declares (see `check_symmetry`).
+    Raises InputError for a name that is taken, or where phi is not what the unit declares (see
+    `check_symmetry`).
     """
     if unit.name in _REGISTRY:
         raise InputError(f"a unit named {unit.name!r} exists already; give yours another name")
@@ -106,15 +121,20 @@ def shipped(unit: Unit) -> bool:
 def make(name: str, **chosen: Any) -> Unit:
     """The unit called `name`, for example make("conv_relu", kernel=(3,), stride=2).
 
-    Raises InputError for an unknown name (with the nearest valid one) or an option the unit does not have.
+    Raises InputError for an unknown name (with the nearest valid one) or an option the unit does
+    not have.
     """
     known(name, _REGISTRY, "unit", OWN)
     for option in chosen:
         known(option, [*options(name), *ELSEWHERE], f"option of unit {name!r}")
-        require(option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}")
+        require(
+            option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}"
+        )
     try:
         return _REGISTRY[name](**{option: unpacked(value) for option, value in chosen.items()})
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"unit {name!r} could not be made from {shown(chosen)}: {said(error)}") from None
+        raise InputError(
+            f"unit {name!r} could not be made from {shown(chosen)}: {said(error)}"
+        ) from None

@@ -1,8 +1,9 @@
 """Heads: linear attention with merged or separate key and query, and softmax attention.
 
-Two readings of a head. *Token heads* act on a sequence of tokens Z (N, D) and return one vector a token.
-*In-context heads* act on the regression prompt of Zhang et al. (2025) and return the scalar prediction for the query:
-the prompt has rows (x_n, y_n), n = 1..N, and a last row (x_q, 0); key and query see x only and the value is y.
+Two readings of a head. *Token heads* act on a sequence of tokens Z (N, D) and return one vector a
+token. *In-context heads* act on the regression prompt of Zhang et al. (2025) and return the scalar
+prediction for the query: the prompt has rows (x_n, y_n), n = 1..N, and a last row (x_q, 0); key and
+query see x only and the value is y.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ KINDS = ("merged", "linear", "softmax")
 
 
 def symmetry_of(kind: str) -> Symmetry:
-    """What is true of a head of this kind: merged key-query is linear in u, separate ones bilinear, softmax neither."""
+    """What is true of a head of this kind: merged key-query is linear in u, separate ones bilinear,
+    softmax neither."""
     return {"merged": LINEAR, "linear": BILINEAR, "softmax": SOFTMAX}[kind]
 
 
@@ -39,10 +41,12 @@ def options_of(kind: str, rank: int) -> MappingProxyType:
 
 @functools.cache
 def attention(kind: str = "linear", rank: int = 1) -> Unit:
-    """A head on tokens: phi(Z; K, Q) = A Z with A = Z Q K' Z' / N, or its row softmax (without the 1/N); v is (D, O).
+    """A head on tokens: phi(Z; K, Q) = A Z with A = Z Q K' Z' / N, or its row softmax (without the
+    1/N); v is (D, O).
 
-    kind: "merged" (one D x D matrix K Q', linear in u), "linear" (K and Q of shape D x rank), "softmax". phi has shape
-    (N, D), of which v contracts the last axis. Source: Zhang, Saxe & Latham (2026), Section 2.
+    kind: "merged" (one D x D matrix K Q', linear in u), "linear" (K and Q of shape D x rank),
+    "softmax". phi has shape (N, D), of which v contracts the last axis. Source: Zhang, Saxe &
+    Latham (2026), Section 2.
 
     Example
     -------
@@ -72,10 +76,12 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
 
 @functools.cache
 def in_context(kind: str = "linear", rank: int = 1) -> Unit:
-    """A head on a regression prompt: phi = b' K Q' x_q with b = (1/N) sum_n y_n x_n; softmax weighs the y_n instead.
+    """A head on a regression prompt: phi = b' K Q' x_q with b = (1/N) sum_n y_n x_n; softmax weighs
+    the y_n instead.
 
-    kind and u as for `attention`, with D the dimension of x. phi is a scalar and v has one entry an output. The linear
-    kinds depend on the prompt only through the cubic feature vec(b x_q'), so population moments suffice to train them.
+    kind and u as for `attention`, with D the dimension of x. phi is a scalar and v has one entry an
+    output. The linear kinds depend on the prompt only through the cubic feature vec(b x_q'), so
+    population moments suffice to train them.
 
     Source: Zhang, Singh, Latham & Saxe (2025), eqs 7 and 13 (merged and separate key and query).
 

@@ -29,13 +29,17 @@ class Symmetry:
     """What phi(z; u) is declared to satisfy; each field is verified by `check_symmetry`.
 
     silent: phi(z; 0) = 0 for every z, so that u = 0 is a silent point u_zero.
-    homogeneous: "real" if phi(z; a u) = a phi(z; u) for every real a, "positive" if only for a >= 0, else None.
+    homogeneous: "real" if phi(z; a u) = a phi(z; u) for every real a, "positive" if only for a >=
+        0, else None.
     linear: phi(z; u) is linear in u.
-    degree: the lowest order p at which phi(z; eps u) does not vanish as eps -> 0; None without a silent point.
-    parity: "odd" if phi(z; -u) = -phi(z; u), "even" if phi(z; -u) = phi(z; u), else None. Then (-u, -v), or (-u, v), is
-    the same unit written otherwise. What is homogeneous over the reals is odd, declared or not.
+    degree: the lowest order p at which phi(z; eps u) does not vanish as eps -> 0; None without a
+        silent point.
+    parity: "odd" if phi(z; -u) = -phi(z; u), "even" if phi(z; -u) = phi(z; u), else None. Then (-u,
+    -v), or (-u, v), is the same unit written otherwise. What is homogeneous over the reals is odd,
+    declared or not.
 
-    Source: Zhang, Saxe & Latham (2026), Theorem 1, conditions (ii)-(iv), and Section 5; parity: Fukumizu & Amari (2000).
+    Source: Zhang, Saxe & Latham (2026), Theorem 1, conditions (ii)-(iv), and Section 5; parity:
+    Fukumizu & Amari (2000).
     """
 
     silent: bool = False
@@ -51,15 +55,28 @@ class Symmetry:
             '"real", "positive" or None',
             self.homogeneous,
         )
-        require(self.degree is None or self.degree >= 1, "degree", "a whole number of at least 1, or None", self.degree)
-        require(self.parity in (None, "odd", "even"), "parity", '"odd", "even" or None', self.parity)
+        require(
+            self.degree is None or self.degree >= 1,
+            "degree",
+            "a whole number of at least 1, or None",
+            self.degree,
+        )
+        require(
+            self.parity in (None, "odd", "even"), "parity", '"odd", "even" or None', self.parity
+        )
         if self.homogeneous == "real":
-            require(self.parity != "even", "parity", '"odd", since phi(z; -u) = -phi(z; u) over the reals', self.parity)
+            require(
+                self.parity != "even",
+                "parity",
+                '"odd", since phi(z; -u) = -phi(z; u) over the reals',
+                self.parity,
+            )
             object.__setattr__(self, "parity", "odd")
 
     @property
     def flip(self) -> float | None:
-        """The sign s with phi(z; -u) = s phi(z; u), so that (-u, s v) is the unit (u, v) again; None where there is none."""
+        """The sign s with phi(z; -u) = s phi(z; u), so that (-u, s v) is the unit (u, v) again;
+        None where there is none."""
         return None if self.parity is None else {"odd": -1.0, "even": 1.0}[self.parity]
 
 
@@ -77,7 +94,8 @@ class Lift:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """One unit of a layer f = g_out(sum_i phi(g_in(x); u_i) v_i); Zhang, Saxe & Latham (2026), eq 1.
+    """One unit of a layer f = g_out(sum_i phi(g_in(x); u_i) v_i); Zhang, Saxe & Latham (2026), eq
+    1.
 
     name: how experiments refer to it, together with `options`.
     phi: (z, u) -> features of shape (*positions, *mixed), for one sample z and one unit u.
@@ -87,12 +105,13 @@ class Unit:
     extra: trailing entries of u that belong to no input channel (1 for a bias).
     linear_in_input: phi is linear in z as well, so second moments of z are all that training needs.
     lift: for a scalar unit polynomial in z, its feature map; None otherwise.
-    smooth: twice differentiable in u; False for ReLU-like units, whose kinks are then looked for at every state.
-    channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading axis, so that the unit
-        may follow a layer that passes its units on.
+    smooth: twice differentiable in u; False for ReLU-like units, whose kinks are then looked for at
+        every state.
+    channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading
+        axis, so that the unit may follow a layer that passes its units on.
     parts: matrices that u stacks along its first axis (key and query); 1 where u is one.
-    separable: phi is an entry of u times an entry of z each, and v contracts them: one unit is a sum of smaller ones, of an
-        entry of u and its row of v.
+    separable: phi is an entry of u times an entry of z each, and v contracts them: one unit is a
+        sum of smaller ones, of an entry of u and its row of v.
     example: a shape of z on which the declarations are checked.
 
     Example
@@ -132,7 +151,9 @@ class Unit:
     def lifted(self) -> Unit:
         """The same unit as a function of its lifted features, phi = <coefficients(u), l>."""
         if self.lift is None:
-            raise InputError(f"unit {self.name!r} is not polynomial in its input; train it on samples instead")
+            raise InputError(
+                f"unit {self.name!r} is not polynomial in its input; train it on samples instead"
+            )
         return _lifted(self)
 
 
@@ -142,7 +163,12 @@ def _lifted(unit: Unit) -> Unit:
     assert unit.lift is not None
     coefficients = unit.lift.coefficients
     return replace(
-        unit, phi=lambda z, u: coefficients(u) @ z, lift=None, linear_in_input=False, channels=False, example=()
+        unit,
+        phi=lambda z, u: coefficients(u) @ z,
+        lift=None,
+        linear_in_input=False,
+        channels=False,
+        example=(),
     )
 
 
@@ -150,11 +176,14 @@ def _lifted(unit: Unit) -> Unit:
 def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     """The shapes of u and of phi(z; u), for one sample of shape z and one unit.
 
-    Raises InputError where JAX cannot follow phi, as where it is written in numpy, or it gives no array of real numbers.
+    Raises InputError where JAX cannot follow phi, as where it is written in numpy, or it gives no
+    array of real numbers.
     """
     shape, phi = (f"{what} of unit {unit.name!r}" for what in ("shape", "phi"))
     u = _answer(lambda: unit.shape(z), shape, f"a function of the shape {z} of its input")
-    whole = isinstance(u, (tuple, list)) and all(isinstance(k, numbers.Integral) and int(k) >= 0 for k in u)
+    whole = isinstance(u, (tuple, list)) and all(
+        isinstance(k, numbers.Integral) and int(k) >= 0 for k in u
+    )
     require(whole, shape, "a function that gives a tuple of whole numbers", u)
     u = tuple(map(int, u))
     given = (jax.ShapeDtypeStruct(s, jnp.float32) for s in (z, u))
@@ -174,7 +203,9 @@ def _answer(question: Callable[[], Any], argument: str, needed: str) -> Any:
     except (SaddleryError, MemoryError):
         raise
     except Exception as error:
-        raise InputError(f"{argument} must be {needed}, got {type(error).__name__}: {said(error)}") from error
+        raise InputError(
+            f"{argument} must be {needed}, got {type(error).__name__}: {said(error)}"
+        ) from error
 
 
 _DEBUG = False
@@ -199,7 +230,8 @@ def debug() -> Iterator[None]:
 def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """Verify every declaration of `unit` on random inputs and weights in float64.
 
-    Raises InputError naming the declaration that fails, with the size of the violation relative to phi.
+    Raises InputError naming the declaration that fails, with the size of the violation relative to
+    phi.
     Cost: a few dozen evaluations of phi, and those of `check_smooth`.
     """
     if unit.example == ():
@@ -214,13 +246,15 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
 
 @functools.lru_cache(maxsize=256)
 def check_smooth(unit: Unit, shape: Shape | None = None) -> None:
-    """Verify that a unit is twice differentiable in u where it says so, and continuous in any case; once a unit.
+    """Verify that a unit is twice differentiable in u where it says so, and continuous in any case;
+    once a unit.
 
     shape: of the inputs z it is tried on, by default its `example`.
-    Jumps of phi, of its slope and of its curvature are looked for on random lines of u, of sizes from 1e-2 to 1e3: kinks at the
-    origin, away from it, and those of the curvature alone. Raises InputError with the kink that was found. A jump of the slope
-    below a millionth of the largest slope on its line, or of the curvature below a thousandth, may be missed. Cost: about half
-    a second.
+    Jumps of phi, of its slope and of its curvature are looked for on random lines of u, of sizes
+    from 1e-2 to 1e3: kinks at the origin, away from it, and those of the curvature alone. Raises
+    InputError with the kink that was found. A jump of the slope below a millionth of the largest
+    slope on its line, or of the curvature below a thousandth, may be missed. Cost: about half a
+    second.
     """
     shape = tuple(unit.example if shape is None else shape)
     with precision_context("float64"):
@@ -229,7 +263,9 @@ def check_smooth(unit: Unit, shape: Shape | None = None) -> None:
     if jump is None:
         return
     words, name = Words(jump), f"unit {unit.name!r}"
-    require(jump.order > 0, name, "continuous in u", words, "gradient flow is not defined across a jump")
+    require(
+        jump.order > 0, name, "continuous in u", words, "gradient flow is not defined across a jump"
+    )
     require(not unit.smooth, name, "twice differentiable in u", words, "declare smooth=False")
 
 
@@ -240,7 +276,12 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
     phi = unit.phi
     size = float(jnp.max(jnp.abs(phi(z, u)))) + float(jnp.max(jnp.abs(phi(z, w)))) + 1e-3
     symmetry = unit.symmetry
-    require(np.isfinite(size), f"phi of unit {unit.name!r}", "finite at random z and u", Words(f"{size}"))
+    require(
+        np.isfinite(size),
+        f"phi of unit {unit.name!r}",
+        "finite at random z and u",
+        Words(f"{size}"),
+    )
 
     def demand(claim: str, error: Array) -> None:
         worst = float(jnp.max(jnp.abs(error))) / size
@@ -257,10 +298,16 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
     if symmetry.homogeneous:
         demand("homogeneous, phi(z; a u) = a phi(z; u) for a >= 0", phi(z, a * u) - a * phi(z, u))
     if symmetry.homogeneous == "real":
-        demand("homogeneous over the reals, phi(z; -a u) = -a phi(z; u)", phi(z, -a * u) + a * phi(z, u))
+        demand(
+            "homogeneous over the reals, phi(z; -a u) = -a phi(z; u)",
+            phi(z, -a * u) + a * phi(z, u),
+        )
     if symmetry.flip is not None:
         sign = "" if symmetry.flip > 0 else "-"
-        demand(f"{symmetry.parity}, phi(z; -u) = {sign}phi(z; u)", phi(z, -u) - symmetry.flip * phi(z, u))
+        demand(
+            f"{symmetry.parity}, phi(z; -u) = {sign}phi(z; u)",
+            phi(z, -u) - symmetry.flip * phi(z, u),
+        )
     if symmetry.linear:
         demand("linear in u", phi(z, a * u - b * w) - a * phi(z, u) + b * phi(z, w))
     if unit.linear_in_input:
@@ -270,7 +317,8 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
         scale = jnp.asarray(rng.uniform(0.3, 3, unit.example[0]))
         scaled = scale.reshape(-1, *[1] * (z.ndim - 1)) * z
         demand(
-            "weighted by channel, through products z_c u_c", phi(scaled, u) - phi(z, _scale_channels(unit, scale, u))
+            "weighted by channel, through products z_c u_c",
+            phi(scaled, u) - phi(z, _scale_channels(unit, scale, u)),
         )
     if unit.separable:
         demand(
@@ -334,27 +382,35 @@ def _check_consistent(unit: Unit) -> None:
         )
     if symmetry.homogeneous or symmetry.degree is not None:
         require(
-            symmetry.silent, f"unit {unit.name!r}", "declared silent, since it is homogeneous or has a degree", symmetry
+            symmetry.silent,
+            f"unit {unit.name!r}",
+            "declared silent, since it is homogeneous or has a degree",
+            symmetry,
         )
 
 
 def leading_form(unit: Unit, z: Array, u: Array) -> Array:
-    """The lowest-order form of phi at the silent point, lim phi(z; eps u) / eps^p with p the declared degree.
+    """The lowest-order form of phi at the silent point, lim phi(z; eps u) / eps^p with p the
+    declared degree.
 
-    phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u) at eps = 0, from the side eps > 0 for units that
-    are not smooth. Cost: 2^p evaluations, twice as many from one side.
+    phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u) at eps = 0, from
+    the side eps > 0 for units that are not smooth. Cost: 2^p evaluations, twice as many from one
+    side.
     """
     if unit.symmetry.degree is None:
         raise InputError(f"unit {unit.name!r} has no silent point, so it has no leading form")
     return lowest_order(unit, lambda eps: unit.phi(z, eps * u))
 
 
-ASIDE = 1e-5  # one-sided coefficients are extrapolated from here and half of it to zero, to about 1e-10
+ASIDE = (
+    1e-5  # one-sided coefficients are extrapolated from here and half of it to zero, to about 1e-10
+)
 
 
 def lowest_order(unit: Unit, form: Callable[[Array], Array]) -> Array:
-    """lim form(eps) / eps^p as eps -> 0 from above, of anything linear in phi(z; eps u): form(1) for a homogeneous unit, else its
-    p-th Taylor coefficient, p the declared degree; of a unit with kinks the one-sided coefficient."""
+    """lim form(eps) / eps^p as eps -> 0 from above, of anything linear in phi(z; eps u): form(1)
+    for a homogeneous unit, else its p-th Taylor coefficient, p the declared degree; of a unit with
+    kinks the one-sided coefficient."""
     if unit.symmetry.homogeneous:
         return form(jnp.ones(()))
     for order in range(1, (unit.symmetry.degree or 0) + 1):

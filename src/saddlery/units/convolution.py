@@ -44,11 +44,14 @@ def patch_index(size: Shape, kernel: Shape, stride: int) -> np.ndarray:
 
 
 @functools.cache
-def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stride: int = 1) -> Unit:
+def convolution(
+    activation: str = "linear", kernel: tuple[int, ...] = (2,), stride: int = 1
+) -> Unit:
     """A kernel swept over a 1-D or 2-D signal.
 
-    z has shape (C, L) or (C, A, B) (the channel axis may be left out when C = 1); u has shape (C, *kernel); phi has
-    one entry a position, floor((L - K) / stride) + 1 an axis, and v one weight for every position and output.
+    z has shape (C, L) or (C, A, B) (the channel axis may be left out when C = 1); u has shape (C,
+    *kernel); phi has one entry a position, floor((L - K) / stride) + 1 an axis, and v one weight
+    for every position and output.
 
     Example
     -------
@@ -79,7 +82,9 @@ def convolution(activation: str = "linear", kernel: tuple[int, ...] = (2,), stri
         index = patch_index(tuple(size), kernel, stride)
         patches = z.reshape(channels, math.prod(size))[:, index]  # (C, positions, entries)
         silence = jnp.zeros(len(index), z.dtype)  # what no channels at all give
-        response = functools.reduce(operator.add, (patches[c] @ u[c].ravel() for c in range(channels)), silence)
+        response = functools.reduce(
+            operator.add, (patches[c] @ u[c].ravel() for c in range(channels)), silence
+        )
         return sigma(response).reshape(positions(tuple(size), kernel, stride))
 
     return Unit(

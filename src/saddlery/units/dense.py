@@ -40,15 +40,19 @@ POWERS = {"quadratic": 2, "cubic": 3}
 def power(vector: Array, degree: int) -> Array:
     """The flattened tensor power of a vector, D^degree entries."""
     flat = vector.ravel()
-    return functools.reduce(lambda product, _: jnp.outer(product, flat).ravel(), range(degree - 1), flat)
+    return functools.reduce(
+        lambda product, _: jnp.outer(product, flat).ravel(), range(degree - 1), flat
+    )
 
 
 @functools.cache
 def dense(activation: str = "linear", bias: bool = False) -> Unit:
-    """A neuron sigma(w . z [+ b]); z of any shape is flattened, u has prod(shape) [+ 1] entries, phi is a scalar.
+    """A neuron sigma(w . z [+ b]); z of any shape is flattened, u has prod(shape) [+ 1] entries,
+    phi is a scalar.
 
-    activation: linear, relu, leaky_relu (slope 0.1), quadratic (a^2), cubic (a^3), tanh, x_tanh_x (a tanh a), erf,
-    gelu (exact), sine, sigmoid. With a bias the declarations hold for u = (w, b) as a whole.
+    activation: linear, relu, leaky_relu (slope 0.1), quadratic (a^2), cubic (a^3), tanh, x_tanh_x
+    (a tanh a), erf, gelu (exact), sine, sigmoid. With a bias the declarations hold for u = (w, b)
+    as a whole.
 
     Example
     -------
@@ -83,7 +87,8 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
 
 @functools.cache
 def diagonal() -> Unit:
-    """A weight for each entry of z: phi = u * z, which v contracts, so that one unit is a diagonal linear network.
+    """A weight for each entry of z: phi = u * z, which v contracts, so that one unit is a diagonal
+    linear network.
 
     f = sum_d u_d v_d z_d for a layer of width 1. Source: Pesme & Flammarion (2023).
 

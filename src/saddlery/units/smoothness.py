@@ -1,9 +1,11 @@
-"""Whether phi is twice differentiable in u: jumps of phi, of its slope or of its curvature along random lines of u.
+"""Whether phi is twice differentiable in u: jumps of phi, of its slope or of its curvature along
+random lines of u.
 
-Along a line p(t) = <w, phi(z; u + t d)>, an interval is halved again and again, always towards the half with the larger
-discrepancy, D_0 = |p(b) - p(a) - h (p'(a) + p'(b)) / 2|, D_1 the same one derivative higher, D_2 = |p''(b) - p''(a)|. Of a
-function with so many continuous derivatives each D vanishes with the interval; across a jump it stays what it was, however
-small the interval. Derivatives are automatic ones at generic points; what they are *at* a kink is not asked.
+Along a line p(t) = <w, phi(z; u + t d)>, an interval is halved again and again, always towards the
+half with the larger discrepancy, D_0 = |p(b) - p(a) - h (p'(a) + p'(b)) / 2|, D_1 the same one
+derivative higher, D_2 = |p''(b) - p''(a)|. Of a function with so many continuous derivatives each D
+vanishes with the interval; across a jump it stays what it was, however small the interval.
+Derivatives are automatic ones at generic points; what they are *at* a kink is not asked.
 """
 
 from __future__ import annotations
@@ -22,28 +24,39 @@ SPAN = 3.0  # lines run from -SPAN to SPAN times that size
 CELLS = 128  # intervals a line to begin with, each halved by itself
 DEEP, LATE = 30, 6  # halvings; a jump is as large after the last six as before
 STAYS = 0.5  # of the discrepancy that is left of a jump, where of a smooth function 2^-6 is
-SEEN = 1e-6  # of the largest derivative of its order on the line: smaller discrepancies are rounding
-# of the largest phi on the line, t in units of the size: where phi saturates, rounding of 1e-16 in phi is one of 1e-16 k^2 in its
-# curvature, for units a k times as steep as their line is long (k up to 1e6)
+SEEN = (
+    1e-6  # of the largest derivative of its order on the line: smaller discrepancies are rounding
+)
+# of the largest phi on the line, t in units of the size: where phi saturates, rounding of 1e-16 in
+# phi is one of 1e-16 k^2 in its curvature, for units a k times as steep as their line is long (k up
+# to 1e6)
 FLOOR = (1e-6, 1e-6, 1e-3)
 ORDERS = ("phi itself", "the slope of phi", "the curvature of phi")
 
 
 class Jump(NamedTuple):
-    """A jump of the derivative of an order (0, 1 or 2) at |u| = size, relative to the largest one on its line."""
+    """A jump of the derivative of an order (0, 1 or 2) at |u| = size, relative to the largest one
+    on its line."""
 
     order: int
     size: float
     relative: float
 
     def __str__(self) -> str:
-        return f"a jump of {ORDERS[self.order]} at |u| = {self.size:.3g}, by {self.relative:.1e} of the largest nearby"
+        return (
+            f"a jump of {ORDERS[self.order]} at |u| = {self.size:.3g}, by "
+            f"{self.relative:.1e} of the largest nearby"
+        )
 
 
-def find_jump(phi: Callable, z: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator) -> Jump | None:
-    """The jump of lowest order found on random lines of u, of sizes from 1e-2 to 1e3; None where none was found.
+def find_jump(
+    phi: Callable, z: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+) -> Jump | None:
+    """The jump of lowest order found on random lines of u, of sizes from 1e-2 to 1e3; None where
+    none was found.
 
-    Cost: some 2,000 evaluations of phi and two derivatives a line and order, compiled once: about half a second.
+    Cost: some 2,000 evaluations of phi and two derivatives a line and order, compiled once: about
+    half a second.
     """
     weights = jnp.asarray(rng.standard_normal(jax.eval_shape(phi, z, jnp.zeros(shape)).shape))
 
@@ -65,7 +78,9 @@ def find_jump(phi: Callable, z: np.ndarray, shape: tuple[int, ...], rng: np.rand
     return min(found, default=None)
 
 
-def _on_line(jets: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator) -> tuple[int, float, float] | None:
+def _on_line(
+    jets: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator
+) -> tuple[int, float, float] | None:
     """(order, place, relative size) of the jump of lowest order on the line."""
     edges = np.linspace(-SPAN, SPAN, CELLS + 1) + 0.01 * rng.random()
     values = jets(edges)
@@ -83,8 +98,8 @@ def _on_line(jets: Callable[[np.ndarray], np.ndarray], rng: np.random.Generator)
 
 
 class _Walk(NamedTuple):
-    """Where the halving of every cell has led, its discrepancies at the end and LATE halvings before, and the largest |p|, |p'|
-    and |p''| seen on the way."""
+    """Where the halving of every cell has led, its discrepancies at the end and LATE halvings
+    before, and the largest |p|, |p'| and |p''| seen on the way."""
 
     place: np.ndarray
     early: np.ndarray
@@ -92,7 +107,9 @@ class _Walk(NamedTuple):
     largest: np.ndarray
 
 
-def _halved(jets: Callable[[np.ndarray], np.ndarray], order: int, edges: np.ndarray, values: np.ndarray) -> _Walk:
+def _halved(
+    jets: Callable[[np.ndarray], np.ndarray], order: int, edges: np.ndarray, values: np.ndarray
+) -> _Walk:
     a, b, at_a, at_b = edges[:-1], edges[1:], values[:, :-1], values[:, 1:]
     largest, sizes = np.abs(values).max(axis=1), [_discrepancy(order, b - a, at_a, at_b)]
     padding = np.zeros(1)  # one program serves edges and midpoints

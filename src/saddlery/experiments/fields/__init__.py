@@ -1,14 +1,17 @@
-"""The fields of experiments, version by version: why what is stored outlives the code that wrote it.
+"""The fields of experiments, version by version: why what is stored outlives the code that wrote
+it.
 
-*A stored experiment means what it meant*: what its file leaves out has the default of the version that wrote it, whatever the
-default is today. *Its identity stays*: what version 1 always wrote is part of it, and all else only where it differs from the
-default that it came with.
+*A stored experiment means what it meant*: what its file leaves out has the default of the version
+that wrote it, whatever the default is today. *Its identity stays*: what version 1 always wrote is
+part of it, and all else only where it differs from the default that it came with.
 
-The tables are files beside this one, a version each, and those of released versions never change. Whoever adds a field or
-changes a default runs `python tools/fields.py`, which says what is new and writes the next table.
+The tables are files beside this one, a version each, and those of released versions never change.
+Whoever adds a field or changes a default runs `python tools/fields.py`, which says what is new and
+writes the next table.
 
-A family is a set of fields: "experiment", "network", "layer", "initialization", "stop", "sweep", "measure", and one for each
-shipped kind, such as "task linear_teacher", "rule flow" or "unit conv_relu". Kinds of one's own are in no table.
+A family is a set of fields: "experiment", "network", "layer", "initialization", "stop", "sweep",
+"measure", and one for each shipped kind, such as "task linear_teacher", "rule flow" or "unit
+conv_relu". Kinds of one's own are in no table.
 """
 
 from __future__ import annotations
@@ -27,8 +30,8 @@ REQUIRED = "(required)"  # in the place of a default: there is none
 
 
 class Family(NamedTuple):
-    """defaults: of all fields of a family, in the order in which they are written. always: those that are written whatever they
-    are; others where they differ from their defaults."""
+    """defaults: of all fields of a family, in the order in which they are written. always: those
+    that are written whatever they are; others where they differ from their defaults."""
 
     defaults: dict[str, Any]
     always: tuple[str, ...]
@@ -38,12 +41,18 @@ class Family(NamedTuple):
 def fields_of(version: int) -> dict[str, Family]:
     """The table of a version. Raises InputError where there is none."""
     try:
-        text = (resources.files("saddlery.experiments.fields") / f"{version}.json").read_text("utf-8")
+        text = (resources.files("saddlery.experiments.fields") / f"{version}.json").read_text(
+            "utf-8"
+        )
     except FileNotFoundError:
         raise InputError(
-            f"written in version {version} of experiments, whose table this saddlery lacks; install the matching one"
+            f"written in version {version} of experiments, whose table this saddlery "
+            "lacks; install the matching one"
         ) from None
-    return {name: Family(one["defaults"], tuple(one["always"])) for name, one in json.loads(text).items()}
+    return {
+        name: Family(one["defaults"], tuple(one["always"]))
+        for name, one in json.loads(text).items()
+    }
 
 
 def _family(version: int, name: str) -> Family:
@@ -62,15 +71,18 @@ def came_with(family: str, name: str, declared: Any) -> Any:
 def essential(
     family: str, values: Mapping[str, Any], declared: Mapping[str, Any], *, always: bool = False
 ) -> dict[str, Any]:
-    """Of the values of all fields of a family, as they stand in a file, those that are part of an identity, in the order in which
-    fields came; what is absent (None) is left out.
+    """Of the values of all fields of a family, as they stand in a file, those that are part of an
+    identity, in the order in which fields came; what is absent (None) is left out.
 
-    declared: today's defaults, of fields that no table has. always: how a family in no table, of a kind of one's own, is written.
+    declared: today's defaults, of fields that no table has. always: how a family in no table, of a
+    kind of one's own, is written.
     """
     tables = [_family(version, family) for version in range(1, VERSION + 1)]
     written = next((one.always for one in tables if one.defaults), tuple(values) if always else ())
     order = dict.fromkeys(name for one in tables for name in one.defaults if name in values)
-    usual = {name: as_stored(came_with(family, name, declared.get(name, REQUIRED))) for name in values}
+    usual = {
+        name: as_stored(came_with(family, name, declared.get(name, REQUIRED))) for name in values
+    }
     return {
         name: values[name]
         for name in (*order, *(name for name in values if name not in order))
@@ -79,16 +91,20 @@ def essential(
 
 
 def completed(family: str, values: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """Values read from a file of some version, with what it left out and what has another default today."""
+    """Values read from a file of some version, with what it left out and what has another default
+    today."""
     if version == VERSION:
         return dict(values)
     then, now = (_family(v, family).defaults for v in (version, VERSION))
-    meant = {name: then.get(name, came_with(family, name, default)) for name, default in now.items()}
+    meant = {
+        name: then.get(name, came_with(family, name, default)) for name, default in now.items()
+    }
     return {**{k: v for k, v in meant.items() if v != now[k] and v != REQUIRED}, **values}
 
 
 def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """The table of an experiment as the version that wrote it meant it. Sections of the wrong kind are left as they are."""
+    """The table of an experiment as the version that wrote it meant it. Sections of the wrong kind
+    are left as they are."""
     if version == VERSION:
         return dict(table)
 
@@ -105,17 +121,22 @@ def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
     network = section("network", found.get("network", {}))
     if isinstance(network, dict) and isinstance(network.get("layers"), list):
         layer = lambda entry: section(f"unit {entry.get('unit')}", section("layer", entry))
-        network["layers"] = [layer(entry) if isinstance(entry, Mapping) else entry for entry in network["layers"]]
+        network["layers"] = [
+            layer(entry) if isinstance(entry, Mapping) else entry for entry in network["layers"]
+        ]
     return {**found, "network": network}
 
 
 def check_version(version: Any) -> int:
     """The version of a stored table. Raises InputError where this saddlery cannot read it."""
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise InputError(f"version must be a whole number from 1 on, got {shown(version)}; leave it out")
+        raise InputError(
+            f"version must be a whole number from 1 on, got {shown(version)}; leave it out"
+        )
     if version > VERSION:
         raise InputError(
-            f"written in version {version} of experiments, this saddlery reads up to {VERSION}; install a later one"
+            f"written in version {version} of experiments, this saddlery reads up to "
+            f"{VERSION}; install a later one"
         )
     for between in range(version, VERSION + 1):
         fields_of(between)
