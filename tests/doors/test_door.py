@@ -528,7 +528,7 @@ def test_verbs_take_folders_names_and_tables(folder, tmp_path):
     ("call", "message"),
     [
         (lambda: stages("nowhere"), "there is no such run folder"),
-        (lambda: certify(3), "a run must be a Run or the path of a run folder, got 3"),
+        (lambda: certify(3), "the subject must be a run, the path of its folder, or an experiment"),
         (
             lambda: train(3),
             "an experiment must be a shipped name or the path of a TOML file, got 3",

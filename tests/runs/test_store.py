@@ -13,7 +13,19 @@ import pickle
 import numpy as np
 import pytest
 
-from saddlery import Experiment, certify, load_run, save_run, train
+from saddlery import (
+    Experiment,
+    certify,
+    compare,
+    load_run,
+    mechanism,
+    predict,
+    saddle_graph,
+    save_run,
+    stages,
+    train,
+    visit,
+)
 from saddlery.basis.checks import InputError, NumericalError, StorageError
 from saddlery.doors.outlets import write_text
 from saddlery.rules import GradientDescent
@@ -173,3 +185,45 @@ def test_diverging_run_is_an_error_with_a_remedy_and_can_be_kept():
     with pytest.raises(NumericalError, match="lower the learning rate"):
         train(e)
     assert train(e, keep_failed=True).trajectory.status in ("diverged", "not finite")
+
+
+# ---------------------------------------------------------- every verb takes what the others take
+def test_every_verb_takes_what_the_others_take(tmp_path, monkeypatch):
+    """A shipped name, the path of a TOML file, an experiment, its table, a run and its folder."""
+    experiment = Experiment.named("linear")
+    (tmp_path / "mine.toml").write_text(experiment.to_toml())
+    run = train(experiment)
+    save_run(run, tmp_path / "run")
+    subjects = (
+        "linear",
+        tmp_path / "mine.toml",
+        experiment,
+        experiment.table(),
+        run,
+        tmp_path / "run",
+    )
+    (prediction, *_) = predict(run)
+    for subject in subjects:
+        assert [stage.effective_units for stage in stages(subject).stages] == [0, 1, 2]
+        assert predict(subject)[0].stages == prediction.stages
+        assert len(saddle_graph(subject).nodes) == 4
+        assert len(mechanism(subject).growths) == 2
+        assert compare(prediction, subject).stages[1].seen
+        assert visit(subject, 1).verdict == "visited"
+    assert len(certify("linear")) == 3
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("liner", "liner: there is no such run folder, and .*did you mean .linear"),
+        ("runs/liner", "runs/liner: there is no such run folder; make one"),
+        ("runs/liner.toml", "runs/liner.toml: there is no such file"),
+        (3, "the subject must be a run, the path of its folder, or an experiment"),
+        (None, "the subject must be a run"),
+    ],
+)
+def test_what_is_no_subject_is_one_sentence(subject, words):
+    for verb in (stages, predict, saddle_graph, mechanism, certify):
+        with pytest.raises(InputError, match=words):
+            verb(subject)

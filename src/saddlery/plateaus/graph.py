@@ -9,20 +9,17 @@ asked, and are one where their maps are one; edges carry the path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..basis.checks import NumericalError, Words, require, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import html_table, plain, text_table
-from ..experiments import Experiment
-from ..experiments.experiment import chosen
 from ..networks import Objective
+from ..runs.store import Subject, experiment_of
 from ..saddles import Certificate, certify_state
 from ..saddles.narrow import Narrow, Sides, state_of, with_units
 from ..saddles.settling import Held, Settled
@@ -132,7 +129,7 @@ class SaddleGraph:
 
 @in_float64
 def saddle_graph(
-    experiment: Experiment | Mapping[str, Any] | str | Path,
+    subject: Subject,
     *,
     budget: int = 64,
     progress: Callable[[int, int], None] | None = None,
@@ -144,7 +141,7 @@ def saddle_graph(
     correlation for units linear in u, all eigenvectors for units of degree two with one output, and
     otherwise the local maxima found from 64 starts. One layer of units with a silent point; at most
     `budget` nodes are left, those of lowest width first. progress: called with (nodes left, nodes
-    found).
+    found). subject: an experiment, its shipped name, TOML path or table, a run or its folder.
 
     Raises InputError for other networks, and where equal singular values or eigenvalues leave a
     continuum of saddles.
@@ -158,7 +155,7 @@ def saddle_graph(
     (4, 4)
     """
     spare_programs()
-    experiment = chosen(experiment)
+    experiment = experiment_of(subject)
     network = experiment.network
     single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
     require(

@@ -14,13 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import text_table
-from ..runs import Run
+from ..runs.store import Subject
 from .stage import Stages, stages_of
 
 # growing units for each growing direction: more is growth by directions, fewer growth by units
@@ -61,11 +60,11 @@ class Mechanism:
 
 
 @in_float64
-def mechanism(found: Stages | Run | str | Path) -> Mechanism:
+def mechanism(subject: Stages | Subject) -> Mechanism:
     """What grew at each drop between two plateaus of a run, layer by layer, beside what the leading
     degree of units predicts.
 
-    found: the stages of a run, a run, or its folder. Cost: two states a drop.
+    subject: the stages of a run, a run or its folder, or an experiment, which is trained. Cost: two states a drop.
 
     Example
     -------
@@ -73,7 +72,7 @@ def mechanism(found: Stages | Run | str | Path) -> Mechanism:
     >>> [(growth.measured, growth.expected) for growth in mechanism(stages(train("quadratic"))).growths]
     [('units', 'units'), ('units', 'units')]
     """
-    found = stages_of(found)
+    found = stages_of(subject)
     objective, trajectory = found.run.objective(), found.run.trajectory
     growths = []
     for k, (here, after) in enumerate(pairwise(found.stages)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from ..basis.records import html_table, plain, text_table, tiny
 from ..basis.text import visible
 from ..networks import Objective
 from ..runs import Run
-from ..runs.store import run_of
+from ..runs.store import Subject, run_of
 from ..saddles import Certificate, certify_state
 from ..saddles.behind import Around, level_units
 from ..symmetry import EffectiveUnits, Reduction, effective_units, reduce
@@ -187,7 +186,7 @@ def _row(stage: Stage, certified: bool) -> list[object]:
 
 @in_float64
 @giving_up
-def stages(run: Run | str | Path) -> Stages:
+def stages(subject: Subject) -> Stages:
     """Find the plateaus of a run, or of the run in a folder, and the effective units on each.
 
     Plateaus come from the loss curve alone (`find_plateaus`, no threshold). The tolerance of the
@@ -203,7 +202,7 @@ def stages(run: Run | str | Path) -> Stages:
     [0, 1, 2]
     """
     spare_programs()
-    run = run_of(run)
+    run = run_of(subject)
     found = find_plateaus(run.trajectory.flow_time, run.trajectory.loss)
     objective = run.objective()
     rest = rest_of(run, found)
@@ -300,22 +299,22 @@ def around(found: Stages, k: int) -> Around:
     return Around(smaller_drop(run, found.stages, k), float(np.finfo(states.dtype).eps), closest)
 
 
-def stages_of(subject: Stages | Run | str | Path) -> Stages:
-    """The stages meant: those that are at hand, or those of a run or of its folder."""
+def stages_of(subject: Stages | Subject) -> Stages:
+    """The stages meant: those that are at hand, or those of a run (see `run_of`)."""
     return subject if isinstance(subject, Stages) else stages(subject)
 
 
 @in_float64
 @giving_up
 def certify(
-    subject: Run | Stages | str | Path,
+    subject: Stages | Subject,
     *,
     route: str = "auto",
     progress: Callable[[float, str], None] | None = None,
 ) -> Stages:
     """Certify the fixed point behind every stage of a run.
 
-    subject: a run, its stages, or its folder. route: "auto", "reduce" or "direct" (see
+    subject: a run, its stages or its folder, or an experiment, which is trained. route: "auto", "reduce" or "direct" (see
     `certificates`). progress: called with (fraction done, stage kind). A stage without a fixed
     point nearby gets a certificate that says so.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from ..basis.checks import InputError, positive, unpacked, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import text_table
 from ..networks import Objective
-from ..runs import Run
-from ..runs.store import run_of
+from ..runs.store import Subject, run_of
 from ..saddles.fixed_points import EXACT, embed_state_near, fixed_point
 from ..symmetry import Reduction, nearest_embedding, reduce
 
@@ -73,7 +71,7 @@ class _Approach:
 
 
 @in_float64
-def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
+def visit(subject: Subject, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
     States along the run are reduced to `widths` and refined; the fixed points found are embedded
@@ -94,7 +92,7 @@ def visit(run: Run | str | Path, widths: int | tuple[int, ...], *, within: float
     """
     spare_programs()
     positive(within, "within")
-    run, given = run_of(run), unpacked(widths)
+    run, given = run_of(subject), unpacked(widths)
     each = given if isinstance(given, tuple) else (given,) * len(run.experiment.network.layers)
     chosen = tuple(whole(width, "widths", 0) for width in each)
     if any(w < 1 for w in chosen):

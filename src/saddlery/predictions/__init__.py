@@ -5,14 +5,9 @@ The mathematics lives in `theory`; here it is said when it holds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
 from ..basis.checks import InputError, NumericalError, known
 from ..basis.precision import spare_programs
-from ..experiments import Experiment
-from ..experiments.experiment import chosen
+from ..runs.store import Subject, experiment_of
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, compare
@@ -48,12 +43,10 @@ class Predictions(tuple[Prediction, ...]):
     outside: tuple[str, ...] = ()
 
 
-def predict(
-    experiment: Experiment | Mapping[str, Any] | str | Path, *, theory: str | None = None
-) -> Predictions:
+def predict(experiment: Subject, *, theory: str | None = None) -> Predictions:
     """The stages that theory expects, by every theory that applies, before the experiment is run.
 
-    experiment: one, or its shipped name, TOML path or table. theory: only this one. Raises
+    experiment: one, its shipped name, TOML path or table, a run or its folder. theory: only this one. Raises
     InputError where none applies, with the condition that fails for each. Cost: a few
     decompositions, and for most theories the flow of the narrow networks that are learned, about a
     second each; the experiment itself is not trained.
@@ -65,7 +58,7 @@ def predict(
     [(0.58, (0,)), (0.08, (1,)), (0.0, (2,))]
     """
     spare_programs()
-    subject = chosen(experiment)
+    subject = experiment_of(experiment)
     if theory is not None:
         known(theory, THEORIES, "theory")
     found, refusals, outside = [], [], []

@@ -7,11 +7,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..basis.checks import require
 from ..basis.records import html_table, plain, text_table
 from ..basis.text import visible
 from ..plateaus import Stages
+from ..plateaus.stage import stages_of
 from ..runs import Run
+from ..runs.store import Subject
 from .base import PredictedStage, Prediction, range_of
 
 # of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
@@ -110,8 +111,10 @@ def _row(stage: ComparedStage) -> list[object]:
     ]
 
 
-def compare(prediction: Prediction, found: Stages) -> Comparison:
+def compare(prediction: Prediction, subject: Stages | Subject) -> Comparison:
     """A prediction beside the stages of a run (certified or not) of the same experiment.
+
+    subject: the stages, a run or its folder, or an experiment, which is trained.
 
     Example
     -------
@@ -121,13 +124,7 @@ def compare(prediction: Prediction, found: Stages) -> Comparison:
     >>> all(stage.seen for stage in side_by_side.stages), abs(side_by_side.stages[1].error) < 0.02
     (True, True)
     """
-    require(
-        isinstance(found, Stages),
-        "what is compared",
-        "the Stages of a run",
-        type(found).__name__,
-        "pass stages(run)",
-    )
+    found = stages_of(subject)
     losses = [stage.loss for stage in prediction.stages]
     taken, compared = set(), []
     for k, stage in enumerate(prediction.stages):

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -29,10 +30,10 @@ from ..doors import schema
 from ..doors.door import npz_headers, read_json, read_npz
 from ..doors.outlets import placed_folder
 from ..experiments import Experiment
-from ..experiments.experiment import as_written
+from ..experiments.experiment import as_written, chosen, is_file
 from ..networks import Objective
 from ..training import Trajectory
-from .run import Run
+from .run import Run, train
 
 SCHEMA, VERSION = "saddlery-run", 1
 ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
@@ -69,12 +70,53 @@ def save_run(run: Run, folder: str | Path) -> Path:
     return target
 
 
-def run_of(subject: Run | str | Path) -> Run:
-    """The run meant by what every verb takes: one that is at hand, or its folder."""
+Subject = Run | Experiment | Mapping[str, Any] | str | Path
+
+
+def run_of(subject: Subject) -> Run:
+    """The run meant by what every verb takes: one that is at hand, or its folder; of an experiment, its
+    table, its shipped name or the path of its file, the run that training it gives."""
     if isinstance(subject, Run):
         return subject
-    require(isinstance(subject, (str, Path)), "a run", "a Run or the path of a run folder", subject)
-    return load_run(subject)
+    _demand_subject(subject)
+    return load_run(subject) if _is_folder(subject) else train(_experiment(subject))
+
+
+def experiment_of(subject: Subject) -> Experiment:
+    """The experiment meant by what every verb takes: see `run_of`; nothing is trained."""
+    if isinstance(subject, Run):
+        return subject.experiment
+    _demand_subject(subject)
+    return load_run(subject).experiment if _is_folder(subject) else _experiment(subject)
+
+
+def _demand_subject(subject: Any) -> None:
+    require(
+        isinstance(subject, (Experiment, Mapping, str, Path)),
+        "the subject",
+        "a run, the path of its folder, or an experiment by itself, its shipped name or the path of"
+        " its file",
+        subject,
+    )
+
+
+def _is_folder(subject: Subject) -> TypeGuard[str | Path]:
+    """Whether a run folder is meant: a folder, or a path that ends otherwise than experiments do."""
+    if not isinstance(subject, (str, Path)):
+        return False
+    path = str(subject)
+    named = isinstance(subject, str) and "/" not in path
+    return os.path.isdir(path) or not (named or path.lower().endswith(".toml"))
+
+
+def _experiment(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
+    """One of which it is known that it is no run folder."""
+    try:
+        return chosen(subject)
+    except InputError as error:
+        if isinstance(subject, str) and not is_file(subject):
+            raise InputError(f"{subject}: there is no such run folder, and {error}") from None
+        raise
 
 
 def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
