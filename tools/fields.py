@@ -1,8 +1,9 @@
 """The fields that experiments have in the code, beside the newest table of
 `saddlery.experiments.fields`.
 
-python tools/fields.py            says what is new (exit code 1 where anything is)
-python tools/fields.py --write    writes the table of the next version; raise VERSION then
+    .venv/bin/python tools/fields.py            what is new (exit code 1 where anything is)
+    .venv/bin/python tools/fields.py --write    writes the table of the next version, or anew that
+                                                which no release has yet
 """
 
 from __future__ import annotations
@@ -31,9 +32,8 @@ ALWAYS = (
     "measure",
 )  # families of which version 1 wrote every field
 OWN = {"experiment": ("seed", "precision"), "layer": ("width",)}  # of others it always wrote these
-SWEEP = ("seeds", "first_seed", "batch", "chunk")
+ELSEWHERE = ("experiment", "grid", "random", "draws", "draw_seed", "measure", "imports", "slurm")
 TABLES = Path(fields.__file__).parent
-Declared = dict[str, dict[str, Any]]
 
 
 def declared() -> dict[str, dict[str, Any]]:
@@ -44,7 +44,7 @@ def declared() -> dict[str, dict[str, Any]]:
         "layer": _fields(Layer, but=("unit",)),
         "initialization": _fields(Initialization),
         "stop": _fields(Stop),
-        "sweep": {name: default for name, default in _fields(Sweep).items() if name in SWEEP},
+        "sweep": _fields(Sweep, but=(*ELSEWHERE, *WORDS, "version")),
         "measure": dict.fromkeys(MEASURES, False),
         **{f"task {kind}": _fields(task) for kind, task in sorted(TASKS.items()) if _ours(task)},
         **{f"rule {kind}": _fields(rule) for kind, rule in sorted(RULES.items()) if _ours(rule)},
@@ -100,10 +100,10 @@ def main(write: bool) -> int:
     words = new()
     print("\n".join(words) or f"as version {fields.VERSION} has it")
     if write and words:
-        version = fields.VERSION + 1
+        version = fields.RELEASED + 1
         path = TABLES / f"{version}.json"
         path.write_text(json.dumps(declared(), indent=1) + "\n", "utf-8")
-        print(f"{path} written: set VERSION = {version} in {TABLES / '__init__.py'}")
+        print(f"{path} written; VERSION in {TABLES / '__init__.py'} must be {version}")
     return int(bool(words) and not write)
 
 

@@ -83,6 +83,26 @@ def test_a_new_field_with_a_default_changes_no_identity(family, registries, monk
     assert ADDED[family](later=4.0).identity != CONV.identity
 
 
+@pytest.mark.parametrize("name", ["attention_merged", "in_context_merged", "diagonal", "relu"])
+def test_a_new_option_of_a_unit_without_any(name):
+    usual = {"later": 3.0}
+    assert fields.essential(f"unit {name}", {"later": 3.0}, usual, always=True) == {}
+    assert fields.essential(f"unit {name}", {"later": 4.0}, usual, always=True) == {"later": 4.0}
+
+
+def test_nested_defaults_of_ones_own_tasks_are_left_out(registries):
+    """As version 1 left them out, which saw tuples."""
+
+    @dataclass(frozen=True)
+    class Own(LinearTeacher):
+        kind = "own"
+        centres: tuple = ((0.0, 1.0), (1.0, 0.0))
+
+    assert "centres" not in LINEAR.replace(task=Own((1.0, 0.4))).determining()["task"]
+    other = LINEAR.replace(task=Own((1.0, 0.4), centres=((0.0, 2.0),)))
+    assert other.determining()["task"]["centres"] == [[0.0, 2.0]]
+
+
 def test_a_new_field_of_sweeps_changes_no_identity(monkeypatch):
     before = Sweep(LINEAR, grid={"initialization.scale": (1e-3, 1e-6)}, seeds=5)
     table = Sweep.table
@@ -126,6 +146,21 @@ def test_what_a_file_leaves_out_has_the_default_of_its_version(second):
     assert fields.as_meant(table, 2) == table
 
 
+def test_kinds_that_a_stored_sweep_names_keep_their_defaults(second):
+    """A sweep of version 1 over rules: descent drew no batches by default then."""
+    stored = {**LINEAR.table(), "version": 1, "rule": {"kind": "descent", "learning_rate": 0.1}}
+    sweep = design.from_sweep_table({"experiment": stored, "grid": {"rule.learning_rate": [0.2]}})
+    assert sweep.version == 1 and sweep.table()["experiment"]["version"] == 1
+    assert [e.rule.batch for e in sweep.experiments(range(1))] == [0]
+
+
+def test_units_of_a_stored_teacher_keep_their_defaults(second):
+    kernel = second[1]["unit conv_relu"]._replace(defaults={"kernel": [3], "stride": 1})
+    second[2]["unit conv_relu"] = kernel
+    meant = fields.as_meant({"task": {"kind": "teacher", "unit": "conv_relu"}}, 1)
+    assert meant["task"]["options_of_unit"] == {"kernel": [2]}
+
+
 def test_what_a_file_says_stays(second):
     table = {"initialization": {"scale": 0.25}, "task": {"kind": "linear_teacher", "inputs": 3}}
     meant = fields.as_meant(table, 1)
@@ -153,7 +188,8 @@ def test_the_code_is_what_the_newest_table_says(monkeypatch):
     the table of a new version, and what older ones wrote keeps its meaning."""
     assert tool.new() == []
     monkeypatch.setattr(tool, "MEASURES", (*tool.MEASURES, "postures"))
-    assert tool.new() == ["measure: postures = '(absent)' in version 1, False in the code"]
+    words = f"measure: postures = '(absent)' in version {fields.VERSION}, False in the code"
+    assert tool.new() == [words]
 
 
 def test_a_changed_default_needs_a_new_version(monkeypatch):
@@ -162,19 +198,28 @@ def test_a_changed_default_needs_a_new_version(monkeypatch):
         scale: float = 0.5
 
     monkeypatch.setattr(tool, "Initialization", Larger)
-    assert tool.new() == ["initialization: scale = 0.001 in version 1, 0.5 in the code"]
+    words = f"initialization: scale = 0.001 in version {fields.VERSION}, 0.5 in the code"
+    assert tool.new() == [words]
+
+
+def test_a_new_field_of_sweeps_is_seen(monkeypatch):
+    monkeypatch.setattr(tool, "Sweep", type(with_later(Sweep(LINEAR))))
+    words = f"sweep: later = '(absent)' in version {fields.VERSION}, 3.0 in the code"
+    assert tool.new() == [words]
 
 
 def test_the_next_table_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(tool, "MEASURES", (*tool.MEASURES, "postures"))
     monkeypatch.setattr(tool, "TABLES", tmp_path)
     assert tool.main(write=False) == 1 and tool.main(write=True) == 0
-    assert "set VERSION = 2" in capsys.readouterr().out
-    assert json.loads((tmp_path / "2.json").read_text())["measure"]["defaults"]["postures"] is False
+    version = fields.RELEASED + 1
+    assert f"must be {version}" in capsys.readouterr().out
+    written = json.loads((tmp_path / f"{version}.json").read_text())
+    assert written["measure"]["defaults"]["postures"] is False
 
 
 # ---------------------------------------------------------- versions of files
-def test_a_table_says_its_version_from_the_second_on(second, monkeypatch):
+def test_a_table_says_its_version(second, monkeypatch):
     monkeypatch.setattr("saddlery.experiments.experiment.VERSION", 2)
     assert LINEAR.table()["version"] == 2
     assert from_table(LINEAR.table()) == LINEAR
@@ -186,7 +231,8 @@ def test_stored_runs_that_do_not_say_are_of_the_first(second, tmp_path):
     e = LINEAR.replace(stop=Stop(steps=3))
     save_run(train(e.replace(initialization=Initialization(scale=1e-3))), tmp_path / "run")
     path = tmp_path / "run" / "experiment.toml"
-    path.write_text(path.read_text().replace("scale = 0.001\n", ""))
+    text = path.read_text().replace("scale = 0.001\n", "").replace("version = 1\n", "")
+    path.write_text(text)
     assert load_run(tmp_path / "run").experiment.initialization.scale == 1e-3
 
 
@@ -194,8 +240,9 @@ def test_stored_runs_that_do_not_say_are_of_the_first(second, tmp_path):
     ("version", "words"),
     [
         (
-            2,
-            "written in version 2 of experiments, this saddlery reads up to 1; install a later one",
+            99,
+            "written in version 99 of experiments, this saddlery reads up to "
+            f"{fields.VERSION}; install a later one",
         ),
         (0, "version must be a whole number from 1 on, got 0; leave it out"),
         ("1", "version must be a whole number from 1 on, got '1'; leave it out"),
@@ -208,10 +255,8 @@ def test_other_versions_are_one_sentence(version, words):
 
 
 def test_a_missing_table_is_one_sentence(monkeypatch):
-    monkeypatch.setattr(fields, "VERSION", 3)
-    with pytest.raises(
-        InputError, match=r"^written in version 2 of experiments, whose table this saddlery lacks"
-    ):
+    monkeypatch.setattr(fields, "VERSION", 99)
+    with pytest.raises(InputError, match=r"^the table of version \d+ of experiments is missing"):
         fields.check_version(1)
 
 

@@ -220,23 +220,57 @@ def test_the_next_valley_is_not_behind():
     theta, other = np.array([40.0, 1.0]) + 1e-6, np.array([40.0 + 2 * np.pi, 1.0])
     found = behind.behind(subject, theta, other)
     assert margin(found, "weights").holds and margin(found, "loss").holds
-    assert (
-        not margin(found, "slowing").holds
-        and "half-way to it the loss lies above both" in found.miss
-    )
+    assert margin(found, "slowing").measured > 1e3
+
+
+def valleys(zeros, rest):
+    """phi = 1 + rest(a) prod_k (a - zeros_k), a = u x, at x = 1 and 0, of which the second holds
+    v = 1: a minimum at each zero."""
+    phi = lambda z, u: 1 + rest(z @ u) * jnp.prod(z @ u - jnp.asarray(zeros))
+    unit = Unit("valleys", phi, lambda shape: shape, Symmetry(), example=(1,))
+    at_zero = float(phi(jnp.zeros(1), jnp.zeros(1)))
+    data = Data((1,), 1, np.array([[1.0], [0.0]]), np.array([[1.0], [at_zero]]))
+    return objective(Network((Layer(unit, 1),)), data)
+
+
+def test_a_ridge_half_way_is_no_valley():
+    """(a) Between minima at u = 1 and 1.3 that are alike the ridge lies exactly half-way, and the
+    gradient there is zero."""
+    subject = valleys([1.0, 1.3], lambda a: 4.0)
+    found = behind.behind(subject, np.array([1.3, 1.0]) + 1e-7, np.array([1.0, 1.0]))
+    assert margin(found, "weights").holds and margin(found, "loss").holds
+    assert not margin(found, "slowing").holds and np.isfinite(margin(found, "slowing").measured)
+    assert "above both" in found.miss
+
+
+def test_half_way_is_so_from_both_ends():
+    """(a) Minima at t = -1/2, 0 and 1 of t = (u - 1) / 0.3: from the middle of the way from 1 to 0
+    Newton steps lead beyond, to -1/2, which is half as far from 0 as 1 is."""
+    base = np.poly1d([1.0, 0.0]) * np.poly1d([1.0, -1.0]) * np.poly1d([1.0, 0.5])
+    powers = [base * np.poly1d([1.0] + [0.0] * j) for j in range(3)]
+    rows = [[p(0.5) if k == 0 else p.deriv(k)(0.5) for p in powers] for k in range(3)]
+    rest = np.linalg.solve(rows, [0.02, 0.05, 0.05 - 0.05**2 / 0.02])  # one step leads there
+    scaled = lambda a: jnp.polyval(jnp.asarray(rest[::-1]), (a - 1.0) / 0.3) / 0.3**3
+    subject = valleys([0.85, 1.0, 1.3], scaled)
+    found = behind.behind(subject, np.array([1.3 + 1e-6, 1.0]), np.array([1.0, 1.0]))
+    assert margin(found, "weights").holds and margin(found, "loss").holds
+    assert not margin(found, "slowing").holds
+
+
+def test_a_middle_without_a_loss_is_no_valley():
+    phi = lambda z, u: jnp.exp(1e3 * (z @ u))
+    unit = Unit("steep", phi, lambda shape: shape, Symmetry(), example=(2,))
+    x, y = np.array([[1.0, 0.0], [0.0, 1e-3]]), np.array([[2.0], [1.0]])
+    subject = objective(Network((Layer(unit, 1),)), Data((2,), 1, x, y))
+    found = behind.behind(subject, np.array([0.0, 0.0, 1.0]), np.array([2.0, 0.0, 1.0]))
+    assert not found.holds
 
 
 def test_between_two_valleys_of_unlike_width():
-    """(a) phi = 1 + (a - 1)(a - 1.3) exp(8 (a - 1)), a = u x, at x = 1 and 0: minima at u = 1 and
-    1.3, v = 1, the ridge between them at 1.22. The middle lies in the valley of u = 1 already, and
-    relaxed it would lead there: no longer half-way."""
-    phi = lambda z, u: 1 + jnp.prod(z * u - jnp.array([1.0, 1.3])) * jnp.exp(8 * (z @ u - 1))
-    unit = Unit("two_valleys", phi, lambda shape: shape, Symmetry(), example=(1,))
-    x = np.array([[1.0], [0.0]])
-    y = np.array([[1.0], [1 + 1.3 * np.exp(-8)]])
-    subject = objective(Network((Layer(unit, 1),)), Data((1,), 1, x, y))
-    theta, other = np.array([1.3, 1.0]) + 1e-4, np.array([1.0, 1.0])
-    found = behind.behind(subject, theta, other)
+    """(a) With exp(8 (a - 1)) the ridge between u = 1 and 1.3 is at 1.22. The middle lies in the
+    valley of u = 1 already, and relaxed it would lead there: no longer half-way."""
+    subject = valleys([1.0, 1.3], lambda a: jnp.exp(8 * (a - 1)))
+    found = behind.behind(subject, np.array([1.3, 1.0]) + 1e-4, np.array([1.0, 1.0]))
     assert margin(found, "weights").holds and margin(found, "loss").holds
     assert not margin(found, "slowing").holds
 

@@ -435,16 +435,24 @@ MUTATIONS = {
         lambda: test_behind.test_a_valley_that_bends_is_followed(0.01),
     ),
     "behind: half-way is anywhere": (
-        behind,
-        "BENT",
-        1.0,
+        behind._Here,
+        "_is_half_way",
+        lambda self, theta: True,
         test_behind.test_between_two_valleys_of_unlike_width,
+    ),
+    "behind: half-way from the fixed point alone": (
+        behind._Here,
+        "_is_half_way",
+        lambda self, theta: (
+            abs(np.linalg.norm((theta - self.point) / self.units) / self.distance - 0.5) <= 0.01
+        ),
+        test_behind.test_half_way_is_so_from_both_ends,
     ),
     "behind: ridges are slow": (
         behind._Here,
         "above",
         float("inf"),
-        test_behind.test_the_next_valley_is_not_behind,
+        test_behind.test_a_ridge_half_way_is_no_valley,
     ),
     "scales: a side of zeros has a size": (
         scales,

@@ -249,12 +249,13 @@ def certify(options: Namespace) -> int:
         target = folder / "stages.json"
     if target is not None:
         file_to_write(target)
+    before = read_stages(target) if target is not None else None
     run, fresh = _run_of(options)
     found, complete = _certified(run, fresh)
     if not complete and not any(stage.certificate for stage in found.stages):
         _stop(run, fresh)
     with uninterrupted():
-        for words in changed_verdicts(read_stages(target) if target else None, found):
+        for words in changed_verdicts(before, found):
             say(f"note: {words} ({target}); CHANGELOG.md says what changed between versions")
         if complete or (target is not None and not os.path.isfile(target)):
             _write(_record(found), target)

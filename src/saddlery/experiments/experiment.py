@@ -236,7 +236,7 @@ class Experiment:
         stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
         options = {"moments": self.moments} if self.moments is not None else {}
         return {
-            **({"version": VERSION} if VERSION > 1 else {}),  # the first one did not say
+            "version": VERSION,
             "name": self.name,
             "description": self.description,
             "seed": self.seed,
@@ -286,9 +286,10 @@ class Experiment:
         )
 
 
-def as_written(path: str | Path, missing: str = "", *, unsaid: int = VERSION) -> Experiment:
+def as_written(path: str | Path, missing: str = "") -> Experiment:
     """The experiment of a TOML file with its data files where the file says; missing: see
-    `door.read_text`; unsaid: see `from_table`."""
+    `door.read_text`. A file in a run folder that does not say its version is of the first one."""
+    unsaid = 1 if os.path.exists(Path(path).parent / "record.json") else VERSION
     make = lambda table: from_table(table, Path(path).parent, unsaid=unsaid)
     return made_from_toml(Path(path), str(path), make, missing=missing)
 
@@ -422,7 +423,7 @@ def from_table(
     simple = {
         k: table[k] for k in ("name", "description", "seed", "precision", "moments") if k in table
     }
-    flag(simple.get("moments", False), "moments")
+    flag(simple.get("moments") or False, "moments")
     return Experiment(**made, **simple)
 
 

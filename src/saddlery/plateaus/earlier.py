@@ -3,6 +3,7 @@ another now."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,10 @@ from .stage import Stages
 
 
 def read_stages(path: str | Path) -> dict[str, Any] | None:
-    """The content of a stages.json; None where there is none that can be read."""
+    """The content of a stages.json; None where there is none that can be read. What is no regular
+    file, such as a pipe, is not looked at."""
+    if not os.path.isfile(path):
+        return None
     try:
         return schema.check_stages(read_json(path), path)
     except InputError:

@@ -135,7 +135,7 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     if not os.path.isdir(source):  # also of names that no folder can have
         raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
     record = _read_record(source / "record.json")
-    experiment = as_written(source / "experiment.toml", unsaid=1)
+    experiment = as_written(source / "experiment.toml")
     if record["identity"] not in (experiment.identity, experiment.former_identity):
         raise InputError(
             f"{source}: experiment.toml is not the one this run was trained by (its id is"

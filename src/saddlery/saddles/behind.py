@@ -126,7 +126,7 @@ def behind(
 
     dense: whether Hessians may be formed; without them the valley counts as straight. Cost: three
     losses and two gradients, and where the middle of the straight line is steep up to eight
-    Hessians and their eigenvectors.
+    Hessians, their eigenvectors, losses and gradients.
     """
     around = around or Around()
     here = _Here(objective, theta, point, level_units(objective, theta))
@@ -174,37 +174,47 @@ class _Here:
         return LOSS_ROUNDING * around.epsilon * max(abs(self.above), self.objective.scales.loss)
 
     @functools.cached_property
+    def losses(self) -> tuple[float, float]:
+        """At the state and at the fixed point."""
+        return self.loss_at(self.theta), self.loss_at(self.point)
+
+    @property
     def above(self) -> float:
         """The higher of the losses at both ends."""
-        return max(self.loss_at(self.theta), self.loss_at(self.point))
+        return max(self.losses)
 
     def loss_at(self, theta: np.ndarray) -> float:
         return float(self.objective.loss(theta))
 
     def relaxed(self) -> Iterator[np.ndarray]:
-        """Points half-way, from the middle of the straight line down the walls of the valley."""
+        """Points half-way between both ends, from the middle of the straight line down the walls of
+        the valley."""
         for share in STIFF:
             middle = 0.5 * (self.theta + self.point)
             for _ in range(STEPS):
-                middle = middle - self.units * self._newton(middle, share)
-                if (
-                    abs(
-                        float(np.linalg.norm((middle - self.point) / self.units)) / self.distance
-                        - 0.5
-                    )
-                    <= BENT
-                ):
+                step = self._newton(middle, share)
+                if step is None:
+                    break
+                middle = middle - self.units * step
+                if self._is_half_way(middle):
                     yield middle
 
-    def _newton(self, theta: np.ndarray, share: float) -> np.ndarray:
-        """H^+ g in natural units, on directions of at least this share of the largest curvature."""
+    def _is_half_way(self, theta: np.ndarray) -> bool:
+        """Whether a point is as far from either end as half of d, to BENT of |d|."""
+        ends = (self.theta, self.point)
+        lengths = [float(np.linalg.norm((theta - end) / self.units)) for end in ends]
+        return all(abs(length / self.distance - 0.5) <= BENT for length in lengths)
+
+    def _newton(self, theta: np.ndarray, share: float) -> np.ndarray | None:
+        """H^+ g in natural units, on directions of at least this share of the largest curvature; None
+        where there is none, or no number."""
         curvature = self.units[:, None] * hessian(self.objective, theta) * self.units
+        slope = self.units * np.asarray(self.objective.gradient(theta))
+        if not (np.isfinite(curvature).all() and np.isfinite(slope).all()):
+            return None
         values, vectors = np.linalg.eigh(curvature)
-        stiff = values >= share * values[-1] if values[-1] > 0 else np.zeros(len(values), bool)
-        vectors, values = vectors[:, stiff], values[stiff]
-        return vectors @ (
-            (vectors.T @ (self.units * np.asarray(self.objective.gradient(theta)))) / values
-        )
+        stiff = (values > 0) & (values >= share * values[-1])
+        return vectors[:, stiff] @ ((vectors[:, stiff].T @ slope) / values[stiff])
 
 
 def _weights(here: _Here) -> Margin:
@@ -221,7 +231,7 @@ def _weights(here: _Here) -> Margin:
 
 
 def _loss(here: _Here, around: Around) -> Margin:
-    run, there = here.loss_at(here.theta), here.loss_at(here.point)
+    run, there = here.losses
     reach = here.slope * here.distance
     allowed = min(reach, DROP * around.drop) + here.rounding(around)
     side = "above" if there > run else "below"
@@ -235,25 +245,26 @@ def _loss(here: _Here, around: Around) -> Margin:
 
 def _slowing(here: _Here, around: Around, dense: bool) -> Margin:
     floor = ZERO * here.objective.standard.gradient
-    highest = here.above + here.slope * here.distance + here.rounding(around)
+    allowed = here.slope * here.distance + here.rounding(around)
 
-    def relative(theta: np.ndarray) -> float:
-        slope = here.slope_at(theta)
-        if not here.loss_at(theta) <= highest:
-            return float("inf")
-        return 0.0 if slope <= floor else slope / max(here.slope, floor)
+    def measured(theta: np.ndarray) -> tuple[float, str]:
+        """The gradient, or the height over both ends where that is more, and in words which."""
+        slope, height = here.slope_at(theta), here.loss_at(theta) - here.above
+        ratio = 0.0 if slope <= floor else slope / max(here.slope, floor)
+        ridge = HALFWAY * max(height, 0.0) / allowed if allowed > 0 else 0.0
+        if not (np.isfinite(ratio) and np.isfinite(ridge)):
+            return float("inf"), "the loss is not finite"
+        if ridge > max(ratio, HALFWAY):
+            return ridge, f"the loss lies {number(height)} above both"
+        return ratio, f"the gradient is {number(ratio)} times as large"
 
-    ratio = relative(0.5 * (here.theta + here.point))
-    for theta in here.relaxed() if ratio > HALFWAY and dense else ():
-        ratio = min(ratio, relative(theta))
-        if ratio <= HALFWAY:
+    least = measured(0.5 * (here.theta + here.point))
+    for theta in here.relaxed() if least[0] > HALFWAY and dense else ():
+        least = min(least, measured(theta))
+        if least[0] <= HALFWAY:
             break
-    high = (
-        "the loss lies above both"
-        if ratio == float("inf")
-        else f"the gradient is {number(ratio)} times as large"
-    )
-    return Margin("slowing", ratio, HALFWAY, f"no slowing down: half-way to it {high}")
+    ratio, words = least
+    return Margin("slowing", ratio, HALFWAY, f"no slowing down: half-way to it {words}")
 
 
 def _passing(ratio: float) -> Margin:

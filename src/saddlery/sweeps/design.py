@@ -35,7 +35,7 @@ from ..experiments import Experiment
 from ..experiments.changes import changed
 from ..experiments.experiment import MOST as WIDEST
 from ..experiments.experiment import WORDS, chosen, find, from_table, is_file, made_from_toml
-from ..experiments.fields import VERSION, essential
+from ..experiments.fields import VERSION, check_version, completed, essential
 from ..tasks import Task
 
 KEYS = (
@@ -115,7 +115,8 @@ class Sweep:
     `first_seed` up, for each point. batch: runs of one unit of work. chunk: runs stepped side by
     side, 0 for what fits the cache (`ensembles.time_chunks` measures others). measure: which of
     "certificates", "predictions" and "observables" to keep beside losses and stages. imports:
-    modules that workers import first, for units, tasks and rules of one's own. slurm: options of
+    modules that workers import first, for units, tasks and rules of one's own. version: of
+    experiments, in which the grid was written (see `experiments.fields`). slurm: options of
     that engine.
 
     Runs are numbered with seeds fastest, then the last field of the grid; draws come last of all
@@ -144,6 +145,7 @@ class Sweep:
     description: str = ""
     imports: tuple[str, ...] = ()
     slurm: Mapping[str, Any] = field(default_factory=dict)
+    version: int = VERSION
 
     def __post_init__(self) -> None:
         keep = lambda name, value: object.__setattr__(self, name, value)
@@ -152,6 +154,7 @@ class Sweep:
             keep(name, text(getattr(self, name), name))
         plain = self.name not in ("", ".", "..") and not set(self.name) & set("/\\#\0\n")
         require(plain, "name", "of a folder, without / or #", self.name)
+        check_version(self.version)
         for name in ("seeds", "draws", "batch"):
             keep(name, whole(getattr(self, name), name))
         keep("first_seed", whole(self.first_seed, "first_seed", 0))
@@ -219,7 +222,7 @@ class Sweep:
         """Every value of every field of the grid makes an experiment beside the first values of the
         others, and so does one of the first draws."""
         table, first = (
-            self.experiment.table(),
+            self._experiment_table(),
             {path: values[0] for path, values in self.grid.items()},
         )
         _made(table, first, f"grid {_blamed(table, first)}")
@@ -281,7 +284,7 @@ class Sweep:
     def experiments(self, numbers: Sequence[int]) -> Iterator[Experiment | str]:
         """The experiments of many runs, or why there is none, such as two values that exclude each
         other; those that differ in the seed only are made once."""
-        table = self.experiment.table()
+        table = self._experiment_table()
         for _, same in itertools.groupby(numbers, key=lambda number: number // self.seeds):
             first, *rest = same
             try:
@@ -342,6 +345,9 @@ class Sweep:
         return moved
 
     # --------------------------------------------------------------------- TOML
+    def _experiment_table(self) -> dict[str, Any]:
+        return {**self.experiment.table(), "version": self.version}
+
     def table(self) -> dict[str, Any]:
         """The sweep as nested dicts of plain values; `from_table` gives it back."""
         random = {
@@ -367,7 +373,7 @@ class Sweep:
             ),
             **({"random": random} if self.random else {}),
             **({"slurm": dict(self.slurm)} if self.slurm else {}),
-            "experiment": self.experiment.table(),
+            "experiment": self._experiment_table(),
         }
 
     def to_toml(self) -> str:
@@ -509,7 +515,7 @@ def from_sweep_table(
     listed = isinstance(imports, list) and all(isinstance(name, str) for name in imports)
     require(listed, "imports", "a list of module names", imports)
     import_modules(imports if granted is None else allowed(imports, granted))
-    given = table["experiment"]
+    given, version = table["experiment"], VERSION
     if isinstance(given, str):
         path = Path(folder) / given
         experiment = find(path) if is_file(given) else find(given)
@@ -520,10 +526,12 @@ def from_sweep_table(
             "a shipped name, a TOML file or a table",
             given,
         )
+        version = check_version(given.get("version", unsaid))
         experiment = from_table(given, folder, unsaid=unsaid)
+        table = completed("sweep", table, version)
     for key in ("grid", "random", "measure", "slurm"):
         require(isinstance(table.get(key, {}), Mapping), f"[{key}]", "a table", table.get(key))
-    measure = table.get("measure", {})
+    measure = completed("measure", table.get("measure", {}), version)
     for name, wanted in measure.items():
         known(name, MEASURES, "measure")
         flag(wanted, f"measure {name}")
@@ -540,6 +548,7 @@ def from_sweep_table(
         measure=tuple(name for name in MEASURES if measure.get(name)),
         imports=tuple(imports),
         slurm=dict(table.get("slurm", {})),
+        version=version,
         **_random(table.get("random", {})),
         **plain,
     )

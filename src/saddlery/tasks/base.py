@@ -87,7 +87,7 @@ class Task(ABC):
     def values(self) -> dict[str, Any]:
         """All fields, as they stand in an experiment file."""
         values = {f.name: unpacked(getattr(self, f.name)) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {k: _lists(v) for k, v in values.items()}
 
     def options(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as they stand in an experiment file, and the
@@ -117,6 +117,10 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
         raise InputError(
             f"task {kind!r} could not be made from {sorted(options)}: {said(error)}"
         ) from None
+
+
+def _lists(value: Any) -> Any:
+    return [_lists(v) for v in value] if isinstance(value, tuple) else value
 
 
 def _tuples(value: Any) -> Any:

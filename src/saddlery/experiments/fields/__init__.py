@@ -26,6 +26,7 @@ from ...basis.checks import InputError
 from ...basis.echo import shown
 
 VERSION = 1  # that this saddlery writes
+RELEASED = 1  # the newest that a release has; a later one may still be written anew
 REQUIRED = "(required)"  # in the place of a default: there is none
 
 
@@ -39,15 +40,14 @@ class Family(NamedTuple):
 
 @functools.cache
 def fields_of(version: int) -> dict[str, Family]:
-    """The table of a version. Raises InputError where there is none."""
+    """The table of a version. Raises InputError where this saddlery lacks it."""
     try:
         text = (resources.files("saddlery.experiments.fields") / f"{version}.json").read_text(
             "utf-8"
         )
     except FileNotFoundError:
         raise InputError(
-            f"written in version {version} of experiments, whose table this saddlery "
-            "lacks; install the matching one"
+            f"the table of version {version} of experiments is missing; install saddlery again"
         ) from None
     return {
         name: Family(one["defaults"], tuple(one["always"]))
@@ -77,8 +77,9 @@ def essential(
     declared: today's defaults, of fields that no table has. always: how a family in no table, of a
     kind of one's own, is written.
     """
-    tables = [_family(version, family) for version in range(1, VERSION + 1)]
-    written = next((one.always for one in tables if one.defaults), tuple(values) if always else ())
+    versions = [fields_of(version) for version in range(1, VERSION + 1)]
+    tables = [one[family] for one in versions if family in one]
+    written = tables[0].always if tables else tuple(values) if always else ()
     order = dict.fromkeys(name for one in tables for name in one.defaults if name in values)
     usual = {
         name: as_stored(came_with(family, name, declared.get(name, REQUIRED))) for name in values
@@ -118,6 +119,10 @@ def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
         entry = found.get(name, {})
         kind = entry.get("kind", "flow") if isinstance(entry, Mapping) else ""
         found[name] = section(f"{name} {kind}", entry)
+    taught = found["task"]
+    if isinstance(taught, dict) and isinstance(taught.get("unit"), str):  # a teacher's units
+        options = taught.get("options_of_unit", {})
+        taught["options_of_unit"] = section(f"unit {taught['unit']}", options)
     network = section("network", found.get("network", {}))
     if isinstance(network, dict) and isinstance(network.get("layers"), list):
         layer = lambda entry: section(f"unit {entry.get('unit')}", section("layer", entry))
