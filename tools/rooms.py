@@ -160,14 +160,17 @@ def sentences(room: str) -> str:
 def table() -> str:
     """A row a room, the ground floor last."""
     rows = [
-        (
-            f"| {room} | {sentences(room)} | "
-            f"{', '.join(sorted(p.stem for p in (HOUSE / room).glob('[!_]*.py')))} |"
-        )
+        f"| {room} | {sentences(room)} | {', '.join(modules_of(room))} |"
         for rooms in reversed(FLOORS)
         for room in rooms
     ]
     return "\n".join(["| room | what lives there | modules |", "|---|---|---|", *rows]) + "\n"
+
+
+def modules_of(room: str) -> list[str]:
+    """The names of the modules of a room, and of packages within it."""
+    files = [path.stem for path in (HOUSE / room).glob("[!_]*.py")]
+    return sorted([*files, *(path.parent.name for path in (HOUSE / room).glob("*/__init__.py"))])
 
 
 def picture() -> str:
@@ -238,7 +241,8 @@ def main(write: bool) -> int:
         if write:
             path.write_text(made[path], "utf-8")
         else:
-            print(f"{path.relative_to(CHECKOUT)} is not up to date: python tools/rooms.py --write")
+            place = path.relative_to(CHECKOUT)
+            print(f"{place} is not up to date: .venv/bin/python tools/rooms.py --write")
     return int(bool(upwards()) or bool(old and not write))
 
 

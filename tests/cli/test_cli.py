@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -486,6 +487,18 @@ def test_values_of_changes():
     }
     with pytest.raises(InputError, match="choose one of 0 to 1"):
         changed({"a": [1.0, 2.0]}, parsed(["a.2=3"]))
+
+
+def test_a_record_goes_into_a_pipe(trained, tmp_path, capsys):
+    """Which is written to and never read: whoever reads it would wait for itself."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    lines: list[str] = []
+    reader = threading.Thread(target=lambda: lines.append(pipe.read_text()), daemon=True)
+    reader.start()
+    code, _, _ = run(capsys, "certify", trained, "--out", pipe)
+    reader.join(timeout=60)
+    assert code == 0 and json.loads(lines[0])["runs"]
 
 
 def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, monkeypatch):

@@ -3,7 +3,7 @@ heavy.
 
 The first signal raises KeyboardInterrupt, but not within an import, a trace or a compilation (what
 is half done there stays broken), nor in functions that hold what is finished but not safe
-(`moments`): then it waits, and is tried again. Whatever comes after it changes nothing. `check`,
+(`interruptions`): then it waits, and is tried again. Whatever comes after it changes nothing. `check`,
 which progress reports call, raises it wherever it waits.
 """
 
