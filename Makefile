@@ -32,14 +32,14 @@ lint: $(VENV)/.dev ## style and types
 	$(BIN)/ruff format --check src tests benchmarks tools
 	$(BIN)/pyright
 
-rooms: $(VENV)/.all ## whether imports point down, and picture and tables are those of the code
+rooms: $(VENV)/.test ## whether imports point down, and picture and tables are those of the code
 	$(BIN)/python tools/rooms.py
 	$(BIN)/python tools/fields.py
 
 wheel: $(VENV)/.test ## build it, install it and use it from outside the checkout
 	tools/wheel.sh $(BIN)/python
 
-check: test rooms wheel lint ## what continuous integration runs
+check: test rooms wheel ## what continuous integration runs
 
 versions: ## the tests with the oldest supported versions and with the newest
 	tools/oldest_newest.sh

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import struct
 import zipfile
 from dataclasses import replace
 
@@ -111,6 +112,22 @@ def flipped(share):
     def change(path):
         content = bytearray(path.read_bytes())
         content[int(share * len(content))] ^= 0x55
+        path.write_bytes(bytes(content))
+
+    return change
+
+
+def flipped_data(share):
+    """One byte changed of what the largest file in an archive holds: bytes of the archive's own
+    headers, such as times, say nothing about its content."""
+
+    def change(path):
+        content = bytearray(path.read_bytes())
+        with zipfile.ZipFile(path) as archive:
+            entry = max(archive.infolist(), key=lambda info: info.compress_size)
+        start = entry.header_offset + 30  # of the name, and of what follows it
+        start += sum(struct.unpack("<HH", content[start - 4 : start]))
+        content[start + int(share * entry.compress_size)] ^= 0x55
         path.write_bytes(bytes(content))
 
     return change
@@ -368,7 +385,7 @@ SWEEPS = [
     (INDEX, column(WIDTH, lambda _: [[1], [2]]), f"column {WIDTH} must be of any"),
     (PART, text(b"PK"), "damaged"),
     (PART, cut(0.9), "damaged"),
-    *[(PART, flipped(share), "damaged") for share in (0.1, 0.3, 0.5, 0.7)],
+    *[(PART, flipped_data(share), "damaged") for share in (0.1, 0.3, 0.5, 0.7)],
     (FAILED, text("{"), "damaged"),
     (FAILED, text(BRACKETS), "nested at most 32 deep"),
     (FAILED, text("[]"), "a table is needed"),
@@ -424,8 +441,8 @@ def same(one, other):
 @pytest.mark.parametrize(
     ("name", "change"),
     [
-        (PART, flipped(0.3)),
-        (PART, flipped(0.6)),
+        (PART, flipped_data(0.3)),
+        (PART, flipped_data(0.6)),
         (PART, cut(0.5)),
         (PART, lambda path: shutil.copy(sorted(path.parent.iterdir())[1], path)),
         (INDEX, text(b"PAR1")),

@@ -336,10 +336,8 @@ def test_misuse():
         InputError, match="theory 'linear mode' is not known; did you mean 'linear modes'"
     ):
         predict(small(), theory="linear mode")
-    with pytest.raises(
-        InputError, match=r"must be the Stages of a run, got 'Run'; pass stages\(run\)"
-    ):
-        compare(predict(small(), theory="linear modes")[0], train(small()))
+    with pytest.raises(InputError, match="the subject must be a run, the path of its folder"):
+        compare(predict(small(), theory="linear modes")[0], 3)
 
 
 def test_off_diagonal_is_relative():
