@@ -64,7 +64,8 @@ def mechanism(subject: Stages | Subject) -> Mechanism:
     """What grew at each drop between two plateaus of a run, layer by layer, beside what the leading
     degree of units predicts.
 
-    subject: the stages of a run, a run or its folder, or an experiment, which is trained. Cost: two states a drop.
+    subject: the stages of a run, a run or its folder, or an experiment, which is trained.
+    Cost: two states a drop.
 
     Example
     -------

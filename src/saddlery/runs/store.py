@@ -74,8 +74,8 @@ Subject = Run | Experiment | Mapping[str, Any] | str | Path
 
 
 def run_of(subject: Subject) -> Run:
-    """The run meant by what every verb takes: one that is at hand, or its folder; of an experiment, its
-    table, its shipped name or the path of its file, the run that training it gives."""
+    """The run meant by what every verb takes: one that is at hand, or its folder; of an experiment,
+    its table, its shipped name or the path of its file, the run that training it gives."""
     if isinstance(subject, Run):
         return subject
     _demand_subject(subject)

@@ -157,7 +157,7 @@ class _Here:
     point: np.ndarray
     units: np.ndarray
 
-    @property
+    @functools.cached_property
     def distance(self) -> float:
         return float(np.linalg.norm((self.theta - self.point) / self.units))
 

@@ -79,7 +79,8 @@ def essential(
     """
     versions = [fields_of(version) for version in range(1, VERSION + 1)]
     tables = [one[family] for one in versions if family in one]
-    written = tables[0].always if tables else tuple(values) if always else ()
+    of_ones_own = tuple(values) if always else ()
+    written = tables[0].always if tables else of_ones_own
     order = dict.fromkeys(name for one in tables for name in one.defaults if name in values)
     usual = {
         name: as_stored(came_with(family, name, declared.get(name, REQUIRED))) for name in values
