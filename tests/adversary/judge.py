@@ -27,6 +27,8 @@ KINKED = {
 RADII = (1.0, 0.3, 0.1)  # of the largest box in which a minimum must have nothing below it
 NEARER = (0.03, 0.01, 3e-3)  # if the falls in these boxes are those of its order
 LARGEST = 0.1  # of the task's natural weights: that box, or the one that no further kink crosses
+BOXES = (0.1, 1e-2, 1e-3, 1e-4, 1e-5)  # of them: something lies lower than a saddle in one of these;
+# beside a state that is far smaller than the natural weights, descent in a wide box only climbs down walls
 CLEAR = 100.0  # times the rounding of a loss: falls that count
 
 
@@ -163,7 +165,7 @@ def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:
     """The loss falls nearby; along the direction of escape, at the order that is said; and as many
     ways as the index says."""
     words = []
-    if plain.fall(c.state, 0.1 * size) <= 0:
+    if not any(plain.fall(c.state, radius * size) > 0 for radius in BOXES):
         words.append(f"called a {c.verdict}, but nothing nearby lies lower")
     if c.escape_direction is not None and c.escape_order is not None:
         words += _escape(plain, c, size)
