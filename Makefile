@@ -35,6 +35,7 @@ lint: $(VENV)/.dev ## style and types
 rooms: $(VENV)/.test ## whether imports point down, and picture and tables are those of the code
 	$(BIN)/python tools/rooms.py
 	$(BIN)/python tools/fields.py
+	$(BIN)/python tools/tolerances.py
 
 wheel: $(VENV)/.test ## build it, install it and use it from outside the checkout
 	tools/wheel.sh $(BIN)/python

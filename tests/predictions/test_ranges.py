@@ -17,7 +17,14 @@ from saddlery.basis.precision import in_float64
 from saddlery.networks import Layer, Network
 from saddlery.plateaus import Stages
 from saddlery.predictions import Range, compare, linear, predict, vanishing
-from saddlery.predictions.ranges import DoesNotApply, demand_range, rates, sharpness, worst
+from saddlery.predictions.ranges import (
+    DoesNotApply,
+    RangeTolerances,
+    demand_range,
+    rates,
+    sharpness,
+    worst,
+)
 from saddlery.predictions.vanishing import alternating_gradient_flows
 from saddlery.rules import Adam, GradientDescent, Momentum, SignDescent, alternating
 from saddlery.saddles.settling import Settled
@@ -406,9 +413,9 @@ MUTATIONS = {
         lambda: test_the_step_is_part_of_the_theory("linear modes"),
     ),
     "modes that overlap are two stages": (
-        linear,
-        "OVERLAP",
-        (0.03, 2.0),
+        RangeTolerances,
+        "now",
+        lambda: RangeTolerances(overlap=(0.03, 2.0)),
         lambda: test_modes_that_overlap_are_one_stage(0.99, "linear modes"),
     ),
     "modes that do not mix": (

@@ -10,7 +10,7 @@ import pytest
 from saddlery import Experiment, Initialization, certify, train
 from saddlery.networks import Data, Layer, Network, flatten, hessian, objective
 from saddlery.saddles import behind, certify_state
-from saddlery.saddles.behind import DROP, FAR, Around
+from saddlery.saddles.behind import Around, BehindTolerances
 from saddlery.saddles.certificates import UNFOUND
 from saddlery.tasks import LinearTeacher
 from saddlery.training import Stop
@@ -164,7 +164,7 @@ def test_far_fixed_points_are_none():
     assert record["nearest"]["loss"] == pytest.approx(float(subject.loss(point)))
     assert record["behind"]["weights"] == {
         "measured": pytest.approx(0.375),
-        "limit": FAR,
+        "limit": BehindTolerances().weights,
         "holds": False,
     }
 
@@ -285,14 +285,18 @@ def test_the_closest_approach_must_be_on_the_plateau():
 
 
 def test_a_drop_bounds_the_loss():
-    """The loss may differ by DROP of the smaller neighbouring drop, however large the gradient
+    """The loss may differ by `drop` of the smaller neighbouring drop, however large the gradient
     is."""
     subject = network(4, (1.0, 0.4))
     point = saddle(subject, 1, (1.0, 0.4), 2)
     theta = 1.1 * point
     gap = abs(float(subject.loss(theta)) - float(subject.loss(point)))
-    assert behind.behind(subject, theta, point, Around(drop=1.01 * gap / DROP)).holds
-    assert not behind.behind(subject, theta, point, Around(drop=0.99 * gap / DROP)).holds
+    assert behind.behind(
+        subject, theta, point, Around(drop=1.01 * gap / BehindTolerances().drop)
+    ).holds
+    assert not behind.behind(
+        subject, theta, point, Around(drop=0.99 * gap / BehindTolerances().drop)
+    ).holds
 
 
 # --------------------------------------------------------- calibration, where every saddle is known

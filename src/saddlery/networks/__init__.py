@@ -10,6 +10,7 @@ from .curvature import hessian
 from .losses import Loss, loss_named
 from .network import Layer, Network, Params, flatten, unflatten
 from .objectives import Data, MeanLoss, Moments, Objective, draw_batch, input_moments, objective
+from .rounding import RoundingTolerances
 
 __all__ = [
     "Data",
@@ -20,6 +21,7 @@ __all__ = [
     "Network",
     "Objective",
     "Params",
+    "RoundingTolerances",
     "draw_batch",
     "flatten",
     "hessian",

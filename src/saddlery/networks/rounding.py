@@ -6,8 +6,8 @@ computed from (samples and weights): its *sway*, one backward pass. One model fo
 utilities, correlations and falls of the loss:
 
     |Q| <= eps sway                     zero: nothing that the data could tell from it
-    eps sway < |Q| <= MARGIN eps sway   undecided to rounding: neither zero nor a sign
-    MARGIN eps sway < |Q|               decided
+    eps sway < |Q| <= margin eps sway   undecided to rounding: neither zero nor a sign
+    margin eps sway < |Q|               decided
 
 Sums over samples are taken exactly (math.fsum) where a decision is that close: what is left is the
 rounding of each term, which is of the size of the data's own, so that more digits would decide
@@ -28,12 +28,23 @@ import numpy as np
 from jaxtyping import Float
 
 from ..basis.precision import in_float64
+from ..basis.tolerances import Tolerances, chosen
 from .objectives import MeanLoss, Objective, Samples
 
 EPS = float(np.finfo(float).eps)
-MARGIN = (
-    16.0  # a judgement: each of about a dozen operations behind a term rounds once; sums are exact
-)
+
+
+@dataclass(frozen=True)
+class RoundingTolerances(Tolerances, decides="rounding"):
+    """From when on a number is more than its own rounding."""
+
+    margin: float = chosen(
+        16.0,
+        "a number whose sign is certain, of what the rounding of the data moves it by",
+        "a judgement: about a dozen operations behind a term round once each; sums are exact",
+    )
+
+
 TRIES = 4  # of a fall at weights moved by their last digit
 
 
@@ -53,7 +64,7 @@ class Rounded:
     @property
     def bound(self) -> float:
         """What all rounding may explain; beyond it the sign is certain."""
-        return MARGIN * EPS * self.sway
+        return RoundingTolerances.now().margin * EPS * self.sway
 
     @property
     def zero(self) -> bool:
@@ -148,7 +159,7 @@ class Change:
         moved = [self(x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))) for _ in range(TRIES)]
         gap = np.abs(self._map(x) - self._base) * sizes_of(self.objective)[1]
         data = EPS * float(np.sum(gap)) / len(gap)
-        return MARGIN * (float(np.ptp([self(x), *moved])) + data)
+        return RoundingTolerances.now().margin * (float(np.ptp([self(x), *moved])) + data)
 
     def _terms(self, x: np.ndarray) -> np.ndarray:
         objective = self.objective

@@ -6,17 +6,23 @@ What theory expected is said elsewhere.
 
 from __future__ import annotations
 
-from .graph import SaddleGraph, saddle_graph
-from .growth import mechanism
-from .plateau import Plateau, clean_log, find_plateaus
-from .stage import Stage, Stages, certify, stages
+from .graph import GraphTolerances, SaddleGraph, saddle_graph
+from .growth import GrowthTolerances, mechanism
+from .plateau import Plateau, PlateauTolerances, clean_log, find_plateaus
+from .rest import RestTolerances
+from .stage import Stage, Stages, WidthTolerances, certify, stages
 from .visits import visit
 
 __all__ = [
+    "GraphTolerances",
+    "GrowthTolerances",
     "Plateau",
+    "PlateauTolerances",
+    "RestTolerances",
     "SaddleGraph",
     "Stage",
     "Stages",
+    "WidthTolerances",
     "certify",
     "clean_log",
     "find_plateaus",

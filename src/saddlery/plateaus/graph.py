@@ -18,6 +18,7 @@ import numpy as np
 from ..basis.checks import NumericalError, Words, require, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import html_table, plain, text_table
+from ..basis.tolerances import Tolerances, chosen
 from ..networks import Objective
 from ..runs.store import Subject, experiment_of
 from ..saddles import Certificate, certify_state
@@ -26,15 +27,36 @@ from ..saddles.settling import Held, Settled
 from ..symmetry import leading_tensor, nearest_of_width, utility_maxima
 from .stage import Stages
 
-SAME = 1e-6  # of the targets: two maps that differ by less are one
-EQUAL = 1e-6  # relative difference of utilities that are one
-ZERO = 1e-7  # of the first utility: below, a direction does not escape
+
+@dataclass(frozen=True)
+class GraphTolerances(Tolerances, decides="graph"):
+    """Which fixed points are one, and which escapes are followed."""
+
+    same_map: float = chosen(
+        1e-6,
+        "difference of two maps that are one, of the targets",
+        "a judgement: along third order a gradient of 1e-12 leaves a weight known to 1e-6",
+    )
+    same_utility: float = chosen(
+        1e-6,
+        "relative difference of two utilities that are one",
+        "a judgement",
+    )
+    no_utility: float = chosen(
+        1e-7,
+        "utility of a direction that does not escape, of the first utility",
+        "a judgement",
+    )
+    calm: float = chosen(
+        1e-3,
+        "gradient where a path ends, of the largest on it",
+        "a judgement: before noise has left the manifold of the path",
+    )
+
+
 # times the size at which units join predictions: escapes that are not the fastest are left sooner
 # by noise
 BEGIN = 5.0
-# of the largest gradient: a path ends where the flow is first as calm, before noise has left its
-# manifold
-REST = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,11 +200,12 @@ def saddle_graph(
     objective = experiment.objective()
     nodes, edges, failures = [_node(objective, Narrow.nothing(objective))], [], []
     first, left = 0.0, 0
+    no_utility = GraphTolerances.now().no_utility
     while left < len(nodes) and left < budget:
         node = nodes[left]
         found = _escapes(node.narrow) if node.units < network.widths[0] else []
         first = first or max((size for size, _ in found), default=0.0)
-        found = [(size, direction) for size, direction in found if size > ZERO * first]
+        found = [(size, direction) for size, direction in found if size > no_utility * first]
         _demand_isolated(node.narrow, found, left)
         for k, (size, direction) in enumerate(found):
             order = (unit.symmetry.degree or 0) + 1
@@ -190,7 +213,7 @@ def saddle_graph(
             try:
                 narrow, path = node.narrow.join(
                     (amplitude * direction[0], amplitude * direction[1]),
-                    rest=REST,
+                    rest=GraphTolerances.now().calm,
                     held=_faster(node.narrow, found[:k]),
                 )
             except NumericalError as error:
@@ -212,11 +235,17 @@ def _node(objective: Objective, narrow: Narrow) -> Node:
     )
 
 
+def _same_map(objective: Objective, node: Node, predictions: np.ndarray) -> bool:
+    """Whether a node has these predictions (N, O)."""
+    error = objective.map_error(predictions, np.asarray(objective.predictions(node.state)))
+    return error <= GraphTolerances.now().same_map
+
+
 def _place(objective: Objective, nodes: list[Node], narrow: Narrow) -> int:
     """The node of the same map, or a new one."""
     found = np.asarray(narrow.objective.predictions(narrow.state))
     for k, node in enumerate(nodes):
-        if objective.map_error(found, np.asarray(objective.predictions(node.state))) <= SAME:
+        if _same_map(objective, node, found):
             return k
     nodes.append(_node(objective, narrow))
     return len(nodes) - 1
@@ -260,12 +289,14 @@ def _demand_isolated(narrow: Narrow, found: list[tuple[float, Sides]], node: int
     different maps."""
     one = with_units(narrow.objective, 1)
     linear = narrow.objective.network.layers[0].unit.symmetry.linear
-    small = 1e-3 * one.scales.weights
+    limits, small = GraphTolerances.now(), 1e-3 * one.scales.weights
     for (size, a), (other, b) in combinations(found, 2) if _spectral(narrow) else ():
-        if size - other > EQUAL * size or not (linear or np.sign(a[1]) == np.sign(b[1])):
+        if size - other > limits.same_utility * size or not (
+            linear or np.sign(a[1]) == np.sign(b[1])
+        ):
             continue
         maps = [np.asarray(one.predictions(state_of(one, small * u, small * v))) for u, v in (a, b)]
-        same = np.linalg.norm(maps[1] - maps[0]) <= SAME * np.linalg.norm(maps[0])
+        same = np.linalg.norm(maps[1] - maps[0]) <= limits.same_map * np.linalg.norm(maps[0])
         words = Words(
             f"two of equal utility {size:.3g} from node {node}, and with them "
             "a continuum of saddles"
@@ -347,10 +378,7 @@ def _matching(
     if certificate is None or not certificate.certified or certificate.state is None:
         return None
     found = np.asarray(objective.predictions(certificate.state))
-    same = [
-        objective.map_error(found, np.asarray(objective.predictions(node.state))) <= SAME
-        for node in graph.nodes
-    ]
+    same = [_same_map(objective, node, found) for node in graph.nodes]
     return same.index(True) if True in same else None
 
 

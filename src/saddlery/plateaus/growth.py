@@ -19,11 +19,20 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import text_table
+from ..basis.tolerances import Tolerances, chosen
 from ..runs.store import Subject
 from .stage import Stages, stages_of
 
-# growing units for each growing direction: more is growth by directions, fewer growth by units
-SHARED = 2.0
+
+@dataclass(frozen=True)
+class GrowthTolerances(Tolerances, decides="growth"):
+    """Whether a jump is made by directions or by units (`mechanism`)."""
+
+    shared: float = chosen(
+        2.0,
+        "growing units for each growing direction; more is growth by directions",
+        "a judgement",
+    )
 
 
 @dataclass(frozen=True)
@@ -103,9 +112,13 @@ def _growth(network, ends: list, escape: int, layer: int) -> Growth:
     directions = _participation(np.linalg.svd(grown, compute_uv=False))
     degree = network.layers[layer].unit.symmetry.degree
     expected = None if degree is None else "directions" if degree == 1 else "units"
-    enough = len(grown) >= 4
-    measured = ("directions" if units > SHARED * directions else "units") if enough else None
+    measured = _measured(units, directions) if len(grown) >= 4 else None
     return Growth(escape, layer, units, directions, measured, expected)
+
+
+def _measured(units: float, directions: float) -> str:
+    many = units > GrowthTolerances.now().shared * directions
+    return "directions" if many else "units"
 
 
 def _participation(sizes: np.ndarray) -> float:

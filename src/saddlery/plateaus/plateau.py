@@ -37,23 +37,61 @@ from scipy.ndimage import maximum_filter1d, median_filter, minimum_filter1d, uni
 from scipy.optimize import isotonic_regression
 
 from ..basis.checks import Words, finite, positive, require
+from ..basis.tolerances import Tolerances, chosen
+
+
+@dataclass(frozen=True)
+class PlateauTolerances(Tolerances, decides="plateaus"):
+    """What a plateau of a loss curve is, and where it begins and ends."""
+
+    prominence: float = chosen(
+        1.25,
+        "nats by which a plateau is slower than the drops beside it",
+        "measured: between curves without dwell (up to 1.2) and staircases (1.36 and more)",
+    )
+    window: float = chosen(
+        0.10,
+        "loss over which the speed of a plateau is averaged, of the smaller drop beside it",
+        "a judgement, part of the definition of strength",
+        most=0.5,
+    )
+    edge: float = chosen(
+        0.05,
+        "loss by which an interval's ends differ from the plateau, of the drop beside it",
+        "a judgement, part of the definition of an interval",
+        most=0.5,
+    )
+    settled: float = chosen(
+        0.01,
+        "loss above its final value at which the tail is at rest, of the last drop",
+        "a judgement: an exponential is there after 4.6 time constants",
+        most=0.5,
+    )
+    border: float = chosen(
+        1e-3,
+        "a first fall that is the way onto the initial plateau, of the next drop",
+        "a judgement",
+        most=0.5,
+    )
+    resolution: float = chosen(
+        1e-6,
+        "the smallest drop there is, of the loss range",
+        "a bound: ten roundings of a float32 loss",
+        most=0.5,
+    )
+    rises: float = chosen(
+        1e-9,
+        "rises that are noise and not rounding, of the loss range",
+        "a bound: a thousandth of the smallest drop",
+    )
+    band: float = chosen(
+        1.0,
+        "added to the quantile sqrt(2 log(e n / length)) of the confidence band",
+        "measured: of 5,500 noisy curves without plateau 7 are given one",
+    )
+
 
 TINY = float(np.finfo(float).tiny)
-# plateau speed: average over this share of the smaller neighbouring drop (of the drop, if initial)
-WINDOW = 0.10
-# an interval ends where the loss is about this share of the neighbouring drop away from the plateau
-EDGE = 0.05
-# the tail is at rest while the loss is within this share of the last drop of its final value
-SETTLED = 0.01
-# a first fall below this share of the next drop, and from the start on, settles onto the initial
-# plateau
-BORDER = 1e-3
-RESOLUTION = (
-    1e-6  # a drop is at least this share of the loss range: ten roundings of a float32 loss
-)
-RISES = 1e-9  # rises above this share of the loss range are noise to reckon with, below it rounding
-# added to the normal quantile sqrt(2 log(e n / length)) of the band; calibrated, see find_plateaus
-BAND = 1.0
 GAPS = (2, 4, 8)  # so many differences between neighbouring values show their common step
 # steps between the least and the largest loss, or values that fewer than the last of GAPS show may
 # be a staircase's
@@ -96,7 +134,7 @@ class Plateau:
     last: int
 
 
-def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau, ...]:
+def find_plateaus(flow_time, loss, *, prominence: float | None = None) -> tuple[Plateau, ...]:
     """Plateaus of a loss curve in order of flow time.
 
     Equation: with drops A, B before and after a plateau and <v>_h the loss lost per time while the
@@ -118,7 +156,7 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
 
     Arguments: `flow_time` (T), strictly increasing, any spacing; `loss` (T), any scale and offset,
     noise allowed, rounded or not; masked entries of either are left out; `prominence` > 0, the
-    least strength reported. (For logs see `clean_log`.)
+    least strength reported, that of `PlateauTolerances` by default. (For logs see `clean_log`.)
 
     The default 1.25 (3.5 times slower) lies in the gap between what has no dwell and what a person
     calls one: ripples whose speed varies by a factor 4 reach 1.2, a drop that starts at rest like a
@@ -158,6 +196,8 @@ def find_plateaus(flow_time, loss, *, prominence: float = 1.25) -> tuple[Plateau
     of a run that is cut short cannot be told from its end.
     """
     time, values, kept = _checked(flow_time, loss)
+    if prominence is None:
+        prominence = PlateauTolerances.now().prominence
     positive(prominence, "prominence")
     size = float(np.abs(values).max()) or 1.0
     step = last_digits(values / size)
@@ -258,16 +298,19 @@ def last_digits(loss):
 def _steps(values, repeated, size):
     """The step (V) at each of the rising values, the largest of the windows of `size` differences
     that it bounds."""
+    limits = PlateauTolerances.now()
     reach, gaps, view = (
         float(values[-1] - values[0]),
         np.diff(values),
         np.lib.stride_tricks.sliding_window_view,
     )
-    rounding = max(0.1 * RISES * reach, 64 * np.finfo(float).eps * float(np.abs(values).max()))
+    rounding = max(
+        0.1 * limits.rises * reach, 64 * np.finfo(float).eps * float(np.abs(values).max())
+    )
     windows = view(gaps, size)
     step = _common_divisor(windows, rounding)
     sound = view(repeated, size + 1).any(axis=1) & (
-        step > max(0.1 * RESOLUTION * reach, 10 * rounding)
+        step > max(0.1 * limits.resolution * reach, 10 * rounding)
     )
     sound &= windows.min(axis=1) < FINE * step
     if size < GAPS[-1]:
@@ -357,29 +400,33 @@ class _Road:
     @cached_property
     def _bends(self) -> tuple[np.ndarray, np.ndarray]:
         """Products of neighbouring changes of log speed (T - 3), and which count: steps of less
-        than RISES are rounding."""
+        than `rises` are rounding."""
+        limits = PlateauTolerances.now()
         lost = np.diff(self.fallen)
-        change, counts = np.diff(np.log(np.maximum(lost, RISES) / np.diff(self.time))), lost > RISES
+        speed = np.maximum(lost, limits.rises) / np.diff(self.time)
+        change, counts = np.diff(np.log(speed)), lost > limits.rises
         return change[1:] * change[:-1], counts[2:] & counts[1:-1] & counts[:-2]
 
 
 def _quantile(samples: int, size: float) -> float:
     """What the mean of a stretch of `size` among so many `samples` exceeds nowhere by chance, in
     standard errors."""
-    return BAND + math.sqrt(2 * math.log(math.e * samples / min(size, samples)))
+    limits = PlateauTolerances.now()
+    return limits.band + math.sqrt(2 * math.log(math.e * samples / min(size, samples)))
 
 
 def _road(time, loss, rounded):
     """rounded (T): how far the loss may have been rounded to the digits that were kept."""
+    limits = PlateauTolerances.now()
     level = isotonic_regression(loss, increasing=False).x
     rejected = loss - level
     low, high, ends = level, level, (level[0], level[-1])
-    noisy = np.abs(rejected).max() > RISES
+    noisy = np.abs(rejected).max() > limits.rises
     if noisy:
         scale, length = _noise(level, rejected)
         low, high = _band(loss, level, scale, length)
         ends = _opening_mean(loss, scale, length), _opening_mean(loss[::-1], scale[::-1], length)
-    coarse = rounded.max() > RISES
+    coarse = rounded.max() > limits.rises
     if coarse:
         low, high = (
             np.maximum.accumulate((low - rounded)[::-1])[::-1],
@@ -519,12 +566,14 @@ def _stations(road, prominence):
 def _valleys(road, prominence):
     """Fallen loss at the minima of log speed that stand out by `prominence` (a necessary
     condition), one per level."""
+    limits = PlateauTolerances.now()
     speed = np.diff(road.fallen) / np.diff(road.time)
     log = np.log(np.maximum(speed, TINY))
     keep = np.array(_persistent(log, prominence), dtype=int)
     middle = 0.5 * (road.fallen[keep] + road.fallen[keep + 1])
-    order = np.lexsort((log[keep], np.floor(middle / RESOLUTION)))
-    _, lead = np.unique(np.floor(middle / RESOLUTION)[order], return_index=True)
+    level = np.floor(middle / limits.resolution)
+    order = np.lexsort((log[keep], level))
+    _, lead = np.unique(level[order], return_index=True)
     return middle[order][lead].tolist()
 
 
@@ -548,17 +597,20 @@ def _persistent(log, prominence):
 def _settles(road, before, here, after, prominence):
     """Whether a small first fall is the way from the start onto the initial plateau, no drop:
     nothing dwells before it."""
-    first, small = before == road.fallen[0], here - before < BORDER * (after - here)
+    limits = PlateauTolerances.now()
+    first, small = before == road.fallen[0], here - before < limits.border * (after - here)
     return first and small and _initial_strength(road, before, here) < prominence
 
 
 def _strength(road, before, here, after):
     """Strength of an intermediate plateau, or -inf if a drop beside it is below the resolution or
     the noise."""
+    limits = PlateauTolerances.now()
     left, right = here - before, after - here
-    if min(left, right) <= RESOLUTION or not (road.sure(before, here) and road.sure(here, after)):
+    seen = min(left, right) > limits.resolution
+    if not (seen and road.sure(before, here) and road.sure(here, after)):
         return -math.inf
-    size = WINDOW * min(left, right)
+    size = limits.window * min(left, right)
     slow = road.spans(here - size, here + size, size).max() / size
     strength = math.log(slow / max(_pace(road, before, here), _pace(road, here, after)))
     return strength - road.chance(before, here, after, size)
@@ -571,7 +623,8 @@ def _pace(road, begin, finish):
 
 
 def _initial_strength(road, begin, finish):
-    size = WINDOW * (finish - begin)
+    limits = PlateauTolerances.now()
+    size = limits.window * (finish - begin)
     slow = float(road.when(begin + size)) - float(road.time[0])
     return math.log(max(slow, TINY) / size / _pace(road, begin, finish))
 
@@ -584,35 +637,38 @@ def _constant(road, finish, above, below):
 def _end_strength(road, begin, finish):
     """Strength of the tail, or -inf if not at rest. Noise hides the last of an exponential: allow
     for it."""
+    limits = PlateauTolerances.now()
     drop = finish - begin
-    size = max(SETTLED * drop, min(float(road.high[-1] - road.low[-1]), 0.5 * drop))
+    size = max(limits.settled * drop, min(float(road.high[-1] - road.low[-1]), 0.5 * drop))
     rest = float(road.time[-1] - road.when(finish - size))
     constant = min(
         _constant(road, finish, 0.9 * drop, 0.1 * drop),
         _constant(road, finish, min(10 * size, 0.9 * drop), size),
     )
-    if rest <= 0 or rest < constant * math.log(9 * size / (SETTLED * drop)):
+    if rest <= 0 or rest < constant * math.log(9 * size / (limits.settled * drop)):
         return -math.inf
     return math.log(rest / size / _pace(road, begin, finish))
 
 
 # ---------------------------------------------------------------- report
 def _describe(road, stations, scale, prominence):
+    limits = PlateauTolerances.now()
     drops = np.diff(stations)
     strength = _initial_strength(road, *stations[:2])
     if strength >= prominence:
-        end = float(road.when(stations[0] + EDGE * drops[0]))
+        end = float(road.when(stations[0] + limits.edge * drops[0]))
         yield _plateau(road, scale, "initial", float(road.time[0]), end, strength)
     for k in range(1, len(stations) - 1):
         here, left, right = stations[k], drops[k - 1], drops[k]
         small = min(left, right)
-        bounds = here - EDGE * math.sqrt(left * small), here + EDGE * math.sqrt(right * small)
+        above = here - limits.edge * math.sqrt(left * small)
+        below = here + limits.edge * math.sqrt(right * small)
         strength = _strength(road, *stations[k - 1 : k + 2])
-        begin, end = (float(road.when(bound)) for bound in bounds)
+        begin, end = float(road.when(above)), float(road.when(below))
         yield _plateau(road, scale, "intermediate", begin, end, strength)
     strength = _end_strength(road, *stations[-2:])
     if strength >= prominence:
-        start = float(road.when(stations[-1] - EDGE * drops[-1]))
+        start = float(road.when(stations[-1] - limits.edge * drops[-1]))
         yield _plateau(road, scale, "end", start, float(road.time[-1]), strength)
 
 

@@ -18,16 +18,33 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import number, plain
+from ..basis.tolerances import Tolerances, chosen
 from ..rules import GradientDescent, Momentum, Rule
 from ..rules.descent import Descent
 from ..runs import Run
-from ..saddles.fixed_points import TOLERANCE
-from .plateau import RESOLUTION, SETTLED, Plateau, find_plateaus
+from ..saddles.fixed_points import FixedPointTolerances
+from .plateau import Plateau, PlateauTolerances, find_plateaus
 
-TAIL = 0.1  # of the flow time, at the end: where the loss must fall as the gradient says
-SHORT = (
-    0.25  # of what the gradient says; descent at half the edge of stability still loses half of it
-)
+
+@dataclass(frozen=True)
+class RestTolerances(Tolerances, decides="rest"):
+    """Whether a run rests where it ends. (Its last drop and what is settled are those of
+    `PlateauTolerances`.)"""
+
+    tail: float = chosen(
+        0.1,
+        "flow time at the end where the loss must fall as the gradient says, of all of it",
+        "a judgement",
+        most=0.5,
+    )
+    short: float = chosen(
+        0.25,
+        "fall of the loss at the end of a run that oscillates, of what the gradient says",
+        "derived: descent at half the edge of stability still loses half of it",
+        most=1.0,
+    )
+
+
 FURTHER = 64  # steps that are taken beyond the end, where the gradient and the loss disagree
 KINDS = ("at rest", "still falling", "oscillates", "ended early")
 
@@ -144,7 +161,7 @@ class _Tail:
         since = time[-1] - middle
         at = lambda share: float(np.interp(middle + share * since, time[first:], lowest))
         levels = [at(1 / 64), at(1 / 16), at(1 / 4), float(lowest[-1])]
-        begin = time[-1] - TAIL * (time[-1] - time[0])
+        begin = time[-1] - RestTolerances.now().tail * (time[-1] - time[0])
         late = np.append(begin, time[time > begin])
         speed = np.interp(
             late, time, _speed(run.experiment.rule, np.asarray(t.gradient_norm, float))
@@ -168,7 +185,7 @@ class _Tail:
         """Whether what is lost in fourfold times does not fall away: at a steady speed it even
         grows fourfold."""
         first, second, third = self.quarters
-        if min(self.quarters) <= 0 or third <= 10 * RESOLUTION * self.drop:
+        if min(self.quarters) <= 0 or third <= 10 * PlateauTolerances.now().resolution * self.drop:
             return False
         return third / second > 0.5 * second / first or third > second > first
 
@@ -180,7 +197,8 @@ class _Tail:
 def _unmoved(run: Run) -> bool:
     """Whether the loss is what it was at the start, to 1e-6 of what there is to learn."""
     moved, loss = float(np.ptp(run.trajectory.loss)), float(np.max(np.abs(run.trajectory.loss)))
-    return moved <= RESOLUTION * loss and moved <= RESOLUTION * run.objective().scales.loss
+    hardly = PlateauTolerances.now().resolution * min(loss, run.objective().scales.loss)
+    return moved <= hardly
 
 
 def _where_it_began(run: Run, tail: _Tail) -> Rest:
@@ -191,7 +209,7 @@ def _where_it_began(run: Run, tail: _Tail) -> Rest:
         f"{norm / scale:.1e} of the task's"
     )
     evidence = {**tail.evidence, "gradient norm": norm}
-    if norm <= TOLERANCE * scale:
+    if norm <= FixedPointTolerances.now().gradient * scale:
         return Rest("at rest", f"the run rests where it began: {words}", evidence)
     return Rest(
         "ended early",
@@ -214,11 +232,14 @@ def _oscillation(run: Run, tail: _Tail) -> Rest | None:
     """The run oscillates, or None."""
     rule, total = run.experiment.rule, float(np.ptp(run.trajectory.loss))
     fixed = isinstance(rule, Descent) and not rule.batch
-    drop = tail.drop if tail.drop > RESOLUTION * total else total
-    if not fixed or tail.fell > SHORT * tail.said:
+    limits, curve = RestTolerances.now(), PlateauTolerances.now()
+    drop = tail.drop if tail.drop > curve.resolution * total else total
+    if not fixed or tail.fell > limits.short * tail.said:
         return None
-    counts = 1.0 if _shrinking(rule) else max(1.0, TAIL * float(run.trajectory.step[-1]))
-    if tail.said <= SETTLED * drop * counts:
+    counts = 1.0
+    if not _shrinking(rule):
+        counts = max(1.0, limits.tail * float(run.trajectory.step[-1]))
+    if tail.said <= curve.settled * drop * counts:
         return None
     evidence = tail.evidence
     if not isinstance(rule, GradientDescent):

@@ -3,8 +3,9 @@ behind each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ..basis.interruptions import giving_up
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import html_table, plain, text_table, tiny
 from ..basis.text import visible
+from ..basis.tolerances import Tolerances, changed, chosen, shown
 from ..networks import Objective
 from ..runs import Run
 from ..runs.store import Subject, run_of
@@ -22,10 +24,26 @@ from .plateau import Plateau, find_plateaus
 from .rest import Rest, rest_of
 from .seeding import SEEDED, kept_width
 
-# a map error is tolerated up to this share of the smaller neighbouring drop's size, sqrt(2 dL)
-SHARE = 0.2
-# of the targets: what is tolerated at most on the last plateau, where nothing is still to come
-CONVERGED = 0.02
+
+@dataclass(frozen=True)
+class WidthTolerances(Tolerances, decides="width"):
+    """How many effective units a plateau has: the map that the narrow network must reproduce."""
+
+    drop: float = chosen(
+        0.2,
+        "map error on a plateau, of the smaller neighbouring drop's size sqrt(2 dL)",
+        "a judgement: a unit that counts changes the map by that drop",
+        most=1.0,
+    )
+    end: float = chosen(
+        0.02,
+        "map error on the last plateau, of the targets",
+        "a judgement: nothing is still to come that it could be measured by",
+        most=1.0,
+    )
+
+
+FOUND_BY = ("plateaus", "rest", "width")  # what decides of stages before they are certified
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,12 +100,14 @@ class Stage:
 class Stages:
     """The stages of one run, in order; prints as a table.
 
-    rest: whether the run rests where it ends, None where nobody looked.
+    rest: whether the run rests where it ends, None where nobody looked. tolerances: those that were
+    not the defaults, by decision (see `basis.tolerances`).
     """
 
     run: Run
     stages: tuple[Stage, ...]
     rest: Rest | None = None
+    tolerances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -99,7 +119,17 @@ class Stages:
             for k, s in enumerate(self.stages)
             if s.certificate and not s.certificate.certified
         ]
-        return (*unfinished, *seeded, *(f"stage {k}: {c.verdict}; {c.reason}" for k, c in missed))
+        others = tuple(
+            f"decided with {decision}.{name} = {shown(value)}, not the default"
+            for decision, values in self.tolerances.items()
+            for name, value in values.items()
+        )
+        return (
+            *others,
+            *unfinished,
+            *seeded,
+            *(f"stage {k}: {c.verdict}; {c.reason}" for k, c in missed),
+        )
 
     def __len__(self) -> int:
         return len(self.stages)
@@ -124,6 +154,7 @@ class Stages:
             ),
             "warnings": list(self.run.warnings),
             "rest": None if self.rest is None else self.rest.record(),
+            **({"tolerances": plain(self.tolerances)} if self.tolerances else {}),
             "stages": [stage.record() for stage in self.stages],
         }
 
@@ -209,7 +240,7 @@ def stages(subject: Subject) -> Stages:
     if rest.kind == "oscillates":
         found = tuple(plateau for plateau in found if plateau.kind != "end")
     made = [_stage(run, objective, found, k) for k in range(len(found))]
-    return Stages(run, tuple(_noted(run, objective, made)), rest)
+    return Stages(run, tuple(_noted(run, objective, made)), rest, changed())
 
 
 def _noted(run: Run, objective: Objective, made: list[Stage]) -> list[Stage]:
@@ -245,19 +276,20 @@ def _stage(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -
 
 
 def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k: int) -> float:
-    """min(SHARE, SHARE sqrt(2 min dL) / sqrt(mean |y|^2)), dL the drops of the loss before and
-    after plateau k.
+    """min(s, s sqrt(2 min dL) / sqrt(mean |y|^2)), dL the drops of the loss before and after
+    plateau k, s = `width.drop`.
 
     To the neighbouring plateaus, or to the run's first or last loss where there is none. Nothing
-    drops before an initial plateau or after the end, and at the end at most CONVERGED is tolerated.
+    drops before an initial plateau or after the end, and at the end at most `width.end` is tolerated.
     (A fall of the squared loss by dL needs a change of the map of sqrt(2 dL) or more, and so does
     one of the cross-entropy. A fall from large random weights is larger than the targets, and says
     nothing of units: hence the cap.)
     """
     here = found[k]
     smaller = smaller_drop(run, found, k)
-    derived = SHARE * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
-    return min(derived, CONVERGED if here.kind == "end" else SHARE)
+    limits = WidthTolerances.now()
+    derived = limits.drop * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
+    return min(derived, limits.end if here.kind == "end" else limits.drop)
 
 
 def smaller_drop(run: Run, found: Sequence[Plateau] | Sequence[Stage], k: int) -> float:
@@ -330,6 +362,7 @@ def certify(
     spare_programs()
     found = stages_of(subject)
     run, objective = found.run, found.run.objective()
+    kept = {name: found.tolerances[name] for name in FOUND_BY if name in found.tolerances}
     certified = []
     for k, stage in enumerate(found.stages):
         state = np.asarray(run.trajectory.states[stage.index], float)
@@ -344,4 +377,4 @@ def certify(
         certified.append(replace(stage, certificate=certificate))
         if progress is not None:
             progress((k + 1) / len(found), stage.kind)
-    return replace(found, stages=tuple(certified))
+    return replace(found, stages=tuple(certified), tolerances={**kept, **changed()})

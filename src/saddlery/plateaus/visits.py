@@ -11,7 +11,7 @@ from ..basis.precision import in_float64, spare_programs
 from ..basis.records import text_table
 from ..networks import Objective
 from ..runs.store import Subject, run_of
-from ..saddles.fixed_points import EXACT, embed_state_near, fixed_point
+from ..saddles.fixed_points import FixedPointTolerances, embed_state_near, fixed_point
 from ..symmetry import Reduction, nearest_embedding, reduce
 
 SAME = 1.01  # of the smallest distance: as near
@@ -168,4 +168,5 @@ def _narrow_points(
 
 
 def _same_map(a: Objective, x: np.ndarray, b: Objective, y: np.ndarray) -> bool:
-    return a.map_error(np.asarray(a.predictions(x)), np.asarray(b.predictions(y))) < EXACT
+    error = a.map_error(np.asarray(a.predictions(x)), np.asarray(b.predictions(y)))
+    return error < FixedPointTolerances.now().same_map

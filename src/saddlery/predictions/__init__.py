@@ -10,19 +10,21 @@ from ..basis.precision import spare_programs
 from ..runs.store import Subject, experiment_of
 from . import diagonal, directions, exact, linear, relu, units, vanishing
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
-from .comparison import ComparedStage, Comparison, compare
-from .ranges import OutsideRange, Range
+from .comparison import ComparedStage, Comparison, ComparisonTolerances, compare
+from .ranges import OutsideRange, Range, RangeTolerances
 
 __all__ = [
     "THEORIES",
     "ComparedStage",
     "Comparison",
+    "ComparisonTolerances",
     "DoesNotApply",
     "OutsideRange",
     "PredictedStage",
     "Prediction",
     "Predictions",
     "Range",
+    "RangeTolerances",
     "compare",
     "diagonal",
     "directions",

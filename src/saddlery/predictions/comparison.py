@@ -9,14 +9,24 @@ import numpy as np
 
 from ..basis.records import html_table, plain, text_table
 from ..basis.text import visible
+from ..basis.tolerances import Tolerances, chosen
 from ..plateaus import Stages
 from ..plateaus.stage import stages_of
 from ..runs import Run
 from ..runs.store import Subject
 from .base import PredictedStage, Prediction, range_of
 
-# of the smaller neighbouring drop: a plateau whose loss is farther from a predicted one is another
-NEAR = 0.25
+
+@dataclass(frozen=True)
+class ComparisonTolerances(Tolerances, decides="comparison"):
+    """When a plateau of a run is the predicted one."""
+
+    loss: float = chosen(
+        0.25,
+        "difference of the two losses, of the smaller neighbouring drop",
+        "a judgement: half of what would make the next stage as near",
+        most=0.5,
+    )
 
 
 @dataclass(frozen=True)
@@ -158,7 +168,7 @@ def _units(found: Stages, k: int) -> tuple[int, ...]:
 
 def _reach(losses: list[float], k: int) -> float:
     drops = [abs(a - b) for a, b in pairwise(losses)]
-    return NEAR * min(drops[max(k - 1, 0) : k + 1], default=np.inf)
+    return ComparisonTolerances.now().loss * min(drops[max(k - 1, 0) : k + 1], default=np.inf)
 
 
 def _plateau(

@@ -20,7 +20,7 @@ from ..theory import diagonal_jumps
 from ..theory.saddles import pseudo_inverse
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
-from .ranges import MIXED, SHARP, Range, demand_range, step_range
+from .ranges import Range, RangeTolerances, demand_range, step_range
 
 HALF = (
     np.sqrt(2) - 1
@@ -57,7 +57,7 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     u, v = initial_sides(
         experiment, experiment.objective(), [experiment.seed, *other_seeds(experiment)]
     )
-    steps = step_range(experiment, float(np.abs(b).max()), SHARP)
+    steps = step_range(experiment, float(np.abs(b).max()), RangeTolerances.now().sharp)
     demand_range([steps])
     sizes = HALF * np.maximum(
         np.abs(pseudo_inverse(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max()
@@ -66,7 +66,7 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     mixed = Range(
         "correlation of inputs over the shortest wall",
         off_diagonal(g) / float(np.min(walls[0])),
-        *MIXED,
+        *RangeTolerances.now().mixed,
     )
     demand_range([mixed])
     paths = [diagonal_jumps(g, b, walls=pair) for pair in walls]

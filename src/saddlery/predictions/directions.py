@@ -37,9 +37,8 @@ from .draws import (
     widened,
 )
 from .ranges import (
-    DOUBT,
-    OVERLAP,
     Range,
+    RangeTolerances,
     demand_range,
     overlap_range,
     rates,
@@ -134,7 +133,10 @@ class _Path:
             demand_range([together])
             found = worst([overlap_range(max(overlap, after)), together, relaxing])
             unrest = relaxing.value if relaxing.verdict == "near" else 0.0
-            early, late = DOUBT * max(after, unrest), DOUBT * max(overlap, unrest)
+            early, late = (
+                RangeTolerances.now().doubt * max(after, unrest),
+                RangeTolerances.now().doubt * max(overlap, unrest),
+            )
             interval = widened(spread(jumps[1:]), rate, early=early, late=late)
             yield PredictedStage(
                 learned.loss, (learned.count,), float(jumps[0]), *interval, range=found
@@ -213,7 +215,9 @@ def _leading(learned: Narrow, width: int, first: _Leading | None, draws: _Draws)
     strength = 0.5 * learned.size_to_join(float(s[0]) / largest, 2) ** 2
     alone = _Leading(q, s, rt, strength)
     overlaps = draws.overlaps(alone)
-    apart = np.flatnonzero((overlaps <= OVERLAP[1]) & (s[1:] < (1 - EQUAL) * s[:-1]))
+    apart = np.flatnonzero(
+        (overlaps <= RangeTolerances.now().overlap[1]) & (s[1:] < (1 - EQUAL) * s[:-1])
+    )
     count = int(apart[0]) + 1 if len(apart) else len(s)
     overlap = (
         float(overlaps[count - 1]) if count < len(s) and learned.count + count < width else 0.0

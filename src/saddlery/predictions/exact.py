@@ -39,7 +39,7 @@ from ..theory.saddles import EQUAL, ROUNDING, pseudo_inverse
 from .base import PredictedStage, Prediction, demand, register
 from .draws import flow_or_descent
 from .linear import variances
-from .ranges import SHARP, demand_range, step_range
+from .ranges import RangeTolerances, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]
 Products = Callable[[Times], Float[np.ndarray, "T O D"]]
@@ -66,7 +66,7 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
     """The whole path of a linear network from balanced or aligned weights, in closed form. Raises
     DoesNotApply."""
     path = _path(experiment)
-    steps = step_range(experiment, float(path.s[0]), SHARP)
+    steps = step_range(experiment, float(path.s[0]), RangeTolerances.now().sharp)
     demand_range([steps])
     time, loss = _curve(path, experiment.stop.flow_time or 0.0)
     stages = tuple(_stages(path, time, loss, len(experiment.network.layers)))

@@ -32,9 +32,8 @@ from ..theory.saddles import EQUAL
 from .base import PredictedStage, Prediction, Spread, demand, register
 from .draws import SEED, flow_or_descent, spread
 from .ranges import (
-    OVERLAP,
-    START_JOINTLY,
     Range,
+    RangeTolerances,
     demand_range,
     overlap_range,
     rates,
@@ -72,7 +71,7 @@ def linear_modes(experiment: Experiment) -> Prediction:
     order = [int(k) for k in np.argsort(-s, kind="stable")[:width]]
     strengths = 0.5 * width * scale**2 * c[order] / s[order]
     ranges = (
-        start_range(float(strengths.max()), START_JOINTLY),
+        start_range(float(strengths.max()), RangeTolerances.now().start_jointly),
         step_range(experiment, float(s.max())),
     )
     demand_range(ranges)
@@ -97,7 +96,11 @@ def linear_modes(experiment: Experiment) -> Prediction:
 def _groups(overlaps: np.ndarray, count: int) -> list[tuple[int, int]]:
     """The modes that are one stage, as (first, behind the last): no plateau lies between those that
     overlap."""
-    cuts = [0, *(k + 1 for k in range(count - 1) if overlaps[k] <= OVERLAP[1]), count]
+    cuts = [
+        0,
+        *(k + 1 for k in range(count - 1) if overlaps[k] <= RangeTolerances.now().overlap[1]),
+        count,
+    ]
     return list(pairwise(cuts))
 
 

@@ -4,8 +4,8 @@ runs have set it.
 Every theory here neglects something that is small: what modes do to each other while the first is
 learned, the map of the initial weights, the step of a discrete rule. Each of these is a number that
 can be computed beforehand. Up to `near` the theory stands as it is; beyond `outside` it says
-nothing (or takes stages that run together as one); between the two its intervals are widened. The
-limits below were set once, by the study "range": random problems, where 90% intervals must hold 85
+nothing (or takes stages that run together as one); between the two its intervals are widened. The limits
+below were set once, by the study "range": random problems, where 90% intervals must hold 85
 to 95% of the runs.
 """
 
@@ -18,47 +18,82 @@ from typing import Any
 import numpy as np
 
 from ..basis.checks import SaddleryError
+from ..basis.tolerances import Tolerances, chosen
 from ..experiments import Experiment
 from ..networks import Objective
 
 ITERATIONS = 60  # of a power iteration
 STUDY = "range"  # where the limits come from
 Limits = tuple[float, float]  # near, outside
-OVERLAP: Limits = (0.03, 0.2)  # strength, of its end, of the next mode when one is learned
-# times the overlap: the part of its strength by which a neighbouring mode moves a jump, earlier or
-# later
-DOUBT = 3.0
-# Loss that what is learned still has to lose when the next mode is a tenth learned, of its drop. At
-# 0.15 the nine jumps of digits come within 1.1% of what is predicted; at 0.30 intervals of a random
-# problem held 0 of 40 second jumps.
-RELAXING: Limits = (0.02, 0.2)
-SPREAD: Limits = (0.25, 0.4)  # of the rates of modes that run together as one stage, of the fastest
-START: Limits = (0.005, 0.02)  # strength, of its end, of the slowest mode at the start
-START_JOINTLY: Limits = (0.05, 0.2)  # the same where modes are followed together
-WAIT: Limits = (
-    0.1,
-    0.5,
-)  # flow time that waits were too short for, of the jump time (alternating gradient flows)
-TURN: Limits = (
-    0.02,
-    0.1,
-    # of a unit with kinks while it waits, after another has joined: 1 - cos (alternating gradient
-    # flows)
-)
-SMALL: Limits = (0.05, 0.2)  # size of the largest unit at the start, of one that has learned
-NEXT: Limits = (0.1, 0.3)  # the same of the next unit when one has grown
-SHARP: Limits = (
-    0.02,
-    0.1,
-)  # learning rate times rate (half the sharpness), of theories of the flow: times err by half of it
-MIXED: Limits = (
-    0.03,
-    0.15,
-)  # correlation of inputs over the integrated gradient that releases a coordinate (diagonal units)
-STEP: Limits = (
-    0.3,
-    0.7,
-)  # learning rate times the largest rate; from 1 on no learned mode rests (2/lambda_max)
+MEASURED = 'measured by the study "range"'
+
+
+@dataclass(frozen=True)
+class RangeTolerances(Tolerances, decides="ranges"):
+    """How far the assumptions of the theories hold: up to the first number a theory stands as it
+    is, beyond the second it does not apply, between the two its intervals are widened."""
+
+    overlap: tuple[float, float] = chosen(
+        (0.03, 0.2), "strength of the next mode when one is learned, of its end", MEASURED
+    )
+    doubt: float = chosen(
+        3.0,
+        "part of its strength by which a neighbouring mode moves a jump, of the overlap",
+        MEASURED,
+    )
+    relaxing: tuple[float, float] = chosen(
+        (0.02, 0.2),
+        "loss that what is learned still has to lose when the next mode is a tenth learned, of its"
+        " drop",
+        MEASURED + "; at 0.15 the nine jumps of digits come within 1.1%, at 0.30 intervals of a"
+        " random problem held 0 of 40 second jumps",
+    )
+    spread: tuple[float, float] = chosen(
+        (0.25, 0.4),
+        "spread of the rates of modes that run together as one stage, of the fastest",
+        MEASURED,
+    )
+    start: tuple[float, float] = chosen(
+        (0.005, 0.02), "strength of the slowest mode at the start, of its end", MEASURED
+    )
+    start_jointly: tuple[float, float] = chosen(
+        (0.05, 0.2), "the same where modes are followed together", MEASURED
+    )
+    wait: tuple[float, float] = chosen(
+        (0.1, 0.5),
+        "flow time that waits were too short for, of the jump time (alternating gradient flows)",
+        MEASURED,
+    )
+    turn: tuple[float, float] = chosen(
+        (0.02, 0.1),
+        "turn 1 - cos of a unit with kinks while it waits, after another has joined (alternating"
+        " gradient flows)",
+        MEASURED,
+    )
+    small: tuple[float, float] = chosen(
+        (0.05, 0.2),
+        "size of the largest unit at the start, of one that has learned",
+        MEASURED,
+    )
+    next: tuple[float, float] = chosen(
+        (0.1, 0.3), "the same of the next unit when one has grown", MEASURED
+    )
+    sharp: tuple[float, float] = chosen(
+        (0.02, 0.1),
+        "learning rate times rate (half the sharpness), of theories of the flow",
+        MEASURED + "; times err by half of it",
+    )
+    mixed: tuple[float, float] = chosen(
+        (0.03, 0.15),
+        "correlation of inputs over the integrated gradient that releases a coordinate (diagonal"
+        " units)",
+        MEASURED,
+    )
+    step: tuple[float, float] = chosen(
+        (0.3, 0.7),
+        "learning rate times the largest rate",
+        MEASURED + "; from 1 on no learned mode rests (2/lambda_max)",
+    )
 
 
 class DoesNotApply(SaddleryError):
@@ -122,19 +157,24 @@ def demand_range(ranges: Sequence[Range]) -> None:
 
 
 # ------------------------------------------------------------------ the measures
-def start_range(strength: float, limits: Limits = START) -> Range:
+def start_range(strength: float, limits: Limits | None = None) -> Range:
     """Of the map at the start, of what is learned last."""
-    return Range("strength of the initial map", float(strength), *limits)
+    return Range(
+        "strength of the initial map", float(strength), *(limits or RangeTolerances.now().start)
+    )
 
 
-def step_range(experiment: Experiment, rate: float, limits: Limits = STEP) -> Range:
+def step_range(experiment: Experiment, rate: float, limits: Limits | None = None) -> Range:
     """Of the learning rate, beside the fastest rate; zero for a flow."""
-    return Range("learning rate times the fastest rate", step_of(experiment) * float(rate), *limits)
+    value = step_of(experiment) * float(rate)
+    return Range(
+        "learning rate times the fastest rate", value, *(limits or RangeTolerances.now().step)
+    )
 
 
 def overlap_range(overlap: float) -> Range:
     """Of neighbouring modes: how far the next one is when one is half learned."""
-    return Range("overlap of neighbouring modes", float(overlap), *OVERLAP)
+    return Range("overlap of neighbouring modes", float(overlap), *RangeTolerances.now().overlap)
 
 
 def sharpness_range(experiment: Experiment, objective: Objective, end: np.ndarray) -> Range:
@@ -142,7 +182,9 @@ def sharpness_range(experiment: Experiment, objective: Objective, end: np.ndarra
     flow."""
     step = step_of(experiment)
     value = 0.5 * step * sharpness(objective, end) if step else 0.0
-    return Range("learning rate times half the sharpness at the end", value, *SHARP)
+    return Range(
+        "learning rate times half the sharpness at the end", value, *RangeTolerances.now().sharp
+    )
 
 
 def sharpness(objective: Objective, state: np.ndarray) -> float:
@@ -159,12 +201,18 @@ def sharpness(objective: Objective, state: np.ndarray) -> float:
 def relaxing_range(left: float) -> Range:
     """Of what has been learned, while the next mode is: the network has not come to the saddle that
     theory starts from."""
-    return Range("relaxation still to come when the next mode grows", float(left), *RELAXING)
+    return Range(
+        "relaxation still to come when the next mode grows",
+        float(left),
+        *RangeTolerances.now().relaxing,
+    )
 
 
 def spread_range(slowest: float, fastest: float) -> Range:
     """Of the rates of modes that overlap and are taken as one stage."""
-    return Range("spread of rates within one stage", 1 - slowest / fastest, *SPREAD)
+    return Range(
+        "spread of rates within one stage", 1 - slowest / fastest, *RangeTolerances.now().spread
+    )
 
 
 # ------------------------------------------------------------------ steps in place of a flow

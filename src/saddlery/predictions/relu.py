@@ -24,8 +24,8 @@ from ..saddles.narrow import BEGIN, Narrow
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
 from .ranges import (
-    DOUBT,
     Range,
+    RangeTolerances,
     demand_range,
     overlap_range,
     rates,
@@ -96,7 +96,7 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
         )
         times = logs[cluster.sign] + settled.half_time(before) * cluster.rate / rate[cluster.sign]
         doubt = (
-            DOUBT * overlap.value
+            RangeTolerances.now().doubt * overlap.value
         )  # the first cluster is earlier for the second beside it, which is later
         early, late = (doubt, 0.0) if k == 0 else (0.0, doubt)
         statistics = widened(

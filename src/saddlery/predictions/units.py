@@ -25,7 +25,7 @@ from ..saddles.narrow import BEGIN, Narrow, state_of, with_units
 from ..theory import escapes, grow
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
-from .ranges import NEXT, SMALL, Range, demand_range, sharpness_range
+from .ranges import Range, RangeTolerances, demand_range, sharpness_range
 
 SAME = 0.99  # cosine between the maps of two new units that are taken for one
 MOST = 200_000  # entries of the leading form
@@ -80,7 +80,9 @@ class _Path:
         self.first_size = float(self.own.sizes().max()) / self.natural
 
     def start_range(self) -> Range:
-        return Range("size of the largest unit at the start", self.first_size, *SMALL)
+        return Range(
+            "size of the largest unit at the start", self.first_size, *RangeTolerances.now().small
+        )
 
     def stages(self) -> Iterator[PredictedStage]:
         share, first = 1.0, 0.0
@@ -109,7 +111,11 @@ class _Path:
                 float(self.own.since[0]) + delay,
                 *spread(self.others.since + delay),
                 share=share,
-                range=Range("size of the next unit when one has grown", next_size, *NEXT),
+                range=Range(
+                    "size of the next unit when one has grown",
+                    next_size,
+                    *RangeTolerances.now().next,
+                ),
             )
 
 

@@ -23,7 +23,7 @@ from ..symmetry import effective_units
 from ..training import Stop, Trajectory, driver
 from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
-from .ranges import TURN, WAIT, Range, demand_range, sharpness_range, worst
+from .ranges import Range, RangeTolerances, demand_range, sharpness_range, worst
 
 FOREVER = 1e15  # flow time: what grows at all has grown by then
 STEPS = 60_000  # of its run, which needs hundreds a jump
@@ -119,7 +119,9 @@ def _stages(
             found = worst(
                 (
                     Range(
-                        "part of a jump time by which waits overlap", float(owed) / crossed, *WAIT
+                        "part of a jump time by which waits overlap",
+                        float(owed) / crossed,
+                        *RangeTolerances.now().wait,
                     ),
                     turn,
                 )
@@ -162,7 +164,7 @@ def _turns(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> I
         if moving:
             continue
         yield Range(
-            "turn of the units that join, while they wait", largest, *TURN
+            "turn of the units that join, while they wait", largest, *RangeTolerances.now().turn
         )  # of all jumps so far: times add up
         first, waiting, known = waiting is None, np.asarray(state), active.copy()
 

@@ -5,6 +5,15 @@ A state is all that is needed: no run, no plateau and no experiment is known her
 
 from __future__ import annotations
 
+from .behind import BehindTolerances
 from .certificates import Certificate, certify_state
+from .fixed_points import FixedPointTolerances
+from .kinks import KinkTolerances
 
-__all__ = ["Certificate", "certify_state"]
+__all__ = [
+    "BehindTolerances",
+    "Certificate",
+    "FixedPointTolerances",
+    "KinkTolerances",
+    "certify_state",
+]

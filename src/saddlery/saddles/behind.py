@@ -7,12 +7,12 @@ targets changes a margin. Near theta* the loss is L* plus a leading form of some
 that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way to it. A fixed point is
 *behind* the plateau if
 
-1. *close in weights*: |d| is at most FAR of |theta| (of the task's natural weights, where in theta*
+1. *close in weights*: |d| is at most `weights` of |theta| (of the task's natural weights, where in theta*
    nothing is learned);
 2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form
-   allows, and at most DROP of the smaller neighbouring drop (and rounding of the run's losses);
-3. *slowing down*: half-way to theta* the gradient is at most HALFWAY times that at theta; and
-   between its neighbouring stages the run comes closest to theta* on this plateau (to PASSED times
+   allows, and at most `drop` of the smaller neighbouring drop (and rounding of the run's losses);
+3. *slowing down*: half-way to theta* the gradient is at most `half_way` times that at theta; and
+   between its neighbouring stages the run comes closest to theta* on this plateau (to `passed` times
    as close).
 
 Half-way need not be the middle of a straight line. Where most of d lies along directions that are
@@ -20,7 +20,7 @@ flat at theta* (dormant units, symmetries), the valley that the run rests in ben
 loss is stiff to have followed at second order or higher, and are a quarter of the way back or less
 where the others are half-way. The straight middle lies up the valley's wall then, and the more so
 the better the run has settled. So from there stiff directions are relaxed by Newton steps, and any
-point on the way counts that is still half-way, to BENT of |d|. None counts where the loss lies
+point on the way counts that is still half-way, to `bent` of |d|. None counts where the loss lies
 above both ends by more than |g| |d|: on the ridge between two valleys the gradient may be zero.
 
 Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to
@@ -41,23 +41,58 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import number
+from ..basis.tolerances import Tolerances, chosen
 from ..networks import Objective, flatten, hessian
 from ..symmetry.utility import unseen_coordinates
 
-FAR = 0.3  # of the norm of the state: a fixed point farther away is not the one it rests near
-DROP = 0.25  # of the smaller neighbouring drop of the loss
-# of the gradient at the state: where it is larger on the way, another fixed point is nearer
-HALFWAY = 2.0
-BENT = 0.01  # of |d|: as near to half-way is a point that was relaxed
-STIFF = (
-    1e-3,
-    1e-5,
-)  # of the largest curvature: what is relaxed, at first and where that is not enough
-STEPS = 4  # of Newton's method
-PASSED = 1.1  # times as far on the plateau as anywhere between its neighbours
+
+@dataclass(frozen=True)
+class BehindTolerances(Tolerances, decides="behind"):
+    """When a fixed point is the one behind a plateau: the limits of the conditions above."""
+
+    weights: float = chosen(
+        0.3,
+        "distance of the fixed point from the state, of the state's size",
+        "a judgement: at 0.3 the two still point the same way to within 17 degrees",
+    )
+    drop: float = chosen(
+        0.25,
+        "difference of the two losses, of the smaller neighbouring drop",
+        "a judgement: half of what would make the next plateau as near",
+        most=1.0,
+    )
+    half_way: float = chosen(
+        2.0,
+        "gradient half-way to the fixed point, of that at the state",
+        "measured: 1/2 and 1/4 where it slows down, up to 1.3 where the valley bends",
+    )
+    bent: float = chosen(
+        0.01,
+        "how far a relaxed point may be from half-way, of the distance",
+        "a judgement",
+        most=0.5,
+    )
+    stiff: float = chosen(
+        1e-3,
+        "curvatures that are relaxed from the straight middle, of the largest",
+        "measured on ten runs in bent valleys; a hundredth of it is tried next",
+        most=1.0,
+    )
+    passed: float = chosen(
+        1.1,
+        "closest approach on the plateau, of that between its neighbours",
+        "a judgement",
+    )
+    zero: float = chosen(
+        1e-12,
+        "gradients whose direction says nothing, of the task's natural gradient",
+        "a bound: thousands of roundings of float64",
+    )
+
+
+RELAXATIONS = 4  # steps of Newton's method down the walls of a valley
+FINER_STIFF = 1e-2  # of the share that is relaxed, where that was not enough
 LOSS_ROUNDING = 64.0  # eps times this, relative to the loss, is its rounding
-# of the task's natural gradient: below it a gradient is rounding and its direction says nothing
-ZERO = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +224,10 @@ class _Here:
     def relaxed(self) -> Iterator[np.ndarray]:
         """Points half-way between both ends, from the middle of the straight line down the walls of
         the valley."""
-        for share in STIFF:
+        stiff = BehindTolerances.now().stiff
+        for share in (stiff, FINER_STIFF * stiff):
             middle = 0.5 * (self.theta + self.point)
-            for _ in range(STEPS):
+            for _ in range(RELAXATIONS):
                 step = self._newton(middle, share)
                 if step is None:
                     break
@@ -200,10 +236,11 @@ class _Here:
                     yield middle
 
     def _is_half_way(self, theta: np.ndarray) -> bool:
-        """Whether a point is as far from either end as half of d, to BENT of |d|."""
+        """Whether a point is as far from either end as half of d, to `bent` of |d|."""
         ends = (self.theta, self.point)
         lengths = [float(np.linalg.norm((theta - end) / self.units)) for end in ends]
-        return all(abs(length / self.distance - 0.5) <= BENT for length in lengths)
+        bent = BehindTolerances.now().bent
+        return all(abs(length / self.distance - 0.5) <= bent for length in lengths)
 
     def _newton(self, theta: np.ndarray, share: float) -> np.ndarray | None:
         """H^+ g in natural units, on directions of at least this share of the largest curvature; None
@@ -222,18 +259,16 @@ def _weights(here: _Here) -> Margin:
     learned = here.point[~unseen_coordinates(here.objective, here.point)].any()
     size = float(np.linalg.norm(here.theta / here.units)) if learned else natural
     share = here.distance / max(size, np.finfo(float).tiny)
-    return Margin(
-        "weights",
-        share,
-        FAR,
-        f"far: it is {number(share)} of the state's size away, where {FAR:g} counts as near",
-    )
+    far = BehindTolerances.now().weights
+    words = f"far: it is {number(share)} of the state's size away, where {far:g} counts as near"
+    return Margin("weights", share, far, words)
 
 
 def _loss(here: _Here, around: Around) -> Margin:
     run, there = here.losses
     reach = here.slope * here.distance
-    allowed = min(reach, DROP * around.drop) + here.rounding(around)
+    drop = BehindTolerances.now().drop * around.drop
+    allowed = min(reach, drop) + here.rounding(around)
     side = "above" if there > run else "below"
     words = (
         f"another loss: {number(there)} lies {side} the run's {number(run)} by more than its"
@@ -244,31 +279,32 @@ def _loss(here: _Here, around: Around) -> Margin:
 
 
 def _slowing(here: _Here, around: Around, dense: bool) -> Margin:
-    floor = ZERO * here.objective.standard.gradient
+    limits = BehindTolerances.now()
+    floor = limits.zero * here.objective.standard.gradient
     allowed = here.slope * here.distance + here.rounding(around)
 
     def measured(theta: np.ndarray) -> tuple[float, str]:
         """The gradient, or the height over both ends where that is more, and in words which."""
         slope, height = here.slope_at(theta), here.loss_at(theta) - here.above
         ratio = 0.0 if slope <= floor else slope / max(here.slope, floor)
-        ridge = HALFWAY * max(height, 0.0) / allowed if allowed > 0 else 0.0
+        ridge = limits.half_way * max(height, 0.0) / allowed if allowed > 0 else 0.0
         if not (np.isfinite(ratio) and np.isfinite(ridge)):
             return float("inf"), "the loss is not finite"
-        if ridge > max(ratio, HALFWAY):
+        if ridge > max(ratio, limits.half_way):
             return ridge, f"the loss lies {number(height)} above both"
         return ratio, f"the gradient is {number(ratio)} times as large"
 
     least = measured(0.5 * (here.theta + here.point))
-    for theta in here.relaxed() if least[0] > HALFWAY and dense else ():
+    for theta in here.relaxed() if least[0] > limits.half_way and dense else ():
         least = min(least, measured(theta))
-        if least[0] <= HALFWAY:
+        if least[0] <= limits.half_way:
             break
     ratio, words = least
-    return Margin("slowing", ratio, HALFWAY, f"no slowing down: half-way to it {words}")
+    return Margin("slowing", ratio, limits.half_way, f"no slowing down: half-way to it {words}")
 
 
 def _passing(ratio: float) -> Margin:
     words = (
         f"passed elsewhere: outside this plateau the run comes {number(ratio)} times as close to it"
     )
-    return Margin("passing", ratio, PASSED, words)
+    return Margin("passing", ratio, BehindTolerances.now().passed, words)

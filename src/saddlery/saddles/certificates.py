@@ -15,7 +15,7 @@ from ..networks import Objective
 from ..solvers import Spectrum
 from ..symmetry import Reduction, Utility
 from .behind import Around, Behind, Margin
-from .fixed_points import TOLERANCE, Found, find_fixed_point
+from .fixed_points import FixedPointTolerances, Found, find_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
 from .kinks import Kinks, check_units, kinks_at
 from .zero_modes import explain_zero_modes
@@ -38,7 +38,7 @@ class Certificate:
         fixed point found" at this plateau: none at all, or none that is close in weights, close in
             loss and where the run slows down (see `behind`).
     reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN
-        where there is none); tolerance is absolute, TOLERANCE times gradient_scale. precision:
+        where there is none); tolerance is absolute, the limit (`fixed_points.gradient`) times gradient_scale. precision:
         always "float64".
     behind: the conditions with their margins. nearest: where no fixed point is behind the plateau,
         the certificate of the nearest one that was found; `reason` says how it misses, and no
@@ -230,7 +230,7 @@ def certify_state(
     )
     if not found.refinement.converged:
         return _nothing(found, scale, f"{found.refinement.status}: {found.refinement.reason}")
-    on = kinks_at(objective, found.state, TOLERANCE * scale)
+    on = kinks_at(objective, found.state, FixedPointTolerances.now().gradient * scale)
     if on is not None and on.slope < 0:
         return _falling(found, scale, on)
     judged = _judge(objective, theta, found, scale, on, seed)
@@ -252,7 +252,7 @@ def _nothing(found: Found, scale: float, reason: str) -> Certificate:
         reason=reason,
         loss=float("nan"),
         gradient_norm=float("nan"),
-        tolerance=TOLERANCE * scale,
+        tolerance=FixedPointTolerances.now().gradient * scale,
         gradient_scale=scale,
         distance=float("nan"),
         relative_distance=float("nan"),
@@ -308,7 +308,7 @@ def _judge(
         reason=escape.reason,
         loss=float(objective.loss(state)),
         gradient_norm=found.refinement.gradient_norm,
-        tolerance=TOLERANCE * scale,
+        tolerance=FixedPointTolerances.now().gradient * scale,
         gradient_scale=scale,
         distance=distance,
         relative_distance=distance / max(float(np.linalg.norm(theta)), 1e-300),
@@ -337,5 +337,12 @@ def _judge(
 def _vanished(objective: Objective, state: np.ndarray, spectrum: Spectrum) -> bool:
     """Whether loss and curvature are both nothing but rounding, at weights that are not zero."""
     scales = objective.scales
-    flat = float(np.abs(spectrum.eigenvalues).max(initial=0.0)) <= TOLERANCE * scales.curvature
-    return flat and bool(state.any()) and excess(objective, state) <= TOLERANCE * scales.loss
+    flat = (
+        float(np.abs(spectrum.eigenvalues).max(initial=0.0))
+        <= FixedPointTolerances.now().gradient * scales.curvature
+    )
+    return (
+        flat
+        and bool(state.any())
+        and excess(objective, state) <= FixedPointTolerances.now().gradient * scales.loss
+    )

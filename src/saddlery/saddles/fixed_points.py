@@ -16,6 +16,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from ..basis.precision import in_float64
+from ..basis.tolerances import Tolerances, chosen
 from ..networks import Objective, flatten, hessian
 from ..solvers import Refinement, refine
 from ..symmetry import Reduction, embed_near, reduce
@@ -23,27 +24,41 @@ from ..symmetry.embedding import Sides
 from ..symmetry.reduction import sides
 from ..symmetry.utility import unseen_coordinates
 from ..units import Unit
-from .behind import FAR, Around, Behind, behind
+from .behind import Around, Behind, BehindTolerances, behind
 from .kinks import kinks_at
 
-TOLERANCE = (
-    1e-12  # of the gradient norm, relative to the task's gradient scale: the project's criterion
-)
+
+@dataclass(frozen=True)
+class FixedPointTolerances(Tolerances, decides="fixed_points"):
+    """When a state is a fixed point, and when it *is* a narrower network."""
+
+    gradient: float = chosen(
+        1e-12,
+        "gradient norm that is zero, of the task's gradient scale",
+        "a bound: some thousand roundings of float64; the criterion of every certificate",
+    )
+    basin: float = chosen(
+        1.0,
+        "how far refinement may go, of the norm of its start",
+        "a judgement: farther away another fixed point would be named",
+    )
+    same_map: float = chosen(
+        1e-6,
+        "map error up to which a fixed point is a narrower network, of the targets",
+        "a judgement: along third order a gradient of 1e-12 leaves a weight known to 1e-6",
+    )
+    silent: float = chosen(
+        1e-3,
+        "how far silent units may be from exactly so, of the weights",
+        "a judgement",
+    )
+
+
 DENSE = 2000  # parameters up to which the Hessian is formed
-# a fixed point farther from the state than this multiple of its own norm is not the one behind it
-BASIN = 1.0
-EXACT = 1e-6  # of the targets: map error up to which a fixed point *is* a narrower network
-# of the weights (of the task's natural ones, if nothing is learned): how far silent units may be
-# from exactly so
-SNAP = 1e-3
-FLAT, STIFF = (
-    1e-9,
-    1e-3,
-)  # of the largest eigenvalue: Newton steps leave smaller ones alone, at first
-STEPS = 150  # of Newton's method, for minima that are degenerate and approached linearly
-COARSE = (
-    0.02  # of the targets: finer reductions begin here, or at the tolerance where that is smaller,
-)
+FLAT_FIRST, STIFF_FIRST = 1e-9, 1e-3  # of the largest eigenvalue: smaller ones wait in Newton steps
+NEWTON_STEPS = 150  # for minima that are degenerate and approached linearly
+# of the targets: finer reductions begin here, or at the tolerance where that is smaller,
+COARSEST = 0.02
 FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
 
 
@@ -68,6 +83,18 @@ class Found:
     def is_behind(self) -> bool:
         """Whether it is a fixed point, and the one behind the state."""
         return self.behind is not None and self.behind.holds
+
+
+def _zero() -> float:
+    return FixedPointTolerances.now().gradient
+
+
+def _basin() -> float:
+    return FixedPointTolerances.now().basin
+
+
+def _same_map() -> float:
+    return FixedPointTolerances.now().same_map
 
 
 @in_float64
@@ -106,10 +133,10 @@ def find_fixed_point(
     on_kink = _on_kink(objective, theta, scale) if route in ("auto", "direct") else None
     if on_kink is not None:
         return measured(on_kink)
-    if route == "auto" and _norm(objective, theta) <= TOLERANCE * scale:
+    if route == "auto" and _norm(objective, theta) <= _zero() * scale:
         return measured(_at_rest(objective, theta, scale))
     if route == "direct":
-        return measured(_direct(objective, theta, scale, BASIN))
+        return measured(_direct(objective, theta, scale, _basin()))
     coarse = reduction or reduce(objective, theta, tolerance=tolerance)
     first = measured(_through_narrow(objective, theta, coarse, scale))
     if route == "reduce" or first.is_behind:
@@ -144,28 +171,30 @@ def _others(
     Hessians can be formed."""
     seen = {first.reduction.widths if first.reduction else (), objective.network.widths}
     for share in FINER:
-        finer = reduce(objective, theta, tolerance=share * min(tolerance, COARSE))
+        finer = reduce(objective, theta, tolerance=share * min(tolerance, COARSEST))
         if finer.widths not in seen:
             seen.add(finer.widths)
             yield _through_narrow(objective, theta, finer, scale)
     if objective.size <= DENSE:
-        basin = FAR if first.refinement.converged else BASIN
+        basin = _basin()
+        if first.refinement.converged:
+            basin = BehindTolerances.now().weights
         # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and
         # Newton steps along them lead far away (three linear layers: 0.034 of the weights, where
         # 0.017 is near); so the stiff directions come first.
-        yield _direct(objective, theta, scale, basin, STIFF)
+        yield _direct(objective, theta, scale, basin, STIFF_FIRST)
         yield _direct(objective, theta, scale, basin)
 
 
 def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
     """The state itself where it rests on a kink, with no one-sided slope that falls; no Newton step
     is taken there."""
-    on = kinks_at(objective, theta, TOLERANCE * scale)
-    if on is None or not on.live or on.residual > TOLERANCE * scale:
+    on = kinks_at(objective, theta, _zero() * scale)
+    if on is None or not on.live or on.residual > _zero() * scale:
         return None
     words = f"no one-sided slope falls by more than {on.residual:.1e} at the state itself"
     refinement = replace(_standing(objective, theta, on.residual, scale), reason=words)
-    return Found(theta, reduce(objective, theta, tolerance=EXACT), None, refinement, "direct")
+    return Found(theta, reduce(objective, theta, tolerance=_same_map()), None, refinement, "direct")
 
 
 def _norm(objective: Objective, theta: np.ndarray) -> float:
@@ -176,7 +205,7 @@ def _norm(objective: Objective, theta: np.ndarray) -> float:
 def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
     norm = _norm(objective, theta)
     if norm > 0:
-        refinement = refined(objective, theta, scale, BASIN)
+        refinement = refined(objective, theta, scale, _basin())
         return _polished(
             objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale
         )
@@ -196,7 +225,11 @@ def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float
 
 @in_float64
 def refined(
-    objective: Objective, start: np.ndarray, scale: float, basin: float | None, cutoff: float = FLAT
+    objective: Objective,
+    start: np.ndarray,
+    scale: float,
+    basin: float | None,
+    cutoff: float = FLAT_FIRST,
 ) -> Refinement:
     """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to
     1e-3 of the task's natural weights). cutoff: of eigenvalues that count as flat (see
@@ -212,7 +245,7 @@ def refined(
     found = refine(
         lambda t: factor * units * np.asarray(objective.gradient(units * t)),
         start / units,
-        tolerance=TOLERANCE,
+        tolerance=_zero(),
         scale=scale,
         basin=None if basin is None else basin * reach,
         hessian=(lambda t: factor * units[:, None] * hessian(objective, units * t) * units)
@@ -221,7 +254,7 @@ def refined(
         hessian_vector=None if dense else product,
         loss=lambda t: float(objective.loss(units * t)),
         cutoff=cutoff,
-        max_steps=STEPS,
+        max_steps=NEWTON_STEPS,
     )
     if plain:
         return found
@@ -275,7 +308,7 @@ def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None
 
 
 def _direct(
-    objective: Objective, theta: np.ndarray, scale: float, basin: float, cutoff: float = FLAT
+    objective: Objective, theta: np.ndarray, scale: float, basin: float, cutoff: float = FLAT_FIRST
 ) -> Found:
     refinement = refined(objective, theta, scale, basin, cutoff)
     found = Found(refinement.point, None, None, refinement, "direct")
@@ -287,12 +320,15 @@ def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: floa
     silent."""
     if not found.refinement.converged:
         return found
-    reduction = reduce(objective, found.state, tolerance=EXACT)
+    reduction = reduce(objective, found.state, tolerance=_same_map())
     if reduction.widths == objective.network.widths:
         return replace(found, reduction=reduction)
     narrow = _through_narrow(objective, found.state, reduction, scale)
     size = _reach(objective, found.state) if any(reduction.widths) else objective.scales.weights
-    beside = float(np.linalg.norm(narrow.state - found.state)) <= SNAP * size
+    beside = (
+        float(np.linalg.norm(narrow.state - found.state))
+        <= FixedPointTolerances.now().silent * size
+    )
     if not (narrow.refinement.converged and beside):
         return replace(found, reduction=reduction)
     moved = _moved(narrow.refinement, narrow.state - theta, None)
@@ -309,9 +345,9 @@ def _through_narrow(
     if not any(reduction.widths):
         return _origin(objective, theta, reduction, scale)
     small = objective.with_network(reduction.network)
-    refinement = fixed_point(small, reduction.theta, scale, BASIN)
+    refinement = fixed_point(small, reduction.theta, scale, _basin())
     if refinement.converged:
-        needed = reduce(small, refinement.point, tolerance=EXACT).widths
+        needed = reduce(small, refinement.point, tolerance=_same_map()).widths
         if (
             needed != reduction.widths
         ):  # units that the refinement has silenced or made proportional
@@ -337,10 +373,10 @@ def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale
         _standing(objective, state, norm, scale),
         reason=f"all units silent; gradient norm {norm:.1e}",
     )
-    if not norm <= TOLERANCE * scale:
+    if not norm <= _zero() * scale:
         refinement = replace(refinement, status="stalled")
     else:
-        refinement = _moved(refinement, theta - state, BASIN * objective.scales.weights)
+        refinement = _moved(refinement, theta - state, _basin() * objective.scales.weights)
     return Found(state, reduction, reduction.theta, refinement, "reduce")
 
 
@@ -351,7 +387,7 @@ def _with_unseen(
     moves them, and silent ones would be another fixed point, which the run could leave."""
     unseen = unseen_coordinates(objective, theta)
     kept = np.where(unseen, theta, state)
-    return kept if unseen.any() and _norm(objective, kept) <= TOLERANCE * scale else state
+    return kept if unseen.any() and _norm(objective, kept) <= _zero() * scale else state
 
 
 def _checked_wide(
@@ -360,7 +396,7 @@ def _checked_wide(
     """The same refinement, called converged only if the wide gradient at the embedded point is zero
     as well."""
     norm = _norm(objective, state)
-    if refinement.converged and norm > TOLERANCE * scale:
+    if refinement.converged and norm > _zero() * scale:
         return replace(
             refinement,
             status="stalled",
@@ -368,7 +404,7 @@ def _checked_wide(
             relative_gradient=norm / scale,
             reason="the narrow fixed point converged, but embedded in the wide network its"
             " gradient norm is"
-            f" {norm:.1e}, above the tolerance {TOLERANCE * scale:.1e}",
+            f" {norm:.1e}, above the tolerance {_zero() * scale:.1e}",
         )
     return (
         replace(refinement, gradient_norm=norm, relative_gradient=norm / scale)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..networks import Objective, hessian
-from ..networks.rounding import MARGIN, Rounded, curvatures
+from ..networks.rounding import Rounded, RoundingTolerances, curvatures
 from ..solvers import Descent, Spectrum, dense_spectrum, lanczos_spectrum
 from ..solvers.spectra import ROUNDING, in_plain_units
 from ..symmetry import Utility, best_silent_unit, silent_direction, silent_units
@@ -23,7 +23,7 @@ from ..symmetry.reduction import sides
 from ..symmetry.utility import utility_rounded
 from . import fixed_points, kinks
 from .deep_linear import LeastLoss, least_loss
-from .fixed_points import TOLERANCE, Found
+from .fixed_points import FixedPointTolerances, Found
 from .kinks import Kinks, kinks_at
 from .orders import along_chain, flat_directions, look_for_descent
 
@@ -52,7 +52,7 @@ def spectrum_at(
     beyond, there is no Hessian. Cost: see `dense_spectrum`, twice where units differ.
     """
     units, scales = objective.units_at(state), objective.standard
-    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
+    on = kinks_at(objective, state, FixedPointTolerances.now().gradient * objective.scales.gradient)
     mine = None if on is None else on.scaled(units)
     size = max(scales.weights, float(np.linalg.norm(state / units)))
     slope = (
@@ -291,7 +291,9 @@ def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:
     learn, or rounding."""
     loss = float(objective.loss(state))
     terms = 2 * loss + objective.target_scale**2  # sums of |y|^2 and |f|^2, which cancel in losses
-    explained = max(TOLERANCE * objective.scales.loss, np.finfo(float).eps * terms)
+    explained = max(
+        FixedPointTolerances.now().gradient * objective.scales.loss, np.finfo(float).eps * terms
+    )
     return Rounded(loss - bound, explained / np.finfo(float).eps)
 
 
@@ -328,8 +330,11 @@ def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utilit
         np.linalg.norm(utility.v / v[0])
     )
     reference = best_silent_unit(objective, np.zeros(objective.size), utility.layer)
-    error = max(TOLERANCE * objective.standard.gradient * stretch, 1e-9 * reference.value)
-    least = Rounded(utility.value, error / (MARGIN * np.finfo(float).eps))
+    error = max(
+        FixedPointTolerances.now().gradient * objective.standard.gradient * stretch,
+        1e-9 * reference.value,
+    )
+    least = Rounded(utility.value, error / (RoundingTolerances.now().margin * np.finfo(float).eps))
     if not least.decided:
         return least
     return Rounded(utility.value, max(least.sway, utility_rounded(objective, state, utility).sway))

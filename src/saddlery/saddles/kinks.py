@@ -53,6 +53,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import linprog, lsq_linear
 
 from ..basis.precision import in_float64
+from ..basis.tolerances import Tolerances, chosen
 from ..networks import MeanLoss, Network, Objective, Params, hessian, unflatten
 from ..networks.network import as_rows, mix
 from ..networks.objectives import Samples
@@ -62,35 +63,73 @@ from ..units import Unit, check_smooth, shipped
 
 Vector = Float[np.ndarray, " P"]
 
-# of |u| in natural units: a kink so near is one the state lies on (its gradient is known to 1e-12
-# of its scale)
-NEAR = 1e-9
-CLOSER = 8.0  # slopes are compared at NEAR and at NEAR / CLOSER: a jump stays, a bend shrinks
-ROUNDED = 1e-10  # of the largest slope of a unit: jumps below are rounding
-SMOOTH = 1e-6  # of a slope: more than what curvature makes of it over NEAR
-PARALLEL = 1e-7  # two kinks whose unit normals differ by less are one
+
+@dataclass(frozen=True)
+class KinkTolerances(Tolerances, decides="kinks"):
+    """When a state lies on a kink, and what is a fall across one."""
+
+    near: float = chosen(
+        1e-9,
+        "distance of a kink that the state lies on, of |u| in natural units",
+        "a judgement: a gradient of 1e-12 leaves weights known to about as much, with room",
+    )
+    rounding: float = chosen(
+        1e-10,
+        "jumps of a slope that are none, of a unit's largest slope",
+        "a judgement: rounding of a slope that is taken beside the kink",
+    )
+    bend: float = chosen(
+        1e-6,
+        "a jump that curvature does not explain, of a slope",
+        "a judgement: more than what curvature makes of a slope over the distance that is near",
+    )
+    parallel: float = chosen(
+        1e-7,
+        "difference of the unit normals of two kinks that are one",
+        "a judgement: a hundred times as far as what counts as on the kink",
+    )
+    interior: float = chosen(
+        1e-8,
+        "how far a multiplier is from its bounds where leaving costs first order",
+        "a bound: a hundred times what the linear programs leave",
+    )
+    sure: float = chosen(
+        10.0,
+        "slope of a direction that falls, of the tolerance of the gradient",
+        "a judgement: slopes along random directions are rounded several times",
+    )
+    second_order: float = chosen(
+        1e-6,
+        "one-sided curvature that falls, of the natural curvature",
+        "a judgement",
+    )
+    displaced: float = chosen(
+        1e-7,
+        "how far inside a piece its Hessian is taken, of the weights",
+        "a judgement: a hundred times as far as what counts as on the kink",
+    )
+    blurred: float = chosen(
+        1e-6,
+        "eigenvalues of a piece that are zero, of the largest",
+        "a judgement: what that displacement can make of a zero one",
+    )
+
+
+CLOSER = 8.0  # slopes are compared `near` and as many times nearer: a jump stays, a bend shrinks
 SUBSETS = 10  # kinks of one unit that bend downwards: up to so many all their subsets are tried
-DRAWS, ROUNDS = (
-    64,
-    20,
-)  # of more: directions whose subsets are tried, and how often each is improved
+# of more: directions whose subsets are tried, and how often each is improved
+DRAWS, ROUNDS = 64, 20
 MANY = 200  # kinks of one unit up to which it is found out on which sides leaving is free
-# of gamma: how far multipliers stay from their bounds where leaving a kink costs first order
-INTERIOR = 1e-8
-EXACT = {
+EXACTLY = {
     "primal_feasibility_tolerance": 1e-10,
     "dual_feasibility_tolerance": 1e-10,
 }  # of HiGHS, the least it takes
 PIECES = 64  # combinations of sides whose Hessians are looked at
-DISPLACED = 1e-7  # of the weights: how far inside a piece its Hessian is taken
-BLURRED = 1e-6  # of the largest eigenvalue: what that displacement can make of a zero one
 STARTS, CLIMBS = 24, 60  # searches for one-sided curvature
-SHARE = 1e-6  # of the natural curvature: a second-order fall across kinks counts beyond this
 FEW = 8  # random sums of jumps in which a kink that is crossed at first order would be seen
 # random directions, each forth and back, along which a deep network is looked at beside the state
 PROBES = 24
 DESCENTS, STEPS = 4, 40  # of these the steepest, each improved so often
-SURE = 10.0  # times the tolerance: slopes along directions that were found to fall
 
 
 class Kink(NamedTuple):
@@ -587,6 +626,7 @@ def _pieces_rise(objective: Objective, state: Vector, kinks: Kinks) -> bool:
     choices = [(1, -1) if crossing.side == 2 else (crossing.side,) for crossing in kinks.crossings]
     if np.prod([float(len(sides)) for sides in choices]) > PIECES:
         return False
+    limits = KinkTolerances.now()
     units, size = _natural(objective, state)
     normals = _of_length_one(units * np.array([crossing.normal for crossing in kinks.crossings]))
     basis = kinks.scaled(units).within.toarray()
@@ -594,9 +634,10 @@ def _pieces_rise(objective: Objective, state: Vector, kinks: Kinks) -> bool:
         inside = _inside(basis, np.array(sides)[:, None] * normals)
         if inside is None:
             continue  # no point lies strictly within this piece
-        moved = hessian(objective, state + DISPLACED * size * units * inside)
+        moved = hessian(objective, state + limits.displaced * size * units * inside)
         values = np.linalg.eigvalsh(basis.T @ (units[:, None] * moved * units) @ basis)
-        if values[0] < -BLURRED * max(float(np.abs(values).max()), objective.standard.curvature):
+        largest = max(float(np.abs(values).max()), objective.standard.curvature)
+        if values[0] < -limits.blurred * largest:
             return False
     return True
 
@@ -625,7 +666,7 @@ def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
         A_ub=np.hstack([-seen, np.ones((len(seen), 1))]),
         b_ub=np.zeros(len(seen)),
         bounds=[(-1, 1)] * basis.shape[1] + [(0, 1)],
-        options=EXACT,
+        options=EXACTLY,
     )
     return unit_vector(basis @ found.x[:-1]) if found.status == 0 and found.x[-1] > 1e-6 else None
 
@@ -646,9 +687,8 @@ def fall_across(objective: Objective, state: Vector, kinks: Kinks, *, seed: int 
     climbed = [_climbed(objective, state, basis, random(), units, size) for _ in range(STARTS)]
     lowest = min(climbed, key=lambda found: found.curvature)
     seen = lambda d, curvature: lowers(objective, state, d, -0.5 * curvature, 2)
-    if lowest.curvature > -SHARE * objective.standard.curvature or not seen(
-        units * lowest.e, lowest.curvature
-    ):
+    least = KinkTolerances.now().second_order * objective.standard.curvature
+    if lowest.curvature > -least or not seen(units * lowest.e, lowest.curvature):
         return None
     length = float(np.linalg.norm(units * lowest.e))
     fall = Fall(units * lowest.e / length, lowest.curvature / length**2, None)
@@ -792,7 +832,7 @@ class _Sides(NamedTuple):
 
     @staticmethod
     def at(unit: Unit, inputs: Array, u: np.ndarray, units: np.ndarray) -> _Sides:
-        rng = np.random.default_rng(0)
+        limits, rng = KinkTolerances.now(), np.random.default_rng(0)
         size = float(np.linalg.norm(u / units)) or 1.0
         first, second = (
             units * w / np.linalg.norm(w) * size for w in rng.standard_normal((2, *u.shape))
@@ -801,18 +841,17 @@ class _Sides(NamedTuple):
             units.ravel() * np.asarray(x) for x in _beside(unit, inputs, jnp.asarray(u), d, step)
         ]
         near, nearer, other = (
-            beside(first, NEAR),
-            beside(first, NEAR / CLOSER),
-            beside(second, NEAR),
+            beside(first, limits.near),
+            beside(first, limits.near / CLOSER),
+            beside(second, limits.near),
         )
         jumps, bends = ([_lengths(a[k + 1] - a[k]) for a in (near, nearer)] for k in (0, 2))
         steepest = max(
             float(np.abs(near[0]).max(initial=0.0)), float(np.abs(near[1]).max(initial=0.0))
         )
         on = _stays(jumps, steepest)
-        passed = (
-            jumps[0] > SMOOTH * steepest
-        ) & ~on  # a kink farther away than the nearer point: not touched
+        # A kink farther away than the nearer point is not touched.
+        passed = (jumps[0] > limits.bend * steepest) & ~on
         minus, plus, before, after = (
             _at_zero(a, b, passed) for a, b in zip(near, nearer, strict=True)
         )
@@ -822,7 +861,7 @@ class _Sides(NamedTuple):
         )
         curved = _stays(bends, curvature) & ~on
         gap = np.minimum(_lengths(jump - again), _lengths(jump + again))
-        meeting = on & (gap > SMOOTH * jumps[0])
+        meeting = on & (gap > limits.bend * jumps[0])
         minus, jump, bend = (slopes / units.ravel() for slopes in (minus, jump, bend))
         return _Sides(minus, jump, first.ravel(), on, bend, curved, meeting)
 
@@ -871,7 +910,7 @@ def _at_zero(near: np.ndarray, nearer: np.ndarray, passed: np.ndarray) -> np.nda
 
 def _stays(sizes: list[np.ndarray], largest: float) -> np.ndarray:
     """Where a difference between two sides does not shrink as they come together."""
-    return (sizes[1] > 0.5 * sizes[0]) & (sizes[1] > ROUNDED * largest)
+    return (sizes[1] > 0.5 * sizes[0]) & (sizes[1] > KinkTolerances.now().rounding * largest)
 
 
 def _lengths(rows: np.ndarray) -> np.ndarray:
@@ -971,12 +1010,13 @@ def _kinked_above(network: Network) -> list[int]:
 
 
 def _moves(objective: Objective, state: Vector) -> np.ndarray:
-    """Random moves of all weights (2 K, P), in pairs forth and back, by NEAR of the state in
+    """Random moves of all weights (2 K, P), in pairs forth and back, as far as what is near, in
     natural units."""
     units, size = _natural(objective, state)
     draws = np.random.default_rng(0).standard_normal((PROBES, objective.size))
     draws /= np.linalg.norm(draws, axis=1, keepdims=True)
-    return NEAR * size * units * np.stack([draws, -draws], axis=1).reshape(-1, objective.size)
+    pairs = np.stack([draws, -draws], axis=1).reshape(-1, objective.size)
+    return KinkTolerances.now().near * size * units * pairs
 
 
 def _spans(
@@ -1053,7 +1093,7 @@ def _jumps(objective: Objective, state: Vector, below: list[Place], units: Vecto
         return sides[0] - sides[1], float(np.abs(sides).max())
 
     some = [jump(k) for k in range(FEW)]
-    floor = ROUNDED * max(size for _, size in some)
+    floor = KinkTolerances.now().rounding * max(size for _, size in some)
     if max(float(np.abs(row).max()) for row, _ in some) <= floor:
         return np.zeros((0, objective.size))
     most = min(
@@ -1127,7 +1167,7 @@ def probe(objective: Objective, state: Vector, units: Vector, tolerance: float) 
     gradients = np.array([beside(e) for e in starts])
     if _lengths(gradients - slope_at(state)).max() <= tolerance:
         return Probed(False, 0.0, 0.0, None)
-    best = (-SURE * tolerance, np.zeros(objective.size))
+    best = (-KinkTolerances.now().sure * tolerance, np.zeros(objective.size))
     for k in np.argsort(np.sum(starts * gradients, axis=1))[:DESCENTS]:
         e, g = starts[k], gradients[k]
         for count in range(STEPS):
@@ -1178,8 +1218,8 @@ def steepest(
     up, down = normals[gamma > 0], normals[gamma < 0]
     heights, depths = gamma[gamma > 0], gamma[gamma < 0]
     worst = _nearest_point(gradient, up, heights)
-    for chosen in _subsets(down):
-        rest = _descended(gradient, up, heights, down, depths, chosen)
+    for subset in _subsets(down):
+        rest = _descended(gradient, up, heights, down, depths, subset)
         if np.linalg.norm(rest) > np.linalg.norm(worst):
             worst = rest
     if np.linalg.norm(worst) > tolerance:
@@ -1204,11 +1244,14 @@ def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) ->
     up = gamma > 0
     sides = np.full(len(gamma), 2)
     shares = _inner_shares(gradient, normals[up], gamma[up])
-    sides[up] = np.where(shares < INTERIOR, -1, np.where(shares > 1 - INTERIOR, 1, 0))
+    limits = KinkTolerances.now()
+    sides[up] = 0
+    sides[np.flatnonzero(up)[shares < limits.interior]] = -1
+    sides[np.flatnonzero(up)[shares > 1 - limits.interior]] = 1
     held = normals[sides == 0]
     if len(held):  # what the kinks that cost first order pin, no other kink can leave
         outside = normals @ _row_space(held)[1]
-        sides[_lengths(outside) < PARALLEL] = 0
+        sides[_lengths(outside) < limits.parallel] = 0
     return sides
 
 
@@ -1226,7 +1269,7 @@ def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray
     )
     found = []
     for cost in (*np.eye(count), *-np.eye(count)):
-        solved = linprog(cost, A_ub=rows, b_ub=limits, bounds=(0, 1), options=EXACT)
+        solved = linprog(cost, A_ub=rows, b_ub=limits, bounds=(0, 1), options=EXACTLY)
         if solved.status != 0:
             return np.zeros(count)  # nothing is known to be held
         found.append(solved.x)
@@ -1274,7 +1317,7 @@ def _merged(
     gradient = gradient.copy()
     for normal, size in zip(normals, gamma, strict=True):
         cosines = np.array(kept) @ normal if kept else np.zeros(0)
-        same = np.flatnonzero(np.abs(cosines) > 1 - PARALLEL**2)
+        same = np.flatnonzero(np.abs(cosines) > 1 - KinkTolerances.now().parallel ** 2)
         if not len(same):
             kept.append(normal)
             sizes.append(float(size))

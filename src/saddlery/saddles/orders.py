@@ -26,7 +26,7 @@ from ..symmetry.reduction import sides
 from ..symmetry.utility import Series, correlation_series, unseen_coordinates
 from . import fixed_points, kinks
 from .deep_linear import free_chain, is_deep_linear
-from .fixed_points import TOLERANCE, Found
+from .fixed_points import FixedPointTolerances, Found
 from .kinks import kinks_at
 
 HIGHEST = 9  # degree of a unit's Taylor series up to which silent units are looked at
@@ -229,7 +229,7 @@ def flat_directions(
         spectrum = again(objective, state)
     assert spectrum.kernel is not None
     units = objective.units_at(state)
-    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
+    on = kinks_at(objective, state, FixedPointTolerances.now().gradient * objective.scales.gradient)
     kernel = kinks.with_silent(on, spectrum.kernel) / units[:, None]
     unseen = unseen_coordinates(objective, state)
     return Flat(objective, state, units, _without(orthonormal(kernel), unseen), int(unseen.sum()))
@@ -298,7 +298,7 @@ def _stiff(
 ) -> Callable:
     """g -> H^+ g on the span of the columns of `rest` (P, s), which are no zero modes, in natural
     units, within the directions that cross no kink."""
-    on = kinks_at(objective, state, TOLERANCE * objective.scales.gradient)
+    on = kinks_at(objective, state, FixedPointTolerances.now().gradient * objective.scales.gradient)
     matrix = kinks.padded(
         units[:, None] * hessian(objective, state) * units, None if on is None else on.scaled(units)
     )
