@@ -25,7 +25,7 @@ KINKED = {
     "own_clip": (0.0, 1.0),
 }  # where phi bends
 RADII = (1.0, 0.3, 0.1)  # of the largest box in which a minimum must have nothing below it
-NEARER = (0.03, 0.01, 3e-3)  # if the falls in these boxes are those of its order
+NEARER = (0.03, 0.01, 3e-3, 1e-3, 1e-4, 1e-5)  # if falls in these boxes too are those of its order
 LARGEST = 0.1  # of the task's natural weights: that box, or the one that no further kink crosses
 # Of them: something lies lower than a saddle in one of these. Beside a state far smaller than the
 # natural weights, descent in a wide box only climbs down walls.
