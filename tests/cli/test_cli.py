@@ -20,14 +20,16 @@ import pytest
 from saddlery import cli, units
 from saddlery.basis.checks import InputError
 from saddlery.cli.codes import CODES
-from saddlery.cli.listing import first_sentence
-from saddlery.cli.parser import SEEDS
+from saddlery.cli.commands import commands
+from saddlery.cli.commands.list import COMMAND as LIST
+from saddlery.cli.commands.list import first_sentence
 from saddlery.experiments.changes import changed, parsed
 from saddlery.experiments.experiment import catalog
 from saddlery.rules import RULES
 from saddlery.runs import store
 from saddlery.tasks import TASKS
 
+LISTING = "saddlery.cli.commands.list"
 SMALL = ["--set", "network.layers.0.width=5", "--set", "stop.flow_time=30.0"]
 
 
@@ -196,7 +198,7 @@ def test_the_readme_says_which_commands_take_a_seed(tmp_path, capsys):
     )
     assert sentence is not None
     named = set(re.findall(r"`(\w+)`", sentence[1]))
-    assert named == {name for name, words in SEEDS.items() if words.startswith("refused")}
+    assert named == {name for name, command in commands().items() if command.refusal}
     design = tmp_path / "s.toml"
     design.write_text('experiment = "linear"\nseeds = 1\n')
     subjects = {"study": ["theorem4"], "sweep": [design], "runs": [tmp_path], "list": ["units"]}
@@ -215,7 +217,6 @@ def test_the_version(capsys):
         ([], 2, "a command is needed"),
         (["trian", "linear"], 2, "did you mean 'train'?"),
         (["train"], 2, "EXPERIMENT is missing, a shipped name"),
-        (["list"], 2, "KIND is missing, what to list: units, tasks"),
         (["--seed", "3"], 2, "the command comes first"),
         (
             ["train", "linear", "--sede", "3"],
@@ -423,12 +424,10 @@ def test_a_full_disk(tmp_path, capsys, monkeypatch):
 
 
 def test_an_unexpected_error_is_one_sentence(capsys, monkeypatch):
-    from saddlery.cli import commands
-
     def broken(options):
         raise RuntimeError("odd")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", broken)
+    monkeypatch.setattr(f"{LISTING}.COMMAND", LIST._replace(function=broken))
     code, _, err = run(capsys, "list", "units")
     assert code == 4 and "unexpected RuntimeError: odd" in err and "SADDLERY_TRACEBACK" in err
 
@@ -442,12 +441,10 @@ def test_an_unexpected_error_is_one_sentence(capsys, monkeypatch):
     ],
 )
 def test_other_errors(error, code, message, capsys, monkeypatch):
-    from saddlery.cli import commands
-
     def broken(options):
         raise error
 
-    monkeypatch.setitem(commands.COMMANDS, "list", broken)
+    monkeypatch.setattr(f"{LISTING}.COMMAND", LIST._replace(function=broken))
     got, _, err = run(capsys, "list", "units")
     assert got == code and message in err and err.count("\n") == 1
 
