@@ -135,10 +135,10 @@ class Stages:
             [
                 "verdict",
                 "fixed-point loss",
-                "|gradient|",
+                "gradient norm",
                 "distance",
                 "index",
-                "zero",
+                "zero modes",
                 "utility",
                 "case",
             ]

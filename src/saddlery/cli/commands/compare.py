@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
 from ...basis.interruptions import finishing
 from ..arguments import RECORD_OUT, SEED_OF_RUN, add_page, add_run
@@ -24,11 +25,14 @@ def compare(options: Namespace) -> int:
     from ...predictions import predict as predict_stages
     from ...report import comparisons_page
     from ..outputs import out_to_write, page_to_write, show, write_page, write_record
+    from ..progress import progress
     from ..subjects import after, run_of, stages_of
 
     target, page = out_to_write(options), page_to_write(options)
     run, fresh = run_of(options)
-    predictions = after(run, fresh, predict_stages, run.experiment)
+    with progress(f"predict {run.experiment.name}") as report:
+        predicted = partial(predict_stages, progress=report)
+        predictions = after(run, fresh, predicted, run.experiment)
     found = stages_of(run, fresh)
     compared = [after(run, fresh, put_beside, prediction, found) for prediction in predictions]
     record = {"comparisons": [comparison.record() for comparison in compared]}

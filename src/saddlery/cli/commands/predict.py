@@ -13,11 +13,13 @@ def predict(options: Namespace) -> int:
     """Say which stages every theory that applies expects."""
     from ...predictions import predict as predict_stages
     from ..outputs import out_to_write, show, write_record
+    from ..progress import progress
     from ..subjects import experiment_of
 
     target = out_to_write(options)
     experiment = experiment_of(options)
-    found = predict_stages(experiment)
+    with progress(f"predict {experiment.name}") as report:
+        found = predict_stages(experiment, progress=report)
     record = {
         "experiment": experiment.name,
         "seed": experiment.seed,
