@@ -20,6 +20,13 @@ from .base import Task
 from .tables import read_table
 
 
+# of an .npz that holds other names
+NAMES = (
+    "(an .npz holds the arrays inputs and targets, by np.savez(FILE, inputs=X, targets=y); else name"
+    " two .npy or CSV files in inputs and targets, or one table whose last columns = k are targets)"
+)
+
+
 class Read(NamedTuple):
     """inputs, targets: as the files hold them. notes: what was taken as what. header, index: as
     `Arrays` has them, to be kept with a digest where the files leave room for another reading."""
@@ -234,7 +241,7 @@ class Arrays(Task):
                 "left out for an .npz file, which holds both",
                 (self.targets, self.columns),
             )
-            arrays = read_npz(self.inputs, ("inputs", "targets"))
+            arrays = read_npz(self.inputs, ("inputs", "targets"), remedy=NAMES)
             inputs, targets = (
                 _numbers(array, f"{self.inputs}: {name}") for name, array in arrays.items()
             )
