@@ -19,7 +19,6 @@ import pytest
 
 from saddlery import cli, units
 from saddlery.basis.checks import InputError
-from saddlery.cli.codes import CODES
 from saddlery.cli.commands import commands
 from saddlery.cli.commands.list import COMMAND as LIST
 from saddlery.cli.commands.list import first_sentence
@@ -180,28 +179,23 @@ def test_first_sentence():
     assert first_sentence("Two\n    lines, no stop\n\n    more") == "Two lines, no stop"
 
 
-@pytest.mark.parametrize(
-    "command", ["tour", "train", "stages", "certify", "compare", "graph", "report", "list"]
-)
-def test_help_has_an_example_and_the_codes(command, capsys):
-    code, out, _ = run(capsys, command, "--help")
-    assert code == 0
-    for needed in ("example: saddlery", "exit codes", "--json", "--out", "--seed", *CODES.values()):
-        assert needed in out
-
-
 def test_the_readme_says_which_commands_take_a_seed(tmp_path, capsys):
-    """Exactly those that it names refuse one, here and in --help."""
+    """Exactly those that it names refuse one, here and in --help; it names all others too."""
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    sentence = re.search(
-        r"`--seed` where something is drawn by one:(.*?)refuse it", readme, flags=re.DOTALL
-    )
-    assert sentence is not None
-    named = set(re.findall(r"`(\w+)`", sentence[1]))
+    taken, refused = re.search(
+        r"`--seed N` is taken by (.*?);(.*?) refuse it", readme, flags=re.DOTALL
+    ).groups()
+    named = set(re.findall(r"`(\w+)`", refused))
     assert named == {name for name, command in commands().items() if command.refusal}
+    assert set(re.findall(r"`(\w+)`", taken)) == set(commands()) - named
+    assert all(
+        command.seed.startswith("refused") == bool(command.refusal)
+        for command in commands().values()
+    )
     design = tmp_path / "s.toml"
     design.write_text('experiment = "linear"\nseeds = 1\n')
     subjects = {"study": ["theorem4"], "sweep": [design], "runs": [tmp_path], "list": ["units"]}
+    subjects |= {"show": ["linear"], "new": ["linear"]}
     for name in sorted(named):
         code, _, err = run(capsys, name, *subjects[name], "--seed", 1, "--out", tmp_path / "out")
         assert code == 2 and "seed" in err and err.count("\n") == 1
@@ -577,7 +571,8 @@ def saddlery(*arguments: object, **options) -> subprocess.Popen:
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [(["--help"], ["jax", "numpy", "rich"]), (["train", "--help"], ["jax", "numpy", "rich"]),
-     (["list", "experiments"], ["jax", "scipy", "rich"])],
+     (["list", "experiments"], ["jax", "scipy", "rich"]), (["show", "relu"], ["jax", "scipy", "rich"]),
+     (["--help"], ["saddlery.cli.outputs", "saddlery.cli.subjects", "saddlery.basis.checks"])],
 )  # fmt: skip
 def test_quick_answers_import_nothing_heavy(arguments, heavy):
     code = (

@@ -19,7 +19,6 @@ from ..networks import Data, loss_named
 from .base import Task
 from .tables import read_table
 
-
 # of an .npz that holds other names
 NAMES = (
     "(an .npz holds the arrays inputs and targets, by np.savez(FILE, inputs=X, targets=y); else name"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def new(options: Namespace) -> int:
     """Copy the TOML of a shipped experiment to a file that is not there yet."""
     from pathlib import Path
+    from shlex import join
 
     from ...doors.outlets import write_text
     from .. import shipped
@@ -25,7 +26,7 @@ def new(options: Namespace) -> int:
     text = shipped.text_of(options.name)
     target = _unused(Path(options.out or f"{options.name}.toml"))
     write_text(target, text)
-    say(f"{target} is yours: change it, then saddlery train {target}")
+    say(f"{target} is yours: change it, then {join(['saddlery', 'train', str(target)])}")
     show(options, {"experiment": options.name, "file": str(target)}, str(target))
     return DONE
 

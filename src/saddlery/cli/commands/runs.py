@@ -47,8 +47,26 @@ def runs(options: Namespace) -> int:
         export(folders, target, condition)
     if target:
         say(f"{len(table):,} runs in {target}")
+    for folder in folders:
+        _say_unfinished(folder)
     show(options, as_records(chosen), _text(chosen))
     return DONE
+
+
+def _say_unfinished(folder: str) -> None:
+    """That runs are missing, where a sweep has not come to its end, and how it goes on."""
+    from shlex import join
+
+    from ...sweeps import kept, read_record
+    from ..outputs import say
+
+    done, wanted = kept(folder), read_record(folder)["runs"]
+    if done < wanted:
+        onwards = join(["saddlery", "sweep", f"{folder}/sweep.toml", "--out", folder, "--resume"])
+        say(
+            f"note: {folder} is not finished, {done:,} of {wanted:,} runs are there; "
+            f"{onwards} goes on"
+        )
 
 
 def _text(chosen: Any) -> str:
