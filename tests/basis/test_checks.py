@@ -107,3 +107,18 @@ def test_errors_are_of_one_family():
         issubclass(kind, SaddleryError) for kind in (InputError, NumericalError, StorageError)
     )
     assert str(StorageError("the disk is full")) == "the disk is full" and str(StorageError()) == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"),
+    [
+        ("lineer", "did you mean 'linear_teacher'?"),
+        ("Adam", "did you mean 'adam'?"),
+        ("desent", "did you mean 'descent'?"),
+        ("sgd", "choose one of adam, descent, sign, linear_teacher"),
+        ("", "choose one of adam, descent, sign, linear_teacher"),
+        (3, "choose one of adam, descent, sign, linear_teacher"),
+    ],
+)
+def test_a_hint_is_near_or_all_there_is(word, answer):
+    assert checks.hint(word, ("adam", "descent", "sign", "linear_teacher")) == answer

@@ -68,3 +68,15 @@ def test_a_table_that_shows_what_it_gets_is_seen(monkeypatch):
     monkeypatch.setattr(records, "visible", lambda text: text)
     with pytest.raises(AssertionError):
         test_a_table_stays_a_table()
+
+
+def test_a_header_is_folded_where_its_column_is_narrow():
+    """Whole where the cells are as wide, else on two lines, the lower just above the rule; no letter
+    of it is lost."""
+    lines = text_table(("units", "loss of the run", "verdict of it"), [[1, 0.5, "strict saddle"]])
+    assert lines.split("\n") == [
+        "       loss of",
+        "units  the run  verdict of it",
+        "-----  -------  -------------",
+        "1      0.5      strict saddle",
+    ]

@@ -19,15 +19,16 @@ import pytest
 
 from saddlery import cli, units
 from saddlery.basis.checks import InputError
-from saddlery.cli.codes import CODES
-from saddlery.cli.listing import first_sentence
-from saddlery.cli.parser import SEEDS
+from saddlery.cli.commands import commands
+from saddlery.cli.commands.list import COMMAND as LIST
+from saddlery.cli.commands.list import first_sentence
 from saddlery.experiments.changes import changed, parsed
 from saddlery.experiments.experiment import catalog
 from saddlery.rules import RULES
 from saddlery.runs import store
 from saddlery.tasks import TASKS
 
+LISTING = "saddlery.cli.commands.list"
 SMALL = ["--set", "network.layers.0.width=5", "--set", "stop.flow_time=30.0"]
 
 
@@ -178,28 +179,23 @@ def test_first_sentence():
     assert first_sentence("Two\n    lines, no stop\n\n    more") == "Two lines, no stop"
 
 
-@pytest.mark.parametrize(
-    "command", ["tour", "train", "stages", "certify", "compare", "graph", "report", "list"]
-)
-def test_help_has_an_example_and_the_codes(command, capsys):
-    code, out, _ = run(capsys, command, "--help")
-    assert code == 0
-    for needed in ("example: saddlery", "exit codes", "--json", "--out", "--seed", *CODES.values()):
-        assert needed in out
-
-
 def test_the_readme_says_which_commands_take_a_seed(tmp_path, capsys):
-    """Exactly those that it names refuse one, here and in --help."""
+    """Exactly those that it names refuse one, here and in --help; it names all others too."""
     readme = (Path(__file__).parent.parent.parent / "README.md").read_text(encoding="utf-8")
-    sentence = re.search(
-        r"`--seed` where something is drawn by one:(.*?)refuse it", readme, flags=re.DOTALL
+    taken, refused = re.search(
+        r"`--seed N` is taken by (.*?);(.*?) refuse it", readme, flags=re.DOTALL
+    ).groups()
+    named = set(re.findall(r"`(\w+)`", refused))
+    assert named == {name for name, command in commands().items() if command.refusal}
+    assert set(re.findall(r"`(\w+)`", taken)) == set(commands()) - named
+    assert all(
+        command.seed.startswith("refused") == bool(command.refusal)
+        for command in commands().values()
     )
-    assert sentence is not None
-    named = set(re.findall(r"`(\w+)`", sentence[1]))
-    assert named == {name for name, words in SEEDS.items() if words.startswith("refused")}
     design = tmp_path / "s.toml"
     design.write_text('experiment = "linear"\nseeds = 1\n')
     subjects = {"study": ["theorem4"], "sweep": [design], "runs": [tmp_path], "list": ["units"]}
+    subjects |= {"show": ["linear"], "new": ["linear"]}
     for name in sorted(named):
         code, _, err = run(capsys, name, *subjects[name], "--seed", 1, "--out", tmp_path / "out")
         assert code == 2 and "seed" in err and err.count("\n") == 1
@@ -215,7 +211,6 @@ def test_the_version(capsys):
         ([], 2, "a command is needed"),
         (["trian", "linear"], 2, "did you mean 'train'?"),
         (["train"], 2, "EXPERIMENT is missing, a shipped name"),
-        (["list"], 2, "KIND is missing, what to list: units, tasks"),
         (["--seed", "3"], 2, "the command comes first"),
         (
             ["train", "linear", "--sede", "3"],
@@ -423,12 +418,10 @@ def test_a_full_disk(tmp_path, capsys, monkeypatch):
 
 
 def test_an_unexpected_error_is_one_sentence(capsys, monkeypatch):
-    from saddlery.cli import commands
-
     def broken(options):
         raise RuntimeError("odd")
 
-    monkeypatch.setitem(commands.COMMANDS, "list", broken)
+    monkeypatch.setattr(f"{LISTING}.COMMAND", LIST._replace(function=broken))
     code, _, err = run(capsys, "list", "units")
     assert code == 4 and "unexpected RuntimeError: odd" in err and "SADDLERY_TRACEBACK" in err
 
@@ -442,12 +435,10 @@ def test_an_unexpected_error_is_one_sentence(capsys, monkeypatch):
     ],
 )
 def test_other_errors(error, code, message, capsys, monkeypatch):
-    from saddlery.cli import commands
-
     def broken(options):
         raise error
 
-    monkeypatch.setitem(commands.COMMANDS, "list", broken)
+    monkeypatch.setattr(f"{LISTING}.COMMAND", LIST._replace(function=broken))
     got, _, err = run(capsys, "list", "units")
     assert got == code and message in err and err.count("\n") == 1
 
@@ -580,7 +571,8 @@ def saddlery(*arguments: object, **options) -> subprocess.Popen:
 @pytest.mark.parametrize(
     ("arguments", "heavy"),
     [(["--help"], ["jax", "numpy", "rich"]), (["train", "--help"], ["jax", "numpy", "rich"]),
-     (["list", "experiments"], ["jax", "scipy", "rich"])],
+     (["list", "experiments"], ["jax", "scipy", "rich"]), (["show", "relu"], ["jax", "scipy", "rich"]),
+     (["--help"], ["saddlery.cli.outputs", "saddlery.cli.subjects", "saddlery.basis.checks"])],
 )  # fmt: skip
 def test_quick_answers_import_nothing_heavy(arguments, heavy):
     code = (

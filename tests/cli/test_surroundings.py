@@ -23,7 +23,8 @@ import pytest
 
 from saddlery import Experiment, cli, load_run
 from saddlery.basis import interruptions, precision
-from saddlery.cli import commands, interrupts, progress, streams
+from saddlery.cli import interrupts, progress, streams
+from saddlery.cli.commands.list import COMMAND as LIST
 from saddlery.engines import Here, Job, perform
 from saddlery.engines.local import surroundings
 from saddlery.sweeps import Sweep, kept, query, run_sweep, running
@@ -349,7 +350,7 @@ def test_a_signal_that_comes_too_late_is_told(default_signals, monkeypatch, caps
         signal.raise_signal(signal.SIGINT)
         return 0
 
-    monkeypatch.setitem(commands.COMMANDS, "list", done)
+    monkeypatch.setattr("saddlery.cli.commands.list.COMMAND", LIST._replace(function=done))
     assert cli.main(["list", "units"]) == 130
     assert capsys.readouterr().err == f"{cli.TOO_LATE}\n"
 

@@ -83,7 +83,14 @@ def test_conditions_mean_what_they_say(condition, expected):
         ("run = (select max(run) from runs)", "a query within it"),
         ("run in (select 1)", "a query within it"),
         ("sum(run) over () > 1", "a window over other rows"),
-        ("sum(run) > 1", "'sum' is no function of a filter at 'sum"),
+        ("sum(run) > 1", "'sum' is no function of a filter at 'sum.*one run at a time"),
+        ("count(*) > 1", r"'count' is no function of a filter at 'count\(.*one run at a time"),
+        ("lenght(status) > 1", "did you mean 'length'"),
+        ("sgd(run) = 1", "'sgd' is no function .*; these are: abs, "),
+        ("width", "a column alone is no condition; compare .* show it: --columns width"),
+        ("runs.WIDTH", "a column alone .* --columns width"),
+        ("units", "a column alone is no condition"),
+        ("initialization.scale", "a column alone .* --columns initialization.scale"),
         ("columns(*) > 1", "a star"),
         ("*", "a star"),
         ("#1 = 1", "a column by its number"),
@@ -116,6 +123,12 @@ def test_what_is_no_condition_is_refused_with_its_place(condition, words):
     row, another statement."""
     with pytest.raises(InputError, match=words):
         runs(condition)
+
+
+@pytest.mark.parametrize("kind", [bool, "boolean", object])
+def test_a_column_of_true_and_false_is_a_condition(kind):
+    table = TABLE.assign(predicted=pd.Series([True, False] * 3).astype(kind))
+    assert filters.chosen(table, "predicted")["run"].tolist() == [0, 2, 4]
 
 
 def test_nothing_else_is_in_reach(tmp_path):

@@ -339,6 +339,7 @@ def bad_files(folder):
         good[:middle] + bytes(255 - b for b in good[middle : middle + 40]) + good[middle + 40 :]
     )
     np.savez(at("misnamed.npz"), input=X, targets=Y)
+    np.savez(at("XY.npz"), X=X, y=Y)
     (folder / "archive.npy").write_bytes(good)
     np.savez(at("words.npz"), inputs=np.array([["a"]]), targets=Y[:1])
     np.savez(at("complex.npz"), inputs=X + 1j, targets=Y)
@@ -366,6 +367,7 @@ def bad_files(folder):
         "cut.npz": "damaged or not a NumPy file",
         "flipped.npz": "damaged or not a NumPy file",
         "misnamed.npz": "array 'inputs' is not known; did you mean 'input'",
+        "XY.npz": r"choose one of X, y \(an .npz holds .* inputs and targets, or .* columns = k",
         "archive.npy": "must be a single array.*ending .npz",
         "words.npz": "inputs must be an array of real numbers, got dtype <U1",
         "complex.npz": "inputs must be an array of real numbers",

@@ -14,6 +14,9 @@ import numpy as np
 from .echo import MOST, Words, shown
 
 T = TypeVar("T")
+# from what similarity a name is a misspelt one: widht and width have 0.8, sgd and sign 0.57, count
+# and contains 0.62
+NEAR = 0.65
 LARGEST = 2**63  # whole numbers are below it in size: what files, tables and seeds hold
 
 
@@ -219,9 +222,25 @@ def settle(instance: T) -> T:
 
 
 def nearest(name: object, valid: Iterable[str]) -> str:
-    """The valid name closest to a misspelt one, or an empty string."""
-    hits = difflib.get_close_matches(str(name)[:MOST], list(valid), n=1, cutoff=0.5)
-    return hits[0] if hits else ""
+    """The valid name that a misspelt one is near to, whatever its letters' case, or an empty
+    string.
+
+    Near is a similarity of `NEAR`, also of a word to the beginning of a longer name, such as lineer
+    to linear_teacher.
+    """
+    word = str(name)[:MOST].casefold()
+    likeness = lambda other: difflib.SequenceMatcher(None, other.casefold(), word).ratio()
+    by_likeness = lambda other: (likeness(other), likeness(other.partition("_")[0]))
+    near = [other for other in valid if max(by_likeness(other)) >= NEAR]
+    return max(near, key=by_likeness, default="")
+
+
+def hint(name: object, valid: Iterable[str]) -> str:
+    """What to do about a name that is not among the valid ones: the nearest, or all to choose
+    from."""
+    names = list(valid)
+    guess = nearest(name, names) if isinstance(name, str) else ""
+    return f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
 
 
 def known(name: str, valid: Iterable[str], argument: str, remedy: str = "") -> str:
@@ -230,9 +249,8 @@ def known(name: str, valid: Iterable[str], argument: str, remedy: str = "") -> s
     names = sorted(valid)
     if isinstance(name, str) and name in names:
         return str(name)
-    guess = nearest(name, names) if isinstance(name, str) else ""
-    hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
-    raise InputError(f"{argument} {shown(name)} is not known; {hint}{remedy and f' {remedy}'}")
+    more = f" {remedy}" if remedy else ""
+    raise InputError(f"{argument} {shown(name)} is not known; {hint(name, names)}{more}")
 
 
 OWN = "(one of your own is known once its module is imported: --imports MODULE)"

@@ -35,12 +35,30 @@ def tiny(value: float | None) -> str:
 
 def text_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """Aligned columns, one row a line, no frame; what a terminal would obey is spelled out
-    (`text.visible`)."""
-    cells = [[visible(number(cell)) for cell in row] for row in (columns, *rows)]
-    widths = [max(width(row[k]) for row in cells) for k in range(len(columns))]
+    (`text.visible`). A header of several words that is wider than what stands below it is folded,
+    so that a narrow column has its full name."""
+    cells = [[visible(number(cell)) for cell in row] for row in rows]
+    below = [max((width(row[k]) for row in cells), default=0) for k in range(len(columns))]
+    heads = list(map(_folded, columns, below))
+    deepest = max(map(len, heads), default=0)
+    above = [[""] * (deepest - len(head)) + head for head in heads]
+    widths = [max(room, *map(width, head)) for room, head in zip(below, above, strict=True)]
+
     padded = lambda cell, room: cell + " " * (room - width(cell))
-    lines = ["  ".join(map(padded, row, widths)).rstrip() for row in cells]
-    return "\n".join([lines[0], "  ".join("-" * room for room in widths), *lines[1:]])
+    line = lambda row: "  ".join(map(padded, row, widths)).rstrip()
+    rule = "  ".join("-" * room for room in widths)
+    return "\n".join([*map(line, zip(*above, strict=True)), rule, *map(line, cells)])
+
+
+def _folded(header: str, room: int) -> list[str]:
+    """A header above cells of a width: whole where it fits, else on two lines of which the longer
+    is as short as can be."""
+    whole = visible(header)
+    words = whole.split(" ")
+    if width(whole) <= room or len(words) == 1:
+        return [whole]
+    splits = [[" ".join(words[:k]), " ".join(words[k:])] for k in range(1, len(words))]
+    return min(splits, key=lambda lines: max(map(width, lines)))
 
 
 def html_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:

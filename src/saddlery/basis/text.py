@@ -4,7 +4,6 @@ Imports nothing heavy."""
 from __future__ import annotations
 
 import os
-import unicodedata
 
 # bytes of a name that becomes part of a file's; systems allow 255, and seed and identity follow
 LONGEST = 100
@@ -25,6 +24,8 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
+    import unicodedata  # costs a millisecond of --help, where all can be seen
+
     seen = lambda c: (
         c.isprintable() or unicodedata.category(c) == "Zs"
     )  # spaces of other scripts have a width
@@ -41,6 +42,8 @@ def width(text: str) -> int:
     the letter before."""
     if text.isascii():
         return len(text)
+    import unicodedata
+
     return sum(
         0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
         for c in text

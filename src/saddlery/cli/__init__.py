@@ -1,19 +1,20 @@
 """The command line: parse, typed configuration, call, record. Data to stdout, talk and progress to
 stderr.
 
-Nothing here computes, and nobody imports from here.
+Nothing here computes, and no other room imports from here.
 
-Exit codes are in `codes`. Every failure is one sentence on stderr; SADDLERY_TRACEBACK=1 adds where
-it came from.
+A command is a file in `commands`. Exit codes are in `codes`. Every failure is one sentence on
+stderr; SADDLERY_TRACEBACK=1 adds where it came from.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import traceback
+from argparse import Namespace
 
 from .codes import DONE, INPUT, INTERRUPTED, NUMERICAL, STORAGE, UNEXPECTED
+from .command import Command
 from .interrupts import asked, check, watch
 from .parser import parse
 from .streams import discard_stdout, say, settle_stdout, tolerant
@@ -38,13 +39,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _command(arguments: list[str]) -> int:
     try:
-        options = parse(arguments)
-        from .commands import COMMANDS
-
+        command, options = parse(arguments)
+        _admit(command, options)
         check()
-        return COMMANDS[options.command](options)
+        return command.function(options)
     finally:
         sys.stdout.flush()
+
+
+def _admit(command: Command, options: Namespace) -> None:
+    """Raise InputError where a seed is given to a command that draws nothing by it."""
+    if options.seed is not None and command.refusal:
+        from ..basis.checks import InputError
+
+        raise InputError(command.refusal.format(seed=options.seed))
 
 
 def _ended(code: int) -> int:
@@ -59,6 +67,8 @@ def _ended(code: int) -> int:
 def _failure(error: BaseException) -> int:
     """Say what went wrong in one sentence and return the code of its kind."""
     if os.environ.get("SADDLERY_TRACEBACK"):
+        import traceback
+
         for line in "".join(traceback.format_exception(error)).splitlines():
             say(line)
     code, sentence = _sentence(error)
@@ -99,6 +109,8 @@ def _sentence(error: BaseException) -> tuple[int, str]:
 
 def _refused_by_jax(error: BaseException) -> bool:
     """Whether it came up where JAX reads its settings from the environment, when it is imported."""
+    import traceback
+
     frames = [
         frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
     ]

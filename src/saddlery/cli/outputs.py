@@ -5,15 +5,26 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..basis.checks import StorageError
+from ..basis.checks import InputError, StorageError
 from ..basis.records import plain
-from ..doors.outlets import check_place, storage_errors
+from ..doors.outlets import check_place, storage_errors, write_text
 from .streams import put, say
 
-__all__ = ["file_to_write", "place_to_write", "say", "show"]
+__all__ = [
+    "file_to_write",
+    "out_to_write",
+    "page_to_write",
+    "place_to_write",
+    "say",
+    "show",
+    "write_page",
+    "write_record",
+    "write_words",
+]
 OWN = (
     "experiment.toml",
     "record.json",
@@ -23,9 +34,14 @@ OWN = (
 
 def show(options: Namespace, record: Any, text: str) -> None:
     """The result on stdout: as JSON where that is asked for, else as text."""
-    put(json.dumps(plain(record), indent=1) if options.json else text)
+    put(_as_json(record) if options.json else text)
 
 
+def _as_json(record: Any) -> str:
+    return json.dumps(plain(record), indent=1)
+
+
+# ----------------------------------------------------------------------- places
 def file_to_write(target: Path) -> Path:
     """The path, if a file may be written there; nothing is created."""
     if os.path.isdir(target):
@@ -46,3 +62,43 @@ def place_to_write(target: Path) -> Path:
     created."""
     check_place(target)
     return target
+
+
+def out_to_write(options: Namespace) -> Path | None:
+    """The file of --out, if one is named, found out before the work."""
+    return file_to_write(Path(options.out)) if options.out else None
+
+
+def page_to_write(options: Namespace) -> Path | None:
+    """Where the page goes, found out before the work: a file of its own, and matplotlib to draw
+    it."""
+    if not options.page:
+        return None
+    from ..plots import new_axes
+
+    if options.out and Path(options.out).absolute() == Path(options.page).absolute():
+        raise InputError(
+            f"--out and --page both name {options.page}; give the page a file of its own"
+        )
+    new_axes()
+    return file_to_write(Path(options.page))
+
+
+# ---------------------------------------------------------------------- writing
+def write_record(record: Any, target: Path | None) -> None:
+    if target is not None:
+        write_text(target, _as_json(record))
+        say(f"record in {target}")
+
+
+def write_words(options: Namespace, record: Any, text: str, target: Path | None, noun: str) -> None:
+    """What `show` prints, also to a file."""
+    if target is not None:
+        write_text(target, (_as_json(record) if options.json else text) + "\n")
+        say(f"{noun} in {target}")
+
+
+def write_page(target: Path | None, text: Callable[[], str]) -> None:
+    if target is not None:
+        write_text(target, text())
+        say(f"page in {target}")

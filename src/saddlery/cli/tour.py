@@ -33,7 +33,7 @@ COLUMNS = (
     "loss",
     "units",
     "verdict",
-    "|gradient|",
+    "gradient norm",
     "distance",
     "index",
     "case",

@@ -342,18 +342,20 @@ def read_npz(
     path: str | Path,
     names: Collection[str] | None = None,
     limits: int | Mapping[str, int] = NUMBERS,
+    remedy: str = "",
 ) -> dict[str, np.ndarray]:
     """The arrays of these names (None: all) of an .npz file; others are not even looked at. Never
     unpickles.
 
     limits: how many numbers an array may have, by its header, before it is unpacked; one for all,
-    or by name. What an array unpacks to is bounded by its header, whatever the archive says. Raises
-    InputError, naming file and array, for one that is missing, too large, of objects or damaged.
+    or by name. remedy: what else to do about one that is missing. What an array unpacks to is
+    bounded by its header, whatever the archive says. Raises InputError, naming file and array, for
+    one that is missing, too large, of objects or damaged.
     """
     arrays = {}
     with _archive(path) as members:
         for name in members if names is None else names:
-            known(name, members, f"{path}: array")
+            known(name, members, f"{path}: array", remedy)
             archive, info = members[name]
             limit = limits if isinstance(limits, int) else limits.get(name, NUMBERS)
             with archive.open(info) as member:

@@ -409,7 +409,7 @@ def from_table(
             f"[{key}]",
             "given",
             NOTHING,
-            "see `saddlery list experiments` for examples",
+            "see `saddlery show linear` for an example",
         )
     made = {
         "task": _section(

@@ -166,10 +166,10 @@ class Stages:
             [
                 "verdict",
                 "fixed-point loss",
-                "|gradient|",
+                "gradient norm",
                 "distance",
                 "index",
-                "zero",
+                "zero modes",
                 "utility",
                 "case",
             ]

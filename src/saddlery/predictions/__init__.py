@@ -5,6 +5,8 @@ The mathematics lives in `theory`; here it is said when it holds.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..basis.checks import InputError, NumericalError, known
 from ..basis.precision import spare_programs
 from ..runs.store import Subject, experiment_of
@@ -45,13 +47,19 @@ class Predictions(tuple[Prediction, ...]):
     outside: tuple[str, ...] = ()
 
 
-def predict(experiment: Subject, *, theory: str | None = None) -> Predictions:
+def predict(
+    experiment: Subject,
+    *,
+    theory: str | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> Predictions:
     """The stages that theory expects, by every theory that applies, before the experiment is run.
 
-    experiment: one, its shipped name, TOML path or table, a run or its folder. theory: only this one. Raises
-    InputError where none applies, with the condition that fails for each. Cost: a few
-    decompositions, and for most theories the flow of the narrow networks that are learned, about a
-    second each; the experiment itself is not trained.
+    experiment: one, its shipped name, TOML path or table, a run or its folder. theory: only this
+    one. progress: called with (fraction done, theory) before each. Raises InputError where none
+    applies, with the condition that fails for each. Cost: a few decompositions, and for most
+    theories the flow of the narrow networks that are learned, about a second each; the experiment
+    itself is not trained.
 
     Example
     -------
@@ -64,7 +72,10 @@ def predict(experiment: Subject, *, theory: str | None = None) -> Predictions:
     if theory is not None:
         known(theory, THEORIES, "theory")
     found, refusals, outside = [], [], []
-    for name in THEORIES if theory is None else (theory,):
+    asked = list(THEORIES) if theory is None else [theory]
+    for k, name in enumerate(asked):
+        if progress is not None:
+            progress(k / len(asked), name)
         try:
             found.append(THEORIES[name](subject))
         except (DoesNotApply, NumericalError) as reason:

@@ -83,7 +83,7 @@ class Comparison:
             "jump",
             "jump of the run",
             "error",
-            "in 90%",
+            "within 90% of draws",
             "range",
         )
         return columns, [_row(stage) for stage in self.stages]

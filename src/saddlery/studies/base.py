@@ -103,7 +103,7 @@ class Outcome:
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = ("claim", "verdict", "measured", "+-", "seeds", "criterion")
+        columns = ("claim", "verdict", "measured", "uncertainty", "seeds", "criterion")
         return columns, [
             [j.claim, j.verdict, j.measured, j.uncertainty, j.seeds, j.criterion]
             for j in self.judged

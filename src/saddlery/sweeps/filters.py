@@ -104,6 +104,8 @@ FUNCTIONS = {
     *("list_min", "list_max", "list_sum", "list_avg", "list_count", "list_unique", "list_distinct"),
     *("list_first", "list_last"),
 }
+# functions of SQL that make one number of many rows
+OF_MANY = {"count", "sum", "avg", "mean", "min", "max", "median", "stddev", "variance", "quantile"}
 PARTS = {
     "COLUMN_REF",
     "CONSTANT",
@@ -139,7 +141,9 @@ def chosen(table: pd.DataFrame, condition: str) -> pd.DataFrame:
     connection = duckdb.connect(config=dict(SETTINGS))
     try:
         text = quoted(condition, columns)
-        _check(_parsed(connection, text, condition, columns), text, condition, columns)
+        tree = _parsed(connection, text, condition, columns)
+        _check(tree, text, condition, columns)
+        _refuse_bare(tree, condition, table)
         connection.register("runs", table)
         query = f"SELECT * FROM runs WHERE (\n{text}\n)"
         return patiently(lambda: connection.execute(query).df(), connection.interrupt)
@@ -207,26 +211,51 @@ def _check(tree: Node, text: str, condition: str, columns: Sequence[str]) -> Non
     for node in _nodes(tree):
         kind, where = node["class"], _near(text, int(node.get("query_location") or 0))
         if kind == "COLUMN_REF":
-            names = node["column_names"]
-            name = names[-1] if len(names) == 2 and names[0] == "runs" else ".".join(names)
+            name = _column(node)
             if name.casefold() not in known:
                 raise InputError(_no_column(name, condition, columns))
         elif kind == "FUNCTION":
             parts = (node.get("catalog"), node.get("schema"), node["function_name"])
-            name = ".".join(part for part in parts if part).casefold()
+            name = ".".join(part for part in parts if part).casefold().removesuffix("_star")
             if name not in OPERATORS | FUNCTIONS:
-                guess = nearest(name, FUNCTIONS)
-                remedy = (
-                    f"did you mean {guess!r}?"
-                    if guess
-                    else f"these are: {', '.join(sorted(FUNCTIONS))}"
-                )
-                raise InputError(
-                    f"FILTER {condition!r}: {name!r} is no function of a filter{where}; {remedy}"
-                )
+                unknown = f"FILTER {condition!r}: {name!r} is no function of a filter{where}"
+                raise InputError(f"{unknown}; {_instead_of(name)}")
         elif kind not in PARTS:
             words = WORDS.get(kind, f"{kind.lower()!r}")
             raise InputError(_no_condition(condition, f"it may not hold {words}{where}", columns))
+
+
+def _column(node: Node) -> str:
+    """The column that a part of a tree names."""
+    names = node["column_names"]
+    return names[-1] if len(names) == 2 and names[0] == "runs" else ".".join(names)
+
+
+def _refuse_bare(tree: Node, condition: str, table: pd.DataFrame) -> None:
+    """A column alone is a condition only where it is true or false: SQL takes every number but zero
+    for true, which nobody means."""
+    import pandas as pd
+
+    if tree["class"] != "COLUMN_REF":
+        return
+    wanted = _column(tree).casefold()
+    name = next(name for name in table.columns if name.casefold() == wanted)
+    if pd.api.types.infer_dtype(table[name], skipna=True) != "boolean":
+        raise InputError(
+            f"FILTER {condition!r}: a column alone is no condition; compare it with a value, as in"
+            f" 'width >= 20', or show it: --columns {name}"
+        )
+
+
+def _instead_of(name: str) -> str:
+    """What to do where a filter does not have a function."""
+    if name in OF_MANY:
+        return (
+            "a filter sees one run at a time, so choose runs by it and count or average what it"
+            " chose (--out FILE.csv)"
+        )
+    guess = nearest(name, FUNCTIONS)
+    return f"did you mean {guess!r}?" if guess else f"these are: {', '.join(sorted(FUNCTIONS))}"
 
 
 def _nodes(tree: Any) -> Iterator[Node]:

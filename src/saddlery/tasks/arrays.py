@@ -19,6 +19,12 @@ from ..networks import Data, loss_named
 from .base import Task
 from .tables import read_table
 
+# of an .npz that holds other names
+NAMES = (
+    "(an .npz holds the arrays inputs and targets, by np.savez(FILE, inputs=X, targets=y); else name"
+    " two .npy or CSV files in inputs and targets, or one table whose last columns = k are targets)"
+)
+
 
 class Read(NamedTuple):
     """inputs, targets: as the files hold them. notes: what was taken as what. header, index: as
@@ -234,7 +240,7 @@ class Arrays(Task):
                 "left out for an .npz file, which holds both",
                 (self.targets, self.columns),
             )
-            arrays = read_npz(self.inputs, ("inputs", "targets"))
+            arrays = read_npz(self.inputs, ("inputs", "targets"), remedy=NAMES)
             inputs, targets = (
                 _numbers(array, f"{self.inputs}: {name}") for name, array in arrays.items()
             )

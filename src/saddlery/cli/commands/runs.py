@@ -1,0 +1,104 @@
+"""`saddlery runs`: the finished runs of sweeps that meet a condition."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+from ..arguments import given
+from ..codes import DONE
+from ..command import Command
+
+SHOWN = 40  # rows of a printed table of runs
+USUAL = ("status", "stages", "units", "loss")  # columns that are shown, beside the fields
+
+
+def _options(parser: ArgumentParser) -> None:
+    words = "folders of sweeps, then a condition on their columns (SQL)"
+    parser.add_argument("folders", metavar="DIR", nargs="+", type=given, help=words)
+    words = "the columns to show (default: fields and results)"
+    parser.add_argument("--columns", metavar="A,B", type=given, help=words)
+
+
+def runs(options: Namespace) -> int:
+    """The runs of one or more sweeps that meet a condition."""
+    from ...basis.checks import require
+    from ...sweeps import as_records, export, export_place, query, write_rows
+    from ..outputs import file_to_write, say, show
+
+    words = options.folders
+    filtered = len(words) > 1 and not os.path.isdir(words[-1])
+    folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
+    target = file_to_write(export_place(options.out)) if options.out else None
+    table = query(folders, condition)
+    columns = _columns(options, table)
+    chosen: Any = table[columns]
+    if target and target.suffix.lower() in (".csv", ".json"):
+        write_rows(chosen if options.columns else table, target)
+    elif target:
+        require(
+            not options.columns,
+            "--columns",
+            "left out",
+            options.columns,
+            "arrays are written whole",
+        )
+        export(folders, target, condition)
+    if target:
+        say(f"{len(table):,} runs in {target}")
+    for folder in folders:
+        _say_unfinished(folder)
+    show(options, as_records(chosen), _text(chosen))
+    return DONE
+
+
+def _say_unfinished(folder: str) -> None:
+    """That runs are missing, where a sweep has not come to its end, and how it goes on."""
+    from shlex import join
+
+    from ...sweeps import kept, read_record
+    from ..outputs import say
+
+    done, wanted = kept(folder), read_record(folder)["runs"]
+    if done < wanted:
+        onwards = join(["saddlery", "sweep", f"{folder}/sweep.toml", "--out", folder, "--resume"])
+        say(
+            f"note: {folder} is not finished, {done:,} of {wanted:,} runs are there; "
+            f"{onwards} goes on"
+        )
+
+
+def _text(chosen: Any) -> str:
+    """The first rows as a table, and how many there are."""
+    lines = [chosen.head(SHOWN).to_string(index=False) if len(chosen) else "no run"]
+    if len(chosen) > SHOWN:
+        lines.append(f"... {len(chosen) - SHOWN:,} more; --out FILE.csv writes all")
+    return "\n".join([*lines, f"{len(chosen):,} runs"])
+
+
+def _columns(options: Namespace, table: Any) -> list[str]:
+    from ...basis.checks import known
+
+    there = list(table.columns)
+    if options.columns:
+        return [known(name.strip(), there, "column") for name in options.columns.split(",")]
+    if options.json:
+        return there
+    fields = [name for name in there if "." in name]
+    return [name for name in ("run", "seed", *fields, *USUAL) if name in there]
+
+
+COMMAND = Command(
+    name="runs",
+    help="list the finished runs of sweeps that meet a condition",
+    example="saddlery runs sweeps/widths 'width >= 100 and units[2] = 2' --out chosen.csv",
+    function=runs,
+    options=_options,
+    out=(
+        "also write the runs to this file: .csv or .json; .nc or .npz for the "
+        "arrays of a whole sweep"
+    ),
+    seed="refused: it is a column",
+    refusal="give the seed in the filter, such as 'seed = {seed}', and leave --seed out",
+)

@@ -1,0 +1,94 @@
+"""`saddlery study`: the claims of studies, measured and judged."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ...basis.interruptions import endable, finishing
+from ..arguments import add_engine, given
+from ..codes import DONE
+from ..command import Command
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _options(parser: ArgumentParser) -> None:
+    words = "its name (saddlery list studies)"
+    parser.add_argument("study", metavar="STUDY", nargs="?", type=given, help=words)
+    parser.add_argument("--all", action="store_true", help="every study")
+    words = "the full number of seeds, not that of a minute or two"
+    parser.add_argument("--full", action="store_true", help=words)
+    add_engine(parser)
+
+
+@finishing
+def study(options: Namespace) -> int:
+    """Measure and judge the claims of one study or of all."""
+    from pathlib import Path
+
+    from ...basis.checks import InputError, known
+    from ...doors.outlets import write_text
+    from ...report.studies import studies_page
+    from ...studies import STUDIES, write_claims
+    from ..outputs import place_to_write, say, show
+    from ..subjects import engine_of
+
+    if options.all == (options.study is not None):
+        raise InputError("name one study or give --all; see `saddlery list studies`")
+    names = list(STUDIES) if options.all else [known(options.study, STUDIES, "study")]
+    out = Path(options.out or "studies")
+    place_to_write(out / "claims.json")
+    engine, outcomes = engine_of(options, out), []
+    for name in names:
+        outcomes.append(_outcome(options, name, out, engine))
+        if options.all:
+            say(f"{name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
+    target = out if options.all else out / names[0]
+    write_claims(outcomes, target / "claims.json")
+    write_text(target / "index.html", studies_page(outcomes))
+    say(f"page in {target / 'index.html'}, claims in {target / 'claims.json'}")
+    show(
+        options,
+        [entry for outcome in outcomes for entry in outcome.record()],
+        "\n\n".join(map(repr, outcomes)),
+    )
+    return DONE
+
+
+def _outcome(options: Namespace, name: str, out: Path, engine: Any) -> Any:
+    """What one study found; what was measured before it was interrupted is kept."""
+    from ...studies import STUDIES, run_study
+    from ..progress import progress
+
+    folder = (out / name).absolute()
+    with progress(f"study {name}") as report:
+        measure = partial(
+            run_study, full=options.full, folder=folder, engine=engine, progress=report
+        )
+        try:
+            return endable(measure, STUDIES[name])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; what was measured is kept in {out / name}"
+            ) from None
+
+
+COMMAND = Command(
+    name="study",
+    help=(
+        "measure the claims of a study, or of all; writes index.html and claims.json, "
+        "and goes on where it stopped"
+    ),
+    example="saddlery study theorem4 --out studies",
+    function=study,
+    options=_options,
+    out=(
+        "folder of the studies (default: studies); what was measured there "
+        "before is not measured again"
+    ),
+    seed="refused, since a study has its own seeds",
+    refusal="a study has its own seeds; leave --seed out",
+)

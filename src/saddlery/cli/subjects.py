@@ -1,0 +1,203 @@
+"""What EXPERIMENT and RUN on the command line mean, and what becomes of a run whose command is
+interrupted."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ..basis.checks import InputError
+from ..basis.interruptions import endable, giving_up
+from ..basis.text import file_name
+from .interrupts import check, uninterrupted
+from .outputs import say
+from .progress import progress
+
+
+# -------------------------------------------------------------------- experiments
+def import_given(options: Namespace) -> None:
+    """Import the modules that the command line names: those of units, tasks and rules of one's
+    own."""
+    if options.imports:
+        from ..sweeps import import_modules
+
+        import_modules(options.imports)
+
+
+@giving_up
+def experiment_of(options: Namespace) -> Any:
+    """The experiment of `arguments.add_experiment`, with its changes and its seed."""
+    from ..experiments.changes import changed, parsed
+    from ..experiments.experiment import find, from_table
+
+    import_given(options)
+    _refuse_other_files(Path(options.experiment))
+    experiment = find(options.experiment)
+    if options.changes:
+        keys = [change.partition("=")[0].strip() for change in options.changes]
+        if options.seed is not None and "seed" in keys:
+            raise InputError("the seed is given twice, by --seed and by --set seed; give it once")
+        experiment = from_table(changed(experiment.table(), parsed(options.changes), "--set "))
+    return (experiment if options.seed is None else experiment.replace(seed=options.seed)).pinned()
+
+
+def _refuse_other_files(given: Path) -> None:
+    wanted = "EXPERIMENT must be a shipped name or a TOML file"
+    if os.path.isdir(given):
+        remedy = f"to repeat a run give {given / 'experiment.toml'}"
+        raise InputError(f"{wanted}, got the folder {given}; {remedy}")
+    if os.path.isfile(given) and given.suffix.lower() != ".toml":
+        raise InputError(f"{wanted}, got the file {given}; its name must end in .toml")
+
+
+def default_folder(experiment: Any) -> Path:
+    """Where a run goes that is given no --out."""
+    return (
+        Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
+    )
+
+
+def trained(experiment: Any) -> Any:
+    """The run of an experiment."""
+    from ..runs import train as run_experiment
+
+    check()  # imports take seconds, and a signal waits for their end
+    with progress(f"train {experiment.name}") as report:
+        shown = lambda fraction, loss: report(fraction, f"loss {loss:.3g}")
+        return run_experiment(experiment, progress=shown, note=lambda words: say(f"note: {words}"))
+
+
+# ---------------------------------------------------------------------------- runs
+def run_of(options: Namespace) -> tuple[Any, bool]:
+    """(the run of `arguments.add_run`, whether it was trained only now): a stored one, or that of
+    an experiment."""
+    from ..experiments.experiment import find
+
+    import_given(options)
+    if os.path.isdir(options.run):
+        return _stored(options), False
+    folder, mark, place = options.run.rpartition("#")
+    if mark and place.isdecimal():
+        if options.seed is not None:
+            raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
+        return trained(_of_sweep(Path(folder), int(place), options.data, options.imports)), True
+    if os.path.isfile(options.run) and not options.run.lower().endswith(".toml"):
+        raise InputError(
+            "RUN must be a run folder or an experiment, got the file "
+            f"{options.run}; give its folder"
+        )
+    try:
+        experiment = find(options.run)
+    except InputError as error:
+        raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
+    experiment = experiment.found(data=options.data)
+    run = trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
+    if run.trajectory.status == "interrupted":
+        stop(run, True)
+    return run, True
+
+
+def _stored(options: Namespace) -> Any:
+    """The run of a folder."""
+    from ..runs import load_run
+
+    run = load_run(options.run, data=options.data)
+    if options.seed not in (None, run.experiment.seed):
+        raise InputError(
+            f"{options.run} was trained with seed {run.experiment.seed}, got --seed"
+            f" {options.seed};"
+            " leave it out, or name an experiment to train"
+        )
+    if run.trajectory.status != "stopped":
+        say(
+            f"note: this run did not come to its stop ({run.trajectory.reason}); its last "
+            "plateau may not be its end"
+        )
+    return run
+
+
+@giving_up
+def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) -> Any:
+    """Run number `place` of a sweep, as an experiment: the very one that was run, where it is
+    done."""
+    from ..sweeps import as_written, design_of, query
+
+    design = design_of(folder, data=data, imports=imports)
+    experiment = design.experiment_of(place)
+    # version 0.1.0 took the places of data files into the identity: those that the design names,
+    # wherever they are now
+    former = as_written(folder / "sweep.toml", imports).experiment_of(place).former_identity
+    done = query(folder, f"run = {place}")
+    for identity in done["identity"].dropna() if len(done) else ():
+        if identity not in (experiment.identity, former):
+            raise InputError(
+                f"run {place} of {folder} was experiment {identity}, and this saddlery makes"
+                f" {experiment.identity} of"
+                " it; use the version that sweep.json names"
+            )
+    return experiment.replace(name=f"{design.name}-run{place}")
+
+
+# --------------------------------------------------------------------- interrupted
+def stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
+    """End by Ctrl-C; a run that is nowhere on disk yet is saved first."""
+    from ..runs import save_run
+
+    kept = words or "the run folder is as it was"
+    if fresh:
+        out = default_folder(run.experiment)
+        if os.path.lexists(out):
+            kept = f"{out} exists already, so this run was not saved"
+        else:
+            with uninterrupted():
+                save_run(run, out)
+            kept = f"the training done so far is saved in {out}" + (f", {words}" if words else "")
+    raise KeyboardInterrupt(f"interrupted; {kept}")
+
+
+def after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
+    """What `work` makes of the arguments; where it is interrupted the run that it was made for is
+    kept."""
+    try:
+        return endable(work, *arguments)
+    except KeyboardInterrupt:
+        stop(run, fresh, words)
+
+
+def stages_of(run: Any, fresh: bool) -> Any:
+    from ..plateaus import stages
+
+    return after(run, fresh, stages, run)
+
+
+def certified(run: Any, fresh: bool) -> tuple[Any, bool]:
+    """(the stages, whether all are certified): stage by stage, so that Ctrl-C keeps those that are
+    done."""
+    from ..plateaus import certify
+
+    found, done = stages_of(run, fresh), []
+    try:
+        with progress(f"certify {run.experiment.name}") as report:
+            for k, stage in enumerate(found.stages):
+                report(k / len(found), f"{stage.kind} stage")
+                done += certify(replace(found, stages=(stage,))).stages
+    except KeyboardInterrupt:
+        return replace(found, stages=(*done, *found.stages[len(done) :])), False
+    return replace(found, stages=tuple(done)), True
+
+
+# ------------------------------------------------------------------------- engines
+def engine_of(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None) -> Any:
+    """The engine of `arguments.add_engine`; slurm: the [slurm] table of a sweep."""
+    from ..engines import make
+
+    if options.scheduler and options.engine != "dask":
+        raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
+    chosen = {"scheduler": options.scheduler} if options.scheduler else {}
+    if options.engine == "slurm":
+        chosen = {"folder": str(out / "slurm"), **(slurm or {})}
+    return make(options.engine, options.workers, chosen)
