@@ -32,9 +32,8 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def test_the_python_of_the_readme_runs(capsys, monkeypatch):
-    monkeypatch.setattr(
-        units, "_REGISTRY", dict(units._REGISTRY)
-    )  # what the README registers stays in this test
+    # what the README registers stays in this test
+    monkeypatch.setattr(units.UNITS, "members", dict(units.UNITS))
     scope: dict = {}
     for block in blocks(README, "python"):
         exec(compile(block, "README.md", "exec"), scope)

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..basis.checks import InputError, known
+from ..basis.checks import InputError
 from ..basis.interruptions import endable, finishing, giving_up
 from ..basis.records import plain
 from ..basis.text import file_name
@@ -364,18 +364,24 @@ def study(options: Namespace) -> int:
         raise InputError("a study has its own seeds; leave --seed out")
     if options.all == (options.study is not None):
         raise InputError("name one study or give --all; see `saddlery list studies`")
-    names = list(STUDIES) if options.all else [known(options.study, STUDIES, "study")]
+    import_given(options)
+    names = list(STUDIES) if options.all else [options.study]
+    studies = [STUDIES.named(name) for name in names]
     out = Path(options.out or "studies")
     place_to_write(out / "claims.json")
     engine, outcomes = make(options.engine, options.workers, engine_options(options, out)), []
-    for name in names:
+    for name, chosen in zip(names, studies, strict=True):
         with progress(f"study {name}") as report_progress:
-            study, folder = STUDIES[name], (out / name).absolute()
             measure = partial(
-                run_study, full=options.full, folder=folder, engine=engine, progress=report_progress
+                run_study,
+                full=options.full,
+                folder=(out / name).absolute(),
+                engine=engine,
+                imports=options.imports,
+                progress=report_progress,
             )
             try:
-                outcome = endable(measure, study)
+                outcome = endable(measure, chosen)
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(
                     f"interrupted; what was measured is kept in {out / name}"

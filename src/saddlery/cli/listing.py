@@ -11,21 +11,27 @@ from pathlib import Path
 from typing import Any
 
 from ..basis.checks import InputError
+from ..basis.families import left_out
 from ..basis.records import plain, text_table
 from ..doors.door import read_toml
 from .codes import DONE
 from .outputs import file_to_write, say, show
+from .sweeping import import_given
 
 Entry = tuple[str, str, Mapping[str, Any]]  # name, description, options with their defaults
 REQUIRED = "required"
+SINGULAR = {"losses": "loss", "theories": "theory", "studies": "study"}
 
 
 def listing(options: Namespace) -> int:
-    """List units, tasks, rules, experiments, theories or studies."""
+    """List the members of a family: units, tasks, losses and all else that has a name."""
     if options.seed is not None:
         raise InputError("--seed has no meaning for list, which is not random; leave it out")
     target = file_to_write(Path(options.out)) if options.out else None
+    import_given(options)
     entries = LISTS[options.kind]()
+    for words in left_out():
+        say(f"note: {words}")
     record = [
         {"name": name, "description": words, "options": keys} for name, words, keys in entries
     ]
@@ -41,7 +47,7 @@ def listing(options: Namespace) -> int:
 
 def _text(kind: str, entries: list[Entry]) -> str:
     columns, rows = (
-        (kind.removesuffix("s"), "what it is"),
+        (SINGULAR.get(kind, kind.removesuffix("s")), "what it is"),
         [[name, words] for name, words, _ in entries],
     )
     if any(keys for _, _, keys in entries):
@@ -107,10 +113,44 @@ def _rules() -> list[Entry]:
     return _classes(RULES)
 
 
+def _engines() -> list[Entry]:
+    from ..engines import ENGINES
+
+    return [(name, first_sentence(cls.__doc__ or ""), {}) for name, cls in ENGINES.items()]
+
+
 def _theories() -> list[Entry]:
     from ..predictions import THEORIES
 
-    return [(name, first_sentence(theory.__doc__ or ""), {}) for name, theory in THEORIES.items()]
+    return _functions(THEORIES)
+
+
+def _initializations() -> list[Entry]:
+    from ..initializations import INITIALIZATIONS
+
+    return _functions(INITIALIZATIONS)
+
+
+def _figures() -> list[Entry]:
+    from ..plots import FIGURES
+
+    return _functions(FIGURES)
+
+
+def _functions(functions: Mapping[str, Any]) -> list[Entry]:
+    return [(name, first_sentence(made.__doc__ or ""), {}) for name, made in functions.items()]
+
+
+def _losses() -> list[Entry]:
+    from ..networks.losses import LOSSES
+
+    return _functions({name: loss.function for name, loss in LOSSES.items()})
+
+
+def _observables() -> list[Entry]:
+    from ..networks.observables import OBSERVABLES
+
+    return _functions({name: one.function for name, one in OBSERVABLES.items()})
 
 
 def _studies() -> list[Entry]:
@@ -128,8 +168,13 @@ def _experiments() -> list[Entry]:
 LISTS: dict[str, Callable[[], list[Entry]]] = {
     "units": _units,
     "tasks": _tasks,
+    "losses": _losses,
+    "initializations": _initializations,
     "rules": _rules,
     "experiments": _experiments,
+    "observables": _observables,
     "theories": _theories,
     "studies": _studies,
+    "figures": _figures,
+    "engines": _engines,
 }

@@ -11,7 +11,10 @@ from ..basis.echo import shown
 from .codes import INPUT, table
 from .streams import put, say
 
-KINDS = ("units", "tasks", "rules", "experiments", "theories", "studies")
+KINDS = (
+    *("units", "tasks", "losses", "initializations", "rules", "experiments"),
+    *("observables", "theories", "studies", "figures", "engines"),
+)
 LARGEST_SEED = 2**63 - 1
 HELP = {
     "tour": (
@@ -96,7 +99,6 @@ PAGES = {
     "compare": "also write one self-contained HTML page, a figure and a table for each theory",
     "graph": "also write one self-contained HTML page, a figure and tables",
 }
-ENGINES = ("local", "here", "dask", "slurm")
 OF_RUN = "train RUN, an experiment, with this seed; a finished run folder has its own"
 SEEDS = {
     "tour": "seed of every experiment (default: each one's own)",
@@ -235,6 +237,7 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
             action="store_true",
             help="the full number of seeds, not that of a minute or two",
         )
+        _add_imports(sub)
         _add_engine(sub)
     elif name == "sweep":
         sub.add_argument(
@@ -270,6 +273,7 @@ def _subject(sub: argparse.ArgumentParser, name: str) -> None:
         sub.add_argument(
             "kind", choices=KINDS, metavar="KIND", help="what to list: " + ", ".join(KINDS)
         )
+        _add_imports(sub)
     elif name != "tour":
         words = "a run folder, or an experiment to train first, or DIR#17, run 17 of a sweep"
         if name == "report":
@@ -295,7 +299,7 @@ def _add_imports(sub: argparse.ArgumentParser) -> None:
         type=_modules,
         metavar="A,B",
         help=(
-            "modules to import first, with units, tasks and rules of one's own; those "
+            "modules to import first, with units, tasks and all else of one's own; those "
             "that a folder names are not"
         ),
     )
@@ -314,7 +318,7 @@ def _modules(text: str) -> list[str]:
 def _add_engine(sub: argparse.ArgumentParser) -> None:
     sub.add_argument(
         "--engine",
-        choices=ENGINES,
+        type=_given,
         default="local",
         metavar="ENGINE",
         help="where: local (processes, the default), here (this process), dask or slurm",

@@ -5,7 +5,7 @@ The mathematics lives in `theory`; here it is said when it holds.
 
 from __future__ import annotations
 
-from ..basis.checks import InputError, NumericalError, known
+from ..basis.checks import InputError, NumericalError
 from ..basis.precision import spare_programs
 from ..runs.store import Subject, experiment_of
 from . import diagonal, directions, exact, linear, relu, units, vanishing
@@ -59,12 +59,11 @@ def predict(experiment: Subject, *, theory: str | None = None) -> Predictions:
     """
     spare_programs()
     subject = experiment_of(experiment)
-    if theory is not None:
-        known(theory, THEORIES, "theory")
+    asked = THEORIES if theory is None else {theory: THEORIES.named(theory)}
     found, refusals, outside = [], [], []
-    for name in THEORIES if theory is None else (theory,):
+    for name, stages_of in asked.items():
         try:
-            found.append(THEORIES[name](subject))
+            found.append(stages_of(subject))
         except (DoesNotApply, NumericalError) as reason:
             refusals.append(f"{name}: {reason}")
             outside += refusals[-1:] if isinstance(reason, OutsideRange) else []
