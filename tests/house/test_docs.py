@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import saddlery
+from registries import kept
 from saddlery import Experiment, units
 from saddlery.engines.cluster import SLURM
 from saddlery.experiments.experiment import catalog
@@ -31,15 +32,14 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(capsys, monkeypatch):
-    # what the README registers stays in this test
-    monkeypatch.setattr(units.UNITS, "members", dict(units.UNITS))
+def test_the_python_of_the_readme_runs(capsys):
     scope: dict = {}
-    for block in blocks(README, "python"):
-        exec(compile(block, "README.md", "exec"), scope)
+    with kept():  # what the README registers stays in this test
+        for block in blocks(README, "python"):
+            exec(compile(block, "README.md", "exec"), scope)
+        assert units.make("softened").symmetry.degree == 2
     out = capsys.readouterr().out
     assert "(1,) iv" in out and "visited" in out and "strict saddle" in out
-    assert units.make("softened").symmetry.degree == 2
 
 
 def test_the_experiments_of_the_readme_and_the_guide_are_valid():
@@ -83,7 +83,8 @@ def test_what_the_guide_lists_exists_and_all_of_it():
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    with kept():  # what an example registers stays in it
+        failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
 
 

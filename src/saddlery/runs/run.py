@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..basis.checks import NumericalError
+from ..basis.checks import InputError, NumericalError
 from ..basis.interruptions import finishing, giving_up
 from ..basis.precision import precision_context, spare_programs
 from ..basis.records import html_table, number, text_table
