@@ -16,6 +16,7 @@ from registries import kept
 from saddlery import Experiment, units
 from saddlery.engines.cluster import SLURM
 from saddlery.experiments.experiment import catalog
+from saddlery.networks import loss_named
 from saddlery.sweeps import Sweep
 from saddlery.tasks import TASKS
 
@@ -40,6 +41,13 @@ def test_the_python_of_the_readme_runs(capsys):
         assert units.make("softened").symmetry.degree == 2
     out = capsys.readouterr().out
     assert "(1,) iv" in out and "visited" in out and "strict saddle" in out
+
+
+def test_the_python_of_the_guide_runs():
+    with kept():  # what the guide registers stays in this test
+        for block in blocks((ROOT / "docs" / "guide.md").read_text(), "python"):
+            exec(compile(block, "guide.md", "exec"), {})
+        assert loss_named("log_cosh").name == "log_cosh"
 
 
 def test_the_experiments_of_the_readme_and_the_guide_are_valid():
