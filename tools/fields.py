@@ -48,7 +48,7 @@ def declared() -> dict[str, dict[str, Any]]:
         "measure": dict.fromkeys(MEASURES, False),
         **{f"task {kind}": _fields(task) for kind, task in sorted(TASKS.items()) if _ours(task)},
         **{f"rule {kind}": _fields(rule) for kind, rule in sorted(RULES.items()) if _ours(rule)},
-        **{f"unit {name}": fields.as_stored(units.options(name)) for name in units.names()},
+        **{f"unit {name}": fields.as_stored(units.options(name)) for name in _units()},
     }
     return {
         family: {"defaults": found, "always": _always(family, found)}
@@ -74,6 +74,11 @@ def _always(family: str, found: dict[str, Any]) -> list[str]:
         return list(found)
     tables = [name for name, default in found.items() if isinstance(default, dict)]
     return [*OWN.get(kind, ()), *tables]
+
+
+def _units() -> list[str]:
+    """The names of saddlery's own units, not of those that installed packages bring."""
+    return [name for name in units.names() if units.shipped(units.make(name))]
 
 
 def _ours(cls: type) -> bool:

@@ -89,7 +89,7 @@ class Drawn(Task):
         return Data((self.inputs,), self.outputs, x, 10.0**self.exponent * y)
 
 
-del TASKS[Drawn.kind]  # it is for this adversary alone, not one that experiments may name
+del TASKS.members[Drawn.kind]  # it is for this adversary alone, not one that experiments may name
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def test_a_unit_of_ones_own_comes_with_its_module(tmp_path, capsys, monkeypatch)
         )
         assert code == 0, err
     finally:
-        units._REGISTRY.pop("softened_here", None)
+        units.UNITS.members.pop("softened_here", None)
     for command in ("predict", "graph"):
         with pytest.raises(SystemExit):
             cli.main([command, "--help"])

@@ -601,7 +601,7 @@ def test_a_check_that_is_skipped_is_seen(sweep, tmp_path, monkeypatch):
 def study(tmp_path, monkeypatch):
     from saddlery.studies import base
 
-    monkeypatch.setattr(base, "STUDIES", dict(base.STUDIES))
+    monkeypatch.setattr(base.STUDIES, "members", dict(base.STUDIES))
     made = []
 
     def measure(experiment):

@@ -49,7 +49,7 @@ def strange(tmp_path, monkeypatch, request):
     )
     design.write_text(f'name = "strange"\nseeds = 2\nbatch = 1\nimports = ["strange_task"]\n{own}')
     forget = lambda: (
-        TASKS.pop("strange", None),
+        TASKS.members.pop("strange", None),
         sys.modules.pop("strange_task", None),
         mark.unlink(missing_ok=True),
     )

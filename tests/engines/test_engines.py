@@ -91,7 +91,7 @@ def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch, request)
     import deadly
 
     request.addfinalizer(
-        lambda: (TASKS.pop("deadly"), sys.modules.pop("deadly"))
+        lambda: (TASKS.members.pop("deadly"), sys.modules.pop("deadly"))
     )  # other tests list all tasks
     base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
     sweep = replace(SMALL, experiment=base, seeds=6, imports=("deadly",))

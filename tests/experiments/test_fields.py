@@ -34,7 +34,7 @@ def registries(monkeypatch):
     """Classes of the same kind may be defined within a test."""
     for registry in (TASKS, RULES):
         for kind, cls in registry.items():
-            monkeypatch.setitem(registry, kind, cls)
+            monkeypatch.setitem(registry.members, kind, cls)
 
 
 def with_later(made, **changes):

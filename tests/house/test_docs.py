@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 import saddlery
+from registries import kept
 from saddlery import Experiment, units
 from saddlery.engines.cluster import SLURM
 from saddlery.experiments.experiment import catalog
+from saddlery.networks import loss_named
 from saddlery.sweeps import Sweep
 from saddlery.tasks import TASKS
 
@@ -31,16 +33,21 @@ def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
-def test_the_python_of_the_readme_runs(capsys, monkeypatch):
-    monkeypatch.setattr(
-        units, "_REGISTRY", dict(units._REGISTRY)
-    )  # what the README registers stays in this test
+def test_the_python_of_the_readme_runs(capsys):
     scope: dict = {}
-    for block in blocks(README, "python"):
-        exec(compile(block, "README.md", "exec"), scope)
+    with kept():  # what the README registers stays in this test
+        for block in blocks(README, "python"):
+            exec(compile(block, "README.md", "exec"), scope)
+        assert units.make("softened").symmetry.degree == 2
     out = capsys.readouterr().out
     assert "(1,) iv" in out and "visited" in out and "strict saddle" in out
-    assert units.make("softened").symmetry.degree == 2
+
+
+def test_the_python_of_the_guide_runs():
+    with kept():  # what the guide registers stays in this test
+        for block in blocks((ROOT / "docs" / "guide.md").read_text(), "python"):
+            exec(compile(block, "guide.md", "exec"), {})
+        assert loss_named("log_cosh").name == "log_cosh"
 
 
 def test_the_experiments_of_the_readme_and_the_guide_are_valid():
@@ -84,7 +91,8 @@ def test_what_the_guide_lists_exists_and_all_of_it():
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name):
     module = importlib.import_module(name)
-    failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
+    with kept():  # what an example registers stays in it
+        failed, _ = doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
 
 

@@ -264,7 +264,7 @@ def test_graphs(found):
 def test_studies(monkeypatch):
     from saddlery.studies import base
 
-    monkeypatch.setattr(base, "STUDIES", {})
+    monkeypatch.setattr(base.STUDIES, "members", {})
     texts = (f"{name}{NASTY}" for name in ("id", "sentence", "source", "quantity"))
     claim = Claim(*texts, 0.0, 1.0, lambda rows: [0.5], Real())
     draw = lambda rows, axes: axes.set_ylabel(saddlery.plots.literal(f"label{NASTY}"))

@@ -203,7 +203,7 @@ def test_shares_in_the_picture():
 
 def small_study(monkeypatch, names, measure=None):
     study = STUDIES["exhaustive"]
-    monkeypatch.setattr("saddlery.studies.base.STUDIES", {})
+    monkeypatch.setattr(STUDIES, "members", {})
     chosen = lambda seeds: [pair for pair in design(seeds) if pair[0]["architecture"] in names]
     parts = (study.claims, study.draw, 1, 1, study.notes)
     return Study(study.name, study.title, chosen, measure or study.measure, *parts)

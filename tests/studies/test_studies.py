@@ -198,7 +198,7 @@ def counted(monkeypatch):
         for seed in range(seeds):
             yield {"case": "only"}, Experiment.named("linear").replace(seed=seed)
 
-    monkeypatch.setattr("saddlery.studies.base.STUDIES", {})
+    monkeypatch.setattr(STUDIES, "members", {})
     study = Study(
         "small",
         "A small study",
@@ -294,7 +294,7 @@ def test_claims_turn_when_the_networks_do(monkeypatch):
     swapped = lambda seeds: (
         (labels, e.replace(initialization=large)) for labels, e in study.design(seeds)
     )
-    monkeypatch.setattr("saddlery.studies.base.STUDIES", dict(STUDIES))
+    monkeypatch.setattr(STUDIES, "members", {})
     broken = Study(study.name, study.title, swapped, study.measure, study.claims, study.draw, 2, 2)
     assert {j.claim: j.verdict for j in run_study(broken).judged}["figure2d.small"] == "fails"
 
@@ -311,10 +311,8 @@ def test_the_exponent_of_theorem_4():
 def test_the_command(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     study = STUDIES["figure2c"]
-    short = Study(
-        study.name, study.title, study.design, study.measure, study.claims, study.draw, 1, 1
-    )
-    monkeypatch.setitem(STUDIES, "figure2c", short)
+    monkeypatch.setattr(STUDIES, "members", {})
+    Study(study.name, study.title, study.design, study.measure, study.claims, study.draw, 1, 1)
     assert main(["study", "figure2c", "--json"]) == 0
     out = capsys.readouterr().out
     assert len(json.loads(out)) == len(study.claims)

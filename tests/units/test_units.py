@@ -401,7 +401,7 @@ def test_units_without_a_lift_say_so():
 
 # ------------------------------------------------------------------- registry
 def test_register_a_unit_of_ones_own(monkeypatch):
-    monkeypatch.setattr(units, "_REGISTRY", dict(units._REGISTRY))
+    monkeypatch.setattr(units.UNITS, "members", dict(units.UNITS))
     mine = units.register(simple("bent", bent, Symmetry(silent=True, degree=1)))
     assert units.make("bent") is mine and "bent" in units.names()
     check_symmetry(mine)

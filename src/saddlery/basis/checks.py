@@ -253,9 +253,6 @@ def known(name: str, valid: Iterable[str], argument: str, remedy: str = "") -> s
     raise InputError(f"{argument} {shown(name)} is not known; {hint(name, names)}{more}")
 
 
-OWN = "(one of your own is known once its module is imported: --imports MODULE)"
-
-
 def installed(modules: Iterable[str], what: str, extra: str) -> None:
     """Raise InputError unless optional packages are there; looks for them without importing."""
     for module in modules:

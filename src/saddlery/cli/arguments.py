@@ -7,7 +7,6 @@ from argparse import ArgumentParser, ArgumentTypeError
 
 from ..basis.echo import shown
 
-ENGINES = ("local", "here", "dask", "slurm")
 LARGEST_SEED = 2**63 - 1
 
 # what --help says of --out and --seed in more commands than one
@@ -100,7 +99,7 @@ def add_imports(parser: ArgumentParser) -> None:
         type=modules,
         metavar="A,B",
         help=(
-            "modules to import first, with units, tasks and rules of one's own; those "
+            "modules to import first, with units, tasks and all else of one's own; those "
             "that a folder names are not"
         ),
     )
@@ -114,7 +113,7 @@ def add_engine(parser: ArgumentParser) -> None:
     """Where the work is done (see `subjects.engine_of`)."""
     parser.add_argument(
         "--engine",
-        choices=ENGINES,
+        type=given,
         default="local",
         metavar="ENGINE",
         help="where: local (processes, the default), here (this process), dask or slurm",

@@ -50,8 +50,6 @@ def parse(arguments: list[str]) -> tuple[Command, Namespace]:
     """The command and its options; prints help or the version and exits where asked, exits 2 on
     misuse."""
     first = arguments[0] if arguments else ""
-    if first in names():
-        return _parsed(command(first), arguments[1:])
     if first in ("-h", "--help"):
         put(_overview())
         sys.exit(DONE)
@@ -60,7 +58,10 @@ def parse(arguments: list[str]) -> tuple[Command, Namespace]:
 
         put(f"saddlery {metadata.version('saddlery')}")
         sys.exit(DONE)
-    Parser(prog="saddlery").error(_no_command(first))
+    found = None if first.startswith("-") else command(first)
+    if found is None:
+        Parser(prog="saddlery").error(_no_command(first))
+    return _parsed(found, arguments[1:])
 
 
 def _no_command(word: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..basis.checks import known, require
+from ..basis.checks import require
 from .base import ENGINES, Done, Engine, Job, perform
 from .cluster import Dask, Slurm
 from .local import Here, Local
@@ -43,4 +43,4 @@ def engine_of(given: Engine | str | None, default: type[Engine]) -> Engine:
 def make(name: str = "local", workers: int = 0, options: Mapping[str, Any] | None = None) -> Engine:
     """The engine called "local" (processes of this machine), "here" (this process), "dask" or
     "slurm"."""
-    return ENGINES[known(name, ENGINES, "engine")](workers, dict(options or {}))
+    return ENGINES.named(name)(workers, dict(options or {}))

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from ..basis.checks import InputError, SaddleryError, StorageError, whole
+from ..basis.families import Family
 from ..basis.precision import NoDevice, check_platform
 
 ATTEMPTS = 2  # a job that failed so often is reported, and the rest goes on
@@ -24,7 +25,7 @@ FUNCTIONS = {
     "sweep": "saddlery.sweeps.work:do_batch",
     "study": "saddlery.studies.work:measure_rows",
 }
-ENGINES: dict[str, type[Engine]] = {}
+ENGINES: Family[type[Engine]] = Family("engine")
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,8 @@ class Engine(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.name:
-            ENGINES[cls.name] = cls
+        if vars(cls).get("name"):
+            ENGINES.add(cls.name, cls)
 
     def check(self) -> None:
         """Raise InputError where no job could be done: before anything is written."""

@@ -4,6 +4,6 @@ is known.
 Nothing here moves weights that are there.
 """
 
-from .base import KINDS, Initialization, make
+from .base import INITIALIZATIONS, Initialization, Weights, make, register
 
-__all__ = ["KINDS", "Initialization", "make"]
+__all__ = ["INITIALIZATIONS", "Initialization", "Weights", "make", "register"]

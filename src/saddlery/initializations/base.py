@@ -1,20 +1,30 @@
-"""How weights start: one frozen description, drawn from a seed."""
+"""How weights start: one frozen description, drawn from a seed by the function of its kind."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..basis.checks import NOTHING, known, positive, real, require, settle, whole
+from ..basis.echo import Words
+from ..basis.families import Family
 from ..networks import Data, Network, Params, flatten, input_moments
 from ..networks.network import Shape
 from .linear import aligned, lambda_balanced
 from .units import add_manifold, balanced
 
-KINDS = ("isotropic", "balanced", "manifold", "lambda_balanced", "aligned")
+
+class Weights(NamedTuple):
+    """What is to be drawn: the weights of a network. shapes: the parameters of every layer, of
+    their shapes. data: those of the experiment; None where it is not known yet."""
+
+    network: Network
+    shapes: Params
+    data: Data | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class Initialization:
     imbalance: float = 0.0
 
     def __post_init__(self) -> None:
-        known(self.kind, KINDS, "initialization")
+        INITIALIZATIONS.named(self.kind)
         if self.kind == "manifold":
             require(
                 real(self.scale, "scale of the initialization") >= 0,
@@ -94,35 +104,91 @@ class Initialization:
         """The initial flat parameter vector (P,), float64. data: what an aligned start is aligned
         with."""
         rng = np.random.default_rng([seed, *b"initial weights"])
-        return flatten(self._params(network, network.shapes(inputs, outputs), rng, data))
+        weights = Weights(network, network.shapes(inputs, outputs), data)
+        drawn = INITIALIZATIONS.named(self.kind)(self, weights, rng)
+        return _checked(f"what the initialization {self.kind!r} draws", weights, drawn)
 
-    def _params(
-        self, network: Network, shapes: Params, rng: np.random.Generator, data: Data | None
-    ) -> Params:
-        if self.kind == "lambda_balanced":
-            return lambda_balanced(network, shapes, self.scale, self.imbalance, rng)
-        if self.kind == "aligned":
-            require(
-                data is not None,
-                "data",
-                "given for an aligned start",
-                NOTHING,
-                "use Experiment.initial_state()",
-            )
-            assert data is not None
-            return aligned(network, shapes, input_moments(network, data).cross, self.scale, rng)
-        params = tuple(
-            {k: rng.standard_normal(p[k]) * self.scale for k in sorted(p)} for p in shapes
-        )
-        if self.kind == "balanced":
-            return tuple(balanced(p) for p in params)
-        if self.kind == "manifold":
-            units = (layer.unit for layer in network.layers)
-            return tuple(
-                add_manifold(p, unit, self.width, self.size, rng)
-                for p, unit in zip(params, units, strict=True)
-            )
-        return params
+
+Start = Callable[[Initialization, Weights, np.random.Generator], Params]
+INITIALIZATIONS: Family[Start] = Family("initialization")
+
+
+def register(kind: str) -> Callable[[Start], Start]:
+    """Make a function that draws weights known as a `kind` of initialization, as a decorator;
+    raises InputError where the name is taken.
+
+    The function takes the `Initialization`, whose `scale` is its number (the other options belong
+    to kinds of saddlery), the `Weights` to be drawn and a generator; it gives a dict of arrays for
+    every layer, of the shapes that `weights.shapes` has.
+
+    Example
+    -------
+    >>> from saddlery import Initialization
+    >>> from saddlery.initializations import register
+    >>> @register("constant")
+    ... def constant(start, weights, rng):
+    ...     return [{name: start.scale * np.ones(p[name]) for name in p} for p in weights.shapes]
+    >>> Initialization("constant", scale=0.1).kind
+    'constant'
+    """
+    return lambda start: INITIALIZATIONS.add(kind, start)
+
+
+def isotropic(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+    """Every weight N(0, scale^2)."""
+    return tuple(
+        {k: rng.standard_normal(p[k]) * start.scale for k in sorted(p)} for p in weights.shapes
+    )
+
+
+def _balanced(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+    """Isotropic, then |v_i| made equal to |u_i|."""
+    return tuple(balanced(p) for p in isotropic(start, weights, rng))
+
+
+def _manifold(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+    """A random state on an invariant manifold, and isotropic noise."""
+    noise = isotropic(start, weights, rng)
+    units = (layer.unit for layer in weights.network.layers)
+    return tuple(
+        add_manifold(p, unit, start.width, start.size, rng)
+        for p, unit in zip(noise, units, strict=True)
+    )
+
+
+def _lambda_balanced(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+    """W2'W2 - W1W1' = imbalance I, for a linear network of two weight matrices."""
+    return lambda_balanced(weights.network, weights.shapes, start.scale, start.imbalance, rng)
+
+
+def _aligned(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+    """Every weight matrix of a linear network diagonal in the singular bases of E[y x']."""
+    remedy = "use Experiment.initial_state()"
+    require(weights.data is not None, "data", "given for an aligned start", NOTHING, remedy)
+    assert weights.data is not None
+    cross = input_moments(weights.network, weights.data).cross
+    return aligned(weights.network, weights.shapes, cross, start.scale, rng)
+
+
+INITIALIZATIONS.members.update(
+    isotropic=isotropic,
+    balanced=_balanced,
+    manifold=_manifold,
+    lambda_balanced=_lambda_balanced,
+    aligned=_aligned,
+)
+
+
+def _checked(argument: str, weights: Weights, drawn: Any) -> np.ndarray:
+    """What was drawn, as a flat vector. Raises InputError unless it is what `Weights` asks for."""
+    listed = isinstance(drawn, (tuple, list)) and all(isinstance(p, dict) for p in drawn)
+    shapes = [dict(p) for p in weights.shapes]
+    found = [{name: np.shape(p[name]) for name in p} for p in drawn] if listed else drawn
+    require(found == shapes, argument, f"arrays a layer of the shapes {shapes}", found)
+    vector = flatten(tuple(drawn))
+    real = vector.dtype.kind in "fiu" and bool(np.all(np.isfinite(vector)))
+    require(real, argument, "finite numbers", Words(f"{vector.dtype}, not all finite"))
+    return vector
 
 
 def make(**options: Any) -> Initialization:

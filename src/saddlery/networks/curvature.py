@@ -51,13 +51,16 @@ def hessian(objective: Objective, theta: Float[np.ndarray, " P"]) -> Float[np.nd
     """
     if objective.size == 0:  # a network without units
         return np.zeros((0, 0))
-    compute = _structured if is_structured(objective.function) else _general
-    matrix = np.asarray(compute(objective.function, np.asarray(theta, float), objective.samples))
+    function, factor = objective.function, 1.0
+    compute = _general
+    if is_structured(function):
+        compute, factor = _structured, function.loss.factor(objective.targets.shape[1:])
+    matrix = factor * np.asarray(compute(function, np.asarray(theta, float), objective.samples))
     return 0.5 * (matrix + matrix.T)
 
 
 def is_structured(function: MeanLoss) -> bool:
-    """Whether the sum-of-units formula applies: one layer that mixes everything, squared loss,
+    """Whether the sum-of-units formula applies: one layer that mixes everything, quadratic loss,
     vector output."""
     network = function.network
     layer = network.layers[0]
@@ -77,6 +80,7 @@ def _general(function: MeanLoss, theta: Array, samples: Samples) -> Array:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _structured(function: MeanLoss, theta: Array, samples: Samples) -> Array:
+    """Of the squared loss; of other quadratic ones it is a multiple."""
     inputs, targets, _ = samples
     unit = function.reading.layers[0].unit
     (params,) = unflatten(function.network, theta, function.shape, function.outputs)

@@ -1,49 +1,266 @@
 """Losses of one sample; a run's loss is their mean over samples, plus a constant the network cannot
 change.
 
-Scale convention: the squared loss carries the half, 1/2 |y - f|^2, and is summed over outputs.
+Scale convention: the squared loss carries the half, 1/2 |y - f|^2, and is summed over outputs. A
+loss is at least zero, which certificates take for its lower bound, and twice differentiable in f:
+kinks are looked for in units alone.
 """
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
+from scipy import optimize
 
-from ..basis.checks import known
+from ..basis.checks import SaddleryError, numbers, require
+from ..basis.echo import Words, said
+from ..basis.families import Family
+from ..basis.precision import in_float64
+from ..units.smoothness import find_jump
+
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Loss:
-    """loss(y, f) of one sample, twice differentiable in f. quadratic: whether second moments
-    determine it."""
+    """loss(y, f) of one sample.
+
+    name: how tasks refer to it. function: (y, f) -> a number of at least zero, in jax.numpy, twice
+        differentiable in f; y and f of one shape, that of the network's output.
+    quadratic: c/2 |y - f|^2, with a factor c that may depend on the shape, so that second moments
+        of the data are all it needs.
+    example: a target (O,) on which it is checked; any numbers unless given.
+    admit: raises InputError for targets (N, ...) that have no such loss; None admits all.
+    label: of an axis that shows it.
+
+    Example
+    -------
+    >>> import jax.numpy as jnp
+    >>> from saddlery.networks.losses import Loss
+    >>> Loss("log_cosh", lambda y, f: jnp.sum(jnp.log(jnp.cosh(y - f))))
+    Loss(log_cosh)
+    """
 
     name: str
     function: Callable[[Array, Array], Array]
     quadratic: bool = False
+    example: tuple[float, ...] = ()
+    admit: Callable[[np.ndarray], None] | None = None
+    label: str = "loss (mean over samples)"
 
     def __repr__(self) -> str:
         return f"Loss({self.name})"
 
+    def factor(self, shape: Shape) -> float:
+        """c of a quadratic loss c/2 |y - f|^2 of targets of a shape."""
+        return _factor(self, tuple(shape))
+
+
+@functools.lru_cache(maxsize=256)
+@in_float64
+def _factor(loss: Loss, shape: Shape) -> float:
+    value = float(loss.function(jnp.ones(shape), jnp.zeros(shape)))
+    return 2 * value / max(math.prod(shape), 1)
+
 
 def _squared(y: Array, f: Array) -> Array:
+    """1/2 |y - f|^2."""
     return 0.5 * jnp.sum((y - f) ** 2)
 
 
 def _cross_entropy(y: Array, f: Array) -> Array:
+    """-sum_c y_c ln p_c with p = softmax(f), y a distribution over classes."""
     return -jnp.sum(y * jax.nn.log_softmax(f))
 
 
-LOSSES = {
-    "squared": Loss("squared", _squared, quadratic=True),
-    "cross_entropy": Loss("cross_entropy", _cross_entropy),
-}
+def _probabilities(targets: np.ndarray) -> None:
+    sums = np.sum(targets, axis=-1)
+    require(
+        bool(np.all(targets >= 0) and np.allclose(sums, 1)),
+        "targets",
+        "probabilities of the classes, rows that sum to one",
+        f"sums from {sums.min():g} to {sums.max():g}",
+        "encode class labels as one-hot rows for loss = cross_entropy",
+    )
+
+
+SQUARED = Loss("squared", _squared, quadratic=True, label="loss (½ mean |y − f|²)")  # noqa: RUF001 (set like print)
+CROSS_ENTROPY = Loss(
+    "cross_entropy",
+    _cross_entropy,
+    example=(0.2, 0.3, 0.5),
+    admit=_probabilities,
+    label="loss (mean cross-entropy, nats)",
+)
+LOSSES: Family[Loss] = Family("loss")
+LOSSES.members.update(squared=SQUARED, cross_entropy=CROSS_ENTROPY)
 
 
 def loss_named(name: str) -> Loss:
-    """The loss called "squared" (1/2 |y - f|^2) or "cross_entropy" (softmax, y a distribution over
-    classes)."""
-    return LOSSES[known(name, LOSSES, "loss")]
+    """The loss of that name: "squared" (1/2 |y - f|^2), "cross_entropy" (softmax, y a distribution
+    over classes) or one of your own (see `register`)."""
+    return LOSSES.named(name)
+
+
+def register(loss: Loss) -> Loss:
+    """Make a loss of one's own available by name, as in `[task] loss = "log_cosh"`; returns it.
+
+    Raises InputError for a name that is taken, or where the loss is not what it has to be (see
+    `check_loss`). Cost: a few seconds, mostly of compiling.
+
+    Example
+    -------
+    >>> import jax.numpy as jnp
+    >>> from saddlery.networks import losses
+    >>> losses.register(losses.Loss("log_cosh", lambda y, f: jnp.sum(jnp.log(jnp.cosh(y - f)))))
+    Loss(log_cosh)
+    """
+    check_loss(loss)
+    return LOSSES.add(loss.name, loss)
+
+
+# ---------------------------------------------------------------- what a loss has to be
+SIZES = (1e-2, 1.0, 10.0)  # of outputs f at which a loss is tried
+TRIALS = 2  # of each size, beside f = y
+DESCENT = {"maxiter": 50, "maxfun": 200}  # of a descent: a loss without bound falls for ever
+STEP = 1e-5  # of a central difference, relative to 1 + |f|: its error is of order STEP^2
+ALIKE = 1e-6  # a relative violation that differences leave
+EXACT = 1e-9  # one that rounding leaves
+BELOW = 1e-6  # of the largest loss met: a minimum that descent finds is as exact as this
+PARTS = ("its value", "its slope", "its curvature")
+
+
+@in_float64
+def check_loss(loss: Loss) -> None:
+    """Verify on random targets and outputs that a loss gives one number, has a gradient (which
+    central differences confirm) and a second derivative, is nowhere below zero, and is
+    c/2 |y - f|^2 where it is declared quadratic.
+
+    Raises InputError naming what fails. Kinks are looked for on random lines of f, minima by
+    descent from random f: what neither meets is missed. Cost: a few seconds.
+    """
+    require(isinstance(loss, Loss), "a loss", "a Loss", loss, "see saddlery.networks.losses.Loss")
+    rng = np.random.default_rng(0)
+    given = numbers(loss.example, "example of a loss")
+    targets = [given] if len(given) else [rng.standard_normal(shape) for shape in (3, 1)]
+    tried = [_Tried(loss, y, rng) for y in targets]
+    for one in tried:
+        one.check_number()
+        one.check_gradient()
+    steepest = max(one.steepest for one in tried)
+    words = Words("a gradient of zero wherever it was tried")
+    remedy = "gradient flow does not move on it"
+    require(steepest > 0, f"loss {loss.name!r}", "differentiable in f", words, remedy)
+    for one in tried:
+        if one.steepest > EXACT * steepest:  # a loss of classes is constant in one output alone
+            one.check_smooth()
+            one.check_bound()
+            one.check_quadratic()
+
+
+class _Tried:
+    """A loss on one target (O,). steepest: the largest entry of a gradient that was met."""
+
+    def __init__(self, loss: Loss, y: np.ndarray, rng: np.random.Generator) -> None:
+        self.loss, self.y, self.rng = loss, y, rng
+        self.name = f"loss {loss.name!r}"
+        self.steepest = 0.0
+        self._compiled = jax.jit(jax.value_and_grad(loss.function, argnums=1))
+
+    def check_number(self) -> None:
+        needed = "a function (y, f) that gives one real number"
+        given = jax.ShapeDtypeStruct(self.y.shape, self.y.dtype)
+        found = self._answer(lambda: jax.eval_shape(self.loss.function, given, given), needed)
+        array = isinstance(found, jax.ShapeDtypeStruct)
+        words = f"{found.dtype} of shape {found.shape}" if array else type(found).__name__
+        number = array and found.shape == () and jnp.issubdtype(found.dtype, jnp.floating)
+        require(number, self.name, needed, Words(words))
+
+    def check_gradient(self) -> None:
+        for f in self._outputs():
+            value, slope = self._at(f)
+            fit = math.isfinite(value) and bool(np.all(np.isfinite(slope)))
+            words = Words(f"a loss of {value:.3g}, a gradient of up to {np.abs(slope).max():.3g}")
+            size = float(np.linalg.norm(f))
+            require(fit, self.name, f"finite with its gradient at |f| = {size:.2g}", words)
+            self._check_slope(f, slope)
+            self.steepest = max(self.steepest, float(np.abs(slope).max()))
+
+    def _check_slope(self, f: np.ndarray, gradient: np.ndarray) -> None:
+        """(f) Along a random direction, by a central difference."""
+        direction = self.rng.standard_normal(f.shape)
+        step = STEP * (1 + float(np.linalg.norm(f)))
+        above, below = (self._at(f + sign * step * direction)[0] for sign in (1, -1))
+        measured, slope = (above - below) / (2 * step), float(gradient @ direction)
+        rounding = 10 * np.finfo(float).eps * max(abs(above), abs(below)) / step
+        near = ALIKE * float(np.linalg.norm(gradient) * np.linalg.norm(direction))
+        words = Words(f"a derivative of {slope:.6g} where differences give {measured:.6g}")
+        alike = abs(measured - slope) <= near + rounding
+        require(
+            alike,
+            self.name,
+            "differentiable in f",
+            words,
+            "correct its derivative, or round the kink off",
+        )
+
+    def check_smooth(self) -> None:
+        jump = find_jump(self.loss.function, self.y, self.y.shape, self.rng, SIZES)
+        if jump is not None:
+            words = Words(f"a jump of {PARTS[jump.order]} at |f| = {jump.size:.3g}")
+            require(False, self.name, "twice differentiable in f", words, "round the kink off")
+
+    def check_bound(self) -> None:
+        """Descent from the target and from random f; certificates take zero for the lower bound."""
+        starts = self._outputs()
+        largest = max(abs(self._at(f)[0]) for f in starts)
+        least = min(self._descended(f) for f in starts)
+        words = Words(f"{least:.6g} at its least")
+        remedy = "add a constant: certificates take 0 for its lower bound"
+        require(least >= -BELOW * largest, self.name, "at least zero", words, remedy)
+
+    def _descended(self, f: np.ndarray) -> float:
+        """The loss after a descent that begins at f."""
+        end = optimize.minimize(self._at, f, jac=True, method="L-BFGS-B", options=DESCENT)
+        return float(end.fun)
+
+    def check_quadratic(self) -> None:
+        if not self.loss.quadratic:
+            return
+        factor = self.loss.factor(self.y.shape)
+        for f in self._outputs():
+            y = self.rng.standard_normal(f.shape)
+            value = float(self.loss.function(jnp.asarray(y), jnp.asarray(f)))
+            form = 0.5 * factor * float(np.sum((y - f) ** 2))
+            words = Words(f"{value:.6g} where that is {form:.6g}")
+            alike = abs(value - form) <= EXACT * (abs(value) + abs(form))
+            needed = f"c/2 |y - f|^2 as declared quadratic, with c = {factor:.4g}"
+            require(alike, self.name, needed, words, "leave out quadratic=True")
+
+    def _outputs(self) -> list[np.ndarray]:
+        sizes = np.repeat(SIZES, TRIALS)
+        return [self.y, *(size * self.rng.standard_normal(self.y.shape) for size in sizes)]
+
+    def _at(self, f: np.ndarray) -> tuple[float, np.ndarray]:
+        """The loss and its gradient at an output."""
+        needed = "differentiable in f by JAX"
+        value, gradient = self._answer(lambda: self._compiled(self.y, f), needed)
+        return float(value), np.asarray(gradient, float)
+
+    def _answer(self, question: Callable[[], Any], needed: str) -> Any:
+        """What the user's own function gives; InputError with what it raised, if it does."""
+        try:
+            return question()
+        except (SaddleryError, MemoryError):
+            raise
+        except Exception as error:
+            words = Words(f"{type(error).__name__}: {said(error)}")
+            require(False, self.name, needed, words)

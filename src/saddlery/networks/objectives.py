@@ -23,7 +23,7 @@ from ..basis.checks import InputError, Words, finite, numbers, require
 from ..basis.precision import in_float64, precision_context
 from ..basis.sizes import column_sizes, moment_sizes
 from ..units import Lift
-from .losses import LOSSES, Loss
+from .losses import SQUARED, Loss
 from .network import (
     Network,
     Params,
@@ -81,7 +81,7 @@ class Data:
     inputs: np.ndarray | None = None
     targets: np.ndarray | None = None
     moments: Moments | None = None
-    loss: Loss = LOSSES["squared"]
+    loss: Loss = SQUARED
 
     def __post_init__(self) -> None:
         require(
@@ -104,15 +104,8 @@ class Data:
                 "equally many",
                 f"{len(self.inputs)} and {len(self.targets)}",
             )
-            if self.loss.name == "cross_entropy":
-                sums = np.sum(self.targets, axis=-1)
-                require(
-                    bool(np.all(self.targets >= 0) and np.allclose(sums, 1)),
-                    "targets",
-                    "probabilities of the classes, rows that sum to one",
-                    f"sums from {sums.min():g} to {sums.max():g}",
-                    "encode class labels as one-hot rows for loss = cross_entropy",
-                )
+            if self.loss.admit is not None:
+                self.loss.admit(self.targets)
 
 
 def _demand_size(values: np.ndarray, what: str) -> None:
@@ -273,6 +266,14 @@ class Objective:
         return made
 
     @property
+    def unseen(self) -> float:
+        """mean |y|^2 of what no map explains and equivalent targets do not show: the constant is
+        c/2 of it (see `Loss.factor`)."""
+        if not self.constant:
+            return 0.0
+        return 2 * self.constant / self.function.loss.factor(self.targets.shape[1:])
+
+    @property
     def parts(self) -> Parts:
         """The weights as matrices and as units."""
         return Parts(self)
@@ -290,10 +291,8 @@ class Objective:
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
             excess = float(self.loss(np.zeros(self.size))) - self.constant
-            seen = float(np.sum((self.targets - origin) ** 2)) / len(
-                origin
-            )  # the constant is half of what is not
-            distance = float(np.sqrt(seen + 2 * self.constant))
+            seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)
+            distance = float(np.sqrt(seen + self.unseen))
             return natural_scales(self.predictions, self.gradient, self.size, distance, excess)
 
     @functools.cached_property
@@ -303,9 +302,7 @@ class Objective:
         f = self.function
         with precision_context("float64"):
             origin = np.asarray(self.predictions(np.zeros(self.size)))
-            learned = np.sqrt(
-                np.sum((self.targets - origin) ** 2) / len(origin) + 2 * self.constant
-            )
+            learned = np.sqrt(np.sum((self.targets - origin) ** 2) / len(origin) + self.unseen)
         return natural_units(f.network, f.shape, f.outputs, self._input_sizes(), float(learned))
 
     @in_float64
@@ -355,7 +352,7 @@ class Objective:
             seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)
             excess = float(self.loss(np.zeros(self.size))) - self.constant
             gradient = lambda t: s * np.asarray(self.gradient(s * t))
-            distance = float(np.sqrt(seen + 2 * self.constant))
+            distance = float(np.sqrt(seen + self.unseen))
             return natural_scales(
                 lambda t: self.predictions(s * t), gradient, self.size, distance, excess
             )
@@ -419,7 +416,7 @@ def objective(network: Network, data: Data, *, moments: bool | None = None) -> O
         raise InputError(
             "moments were asked for, but this network is not polynomial in one feature or the"
             " loss is not"
-            " squared; train it on samples (moments = false)"
+            " quadratic; train it on samples (moments = false)"
         )
     if moments is False or not possible:
         return _from_samples(network, data)
@@ -608,6 +605,7 @@ def _from_moments(network: Network, data: Data, moments: Moments) -> Objective:
         )  # targets = root S^+ E[l y'], root root' = diagonal
         share = np.abs(np.linalg.pinv(root)).T * len(root) / moments.sizes
         doubt = (share @ moments.sway.T).reshape(targets.shape)
+    constant *= data.loss.factor(output)
     return Objective(function, inputs, targets, constant, moments.feature, moments.target, doubt)
 
 

@@ -140,7 +140,7 @@ def _curvatures(function: MeanLoss, theta, directions, samples: Samples, sizes):
 class Change:
     """L(x) - L(point) as a function of x, without the cancellation of two losses, and its noise.
 
-    For the squared loss mean (f - y).D + |D|^2 / 2 with D the change of the map, which is exact to
+    For a quadratic loss c mean (f - y).D + c |D|^2 / 2 with D the change of the map, which is exact to
     a few eps of the terms where the loss itself is exact to eps L only: falls far below eps L are
     seen.
     """
@@ -168,6 +168,7 @@ class Change:
             gap = self._map(x) - self._base
             with np.errstate(over="ignore", invalid="ignore"):  # far points of a search
                 terms = residual * gap + 0.5 * gap**2
+            terms *= objective.function.loss.factor(objective.targets.shape[1:])
             return terms.reshape(len(terms), -1).sum(axis=1)
         return _losses(objective, x) - _losses(objective, self.point)
 

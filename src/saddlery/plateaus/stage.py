@@ -282,14 +282,16 @@ def map_tolerance(run: Run, objective: Objective, found: tuple[Plateau, ...], k:
     To the neighbouring plateaus, or to the run's first or last loss where there is none. Nothing
     drops before an initial plateau or after the end, and at the end at most `width.end` is tolerated.
     (A fall of the squared loss by dL needs a change of the map of sqrt(2 dL) or more, and so does
-    one of the cross-entropy. A fall from large random weights is larger than the targets, and says
-    nothing of units: hence the cap.)
+    one of the cross-entropy; of a multiple c of it, one of sqrt(2 dL / c). A fall from large random
+    weights is larger than the targets, and says nothing of units: hence the cap.)
     """
     here = found[k]
     smaller = smaller_drop(run, found, k)
     limits = WidthTolerances.now()
-    derived = limits.drop * float(np.sqrt(2 * smaller)) / (objective.target_scale or 1.0)
-    return min(derived, limits.end if here.kind == "end" else limits.drop)
+    loss, shape = objective.function.loss, objective.targets.shape[1:]
+    factor = loss.factor(shape) if loss.quadratic else 1.0
+    size = float(np.sqrt(2 * smaller / factor)) / (objective.target_scale or 1.0)
+    return min(limits.drop * size, limits.end if here.kind == "end" else limits.drop)
 
 
 def smaller_drop(run: Run, found: Sequence[Plateau] | Sequence[Stage], k: int) -> float:

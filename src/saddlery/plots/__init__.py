@@ -10,6 +10,7 @@ Nothing here simulates, and no global style is touched.
 from .axes import Window, literal, new_axes, readable, units_label, window
 from .comparison import comparison
 from .curves import loss_curve, singular_values, unit_norms
+from .figures import FIGURES, Picture, register
 from .graph import graph
 from .heat import heat_map
 from .spectra import spectrum
@@ -25,6 +26,8 @@ from .units import (
 )
 
 __all__ = [
+    "FIGURES",
+    "Picture",
     "View",
     "Window",
     "comparison",
@@ -39,6 +42,7 @@ __all__ = [
     "loss_curve",
     "new_axes",
     "readable",
+    "register",
     "singular_values",
     "spectrum",
     "unit_norms",

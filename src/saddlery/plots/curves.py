@@ -28,11 +28,6 @@ from .axes import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-LOSS_NAMES = {
-    "squared": "loss (½ mean |y − f|²)",
-    "cross_entropy": "loss (mean cross-entropy, nats)",
-}
-
 
 def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = False) -> Axes:
     """Loss against flow time; plateaus are shaded and named by effective units, certified
@@ -73,7 +68,7 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
 
 def loss_label(run: Run) -> str:
     """What the loss of a run is."""
-    return LOSS_NAMES.get(run.objective().function.loss.name, "loss (mean over samples)")
+    return run.objective().function.loss.label
 
 
 def _loss_limits(axes: Axes, values: np.ndarray, log: bool) -> None:

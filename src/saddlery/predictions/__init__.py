@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..basis.checks import InputError, NumericalError, known
+from ..basis.checks import InputError, NumericalError
 from ..basis.precision import spare_programs
 from ..runs.store import Subject, experiment_of
 from . import diagonal, directions, exact, linear, relu, units, vanishing
@@ -69,15 +69,13 @@ def predict(
     """
     spare_programs()
     subject = experiment_of(experiment)
-    if theory is not None:
-        known(theory, THEORIES, "theory")
+    asked = THEORIES if theory is None else {theory: THEORIES.named(theory)}
     found, refusals, outside = [], [], []
-    asked = list(THEORIES) if theory is None else [theory]
-    for k, name in enumerate(asked):
+    for k, (name, stages_of) in enumerate(asked.items()):
         if progress is not None:
             progress(k / len(asked), name)
         try:
-            found.append(THEORIES[name](subject))
+            found.append(stages_of(subject))
         except (DoesNotApply, NumericalError) as reason:
             refusals.append(f"{name}: {reason}")
             outside += refusals[-1:] if isinstance(reason, OutsideRange) else []

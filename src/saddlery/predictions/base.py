@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..basis.families import Family
 from ..basis.records import html_table, plain, text_table
 from ..experiments import Experiment
 from .ranges import DoesNotApply, Range, worst
@@ -154,17 +155,13 @@ def range_of(stage: PredictedStage) -> str | None:
 
 
 Theory = Callable[[Experiment], Prediction]
-THEORIES: dict[str, Theory] = {}
+THEORIES: Family[Theory] = Family("theory")
 
 
 def register(name: str) -> Callable[[Theory], Theory]:
-    """Make a theory known to `predict` under a name."""
-
-    def add(theory: Theory) -> Theory:
-        THEORIES[name] = theory
-        return theory
-
-    return add
+    """Make a theory known to `predict` under a name, as a decorator; raises InputError where the
+    name is taken."""
+    return lambda theory: THEORIES.add(name, theory)
 
 
 def demand(condition: bool, words: str) -> None:

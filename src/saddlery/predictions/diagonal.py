@@ -16,6 +16,7 @@ import numpy as np
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import input_moments
+from ..networks.losses import SQUARED
 from ..theory import diagonal_jumps
 from ..theory.saddles import pseudo_inverse
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
@@ -49,7 +50,7 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
         f"the layer has {network.widths[0]} units, not the one of a diagonal network",
     )
     data = experiment.task.data(experiment.seed)
-    demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
+    demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     demand(data.outputs == 1, f"the network has {data.outputs} outputs, not one")
     moments = input_moments(network, data)
     g, b = moments.features, moments.cross[0]

@@ -33,6 +33,7 @@ from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..initializations.linear import factors, modes, why_not_linear
 from ..networks import Moments, input_moments, unflatten
+from ..networks.losses import SQUARED
 from ..plateaus import find_plateaus
 from ..theory import LinearSaddles, balanced_path, linear_saddles, mode_strength
 from ..theory.saddles import EQUAL, ROUNDING, pseudo_inverse
@@ -216,7 +217,7 @@ def _path(experiment: Experiment) -> _Path:
     demand(not reason, reason)
     flow_or_descent(experiment)
     data = experiment.task.data(experiment.seed)
-    demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
+    demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     moments = input_moments(network, data)
     demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")
     params = unflatten(network, experiment.initial_state(), data.shape, data.outputs)

@@ -27,6 +27,7 @@ from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..initializations.linear import modes
 from ..networks import Moments, input_moments, unflatten
+from ..networks.losses import SQUARED
 from ..theory import LinearSaddles, linear_saddles
 from ..theory.saddles import EQUAL
 from .base import PredictedStage, Prediction, Spread, demand, register
@@ -190,7 +191,7 @@ def _conditions(experiment: Experiment) -> Moments:
     demand(start.kind == "isotropic", f"initial weights are {start.kind}, not isotropic")
     flow_or_descent(experiment)
     data = experiment.task.data(experiment.seed)
-    demand(data.loss.quadratic, f"the loss is {data.loss.name}, not squared")
+    demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     demand(len(data.shape) == 1, f"inputs have shape {data.shape}, not vectors")
     moments = input_moments(network, data)
     demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")

@@ -20,6 +20,7 @@ import numpy as np
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
+from ..networks.losses import SQUARED
 from ..saddles.narrow import BEGIN, Narrow
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
@@ -157,7 +158,7 @@ def _clusters(objective: Objective) -> list[_Cluster]:
     """The conditions on the data, and the clusters they make."""
     x, y = objective.inputs, objective.targets
     demand(
-        objective.function.loss.quadratic,
+        objective.function.loss is SQUARED,
         f"the loss is {objective.function.loss.name}, not squared",
     )
     demand(x.ndim == 2, f"inputs have shape {x.shape[1:]}, not vectors")

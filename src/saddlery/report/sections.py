@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from .. import plots
+from ..basis.echo import said
 from ..basis.records import number
 from ..plateaus import Stages
 from .figures import SQUARE, WIDE, figure
@@ -68,35 +69,25 @@ def _facts(found: Stages) -> Markup:
 
 
 def _curves(found: Stages, anchor: str) -> Markup:
-    run = found.run
-    dashed = any(s.certificate is not None and s.certificate.certified for s in found.stages)
-    words = "Loss against flow time." + (
-        " Shaded: plateaus, named by effective units." if found.stages else ""
-    )
-    words += " Dashed: the loss of each certified fixed point." if dashed else ""
-    figures = [figure(lambda ax: plots.loss_curve(found, ax), f"{anchor}-loss", words, WIDE)]
-    layers = range(len(run.experiment.network.layers))
-    for k in layers:
-        of = f" of layer {k + 1}" if len(layers) > 1 else ""
-        pictures = (
-            (
-                "singular_values",
-                plots.singular_values,
-                f"The largest singular values{of} against flow time.",
-            ),
-            ("unit_norms", plots.unit_norms, f"The strength of every unit{of} against flow time."),
-        )
-        figures += [
-            figure(
-                lambda ax, draw=draw, k=k: draw(found, ax, layer=k),
-                f"{anchor}-{name}_{k}",
-                caption,
-                WIDE,
-            )
-            for name, draw, caption in pictures
-            if any(key.endswith(f"{name}_{k}") for key in run.trajectory.observables)
-        ]
-    return fill("<div class=curves>{}</div>", joined(figures))
+    """Every figure of the family, those of one layer beside each other; what cannot be drawn says
+    so."""
+    plots.new_axes()  # the message where matplotlib is missing
+    drawn: list[tuple[int, Markup]] = []
+    for name, pictures in plots.FIGURES.items():
+        try:
+            drawn += [_curve(picture, f"{anchor}-{name}") for picture in pictures(found)]
+        except Exception as error:  # of a figure of one's own: no reason to lose the page
+            words = f"The figure {name} could not be drawn: {type(error).__name__}: {said(error)}."
+            drawn.append((-1, fill('<p class="note" role="note">{}</p>', words)))
+    in_order = sorted(drawn, key=lambda one: one[0])
+    return fill("<div class=curves>{}</div>", joined(picture for _, picture in in_order))
+
+
+def _curve(picture: plots.Picture, name: str) -> tuple[int, Markup]:
+    """(the layer, or -1 for the whole run; the picture)."""
+    if picture.layer is None:
+        return -1, figure(picture.draw, name, picture.caption, WIDE)
+    return picture.layer, figure(picture.draw, f"{name}_{picture.layer}", picture.caption, WIDE)
 
 
 def _cards(found: Stages, anchor: str) -> Markup:

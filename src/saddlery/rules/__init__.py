@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..basis.checks import OWN, InputError, known, settle
+from ..basis.checks import InputError, known, settle
 from ..basis.echo import said
 from .alternating import AlternatingFlow
 from .base import RULES, Gradient, Matrices, Rule, Walker
@@ -41,7 +41,7 @@ __all__ = [
 
 def make(kind: str, **options: Any) -> Rule:
     """The rule called `kind`; see `RULES`."""
-    cls = RULES[known(kind, RULES, "rule", OWN)]
+    cls = RULES.named(kind)
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         known(name, fields, f"option of rule {kind!r}")

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from ..basis.checks import settle, unpacked
+from ..basis.families import Family
 
 Gradient = Callable[
     [Array, Array], Array
 ]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
-RULES: dict[str, type[Rule]] = {}
+RULES: Family[type[Rule]] = Family("rule")
 
 
 class Matrices(Protocol):
@@ -97,8 +98,8 @@ class Rule(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.kind:
-            RULES[cls.kind] = cls
+        if vars(cls).get("kind"):
+            RULES.add(cls.kind, cls)
 
     def __post_init__(self) -> None:
         settle(self)

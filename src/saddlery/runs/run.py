@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..basis.checks import NumericalError
+from ..basis.checks import InputError, NumericalError
 from ..basis.interruptions import finishing, giving_up
 from ..basis.precision import precision_context, spare_programs
 from ..basis.records import html_table, number, text_table
@@ -21,7 +21,7 @@ from ..experiments import Experiment
 from ..experiments.experiment import chosen as subject_of
 from ..experiments.foresight import foretold
 from ..networks import Objective, draw_batch
-from ..networks.observables import OBSERVABLES, observe
+from ..networks.observables import OBSERVABLES, Observable, observe
 from ..networks.spans import Span, span
 from ..rules import Rule
 from ..training import Trajectory, driver
@@ -179,25 +179,26 @@ class Prepared:
     ) -> Run:
         """The run of what the driver recorded, in the weights of the experiment's own network."""
         states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
-        shown = self._shown(states, trajectory.states) if observables else {}
-        trajectory = replace(
-            trajectory, states=states, observables={**shown, **trajectory.observables}
-        )
+        shown, warnings = dict(trajectory.observables), self.warnings
+        for observable in OBSERVABLES.values() if observables else ():
+            try:
+                shown |= self._measured(observable, states, trajectory.states)
+            except InputError as error:  # of one's own: no reason to lose a run
+                warnings = (*warnings, str(error))
+        trajectory = replace(trajectory, states=states, observables=shown)
         return Run(
-            self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, self.warnings
+            self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings
         )
 
-    def _shown(self, wide: np.ndarray, narrow: np.ndarray) -> Mapping[str, np.ndarray]:
-        """The observables; all but the sizes of units are the same in the span, where they cost
-        less."""
-        look = lambda f, states, wanted: observe(f.network, f.shape, f.outputs, states, wanted)
-        if self.span is None:
-            return look(self.whole.function, wide, OBSERVABLES)
-        others = tuple(name for name in OBSERVABLES if name != "unit_norms")
-        return {
-            **look(self.objective.function, narrow, others),
-            **look(self.whole.function, wide, ("unit_norms",)),
-        }
+    def _measured(
+        self, observable: Observable, wide: np.ndarray, narrow: np.ndarray
+    ) -> Mapping[str, np.ndarray]:
+        """An observable of the states; in the span, where it costs less, if it is the same there."""
+        subject, states = self.whole, wide
+        if self.span is not None and observable.in_span:
+            subject, states = self.objective, narrow
+        f = subject.function
+        return observe(f.network, f.shape, f.outputs, states, (observable,))
 
 
 @giving_up

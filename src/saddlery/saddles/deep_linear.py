@@ -47,8 +47,8 @@ class Chain(NamedTuple):
 
 
 def is_deep_linear(objective: Objective) -> bool:
-    """Whether the theorem applies: dense linear layers without biases or residual streams, squared
-    loss."""
+    """Whether the theorem applies: dense linear layers without biases or residual streams,
+    quadratic loss."""
     network = objective.network
     dense = all(
         x.unit.name == "linear" and not x.unit.extra and not x.residual for x in network.layers
@@ -65,7 +65,7 @@ def is_deep_linear(objective: Objective) -> bool:
 def least_loss(objective: Objective) -> LeastLoss | None:
     """The least loss of any weights, in closed form; None unless the network is deep linear.
 
-    1/2 (E|y - W* x|^2 + sum_{k > r} s_k^2), s_k the singular values of W* S_xx^(1/2), r the least
+    c/2 (E|y - W* x|^2 + sum_{k > r} s_k^2), c the factor of the loss, s_k the singular values of W* S_xx^(1/2), r the least
     of all widths. Source: reduced rank regression (Izenman 1975). Cost: one least-squares problem
     of the samples.
 
@@ -86,7 +86,7 @@ def least_loss(objective: Objective) -> LeastLoss | None:
     fitted = even @ np.linalg.lstsq(even, y, rcond=None)[0]
     beyond = np.linalg.svd(fitted, compute_uv=False)[rank:]
     missed = float(np.sum((y - fitted) ** 2)) + float(np.sum(beyond**2))
-    return LeastLoss(objective.constant + 0.5 * missed / len(x), rank)
+    return LeastLoss(objective.constant + 0.5 * _factor(objective) * missed / len(x), rank)
 
 
 @in_float64
@@ -103,6 +103,7 @@ def free_chain(objective: Objective, state: np.ndarray) -> Chain | None:
     residual = (y - x @ _product(matrices, x.shape[1]).T).T @ x / len(x)
     if not np.linalg.norm(residual) > LEFT * np.linalg.norm(y.T @ x / len(x)):
         return None
+    residual *= _factor(objective)
     free = [_free(below, above) for below, above in itertools.pairwise(matrices)]
     for length in range(2, len(matrices) + 1):
         starts = range(len(matrices) - length + 1)
@@ -137,6 +138,10 @@ def _chain(
     for k in range(length):
         moved[first + k] = np.outer(ends[k + 1], ends[k]) / np.sqrt(length)
     return Chain(_flat(objective, moved), length, float(values[0] * length ** (-length / 2)))
+
+
+def _factor(objective: Objective) -> float:
+    return objective.function.loss.factor(objective.targets.shape[1:])
 
 
 def _free(below: np.ndarray, above: np.ndarray) -> np.ndarray:

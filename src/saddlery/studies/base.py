@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..basis.families import Family
 from ..basis.records import html_table, plain, text_table
 from ..experiments import Experiment
 from .intervals import Kind
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Row = dict[str, Any]  # the labels of one experiment, its seed, and what was measured
-STUDIES: dict[str, Study] = {}
+STUDIES: Family[Study] = Family("study")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +90,7 @@ class Study:
     notes: Callable[[Sequence[Row]], Sequence[str]] = lambda rows: ()
 
     def __post_init__(self) -> None:
-        STUDIES[self.name] = self
+        STUDIES.add(self.name, self)
 
 
 @dataclass(frozen=True, eq=False)

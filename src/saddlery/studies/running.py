@@ -22,19 +22,23 @@ def run_study(
     full: bool = False,
     folder: str | Path | None = None,
     engine: Engine | str | None = None,
+    imports: Sequence[str] = (),
     progress: Callable[[float, str], None] | None = None,
 ) -> Outcome:
     """Measure every experiment of a study and judge its claims.
 
     folder: where the measurements are kept, a file each (rows/IDENTITY.json); those that are there
     already are not made again, so that a study that was stopped goes on; None for nowhere. engine:
-    where the work is done (`engines`), this process by default. progress: called with (fraction
+    where the work is done (`engines`), this process by default. imports: modules that workers
+    import first, of a study of one's own. progress: called with (fraction
     done, experiment). Experiments that fail are left out and named. Raises StorageError where the
     folder cannot be written.
     """
     if folder is None:
         with tempfile.TemporaryDirectory() as nowhere:
-            return run_study(study, full=full, folder=nowhere, engine=engine, progress=progress)
+            return run_study(
+                study, full=full, folder=nowhere, engine=engine, imports=imports, progress=progress
+            )
     where = engine_of(engine, Here)
     where.check()
     design = list(study.design(study.full if full else study.quick))
@@ -42,7 +46,7 @@ def run_study(
     arguments = {"folder": str(folder), "study": study.name}
     places = {f"{study.name}-{k}": k for k in left}
     jobs = [
-        Job("study", key, {**arguments, "experiment": design[k][1].to_toml()})
+        Job("study", key, {**arguments, "experiment": design[k][1].to_toml()}, tuple(imports))
         for key, k in places.items()
     ]
     errors: dict[int, str] = {}

@@ -15,7 +15,7 @@ from ..doors import schema
 from ..doors.door import read_json
 from ..doors.outlets import write_text
 from ..experiments import Experiment
-from . import base
+from .base import STUDIES
 
 MARK = "digest"  # beside the numbers of a row in its file; no study measures anything of that name
 
@@ -60,7 +60,7 @@ def marked(row: Mapping[str, Any]) -> str:
 def measure_rows(folder: str, study: str, experiment: str, progress: object = None) -> int:
     """Measure one experiment, given as TOML, as a study does, unless its row is there; returns how
     many were measured."""
-    chosen, made = base.STUDIES[study], Experiment.from_toml(experiment)
+    chosen, made = STUDIES.named(study), Experiment.from_toml(experiment)
     if kept_row(folder, made) is not None:
         return 0
     try:

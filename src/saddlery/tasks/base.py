@@ -11,13 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..basis.checks import OWN, InputError, Words, known, require, settle, unpacked, whole
+from ..basis.checks import InputError, Words, known, require, settle, unpacked, whole
 from ..basis.echo import said
+from ..basis.families import Family
 from ..networks import Data
 
 WIDEST = 4096  # rows of the square matrices that tasks draw and decompose: half a minute, 134 MB
 DRAWN = 2**26  # numbers of the samples that a task draws: half a gigabyte
-TASKS: dict[str, type[Task]] = {}
+TASKS: Family[type[Task]] = Family("task")
 
 
 class Task(ABC):
@@ -42,8 +43,8 @@ class Task(ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls.kind:
-            TASKS[cls.kind] = cls
+        if vars(cls).get("kind"):
+            TASKS.add(cls.kind, cls)
 
     def __post_init__(self) -> None:
         settle(self)
@@ -104,7 +105,7 @@ def make(kind: str, folder: str | Path = ".", /, **options: Any) -> Task:
 
     Raises InputError for an unknown kind or option.
     """
-    cls = TASKS[known(kind, TASKS, "task", OWN)]
+    cls = TASKS.named(kind)
     fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         known(name, fields, f"option of task {kind!r}")

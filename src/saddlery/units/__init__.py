@@ -10,14 +10,16 @@ from collections.abc import Callable
 from inspect import signature as _signature
 from typing import Any
 
-from ..basis.checks import OWN, InputError, flag, known, require, unpacked
+from ..basis.checks import InputError, flag, known, require, unpacked
 from ..basis.echo import said, shown
+from ..basis.families import Family
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution
 from .dense import ACTIVATIONS, dense, diagonal
 
 __all__ = [
+    "UNITS",
     "Lift",
     "Symmetry",
     "Unit",
@@ -57,7 +59,7 @@ def _attention_maker(factory: Callable[[str, int], Unit], kind: str) -> Maker:
     return (lambda: factory(kind, 1)) if kind == "merged" else (lambda rank=1: factory(kind, rank))
 
 
-_REGISTRY: dict[str, Maker] = {
+_SHIPPED: dict[str, Maker] = {
     **{name: _dense_maker(name) for name in ACTIVATIONS},
     "diagonal": lambda: diagonal(),
     **{f"conv_{name}": _convolution_maker(name) for name in ("linear", "relu")},
@@ -70,11 +72,13 @@ _REGISTRY: dict[str, Maker] = {
         for kind in ("merged", "linear", "softmax")
     },
 }
+UNITS: Family[Maker] = Family("unit")
+UNITS.members.update(_SHIPPED)
 
 
 def names() -> list[str]:
     """The names an experiment may use for its units."""
-    return sorted(_REGISTRY)
+    return sorted(UNITS)
 
 
 ELSEWHERE = (
@@ -88,11 +92,9 @@ ELSEWHERE = (
 def options(name: str) -> dict[str, Any]:
     """The options that the unit called `name` takes, with their defaults."""
     return {
-        key: parameter.default for key, parameter in _signature(_REGISTRY[name]).parameters.items()
+        key: parameter.default
+        for key, parameter in _signature(UNITS.named(name)).parameters.items()
     }
-
-
-_OURS = frozenset(_REGISTRY)
 
 
 def register(unit: Unit) -> Unit:
@@ -101,16 +103,14 @@ def register(unit: Unit) -> Unit:
     Raises InputError for a name that is taken, or where phi is not what the unit declares (see
     `check_symmetry`).
     """
-    if unit.name in _REGISTRY:
-        raise InputError(f"a unit named {unit.name!r} exists already; give yours another name")
     check_symmetry(unit)
-    _REGISTRY[unit.name] = lambda: unit
+    UNITS.add(unit.name, lambda: unit)
     return unit
 
 
 def shipped(unit: Unit) -> bool:
     """Whether a unit is one of saddlery's own, whose declarations its tests verify."""
-    if unit.name not in _OURS:
+    if unit.name not in _SHIPPED:
         return False
     try:
         return make(unit.name, **unit.options) is unit
@@ -124,14 +124,14 @@ def make(name: str, **chosen: Any) -> Unit:
     Raises InputError for an unknown name (with the nearest valid one) or an option the unit does
     not have.
     """
-    known(name, _REGISTRY, "unit", OWN)
+    maker = UNITS.named(name)
     for option in chosen:
         known(option, [*options(name), *ELSEWHERE], f"option of unit {name!r}")
         require(
             option not in ELSEWHERE, f"option {option!r}", "given to the layer", f"unit {name!r}"
         )
     try:
-        return _REGISTRY[name](**{option: unpacked(value) for option, value in chosen.items()})
+        return maker(**{option: unpacked(value) for option, value in chosen.items()})
     except (TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -50,10 +50,14 @@ class Jump(NamedTuple):
 
 
 def find_jump(
-    phi: Callable, z: np.ndarray, shape: tuple[int, ...], rng: np.random.Generator
+    phi: Callable,
+    z: np.ndarray,
+    shape: tuple[int, ...],
+    rng: np.random.Generator,
+    sizes: tuple[float, ...] = SIZES,
 ) -> Jump | None:
-    """The jump of lowest order found on random lines of u, of sizes from 1e-2 to 1e3; None where
-    none was found.
+    """The jump of lowest order found on random lines of u, of sizes from 1e-2 to 1e3 unless others
+    are given; None where none was found.
 
     Cost: some 2,000 evaluations of phi and two derivatives a line and order, compiled once: about
     half a second.
@@ -67,7 +71,7 @@ def find_jump(
         return jnp.stack([jax.vmap(line)(t), jax.vmap(slope)(t), jax.vmap(jax.grad(slope))(t)])
 
     found = []
-    for size in SIZES:
+    for size in sizes:
         for line in range(LINES + 1):
             base, direction = size * rng.standard_normal((2, *shape))
             base = base if line else 0 * base

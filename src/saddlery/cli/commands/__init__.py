@@ -8,30 +8,52 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ..command import Command
 
-_ADDED: dict[str, Command] = {}  # from outside the package
+if TYPE_CHECKING:
+    from ...basis.families import Family
+
+
+def shipped() -> list[str]:
+    """The names of the files, without importing them."""
+    files = [name for folder in __path__ for name in os.listdir(folder)]
+    names = [name.removesuffix(".py") for name in files if name.endswith(".py")]
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def added() -> Family[Command]:
+    """The commands from outside the package: registered ones, and those of installed packages."""
+    global _added
+    if _added is None:
+        from ...basis.families import Family  # not above: it is not needed for a shipped command
+
+        _added = Family("command")
+    return _added
+
+
+_added: Family[Command] | None = None
 
 
 def names() -> list[str]:
-    """The names of all commands, in order; those of the files without importing them."""
-    files = [name for folder in __path__ for name in os.listdir(folder)]
-    shipped = [name.removesuffix(".py") for name in files if name.endswith(".py")]
-    return sorted({*(name for name in shipped if not name.startswith("_")), *_ADDED})
+    """The names of all commands, in order."""
+    return sorted({*shipped(), *added()})
 
 
-def command(name: str) -> Command:
-    """The command of that name, one of `names`."""
-    return _ADDED[name] if name in _ADDED else import_module(f".{name}", __name__).COMMAND
+def command(name: str) -> Command | None:
+    """The command of that name, or None; a shipped one without a look at any other."""
+    if name in shipped():
+        return import_module(f".{name}", __name__).COMMAND
+    return added().get(name)
 
 
 def commands() -> dict[str, Command]:
     """name -> the command, of all that there are."""
-    return {name: command(name) for name in names()}
+    return {name: found for name in names() if (found := command(name)) is not None}
 
 
-def register(added: Command) -> Command:
+def register(added_one: Command) -> Command:
     """Add a command from outside the package, and return it.
 
     Raises InputError where the name is taken, or is none.
@@ -46,9 +68,8 @@ def register(added: Command) -> Command:
     """
     from ...basis.checks import InputError, require
 
-    one_word = added.name.replace("-", "_").isidentifier()
-    require(one_word, "the name of a command", "one word", added.name)
-    if added.name in names():
-        raise InputError(f"there is a command {added.name!r} already; choose another name")
-    _ADDED[added.name] = added
-    return added
+    one_word = added_one.name.replace("-", "_").isidentifier()
+    require(one_word, "the name of a command", "one word", added_one.name)
+    if added_one.name in shipped():
+        raise InputError(f"there is a command {added_one.name!r} already; choose another name")
+    return added().add(added_one.name, added_one)

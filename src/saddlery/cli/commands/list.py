@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..arguments import add_imports
 from ..codes import DONE
 from ..command import Command
 
@@ -17,18 +18,24 @@ REQUIRED = "required"
 def _options(parser: ArgumentParser) -> None:
     words = f"what to list (default: everything): {', '.join(LISTS)}"
     parser.add_argument("kind", nargs="?", choices=LISTS, metavar="KIND", help=words)
+    add_imports(parser)
 
 
 def listing(options: Namespace) -> int:
-    """List units, tasks, rules, experiments, theories or studies, or all of them."""
+    """List the members of a family, units, tasks, losses and all else that has a name, or of all."""
+    from ...basis.families import left_out
     from ..outputs import out_to_write, say, show, write_words
+    from ..subjects import import_given
 
     target = out_to_write(options)
+    import_given(options)
     kinds = [options.kind] if options.kind else list(LISTS)
     listed = {kind: LISTS[kind]() for kind in kinds}
     records = {kind: _record(entries) for kind, entries in listed.items()}
     record = records[options.kind] if options.kind else records
     text = "\n\n".join(_text(kind, entries) for kind, entries in listed.items())
+    for words in left_out():
+        say(f"note: {words}")
     write_words(options, record, text, target, "list")
     show(options, record, text)
     if "experiments" in listed:
@@ -111,7 +118,47 @@ def _rules() -> list[Entry]:
 def _theories() -> list[Entry]:
     from ...predictions import THEORIES
 
-    return [(name, first_sentence(theory.__doc__ or ""), {}) for name, theory in THEORIES.items()]
+    return _functions(THEORIES)
+
+
+def _initializations() -> list[Entry]:
+    from ...initializations import INITIALIZATIONS
+
+    return _functions(INITIALIZATIONS)
+
+
+def _figures() -> list[Entry]:
+    from ...plots import FIGURES
+
+    return _functions(FIGURES)
+
+
+def _engines() -> list[Entry]:
+    from ...engines import ENGINES
+
+    return _functions(ENGINES)
+
+
+def _losses() -> list[Entry]:
+    from ...networks.losses import LOSSES
+
+    return _functions({name: loss.function for name, loss in LOSSES.items()})
+
+
+def _observables() -> list[Entry]:
+    from ...networks.observables import OBSERVABLES
+
+    return _functions({name: one.function for name, one in OBSERVABLES.items()})
+
+
+def _commands() -> list[Entry]:
+    from . import commands
+
+    return [(name, one.help, {}) for name, one in commands().items()]
+
+
+def _functions(members: Mapping[str, Any]) -> list[Entry]:
+    return [(name, first_sentence(made.__doc__ or ""), {}) for name, made in members.items()]
 
 
 def _studies() -> list[Entry]:
@@ -130,12 +177,18 @@ def _experiments() -> list[Entry]:
 LISTS: dict[str, Callable[[], list[Entry]]] = {
     "units": _units,
     "tasks": _tasks,
+    "losses": _losses,
+    "initializations": _initializations,
     "rules": _rules,
     "experiments": _experiments,
+    "observables": _observables,
     "theories": _theories,
     "studies": _studies,
+    "figures": _figures,
+    "engines": _engines,
+    "commands": _commands,
 }
-SINGULAR = {"theories": "theory", "studies": "study"}
+SINGULAR = {"losses": "loss", "theories": "theory", "studies": "study"}
 
 COMMAND = Command(
     name="list",

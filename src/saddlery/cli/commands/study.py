@@ -7,12 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...basis.interruptions import endable, finishing
-from ..arguments import add_engine, given
+from ..arguments import add_engine, add_imports, given
 from ..codes import DONE
 from ..command import Command
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from ...studies import Study
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -21,6 +23,7 @@ def _options(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every study")
     words = "the full number of seeds, not that of a minute or two"
     parser.add_argument("--full", action="store_true", help=words)
+    add_imports(parser)
     add_engine(parser)
 
 
@@ -29,24 +32,25 @@ def study(options: Namespace) -> int:
     """Measure and judge the claims of one study or of all."""
     from pathlib import Path
 
-    from ...basis.checks import InputError, known
+    from ...basis.checks import InputError
     from ...doors.outlets import write_text
     from ...report.studies import studies_page
     from ...studies import STUDIES, write_claims
     from ..outputs import place_to_write, say, show
-    from ..subjects import engine_of
+    from ..subjects import engine_of, import_given
 
     if options.all == (options.study is not None):
         raise InputError("name one study or give --all; see `saddlery list studies`")
-    names = list(STUDIES) if options.all else [known(options.study, STUDIES, "study")]
+    import_given(options)
+    chosen = list(STUDIES.values()) if options.all else [STUDIES.named(options.study)]
     out = Path(options.out or "studies")
     place_to_write(out / "claims.json")
     engine, outcomes = engine_of(options, out), []
-    for name in names:
-        outcomes.append(_outcome(options, name, out, engine))
+    for one in chosen:
+        outcomes.append(_outcome(options, one, out, engine))
         if options.all:
-            say(f"{name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
-    target = out if options.all else out / names[0]
+            say(f"{one.name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
+    target = out if options.all else out / chosen[0].name
     write_claims(outcomes, target / "claims.json")
     write_text(target / "index.html", studies_page(outcomes))
     say(f"page in {target / 'index.html'}, claims in {target / 'claims.json'}")
@@ -58,21 +62,25 @@ def study(options: Namespace) -> int:
     return DONE
 
 
-def _outcome(options: Namespace, name: str, out: Path, engine: Any) -> Any:
+def _outcome(options: Namespace, one: Study, out: Path, engine: Any) -> Any:
     """What one study found; what was measured before it was interrupted is kept."""
-    from ...studies import STUDIES, run_study
+    from ...studies import run_study
     from ..progress import progress
 
-    folder = (out / name).absolute()
-    with progress(f"study {name}") as report:
+    with progress(f"study {one.name}") as report:
         measure = partial(
-            run_study, full=options.full, folder=folder, engine=engine, progress=report
+            run_study,
+            full=options.full,
+            folder=(out / one.name).absolute(),
+            engine=engine,
+            imports=options.imports,
+            progress=report,
         )
         try:
-            return endable(measure, STUDIES[name])
+            return endable(measure, one)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"interrupted; what was measured is kept in {out / name}"
+                f"interrupted; what was measured is kept in {out / one.name}"
             ) from None
 
 
