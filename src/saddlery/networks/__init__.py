@@ -10,6 +10,7 @@ from .curvature import hessian
 from .losses import Loss, loss_named
 from .network import Layer, Network, Params, flatten, unflatten
 from .objectives import Data, MeanLoss, Moments, Objective, draw_batch, input_moments, objective
+from .tensors import weight_tensors
 
 __all__ = [
     "Data",
@@ -27,4 +28,5 @@ __all__ = [
     "loss_named",
     "objective",
     "unflatten",
+    "weight_tensors",
 ]

@@ -64,9 +64,10 @@ class _Bound(Descent):
         def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
             stacks: Any
             stacks, state = inner.update(take(slope), state)
-            return jnp.concatenate(
-                [m.put(stack) for m, stack in zip(self.matrices, stacks, strict=True)]
-            ), state
+            moved = jnp.zeros_like(slope)
+            for m, stack in zip(self.matrices, stacks, strict=True):
+                moved = m.put(moved, stack)
+            return moved, state
 
         return optax.GradientTransformation(lambda theta: inner.init(take(theta)), update)  # pyright: ignore (names)
 
