@@ -26,12 +26,13 @@ def registered(monkeypatch):
         units.register(unit)
 
 
-def experiment(unit, rule, stop):
-    task = Teacher(unit=unit.name, count=1, inputs=SHAPES[unit.name], outputs=2, samples=60)
+def experiment(unit, rule, stop, scale=0.3):
+    shape = SHAPES[unit.name]
+    task = Teacher(unit=unit.name, count=1, inputs=shape, outputs=2, samples=60, norm=2.0)
     return Experiment(
         task=task,
         network=Network((Layer(unit, 2),)),
-        initialization=Initialization(scale=0.3),
+        initialization=Initialization(scale=scale),
         rule=rule,
         stop=stop,
     )
@@ -43,16 +44,22 @@ def test_they_train_by_muon(unit, registered):
     e = experiment(unit, Muon(3e-3), Stop(steps=300))
     losses = train(e).trajectory.loss
     assert losses[-1] < 0.5 * losses[0]
-    assert Experiment.from_toml(e.toml()).network == e.network
+    assert Experiment.from_toml(e.to_toml()).network == e.network
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=str)
-def test_they_certify(unit, registered):
-    """(b) Where a run comes to rest there is a fixed point, and its gradient vanishes."""
-    found = certify(train(experiment(unit, GradientFlow(), Stop(flow_time=3000.0))))
-    certificate = found[-1].certificate
-    assert certificate.verdict != "no fixed point found"
-    assert gradient_norm(found.run.objective(), certificate.state) < 1e-10
+@pytest.mark.parametrize(
+    ("unit", "scale", "verdict", "order"),
+    [(KERNEL, 1e-3, "strict saddle", 2), (HEAD, 0.1, "degenerate saddle", 4)],
+    ids=str,
+)
+def test_they_certify(unit, scale, verdict, order, registered):
+    """(a) From small weights a run first rests at the origin, which it leaves at the degree of phi
+    in u and one more, of v."""
+    first = certify(train(experiment(unit, GradientFlow(), Stop(flow_time=20.0), scale)))[0]
+    assert first.certificate.verdict == verdict
+    assert first.certificate.escape_order == order
+    assert first.certificate.narrow_units == (0,)
+    assert np.all(first.certificate.state == 0)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=str)
@@ -65,6 +72,7 @@ def test_they_embed_and_reduce(unit):
     embedded = subject.with_network(wide)
     assert gradient_norm(embedded, state) < 1e-12
     certificate = certify_state(embedded, state)
+    assert certificate.verdict != "no fixed point found"
     assert certificate.narrow_units == (1,)
     assert certificate.loss == pytest.approx(float(subject.loss(theta)), rel=1e-10)
     reduced = reduce(embedded, state)
