@@ -19,7 +19,9 @@ def response(z, u):
     """tanh(kernel * z + bias), one number a position."""
     w = split(u, kernel_and_bias(z.shape))
     places = range(z.shape[1] - LENGTH + 1)
-    return jnp.tanh(jnp.stack([jnp.sum(w["kernel"] * z[:, p : p + LENGTH]) for p in places]) + w["bias"])
+    return jnp.tanh(
+        jnp.stack([jnp.sum(w["kernel"] * z[:, p : p + LENGTH]) for p in places]) + w["bias"]
+    )
 
 
 KERNEL = Unit(

@@ -64,7 +64,10 @@ WRONG = {
         "^tensor 'kernel' of unit 'mine' must be followed by another, or end where the 7 numbers of"
         " u do, got an end after 6$",
     ),
-    "size": ({"kernel": (3, 3), "bias": ()}, "^tensor 'kernel' of unit 'mine' must be within the 7"),
+    "size": (
+        {"kernel": (3, 3), "bias": ()},
+        "^tensor 'kernel' of unit 'mine' must be within the 7",
+    ),
     "no tensor": ({}, "^tensors of unit 'mine' must be a table of names and shapes"),
     "no table": ([(2, 3), ()], "^tensors of unit 'mine' must be a table of names and shapes"),
     "no name": ({1: (7,)}, "^tensors of unit 'mine' must be a table of names and shapes"),
@@ -109,7 +112,9 @@ def test_outgoing_tensors_that_do_not_fit_are_refused(declared, words):
 
 def test_a_declaration_that_raises_is_one_sentence():
     wrong = dataclasses.replace(KERNEL, tensors=lambda inputs: {"kernel": inputs[7]})
-    with pytest.raises(InputError, match=r"^tensors of unit 'own_kernel' must be a function of the"):
+    with pytest.raises(
+        InputError, match=r"^tensors of unit 'own_kernel' must be a function of the"
+    ):
         check_symmetry(wrong)
 
 

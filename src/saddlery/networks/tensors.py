@@ -158,9 +158,7 @@ def _incoming(block: Block, shapes: Shapes, *, own: bool) -> Iterator[WeightTens
         first += numbers
 
 
-def _outgoing(
-    block: Block, shapes: Shapes, outputs: int, *, own: bool
-) -> Iterator[WeightTensor]:
+def _outgoing(block: Block, shapes: Shapes, outputs: int, *, own: bool) -> Iterator[WeightTensor]:
     first = 0
     for name, shape in shapes.items():
         features = math.prod(shape)

@@ -20,8 +20,8 @@ from .descent import Descent, stateless, tiny
 
 @dataclass(frozen=True)
 class MatrixDescent(Descent):
-    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices
-    are."""
+    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices are:
+    every tensor of a unit is one, or a part of that of its layer (see `networks.tensors`)."""
 
     learning_rate: float = 1e-3
 

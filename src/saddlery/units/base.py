@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-import numbers
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from ..basis.checks import InputError, SaddleryError, Words, require
 from ..basis.echo import said
 from ..basis.precision import precision_context
 from .smoothness import find_jump
-from .tensors import Shape, Shapes, check_tensors
+from .tensors import Shape, Shapes, check_tensors, is_shape
 
 
 @dataclass(frozen=True)
@@ -190,10 +189,7 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     """
     shape, phi = (f"{what} of unit {unit.name!r}" for what in ("shape", "phi"))
     u = _answer(lambda: unit.shape(z), shape, f"a function of the shape {z} of its input")
-    whole = isinstance(u, (tuple, list)) and all(
-        isinstance(k, numbers.Integral) and int(k) >= 0 for k in u
-    )
-    require(whole, shape, "a function that gives a tuple of whole numbers", u)
+    require(is_shape(u), shape, "a function that gives a tuple of whole numbers", u)
     u = tuple(map(int, u))
     given = (jax.ShapeDtypeStruct(s, jnp.float32) for s in (z, u))
     words = f"a function of arrays z {z} and u {u} in jax.numpy"

@@ -48,7 +48,7 @@ def check_tensors(declared: Any, size: int, unit: str, side: str) -> Shapes:
     start, last = 0, ""
     for name, shape in declared.items():
         last = f"tensor {name!r} of unit {unit!r}"
-        require(_is_shape(shape), last, "of a shape, a tuple of whole numbers", shape)
+        require(is_shape(shape), last, "of a shape, a tuple of whole numbers", shape)
         found[name] = tuple(map(int, shape))
         end = start + math.prod(found[name])
         require(
@@ -64,8 +64,8 @@ def check_tensors(declared: Any, size: int, unit: str, side: str) -> Shapes:
     return found
 
 
-def _is_shape(given: Any) -> bool:
+def is_shape(given: Any) -> bool:
+    """Whether it is a tuple or list of whole numbers of at least 0."""
     if not isinstance(given, (tuple, list)):
         return False
-    whole = lambda k: isinstance(k, numbers.Integral) and not isinstance(k, bool) and k >= 0
-    return all(map(whole, given))
+    return all(isinstance(k, numbers.Integral) and int(k) >= 0 for k in given)
