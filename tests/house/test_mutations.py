@@ -19,13 +19,14 @@ import test_initializations
 import test_networks
 import test_objectives
 import test_rules
+import test_steepest
 import test_tasks
 import test_units
 
 from saddlery import tasks
 from saddlery.initializations import base as starts
 from saddlery.initializations import units as starts_of_units
-from saddlery.networks import curvature, losses, objectives
+from saddlery.networks import curvature, losses, objectives, tensors
 from saddlery.networks import network as networks
 from saddlery.rules import descent, flow
 from saddlery.tasks import linear, regression
@@ -118,7 +119,30 @@ def whitened_by_n_minus_one(rng, samples, dimension, real=tasks.base.whitened):
     return real(rng, samples, dimension) * np.sqrt(samples / max(samples - 1, 1))
 
 
+def heads_side_by_side(block, shapes, *, own, real=tensors._incoming):
+    return real(block, shapes, own=False)
+
+
+def features_of_a_unit_in_a_row(block, shapes, outputs, *, own, real=tensors._outgoing):
+    for tensor in real(block, shapes, outputs, own=own):
+        matrices, inputs, columns = tensor.stack
+        stack = (matrices, block.rows, inputs * columns // block.rows)
+        yield dataclasses.replace(tensor, stack=stack)
+
+
 MUTATIONS = {
+    "matrices: keys and queries of heads side by side": (
+        tensors,
+        "_incoming",
+        heads_side_by_side,
+        lambda: test_steepest.test_a_step_of_spectral_descent_by_a_loop_over_tensors("own heads"),
+    ),
+    "matrices: the features of a kernel in a row": (
+        tensors,
+        "_outgoing",
+        features_of_a_unit_in_a_row,
+        lambda: test_steepest.test_a_step_of_spectral_descent_by_a_loop_over_tensors("kernels"),
+    ),
     "squared loss without its half": (
         losses.LOSSES["squared"],
         "function",

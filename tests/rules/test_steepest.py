@@ -8,53 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from own_units import HEAD, KERNEL
 from saddlery import Experiment, Initialization, train
 from saddlery.basis.checks import InputError
-from saddlery.networks import Layer, Network, flatten, unflatten
-from saddlery.networks.network import weight_matrices
+from saddlery.networks import Data, Layer, Network, objective, unflatten
 from saddlery.rules import Muon, NormalisedDescent, SchattenDescent, SignDescent, SpectralDescent
 from saddlery.tasks import LinearTeacher
 from saddlery.training import Stop
 from saddlery.units import make
 
 RNG = np.random.default_rng(0)
-
-
-# ------------------------------------------------------------- where matrices are
-@pytest.mark.parametrize(
-    ("unit", "shape"),
-    [
-        ("linear", (4,)),
-        ("conv_relu", (1, 6)),
-        ("in_context_linear", (6, 4)),
-        ("in_context_merged", (6, 4)),
-        ("attention_linear", (5, 3)),
-    ],
-)
-def test_matrices_cover_all_weights_once(unit, shape):
-    """(b) Taking and putting back is the identity, and no weight is in two matrices."""
-    network = Network((Layer(make(unit), 5),))
-    size = network.count(shape, 2)
-    theta = jnp.arange(size, dtype=float)
-    found = weight_matrices(network, shape, 2)
-    assert sum(np.prod(m.stack) for m in found) == size
-    np.testing.assert_array_equal(np.concatenate([m.put(m.take(theta)) for m in found]), theta)
-
-
-def test_matrices_are_those_of_the_formula():
-    """(a) Inputs by units, units by outputs; keys of all heads side by side, queries likewise."""
-    dense = Network((Layer(make("linear"), 5),))
-    u, v = RNG.standard_normal((5, 4)), RNG.standard_normal((5, 2))
-    first, second = (
-        m.take(jnp.asarray(flatten(({"u": u, "v": v},)))) for m in weight_matrices(dense, (4,), 2)
-    )
-    np.testing.assert_array_equal(first[0], u.T.astype(np.asarray(first).dtype))
-    np.testing.assert_array_equal(second[0], v.astype(np.asarray(first).dtype))
-    heads = Network((Layer(make("in_context_linear", rank=2), 5),))
-    u, v = RNG.standard_normal((5, 2, 3, 2)), RNG.standard_normal((5, 1))
-    stack = weight_matrices(heads, (6, 4), 1)[0].take(jnp.asarray(flatten(({"u": u, "v": v},))))
-    assert stack.shape == (2, 3, 10)
-    np.testing.assert_array_equal(stack[1][:, 4:6], u[2, 1].astype(np.asarray(stack).dtype))
 
 
 # ------------------------------------------------------------------ step for step
@@ -171,6 +134,145 @@ def test_muon_does_not_stop_at_a_saddle():
         rule = Muon(1.0).on_matrices()
         steps = [np.asarray(rule.update((c * g,), rule.init((g,)))[0][0]) for c in (1.0, 1e-12)]
     np.testing.assert_allclose(steps[0], steps[1], atol=1e-10)
+
+
+# ------------------------------------------------------------- every tensor of a unit
+def on_dense(f, u, v):
+    """The matrix of all neurons; the bias is a vector of its own, not a row of it."""
+    weight, bias = f(u[:, :-1].T).T, f(u[:, -1:].T).T
+    return np.hstack([weight, bias]), f(v)
+
+
+def on_kernels(f, u, v):
+    """A kernel is a column, whatever its shape; the features of all kernels are inputs of v."""
+    columns = f(u.reshape(len(u), -1).T)
+    return columns.T.reshape(u.shape), f(v.reshape(-1, v.shape[-1])).reshape(v.shape)
+
+
+def on_own_kernels(f, u, v):
+    """Kernel and bias, apart."""
+    kernel, bias = on_kernels(f, u[:, :-1], v)[0], f(u[:, -1:].T).T
+    return np.hstack([kernel, bias]), f(v.reshape(-1, v.shape[-1])).reshape(v.shape)
+
+
+def each(f, matrices):
+    return np.array([f(matrix) for matrix in matrices])
+
+
+def on_keys_and_queries(f, u):
+    """Key and query of one head after the other."""
+    return np.array([each(f, head) for head in u])
+
+
+def on_heads(f, u, v):
+    return on_keys_and_queries(f, u), each(f, v)
+
+
+def on_merged_heads(f, u, v):
+    return each(f, u), each(f, v)
+
+
+def on_prompt_heads(f, u, v):
+    """The scalars of all heads are one matrix."""
+    return on_keys_and_queries(f, u), f(v)
+
+
+def on_own_heads(f, u, v):
+    """Query, key, value (3, 2) lie in u one after the other."""
+    parts = [each(f, u[:, start : start + 6].reshape(-1, 3, 2)) for start in (0, 6, 12)]
+    return np.hstack([part.reshape(-1, 6) for part in parts]), each(f, v)
+
+
+CASES = {
+    "bias": (make("tanh", bias=True), (4,), on_dense),
+    "kernels": (make("conv_relu", kernel=(2, 2)), (2, 4, 3), on_kernels),
+    "heads": (make("attention_softmax", rank=2), (4, 3), on_heads),
+    "merged heads": (make("attention_merged"), (4, 3), on_merged_heads),
+    "prompt heads": (make("in_context_linear", rank=2), (6, 4), on_prompt_heads),
+    "own kernels": (KERNEL, (2, 5), on_own_kernels),
+    "own heads": (HEAD, (4, 3), on_own_heads),
+}
+
+
+def subject_of(unit, shape):
+    """An objective of three units on random data, and random weights; heads on tokens are read at
+    the last one."""
+    rng = np.random.default_rng(1)
+    tokens = unit.name.startswith(("attention", "own_head"))
+    network = Network((Layer(unit, 3),), reads="last" if tokens else "all")
+    data = Data(shape, 2, rng.standard_normal((20, *shape)), rng.standard_normal((20, 2)))
+    theta = rng.standard_normal(network.count(shape, 2))
+    return objective(network, data, moments=False), theta
+
+
+def newton_schulz(g, steps=5):
+    """Jordan et al. (2024): a quintic iteration from g / |g|."""
+    x = g / np.linalg.norm(g)
+    for _ in range(steps):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_three_steps_of_muon_by_a_loop_over_tensors(name):
+    """(d) Nesterov momentum, both averages without their bias, and the iteration, in NumPy."""
+    unit, shape, on_tensors = CASES[name]
+    subject, theta = subject_of(unit, shape)
+    rate, beta = 0.01, 0.9
+    rule = Muon(rate, momentum=beta).bound(subject.parts)
+    gradient = lambda theta, _: subject.gradient(theta)
+    walker = rule.start(jnp.asarray(theta), gradient, jax.random.key(0))
+    average = np.zeros_like(theta)
+    for step in (1, 2, 3):
+        g = np.asarray(subject.gradient(theta))
+        average = beta * average + (1 - beta) * g
+        ahead = beta * average / (1 - beta ** (step + 1)) + (1 - beta) * g / (1 - beta**step)
+        (parts,) = subject.params(ahead)
+        u, v = on_tensors(newton_schulz, parts["u"], parts["v"])
+        theta = theta - rate * np.concatenate([u.ravel(), v.ravel()])
+        walker, _ = rule.advance(walker, gradient, jax.random.key(0), jnp.asarray(np.inf))
+        np.testing.assert_allclose(walker.theta, theta, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_of_spectral_descent_by_a_loop_over_tensors(name):
+    """(d) Again in NumPy, matrix by matrix."""
+    unit, shape, on_tensors = CASES[name]
+    subject, theta = subject_of(unit, shape)
+    (slopes,) = subject.params(np.asarray(subject.gradient(theta)))
+    u, v = on_tensors(polar, slopes["u"], slopes["v"])
+    expected = theta - 0.01 * np.concatenate([u.ravel(), v.ravel()])
+    np.testing.assert_allclose(stepped(SpectralDescent(0.01), subject, theta), expected, atol=1e-12)
+
+
+def stepped(rule, subject, theta):
+    """The weights after one step of a rule."""
+    bound = rule.bound(subject.parts)
+    gradient = lambda theta, _: subject.gradient(theta)
+    walker = bound.start(jnp.asarray(theta), gradient, jax.random.key(0))
+    moved, _ = bound.advance(walker, gradient, jax.random.key(0), jnp.asarray(np.inf))
+    return np.asarray(moved.theta)
+
+
+@pytest.mark.parametrize("name", ["own kernels", "own heads", "heads", "kernels"])
+def test_the_step_of_every_tensor_is_orthogonal(name):
+    """(c) W'W is the identity (of the shorter side): exactly for spectral descent, to 0.5 for
+    Muon."""
+    unit, shape, _ = CASES[name]
+    subject, theta = subject_of(unit, shape)
+    for rule, room in ((SpectralDescent(0.01), 1e-9), (Muon(0.01, momentum=0.0), 0.5)):
+        update = (stepped(rule, subject, theta) - theta) / 0.01
+        (views,) = subject.tensors.views(update)
+        if subject.network.layers[0].unit.own_matrices:
+            matrices = [one for array in views.values() for one in array]
+        else:
+            columns = [views.pop("kernel").reshape(3, -1)]
+            columns += [views.pop("bias")[:, None]] if "bias" in views else []
+            matrices = [*columns, views["v"].reshape(-1, views["v"].shape[-1])]
+        for matrix in matrices:
+            values = np.linalg.svd(matrix, compute_uv=False)
+            assert np.all(np.abs(values - 1) < room)
 
 
 # --------------------------------------------------------------- order of learning

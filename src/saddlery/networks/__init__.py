@@ -11,6 +11,7 @@ from .losses import Loss, loss_named
 from .network import Layer, Network, Params, flatten, unflatten
 from .objectives import Data, MeanLoss, Moments, Objective, draw_batch, input_moments, objective
 from .rounding import RoundingTolerances
+from .tensors import weight_tensors
 
 __all__ = [
     "Data",
@@ -29,4 +30,5 @@ __all__ = [
     "loss_named",
     "objective",
     "unflatten",
+    "weight_tensors",
 ]

@@ -170,8 +170,16 @@ class Network:
     # ------------------------------------------------------------------ shapes
     def shapes(self, inputs: Shape, outputs: int) -> Params:
         """The shapes of all parameters for samples of shape `inputs` and `outputs` numbers each."""
-        shape, result = tuple(inputs), []
+        return self._walk(inputs, outputs)[1]
+
+    def seen(self, inputs: Shape, outputs: int) -> tuple[Shape, ...]:
+        """The shape of what each layer sees of one sample, first to last."""
+        return self._walk(inputs, outputs)[0]
+
+    def _walk(self, inputs: Shape, outputs: int) -> tuple[tuple[Shape, ...], Params]:
+        shape, seen, result = tuple(inputs), [], []
         for k, layer in enumerate(self.layers):
+            seen.append(shape)
             u, features = shapes_of(layer.unit, shape)
             entry = {"u": (layer.width, *u)}
             if layer.mixes:
@@ -186,7 +194,7 @@ class Network:
             result.append(entry)
         if self.readout:
             result[-1]["readout"] = (shape[-1], outputs)
-        return tuple(result)
+        return tuple(seen), tuple(result)
 
     def count(self, inputs: Shape, outputs: int) -> int:
         """The number of parameters P."""
@@ -346,57 +354,6 @@ def flatten(params: Params) -> Float[np.ndarray, " P"]:
     return np.concatenate(
         [np.asarray(entry[name], dtype=float).ravel() for entry in params for name in sorted(entry)]
     )
-
-
-@dataclass(frozen=True)
-class WeightMatrices:
-    """A stack of weight matrices within the flat parameter vector, as y = x W.
-
-    start: of its numbers. shape: as they lie there. axes: the order of the axes that makes them
-    stack. stack: (matrices, inputs, outputs), the axes grouped.
-    """
-
-    start: int
-    shape: tuple[int, ...]
-    axes: tuple[int, ...]
-    stack: tuple[int, int, int]
-
-    def take(self, theta: Array) -> Array:
-        """The stack, of shape `stack`, of a flat vector (P,)."""
-        flat = theta[self.start : self.start + math.prod(self.shape)]
-        return flat.reshape(self.shape).transpose(self.axes).reshape(self.stack)
-
-    def put(self, stack: Array) -> Array:
-        """The inverse of `take`: the numbers in the order of the flat vector."""
-        moved = stack.reshape([self.shape[axis] for axis in self.axes])
-        return moved.transpose(np.argsort(self.axes)).ravel()
-
-
-def weight_matrices(network: Network, inputs: Shape, outputs: int) -> tuple[WeightMatrices, ...]:
-    """All weights as matrices, in the order of the flat vector: for rules that treat a matrix as
-    one thing.
-
-    u of a layer is (numbers a unit) x H, so that units are outputs; v is H x (numbers a unit); key
-    and query of separate heads are matrices of their own, D x (H R), all heads side by side; a
-    read-out is itself.
-    """
-    found = []
-    for entry, layer in zip(
-        _flat(network, tuple(inputs), outputs).entries, network.layers, strict=True
-    ):
-        for name, start, _, shape in entry:
-            if name == "u" and layer.unit.parts > 1:
-                parts, numbers = shape[1], shape[2]
-                axes, stack = (
-                    (1, 2, 0, *range(3, len(shape))),
-                    (parts, numbers, math.prod(shape) // (parts * numbers)),
-                )
-            elif name == "u":
-                axes, stack = (*range(1, len(shape)), 0), (1, math.prod(shape[1:]), shape[0])
-            else:
-                axes, stack = tuple(range(len(shape))), (1, shape[0], math.prod(shape[1:]))
-            found.append(WeightMatrices(start, shape, axes, stack))
-    return tuple(found)
 
 
 @dataclass(frozen=True)

@@ -29,13 +29,12 @@ from .network import (
     Params,
     Shape,
     UnitWeights,
-    WeightMatrices,
     flatten,
     unflatten,
     unit_weights,
-    weight_matrices,
 )
 from .scales import ALIKE, Scales, balanced_units, natural_scales, natural_units
+from .tensors import WeightTensors, weight_tensors
 
 SMALLEST = 1e-75  # of inputs and targets: its fourth power is 1e-300
 CHECK = "check `outputs`, `reads` and `readout`"
@@ -234,6 +233,11 @@ class Objective:
         """The flat vector as the network's parameters; views of it, where it is a NumPy array."""
         return unflatten(self.network, theta, self.function.shape, self.function.outputs)
 
+    @property
+    def tensors(self) -> WeightTensors:
+        """The weight tensors of the network by name, in the flat vector (see `weight_tensors`)."""
+        return weight_tensors(self.network, self.function.shape, self.function.outputs)
+
     def loss(self, theta: Vector) -> Float[Array, ""]:
         """The mean loss plus the constant; cost: one pass over the samples, as for the gradient
         (three passes)."""
@@ -375,14 +379,15 @@ class Parts:
     objective: Objective
 
     @property
-    def matrices(self) -> tuple[WeightMatrices, ...]:
-        """All weights as matrices (see `weight_matrices`)."""
-        return weight_matrices(*self._described)
+    def matrices(self) -> WeightTensors:
+        """All weights as matrices."""
+        return self.objective.tensors
 
     @property
     def units(self) -> UnitWeights:
         """The units of a single sum (see `unit_weights`)."""
-        return unit_weights(*self._described)
+        f = self.objective.function
+        return unit_weights(f.network, f.shape, f.outputs)
 
     @property
     def unit_size(self) -> float:
@@ -391,11 +396,6 @@ class Parts:
         return self.objective.with_network(
             network.with_widths([1] * len(network.layers))
         ).scales.weights
-
-    @property
-    def _described(self) -> tuple[Network, Shape, int]:
-        f = self.objective.function
-        return f.network, f.shape, f.outputs
 
 
 def objective(network: Network, data: Data, *, moments: bool | None = None) -> Objective:

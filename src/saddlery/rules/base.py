@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ class Matrices(Protocol):
 
     def take(self, theta: Array) -> Array: ...
 
-    def put(self, stack: Array) -> Array: ...
+    def put(self, theta: Array, stack: Array) -> Array: ...
 
 
 class Units(Protocol):
@@ -54,7 +54,7 @@ class Parts(Protocol):
     one unit."""
 
     @property
-    def matrices(self) -> Sequence[Matrices]: ...
+    def matrices(self) -> Iterable[Matrices]: ...
 
     @property
     def units(self) -> Units: ...

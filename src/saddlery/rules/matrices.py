@@ -20,8 +20,8 @@ from .descent import Descent, stateless, tiny
 
 @dataclass(frozen=True)
 class MatrixDescent(Descent):
-    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices
-    are."""
+    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices are:
+    every tensor of a unit is one, or a part of that of its layer (see `networks.tensors`)."""
 
     learning_rate: float = 1e-3
 
@@ -64,9 +64,10 @@ class _Bound(Descent):
         def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
             stacks: Any
             stacks, state = inner.update(take(slope), state)
-            return jnp.concatenate(
-                [m.put(stack) for m, stack in zip(self.matrices, stacks, strict=True)]
-            ), state
+            moved = jnp.zeros_like(slope)
+            for m, stack in zip(self.matrices, stacks, strict=True):
+                moved = m.put(moved, stack)
+            return moved, state
 
         return optax.GradientTransformation(lambda theta: inner.init(take(theta)), update)  # pyright: ignore (names)
 

@@ -17,6 +17,7 @@ from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution
 from .dense import ACTIVATIONS, dense, diagonal
+from .tensors import split
 
 __all__ = [
     "UNITS",
@@ -37,6 +38,7 @@ __all__ = [
     "options",
     "register",
     "shipped",
+    "split",
 ]
 
 Maker = Callable[..., Unit]

@@ -18,6 +18,7 @@ from jaxtyping import Array
 from ..basis.checks import known, whole
 from .base import Lift, Shape, Symmetry, Unit
 from .dense import LINEAR
+from .tensors import Shapes
 
 BILINEAR = Symmetry(silent=True, degree=2, parity="even")
 SOFTMAX = Symmetry(parity="even")  # key and query enter as a product
@@ -33,6 +34,13 @@ def symmetry_of(kind: str) -> Symmetry:
 def key_query(u: Array, kind: str) -> Array:
     """K Q' (D, D) from u = (K, Q) of shape (2, D, R), or u itself when merged."""
     return u if kind == "merged" else u[0] @ u[1].T
+
+
+def tensors_of_head(kind: str, dimension: int, rank: int) -> Shapes:
+    """Key and query (D, R), one after the other in u, or the D x D product when merged."""
+    if kind == "merged":
+        return {"key_query": (dimension, dimension)}
+    return {"key": (dimension, rank), "query": (dimension, rank)}
 
 
 def options_of(kind: str, rank: int) -> MappingProxyType:
@@ -68,7 +76,9 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
         shape=lambda shape: (shape[-1], shape[-1]) if kind == "merged" else (2, shape[-1], rank),
         symmetry=symmetry_of(kind),
         mixed=1,
-        parts=1 if kind == "merged" else 2,
+        tensors=lambda shape: tensors_of_head(kind, shape[-1], rank),
+        outgoing=lambda shape: {"value": (shape[-1],)},
+        own_matrices=True,
         example=(5, 3),
         options=options_of(kind, rank),
     )
@@ -111,7 +121,9 @@ def in_context(kind: str = "linear", rank: int = 1) -> Unit:
         shape=shape,
         symmetry=symmetry_of(kind),
         lift=None if kind == "softmax" else lift,
-        parts=1 if kind == "merged" else 2,
+        tensors=lambda shape: tensors_of_head(kind, shape[-1] - 1, rank),
+        outgoing=lambda _: {"value": ()},
+        own_matrices=True,
         example=(6, 4),
         options=options_of(kind, rank),
     )

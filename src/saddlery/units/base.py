@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import numbers
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,8 +20,7 @@ from ..basis.checks import InputError, SaddleryError, Words, require
 from ..basis.echo import said
 from ..basis.precision import precision_context
 from .smoothness import find_jump
-
-Shape = tuple[int, ...]
+from .tensors import Shape, Shapes, check_tensors, is_shape
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,14 @@ class Unit:
         every state.
     channels: phi sees z through products z_c u_c, one block of u for each entry c of z's leading
         axis, so that the unit may follow a layer that passes its units on.
-    parts: matrices that u stacks along its first axis (key and query); 1 where u is one.
+    tensors: shape of z -> names and shapes of the tensors that lie in u one after the other, row by
+        row (kernel and bias; key and query); None where u is one. `split` takes u apart by them.
+    outgoing: shape of z -> names and shapes of the parts that the mixed axes of phi consist of;
+        each is contracted by a tensor of its own of v, of that shape and the outputs. None where v
+        is one.
+    own_matrices: every unit's tensors are matrices of its own, the first axis by all others, as of
+        a head. Otherwise units stand side by side in one matrix for each tensor, a unit a column,
+        as neurons and kernels do. Rules that act on matrices ask (see `networks.tensors`).
     separable: phi is an entry of u times an entry of z each, and v contracts them: one unit is a
         sum of smaller ones, of an entry of u and its row of v.
     example: a shape of z on which the declarations are checked.
@@ -131,7 +137,9 @@ class Unit:
     lift: Lift | None = None
     smooth: bool = True
     channels: bool = False
-    parts: int = 1
+    tensors: Callable[[Shape], Mapping[str, Shape]] | None = None
+    outgoing: Callable[[Shape], Mapping[str, Shape]] | None = None
+    own_matrices: bool = False
     separable: bool = False
     example: Shape = (3,)
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -181,10 +189,7 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     """
     shape, phi = (f"{what} of unit {unit.name!r}" for what in ("shape", "phi"))
     u = _answer(lambda: unit.shape(z), shape, f"a function of the shape {z} of its input")
-    whole = isinstance(u, (tuple, list)) and all(
-        isinstance(k, numbers.Integral) and int(k) >= 0 for k in u
-    )
-    require(whole, shape, "a function that gives a tuple of whole numbers", u)
+    require(is_shape(u), shape, "a function that gives a tuple of whole numbers", u)
     u = tuple(map(int, u))
     given = (jax.ShapeDtypeStruct(s, jnp.float32) for s in (z, u))
     words = f"a function of arrays z {z} and u {u} in jax.numpy"
@@ -194,6 +199,35 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     kind = Words(str(found.dtype) if one else type(found).__name__)
     require(real, phi, "a function that gives one array of real numbers", kind)
     return u, found.shape
+
+
+def tensors_of(unit: Unit, z: Shape) -> tuple[Shapes, Shapes]:
+    """Names and shapes of the tensors of u, and of the parts of phi that those of v contract; "u"
+    and "v" where the unit names none.
+
+    Raises InputError naming the tensor that overlaps another, leaves a gap or has a name that is
+    taken: of each side they fill all numbers, in their order.
+    """
+    u, features = shapes_of(unit, z)
+    mixed = features[len(features) - unit.mixed :]
+    incoming = _declared(unit, z, "tensors", {"u": u}, side="u")
+    outgoing = _declared(unit, z, "outgoing", {"v": mixed}, side="phi that v contracts")
+    taken = ["readout"]
+    for name in (*incoming, *outgoing):
+        argument = f"name of tensor {name!r} of unit {unit.name!r}"
+        require(name not in taken, argument, f"another than {', '.join(taken)}", name)
+        taken.append(name)
+    return incoming, outgoing
+
+
+def _declared(unit: Unit, z: Shape, field: str, whole: Shapes, *, side: str) -> Shapes:
+    declared = getattr(unit, field)
+    if declared is None:
+        return whole
+    (shape,) = whole.values()
+    argument = f"{field} of unit {unit.name!r}"
+    given = _answer(lambda: declared(z), argument, f"a function of the shape {z} of its input")
+    return check_tensors(given, math.prod(shape), unit.name, side)
 
 
 def _answer(question: Callable[[], Any], argument: str, needed: str) -> Any:
@@ -236,7 +270,7 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """
     if unit.example == ():
         return
-    shapes_of(unit, tuple(unit.example))
+    tensors_of(unit, tuple(unit.example))
     with precision_context("float64"):
         rng = np.random.default_rng(seed)
         for _ in range(trials):

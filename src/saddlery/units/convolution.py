@@ -96,6 +96,7 @@ def convolution(
         linear_in_input=activation == "linear",
         smooth=activation in SMOOTH,
         channels=True,
+        tensors=lambda z_shape: {"kernel": shape(z_shape)},
         example=(2, *(2 * k + 1 for k in kernel)),
         options=MappingProxyType({"kernel": list(kernel), "stride": stride}),
     )

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from ..basis.checks import known
 from .base import Lift, Symmetry, Unit
+from .tensors import Shape, Shapes
 
 LINEAR = Symmetry(silent=True, homogeneous="real", linear=True, degree=1, parity="odd")
 RAY = Symmetry(silent=True, homogeneous="positive", degree=1)
@@ -68,6 +69,10 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
         flat = z.ravel()
         return sigma(u[:-1] @ flat + u[-1] if bias else u @ flat)
 
+    def tensors(shape: Shape) -> Shapes:
+        weight: Shapes = {"weight": (math.prod(shape),)}
+        return {**weight, "bias": ()} if bias else weight
+
     lift = None
     if degree is not None and not bias:
         lift = Lift(f"power {degree}", lambda z: power(z, degree), lambda u: power(u, degree))
@@ -81,6 +86,7 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
         lift=lift,
         smooth=activation in SMOOTH,
         channels=True,
+        tensors=tensors,
         options=MappingProxyType({"bias": True} if bias else {}),
     )
 
@@ -105,5 +111,6 @@ def diagonal() -> Unit:
         symmetry=LINEAR,
         mixed=1,
         linear_in_input=True,
+        tensors=lambda shape: {"weight": (math.prod(shape),)},
         separable=True,
     )

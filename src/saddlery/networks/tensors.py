@@ -1,0 +1,178 @@
+"""The weight tensors of a network: where they lie in the flat vector, and of which matrices they
+consist.
+
+The weights of a layer are two blocks of the flat vector, a unit a row: u (H, U) and v (H, V). A
+tensor is some columns of a block. As matrices, inputs by outputs, it is one of three things:
+
+- what every unit weighs its input with (a neuron's weights, a kernel, a bias): units are the
+  outputs, and the layer's matrix is (numbers a unit) x H;
+- what weighs the features of all units: these are the inputs, (H times features a unit) x O;
+- matrices of every unit's own (`Unit.own_matrices`: a head), H of them.
+
+Sources: kernels are flattened, and key, query and value taken apart, as in Jordan et al. (2024);
+vectors are no part of a matrix there either. Heads are taken apart as by the Muon Split of GLM-5
+(2026): a head is a unit, and only its own matrices make its map.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..basis.records import html_table, text_table
+from ..units.base import tensors_of
+from ..units.tensors import Shapes
+from .network import Network, Shape
+
+
+@dataclass(frozen=True)
+class Block:
+    """Weights of a layer within the flat vector, H rows of numbers that begin at `start`."""
+
+    layer: int
+    start: int
+    rows: int
+    columns: int
+
+    @property
+    def numbers(self) -> slice:
+        return slice(self.start, self.start + self.rows * self.columns)
+
+    def of(self, theta: Any) -> Any:
+        """The block (H, columns) of a flat vector (P,)."""
+        return theta[self.numbers].reshape(self.rows, self.columns)
+
+
+@dataclass(frozen=True)
+class WeightTensor:
+    """One tensor of all units of a layer.
+
+    first: its first column in the block. shape: of one unit's. stack: (matrices, inputs, outputs).
+    turned: whether units are the outputs.
+    """
+
+    name: str
+    block: Block
+    first: int
+    shape: Shape
+    stack: tuple[int, int, int]
+    turned: bool
+
+    @property
+    def columns(self) -> slice:
+        return slice(self.first, self.first + math.prod(self.shape))
+
+    def view(self, theta: Any) -> Any:
+        """The tensor (H, *shape) of a flat vector (P,); of NumPy's a view."""
+        return self.block.of(theta)[:, self.columns].reshape(self.block.rows, *self.shape)
+
+    def take(self, theta: Any) -> Any:
+        """Its matrices, of shape `stack`, of a flat vector (P,)."""
+        found = self.block.of(theta)[:, self.columns]
+        return (found.T if self.turned else found).reshape(self.stack)
+
+    def put(self, theta: Any, stack: Any) -> Any:
+        """The flat vector, a JAX array, with these matrices in place of its own."""
+        rows, numbers = self.block.rows, math.prod(self.shape)
+        found = stack.reshape(numbers, rows).T if self.turned else stack.reshape(rows, numbers)
+        block = self.block.of(theta).at[:, self.columns].set(found)
+        return theta.at[self.block.numbers].set(block.ravel())
+
+
+@dataclass(frozen=True)
+class WeightTensors:
+    """All tensors of a network, in the order of the flat vector; prints as a table."""
+
+    each: tuple[WeightTensor, ...]
+
+    def __iter__(self) -> Iterator[WeightTensor]:
+        return iter(self.each)
+
+    def views(self, theta: Any) -> tuple[dict[str, Any], ...]:
+        """The tensors of a flat vector (P,) by name, a dict a layer, the units of the layer as the
+        first axis; views of the vector, where it is a NumPy array."""
+        found: list[dict[str, Any]] = [{} for _ in range(1 + self.each[-1].block.layer)]
+        for tensor in self.each:
+            found[tensor.block.layer][tensor.name] = tensor.view(theta)
+        return tuple(found)
+
+    def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
+        """Columns and rows of the printed table."""
+        columns = ("layer", "tensor", "shape", "matrices")
+        return columns, [
+            [tensor.block.layer, tensor.name, _by(tensor.block.rows, *tensor.shape), _many(tensor)]
+            for tensor in self.each
+        ]
+
+    def __repr__(self) -> str:
+        return text_table(*self.table())
+
+    def _repr_html_(self) -> str:
+        return html_table(*self.table())
+
+
+def weight_tensors(network: Network, inputs: Shape, outputs: int) -> WeightTensors:
+    """The tensors of a network for samples of shape `inputs` and `outputs` numbers each.
+
+    Raises InputError naming a tensor of a unit that does not fit its weights.
+
+    Example
+    -------
+    >>> from saddlery.networks import Layer, Network, weight_tensors
+    >>> from saddlery.units import attention
+    >>> weight_tensors(Network((Layer(attention("linear", rank=2), 4),)), (8, 3), 1)
+    layer  tensor  shape      matrices
+    -----  ------  ---------  ----------
+    0      key     4 x 3 x 2  4 of 3 x 2
+    0      query   4 x 3 x 2  4 of 3 x 2
+    0      value   4 x 3 x 1  4 of 3 x 1
+    """
+    found: list[WeightTensor] = []
+    start = 0
+    seen = network.seen(inputs, outputs)
+    for k, shapes in enumerate(network.shapes(inputs, outputs)):
+        unit = network.layers[k].unit
+        incoming, features = tensors_of(unit, seen[k])
+        for side in sorted(shapes):
+            rows, *rest = shapes[side]
+            block = Block(k, start, rows, math.prod(rest))
+            start = block.numbers.stop
+            if side == "u":
+                found += _incoming(block, incoming, own=unit.own_matrices)
+            elif side == "v":
+                found += _outgoing(block, features, rest[-1], own=unit.own_matrices)
+            else:
+                found += _outgoing(block, {side: ()}, rest[-1], own=False)
+    return WeightTensors(tuple(found))
+
+
+def _incoming(block: Block, shapes: Shapes, *, own: bool) -> Iterator[WeightTensor]:
+    first = 0
+    for name, shape in shapes.items():
+        numbers = math.prod(shape)
+        inputs = math.prod(shape[:1])
+        stack = (block.rows, inputs, math.prod(shape[1:])) if own else (1, numbers, block.rows)
+        yield WeightTensor(name, block, first, shape, stack, turned=not own)
+        first += numbers
+
+
+def _outgoing(block: Block, shapes: Shapes, outputs: int, *, own: bool) -> Iterator[WeightTensor]:
+    first = 0
+    for name, shape in shapes.items():
+        features = math.prod(shape)
+        # a scalar of every unit is one row of a matrix, and no matrix of its own
+        alone = own and len(shape) > 0
+        stack = (block.rows, features, outputs) if alone else (1, block.rows * features, outputs)
+        yield WeightTensor(name, block, first, (*shape, outputs), stack, turned=False)
+        first += features * outputs
+
+
+def _by(*sizes: int) -> str:
+    return " x ".join(map(str, sizes))
+
+
+def _many(tensor: WeightTensor) -> str:
+    matrices, inputs, outputs = tensor.stack
+    return f"{matrices} of {_by(inputs, outputs)}"
