@@ -89,18 +89,9 @@ def _trained(experiment: Any) -> Any:
 
 
 def _run_record(run: Any, out: Path) -> dict[str, Any]:
-    return {
-        "experiment": run.experiment.name,
-        "identity": run.experiment.identity,
-        "seed": run.experiment.seed,
-        "folder": str(out),
-        "status": run.trajectory.status,
-        "reason": run.trajectory.reason,
-        "final_loss": run.final_loss,
-        "steps": int(run.trajectory.step[-1]),
-        "wall_seconds": run.wall_seconds,
-        "warnings": list(run.warnings),
-    }
+    kept = run.record()
+    which = {name: kept[name] for name in ("experiment", "identity", "seed")}
+    return {**which, "folder": str(out), **kept}
 
 
 # ---------------------------------------------------------- stages, certify, report

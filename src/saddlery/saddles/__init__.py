@@ -5,6 +5,6 @@ A state is all that is needed: no run, no plateau and no experiment is known her
 
 from __future__ import annotations
 
-from .certificates import Certificate, certify_state
+from .certificates import Certificate, FixedPoint, Refusal, certify_state
 
-__all__ = ["Certificate", "certify_state"]
+__all__ = ["Certificate", "FixedPoint", "Refusal", "certify_state"]
