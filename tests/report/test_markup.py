@@ -19,7 +19,6 @@ from saddlery import Experiment, report
 from saddlery.basis import records
 from saddlery.plateaus import certify
 from saddlery.predictions import compare, predict
-
 from saddlery.report.figures import figure
 from saddlery.report.markup import Markup, fill, joined
 from saddlery.report.pages import page
