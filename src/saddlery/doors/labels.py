@@ -44,9 +44,15 @@ def frame(table: str, columns: Columns, about: Mapping[str, Any]) -> pd.DataFram
     return made
 
 
-def dataset(tables: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -> xr.Dataset:
+def dataset(
+    tables: Mapping[str, Mapping[str, Any]],
+    about: Mapping[str, Any],
+    numbers: Mapping[str, Sequence[int]] | None = None,
+) -> xr.Dataset:
     """Arrays, by table and name, as a dataset; every variable has its units and its definition, and
     those others are drawn against are coordinates.
+
+    about: its attributes. numbers: along dimensions whose entries are not counted from 0.
 
     Raises InputError where xarray is not installed.
     """
@@ -62,8 +68,9 @@ def dataset(tables: Mapping[str, Mapping[str, Any]], about: Mapping[str, Any]) -
             variables[name] = (label.axes + inner, made, attributes(label))
             coordinates += [name] if label.coordinate else []
     made = xr.Dataset(variables, attrs=dict(about)).set_coords(coordinates)
+    counted = lambda name, size: np.asarray((numbers or {}).get(name, range(size)))
     places = {
-        name: (name, np.arange(size), {"definition": DIMENSIONS[str(name)]})
+        name: (name, counted(name, size), {"definition": DIMENSIONS[str(name)]})
         for name, size in made.sizes.items()
         if name in DIMENSIONS
     }

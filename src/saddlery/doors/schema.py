@@ -250,9 +250,8 @@ LABELS: dict[str, tuple[Label, ...]] = {
         Label("identity", ("run",), "of the experiment, by its content", kind="text"),
         Label("status", ("run",), "how the run ended", kind="text"),
         Label("final_loss", ("run",), "at the end; missing where nothing ran", LOSS),
-        Label("final_flow_time", ("run",), "at the end; missing where nothing ran", TIME),
         Label("steps", ("run",), "in all; missing where nothing ran", kind="whole"),
-        Label("why", ("run",), "why it ended, in words", kind="text"),
+        Label("reason", ("run",), "why it ended, or could not be run, in words", kind="text"),
     ),
     "stages": _labels(
         ("stage",),
