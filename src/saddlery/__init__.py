@@ -16,6 +16,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .basis import pictures
+
 if TYPE_CHECKING:
     from .experiments import Experiment as Experiment
     from .initializations import Initialization as Initialization
@@ -61,6 +63,7 @@ _HOMES = {
     "visit": "plateaus",
 }
 __all__ = sorted(_HOMES)
+pictures.ROOM.append(lambda: import_module(".plots", __name__))
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 from saddlery import certify, train
 from saddlery.basis.checks import SaddleryError
 from saddlery.plateaus import Stages
-from saddlery.saddles import Certificate
+from saddlery.saddles import Certificate, FixedPoint
 
 from .brute import PHI, Plain
 from .problems import OWN, Problem
@@ -70,7 +70,7 @@ def judged(number: int, tally: Tally) -> None:
 
 
 def refutations(found: Stages, k: int, c: Certificate) -> list[str]:
-    if c.state is None:
+    if not isinstance(c, FixedPoint):
         return []
     e = found.run.experiment
     data = e.task.data(e.seed)
@@ -84,7 +84,7 @@ def refutations(found: Stages, k: int, c: Certificate) -> list[str]:
     return words
 
 
-def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
+def _stationary(plain: Plain, c: FixedPoint, size: float) -> list[str]:
     """The slope by NumPy is as small as the certificate has it; on kinks, no direction of many
     falls at first order."""
     if plain.unit not in KINKED:
@@ -110,7 +110,7 @@ def _stationary(plain: Plain, c: Certificate, size: float) -> list[str]:
     return []
 
 
-def _same_loss(plain: Plain, found: Stages, k: int, c: Certificate) -> list[str]:
+def _same_loss(plain: Plain, found: Stages, k: int, c: FixedPoint) -> list[str]:
     """The loss of the record is that of the state, and no farther from the plateau than a quarter
     of the smaller drop."""
     loss = float(plain.loss(c.state))
@@ -128,7 +128,7 @@ def _same_loss(plain: Plain, found: Stages, k: int, c: Certificate) -> list[str]
     return words
 
 
-def _minimum(plain: Plain, c: Certificate, size: float) -> list[str]:
+def _minimum(plain: Plain, c: FixedPoint, size: float) -> list[str]:
     """No descent in boxes of three sizes; or only of a higher order than the reason says it was
     looked for."""
     largest = min(LARGEST * size, _to_the_next_kink(plain, c.state))
@@ -162,7 +162,7 @@ def _to_the_next_kink(plain: Plain, state: np.ndarray) -> float:
     return 0.9 * min((float(gap.min()) for gap in beyond if gap.size), default=np.inf)
 
 
-def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:
+def _saddle(plain: Plain, c: FixedPoint, size: float) -> list[str]:
     """The loss falls nearby; along the direction of escape, at the order that is said; and as many
     ways as the index says."""
     words = []
@@ -175,7 +175,7 @@ def _saddle(plain: Plain, c: Certificate, size: float) -> list[str]:
     return words
 
 
-def _escape(plain: Plain, c: Certificate, size: float) -> list[str]:
+def _escape(plain: Plain, c: FixedPoint, size: float) -> list[str]:
     """Falls of high order need room to be seen at all: steps up to what the inputs' size makes an
     incoming weight of one."""
     base, radii = plain.loss(c.state), size * np.array([0.1, 0.03, 0.01, 3e-3, 1e-3])
@@ -194,7 +194,7 @@ def _escape(plain: Plain, c: Certificate, size: float) -> list[str]:
     ]
 
 
-def _falls_in_decimals(plain: Plain, c: Certificate, size: float) -> bool:
+def _falls_in_decimals(plain: Plain, c: FixedPoint, size: float) -> bool:
     """Whether the loss falls as its order says, below what long doubles see; nearer still only the
     state's own error is left."""
     for sign in (1, -1):
@@ -214,7 +214,7 @@ def _falls_in_decimals(plain: Plain, c: Certificate, size: float) -> bool:
     return False
 
 
-def _index(plain: Plain, c: Certificate, size: float) -> list[str]:
+def _index(plain: Plain, c: FixedPoint, size: float) -> list[str]:
     """Negative eigenvalues by differences, where they are clearly told from zero."""
     values = np.linalg.eigvalsh(plain.hessian(c.state, 1e-6 * size))
     zero = 1e-6 * np.abs(values).max()

@@ -16,6 +16,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
 
+from outcomes import fixed_point, refusal
 from saddlery import Experiment, plots, saddle_graph, stages, train
 from saddlery.basis.checks import InputError
 from saddlery.plateaus import SaddleGraph, Stages, certify
@@ -336,17 +337,10 @@ def test_bad_input_is_named(linear):
 
 
 # -------------------------------------------------------------------- spectra
-def certificate(values, zero=1e-9, size=None, index=0, zero_modes=0, certified=True):
-    state = None if values is None else np.zeros(size or len(values))
-    values = None if values is None else np.asarray(values, float)
-    return SimpleNamespace(
-        eigenvalues=values,
-        zero_tolerance=zero,
-        state=state,
-        index=index,
-        zero_modes=zero_modes,
-        certified=certified,
-    )
+def certificate(values, size=None, index=0, zero_modes=0):
+    state = np.zeros(size or len(values))
+    counts = {"index": index, "zero_modes": zero_modes}
+    return fixed_point(eigenvalues=np.asarray(values, float), state=state, **counts)
 
 
 def legend(axes) -> list[str]:
@@ -366,7 +360,7 @@ def test_spectrum_tells_negative_zero_and_positive_apart(linear):
 
 
 def test_no_fixed_point_has_no_spectrum():
-    axes = plots.spectrum(certificate(None, certified=False))
+    axes = plots.spectrum(refusal())
     assert (
         labels(axes) == ["no fixed point found:\nno spectrum"]
         and axes.get_ylabel() == "Hessian eigenvalue"

@@ -16,9 +16,9 @@ import pytest
 
 import saddlery
 from saddlery import Experiment, report
+from saddlery.basis import records
 from saddlery.plateaus import certify
 from saddlery.predictions import compare, predict
-from saddlery.report import markup
 from saddlery.report.figures import figure
 from saddlery.report.markup import Markup, fill, joined
 from saddlery.report.pages import page
@@ -344,6 +344,6 @@ def test_sweeps(monkeypatch, tmp_path):
 
 def test_one_escape_forgotten_is_seen(monkeypatch, found):
     """Broken on purpose: without the escape, every page of the walk is seen to fail."""
-    monkeypatch.setattr(markup.html, "escape", lambda text, quote=True: text)
+    monkeypatch.setattr(records.html, "escape", lambda text, quote=True: text)
     with pytest.raises(AssertionError):
         Read(report.run_page(nasty_stages(found)))

@@ -10,16 +10,16 @@ from html.parser import HTMLParser
 
 import pytest
 
+from outcomes import refusal
 from saddlery import Experiment, compare, predict, report, saddle_graph, train
 from saddlery.basis.checks import InputError, StorageError
 from saddlery.basis.records import number
 from saddlery.plateaus import Stages, certify
 from saddlery.plateaus import stages as find_stages
 from saddlery.report import sections
-from saddlery.saddles import Certificate
+from saddlery.saddles import Refusal
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
-NAN = float("nan")
 
 
 class Page(HTMLParser):
@@ -58,17 +58,8 @@ class Page(HTMLParser):
         return " ".join(word for words in self.text.values() for word in words)
 
 
-def refusal() -> Certificate:
-    """A certificate that found nothing: NaN numbers, None spectra."""
-    names = Certificate.__dataclass_fields__
-    empty = dict.fromkeys(names, None) | {
-        "verdict": "no fixed point found",
-        "reason": "left the basin: <b>far & away</b>",
-    }
-    numbers = dict.fromkeys(("loss", "distance", "relative_distance"), NAN)
-    rest = {"gradient_norm": 0.1, "tolerance": 1e-12, "gradient_scale": 1.0, "explained": {}, "narrow_units": (), "steps": 3,
-            "route": "direct", "method": "", "precision": "float64"}  # fmt: skip
-    return Certificate(**(empty | numbers | rest))
+def refused() -> Refusal:
+    return refusal(reason="left the basin: <b>far & away</b>", narrow_units=())
 
 
 @pytest.fixture(scope="module")
@@ -214,7 +205,7 @@ NASTY = '<script>alert("1")</script> & \'"><img src=x onerror=alert(1)>'
 
 
 def test_whatever_a_user_can_name_is_escaped(linear):
-    stage = replace(linear.stages[1], certificate=refusal())
+    stage = replace(linear.stages[1], certificate=refused())
     found = varied(replace(linear, stages=(stage,)), experiment={"name": NASTY, "description": NASTY},
                    trajectory={"status": "interrupted", "reason": NASTY}, warnings=(NASTY,),
                    versions={NASTY: NASTY}, data=NASTY)  # fmt: skip
@@ -241,7 +232,7 @@ def test_uncertified_stages_are_shown_as_such(attention):
 
 def test_not_a_fixed_point_is_a_full_answer(linear):
     found = replace(
-        linear, stages=(linear.stages[0], replace(linear.stages[1], certificate=refusal()))
+        linear, stages=(linear.stages[0], replace(linear.stages[1], certificate=refused()))
     )
     page = Page(report.run_page(found))
     assert "left the basin: <b>far & away</b>" in page.words

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from outcomes import fixed_point, refusal
 from planted import random_fixed_point
 from saddlery import certify_state
 from saddlery.basis.checks import NumericalError
@@ -76,12 +77,8 @@ def planted_certificate(unit, narrow, wide, construction):
     """What a certificate says of a planted point, without the cost of judging which kind of saddle
     it is."""
     objective, theta = planted(unit, narrow, wide, construction)
-    rest = {f.name: None for f in dataclasses.fields(exhaustive.Certificate)}
-    certificate = exhaustive.Certificate(**{
-        **rest, "verdict": "minimum", "reason": "planted", "distance": 0.0, "relative_distance": 0.0,
-        "construction": construction, "narrow_units": (narrow,), "narrow": theta[:0], "state": theta,
-    })  # fmt: skip
-    return objective, certificate
+    narrower = {"narrow_units": (narrow,), "narrow": theta[:0], "construction": construction}
+    return objective, fixed_point(verdict="minimum", state=theta, **narrower)
 
 
 @pytest.mark.parametrize("case", PLANTED, ids=lambda case: "-".join(map(str, case)))
@@ -94,9 +91,7 @@ def test_classes_from_certificates(case):
 def test_no_class_without_a_fixed_point_behind_the_plateau():
     """A refusal is none; an inexact narrow network is not enough."""
     objective, certificate = planted_certificate(*PLANTED[0][:4])
-    refused = dataclasses.replace(
-        certificate, verdict="no fixed point found", reason="far: away", state=None
-    )
+    refused = refusal(reason="far: away", nearest=certificate)
     assert classify(objective, refused) == ("none", "far: away")
     assert classify(objective, dataclasses.replace(certificate, narrow=None))[0] == "full"
 

@@ -50,6 +50,50 @@ def width(text: str) -> int:
     )
 
 
+def room() -> int | None:
+    """Columns of the terminal that is printed to, or of COLUMNS where that is set; None, for as
+    many as one likes, where text goes elsewhere: files and notebooks have no width."""
+    import shutil  # these cost --help milliseconds
+    import sys
+
+    said = os.environ.get("COLUMNS", "")
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    if not terminal and not (said.isdecimal() and int(said)):
+        return None
+    return shutil.get_terminal_size().columns
+
+
+def wrapped(text: str, most: int | None) -> list[str]:
+    """A visible text in lines of at most `most` columns (two at least; None: one line), broken
+    between words; a word that is longer than a line is cut.
+
+    Example
+    -------
+    >>> from saddlery.basis.text import wrapped
+    >>> wrapped("a saddle of index forty-nine", 9)
+    ['a saddle', 'of index', 'forty-nin', 'e']
+    """
+    if most is None or width(text) <= most:
+        return [text]
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and width(f"{lines[-1]} {word}") <= most:
+            lines[-1] += f" {word}"
+        else:
+            lines += _cut(word, most)
+    return lines
+
+
+def _cut(word: str, most: int) -> list[str]:
+    """A word in pieces of at most `most` columns."""
+    pieces = [""]
+    for letter in word:
+        if width(pieces[-1] + letter) > most:
+            pieces.append("")
+        pieces[-1] += letter
+    return pieces
+
+
 def file_name(name: str) -> str:
     """A name for people as part of the name of a file: no separators, nothing invisible, not
     hidden, and not too long.

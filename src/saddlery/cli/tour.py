@@ -159,16 +159,16 @@ def table(runs: list[Stages]) -> str:
 
 
 def _row(found: Stages, stage: Stage) -> list[object]:
-    c, units = stage.certificate, stage.effective_units
+    certificate, point, units = stage.certificate, stage.fixed_point, stage.effective_units
+    there = [None] * 4
+    if point is not None:
+        there = [tiny(point.gradient_norm), point.distance, point.index, point.construction]
     return [
         found.run.experiment.name,
         stage.kind,
         f"{stage.start:.4g} - {stage.end:.4g}",
         stage.loss,
         units if isinstance(units, int) else " > ".join(map(str, units)),
-        *(
-            [None] * 5
-            if c is None
-            else [c.verdict, tiny(c.gradient_norm), c.distance, c.index, c.construction]
-        ),
+        None if certificate is None else certificate.verdict,
+        *there,
     ]

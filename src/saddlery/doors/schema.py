@@ -9,6 +9,8 @@ of the file; what passes is used without another look. Tables are of schema vers
 
 Axes: T saved points of a run, P parameters. Numbers are finite where nothing else is said: JSON
 holds null, never NaN.
+
+`LABELS` says what the same things are called in data frames and labelled arrays (`doors.labels`).
 """
 
 from __future__ import annotations
@@ -163,6 +165,149 @@ INDEX = (  # a row a run of index/BATCH.parquet, beside a column for each field 
     Field("digest", "text", optional=True),  # of the part, since it is written; see sweeps.storage
 )
 PER_STAGE = ("units", "units_by_layer", "stage_kind", "stage_start", "stage_end", "stage_loss")
+
+
+# ----------------------------------------------------------------------- labels
+class Label(NamedTuple):
+    """A labelled array, or a column of a data frame. axes: its dimensions, see `DIMENSIONS`. kind:
+    see `KINDS`. definition: what it is, and where the number that it is does not exist. units: "1"
+    for counts and ratios. coordinate: whether others are drawn against it."""
+
+    name: str
+    axes: tuple[str, ...]
+    definition: str
+    units: str = "1"
+    kind: str = "number"
+    coordinate: bool = False
+
+
+DIMENSIONS = {
+    "run": "runs of an ensemble or a sweep, by number",
+    "point": "saved points of a run, in order of time",
+    "curve_point": "points of the curve of a theory, in order of time",
+    "parameter": "weights, layer by layer: u, then v",
+    "stage": "plateaus of a run, or stages that a theory expects, in order",
+    "layer": "layers of units, from the input on",
+    "escape": "a layer of a run at a drop between two plateaus",
+    "node": "fixed points of a saddle graph, in the order they were found",
+    "edge": "paths of a saddle graph",
+}
+TIME = "flow time"  # of theta' = -dL/dtheta; a step of descent is its learning rate
+LOSS = "loss"  # mean over samples; squared loss is half the squared norm
+SLOPE = "loss per weight"
+
+
+def _labels(axes: tuple[str, ...], *labels: Label) -> tuple[Label, ...]:
+    return tuple(label._replace(axes=axes + label.axes) for label in labels)
+
+
+_CURVES = (
+    Label("flow_time", (), "time of theta' = -dL/dtheta; a step of descent is its learning rate",
+          TIME, coordinate=True),
+    Label("step", (), "accepted steps so far", kind="whole", coordinate=True),
+    Label("loss", (), "mean over samples; squared loss is half the squared norm", LOSS),
+    Label("gradient_norm", (), "2-norm of the gradient of the loss", SLOPE),
+)  # fmt: skip
+_FIXED_POINT = (
+    Label("certified", (), "whether there is a fixed point; missing where nobody looked",
+          kind="flag"),
+    Label("verdict", (), "of the certificate; empty where nobody looked", kind="text"),
+    Label("fixed_point_loss", (), "of the fixed point; missing where there is none", LOSS),
+    Label("gradient_norm", (), "at the fixed point; missing where there is none", SLOPE),
+    Label("distance", (), "from the state to the fixed point, 2-norm; missing as above", "weights"),
+    Label("relative_distance", (), "that over the norm of the state"),
+    Label("index", (), "negative Hessian eigenvalues; missing where unknown", kind="whole"),
+    Label("zero_modes", (), "zero Hessian eigenvalues; missing where unknown", kind="whole"),
+    Label("lowest_eigenvalue", (), "of the Hessian", "loss per weight squared"),
+    Label("escape_order", (), "in distance, at which the loss falls; missing without descent",
+          kind="whole"),
+    Label("escape_rate", (), "of exponential escape; missing where it is none", "1 / flow time"),
+    Label("utility", (), "of the best silent unit; missing where no unit is silent", LOSS),
+    Label("construction", (), "case of Theorem 1 that embeds the narrow network", kind="text"),
+    Label("reason", (), "of the verdict, in words", kind="text"),
+)  # fmt: skip
+_PREDICTED = (
+    Label("loss", (), "of the fixed point that theory expects", LOSS),
+    Label("units", (), "effective units, over all layers", kind="whole"),
+    Label("jump", (), "when the loss is half-way from the stage before; missing for the first",
+          TIME),
+    Label("mean", (), "of that time over draws of the initial weights", TIME),
+    Label("low", (), "of the interval of 90% of the draws", TIME),
+    Label("high", (), "of the interval of 90% of the draws", TIME),
+    Label("index", (), "negative Hessian eigenvalues; missing where not said", kind="whole"),
+    Label("share", (), "of the draws that come here by the same path; missing for one path"),
+)  # fmt: skip
+LABELS: dict[str, tuple[Label, ...]] = {
+    "run": (
+        *_labels(("point",), *_CURVES),
+        Label("states", ("point", "parameter"), "the weights", "weights"),
+    ),
+    "ensemble": (
+        *_labels(("run", "point"), *_CURVES),
+        Label("states", ("run", "point", "parameter"), "the weights", "weights"),
+        Label("seed", ("run",), "of the experiment", kind="whole", coordinate=True),
+        Label("experiment", ("run",), "its name", kind="text"),
+        Label("identity", ("run",), "of the experiment, by its content", kind="text"),
+        Label("status", ("run",), "how the run ended", kind="text"),
+        Label("final_loss", ("run",), "at the end; missing where nothing ran", LOSS),
+        Label("steps", ("run",), "in all; missing where nothing ran", kind="whole"),
+        Label("reason", ("run",), "why it ended, or could not be run, in words", kind="text"),
+    ),
+    "stages": _labels(
+        ("stage",),
+        Label("kind", (), "initial, intermediate or end", kind="text"),
+        Label("start", (), "of the plateau", TIME),
+        Label("end", (), "of the plateau", TIME),
+        Label("loss", (), "where the run is nearest to rest", LOSS),
+        Label("strength", (), "of the plateau (see find_plateaus)"),
+        Label("effective_units", (), "over all layers", kind="whole"),
+        Label("effective_units_by_layer", ("layer",), "of the smallest network with this map",
+              kind="whole"),
+        Label("states", ("parameter",), "the weights where it is nearest to rest", "weights"),
+        *_FIXED_POINT,
+    ),
+    "prediction": (
+        *_labels(("stage",), *_PREDICTED),
+        Label("curve_flow_time", ("curve_point",), "of the curve of the whole run", TIME,
+              coordinate=True),
+        Label("curve_loss", ("curve_point",), "of the whole run, by the theory", LOSS),
+    ),
+    "comparison": _labels(
+        ("stage",),
+        *_PREDICTED,
+        Label("seen", (), "whether a plateau of the run is this stage", kind="flag"),
+        Label("run_loss", (), "of that plateau, or of its fixed point; missing where none", LOSS),
+        Label("run_units", (), "of that plateau, over all layers; missing where none",
+              kind="whole"),
+        Label("run_jump", (), "when the run's loss was half-way; missing if never", TIME),
+        Label("error", (), "of the predicted jump, relative"),
+        Label("inside", (), "whether the run's jump lies in the interval", kind="flag"),
+    ),
+    "mechanism": _labels(
+        ("escape",),
+        Label("drop", (), "which drop between two plateaus, from 0", kind="whole"),
+        Label("layer_number", (), "which layer, from 0", kind="whole"),
+        Label("units", (), "participation ratio of the units that grow"),
+        Label("directions", (), "participation ratio of the directions that grow"),
+        Label("measured", (), "directions or units; empty for fewer than four", kind="text"),
+        Label("expected", (), "by the leading degree; empty where none is declared", kind="text"),
+    ),
+    "nodes": _labels(
+        ("node",),
+        Label("units", (), "of the narrow network", kind="whole"),
+        Label("loss", (), "of the fixed point", LOSS),
+        Label("states", ("parameter",), "the fixed point in the wide network", "weights"),
+        *_FIXED_POINT,
+    ),
+    "edges": _labels(
+        ("edge",),
+        Label("start", (), "node that is left", kind="whole"),
+        Label("end", (), "node that is reached", kind="whole"),
+        Label("edge_utility", (), "of the unit that escapes", LOSS),
+        Label("order", (), "p + 1, at which the loss falls", kind="whole"),
+        Label("rate", (), "of exponential growth; missing where it is none", "1 / flow time"),
+    ),
+}  # fmt: skip
 
 
 # ------------------------------------------------------------------------ kinds

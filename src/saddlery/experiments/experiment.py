@@ -20,6 +20,7 @@ import tomli_w
 from .. import initializations, rules, tasks, units
 from ..basis.checks import NOTHING, InputError, flag, known, require, text, whole
 from ..basis.echo import Words, shown
+from ..basis.records import Printed, Result, plain
 from ..doors.door import read_toml
 from ..initializations import Initialization
 from ..networks import Data, Layer, Network, Objective, objective
@@ -54,8 +55,8 @@ MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
 LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
 
 
-@dataclass(frozen=True)
-class Experiment:
+@dataclass(frozen=True, repr=False)
+class Experiment(Result):
     """Everything that determines a run.
 
     moments: None to use exact data moments where they apply and save work, True to demand, False to
@@ -277,13 +278,26 @@ class Experiment:
         known(name, catalog(), "experiment")
         return Experiment.from_toml((_catalog() / f"{name}.toml").read_text("utf-8"), name)
 
-    def __repr__(self) -> str:
-        rule = self.rule.kind
-        return (
-            f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}, {rule},"
-            " initial scale"
-            f" {self.initialization.scale:g}, seed {self.seed}, id {self.identity}"
-        )
+    def printed(self) -> Printed:
+        title = f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}"
+        stop = {name: value for name, value in vars(self.stop).items() if value is not None}
+        rows = [
+            *([("description", self.description)] if self.description else []),
+            ("task", self.task.kind),
+            ("architecture", self.network.architecture),
+            ("rule", self.rule.kind),
+            ("initial weights", self.initialization.kind),
+            ("initial scale", self.initialization.scale),
+            ("seed", self.seed),
+            ("precision", self.precision),
+            ("stop", ", ".join(f"{name} {value:g}" for name, value in stop.items())),
+            ("identity", self.identity),
+        ]
+        return Printed(("experiment", ""), rows, head=[title])
+
+    def record(self) -> dict[str, Any]:
+        """JSON form: its table, with its identity."""
+        return plain({"identity": self.identity, **self.table()})
 
 
 def as_written(path: str | Path, missing: str = "") -> Experiment:

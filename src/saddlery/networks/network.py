@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 
 from ..basis.checks import InputError, Words, flag, known, require, settle, whole
 from ..basis.precision import precision_context
+from ..basis.records import Printed, Result, plain
 from ..units import Unit
 from ..units.base import shapes_of
 
@@ -69,8 +70,8 @@ class Layer:
         settle(self)
 
 
-@dataclass(frozen=True)
-class Network:
+@dataclass(frozen=True, repr=False)
+class Network(Result):
     """f(x): layers of units, an optional linear read-out, and which token is read.
 
     layers: first to last. readout: a matrix of its own after the last layer, which then needs
@@ -134,6 +135,22 @@ class Network:
                 after.unit,
                 "set mixes = true and outputs",
             )
+
+    def printed(self) -> Printed:
+        columns = ("layer", "unit", "width", "mixes", "residual", "outputs")
+        rows = [
+            [k, layer.unit.name, layer.width, layer.mixes, layer.residual, layer.outputs]
+            for k, layer in enumerate(self.layers)
+        ]
+        return Printed(columns, rows, head=[f"network: {self.architecture}"])
+
+    def record(self) -> dict[str, object]:
+        """JSON form."""
+        columns, rows, *_ = self.printed()
+        layers = [dict(zip(columns, row, strict=True)) for row in rows]
+        options = [{**layer.unit.options} for layer in self.layers]
+        kept = {"architecture": self.architecture, "readout": self.readout, "reads": self.reads}
+        return plain({**kept, "layers": layers, "options": options})
 
     @property
     def widths(self) -> tuple[int, ...]:

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float
 
 from ..basis.checks import InputError, Words, finite, numbers, require
 from ..basis.precision import in_float64, precision_context
+from ..basis.records import Printed, Result, plain
 from ..basis.sizes import column_sizes, moment_sizes
 from ..units import Lift
 from .losses import SQUARED, Loss
@@ -181,8 +182,8 @@ def _array(theta: Any) -> Any:
     return theta if hasattr(theta, "shape") else numbers(theta, "theta")
 
 
-@dataclass(frozen=True, eq=False)
-class Objective:
+@dataclass(frozen=True, eq=False, repr=False)
+class Objective(Result):
     """loss(theta) = mean_n loss(y_n, f(x_n; theta)) + constant, for flat theta of P numbers, with
     its derivatives.
 
@@ -201,6 +202,23 @@ class Objective:
     exact: str = "samples"
     power: float | None = None
     doubt: Float[np.ndarray, "N ..."] | None = None
+
+    def printed(self) -> Printed:
+        return Printed(("objective", ""), list(self.record().items()))
+
+    def record(self) -> dict[str, object]:
+        """JSON form, without samples."""
+        kept = {
+            "network": self.network.architecture,
+            "loss": self.function.loss.name,
+            "data": self.exact,
+            "samples": len(self.inputs),
+            "input shape": " x ".join(map(str, self.function.shape)),
+            "outputs": self.function.outputs,
+            "parameters": self.size,
+            "constant": self.constant,
+        }
+        return plain(kept)
 
     @property
     def network(self) -> Network:

@@ -12,20 +12,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..basis.checks import NumericalError, Words, require, whole
+from ..basis.checks import NumericalError, Words, known, require, whole
+from ..basis.pictures import Pictured
 from ..basis.precision import in_float64, spare_programs
-from ..basis.records import html_table, plain, text_table
+from ..basis.records import Printed, Result, plain
 from ..basis.tolerances import Tolerances, chosen
+from ..doors import labels
 from ..networks import Objective
 from ..runs.store import Subject, experiment_of
-from ..saddles import Certificate, certify_state
+from ..saddles import Certificate, FixedPoint, certify_state
 from ..saddles.narrow import Narrow, Sides, state_of, with_units
 from ..saddles.settling import Held, Settled
 from ..symmetry import leading_tensor, nearest_of_width, utility_maxima
-from .stage import Stages
+from .stage import Stages, certificate_columns
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ class GraphTolerances(Tolerances, decides="graph"):
 BEGIN = 5.0
 
 
-@dataclass(frozen=True, eq=False)
-class Node:
+@dataclass(frozen=True, eq=False, repr=False)
+class Node(Result):
     """A fixed point. units: of the narrow network. state (P,): embedded in the wide one.
     certificate: there."""
 
@@ -70,9 +77,18 @@ class Node:
     certificate: Certificate
     narrow: Narrow
 
+    def printed(self) -> Printed:
+        rows = [("units", self.units), ("loss of the node", self.loss), *self.certificate.rows()]
+        return Printed(("node", ""), rows)
 
-@dataclass(frozen=True, eq=False)
-class Edge:
+    def record(self) -> dict[str, object]:
+        """JSON form, without the state."""
+        certificate = self.certificate.record()
+        return plain({"units": self.units, "loss": self.loss, "certificate": certificate})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Edge(Result):
     """A connecting path from node `start` to node `end`. utility: of the unit that escapes, max
     over its size on the sphere;
     order: p + 1; rate: sigma of its growth e^(sigma t) for p = 1, else None. path: the flow on the
@@ -85,9 +101,17 @@ class Edge:
     rate: float | None
     path: Settled
 
+    def printed(self) -> Printed:
+        return Printed(("edge", ""), list(self.record().items()))
 
-@dataclass(frozen=True, eq=False)
-class SaddleGraph:
+    def record(self) -> dict[str, object]:
+        """JSON form, without the path."""
+        kept = ("start", "end", "utility", "order", "rate")
+        return plain({name: getattr(self, name) for name in kept})
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SaddleGraph(Pictured, Result):
     """Nodes in the order they were found, the origin first; edges; whether every escape that was
     found has been followed.
 
@@ -102,17 +126,13 @@ class SaddleGraph:
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table: one node a row, with where its escapes lead."""
         columns = ("node", "units", "loss", "verdict", "index", "escapes to (utility)")
-        return columns, [
-            [
-                k,
-                node.units,
-                node.loss,
-                node.certificate.verdict,
-                node.certificate.index,
-                self._escapes(k),
-            ]
-            for k, node in enumerate(self.nodes)
-        ]
+        return columns, [self._row(k) for k in range(len(self.nodes))]
+
+    def _row(self, k: int) -> list[object]:
+        node = self.nodes[k]
+        point = node.certificate
+        index = point.index if isinstance(point, FixedPoint) else None
+        return [k, node.units, node.loss, point.verdict, index, self._escapes(k)]
 
     def _escapes(self, k: int) -> str:
         return (
@@ -120,33 +140,43 @@ class SaddleGraph:
             or "-"
         )
 
-    def __repr__(self) -> str:
-        ending = "" if self.complete else "\nnot all escapes were followed: raise the budget"
-        return text_table(*self.table()) + ending + "".join(f"\n{words}" for words in self.failures)
-
-    def _repr_html_(self) -> str:
-        return html_table(*self.table())
+    def printed(self) -> Printed:
+        left = [] if self.complete else ["not all escapes were followed: raise the budget"]
+        return Printed(*self.table(), notes=[*left, *self.failures])
 
     def record(self) -> dict[str, object]:
         """JSON form, without states and paths."""
         return {
-            "nodes": [
-                {"units": n.units, "loss": n.loss, "certificate": plain(n.certificate.record())}
-                for n in self.nodes
-            ],
-            "edges": [
-                {
-                    "start": e.start,
-                    "end": e.end,
-                    "utility": e.utility,
-                    "order": e.order,
-                    "rate": e.rate,
-                }
-                for e in self.edges
-            ],
+            "nodes": [node.record() for node in self.nodes],
+            "edges": [edge.record() for edge in self.edges],
             "complete": self.complete,
             "failures": list(self.failures),
         }
+
+    def _columns(self, of: str) -> dict[str, list[Any]]:
+        """Of the nodes or of the edges, by the names of the schema."""
+        if of == "edges":
+            names = {"start": "start", "end": "end", "edge_utility": "utility"}
+            names |= {"order": "order", "rate": "rate"}
+            return {
+                name: [getattr(edge, own) for edge in self.edges] for name, own in names.items()
+            }
+        own = {name: [getattr(node, name) for node in self.nodes] for name in ("units", "loss")}
+        return {**own, **certificate_columns([node.certificate for node in self.nodes])}
+
+    def to_dataframe(self, of: str = "nodes") -> pd.DataFrame:
+        """A row a node, or of="edges" a row an edge, by the names of `schema.LABELS`. Needs
+        pandas."""
+        return labels.frame(known(of, ("nodes", "edges"), "of"), self._columns(of), self._about())
+
+    def to_xarray(self) -> xr.Dataset:
+        """Nodes along `node`, with their weights, and edges along `edge`. Needs xarray."""
+        nodes = {**self._columns("nodes"), "states": np.array([node.state for node in self.nodes])}
+        values = {"nodes": nodes, "edges": self._columns("edges")}
+        return labels.dataset(values, self._about())
+
+    def _about(self) -> dict[str, Any]:
+        return {"complete": int(self.complete), "failures": list(self.failures)}
 
 
 @in_float64
@@ -354,7 +384,7 @@ def route(graph: SaddleGraph, found: Stages) -> tuple[Step, ...]:
     )
     steps = []
     for k, stage in enumerate(found.stages):
-        node = _matching(graph, objective, stage.certificate)
+        node = _matching(graph, objective, stage.fixed_point)
         departure = None
         if k + 1 < len(found.stages) and node is not None:
             between = states[_half_way(found, k) : found[k + 1].index + 1]
@@ -372,12 +402,10 @@ def _half_way(found: Stages, k: int) -> int:
     return begin + int(np.flatnonzero(loss[begin:] <= 0.5 * (found[k].loss + found[k + 1].loss))[0])
 
 
-def _matching(
-    graph: SaddleGraph, objective: Objective, certificate: Certificate | None
-) -> int | None:
-    if certificate is None or not certificate.certified or certificate.state is None:
+def _matching(graph: SaddleGraph, objective: Objective, point: FixedPoint | None) -> int | None:
+    if point is None:
         return None
-    found = np.asarray(objective.predictions(certificate.state))
+    found = np.asarray(objective.predictions(point.state))
     same = [_same_map(objective, node, found) for node in graph.nodes]
     return same.index(True) if True in same else None
 

@@ -14,14 +14,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..basis.precision import in_float64
-from ..basis.records import text_table
+from ..basis.records import Printed, Result, plain
 from ..basis.tolerances import Tolerances, chosen
+from ..doors import labels
 from ..runs.store import Subject
 from .stage import Stages, stages_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,8 @@ class GrowthTolerances(Tolerances, decides="growth"):
     )
 
 
-@dataclass(frozen=True)
-class Growth:
+@dataclass(frozen=True, repr=False)
+class Growth(Result):
     """One layer at one escape. units: N; directions: R. measured, expected: "directions" or
     "units"; expected is None where the units declare no leading degree, measured where the layer
     has fewer than four units."""
@@ -48,9 +54,15 @@ class Growth:
     measured: str | None
     expected: str | None
 
+    def printed(self) -> Printed:
+        return Printed(("growth", ""), [(name, value) for name, value in vars(self).items()])
 
-@dataclass(frozen=True, eq=False)
-class Mechanism:
+    def record(self) -> dict[str, Any]:
+        return plain(vars(self))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mechanism(Result):
     """The growth of every layer at every escape of a run."""
 
     growths: tuple[Growth, ...]
@@ -61,11 +73,27 @@ class Mechanism:
     def __getitem__(self, k: int) -> Growth:
         return self.growths[k]
 
-    def __repr__(self) -> str:
-        rows = [
-            [g.escape, g.layer, g.units, g.directions, g.measured, g.expected] for g in self.growths
-        ]
-        return text_table(("escape", "layer", "units", "directions", "measured", "expected"), rows)
+    def printed(self) -> Printed:
+        columns = ("escape", "layer", "units", "directions", "measured", "expected")
+        return Printed(columns, [list(vars(growth).values()) for growth in self.growths])
+
+    def record(self) -> list[dict[str, Any]]:
+        """JSON form, an entry a layer and escape."""
+        return [growth.record() for growth in self.growths]
+
+    def _columns(self) -> dict[str, list[Any]]:
+        names = {"escape": "drop", "layer": "layer_number"}
+        fields = ("escape", "layer", "units", "directions", "measured", "expected")
+        column = lambda field: [getattr(growth, field) for growth in self.growths]
+        return {names.get(field, field): column(field) for field in fields}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a layer and escape, by the names of `schema.LABELS["mechanism"]`. Needs pandas."""
+        return labels.frame("mechanism", self._columns(), {})
+
+    def to_xarray(self) -> xr.Dataset:
+        """The same along `escape`. Needs xarray."""
+        return labels.dataset({"mechanism": self._columns()}, {})
 
 
 @in_float64

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..basis.precision import in_float64
-from ..basis.records import number, plain
+from ..basis.records import Printed, Result, number, plain
 from ..basis.tolerances import Tolerances, chosen
 from ..rules import GradientDescent, Momentum, Rule
 from ..rules.descent import Descent
@@ -49,8 +49,8 @@ FURTHER = 64  # steps that are taken beyond the end, where the gradient and the 
 KINDS = ("at rest", "still falling", "oscillates", "ended early")
 
 
-@dataclass(frozen=True, eq=False)
-class Rest:
+@dataclass(frozen=True, eq=False, repr=False)
+class Rest(Result):
     """Whether a run rests where it ends, and what says so.
 
     kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time),
@@ -65,6 +65,10 @@ class Rest:
     @property
     def at_rest(self) -> bool:
         return self.kind == "at rest"
+
+    def printed(self) -> Printed:
+        rows = [("kind", self.kind), ("sentence", self.sentence), *self.evidence.items()]
+        return Printed(("rest", ""), rows)
 
     def record(self) -> dict[str, Any]:
         """The stable JSON form."""

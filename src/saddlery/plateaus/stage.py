@@ -5,24 +5,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..basis.interruptions import giving_up
+from ..basis.pictures import Pictured
 from ..basis.precision import in_float64, spare_programs
-from ..basis.records import html_table, plain, text_table, tiny
-from ..basis.text import visible
+from ..basis.records import Printed, Result, plain, tiny
 from ..basis.tolerances import Tolerances, changed, chosen, shown
+from ..doors import labels
 from ..networks import Objective
 from ..runs import Run
 from ..runs.store import Subject, run_of
-from ..saddles import Certificate, certify_state
+from ..saddles import Certificate, FixedPoint, certify_state
 from ..saddles.behind import Around, level_units
 from ..symmetry import EffectiveUnits, Reduction, effective_units, reduce
 from .plateau import Plateau, find_plateaus
 from .rest import Rest, rest_of
 from .seeding import SEEDED, kept_width
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -44,18 +49,22 @@ class WidthTolerances(Tolerances, decides="width"):
 
 
 FOUND_BY = ("plateaus", "rest", "width")  # what decides of stages before they are certified
+JUDGED = (  # of a certificate's record, in data frames and arrays
+    *("verdict", "gradient_norm", "distance", "relative_distance", "index", "zero_modes"),
+    *("lowest_eigenvalue", "escape_order", "escape_rate", "utility", "construction", "reason"),
+)
 
 
-@dataclass(frozen=True, eq=False)
-class Stage:
+@dataclass(frozen=True, eq=False, repr=False)
+class Stage(Result):
     """One plateau of a run.
 
     kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to
     rest. strength: of the plateau (see `find_plateaus`). index: the saved point nearest to rest.
     effective: effective units of each layer.
     reduction: the narrow network that reproduces the map within `tolerance` (relative to the
-    targets), which is derived from the neighbouring drops of the loss. certificate: None until
-    `certify`. note: what a reader should know of the plateau, such as that rounding alone ends it.
+    targets), which is derived from the neighbouring drops of the loss. certificate: a `FixedPoint`
+    or a `Refusal`; None until `certify`. note: what a reader should know of the plateau, such as that rounding alone ends it.
     """
 
     kind: str
@@ -77,6 +86,30 @@ class Stage:
         counts = tuple(layer.minimal for layer in self.effective)
         return counts[0] if len(counts) == 1 else counts
 
+    @property
+    def fixed_point(self) -> FixedPoint | None:
+        """The certified fixed point behind it; None where there is none, or nobody looked."""
+        return self.certificate if isinstance(self.certificate, FixedPoint) else None
+
+    @property
+    def units(self) -> str:
+        """The effective units in a word: one number a layer."""
+        return " > ".join(str(layer.minimal) for layer in self.effective)
+
+    def printed(self) -> Printed:
+        judged = () if self.certificate is None else self.certificate.rows()
+        rows = [
+            ("kind", self.kind),
+            ("flow time", f"{self.start:.4g} - {self.end:.4g}"),
+            ("loss on the plateau", self.loss),
+            ("strength", self.strength),
+            ("effective units", self.units),
+            ("map tolerance", self.tolerance),
+            *([("note", self.note)] if self.note else []),
+            *(judged or [("verdict", "not certified yet")]),
+        ]
+        return Printed(("stage", ""), rows)
+
     def record(self) -> dict[str, object]:
         """The stable JSON form."""
         return {
@@ -87,17 +120,14 @@ class Stage:
             "strength": self.strength,
             **({"note": self.note} if self.note else {}),
             "effective_units": plain(self.effective_units),
-            "effective": [
-                {"active": e.active, "rays": e.rays, "rank": e.rank, "minimal": e.minimal}
-                for e in self.effective
-            ],
-            "certificate": None if self.certificate is None else plain(self.certificate.record()),
+            "effective": [layer.record() for layer in self.effective],
+            "certificate": None if self.certificate is None else self.certificate.record(),
             **({"reason": "not certified yet"} if self.certificate is None else {}),
         }
 
 
-@dataclass(frozen=True, eq=False)
-class Stages:
+@dataclass(frozen=True, eq=False, repr=False)
+class Stages(Pictured, Result):
     """The stages of one run, in order; prints as a table.
 
     rest: whether the run rests where it ends, None where nobody looked. tolerances: those that were
@@ -130,6 +160,12 @@ class Stages:
             *seeded,
             *(f"stage {k}: {c.verdict}; {c.reason}" for k, c in missed),
         )
+
+    @property
+    def fixed_points(self) -> tuple[FixedPoint, ...]:
+        """The certified fixed points, in order; refusals have none."""
+        points = (stage.fixed_point for stage in self.stages)
+        return tuple(point for point in points if point is not None)
 
     def __len__(self) -> int:
         return len(self.stages)
@@ -178,41 +214,77 @@ class Stages:
         )
         return tuple(columns), [_row(stage, certified) for stage in self.stages]
 
-    def __repr__(self) -> str:
-        columns, rows = self.table()
-        name = visible(self.run.experiment.name)
-        title = f"{name}: {self.run.experiment.network.architecture}"
-        shown = f"{title}\n{text_table(columns, rows)}" if rows else f"{name}: no plateau found"
-        return "\n".join([shown, *self.notes])
+    def printed(self) -> Printed:
+        experiment = self.run.experiment
+        if not self.stages:
+            return Printed(head=[f"{experiment.name}: no plateau found"], notes=self.notes)
+        title = f"{experiment.name}: {experiment.network.architecture}"
+        return Printed(*self.table(), head=[title], notes=self.notes)
 
-    def _repr_html_(self) -> str:
-        return html_table(*self.table(), caption=repr(self.run.experiment))
+    def _columns(self) -> dict[str, list[Any]]:
+        """By the names of the schema; of certificates only where there are any."""
+        plateaus = ("kind", "start", "end", "loss", "strength")
+        columns = {name: [getattr(stage, name) for stage in self.stages] for name in plateaus}
+        columns["effective_units"] = [
+            sum(layer.minimal for layer in stage.effective) for stage in self.stages
+        ]
+        return {**columns, **certificate_columns([stage.certificate for stage in self.stages])}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a stage, by the names of `schema.LABELS["stages"]`; what does not exist is missing.
+        Needs pandas.
+
+        Example
+        -------
+        >>> from saddlery import certify, train
+        >>> certify(train("linear")).to_dataframe()["index"].tolist()
+        [100, 49, 0]
+        """
+        return labels.frame("stages", self._columns(), self.run.about())
+
+    def to_xarray(self) -> xr.Dataset:
+        """The same along `stage`, with the effective units of every layer and the weights. Needs
+        xarray."""
+        indices = [stage.index for stage in self.stages]
+        units = [[layer.minimal for layer in stage.effective] for stage in self.stages]
+        layers = len(self.run.experiment.network.layers)
+        values = {
+            **self._columns(),
+            "effective_units_by_layer": np.array(units, int).reshape(len(units), layers),
+            "states": self.run.trajectory.states[indices],
+        }
+        return labels.dataset({"stages": values}, self.run.about())
+
+
+def certificate_columns(certificates: Sequence[Certificate | None]) -> dict[str, list[Any]]:
+    """What certificates say, by the names of the schema; nothing without certificates."""
+    if not any(certificates):
+        return {}
+    records = [{} if each is None else each.record() for each in certificates]
+    return {
+        "certified": [None if each is None else each.certified for each in certificates],
+        "fixed_point_loss": [record.get("loss") for record in records],
+        **{name: [record.get(name) for record in records] for name in JUDGED},
+    }
 
 
 def _row(stage: Stage, certified: bool) -> list[object]:
-    units = stage.effective_units
-    row: list[object] = [
-        stage.kind,
-        f"{stage.start:.4g} - {stage.end:.4g}",
-        stage.loss,
-        units if isinstance(units, int) else " > ".join(map(str, units)),
-    ]
-    c = stage.certificate
+    plateau = [stage.kind, f"{stage.start:.4g} - {stage.end:.4g}", stage.loss, stage.units]
     if not certified:
-        return row
-    if c is None:
-        return row + [None] * 8
-    return [
-        *row,
-        c.verdict,
-        c.loss,
-        tiny(c.gradient_norm),
-        c.distance,
-        c.index,
-        c.zero_modes,
-        None if c.utility is None else c.utility.value,
-        c.construction,
-    ]
+        return plateau
+    verdict = None if stage.certificate is None else stage.certificate.verdict
+    return [*plateau, verdict, *fixed_point_cells(stage)]
+
+
+def fixed_point_cells(stage: Stage) -> list[object]:
+    """For a row of a table: loss, gradient norm, distance, index, zero modes, utility and
+    construction of the fixed point; None where there is none."""
+    point = stage.fixed_point
+    if point is None:
+        return [None] * 7
+    utility = None if point.utility is None else point.utility.value
+    slope, counts = tiny(point.gradient_norm), [point.index, point.zero_modes]
+    return [point.loss, slope, point.distance, *counts, utility, point.construction]
 
 
 @in_float64

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..basis.checks import InputError, positive, unpacked, whole
 from ..basis.precision import in_float64, spare_programs
-from ..basis.records import text_table
+from ..basis.records import Printed, Result, plain
 from ..networks import Objective
 from ..runs.store import Subject, run_of
 from ..saddles.fixed_points import FixedPointTolerances, embed_state_near, fixed_point
@@ -22,8 +22,8 @@ SCAN, STARTS = (
 )  # states compared with the fixed points; and those of them from which these are sought
 
 
-@dataclass(frozen=True, eq=False)
-class Visit:
+@dataclass(frozen=True, eq=False, repr=False)
+class Visit(Result):
     """Whether a run passed close to a fixed point of given effective widths.
 
     verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none;
@@ -46,20 +46,22 @@ class Visit:
     state: np.ndarray | None
     at_end: bool = False
 
-    def __repr__(self) -> str:
-        return text_table(
-            ("visit", ""),
-            [
-                ("widths", ", ".join(map(str, self.widths))),
-                ("verdict", self.verdict),
-                ("reason", self.reason),
-                ("distance, at most", self.distance),
-                ("relative distance, at most", self.relative),
-                ("flow time", self.flow_time),
-                ("loss of the fixed point", self.loss),
-                ("loss of the run", self.run_loss),
-            ],
-        )
+    def printed(self) -> Printed:
+        rows = [
+            ("widths", ", ".join(map(str, self.widths))),
+            ("verdict", self.verdict),
+            ("reason", self.reason),
+            ("distance, at most", self.distance),
+            ("relative distance, at most", self.relative),
+            ("flow time", self.flow_time),
+            ("loss of the fixed point", self.loss),
+            ("loss of the run", self.run_loss),
+        ]
+        return Printed(("visit", ""), rows)
+
+    def record(self) -> dict[str, object]:
+        """JSON form, without the state; null where there is no fixed point."""
+        return plain({name: value for name, value in vars(self).items() if name != "state"})
 
 
 class _Approach:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..basis.checks import require
+from ..basis.pictures import picture_of
 from ..predictions import ComparedStage, Comparison
 from .axes import BLUE, INK, MUTED, SMALL, Window, literal, new_axes, time_axis, window
 from .curves import loss_label
@@ -29,6 +30,7 @@ CROWDED = 0.05  # of a linear axis: jumps nearer than this ask for a logarithmic
 LINE, LETTER = 1.2 * SMALL, 0.55 * SMALL  # points: height of a line, width of a letter
 
 
+@picture_of(Comparison)
 def comparison(comparison: Comparison, axes: Axes | None = None) -> Axes:
     """The loss of a run beside what a theory expected: everything predicted is blue, everything of
     the run is black.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..basis.checks import known
+from ..basis.pictures import picture_of
 from ..plateaus import Stages
 from ..runs import Run
 from .axes import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@picture_of(Run, Stages)
 def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = False) -> Axes:
     """Loss against flow time; plateaus are shaded and named by effective units, certified
     fixed-point losses dashed.
@@ -49,14 +51,10 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     loss = np.where(np.isfinite(t.loss) & ((t.loss > 0) | (not log)), t.loss, np.nan)
     bands(axes, stages)
     for stage in stages:
-        certificate = stage.certificate
-        if (
-            certificate is not None
-            and certificate.certified
-            and not (log and certificate.loss <= 0)
-        ):
+        point = stage.fixed_point
+        if point is not None and not (log and point.loss <= 0):
             axes.axhline(
-                certificate.loss, color=VERMILION, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1
+                point.loss, color=VERMILION, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1
             )
     axes.plot(t.flow_time, loss, color=INK, linewidth=1.7, solid_joinstyle="round", zorder=3)
     time_axis(axes, shown)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..basis.checks import Words, require
+from ..basis.pictures import picture_of
 from ..plateaus import SaddleGraph
 from ..plateaus.graph import Node, Step
 from .axes import BLUE, INK, MUTED, PURPLE, SMALL, VERMILION, new_axes
@@ -31,6 +32,7 @@ PALE = 0.45  # opacity of arrows off the route
 LINE = 1.2 * (SMALL - 1)  # points, of a label
 
 
+@picture_of(SaddleGraph)
 def graph(
     graph: SaddleGraph, axes: Axes | None = None, route: Sequence[Step] | None = None
 ) -> Axes:

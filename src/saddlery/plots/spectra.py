@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..saddles import Certificate
+from ..basis.pictures import picture_of
+from ..saddles import Certificate, FixedPoint
 from .axes import BLUE, MUTED, RULE, SMALL, VERMILION, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+@picture_of(Certificate)
 def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
     """The Hessian's eigenvalues in ascending order: negative (down), zero (dots) and positive (up);
     counts in the legend.
@@ -24,9 +26,8 @@ def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
     point the axes say that instead.
     """
     axes = new_axes(axes, (2.6, 2.6))
-    values = certificate.eigenvalues
-    if values is None or not len(values):
-        words = "no fixed point found:\nno spectrum" if not certificate.certified else "no spectrum"
+    if not isinstance(certificate, FixedPoint) or not len(certificate.eigenvalues):
+        words = "no spectrum" if certificate.certified else "no fixed point found:\nno spectrum"
         axes.text(
             0.5,
             0.5,
@@ -44,8 +45,9 @@ def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
             ylabel="Hessian eigenvalue",
         )
         return axes
-    zero, place = certificate.zero_tolerance or 0.0, np.arange(1, len(values) + 1)
-    complete = certificate.state is None or len(values) == len(certificate.state)
+    values, zero = certificate.eigenvalues, certificate.zero_tolerance
+    place = np.arange(1, len(values) + 1)
+    complete = len(values) == len(certificate.state)
     groups = (
         (values < -zero, VERMILION, "v", certificate.index, "negative (index)"),
         (np.abs(values) <= zero, MUTED, "o", certificate.zero_modes, "zero modes"),

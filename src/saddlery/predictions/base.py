@@ -7,22 +7,28 @@ condition that fails, for experiments it says nothing about. Adding one is one f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..basis.families import Family
-from ..basis.records import html_table, plain, text_table
+from ..basis.records import Printed, Result, plain
+from ..doors import labels
 from ..experiments import Experiment
 from .ranges import DoesNotApply, Range, worst
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 Spread = tuple[float | None, float | None, float | None]  # mean, low, high
 INTERVAL = 0.9  # the nominal probability of the intervals of jump times
 
 
-@dataclass(frozen=True)
-class PredictedStage:
+@dataclass(frozen=True, repr=False)
+class PredictedStage(Result):
     """One plateau as theory expects it.
 
     loss: of its fixed point. units: effective units a layer. jump: the flow time at which the loss
@@ -44,7 +50,17 @@ class PredictedStage:
     share: float | None = None
     range: Range | None = None
 
+    def printed(self) -> Printed:
+        rows = {**vars(self), "units": " > ".join(map(str, self.units)), "range": range_of(self)}
+        return Printed(("predicted stage", ""), list(rows.items()))
+
+    def columns(self) -> dict[str, Any]:
+        """By the names of the schema."""
+        kept = ("loss", "jump", "mean", "low", "high", "index", "share")
+        return {**{name: getattr(self, name) for name in kept}, "units": sum(self.units)}
+
     def record(self) -> dict[str, object]:
+        """JSON form."""
         units = self.units[0] if len(self.units) == 1 else list(self.units)
         return plain(
             {
@@ -55,8 +71,8 @@ class PredictedStage:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Prediction(Result):
     """The stages of one experiment by one theory. theory: its name; source: where it comes from;
     limit: what it neglects.
 
@@ -120,17 +136,40 @@ class Prediction:
         stated = [] if not self.error else [f"jump times are stated to {100 * self.error:.0f}%"]
         return "; ".join([*map(str, self.ranges), *stated])
 
-    def __repr__(self) -> str:
-        head = f"{self.theory} ({self.source}); {self.limit}"
-        return "\n".join(
-            [head, *([self.assumptions] if self.assumptions else []), text_table(*self.table())]
-        )
+    def printed(self) -> Printed:
+        head = [f"{self.theory} ({self.source}); {self.limit}", self.assumptions]
+        return Printed(*self.table(), head=[line for line in head if line])
 
-    def _repr_html_(self) -> str:
-        caption = "; ".join(
-            filter(None, (f"{self.theory} ({self.source})", self.limit, self.assumptions))
-        )
-        return html_table(*self.table(), caption=caption)
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a stage, by the names of `schema.LABELS["prediction"]`; what theory does not say is
+        missing. Needs pandas.
+
+        Example
+        -------
+        >>> from saddlery import predict
+        >>> predict("linear")[0].to_dataframe()["units"].tolist()
+        [0, 1, 2]
+        """
+        return labels.frame("prediction", self._columns(), self._about())
+
+    def to_xarray(self) -> xr.Dataset:
+        """The same along `stage`, and the curve of the whole run, where theory has it. Needs
+        xarray."""
+        values: dict[str, Any] = {**self._columns()}
+        if self.curve is not None:
+            values["curve_flow_time"], values["curve_loss"] = map(np.asarray, self.curve)
+        return labels.dataset({"prediction": values}, self._about())
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return transposed([stage.columns() for stage in self.stages])
+
+    def _about(self) -> dict[str, str]:
+        return {"theory": self.theory, "source": self.source, "limit": self.limit}
+
+
+def transposed(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Columns of rows that have the same names."""
+    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
 
 def _row(k: int, stage: PredictedStage) -> list[object]:

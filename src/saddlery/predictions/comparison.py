@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..basis.records import html_table, plain, text_table
-from ..basis.text import visible
+from ..basis.pictures import Pictured
+from ..basis.records import Printed, Result, plain
 from ..basis.tolerances import Tolerances, chosen
+from ..doors import labels
 from ..plateaus import Stages
 from ..plateaus.stage import stages_of
 from ..runs import Run
 from ..runs.store import Subject
-from .base import PredictedStage, Prediction, range_of
+from .base import PredictedStage, Prediction, range_of, transposed
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,23 @@ class ComparisonTolerances(Tolerances, decides="comparison"):
     )
 
 
-@dataclass(frozen=True)
-class ComparedStage:
+COLUMNS = (  # of the printed table
+    *(
+        "units",
+        "loss",
+        "seen",
+        "loss of the run",
+        "jump",
+        "jump of the run",
+        "error",
+        "within 90% of draws",
+    ),
+    "range",
+)
+
+
+@dataclass(frozen=True, repr=False)
+class ComparedStage(Result):
     """One predicted stage and what the run did.
 
     predicted: the stage. seen: whether a plateau of the run has its loss, to a quarter of the
@@ -48,13 +69,28 @@ class ComparedStage:
     error: float | None
     inside: bool | None
 
+    def printed(self) -> Printed:
+        return Printed(("compared stage", ""), list(zip(COLUMNS, _row(self), strict=True)))
+
+    def columns(self) -> dict[str, Any]:
+        """By the names of the schema."""
+        return {
+            **self.predicted.columns(),
+            "seen": self.seen,
+            "run_loss": self.loss,
+            "run_units": None if self.units is None else sum(self.units),
+            "run_jump": self.jump,
+            "error": self.error,
+            "inside": self.inside,
+        }
+
     def record(self) -> dict[str, object]:
         """JSON form."""
         return {**plain(vars(self)), "predicted": self.predicted.record()}
 
 
-@dataclass(frozen=True, eq=False)
-class Comparison:
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(Pictured, Result):
     """A prediction beside a run. extra: plateaus of the run that were not predicted."""
 
     prediction: Prediction
@@ -75,32 +111,27 @@ class Comparison:
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = (
-            "units",
-            "loss",
-            "seen",
-            "loss of the run",
-            "jump",
-            "jump of the run",
-            "error",
-            "within 90% of draws",
-            "range",
-        )
-        return columns, [_row(stage) for stage in self.stages]
+        return COLUMNS, [_row(stage) for stage in self.stages]
 
-    def __repr__(self) -> str:
+    def printed(self) -> Printed:
         ending = f"; {self.extra} plateaus of the run were not predicted" if self.extra else ""
-        head = (
-            f"{visible(self.run.experiment.name)}: {self.prediction.theory} beside the run{ending}"
-        )
-        assumptions = self.prediction.assumptions
-        return "\n".join([head, *([assumptions] if assumptions else []), text_table(*self.table())])
+        head = f"{self.run.experiment.name}: {self.prediction.theory} beside the run{ending}"
+        lines = [head, self.prediction.assumptions]
+        return Printed(*self.table(), head=[line for line in lines if line])
 
-    def _repr_html_(self) -> str:
-        return html_table(
-            *self.table(),
-            caption=f"{self.run.experiment.name}: {self.prediction.theory} beside the run",
-        )
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a predicted stage, by the names of `schema.LABELS["comparison"]`. Needs pandas."""
+        return labels.frame("comparison", self._columns(), self._about())
+
+    def to_xarray(self) -> xr.Dataset:
+        """The same along `stage`. Needs xarray."""
+        return labels.dataset({"comparison": self._columns()}, self._about())
+
+    def _columns(self) -> dict[str, list[Any]]:
+        return transposed([stage.columns() for stage in self.stages])
+
+    def _about(self) -> dict[str, Any]:
+        return {**self.run.about(), "theory": self.prediction.theory, "extra": self.extra}
 
 
 def _row(stage: ComparedStage) -> list[object]:
@@ -157,8 +188,7 @@ def _compared(
     if match is None:
         return ComparedStage(stage, False, None, None, jump, error, inside)
     plateau = found[match]
-    certificate = plateau.certificate
-    loss = certificate.loss if certificate is not None and certificate.certified else plateau.loss
+    loss = plateau.loss if plateau.fixed_point is None else plateau.fixed_point.loss
     return ComparedStage(stage, True, loss, _units(found, match), jump, error, inside)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..basis.checks import SaddleryError
+from ..basis.records import Printed, Result, plain
 from ..basis.tolerances import Tolerances, chosen
 from ..experiments import Experiment
 from ..networks import Objective
@@ -106,8 +107,8 @@ class OutsideRange(DoesNotApply):
     of."""
 
 
-@dataclass(frozen=True)
-class Range:
+@dataclass(frozen=True, repr=False)
+class Range(Result):
     """One assumption, measured. measure: of what; value: small where it holds; near, outside: the
     limits.
 
@@ -130,8 +131,12 @@ class Range:
             return "outside"
         return "within" if self.value <= self.near else "near"
 
+    def printed(self) -> Printed:
+        return Printed(("range", ""), list(self.record().items()))
+
     def record(self) -> dict[str, Any]:
-        return {**vars(self), "verdict": self.verdict}
+        """JSON form."""
+        return plain({**vars(self), "verdict": self.verdict})
 
     def __str__(self) -> str:
         limits = f"within to {self.near:g}, outside from {self.outside:g}"

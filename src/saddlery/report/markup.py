@@ -9,13 +9,11 @@ an attribute stands in double quotes.
 
 from __future__ import annotations
 
-import html
 import string
 from collections.abc import Iterable
 from typing import Any, LiteralString
 
-from ..basis.records import number
-from ..basis.text import visible_lines
+from ..basis import records
 
 
 class Markup(str):
@@ -35,7 +33,7 @@ def escaped(value: object) -> Markup:
     """Any value as it may stand in a page, between tags or in a quoted attribute; numbers as people
     write them, and letters without a shape, such as directions of writing, spelled out
     (`text.visible`)."""
-    return value if isinstance(value, Markup) else Markup(html.escape(visible_lines(number(value))))
+    return value if isinstance(value, Markup) else Markup(records.escaped(value))
 
 
 def fill(template: LiteralString, *values: object, **named: object) -> Markup:

@@ -49,11 +49,7 @@ def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) 
             isinstance(found, Stages), "a tour", "made of the Stages of runs", type(found).__name__
         )
     count = sum(len(found) for found in runs)
-    certified = sum(
-        s.certificate is not None and s.certificate.certified
-        for found in runs
-        for s in found.stages
-    )
+    certified = sum(stage.fixed_point is not None for found in runs for stage in found.stages)
     parts = [
         fill(
             "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}: what each network rests"

@@ -9,6 +9,7 @@ from .. import plots
 from ..basis.echo import said
 from ..basis.records import number
 from ..plateaus import Stages
+from ..saddles import Certificate, FixedPoint
 from .figures import SQUARE, WIDE, figure
 from .markup import Markup, fill, joined
 from .tables import certificates, interval, verdict
@@ -131,18 +132,8 @@ def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Ma
         ]
     c = stage.certificate
     if c is not None:
-        counts = f"{_counts(c.index)} negative, {_counts(c.zero_modes)} zero"
-        there = f"Hessian eigenvalues at the fixed point behind {name}: {counts}."
-        words = (
-            there
-            if c.certified
-            else f"No fixed point was found behind {name}, so there is no spectrum."
-        )
-        figures.append(
-            figure(
-                lambda ax: plots.spectrum(c, ax), f"{anchor}-spectrum", words, SQUARE, shown=False
-            )
-        )
+        words, place = _spectrum_words(c, name), f"{anchor}-spectrum"
+        figures.append(figure(lambda ax: plots.spectrum(c, ax), place, words, SQUARE, shown=False))
     return fill(
         '<article class="card"><h4>{units} <small>{kind}</small></h4><p>{verdict}<br><span'
         " class=small>flow time {interval}"
@@ -154,6 +145,13 @@ def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Ma
         loss=stage.loss,
         figures=joined(figures),
     )
+
+
+def _spectrum_words(certificate: Certificate, name: str) -> str:
+    if not isinstance(certificate, FixedPoint):
+        return f"No fixed point was found behind {name}, so there is no spectrum."
+    counts = f"{_counts(certificate.index)} negative, {_counts(certificate.zero_modes)} zero"
+    return f"Hessian eigenvalues at the fixed point behind {name}: {counts}."
 
 
 def _counts(count: int | None) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .. import plots
-from ..basis.records import number, tiny
+from ..basis.records import number
 from ..plateaus import Stage, Stages
+from ..plateaus.stage import fixed_point_cells
+from ..saddles import FixedPoint
 from .markup import Markup, fill, joined
 
 MARKS = {
@@ -77,21 +79,8 @@ def _summary_rows(found: Stages, k: int) -> Markup:
 
 
 def _summary_cells(stage: Stage) -> Markup:
-    c = stage.certificate
-    cells: list[object] = [stage.kind, units(stage), interval(stage), stage.loss, verdict(stage)]
-    if c is None:
-        cells += ["-"] * 7
-    else:
-        utility = None if c.utility is None else c.utility.value
-        cells += [
-            c.loss,
-            tiny(c.gradient_norm),
-            c.distance,
-            c.index,
-            c.zero_modes,
-            utility,
-            c.construction,
-        ]
+    plateau = [stage.kind, units(stage), interval(stage), stage.loss, verdict(stage)]
+    cells = [*plateau, *fixed_point_cells(stage)]
     return joined(fill("<td>{}</td>", cell) for cell in cells)
 
 
@@ -159,7 +148,7 @@ def _certificate_fields(stage: Stage) -> dict[str, object]:
         **dict(c.rows()),
         "verdict": verdict(stage),
         "Newton steps": c.steps,
-        "spectrum": c.method or None,
+        "spectrum": c.method if isinstance(c, FixedPoint) else None,
     }
 
 

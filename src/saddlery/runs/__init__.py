@@ -5,8 +5,8 @@ What a run means is said by the rooms above.
 
 from __future__ import annotations
 
-from .ensembles import Failure, train_many
+from .ensembles import Ensemble, Failure, train_many
 from .run import Run, train
 from .store import load_run, save_run
 
-__all__ = ["Failure", "Run", "load_run", "save_run", "train", "train_many"]
+__all__ = ["Ensemble", "Failure", "Run", "load_run", "save_run", "train", "train_many"]

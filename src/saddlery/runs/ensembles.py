@@ -6,20 +6,26 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..basis.checks import SaddleryError, whole
+from ..basis.checks import SaddleryError, Words, require, whole
 from ..basis.precision import precision_context, spare_programs, usual_rules
+from ..basis.records import Printed, Result
+from ..doors import labels
 from ..experiments import Experiment
 from ..networks import Objective, draw_batch
 from ..training import driver
 from .run import Prepared, Run, prepare
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 CACHE = (
     1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
@@ -27,12 +33,88 @@ CACHE = (
 WIDEST = 16_384  # runs in one chunk of an accelerator
 
 
-@dataclass(frozen=True)
-class Failure:
+@dataclass(frozen=True, repr=False)
+class Failure(Result):
     """An experiment that could not be run, and why."""
 
     experiment: Experiment
     reason: str
+
+    def printed(self) -> Printed:
+        return Printed(("failure", ""), list(self.record().items()))
+
+    def record(self) -> dict[str, object]:
+        """JSON form; it has no identity, which may be what failed."""
+        experiment = {"experiment": self.experiment.name, "seed": self.experiment.seed}
+        return {**experiment, "status": "impossible", "reason": self.reason}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ensemble(Result):
+    """Runs side by side, in the order of their experiments, and in the place of each experiment
+    that could not be run its `Failure`.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.runs.ensembles import Ensemble, train_many
+    >>> base = Experiment.named("linear")
+    >>> found = Ensemble.of(train_many([base.replace(seed=seed) for seed in range(3)]))
+    >>> found.to_xarray().sizes["run"]
+    3
+    """
+
+    members: tuple[Run | Failure, ...]
+
+    @staticmethod
+    def of(found: Iterable[tuple[int, Run | Failure]]) -> Ensemble:
+        """Of what `train_many` yields, all of it in memory."""
+        return Ensemble(tuple(member for _, member in sorted(found, key=lambda pair: pair[0])))
+
+    @property
+    def runs(self) -> dict[int, Run]:
+        """Those that ran, by their places."""
+        return {k: member for k, member in enumerate(self.members) if isinstance(member, Run)}
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, k: int) -> Run | Failure:
+        return self.members[k]
+
+    def printed(self) -> Printed:
+        columns = ("run", "experiment", "seed", "status", "steps", "loss")
+        shown = ("experiment", "seed", "status", "steps", "final_loss")
+        records = [member.record() for member in self.members]
+        rows = [[k, *map(record.get, shown)] for k, record in enumerate(records)]
+        missed = [f"run {k}: {r['reason']}" for k, r in enumerate(records) if k not in self.runs]
+        return Printed(columns, rows, notes=missed)
+
+    def record(self) -> list[dict[str, object]]:
+        """JSON form, an entry a member."""
+        return [member.record() for member in self.members]
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a member, by the names of `schema.LABELS["ensemble"]`. Needs pandas."""
+        records = [member.record() for member in self.members]
+        kept = ("experiment", "identity", "seed", "status", "final_loss", "steps", "reason")
+        columns = {name: [record.get(name) for record in records] for name in kept}
+        return labels.frame("ensemble", columns, {})
+
+    def to_xarray(self) -> xr.Dataset:
+        """The curves and the weights of those that ran along `run` and `point`, filled up beyond
+        the end of shorter ones. Raises InputError where none ran. Needs xarray."""
+        runs = self.runs
+        require(len(runs) > 0, "members", "at least one that ran", Words("none"))
+        paths = [run.trajectory for run in runs.values()]
+        records = [run.record() for run in runs.values()]
+        curves = ("flow_time", "step", "loss", "gradient_norm", "states")
+        own = ("experiment", "identity", "seed", "status")
+        values = {
+            **{name: labels.stacked([getattr(path, name) for path in paths]) for name in curves},
+            **{name: [record[name] for record in records] for name in own},
+        }
+        return labels.dataset({"ensemble": values}, {}, {"run": list(runs)})
 
 
 def train_many(

@@ -9,14 +9,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..basis.checks import InputError, NumericalError
 from ..basis.interruptions import finishing, giving_up
+from ..basis.pictures import Pictured
 from ..basis.precision import precision_context, spare_programs
-from ..basis.records import html_table, number, text_table
+from ..basis.records import Printed, Result, plain
 from ..experiments import Experiment
 from ..experiments.experiment import chosen as subject_of
 from ..experiments.foresight import foretold
@@ -26,14 +27,18 @@ from ..networks.spans import Span, span
 from ..rules import Rule
 from ..training import Trajectory, driver
 
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
 FAILED = ("diverged", "not finite", "step too small")
 SHORT = (
     "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Pictured, Result):
     """A trained experiment.
 
     experiment: what was run. trajectory: what happened (see `Trajectory`). data: "samples", or the
@@ -62,7 +67,7 @@ class Run:
         return float(self.trajectory.loss[-1])
 
     def rows(self) -> list[tuple[str, object]]:
-        e, t = self.experiment, self.trajectory
+        e = self.experiment
         return [
             ("experiment", e.name),
             ("architecture", e.network.architecture),
@@ -70,20 +75,49 @@ class Run:
             ("data", self.data),
             ("rule", e.rule.kind),
             ("seed", e.seed),
-            ("status", f"{t.status}: {t.reason}"),
-            ("flow time", number(t.flow_time[-1])),
-            ("steps", int(t.step[-1])),
-            ("saved points", len(t.loss)),
-            ("loss", f"{number(t.loss[0])} to {number(t.loss[-1])}"),
+            *self.trajectory.rows(),
             ("wall seconds", round(self.wall_seconds, 2)),
             *[("warning", w) for w in self.warnings],
         ]
 
-    def __repr__(self) -> str:
-        return text_table(("run", ""), self.rows())
+    def printed(self) -> Printed:
+        return Printed(("run", ""), self.rows())
 
-    def _repr_html_(self) -> str:
-        return html_table(("run", ""), self.rows())
+    def record(self) -> dict[str, object]:
+        """The stable JSON form, without the trajectory."""
+        kept = {
+            "experiment": self.experiment.name,
+            "identity": self.experiment.identity,
+            "seed": self.experiment.seed,
+            "status": self.trajectory.status,
+            "reason": self.trajectory.reason,
+            "final_loss": self.final_loss,
+            "steps": self.trajectory.step[-1],
+            "wall_seconds": self.wall_seconds,
+            "warnings": self.warnings,
+        }
+        return plain(kept)
+
+    def about(self) -> dict[str, Any]:
+        """Which run it is: the attributes of its data frames and arrays."""
+        kept = ("experiment", "identity", "seed", "status")
+        return {name: value for name, value in self.record().items() if name in kept}
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a saved point, by the names of `schema.LABELS["run"]`: the curves, and observables
+        of one number a point. Needs pandas.
+
+        Example
+        -------
+        >>> from saddlery import train
+        >>> train("linear").to_dataframe().attrs["units"]["flow_time"]
+        'flow time'
+        """
+        return self.trajectory.labelled_frame(self.about())
+
+    def to_xarray(self) -> xr.Dataset:
+        """The curves, the observables and the weights along `point`. Needs xarray."""
+        return self.trajectory.labelled_arrays(self.about())
 
 
 @functools.cache

@@ -1,20 +1,27 @@
 """Certificates: the fixed point behind a state, of which kind it is, and which narrower network it
-embeds."""
+embeds; or the refusal, where there is none.
+
+The two are two types. A number of a fixed point that was not found does not exist, and cannot be
+read.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 
 from ..basis.checks import InputError, finite, known, positive
+from ..basis.pictures import Pictured
 from ..basis.precision import in_float64, spare_programs
-from ..basis.records import html_table, number, text_table, tiny
+from ..basis.records import Printed, Result, number, plain, tiny
 from ..networks import Objective
 from ..solvers import Spectrum
 from ..symmetry import Reduction, Utility
-from .behind import Around, Behind, Margin
+from .behind import Around, Behind
 from .fixed_points import FixedPointTolerances, Found, find_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
 from .kinks import Kinks, check_units, kinks_at
@@ -23,152 +30,268 @@ from .zero_modes import explain_zero_modes
 NOTHING = "no fixed point found"  # at this plateau
 UNFOUND = (NOTHING, "not a fixed point")  # the latter in what was written before version 0.2
 VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "undecided", NOTHING)
+KEYS = (  # of the stable JSON form, in order
+    *("verdict", "loss", "gradient_norm", "distance", "index", "zero_modes", "utility"),
+    *("construction", "narrow_units", "reason", "tolerance", "gradient_scale", "precision"),
+    *("relative_distance", "lowest_eigenvalue", "zero_tolerance", "zero_modes_explained"),
+    *("smooth_dimension", "escape_rate", "escape_order", "route", "steps", "spectrum"),
+    *("behind", "nearest"),
+)
+EMPTY = dict.fromkeys(KEYS) | {"zero_modes_explained": {}, "spectrum": ""}
+NUMBERS = (  # of a fixed point, by the name that they have in JSON too
+    *("loss", "gradient_norm", "distance", "relative_distance", "index", "zero_modes"),
+    *("zero_tolerance", "smooth_dimension", "lowest_eigenvalue"),
+    *("escape_rate", "escape_order", "construction"),
+)
 
 
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """What is behind a plateau, with the evidence.
+@dataclass(frozen=True, eq=False, repr=False)
+class Certificate(Pictured, Result, ABC):
+    """What is behind a plateau, with the evidence: a `FixedPoint` or a `Refusal`, never anything
+    else.
 
-    verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a
-        descent direction of second order: a negative Hessian eigenvalue, or a silent unit of
-        positive utility with p = 1), "degenerate saddle" (none of second order, but a silent unit
-        of positive utility of order p + 1 > 2, or units of several layers that lower the loss
-        together), "undecided" (a fixed point on kinks across which second order is not known, or
-        the number that would decide is within rounding of zero, and nothing else decides), or "no
-        fixed point found" at this plateau: none at all, or none that is close in weights, close in
-            loss and where the run slows down (see `behind`).
-    reason: in words, with the numbers that decided. loss, gradient_norm: at the fixed point (NaN
-        where there is none); tolerance is absolute, the limit (`fixed_points.gradient`) times gradient_scale. precision:
-        always "float64".
-    behind: the conditions with their margins. nearest: where no fixed point is behind the plateau,
-        the certificate of the nearest one that was found; `reason` says how it misses, and no
-        number of it stands in this certificate.
-    distance: from the state to the fixed point, 2-norm in weights; relative_distance: over the norm
-        of the state.
-    smooth_dimension: in how many directions the loss is smooth at the fixed point, to which index,
-        zero modes and eigenvalues belong: all P of them unless units lie on kinks; None without a
-        fixed point.
-    index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero
-        being called zero; None beyond what Lanczos established. explained: zero modes by cause (see
-        `explain_zero_modes`).
-    lowest_eigenvalue; escape_order: the order in distance at which the loss falls (2 for strict
-        saddles, 1 on a kink that is no fixed point, None without descent); escape_rate: of
-        exponential escape, -lambda_min or that of a p = 1 silent unit, None where the escape is not
-        exponential; escape_direction: the unit direction (P,).
-    utility: the best silent unit's, None where no unit is silent. construction, narrow_units: how
-        Theorem 1 embeds the narrow network (one number of units a layer); narrow: its flat
-        parameters. route: "reduce" or "direct".
+    `certified` tells them apart, and so do `isinstance` and `match`. A number that only the other
+    one has cannot be read: AttributeError says what there is in its place.
+
+    verdict: one of VERDICTS. reason: in words, with the numbers that decided. tolerance: of the
+    gradient norm, absolute: the limit (`fixed_points.gradient`) times gradient_scale. narrow_units: of the narrow network
+    that the state was reduced to, one number a layer. route: "reduce" or "direct"; steps: of
+    Newton's method. behind: the conditions under which a fixed point is the one behind the state,
+    with their margins; None where there was no fixed point to hold against them. precision: always
+    "float64".
+
+    Example
+    -------
+    >>> from saddlery import Experiment, certify_state
+    >>> from saddlery.saddles import FixedPoint, Refusal
+    >>> experiment = Experiment.named("linear")
+    >>> match certify_state(experiment.objective(), 0 * experiment.initial_state()):
+    ...     case FixedPoint(verdict=verdict, index=index):
+    ...         print(verdict, index)
+    ...     case Refusal(reason=reason):
+    ...         print(reason)
+    strict saddle 100
     """
 
     verdict: str
     reason: str
-    loss: float
-    gradient_norm: float
     tolerance: float
     gradient_scale: float
-    distance: float
-    relative_distance: float
-    index: int | None
-    zero_modes: int | None
-    zero_tolerance: float | None
-    explained: Mapping[str, int]
-    lowest_eigenvalue: float | None
-    escape_order: int | None
-    escape_rate: float | None
-    escape_direction: np.ndarray | None
-    utility: Utility | None
-    construction: str | None
     narrow_units: tuple[int, ...]
-    narrow: np.ndarray | None
-    state: np.ndarray | None
-    eigenvalues: np.ndarray | None
     route: str
     steps: int
-    method: str = ""
-    smooth_dimension: int | None = None
-    precision: str = "float64"
-    behind: Behind | None = None
-    nearest: Certificate | None = None
+    behind: Behind | None
+    certified: ClassVar[bool]
+    precision: ClassVar[str] = "float64"
 
-    @property
-    def certified(self) -> bool:
-        """Whether there is a fixed point behind the plateau."""
-        return self.state is not None
+    @abstractmethod
+    def rows(self) -> list[tuple[str, object]]:
+        """The printed table: what, and how much of it."""
+
+    @abstractmethod
+    def _kept(self) -> dict[str, object]:
+        """The entries of the record that this outcome has; the others are null."""
+
+    def printed(self) -> Printed:
+        return Printed(("certificate", ""), self.rows())
 
     def record(self) -> dict[str, object]:
         """The stable JSON form; a value that does not exist is None and `reason` says why."""
-        width = self.narrow_units[0] if len(self.narrow_units) == 1 else list(self.narrow_units)
-        return {
+        width = self.narrow_units[0] if len(self.narrow_units) == 1 else self.narrow_units
+        kept = {
+            **EMPTY,
             "verdict": self.verdict,
-            "loss": self.loss,
-            "gradient_norm": self.gradient_norm,
-            "distance": self.distance,
-            "index": self.index,
-            "zero_modes": self.zero_modes,
-            "utility": None if self.utility is None else self.utility.value,
-            "construction": self.construction,
             "narrow_units": width,
             "reason": self.reason,
             "tolerance": self.tolerance,
             "gradient_scale": self.gradient_scale,
             "precision": self.precision,
-            "relative_distance": self.relative_distance,
-            "lowest_eigenvalue": self.lowest_eigenvalue,
-            "zero_tolerance": self.zero_tolerance,
-            "zero_modes_explained": dict(self.explained),
-            "smooth_dimension": self.smooth_dimension,
-            "escape_rate": self.escape_rate,
-            "escape_order": self.escape_order,
             "route": self.route,
             "steps": self.steps,
-            "spectrum": self.method,
             "behind": None if self.behind is None else self.behind.record(),
-            "nearest": None if self.nearest is None else self.nearest.record(),
+        }
+        return plain({**kept, **self._kept()})
+
+    def _common_rows(self) -> list[tuple[str, object]]:
+        margins = () if self.behind is None else self.behind.margins
+        return [
+            ("narrow units", ", ".join(map(str, self.narrow_units)) or "-"),
+            ("route", self.route),
+            *[
+                (f"behind: {m.name}", f"{number(m.measured)} (at most {m.limit:g})")
+                for m in margins
+            ],
+        ]
+
+    def _slope(self, norm: float) -> str:
+        return f"{tiny(norm)} (tolerance {self.tolerance:.1e}, {self.precision})"
+
+    if not TYPE_CHECKING:  # which sees what there is from the fields alone
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Asked only for what is not there."""
+            words = f"{type(self).__name__!r} object has no attribute {name!r}"
+            raise AttributeError(instead(self, name) or words, name=name, obj=self)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FixedPoint(Certificate):
+    """The certified fixed point behind a state.
+
+    verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a
+        descent direction of second order: a negative Hessian eigenvalue, or a silent unit of
+        positive utility with p = 1), "degenerate saddle" (none of second order, but a silent unit
+        of positive utility of order p + 1 > 2, or units of several layers that lower the loss
+        together), or "undecided" (on kinks across which second order is not known, or the number
+        that would decide is within rounding of zero, and nothing else decides).
+    loss, gradient_norm: there. distance: from the state, 2-norm in weights; relative_distance: over
+        the norm of the state. state (P,): the fixed point.
+    smooth_dimension: in how many directions the loss is smooth there, to which index, zero modes
+        and eigenvalues belong: all P of them unless units lie on kinks.
+    index, zero_modes: negative and zero Hessian eigenvalues, those within `zero_tolerance` of zero
+        being called zero; None beyond what Lanczos established. explained: zero modes by cause (see
+        `explain_zero_modes`). eigenvalues: those known, ascending, by `method`; lowest_eigenvalue.
+    escape_order: the order in distance at which the loss falls (2 for strict saddles, None without
+        descent); escape_rate: of exponential escape, -lambda_min or that of a p = 1 silent unit,
+        None where the escape is not exponential; escape_direction: the unit direction (P,).
+    utility: the best silent unit's, None where no unit is silent. construction: how Theorem 1
+        embeds the narrow network, None where none was found; narrow: its flat parameters.
+    """
+
+    loss: float
+    gradient_norm: float
+    distance: float
+    relative_distance: float
+    index: int | None
+    zero_modes: int | None
+    zero_tolerance: float
+    explained: Mapping[str, int]
+    lowest_eigenvalue: float
+    escape_order: int | None
+    escape_rate: float | None
+    escape_direction: np.ndarray | None
+    utility: Utility | None
+    construction: str | None
+    narrow: np.ndarray | None
+    state: np.ndarray
+    eigenvalues: np.ndarray
+    method: str
+    smooth_dimension: int
+    certified: ClassVar[bool] = True
+
+    def _kept(self) -> dict[str, object]:
+        return {
+            **{name: getattr(self, name) for name in NUMBERS},
+            "utility": None if self.utility is None else self.utility.value,
+            "zero_modes_explained": dict(self.explained),
+            "spectrum": self.method,
         }
 
     def rows(self) -> list[tuple[str, object]]:
-        zero = ", ".join(f"{v} {k}" for k, v in self.explained.items() if v)
-        utility = (
-            "-"
-            if self.utility is None
-            else f"{number(self.utility.value)} (order {self.utility.order})"
-        )
+        causes = ", ".join(f"{v} {k}" for k, v in self.explained.items() if v)
+        zero = number(self.zero_modes)
         return [
             ("verdict", self.verdict),
             ("reason", self.reason),
             ("loss", number(self.loss, 12)),
-            (
-                "gradient norm",
-                f"{tiny(self.gradient_norm)} (tolerance {self.tolerance:.1e}, float64)",
-            ),
+            ("gradient norm", self._slope(self.gradient_norm)),
             (
                 "distance",
                 f"{number(self.distance)} ({number(self.relative_distance)} of the state)",
             ),
             ("index", self.index),
-            ("zero modes", f"{number(self.zero_modes)}{f' ({zero})' if zero else ''}"),
+            ("zero modes", f"{zero} ({causes})" if causes else zero),
             ("lowest eigenvalue", number(self.lowest_eigenvalue, 10)),
-            ("utility", utility),
+            ("utility", _utility(self.utility)),
             ("escape order", self.escape_order),
             ("escape rate", self.escape_rate),
             ("construction", self.construction),
-            ("narrow units", ", ".join(map(str, self.narrow_units)) or "-"),
-            ("route", self.route),
-            *[
-                (f"behind: {m.name}", f"{number(m.measured)} (at most {m.limit:g})")
-                for m in self._margins
-            ],
+            *self._common_rows(),
         ]
 
+
+def _utility(found: Utility | None) -> str | None:
+    return None if found is None else f"{number(found.value)} (order {found.order})"
+
+
+@dataclass(frozen=True)
+class FirstOrder:
+    """A descent of first order, across the kink that a state lies on. slope: of the loss along
+    `direction` (P,), which has unit length."""
+
+    slope: float
+    direction: np.ndarray
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Refusal(Certificate):
+    """No fixed point is behind the state, and why.
+
+    verdict: "no fixed point found": none at all, or none that is close in weights, close in loss
+        and where the run slows down (see `behind`). reason: how the search ended, or how the
+        nearest misses.
+    residual: the gradient norm where the search ended. nearest: the certificate of the nearest
+        fixed point that was found, None where there was none; `behind.miss` says how it misses.
+    descent: of first order, where the search ended on a kink across which the loss falls; else
+        None. Only then are there an escape_order, which is 1, and an escape_direction (P,).
+    """
+
+    residual: float
+    nearest: FixedPoint | None = None
+    descent: FirstOrder | None = None
+    certified: ClassVar[bool] = False
+
     @property
-    def _margins(self) -> tuple[Margin, ...]:
-        return () if self.behind is None else self.behind.margins
+    def escape_order(self) -> int:
+        if self.descent is None:
+            raise AttributeError(instead(self, "escape_order"))
+        return 1
 
-    def __repr__(self) -> str:
-        return text_table(("certificate", ""), self.rows())
+    @property
+    def escape_direction(self) -> np.ndarray:
+        if self.descent is None:
+            raise AttributeError(instead(self, "escape_direction"))
+        return self.descent.direction
 
-    def _repr_html_(self) -> str:
-        return html_table(("certificate", ""), self.rows())
+    def _kept(self) -> dict[str, object]:
+        return {
+            "escape_order": None if self.descent is None else 1,
+            "nearest": None if self.nearest is None else self.nearest.record(),
+        }
+
+    def rows(self) -> list[tuple[str, object]]:
+        found, fall = self.nearest, self.descent
+        near = "" if found is None else f"{found.verdict}, loss {number(found.loss, 12)}"
+        return [
+            ("verdict", self.verdict),
+            ("reason", self.reason),
+            *([("nearest", near)] if found else []),
+            *([("slope", f"{fall.slope:.6g} across a kink (escape order 1)")] if fall else []),
+            ("residual", self._slope(self.residual)),
+            *self._common_rows(),
+        ]
+
+
+def instead(outcome: Certificate, name: str) -> str:
+    """About a value that only the other outcome has: what there is in its place; empty for other
+    names."""
+    own, other = (Refusal, FixedPoint) if isinstance(outcome, Refusal) else (FixedPoint, Refusal)
+    if name not in {field.name for field in fields(other)}:
+        return ""
+    if own is FixedPoint:
+        return (
+            f"a fixed point has no {name}, which only a refusal has; `state` is the point and"
+            " `gradient_norm` what is left of the gradient there"
+        )
+    near = getattr(outcome, "nearest", None) is not None
+    there = (
+        f"`nearest.{name}` is that of the nearest fixed point found"
+        if near
+        else "`residual` how near to rest the search came"
+    )
+    return (
+        f"a refusal has no {name}: no fixed point is behind the state; `reason` says why, {there}"
+    )
 
 
 @in_float64
@@ -182,8 +305,8 @@ def certify_state(
     reduction: Reduction | None = None,
     around: Around | None = None,
     seed: int = 0,
-) -> Certificate:
-    """The certificate of the fixed point behind one state.
+) -> FixedPoint | Refusal:
+    """The certificate of the fixed point behind one state, or the refusal where there is none.
 
     theta: flat parameters (P,), cast to float64. gradient_scale: of the task, against which a
     gradient counts as zero; by default its norm at random weights where the map is as large as the
@@ -234,59 +357,54 @@ def certify_state(
     if on is not None and on.slope < 0:
         return _falling(found, scale, on)
     judged = _judge(objective, theta, found, scale, on, seed)
-    if found.is_behind or not judged.certified:
+    if found.is_behind or isinstance(judged, Refusal):
         return judged
     assert found.behind is not None  # it converged
     words = (
         f"{found.behind.miss}; the nearest fixed point found is a {judged.verdict}: {judged.reason}"
     )
-    return replace(_nothing(found, scale, words), behind=found.behind, nearest=judged)
+    return _nothing(found, scale, words, behind=found.behind, nearest=judged)
 
 
 # ------------------------------------------------------------------- judging
-def _nothing(found: Found, scale: float, reason: str) -> Certificate:
+def _nothing(
+    found: Found,
+    scale: float,
+    reason: str,
+    *,
+    behind: Behind | None = None,
+    nearest: FixedPoint | None = None,
+    descent: FirstOrder | None = None,
+) -> Refusal:
     """No fixed point is behind the state."""
-    reduction = found.reduction
-    return Certificate(
+    return Refusal(
         verdict=NOTHING,
         reason=reason,
-        loss=float("nan"),
-        gradient_norm=float("nan"),
         tolerance=FixedPointTolerances.now().gradient * scale,
         gradient_scale=scale,
-        distance=float("nan"),
-        relative_distance=float("nan"),
-        index=None,
-        zero_modes=None,
-        zero_tolerance=None,
-        explained={},
-        lowest_eigenvalue=None,
-        escape_order=None,
-        escape_rate=None,
-        escape_direction=None,
-        utility=None,
-        construction=None,
-        narrow_units=reduction.widths if reduction else (),
-        narrow=None,
-        state=None,
-        eigenvalues=None,
+        narrow_units=found.reduction.widths if found.reduction else (),
         route=found.route,
         steps=found.refinement.steps,
+        behind=behind,
+        residual=found.refinement.gradient_norm,
+        nearest=nearest,
+        descent=descent,
     )
 
 
-def _falling(found: Found, scale: float, on: Kinks) -> Certificate:
+def _falling(found: Found, scale: float, on: Kinks) -> Refusal:
     """The refusal of a point whose gradient is zero on one side of its kinks only."""
+    assert on.direction is not None  # it falls along one
     words = (
         f"first-order descent on a kink: the loss falls at slope {on.slope:.6g} along a "
         f"direction across it ({on.words()})"
     )
-    return replace(_nothing(found, scale, words), escape_order=1, escape_direction=on.direction)
+    return _nothing(found, scale, words, descent=FirstOrder(on.slope, on.direction))
 
 
 def _judge(
     objective: Objective, theta: np.ndarray, found: Found, scale: float, on: Kinks | None, seed: int
-) -> Certificate:
+) -> FixedPoint | Refusal:
     """The certificate of a fixed point that lies on these kinks."""
     state = found.state
     spectrum = spectrum_at(
@@ -303,7 +421,7 @@ def _judge(
     utilities = utilities_at(objective, state, seed)
     escape = escape_from(objective, found, spectrum, utilities, on, seed)
     distance = float(np.linalg.norm(state - theta))
-    return Certificate(
+    return FixedPoint(
         verdict=escape.verdict,
         reason=escape.reason,
         loss=float(objective.loss(state)),

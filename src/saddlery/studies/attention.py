@@ -53,18 +53,13 @@ def measure(experiment: Experiment) -> Row:
     the share of the time on plateaus that is spent after numbers of eigenvectors that the rank does
     not divide."""
     found = certify(train(experiment))
-    resting = [
-        (s, s.certificate)
-        for s in found.stages
-        if s.certificate is not None and s.certificate.certified
-    ]
-    losses = np.array([certificate.loss for _, certificate in resting])
+    losses = np.array([point.loss for point in found.fixed_points])
     errors = np.abs(losses[:, None] - saddle_losses()[None])
     at = errors.argmin(axis=1)
     rank = experiment.network.layers[0].unit.options["rank"]
-    lengths = np.array([stage.end - stage.start for stage, _ in resting])[
-        :-1
-    ]  # the end lasts as long as one looks
+    resting = [stage for stage in found.stages if stage.fixed_point is not None]
+    lengths = np.array([stage.end - stage.start for stage in resting])
+    lengths = lengths[:-1]  # the end lasts as long as one looks
     return {
         "visited": float(len(set(at.tolist()))),
         "error": float(errors.min(axis=1).max()),

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..basis.families import Family
-from ..basis.records import html_table, plain, text_table
+from ..basis.records import Printed, Result, plain
 from ..experiments import Experiment
 from .intervals import Kind
 
@@ -93,8 +93,8 @@ class Study:
         STUDIES.add(self.name, self)
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
+@dataclass(frozen=True, eq=False, repr=False)
+class Outcome(Result):
     """What a study found. failed: experiments that could not be measured, with the reason."""
 
     study: Study
@@ -110,13 +110,10 @@ class Outcome:
             for j in self.judged
         ]
 
-    def __repr__(self) -> str:
-        said = "".join(f"\n{words}" for words in self.study.notes(self.rows))
-        notes = said + "".join(f"\nnot measured: {words}" for words in self.failed)
-        return f"{self.study.name}: {self.study.title}\n{text_table(*self.table())}{notes}"
-
-    def _repr_html_(self) -> str:
-        return html_table(*self.table(), caption=self.study.title)
+    def printed(self) -> Printed:
+        missed = [f"not measured: {words}" for words in self.failed]
+        head = [f"{self.study.name}: {self.study.title}"]
+        return Printed(*self.table(), head=head, notes=[*self.study.notes(self.rows), *missed])
 
     def record(self) -> list[dict[str, Any]]:
         """The stable JSON form, an entry a claim."""

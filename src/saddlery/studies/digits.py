@@ -72,9 +72,7 @@ def measure(experiment: Experiment) -> Row:
     run's."""
     found = certify(train(experiment))
     path = saddle_path(experiment.task.data(experiment.seed), experiment.network.widths[0])
-    certified = np.array(
-        [c.loss for s in found.stages if (c := s.certificate) is not None and c.certified]
-    )
+    certified = np.array([point.loss for point in found.fixed_points])
     errors = np.abs(certified[:, None] - path[None])
     at = errors.argmin(axis=1)
     (prediction,) = predict(experiment, theory="directions one by one")

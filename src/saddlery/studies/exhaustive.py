@@ -18,7 +18,7 @@ from ..networks import Layer, Network, Objective
 from ..plateaus import Stage, certify
 from ..rules import GradientFlow, Rule
 from ..runs import train
-from ..saddles import Certificate
+from ..saddles import Certificate, FixedPoint
 from ..symmetry import silent_units
 from ..tasks import (
     ConvolutionalLinearTeacher,
@@ -244,7 +244,7 @@ def classify(objective: Objective, certificate: Certificate) -> tuple[str, str]:
     full: it needs all units, or no narrower network's fixed point is known to make it. none: no
         fixed point beside the state.
     """
-    if not certificate.certified:
+    if not isinstance(certificate, FixedPoint):
         return "none", certificate.reason
     widths = zip(certificate.narrow_units, objective.network.widths, strict=True)
     fewer = [k for k, (narrow, wide) in enumerate(widths) if narrow < wide]
@@ -266,11 +266,10 @@ def classify(objective: Objective, certificate: Certificate) -> tuple[str, str]:
     )
 
 
-def _embeds(objective: Objective, certificate: Certificate, index: int) -> bool:
+def _embeds(objective: Objective, point: FixedPoint, index: int) -> bool:
     """Whether ii, iii or iv made the units of a layer that a narrower network lacks."""
-    assert certificate.state is not None  # certified
     symmetry = objective.network.layers[index].unit.symmetry
-    silent = symmetry.silent and bool(silent_units(objective, certificate.state, index).any())
+    silent = symmetry.silent and bool(silent_units(objective, point.state, index).any())
     return silent or symmetry.homogeneous is not None
 
 
@@ -304,9 +303,9 @@ def summary(entries: Sequence[tuple[Stage, str, str]]) -> Row:
         for kind in ("initial", "intermediate", "end")
     }
     embedded = [
-        (s.kind, s.certificate)
+        (s.kind, s.fixed_point)
         for s, c, _ in entries
-        if c == "embedded" and s.certificate is not None
+        if c == "embedded" and s.fixed_point is not None
     ]
     away = [c.relative_distance for _, c in embedded if any(c.narrow_units)]
     return {
@@ -325,7 +324,7 @@ def _share(counts: Counter[str]) -> float:
 
 def _exception(experiment: Experiment, stage: Stage, name: str, reason: str) -> Row:
     """Everything needed to look at one plateau again."""
-    certificate = stage.certificate
+    certificate, point = stage.certificate, stage.fixed_point
     assert certificate is not None
     return {
         "identity": experiment.identity,
@@ -336,8 +335,8 @@ def _exception(experiment: Experiment, stage: Stage, name: str, reason: str) -> 
         "verdict": certificate.verdict,
         "certificate": certificate.reason,
         "loss": stage.loss,
-        "fixed_point_loss": certificate.loss,
-        "relative_distance": certificate.relative_distance,
+        "fixed_point_loss": None if point is None else point.loss,
+        "relative_distance": None if point is None else point.relative_distance,
         "effective_units": stage.effective_units,
         "narrow_units": certificate.narrow_units,
         "widths": experiment.network.widths,

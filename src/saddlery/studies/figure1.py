@@ -47,11 +47,7 @@ def measure(experiment: Experiment) -> Row:
         widths == [0, 1, 2] and verdicts[-1] == "minimum" and set(verdicts[:-1]) <= set(SADDLES)
     )
     grown = mechanism(found).growths
-    levels = [
-        s.certificate.loss
-        for s in found.stages
-        if s.certificate is not None and s.certificate.certified
-    ]
+    levels = [point.loss for point in found.fixed_points]
     return {
         "staircase": float(staircase),
         "mechanism": float(np.mean([g.measured == g.expected for g in grown]))

@@ -154,17 +154,10 @@ def measure(e: Experiment) -> Row:
 
 def _certified(found: Stages, expected: Sequence[float]) -> float:
     """Whether the plateau between is certified a saddle of exactly one of these losses."""
-    between = [
-        s.certificate
-        for s in found.stages
-        if s.kind == "intermediate" and s.certificate is not None
-    ]
-    exact = [
-        c
-        for c in between
-        if c.verdict in SADDLES and min(abs(c.loss - loss) for loss in expected) <= EXACT
-    ]
-    return float(bool(exact))
+    between = [stage.fixed_point for stage in found.stages if stage.kind == "intermediate"]
+    saddles = [point for point in between if point is not None and point.verdict in SADDLES]
+    near = lambda loss: min(abs(loss - other) for other in expected) <= EXACT
+    return float(any(near(saddle.loss) for saddle in saddles))
 
 
 def draw(rows: Sequence[Row], axes: Axes) -> None:

@@ -31,6 +31,7 @@ from ..basis.checks import (
     whole,
 )
 from ..basis.echo import shown
+from ..basis.records import Printed, Result, plain
 from ..experiments import Experiment
 from ..experiments.changes import changed
 from ..experiments.experiment import MOST as WIDEST
@@ -105,8 +106,8 @@ class Drawn:
         )
 
 
-@dataclass(frozen=True)
-class Sweep:
+@dataclass(frozen=True, repr=False)
+class Sweep(Result):
     """Runs of one experiment: every point of `grid` times every one of `draws` random points times
     `seeds` seeds.
 
@@ -402,12 +403,17 @@ class Sweep:
         sweep = as_written(path, imports)
         return sweep.on(sweep.experiment.found(Path(path).parent).task)
 
-    def __repr__(self) -> str:
+    def printed(self) -> Printed:
         fields = ", ".join(self.fields) or "nothing but seeds"
-        return (
+        words = (
             f"Sweep {self.name!r}: {len(self):,} runs of {self.experiment.name!r} over "
             f"{fields}, id {self.identity}"
         )
+        return Printed(head=[words])
+
+    def record(self) -> dict[str, Any]:
+        """JSON form: its table, with its identity."""
+        return plain({"identity": self.identity, **self.table()})
 
 
 def _fails(table: Mapping[str, Any], values: Mapping[str, Any]) -> bool:

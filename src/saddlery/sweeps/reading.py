@@ -14,6 +14,7 @@ from ..basis.checks import InputError, Words, installed, known, require
 from ..basis.records import plain
 from ..doors import schema
 from ..doors.door import NUMBERS
+from ..doors.labels import described
 from ..doors.outlets import placed
 from . import filters
 from .storage import (
@@ -116,9 +117,10 @@ def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
         for dim in part.sizes
         if dim != "run"
     }
-    return (
-        parts[0] if len(parts) == 1 else xr.concat([_padded(part, most) for part in parts], "run")
-    )
+    whole = parts[0]
+    if len(parts) > 1:
+        whole = xr.concat([_padded(part, most) for part in parts], "run")
+    return described(whole, "ensemble")
 
 
 def _part(folder: Path, index_file: Path, record: Mapping[str, Any]) -> xr.Dataset:

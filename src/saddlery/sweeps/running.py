@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..basis.checks import InputError, SaddleryError, StorageError
 from ..basis.precision import precision_context
-from ..basis.records import number, text_table
-from ..basis.text import visible
+from ..basis.records import Printed, Result, number
 from ..engines import Engine, Job, Local, engine_of
 from ..runs import Run, train_many
 from ..runs.ensembles import program_of
 from ..runs.run import prepare
 from .design import Sweep, sweep_of
+from .reading import arrays, index
 from .storage import batch_name, create, is_done, write_failure
 from .work import measure
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 ASK = 1_000_000  # runs beyond which a sweep must be confirmed
 SAMPLED = 12  # points of a plan that are tried
@@ -27,8 +31,8 @@ TOGETHER = 8  # seeds of each that are timed
 Progress = Callable[[float, str], None]
 
 
-@dataclass(frozen=True)
-class Finished:
+@dataclass(frozen=True, repr=False)
+class Finished(Result):
     """How a call of `run_sweep` ended. made: runs of this call; kept: those that were there before;
     failed: what its batches failed of, by batch; seconds: of this call."""
 
@@ -40,6 +44,7 @@ class Finished:
     seconds: float
 
     def record(self) -> dict[str, Any]:
+        """The stable JSON form."""
         return {
             "folder": str(self.folder),
             "identity": self.sweep.identity,
@@ -53,23 +58,30 @@ class Finished:
             "seconds": self.seconds,
         }
 
-    def __repr__(self) -> str:
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a finished run, see `sweeps.index`."""
+        return index(self.folder)
+
+    def to_xarray(self) -> xr.Dataset:
+        """The arrays of all finished runs, see `sweeps.arrays`."""
+        return arrays(self.folder)
+
+    def printed(self) -> Printed:
         speed = (
             f", {self.made / self.seconds:.3g} runs a second" if self.made and self.seconds else ""
         )
         lines = [
-            f"{visible(self.sweep.name)}: {self.made + self.kept:,} of {len(self.sweep):,} runs"
-            " are in"
-            f" {visible(str(self.folder))}"
+            f"{self.sweep.name}: {self.made + self.kept:,} of {len(self.sweep):,} runs"
+            f" are in {self.folder}"
             f" ({self.made:,} made now in {self.seconds:.1f} s{speed})"
         ]
         for batch, error in self.failed.items():
             numbers = self.sweep.numbers(batch)
             lines.append(
                 f"batch {batch} failed, runs {numbers[0]} to {numbers[-1]}, of"
-                f" {self.sweep.point(numbers[0]) or 'the experiment'} on: {visible(error)}"
+                f" {self.sweep.point(numbers[0]) or 'the experiment'} on: {error}"
             )
-        return "\n".join(lines)
+        return Printed(head=lines)
 
 
 def run_sweep(
@@ -214,8 +226,8 @@ def duration(seconds: float) -> str:
 
 
 # ------------------------------------------------------------------------ plan
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, repr=False)
+class Plan(Result):
     """What a sweep will take. programs: to compile; seconds_a_run: of one core, measured on a few
     points, without compiling;
     compile_seconds: of all programs; bytes_a_run: on disk."""
@@ -229,6 +241,7 @@ class Plan:
     data: tuple[str, ...]
 
     def record(self) -> dict[str, Any]:
+        """The stable JSON form."""
         return {
             "identity": self.sweep.identity,
             "runs": len(self.sweep),
@@ -245,7 +258,7 @@ class Plan:
     def core_hours(self) -> float:
         return (self.seconds_a_run * len(self.sweep) + self.compile_seconds) / 3600
 
-    def __repr__(self) -> str:
+    def printed(self) -> Printed:
         size = self.bytes_a_run * len(self.sweep)
         rows = [
             ("runs", f"{len(self.sweep):,}"),
@@ -261,7 +274,8 @@ class Plan:
             ),
             ("in all", f"{number(self.core_hours)} core-hours, {number(size / 1e9)} GB"),
         ]
-        return f"{self.sweep!r}\n{text_table(('plan', f'from {self.sampled} points'), rows)}"
+        columns = ("plan", f"from {self.sampled} points")
+        return Printed(columns, rows, head=self.sweep.printed().head)
 
 
 def plan(sweep: Sweep | str | Path, progress: Progress | None = None) -> Plan:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..basis.checks import SaddleryError
-from ..basis.records import plain
 from ..experiments import Experiment
 from ..plateaus import Stages, certify, stages
 from ..predictions import THEORIES, compare, predict
@@ -134,7 +133,7 @@ def measure(run: Run, wanted: Sequence[str]) -> tuple[Row, dict[str, np.ndarray]
 def _stages(found: Stages) -> Row:
     counts = [tuple(layer.minimal for layer in stage.effective) for stage in found.stages]
     kinds = [stage.kind for stage in found.stages]
-    certificates = [stage.certificate for stage in found.stages]
+    certificates = [stage.certificate.record() for stage in found.stages if stage.certificate]
     row: Row = {
         "stages": len(found),
         "intermediate": kinds.count("intermediate"),
@@ -145,13 +144,9 @@ def _stages(found: Stages) -> Row:
         "stage_end": [stage.end for stage in found.stages],
         "stage_loss": [stage.loss for stage in found.stages],
     }
-    if any(certificates):
-        row |= {
-            "verdict": [c.verdict for c in certificates if c],
-            "gradient_norm": [plain(c.gradient_norm) for c in certificates if c],
-            "distance": [plain(c.distance) for c in certificates if c],
-            "index": [c.index for c in certificates if c],
-        }
+    if certificates:
+        judged = ("verdict", "gradient_norm", "distance", "index")
+        row |= {name: [kept[name] for kept in certificates] for name in judged}
     return row
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..basis.precision import in_float64
+from ..basis.records import Printed, Result, plain
 from ..networks import Objective
 from ..units import Unit
 from .embedding import Side, unit_rows
@@ -15,8 +16,8 @@ from .reduction import Reduction, reduce, sides
 BLOCK = 64  # rows compared with all others in one product
 
 
-@dataclass(frozen=True)
-class EffectiveUnits:
+@dataclass(frozen=True, repr=False)
+class EffectiveUnits(Result):
     """Counts for one layer at one state.
 
     active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units
@@ -31,6 +32,13 @@ class EffectiveUnits:
     rays: int
     rank: int
     minimal: int
+
+    def printed(self) -> Printed:
+        return Printed(("effective units", ""), list(vars(self).items()))
+
+    def record(self) -> dict[str, int]:
+        """The stable JSON form."""
+        return plain(vars(self))
 
 
 @in_float64

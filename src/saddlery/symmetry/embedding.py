@@ -19,7 +19,7 @@ from scipy.spatial.distance import cdist
 
 from ..basis.checks import InputError, known, require
 from ..basis.precision import in_float64
-from ..basis.records import html_table, text_table
+from ..basis.records import Printed, Result, plain
 from ..networks import Network, Params
 from ..units import Unit
 
@@ -100,8 +100,8 @@ def embed_sides(
     return u, v
 
 
-@dataclass(frozen=True, eq=False)
-class Embedding:
+@dataclass(frozen=True, eq=False, repr=False)
+class Embedding(Result):
     """A wide network at an embedded point; unpacks as (network, params).
 
     constructions: the case of Theorem 1 used in each layer, "none" where no unit was added.
@@ -124,11 +124,13 @@ class Embedding:
             ("largest weight", largest),
         ]
 
-    def __repr__(self) -> str:
-        return text_table(("embedding", ""), self.rows())
+    def printed(self) -> Printed:
+        return Printed(("embedding", ""), self.rows())
 
-    def _repr_html_(self) -> str:
-        return html_table(("embedding", ""), self.rows())
+    def record(self) -> dict[str, object]:
+        """JSON form, without weights."""
+        kept = {"network": self.network.architecture, "constructions": self.constructions}
+        return plain(kept)
 
 
 @in_float64

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..basis.checks import finite, numbers, positive, require
 from ..basis.precision import in_float64
-from ..basis.records import html_table, text_table
+from ..basis.records import Printed, Result, plain
 from ..networks import Network, Objective, Params, flatten
 from ..units import Unit
 from .embedding import Side, Sides, embed_near, gaps, richest, unit_rows
@@ -24,8 +24,8 @@ CANCELS = (
 )
 
 
-@dataclass(frozen=True, eq=False)
-class Reduction:
+@dataclass(frozen=True, eq=False, repr=False)
+class Reduction(Result):
     """The narrow network found in a wide state.
 
     network, theta: the narrow network and its flat parameters. widths: units kept a layer.
@@ -53,11 +53,14 @@ class Reduction:
             ("map error", f"{self.error:.2e} of the targets (tolerance {self.tolerance:.2e})"),
         ]
 
-    def __repr__(self) -> str:
-        return text_table(("reduction", ""), self.rows())
+    def printed(self) -> Printed:
+        return Printed(("reduction", ""), self.rows())
 
-    def _repr_html_(self) -> str:
-        return html_table(("reduction", ""), self.rows())
+    def record(self) -> dict[str, object]:
+        """JSON form, without weights."""
+        kept = ("widths", "constructions", "error", "tolerance")
+        own = {name: getattr(self, name) for name in kept}
+        return plain({"network": self.network.architecture, **own})
 
     @property
     def construction(self) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +24,21 @@ from scipy.optimize import brentq
 
 from ..basis.checks import InputError, Words, finite, positive, real, require, settle, whole
 from ..basis.interruptions import partial_runs_count
+from ..basis.records import Printed, Result, number, plain
+from ..doors import labels
 from ..rules import Rule
 from .loop import REFUSED, BatchFunction, LossFunction, programs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
 
 SAVES, ATTEMPTS = (
     256,
     20_000,
 )  # of one run: what is compiled and done between two looks at the clock
 LEAST = 32  # saved points a member between two looks, however large the chunk
+CURVES = ("flow_time", "step", "loss", "gradient_norm")  # of a trajectory, (T,)
 FEWEST = 1000  # attempts between two looks, however large the chunk
 
 
@@ -69,8 +76,8 @@ class Stop:
         settle(self)
 
 
-@dataclass(frozen=True, eq=False)
-class Trajectory:
+@dataclass(frozen=True, eq=False, repr=False)
+class Trajectory(Result):
     """A recorded run: T saved points of P weights.
 
     flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P).
@@ -89,6 +96,52 @@ class Trajectory:
     status: str
     reason: str
     rejected: int
+
+    def rows(self) -> list[tuple[str, object]]:
+        """What one reads first."""
+        return [
+            ("status", f"{self.status}: {self.reason}"),
+            ("flow time", number(self.flow_time[-1])),
+            ("steps", int(self.step[-1])),
+            ("saved points", len(self.loss)),
+            ("loss", f"{number(self.loss[0])} to {number(self.loss[-1])}"),
+        ]
+
+    def printed(self) -> Printed:
+        return Printed(("trajectory", ""), [*self.rows(), ("parameters", self.states.shape[1])])
+
+    def record(self) -> dict[str, object]:
+        """JSON form: how it ended, and the curves, without weights and observables."""
+        ending = {"status": self.status, "reason": self.reason, "rejected": self.rejected}
+        return plain({**ending, **self._curves()})
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """A row a saved point, by the names of `schema.LABELS["run"]`: the curves, and observables
+        of one number a point. Needs pandas."""
+        return self.labelled_frame({})
+
+    def to_xarray(self) -> xr.Dataset:
+        """The curves, the observables and the weights along `point`. Needs xarray."""
+        return self.labelled_arrays({})
+
+    def labelled_frame(self, about: Mapping[str, Any]) -> pd.DataFrame:
+        """`to_dataframe` of what these attributes say."""
+        shown = {**self._curves(), **self._observed()}
+        columns = {name: values.tolist() for name, values in shown.items() if values.ndim == 1}
+        return labels.frame("run", columns, about)
+
+    def labelled_arrays(self, about: Mapping[str, Any]) -> xr.Dataset:
+        """`to_xarray` of what these attributes say."""
+        values = {**self._curves(), **self._observed(), "states": self.states}
+        ending = {"status": self.status, "reason": self.reason}
+        return labels.dataset({"run": values}, {**ending, **about})
+
+    def _curves(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in CURVES}
+
+    def _observed(self) -> dict[str, np.ndarray]:
+        shown = self.observables.items()
+        return {f"{labels.OBSERVABLE}{name}": np.asarray(values) for name, values in shown}
 
     def crossing(self, level: float) -> float | None:
         """The flow time at which the loss falls through a level for good, by monotone cubic
