@@ -1,17 +1,19 @@
-"""How weights start: one frozen description, drawn from a seed."""
+"""How weights start: one frozen description, drawn from a seed, or for several at once."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..basis.checks import NOTHING, known, positive, real, require, settle, whole
-from ..networks import Data, Network, Params, flatten, input_moments
-from ..networks.network import Shape
+from ..networks import Data, Network, Params, input_moments
+from ..networks.network import Shape, flatten_runs
 from .linear import aligned, lambda_balanced
+from .streams import Streams
 from .units import add_manifold, balanced
 
 KINDS = ("isotropic", "balanced", "manifold", "lambda_balanced", "aligned")
@@ -91,16 +93,42 @@ class Initialization:
     def draw(
         self, network: Network, inputs: Shape, outputs: int, seed: int, *, data: Data | None = None
     ) -> np.ndarray:
-        """The initial flat parameter vector (P,), float64. data: what an aligned start is aligned
-        with."""
-        rng = np.random.default_rng([seed, *b"initial weights"])
-        return flatten(self._params(network, network.shapes(inputs, outputs), rng, data))
+        """The initial flat parameter vector (P,), float64: `draws` of one seed. data: what an
+        aligned start is aligned with."""
+        return self.draws(network, inputs, outputs, [seed], data=data)[0]
+
+    def draws(
+        self,
+        network: Network,
+        inputs: Shape,
+        outputs: int,
+        seeds: Sequence[int],
+        *,
+        data: Data | None = None,
+    ) -> np.ndarray:
+        """The initial flat parameter vectors of R seeds (R, P), float64; each is that of its seed
+        alone, to the last bit.
+
+        inputs: the shape of a sample. outputs: numbers a sample. data: what an aligned start is
+        aligned with. Raises InputError for networks that this start does not fit. Cost: R
+        generators of random numbers, and arrays from there on.
+
+        Example
+        -------
+        >>> from saddlery import Experiment
+        >>> from saddlery.initializations import Initialization
+        >>> Initialization().draws(Experiment.named("linear").network, (2,), 2, range(5)).shape
+        (5, 40)
+        """
+        streams = Streams(seeds, "initial weights")
+        return flatten_runs(self._params(network, network.shapes(inputs, outputs), streams, data))
 
     def _params(
-        self, network: Network, shapes: Params, rng: np.random.Generator, data: Data | None
+        self, network: Network, shapes: Params, streams: Streams, data: Data | None
     ) -> Params:
+        """Every array with the run axis first."""
         if self.kind == "lambda_balanced":
-            return lambda_balanced(network, shapes, self.scale, self.imbalance, rng)
+            return lambda_balanced(network, shapes, self.scale, self.imbalance, streams)
         if self.kind == "aligned":
             require(
                 data is not None,
@@ -110,16 +138,17 @@ class Initialization:
                 "use Experiment.initial_state()",
             )
             assert data is not None
-            return aligned(network, shapes, input_moments(network, data).cross, self.scale, rng)
+            cross = input_moments(network, data).cross
+            return aligned(network, shapes, cross, self.scale, streams)
         params = tuple(
-            {k: rng.standard_normal(p[k]) * self.scale for k in sorted(p)} for p in shapes
+            {k: streams.standard_normal(p[k]) * self.scale for k in sorted(p)} for p in shapes
         )
         if self.kind == "balanced":
             return tuple(balanced(p) for p in params)
         if self.kind == "manifold":
             units = (layer.unit for layer in network.layers)
             return tuple(
-                add_manifold(p, unit, self.width, self.size, rng)
+                add_manifold(p, unit, self.width, self.size, streams)
                 for p, unit in zip(params, units, strict=True)
             )
         return params
