@@ -14,10 +14,11 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..basis.checks import known
+from ..basis.values import Immutable, demand_travels
 
 
 @dataclass(frozen=True, eq=False)
-class Loss:
+class Loss(Immutable):
     """loss(y, f) of one sample, twice differentiable in f. quadratic: whether second moments
     determine it."""
 
@@ -25,8 +26,18 @@ class Loss:
     function: Callable[[Array, Array], Array]
     quadratic: bool = False
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.function))  # asked for at every call of a compiled program
+
     def __repr__(self) -> str:
         return f"Loss({self.name})"
+
+    def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
+        """Sent to another process by its name, or by that of its function."""
+        if LOSSES.get(self.name) is self:
+            return loss_named, (self.name,)
+        demand_travels(self.function, f"the function of loss {self.name!r}")
+        return Loss, (self.name, self.function, self.quadratic)
 
 
 def _squared(y: Array, f: Array) -> Array:

@@ -18,6 +18,7 @@ import numpy as np
 from ..basis.checks import NumericalError, Words, require, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import html_table, plain, text_table
+from ..basis.values import Value
 from ..networks import Objective
 from ..runs.store import Subject, experiment_of
 from ..saddles import Certificate, certify_state
@@ -38,7 +39,7 @@ REST = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Node(Value):
     """A fixed point. units: of the narrow network. state (P,): embedded in the wide one.
     certificate: there."""
 
@@ -50,7 +51,7 @@ class Node:
 
 
 @dataclass(frozen=True, eq=False)
-class Edge:
+class Edge(Value):
     """A connecting path from node `start` to node `end`. utility: of the unit that escapes, max
     over its size on the sphere;
     order: p + 1; rate: sigma of its growth e^(sigma t) for p = 1, else None. path: the flow on the
@@ -65,7 +66,7 @@ class Edge:
 
 
 @dataclass(frozen=True, eq=False)
-class SaddleGraph:
+class SaddleGraph(Value):
     """Nodes in the order they were found, the origin first; edges; whether every escape that was
     found has been followed.
 
@@ -295,7 +296,7 @@ def _faster(narrow: Narrow, found: list[tuple[float, Sides]]) -> Held | None:
 
 # ------------------------------------------------------------- which path a run took
 @dataclass(frozen=True, eq=False)
-class Step:
+class Step(Value):
     """One stage of a run in the graph. node: of its certified fixed point, None where the graph has
     none of its map. departure: the largest distance of the run to the manifold of one more unit,
     relative to its weights, from half-way down to the next stage on (before, the small weights of

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import text_table
+from ..basis.values import Value
 from ..runs.store import Subject
 from .stage import Stages, stages_of
 
@@ -41,7 +42,7 @@ class Growth:
 
 
 @dataclass(frozen=True, eq=False)
-class Mechanism:
+class Mechanism(Value):
     """The growth of every layer at every escape of a run."""
 
     growths: tuple[Growth, ...]

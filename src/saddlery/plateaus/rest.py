@@ -18,6 +18,7 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import number, plain
+from ..basis.values import Value
 from ..rules import GradientDescent, Momentum, Rule
 from ..rules.descent import Descent
 from ..runs import Run
@@ -33,7 +34,7 @@ KINDS = ("at rest", "still falling", "oscillates", "ended early")
 
 
 @dataclass(frozen=True, eq=False)
-class Rest:
+class Rest(Value):
     """Whether a run rests where it ends, and what says so.
 
     kind: "at rest" (slow against its last drop), "still falling" (as slowly as a power of time),

@@ -12,6 +12,7 @@ from ..basis.interruptions import giving_up
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import html_table, plain, text_table, tiny
 from ..basis.text import visible
+from ..basis.values import Value
 from ..networks import Objective
 from ..runs import Run
 from ..runs.store import Subject, run_of
@@ -29,7 +30,7 @@ CONVERGED = 0.02
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Stage(Value):
     """One plateau of a run.
 
     kind: initial, intermediate or end. start, end: flow time. loss: where the run is nearest to
@@ -79,7 +80,7 @@ class Stage:
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
+class Stages(Value):
     """The stages of one run, in order; prints as a table.
 
     rest: whether the run rests where it ends, None where nobody looked.

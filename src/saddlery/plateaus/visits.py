@@ -9,6 +9,7 @@ import numpy as np
 from ..basis.checks import InputError, positive, unpacked, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import text_table
+from ..basis.values import Value
 from ..networks import Objective
 from ..runs.store import Subject, run_of
 from ..saddles.fixed_points import EXACT, embed_state_near, fixed_point
@@ -23,7 +24,7 @@ SCAN, STARTS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Visit:
+class Visit(Value):
     """Whether a run passed close to a fixed point of given effective widths.
 
     verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none;

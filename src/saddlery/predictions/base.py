@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..basis.records import html_table, plain, text_table
+from ..basis.values import Value
 from ..experiments import Experiment
 from .ranges import DoesNotApply, Range, worst
 
@@ -55,7 +56,7 @@ class PredictedStage:
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class Prediction(Value):
     """The stages of one experiment by one theory. theory: its name; source: where it comes from;
     limit: what it neglects.
 

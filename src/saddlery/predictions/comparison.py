@@ -9,6 +9,7 @@ import numpy as np
 
 from ..basis.records import html_table, plain, text_table
 from ..basis.text import visible
+from ..basis.values import Value
 from ..plateaus import Stages
 from ..plateaus.stage import stages_of
 from ..runs import Run
@@ -44,7 +45,7 @@ class ComparedStage:
 
 
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class Comparison(Value):
     """A prediction beside a run. extra: plateaus of the run that were not predicted."""
 
     prediction: Prediction

@@ -17,6 +17,7 @@ from ..basis.checks import NumericalError
 from ..basis.interruptions import finishing, giving_up
 from ..basis.precision import precision_context, spare_programs
 from ..basis.records import html_table, number, text_table
+from ..basis.values import Value
 from ..experiments import Experiment
 from ..experiments.experiment import chosen as subject_of
 from ..experiments.foresight import foretold
@@ -33,7 +34,7 @@ SHORT = (
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Value):
     """A trained experiment.
 
     experiment: what was run. trajectory: what happened (see `Trajectory`). data: "samples", or the

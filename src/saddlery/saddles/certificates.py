@@ -11,6 +11,7 @@ import numpy as np
 from ..basis.checks import InputError, finite, known, positive
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import html_table, number, text_table, tiny
+from ..basis.values import Value
 from ..networks import Objective
 from ..solvers import Spectrum
 from ..symmetry import Reduction, Utility
@@ -26,7 +27,7 @@ VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "undecided", NOTHIN
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(Value):
     """What is behind a plateau, with the evidence.
 
     verdict: "minimum" (no negative eigenvalue, no silent unit that helps), "strict saddle" (a

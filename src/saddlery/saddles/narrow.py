@@ -13,6 +13,7 @@ import numpy as np
 
 from ..basis.checks import NumericalError
 from ..basis.precision import in_float64
+from ..basis.values import Value
 from ..networks import Objective, hessian
 from ..networks.network import places_of_units
 from ..symmetry import leading_tensor
@@ -56,7 +57,7 @@ def first_sides(objective: Objective, state: np.ndarray, count: int) -> Sides:
 
 
 @dataclass(frozen=True, eq=False)
-class Narrow:
+class Narrow(Value):
     """The units that have grown, at rest. objective: of a network with room for more; state (P,):
     with silent units."""
 

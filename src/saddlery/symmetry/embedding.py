@@ -20,6 +20,7 @@ from scipy.spatial.distance import cdist
 from ..basis.checks import InputError, known, require
 from ..basis.precision import in_float64
 from ..basis.records import html_table, text_table
+from ..basis.values import Value
 from ..networks import Network, Params
 from ..units import Unit
 
@@ -101,7 +102,7 @@ def embed_sides(
 
 
 @dataclass(frozen=True, eq=False)
-class Embedding:
+class Embedding(Value):
     """A wide network at an embedded point; unpacks as (network, params).
 
     constructions: the case of Theorem 1 used in each layer, "none" where no unit was added.

@@ -13,6 +13,7 @@ import numpy as np
 from ..basis.checks import finite, numbers, positive, require
 from ..basis.precision import in_float64
 from ..basis.records import html_table, text_table
+from ..basis.values import Value
 from ..networks import Network, Objective, Params, flatten
 from ..units import Unit
 from .embedding import Side, Sides, embed_near, gaps, richest, unit_rows
@@ -25,7 +26,7 @@ CANCELS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Reduction:
+class Reduction(Value):
     """The narrow network found in a wide state.
 
     network, theta: the narrow network and its flat parameters. widths: units kept a layer.

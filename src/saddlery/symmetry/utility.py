@@ -25,6 +25,7 @@ from jax.experimental.jet import jet
 
 from ..basis.checks import InputError
 from ..basis.precision import in_float64
+from ..basis.values import Value
 from ..networks import MeanLoss, Network, Objective, flatten, unflatten
 from ..networks.network import mix, sum_of_units
 from ..networks.rounding import Rounded, sizes_of, sway
@@ -40,8 +41,8 @@ BESIDE = 1e-9  # of |u|: as near as a kink that a state lies on
 CLIMB = 12  # rounds of random search for the unit of greatest correlation
 
 
-@dataclass(frozen=True)
-class Utility:
+@dataclass(frozen=True, eq=False)
+class Utility(Value):
     """The best silent unit of one layer.
 
     value: max U over |u|^2 + |v|^2 = 1. order: p + 1, the order in the size of the unit at which

@@ -66,7 +66,7 @@ class Digits(Task):
 
 def shipped() -> tuple[np.ndarray, np.ndarray]:
     """The pixels (1797, 64), from 0 to 16, and the labels (1797,), as floats."""
-    with resources.as_file(resources.files(__package__) / "digits.npz") as path:
+    with resources.as_file(resources.files("saddlery.tasks") / "digits.npz") as path:
         arrays = read_npz(path, ("pixels", "labels"))
     return arrays["pixels"].astype(float), arrays["labels"].astype(float)
 

@@ -20,12 +20,13 @@ from scipy.optimize import nnls
 
 from ..basis.checks import NumericalError, Words, finite, require
 from ..basis.sizes import moment_sizes
+from ..basis.values import Value
 
 REST = 1e-10  # of the first gradient: components below are zero
 
 
 @dataclass(frozen=True, eq=False)
-class Jump:
+class Jump(Value):
     """One stage. time: when it begins, t / ln(1/a) in flow time. beta (D,): the saddle rested at
     from then on. loss: there, less the constant that no beta removes."""
 

@@ -24,6 +24,7 @@ from scipy.optimize import brentq
 
 from ..basis.checks import InputError, Words, finite, positive, real, require, settle, whole
 from ..basis.interruptions import partial_runs_count
+from ..basis.values import Value
 from ..rules import Rule
 from .loop import REFUSED, BatchFunction, LossFunction, programs
 
@@ -70,7 +71,7 @@ class Stop:
 
 
 @dataclass(frozen=True, eq=False)
-class Trajectory:
+class Trajectory(Value):
     """A recorded run: T saved points of P weights.
 
     flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P).
