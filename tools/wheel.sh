@@ -17,5 +17,6 @@ cd "$work"
 "$work/env/bin/saddlery" list units
 "$work/env/bin/saddlery" list experiments | tee shipped
 for name in $catalog; do grep -qw "$name" shipped || { echo "the wheel lacks the experiment $name" >&2; exit 1; }; done
+"$work/env/bin/python" -c 'from saddlery.tasks import Digits; assert len(Digits().data(0).inputs) == 1797'
 "$work/env/bin/saddlery" train linear --set stop.flow_time=1 --out run > /dev/null
 echo "wheel: built, installed and used from outside the checkout"

@@ -216,6 +216,9 @@ CALLS = {
     "grow": grown,
     "balanced_path": path,
     "diagonal_jumps": lambda: theory.diagonal_jumps(np.eye(3), np.array([1.0, 0.5, -0.2])),
+    "diagonal_paths": lambda: theory.diagonal_paths(
+        np.eye(3), np.array([1.0, 0.5, -0.2]), np.ones((2, 3)), np.ones((2, 3))
+    ),
 }
 
 

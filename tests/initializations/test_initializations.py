@@ -382,3 +382,57 @@ def test_from_a_table():
         Initialization("lambda_balanced", imbalance=0.5),
     )
     assert Experiment.from_toml(e.to_toml()).initialization == e.initialization
+
+
+# ---------------------------------------------------------------------------- several at once
+DRAWN = {
+    "isotropic": (Initialization(), DEEP, (3,), 2, None),
+    "balanced": (Initialization("balanced", 0.1), WIDE, (20,), 10, None),
+    **{
+        f"manifold of {name}": (
+            Initialization("manifold", 1e-3, 3, 0.5),
+            Network((Layer(unit, 7),)),
+            shape,
+            outputs,
+            None,
+        )
+        for name, (unit, shape, outputs) in KINDS.items()
+    },
+    "lambda_balanced": (Initialization("lambda_balanced", 0.1), linear(4), (3,), 5, None),
+    "imbalanced": (
+        Initialization("lambda_balanced", 0.1, imbalance=0.5),
+        linear(4),
+        (3,),
+        5,
+        None,
+    ),
+    "aligned": (Initialization("aligned", 0.1), linear(4, 3), (2,), 2, DATA),
+}
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_several_draws_are_those_of_each_seed_alone(kind):
+    """(c) To the last bit, whatever seeds stand beside them; and of no seed, none."""
+    start, network, shape, outputs, data = DRAWN[kind]
+    seeds = [5, 0, 2**62, 1_000_003]
+    several = start.draws(network, shape, outputs, seeds, data=data)
+    alone = [start.draw(network, shape, outputs, seed, data=data) for seed in seeds]
+    np.testing.assert_array_equal(several, alone)
+    assert start.draws(network, shape, outputs, [], data=data).shape == (0, several.shape[1])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**63 + 7])
+def test_a_draw_is_that_of_numpy_with_the_seed_and_the_label(seed):
+    """(d) The numbers of stored runs: NumPy's generator of the seed and the letters of the label,
+    layer by layer."""
+    rng = np.random.default_rng([seed, *b"initial weights"])
+    drawn = Initialization(scale=0.5).draw(DEEP, (3,), 2, seed)
+    np.testing.assert_array_equal(drawn, 0.5 * rng.standard_normal(len(drawn)))
+
+
+def test_an_experiment_draws_several_on_its_own_data():
+    """(c) Each as `initial_state` of that seed."""
+    e = Experiment.named("linear")
+    np.testing.assert_array_equal(
+        e.initial_states(range(3)), [e.initial_state(seed) for seed in range(3)]
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
-from sklearn.decomposition import PCA
 
 from saddlery import tasks
 from saddlery.basis.checks import InputError
@@ -22,8 +22,10 @@ from saddlery.tasks import (
     OrthogonalPatches,
     OrthogonalReLU,
     Teacher,
+    digits,
 )
 from saddlery.tasks.base import whitened
+from saddlery.tasks.digits import shipped
 
 # every task with small settings: (task, shape, outputs)
 TASK = {
@@ -231,10 +233,23 @@ def test_in_context_prompts():
 
 
 # ----------------------------------------------------------------------- digits
+def test_the_digits_are_those_of_their_checksum():
+    """(b) To the last bit: SHA-256 of what scikit-learn 1.6 gives, which is stated beside the
+    file."""
+    pixels, labels = shipped()
+    assert pixels.shape == (1797, 64) and labels.shape == (1797,)
+    content = pixels.astype(np.uint8).tobytes() + labels.astype(np.uint8).tobytes()
+    checksum = hashlib.sha256(content).hexdigest()
+    assert checksum == "87ff0c9e40dc7e2c0e34e7257799c2e3f3aec1a016363bb11cad869ec428a826"
+    assert checksum in (Path(digits.__file__).parent / "digits.txt").read_text("utf-8")
+
+
 def test_digits():
     """(d) scikit-learn's own pixels, labels and principal components (up to signs and one common
     scale)."""
-    pixels, labels = load_digits(return_X_y=True)
+    datasets = pytest.importorskip("sklearn.datasets")
+    decomposition = pytest.importorskip("sklearn.decomposition")
+    pixels, labels = datasets.load_digits(return_X_y=True)
     raw = Digits(centred=False).data(0)
     np.testing.assert_array_equal(raw.inputs, pixels / 16)
     np.testing.assert_array_equal(raw.targets.argmax(axis=1), labels)
@@ -243,7 +258,7 @@ def test_digits():
     np.testing.assert_allclose(centred.inputs.mean(axis=0), 0, atol=1e-14)
     np.testing.assert_allclose(centred.targets.mean(axis=0), 0, atol=1e-14)
     few = Digits(5).data(0).inputs
-    other = PCA(5, svd_solver="full").fit_transform(pixels)
+    other = decomposition.PCA(5, svd_solver="full").fit_transform(pixels)
     np.testing.assert_allclose(
         np.abs(few), np.abs(other) / other[:, 0].std(), rtol=1e-8, atol=1e-10
     )

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from saddlery.basis.checks import InputError, NumericalError
-from saddlery.theory import diagonal_jumps
+from saddlery.theory import diagonal_jumps, diagonal_paths
 
 ANGLE = np.deg2rad(150)
 TURN = np.array([[np.cos(ANGLE), -np.sin(ANGLE)], [np.sin(ANGLE), np.cos(ANGLE)]])
@@ -100,6 +100,26 @@ def test_the_loss_falls_and_ends_at_the_minimum(seed, size, samples):
     assert losses[-1] == pytest.approx(0, abs=1e-9)
 
 
+def test_several_walls_at_once_are_each_alone():
+    """(c, a) To the last bit, though some take other ways and end earlier; and by hand where two
+    coordinates do not meet."""
+    rng = np.random.default_rng(3)
+    x = rng.standard_normal((9, 4))
+    g, b = x.T @ x / 9, x.T @ rng.standard_normal(9) / 9
+    high, low = rng.uniform(0.3, 4.0, (2, 50, 4))
+    paths = diagonal_paths(g, b, high, low)
+    assert len({tuple(jump.loss for jump in path) for path in paths}) > 3
+    assert len({len(path) for path in paths}) > 1
+    for path, *walls in zip(paths, high, low, strict=True):
+        alone = diagonal_jumps(g, b, walls=tuple(walls))
+        assert [jump.time for jump in path] == [jump.time for jump in alone]
+        assert [jump.loss for jump in path] == [jump.loss for jump in alone]
+    walls = np.array([[1.0, 1.0], [1.0, 0.2]])
+    first, second = diagonal_paths(np.eye(2), np.array([1.0, -0.5]), walls, walls)
+    assert [jump.time for jump in first] == [0.0, 1.0, 2.0]
+    assert [jump.time for jump in second] == pytest.approx([0.0, 0.4, 1.0])
+
+
 def test_nothing_to_learn_is_one_stage():
     assert [j.time for j in diagonal_jumps(np.eye(2), np.zeros(2))] == [0.0]
 
@@ -129,6 +149,16 @@ def test_nothing_to_learn_is_one_stage():
             lambda: diagonal_jumps(np.eye(2), np.array([1.0, 0.5]), limit=1),
             NumericalError,
             "more than 1 jumps",
+        ),
+        (
+            lambda: diagonal_jumps(np.eye(2), np.ones(2), walls=(np.ones(3), np.ones(2))),
+            InputError,
+            "walls must be two arrays of 2 positive numbers",
+        ),
+        (
+            lambda: diagonal_jumps(np.eye(2), np.ones(2), walls=(np.ones(2), np.zeros(2))),
+            InputError,
+            "walls must be two arrays of 2 positive numbers",
         ),
     ],
 )

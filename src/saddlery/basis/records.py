@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .text import room, visible, visible_lines, width, wrapped
+from .values import Value
 
 GAP = "  "  # between two columns
 
@@ -29,7 +30,7 @@ class Printed(NamedTuple):
     notes: Sequence[str] = ()
 
 
-class Result:
+class Result(Value):
     """What is handed to a person: a table in a terminal, as wide as that is; HTML in a notebook;
     plain values for JSON.
 

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -144,10 +144,15 @@ class Experiment(Result):
     def initial_state(self, seed: int | None = None) -> np.ndarray:
         """The initial flat parameters (P,); those of another seed, on the same data, where one is
         given."""
+        return self.initial_states([self.seed if seed is None else seed])[0]
+
+    def initial_states(self, seeds: Sequence[int]) -> np.ndarray:
+        """The initial flat parameters of R seeds (R, P), all on this experiment's data; each is what
+        `initial_state` gives for its seed."""
         data = self.data
         _admit(self.network, data)
-        drawn = self.seed if seed is None else whole(seed, "seed", 0)
-        return self.initialization.draw(self.network, data.shape, data.outputs, drawn, data=data)
+        drawn = [whole(seed, "seed", 0) for seed in seeds]
+        return self.initialization.draws(self.network, data.shape, data.outputs, drawn, data=data)
 
     @property
     def identity(self) -> str:

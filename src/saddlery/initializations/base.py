@@ -1,9 +1,11 @@
-"""How weights start: one frozen description, drawn from a seed by the function of its kind."""
+"""How weights start: one frozen description, drawn from a seed, or for several at once, by the
+function of its kind."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,8 +15,9 @@ from ..basis.checks import NOTHING, known, positive, real, require, settle, whol
 from ..basis.echo import Words
 from ..basis.families import Family
 from ..networks import Data, Network, Params, flatten, input_moments
-from ..networks.network import Shape
+from ..networks.network import Shape, flatten_runs
 from .linear import aligned, lambda_balanced
+from .streams import Streams
 from .units import add_manifold, balanced
 
 
@@ -101,25 +104,50 @@ class Initialization:
     def draw(
         self, network: Network, inputs: Shape, outputs: int, seed: int, *, data: Data | None = None
     ) -> np.ndarray:
-        """The initial flat parameter vector (P,), float64. data: what an aligned start is aligned
-        with."""
-        rng = np.random.default_rng([seed, *b"initial weights"])
+        """The initial flat parameter vector (P,), float64: `draws` of one seed. data: what an
+        aligned start is aligned with."""
+        return self.draws(network, inputs, outputs, [seed], data=data)[0]
+
+    def draws(
+        self,
+        network: Network,
+        inputs: Shape,
+        outputs: int,
+        seeds: Sequence[int],
+        *,
+        data: Data | None = None,
+    ) -> np.ndarray:
+        """The initial flat parameter vectors of R seeds (R, P), float64; each is that of its seed
+        alone, to the last bit.
+
+        inputs: the shape of a sample. outputs: numbers a sample. data: what an aligned start is
+        aligned with. Raises InputError for networks that this start does not fit. Cost: R
+        generators of random numbers, and arrays from there on.
+
+        Example
+        -------
+        >>> from saddlery import Experiment
+        >>> from saddlery.initializations import Initialization
+        >>> Initialization().draws(Experiment.named("linear").network, (2,), 2, range(5)).shape
+        (5, 40)
+        """
+        streams = Streams(seeds, "initial weights")
         weights = Weights(network, network.shapes(inputs, outputs), data)
-        drawn = INITIALIZATIONS.named(self.kind)(self, weights, rng)
-        return _checked(f"what the initialization {self.kind!r} draws", weights, drawn)
+        return flatten_runs(INITIALIZATIONS.named(self.kind)(self, weights, streams))
 
 
-Start = Callable[[Initialization, Weights, np.random.Generator], Params]
+Start = Callable[[Initialization, Weights, Streams], Params]  # every array with the run axis first
+OneStart = Callable[[Initialization, Weights, np.random.Generator], Params]
 INITIALIZATIONS: Family[Start] = Family("initialization")
 
 
-def register(kind: str) -> Callable[[Start], Start]:
+def register(kind: str) -> Callable[[OneStart], OneStart]:
     """Make a function that draws weights known as a `kind` of initialization, as a decorator;
     raises InputError where the name is taken.
 
     The function takes the `Initialization`, whose `scale` is its number (the other options belong
     to kinds of saddlery), the `Weights` to be drawn and a generator; it gives a dict of arrays for
-    every layer, of the shapes that `weights.shapes` has.
+    every layer, of the shapes that `weights.shapes` has. It is asked once for every seed.
 
     Example
     -------
@@ -131,43 +159,66 @@ def register(kind: str) -> Callable[[Start], Start]:
     >>> Initialization("constant", scale=0.1).kind
     'constant'
     """
-    return lambda start: INITIALIZATIONS.add(kind, start)
+
+    def add(one: OneStart) -> OneStart:
+        INITIALIZATIONS.add(kind, _one_by_one(kind, one))
+        return one
+
+    return add
 
 
-def isotropic(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+def _one_by_one(kind: str, one: OneStart) -> Start:
+    """The draws of a function that draws for one seed, with the run axis first."""
+
+    @functools.wraps(one)
+    def several(start: Initialization, weights: Weights, streams: Streams) -> Params:
+        argument = f"what the initialization {kind!r} draws"
+        drawn = [_checked(argument, weights, one(start, weights, rng)) for rng in streams]
+        stacked = [
+            {name: np.stack([run[k][name] for run in drawn]) for name in layer}
+            for k, layer in enumerate(weights.shapes)
+        ]
+        return tuple(stacked)
+
+    return several
+
+
+def isotropic(start: Initialization, weights: Weights, streams: Streams) -> Params:
     """Every weight N(0, scale^2)."""
     return tuple(
-        {k: rng.standard_normal(p[k]) * start.scale for k in sorted(p)} for p in weights.shapes
+        {k: streams.standard_normal(p[k]) * start.scale for k in sorted(p)} for p in weights.shapes
     )
 
 
-def _balanced(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+def _balanced(start: Initialization, weights: Weights, streams: Streams) -> Params:
     """Isotropic, then |v_i| made equal to |u_i|."""
-    return tuple(balanced(p) for p in isotropic(start, weights, rng))
+    return tuple(balanced(p) for p in isotropic(start, weights, streams))
 
 
-def _manifold(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+def _manifold(start: Initialization, weights: Weights, streams: Streams) -> Params:
     """A random state on an invariant manifold, and isotropic noise."""
-    noise = isotropic(start, weights, rng)
+    noise = isotropic(start, weights, streams)
     units = (layer.unit for layer in weights.network.layers)
     return tuple(
-        add_manifold(p, unit, start.width, start.size, rng)
+        add_manifold(p, unit, start.width, start.size, streams)
         for p, unit in zip(noise, units, strict=True)
     )
 
 
-def _lambda_balanced(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+def _lambda_balanced(start: Initialization, weights: Weights, streams: Streams) -> Params:
     """W2'W2 - W1W1' = imbalance I, for a linear network of two weight matrices."""
-    return lambda_balanced(weights.network, weights.shapes, start.scale, start.imbalance, rng)
+    return lambda_balanced(
+        weights.network, weights.shapes, start.scale, start.imbalance, streams=streams
+    )
 
 
-def _aligned(start: Initialization, weights: Weights, rng: np.random.Generator) -> Params:
+def _aligned(start: Initialization, weights: Weights, streams: Streams) -> Params:
     """Every weight matrix of a linear network diagonal in the singular bases of E[y x']."""
     remedy = "use Experiment.initial_state()"
     require(weights.data is not None, "data", "given for an aligned start", NOTHING, remedy)
     assert weights.data is not None
     cross = input_moments(weights.network, weights.data).cross
-    return aligned(weights.network, weights.shapes, cross, start.scale, rng)
+    return aligned(weights.network, weights.shapes, cross, start.scale, streams)
 
 
 INITIALIZATIONS.members.update(
@@ -179,8 +230,8 @@ INITIALIZATIONS.members.update(
 )
 
 
-def _checked(argument: str, weights: Weights, drawn: Any) -> np.ndarray:
-    """What was drawn, as a flat vector. Raises InputError unless it is what `Weights` asks for."""
+def _checked(argument: str, weights: Weights, drawn: Any) -> Params:
+    """What was drawn for one seed. Raises InputError unless it is what `Weights` asks for."""
     listed = isinstance(drawn, (tuple, list)) and all(isinstance(p, dict) for p in drawn)
     shapes = [dict(p) for p in weights.shapes]
     found = [{name: np.shape(p[name]) for name in p} for p in drawn] if listed else drawn
@@ -188,7 +239,7 @@ def _checked(argument: str, weights: Weights, drawn: Any) -> np.ndarray:
     vector = flatten(tuple(drawn))
     real = vector.dtype.kind in "fiu" and bool(np.all(np.isfinite(vector)))
     require(real, argument, "finite numbers", Words(f"{vector.dtype}, not all finite"))
-    return vector
+    return tuple(drawn)
 
 
 def make(**options: Any) -> Initialization:

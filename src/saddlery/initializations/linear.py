@@ -16,6 +16,7 @@ from jaxtyping import Float
 from ..basis.checks import Words, require
 from ..networks import Network, Params
 from ..tasks.base import orthogonal
+from .streams import Streams
 
 ZERO = 1e-12  # of the largest: singular values of E[y x'] below are none
 
@@ -48,11 +49,11 @@ def modes(
 
 
 def lambda_balanced(
-    network: Network, shapes: Params, scale: float, imbalance: float, rng: np.random.Generator
+    network: Network, shapes: Params, scale: float, imbalance: float, streams: Streams
 ) -> Params:
     """W2'W2 - W1W1' = imbalance I. The side with fewer columns (or the one whose square has to be
     the smaller) is N(0, scale^2); the other has its singular basis over units, sizes sqrt(s^2 +
-    |imbalance|) and a random basis outside."""
+    |imbalance|) and a random basis outside; run axis first."""
     places = _demand_linear(network, "a lambda_balanced start")
     require(
         len(places) == 2,
@@ -71,17 +72,19 @@ def lambda_balanced(
         Words(f"{imbalance:g} with {units} units, {inputs} inputs and {outputs} outputs"),
     )
     incoming_first = imbalance > 0 or (imbalance == 0 and inputs <= outputs)
-    side = scale * rng.standard_normal((units, inputs if incoming_first else outputs))
-    other = _partner(side, outputs if incoming_first else inputs, abs(imbalance), rng)
+    side = scale * streams.standard_normal((units, inputs if incoming_first else outputs))
+    other = _partner(side, outputs if incoming_first else inputs, abs(imbalance), streams)
     u, v = (side, other) if incoming_first else (other, side)
     return ({"u": u, "v": v},)
 
 
-def _partner(side: np.ndarray, columns: int, more: float, rng: np.random.Generator) -> np.ndarray:
-    """A matrix m (H, columns) with m m' = side side' + more I."""
+def _partner(side: np.ndarray, columns: int, more: float, streams: Streams) -> np.ndarray:
+    """Matrices m (R, H, columns) with m m' = side side' + more I."""
     left, s, _ = np.linalg.svd(side, full_matrices=more > 0)
-    sizes = np.sqrt(np.pad(s**2, (0, left.shape[1] - len(s))) + more)
-    return (left * sizes) @ orthogonal(rng, columns, len(sizes)).T
+    missing = left.shape[2] - s.shape[1]
+    sizes = np.sqrt(np.pad(s**2, ((0, 0), (0, missing))) + more)
+    basis = orthogonal(streams, columns, sizes.shape[1])
+    return (left * sizes[:, None]) @ basis.swapaxes(1, 2)
 
 
 def aligned(
@@ -89,19 +92,18 @@ def aligned(
     shapes: Params,
     correlation: np.ndarray,
     scale: float,
-    rng: np.random.Generator,
+    streams: Streams,
 ) -> Params:
     """W_l = scale B_l B_(l-1)', with B_0 and B_L the singular vectors of E[y x'] and random
-    orthonormal ones between."""
+    orthonormal ones between; run axis first."""
     places = _demand_linear(network, "an aligned start")
     q, s, rt = modes(correlation)
     require(len(s) > 0, "E[y x']", "other than zero for an aligned start", Words("zero"))
     inner = [shapes[k][name][0 if name == "u" else 1] for k, name in places[:-1]]
     count = min(len(s), *inner)
-    bases = [rt[:count].T, *(orthogonal(rng, size, count) for size in inner), q[:, :count]]
-    return _with_factors(
-        shapes, places, [scale * after @ before.T for before, after in pairwise(bases)]
-    )
+    bases = [rt[:count].T, *(orthogonal(streams, size, count) for size in inner), q[:, :count]]
+    matrices = [scale * after @ before.swapaxes(-1, -2) for before, after in pairwise(bases)]
+    return _with_factors(shapes, places, matrices)
 
 
 def _places(network: Network) -> list[tuple[int, str]]:
@@ -117,7 +119,7 @@ def _with_factors(
 ) -> Params:
     params: Params = tuple({} for _ in shapes)
     for (k, name), w in zip(places, matrices, strict=True):
-        params[k][name] = w if name == "u" else w.T
+        params[k][name] = w if name == "u" else w.swapaxes(1, 2)
     return params
 
 

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..basis.checks import InputError, require
 from ..units import Symmetry, Unit
+from .streams import Streams
 
-Entry = dict[str, np.ndarray]  # the parameters of one layer
+Entry = dict[str, np.ndarray]  # the parameters of one layer, run axis first
 
 
 def balanced(params: Entry) -> Entry:
     """|v_i| made equal to |u_i|, unit by unit."""
     u, v = _sides(params)
-    scaled = v * (np.linalg.norm(u, axis=1) / np.linalg.norm(v, axis=1))[:, None]
+    scaled = v * (np.linalg.norm(u, axis=2) / np.linalg.norm(v, axis=2))[..., None]
     return {**params, "v": scaled.reshape(params["v"].shape)}
 
 
-def add_manifold(
-    params: Entry, unit: Unit, width: int, size: float, rng: np.random.Generator
-) -> Entry:
+def add_manifold(params: Entry, unit: Unit, width: int, size: float, streams: Streams) -> Entry:
     """The parameters plus a random state of effective width h: M Theta_h, of h units with entries
     N(0, size^2)."""
     u, v = _sides(params)
-    require(width <= len(u), "width of the initialization", f"at most the width {len(u)}", width)
-    mixing = size * _mixing(unit.symmetry, len(u), width, rng)
+    units = u.shape[1]
+    require(width <= units, "width of the initialization", f"at most the width {units}", width)
+    mixing = size * _mixing(unit.symmetry, units, width, streams)
     sides = {
-        name: mixing @ rng.standard_normal((width, side.shape[1]))
+        name: mixing @ streams.standard_normal((width, side.shape[2]))
         for name, side in (("u", u), ("v", v))
     }
     return {
@@ -35,25 +37,26 @@ def add_manifold(
     }
 
 
-def _mixing(symmetry: Symmetry, units: int, width: int, rng: np.random.Generator) -> np.ndarray:
-    """M (H, h) of Theta = M Theta_h: the relation of Theorem 3 with the most freedom that units of
-    this kind keep."""
+def _mixing(symmetry: Symmetry, units: int, width: int, streams: Streams) -> np.ndarray:
+    """M (R, H, h), or (H, h) where it is the same for all, of Theta = M Theta_h: the relation of
+    Theorem 3 with the most freedom that units of this kind keep."""
     if symmetry.linear:  # (iv) combinations
-        return rng.standard_normal((units, width)) / np.sqrt(width)
+        return streams.standard_normal((units, width)) / np.sqrt(width)
     if symmetry.silent and not symmetry.homogeneous:  # (ii) all but h silent
         return np.eye(units, width)
-    member = np.eye(width)[rng.permutation(np.arange(units) % width)]
+    member = np.eye(width)[streams.permutation(np.arange(units) % width)]
     if not symmetry.homogeneous:  # (i) copies
         return member
-    multiples = rng.standard_normal((units, 1))  # (iii)
+    multiples = streams.standard_normal((units, 1))  # (iii)
     return member * (multiples if symmetry.homogeneous == "real" else np.abs(multiples))
 
 
 def _sides(params: Entry) -> tuple[np.ndarray, np.ndarray]:
+    """u (R, H, U) and v (R, H, V)."""
     if "v" not in params:
         raise InputError(
             "this initialization needs layers that mix (with outgoing weights of their own);"
             " use isotropic for layers that pass on"
         )
-    width = len(params["u"])
-    return params["u"].reshape(width, -1), params["v"].reshape(width, -1)
+    rows = lambda side: side.reshape(*side.shape[:2], math.prod(side.shape[2:]))
+    return rows(params["u"]), rows(params["v"])

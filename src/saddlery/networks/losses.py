@@ -11,7 +11,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any
 
 import jax
@@ -24,13 +25,14 @@ from ..basis.checks import SaddleryError, numbers, require
 from ..basis.echo import Words, said
 from ..basis.families import Family
 from ..basis.precision import in_float64
+from ..basis.values import Immutable, demand_travels
 from ..units.smoothness import find_jump
 
 Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Loss:
+class Loss(Immutable):
     """loss(y, f) of one sample.
 
     name: how tasks refer to it. function: (y, f) -> a number of at least zero, in jax.numpy, twice
@@ -56,12 +58,29 @@ class Loss:
     admit: Callable[[np.ndarray], None] | None = None
     label: str = "loss (mean over samples)"
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.function))  # asked for at every call of a compiled program
+
     def __repr__(self) -> str:
         return f"Loss({self.name})"
 
     def factor(self, shape: Shape) -> float:
         """c of a quadratic loss c/2 |y - f|^2 of targets of a shape."""
         return _factor(self, tuple(shape))
+
+    def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
+        """Sent to another process by its name, or by that of its function."""
+        if LOSSES.members.get(self.name) is self:
+            return _received, (self.name, self.function.__module__)
+        demand_travels(self.function, f"the function of loss {self.name!r}")
+        return Loss, tuple(getattr(self, field.name) for field in fields(self))
+
+
+def _received(name: str, module: str) -> Loss:
+    """A loss by name; one of one's own is known once its module is imported."""
+    if name not in LOSSES:
+        import_module(module)
+    return LOSSES.named(name)
 
 
 @functools.lru_cache(maxsize=256)

@@ -373,6 +373,12 @@ def flatten(params: Params) -> Float[np.ndarray, " P"]:
     )
 
 
+def flatten_runs(params: Params) -> Float[np.ndarray, "R P"]:
+    """The parameters of R networks, run axis first, as flat vectors in the order of `flatten`."""
+    arrays = [np.asarray(entry[name], dtype=float) for entry in params for name in sorted(entry)]
+    return np.concatenate([as_rows(array) for array in arrays], axis=1)
+
+
 @dataclass(frozen=True)
 class UnitWeights:
     """Where the units of a network that is a single sum of them lie in the flat vector.

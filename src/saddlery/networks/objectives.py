@@ -23,6 +23,7 @@ from ..basis.checks import InputError, Words, finite, numbers, require
 from ..basis.precision import in_float64, precision_context
 from ..basis.records import Printed, Result, plain
 from ..basis.sizes import column_sizes, moment_sizes
+from ..basis.values import Value
 from ..units import Lift
 from .losses import SQUARED, Loss
 from .network import (
@@ -44,7 +45,7 @@ Samples = tuple[Array, Array, Array]  # inputs (N, ...), targets (N, ...), const
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class Moments(Value):
     """Second moments of a feature l and targets y: all means over samples, not centred.
 
     feature: the name of the lift they belong to ("input" for z itself). features: E[l l'], (M, M).
@@ -68,7 +69,7 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class Data(Value):
     """What a task hands to training: samples, or exact moments, or both.
 
     inputs: (N, *shape); targets: (N, *output shape). moments: exact second moments where the task
@@ -391,7 +392,7 @@ class Objective(Result):
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class Parts(Value):
     """What rules may ask about the weights of an objective."""
 
     objective: Objective

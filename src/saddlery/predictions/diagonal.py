@@ -17,7 +17,7 @@ from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import input_moments
 from ..networks.losses import SQUARED
-from ..theory import diagonal_jumps
+from ..theory import Jump, diagonal_paths
 from ..theory.saddles import pseudo_inverse
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
@@ -63,17 +63,17 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     sizes = HALF * np.maximum(
         np.abs(pseudo_inverse(g) @ b), 1e-3 * np.abs(b).max() / np.abs(g).max()
     )
-    walls = [_walls(*pair, sizes) for pair in zip(u[:, 0], v[:, 0], strict=True)]
+    high, low = _walls(u[:, 0], v[:, 0], sizes)
     mixed = Range(
         "correlation of inputs over the shortest wall",
-        off_diagonal(g) / float(np.min(walls[0])),
+        off_diagonal(g) / float(min(high[0].min(), low[0].min())),
         *RangeTolerances.now().mixed,
     )
     demand_range([mixed])
-    paths = [diagonal_jumps(g, b, walls=pair) for pair in walls]
-    own = paths[0]
-    same = [path for path in paths[1:] if _losses(path) == _losses(own)]
-    share = len(same) / len(paths[1:])
+    own, *others = diagonal_paths(g, b, high, low)
+    expected = _losses(own)
+    same = [path for path in others if _losses(path) == expected]
+    share = len(same) / len(others)
     constant = 0.5 * moments.target - own[0].loss
     losses = [jump.loss + constant for jump in own]
     losses = [loss if loss > ROUNDING * losses[0] else 0.0 for loss in losses]
@@ -88,7 +88,8 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
 
 
 def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every coordinate."""
+    """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every draw and coordinate
+    (R, D)."""
     high, low = (0.5 * np.log(4 * sizes / side**2) for side in (u + v, u - v))
     demand(
         min(high.min(), low.min()) > 0,
@@ -97,5 +98,5 @@ def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray,
     return high, low
 
 
-def _losses(path: tuple) -> list[float]:
+def _losses(path: tuple[Jump, ...]) -> list[float]:
     return [round(jump.loss, 9) for jump in path]

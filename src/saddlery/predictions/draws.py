@@ -6,6 +6,7 @@ import numpy as np
 
 from ..experiments import Experiment
 from ..networks import Objective
+from ..networks.network import places_of_units
 from ..saddles.narrow import Sides
 from .base import INTERVAL, Spread, demand
 from .ranges import shift
@@ -43,11 +44,11 @@ def flow_or_descent(experiment: Experiment) -> None:
 def initial_sides(experiment: Experiment, objective: Objective, seeds: list[int]) -> Sides:
     """The units of several draws on the same data: u (M, H, U) and v (M, H, V)."""
     f, network = objective.function, objective.network
-    states = [experiment.initialization.draw(network, f.shape, f.outputs, seed) for seed in seeds]
-    found = [objective.params(state) for state in states]
+    states = experiment.initialization.draws(network, f.shape, f.outputs, seeds)
+    (u, v), *_ = places_of_units(network, f.shape, f.outputs)
     return (
-        np.array([np.asarray(network.incoming(params, 0)) for params in found]),
-        np.array([np.asarray(network.outgoing(params, 0)) for params in found]),
+        states[:, u.numbers].reshape(-1, *u.shape),
+        states[:, v.numbers].reshape(-1, *v.shape),
     )
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
-from ..saddles.narrow import BEGIN, Narrow, state_of, with_units
+from ..saddles.narrow import BEGIN, Narrow, states_of, with_units
 from ..theory import escapes, grow
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
@@ -178,7 +178,7 @@ def _same_path(
     one = with_units(objective, 1)
     size = 1e-3 * one.scales.weights
     u, v = (np.vstack(pair) for pair in zip(own, draws.split(rows), strict=True))
-    states = [state_of(one, size * a[None], size * b[None]) for a, b in zip(u, v, strict=True)]
+    states = states_of(one, size * u[:, None], size * v[:, None])
     maps = np.asarray(jax.vmap(one.predictions)(jnp.asarray(states))).reshape(len(states), -1)
     norms = np.maximum(np.linalg.norm(maps, axis=1), 1e-300)
     same = np.isfinite(wait) & (maps[1:] @ maps[0] > SAME * norms[1:] * norms[0])

@@ -17,6 +17,7 @@ from scipy.optimize import minimize
 
 from ..basis.precision import in_float64
 from ..basis.tolerances import Tolerances, chosen
+from ..basis.values import Value
 from ..networks import Objective, flatten, hessian
 from ..solvers import Refinement, refine
 from ..symmetry import Reduction, embed_near, reduce
@@ -63,7 +64,7 @@ FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Found(Value):
     """A fixed point of the wide network and how it was reached.
 
     state (P,): the point. reduction: of the state it lies behind; narrow: the flat parameters of

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..basis.precision import in_float64
+from ..basis.values import Value
 from ..networks import Objective, hessian
 from ..networks.rounding import Rounded, RoundingTolerances, curvatures
 from ..solvers import Descent, Spectrum, dense_spectrum, lanczos_spectrum
@@ -99,7 +100,7 @@ def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Uti
 
 
 @dataclass(frozen=True, eq=False)
-class Escape:
+class Escape(Value):
     """The kind of fixed point and the way down from it, if there is one."""
 
     verdict: str

@@ -13,7 +13,9 @@ import numpy as np
 
 from ..basis.checks import NumericalError
 from ..basis.precision import in_float64
-from ..networks import Objective, flatten, hessian
+from ..basis.values import Value
+from ..networks import Objective, hessian
+from ..networks.network import places_of_units
 from ..symmetry import leading_tensor
 from .fixed_points import fixed_point
 from .settling import REST, Held, Settled, settle
@@ -30,12 +32,20 @@ def with_units(objective: Objective, units: int) -> Objective:
 
 def state_of(objective: Objective, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """The flat parameters of a network with these units and silent ones."""
-    width = objective.network.widths[0]
-    pad = lambda side: np.vstack([side, np.zeros((width - len(side), side.shape[1]))])
-    _, params = objective.network.with_sides(
-        objective.params(np.zeros(objective.size)), 0, pad(u), pad(v)
-    )
-    return flatten(params)
+    return states_of(objective, u[None], v[None])[0]
+
+
+def states_of(objective: Objective, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """The flat parameters (M, P) of networks with units u (M, h, U) and v (M, h, V), and silent
+    ones."""
+    f = objective.function
+    states = np.zeros((len(u), objective.size))
+    (places, *_) = places_of_units(objective.network, f.shape, f.outputs)
+    for side, place in zip((u, v), places, strict=True):
+        padded = np.zeros((len(side), *place.shape))
+        padded[:, : side.shape[1]] = side
+        states[:, place.numbers] = padded.reshape(len(side), -1)
+    return states
 
 
 def first_sides(objective: Objective, state: np.ndarray, count: int) -> Sides:
@@ -47,7 +57,7 @@ def first_sides(objective: Objective, state: np.ndarray, count: int) -> Sides:
 
 
 @dataclass(frozen=True, eq=False)
-class Narrow:
+class Narrow(Value):
     """The units that have grown, at rest. objective: of a network with room for more; state (P,):
     with silent units."""
 

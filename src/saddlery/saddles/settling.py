@@ -12,6 +12,7 @@ import numpy as np
 
 from ..basis.checks import NumericalError
 from ..basis.precision import in_float64
+from ..basis.values import Value
 from ..networks import Objective
 from ..rules import GradientFlow
 from ..solvers import Refinement
@@ -47,7 +48,7 @@ class Held:
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
+class Settled(Value):
     """A flow to rest. flow_time, loss, gradient_norm (T,), states (T, P): the way. refinement: of
     its end."""
 

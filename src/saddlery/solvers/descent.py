@@ -20,6 +20,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from ..basis.checks import positive, whole
+from ..basis.values import Value
 from .spectra import unit_vector
 
 Vector = Float[np.ndarray, " P"]
@@ -38,7 +39,7 @@ POLISHED = 2  # of the starts, the best ones, that are followed to smaller spher
 
 
 @dataclass(frozen=True, eq=False)
-class Descent:
+class Descent(Value):
     """A direction of descent found among flat ones. direction (P,): of unit length. order: q;
     measured_order: as observed.
     value: F(d). fall: of the loss at `radius`, the smallest at which it was clear. how: in words,

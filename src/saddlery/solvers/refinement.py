@@ -31,6 +31,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from ..basis.checks import Words, finite, positive, require, whole
+from ..basis.values import Value
 
 Vector = Float[np.ndarray, " P"]
 Matrix = Float[np.ndarray, "P P"]
@@ -59,7 +60,7 @@ REMEDY = (
 
 
 @dataclass(frozen=True, eq=False)
-class Refinement:
+class Refinement(Value):
     """How a refinement ended.
 
     point (P,): where |g| is least, read-only. loss: there, if a loss was given. gradient_norm:

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ..basis.checks import finite, positive, require, whole
+from ..basis.values import Value
 
 Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]  # max|eigenvalue| -> what cannot be told from zero
@@ -31,7 +32,7 @@ REMEDY = "the sign of a small eigenvalue is lost in float32; use float64 (jax.en
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class Spectrum(Value):
     """Eigenvalues of a symmetric matrix and what they say about a fixed point.
 
     eigenvalues: ascending; all P of them if `complete`, else those found (the lowest ones, then the

@@ -204,7 +204,7 @@ def _runs(experiment: Experiment, losses: Sequence[float], duration: float) -> I
     first = FIRST + DRAWS * experiment.seed
     found: list[Trajectory] = []
     for begin in range(first, first + DRAWS, CHUNK):
-        starts = np.array([experiment.initial_state(begin + k) for k in range(CHUNK)])
+        starts = experiment.initial_states(range(begin, begin + CHUNK))
         found += driver.run_chunk(
             objective.function,
             objective.samples,

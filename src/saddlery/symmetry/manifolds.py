@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..basis.checks import Words, require, whole
+from ..basis.values import Value
 from ..units import Unit
 from .embedding import Side, unit_rows
 
@@ -88,7 +89,7 @@ def holds_for(relation: Relation, unit: Unit) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Manifold:
+class Manifold(Value):
     """The states of one layer of H units on which some relations hold: a linear subspace A Theta =
     0.
 
@@ -152,7 +153,7 @@ class Manifold:
 
 # --------------------------------------------------------------- effective width
 @dataclass(frozen=True, eq=False)
-class Nearest:
+class Nearest(Value):
     """The nearest state of effective width h that was found. distance: to it, in weights. stacked
     (H, U + V): itself.
     exact: whether no nearer one exists (linear units); otherwise the distance is an upper bound

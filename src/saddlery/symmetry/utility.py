@@ -41,7 +41,7 @@ BESIDE = 1e-9  # of |u|: as near as a kink that a state lies on
 CLIMB = 12  # rounds of random search for the unit of greatest correlation
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Utility(Result):
     """The best silent unit of one layer.
 

@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -161,9 +161,16 @@ def generator(seed: int, label: str) -> np.random.Generator:
     return np.random.default_rng([seed, *label.encode()])
 
 
-def orthogonal(rng: np.random.Generator, rows: int, columns: int) -> np.ndarray:
-    """Random orthonormal columns, shape (rows, columns) with columns <= rows."""
-    return np.linalg.qr(rng.standard_normal((rows, rows)))[0][:, :columns]
+class Normals(Protocol):
+    """Whatever draws normal numbers: a generator, or those of several runs side by side."""
+
+    def standard_normal(self, size: tuple[int, ...], /) -> np.ndarray: ...
+
+
+def orthogonal(rng: Normals, rows: int, columns: int) -> np.ndarray:
+    """Random orthonormal columns, shape (rows, columns) with columns <= rows, behind the run axis
+    where what draws has one."""
+    return np.linalg.qr(rng.standard_normal((rows, rows)))[0][..., :columns]
 
 
 def whitened(rng: np.random.Generator, samples: int, dimension: int) -> np.ndarray:

@@ -1,13 +1,15 @@
-"""Real data: the 1,797 handwritten digits that come inside scikit-learn."""
+"""Real data: 1,797 handwritten digits, which ship with the package (see `digits.txt`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from typing import ClassVar
 
 import numpy as np
 
 from ..basis.checks import require, whole
+from ..doors.door import read_npz
 from ..networks import Data, loss_named
 from .base import Task
 
@@ -16,6 +18,7 @@ from .base import Task
 class Digits(Task):
     """Handwritten digits, 8 x 8 pixels, one-hot targets.
 
+    Source: Alpaydin & Kaynak (1998), Optical Recognition of Handwritten Digits, its test set.
     components: 0 for the 64 pixels (divided by 16), or k for the first k principal components
     (centred, scaled by one common factor so that the first has unit variance). classes: which
     digits. centred: subtract the mean of the inputs and, for squared loss, of the targets. image:
@@ -32,8 +35,6 @@ class Digits(Task):
     loss: str = "squared"
 
     def data(self, seed: int) -> Data:
-        from sklearn.datasets import load_digits
-
         loss = loss_named(self.loss)
         whole(self.components, "components", 0)
         require(self.components <= 64, "components", "at most 64", self.components)
@@ -50,7 +51,7 @@ class Digits(Task):
             "two or more different digits from 0 to 9",
             self.classes,
         )
-        pixels, labels = (np.asarray(part, float) for part in load_digits(return_X_y=True))
+        pixels, labels = shipped()
         keep = np.isin(labels, self.classes)
         x, y = pixels[keep] / 16.0, (labels[keep, None] == np.array(self.classes)).astype(float)
         if self.centred or self.components:
@@ -61,6 +62,13 @@ class Digits(Task):
             x = principal_components(x, self.components)
         shape = (1, 8, 8) if self.image else (x.shape[1],)
         return Data(shape, len(self.classes), x.reshape(len(x), *shape), y, loss=loss)
+
+
+def shipped() -> tuple[np.ndarray, np.ndarray]:
+    """The pixels (1797, 64), from 0 to 16, and the labels (1797,), as floats."""
+    with resources.as_file(resources.files("saddlery.tasks") / "digits.npz") as path:
+        arrays = read_npz(path, ("pixels", "labels"))
+    return arrays["pixels"].astype(float), arrays["labels"].astype(float)
 
 
 def principal_components(x: np.ndarray, count: int) -> np.ndarray:

@@ -5,7 +5,7 @@ Nothing here knows a network or an experiment; which theory speaks of which expe
 """
 
 from .balanced import balanced_path
-from .diagonal import Jump, diagonal_jumps
+from .diagonal import Jump, diagonal_jumps, diagonal_paths
 from .dormant import Grown, escapes, grow
 from .modes import mode_strength, mode_time
 from .saddles import LinearSaddle, LinearSaddles, linear_saddles
@@ -20,6 +20,7 @@ __all__ = [
     "balanced_path",
     "blow_up",
     "diagonal_jumps",
+    "diagonal_paths",
     "escapes",
     "grow",
     "linear_saddles",

@@ -12,6 +12,7 @@ Source: Pesme & Flammarion (2023), Algorithm 1 and Theorem 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -19,12 +20,13 @@ from scipy.optimize import nnls
 
 from ..basis.checks import NumericalError, Words, finite, require
 from ..basis.sizes import moment_sizes
+from ..basis.values import Value
 
 REST = 1e-10  # of the first gradient: components below are zero
 
 
 @dataclass(frozen=True, eq=False)
-class Jump:
+class Jump(Value):
     """One stage. time: when it begins, t / ln(1/a) in flow time. beta (D,): the saddle rested at
     from then on. loss: there, less the constant that no beta removes."""
 
@@ -57,30 +59,91 @@ def diagonal_jumps(
     >>> [(round(jump.time, 6), jump.beta.round(6).tolist()) for jump in diagonal_jumps(np.eye(2), np.array([1.0, -0.5]))]
     [(0.0, [0.0, 0.0]), (1.0, [1.0, 0.0]), (2.0, [1.0, -0.5])]
     """
+    high, low = (np.ones((1, np.size(correlation))),) * 2 if walls is None else _rows(walls)
+    return diagonal_paths(curvature, correlation, high, low, limit=limit)[0]
+
+
+def _rows(walls: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    high, low = walls
+    return np.asarray(high, float)[None], np.asarray(low, float)[None]
+
+
+def diagonal_paths(
+    curvature: Float[np.ndarray, "D D"],
+    correlation: Float[np.ndarray, " D"],
+    high: Float[np.ndarray, "R D"],
+    low: Float[np.ndarray, "R D"],
+    *,
+    limit: int = 1000,
+) -> tuple[tuple[Jump, ...], ...]:
+    """`diagonal_jumps` of R small weights side by side.
+
+    high, low: at how much integrated gradient a coordinate is released to positive and to negative
+    values, for each of them. Cost: one non-negative least-squares problem a saddle that any of them
+    visits, and arrays (R, D) a jump.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.theory import diagonal_paths
+    >>> walls = np.array([[1.0, 1.0], [3.0, 1.0]])
+    >>> paths = diagonal_paths(np.eye(2), np.array([1.0, -0.5]), walls, walls)
+    >>> [[round(jump.time, 6) for jump in path] for path in paths]
+    [[0.0, 1.0, 2.0], [0.0, 2.0, 3.0]]
+    """
     g, b = _checked(curvature, correlation)
-    root, target, floor = _least_squares(g, b)
-    high, low = _walls(walls, len(b))
-    s, beta, time = np.zeros(len(b)), np.zeros(len(b)), 0.0
-    jumps = [Jump(0.0, beta, floor)]
+    _check_walls(high, low, len(b))
+    saddles = _Saddles(g, b, *_least_squares(g, b))
+    signs, s, time = np.zeros(high.shape), np.zeros(high.shape), np.zeros(len(high))
+    paths = [[Jump(0.0, np.zeros(len(b)), saddles.floor)] for _ in high]
+    left = np.arange(len(high))
     while True:
-        slope = g @ beta - b
+        slope = np.array([saddles.at(row).slope for row in signs[left]]).reshape(-1, len(b))
         moving = np.abs(slope) > REST * max(float(np.abs(b).max()), 1e-300)
-        if not moving.any():
-            return tuple(jumps)
-        if len(jumps) > limit:
+        going = moving.any(axis=1)
+        left, slope, moving = left[going], slope[going], moving[going]
+        if not len(left):
+            return tuple(map(tuple, paths))
+        if len(paths[left[0]]) > limit:
             raise NumericalError(f"more than {limit} jumps; raise the limit")
-        distance = np.where(slope > 0, s + low, high - s)[
-            moving
-        ]  # to the wall the gradient pushes s towards
-        waits = np.full(len(b), np.inf)
-        waits[moving] = distance / np.abs(slope[moving])
-        wait = float(waits.min())
+        above, below, at = high[left], low[left], s[left]
+        # to the wall the gradient pushes s towards
+        distance = np.where(slope > 0, at + below, above - at)
+        waits = np.where(moving, distance / np.where(moving, np.abs(slope), 1.0), np.inf)
+        wait = waits.min(axis=1, keepdims=True)
         hit = waits <= wait * (1 + 1e-12)
-        s = np.where(moving, s - wait * slope, s)
-        s[hit] = np.where(slope > 0, -low, high)[hit]
-        time += wait
-        beta = _constrained(root, target, np.where(s == high, 1.0, np.where(s == -low, -1.0, 0.0)))
-        jumps.append(Jump(time, beta, 0.5 * float(np.sum((root @ beta - target) ** 2))))
+        at = np.where(moving, at - wait * slope, at)
+        at = np.where(hit, np.where(slope > 0, -below, above), at)
+        time[left] += wait[:, 0]
+        s[left] = at
+        signs[left] = np.where(at == above, 1.0, np.where(at == -below, -1.0, 0.0))
+        for k in left:
+            saddle = saddles.at(signs[k])
+            paths[k].append(Jump(float(time[k]), saddle.beta, saddle.loss))
+
+
+class _Saddle(NamedTuple):
+    beta: np.ndarray
+    slope: np.ndarray
+    loss: float
+
+
+class _Saddles:
+    """The saddles by the signs of their coordinates, each computed when it is first visited."""
+
+    def __init__(
+        self, g: np.ndarray, b: np.ndarray, root: np.ndarray, target: np.ndarray, floor: float
+    ) -> None:
+        self.g, self.b, self.root, self.target, self.floor = g, b, root, target, floor
+        self.known: dict[bytes, _Saddle] = {}
+
+    def at(self, signs: np.ndarray) -> _Saddle:
+        key = signs.tobytes()
+        if key not in self.known:
+            beta = _constrained(self.root, self.target, signs)
+            loss = 0.5 * float(np.sum((self.root @ beta - self.target) ** 2))
+            self.known[key] = _Saddle(beta, self.g @ beta - self.b, loss)
+        return self.known[key]
 
 
 def _checked(curvature: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,13 +189,12 @@ def _least_squares(g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return root, target, 0.5 * float(target @ target)
 
 
-def _walls(walls: tuple[np.ndarray, np.ndarray] | None, size: int) -> tuple[np.ndarray, np.ndarray]:
-    if walls is None:
-        return np.ones(size), np.ones(size)
-    high, low = (finite(np.asarray(side, float), "walls") for side in walls)
-    fits = high.shape == low.shape == (size,) and bool(np.all(high > 0) and np.all(low > 0))
-    require(fits, "walls", f"two arrays of {size} positive numbers", Words(f"{high}, {low}"))
-    return high, low
+def _check_walls(high: np.ndarray, low: np.ndarray, size: int) -> None:
+    finite(high, "walls")
+    finite(low, "walls")
+    fits = high.shape == low.shape == (len(high), size)
+    positive = fits and bool(np.all(high > 0) and np.all(low > 0))
+    require(positive, "walls", f"two arrays of {size} positive numbers", Words(f"{high}, {low}"))
 
 
 def _constrained(root: np.ndarray, target: np.ndarray, signs: np.ndarray) -> np.ndarray:

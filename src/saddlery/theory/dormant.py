@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..basis.checks import Words, finite, require
+from ..basis.values import Value
 
 # of a Runge-Kutta step of order four, in units of the time in which a unit can change by itself
 STEP = 0.1
@@ -33,7 +34,7 @@ LIMIT = 40_000  # steps; a unit that has not escaped by then counts as one that 
 
 
 @dataclass(frozen=True, eq=False)
-class Grown:
+class Grown(Value):
     """N units after growing. time (N,): at which each escapes, inf where it never does; or the time
     asked for. u (N, U), v (N, V): the units there; escaped ones with their last direction at unit
     size."""

@@ -26,6 +26,7 @@ from jaxtyping import Float
 
 from ..basis.checks import InputError, Words, finite, require, whole
 from ..basis.sizes import moment_sizes
+from ..basis.values import Value
 
 RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
 ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero
@@ -33,7 +34,7 @@ EQUAL = 1e-9  # of the largest: modes nearer than this are one multiple mode
 
 
 @dataclass(frozen=True, eq=False)
-class LinearSaddle:
+class LinearSaddle(Value):
     """One critical map of a two-layer linear network of width H.
 
     modes: the set A, counted from 0 in descending order of l_k. product (O, D): W_A. loss: with the
@@ -51,7 +52,7 @@ class LinearSaddle:
 
 
 @dataclass(frozen=True, eq=False)
-class LinearSaddles:
+class LinearSaddles(Value):
     """All saddles of a task: strengths (r,), the l_k in descending order; vectors (O, r), the modes
     e_k; width H."""
 

@@ -7,12 +7,17 @@ Nothing here knows how many units there are, or what they are trained on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copyreg import pickle as _register_reducer
+from dataclasses import fields as _fields
+from importlib import import_module as _import
 from inspect import signature as _signature
+from types import MappingProxyType as _Proxy
 from typing import Any
 
 from ..basis.checks import InputError, flag, known, require, unpacked
 from ..basis.echo import said, shown
 from ..basis.families import Family
+from ..basis.values import demand_travels
 from .attention import attention, in_context
 from .base import Lift, Symmetry, Unit, check_smooth, check_symmetry, debug, leading_form
 from .convolution import convolution
@@ -97,6 +102,43 @@ def options(name: str) -> dict[str, Any]:
         key: parameter.default
         for key, parameter in _signature(UNITS.named(name)).parameters.items()
     }
+
+
+def _sent(unit: Unit) -> tuple[Callable[..., Unit], tuple[Any, ...]]:
+    """How a unit is sent to another process: by its name where it has one, else by those of its
+    functions, since functions themselves are not sent."""
+    named = _named(unit)
+    if named == unit:
+        return _received, (unit.name, dict(unit.options), unit.phi.__module__)
+    if named is not None and named.lift is not None and named.lifted() == unit:
+        return Unit.lifted, (named,)
+    values = {field.name: getattr(unit, field.name) for field in _fields(unit)}
+    lift = () if unit.lift is None else (unit.lift.features, unit.lift.coefficients)
+    for function in (unit.phi, unit.shape, *lift):
+        demand_travels(function, f"every function of unit {unit.name!r}, which is not registered,")
+    return _made, ({**values, "options": dict(unit.options)},)
+
+
+def _named(unit: Unit) -> Unit | None:
+    """The unit of the same name and options; None where no such is known."""
+    try:
+        return make(unit.name, **unit.options)
+    except InputError:
+        return None
+
+
+def _received(name: str, chosen: dict[str, Any], module: str) -> Unit:
+    """A unit by name; one of one's own is known once its module is imported."""
+    if name not in UNITS:
+        _import(module)
+    return make(name, **chosen)
+
+
+def _made(values: dict[str, Any]) -> Unit:
+    return Unit(**{**values, "options": _Proxy(values["options"])})
+
+
+_register_reducer(Unit, _sent)
 
 
 def register(unit: Unit) -> Unit:

@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 from ..basis.checks import InputError, SaddleryError, Words, require
 from ..basis.echo import said
 from ..basis.precision import precision_context
+from ..basis.values import Immutable
 from .smoothness import find_jump
 from .tensors import Shape, Shapes, check_tensors, is_shape
 
@@ -91,8 +92,18 @@ class Lift:
     coefficients: Callable[[Array], Array]
 
 
+@dataclass(frozen=True)
+class OfFeatures:
+    """phi of a lifted unit: <coefficients(u), l> of the features l."""
+
+    coefficients: Callable[[Array], Array]
+
+    def __call__(self, z: Array, u: Array) -> Array:
+        return self.coefficients(u) @ z
+
+
 @dataclass(frozen=True, eq=False)
-class Unit:
+class Unit(Immutable):
     """One unit of a layer f = g_out(sum_i phi(g_in(x); u_i) v_i); Zhang, Saxe & Latham (2026), eq
     1.
 
@@ -148,6 +159,9 @@ class Unit:
         if debugging():
             check_symmetry(self)
 
+    def __hash__(self) -> int:
+        return hash((self.name, self.phi))  # asked for at every call of a compiled program
+
     def __repr__(self) -> str:
         options = ", ".join(f"{k}={v!r}" for k, v in self.options.items())
         return f"{self.name}({options})"
@@ -169,10 +183,9 @@ class Unit:
 def _lifted(unit: Unit) -> Unit:
     """One lifted unit for each unit, so that networks of lifted units compare equal."""
     assert unit.lift is not None
-    coefficients = unit.lift.coefficients
     return replace(
         unit,
-        phi=lambda z, u: coefficients(u) @ z,
+        phi=OfFeatures(unit.lift.coefficients),
         lift=None,
         linear_in_input=False,
         channels=False,
