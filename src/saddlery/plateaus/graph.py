@@ -355,8 +355,8 @@ def _faster(narrow: Narrow, found: list[tuple[float, Sides]]) -> Held | None:
 
 
 # ------------------------------------------------------------- which path a run took
-@dataclass(frozen=True, eq=False)
-class Step(Value):
+@dataclass(frozen=True)
+class Step:
     """One stage of a run in the graph. node: of its certified fixed point, None where the graph has
     none of its map. departure: the largest distance of the run to the manifold of one more unit,
     relative to its weights, from half-way down to the next stage on (before, the small weights of
