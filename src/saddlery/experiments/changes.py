@@ -7,7 +7,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..basis.checks import InputError, nearest
+from ..basis.checks import InputError, hint
 from ..basis.echo import MOST, shown
 from ..doors.door import read_toml
 from .experiment import LAYER_KEYS
@@ -106,8 +106,7 @@ def _key(place: Any, key: str, path: str) -> Any:
     if isinstance(place, dict):
         if key in place:
             return key
-        guess = nearest(key, place)
-        choice = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(place)}"
+        choice = hint(key, place)
     elif isinstance(place, list):
         if key.isdecimal() and len(key) < 10 and int(key) < len(place):
             return int(key)
