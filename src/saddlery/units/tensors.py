@@ -30,7 +30,7 @@ def split(u: Any, tensors: Mapping[str, Shape]) -> dict[str, Any]:
     parts, start = {}, 0
     for name, shape in tensors.items():
         end = start + math.prod(shape)
-        parts[name] = u[..., start:end].reshape(*u.shape[:-1], *shape)
+        parts[name] = u[..., start:end].reshape((*u.shape[:-1], *shape))
         start = end
     return parts
 
