@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from saddlery.basis import families
 from saddlery.basis.families import Family
+from saddlery.cli import commands
 from saddlery.engines import ENGINES
 from saddlery.initializations import INITIALIZATIONS
 from saddlery.networks.losses import LOSSES
@@ -21,7 +22,7 @@ from saddlery.units import UNITS
 
 ALL: tuple[Family, ...] = (
     *(UNITS, TASKS, LOSSES, INITIALIZATIONS, RULES),
-    *(OBSERVABLES, THEORIES, STUDIES, FIGURES, ENGINES),
+    *(OBSERVABLES, THEORIES, STUDIES, FIGURES, ENGINES, commands.added()),
 )
 FAMILIES = {family.noun: family for family in ALL}
 

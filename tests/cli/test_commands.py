@@ -252,3 +252,26 @@ def test_the_readme_says_what_a_seed_draws():
     assert {name for name in TASKS if f"`{name}`" in named} == {
         name for name, task in TASKS.items() if not task.seeded
     }
+
+
+# ------------------------------------------------------------------- tolerances
+def test_stages_are_decided_by_the_tolerance_that_is_given(capsys):
+    more = ("--tolerance", "plateaus.prominence=50")
+    code, out, _ = run(capsys, "stages", "linear", *more, "--json")
+    found = json.loads(out)["runs"][0]
+    assert code == 0 and found["tolerances"] == {"plateaus": {"prominence": 50.0}}
+    _, out, _ = run(capsys, "stages", "linear", "--json")
+    usual = json.loads(out)["runs"][0]
+    assert "tolerances" not in usual and len(found["stages"]) < len(usual["stages"])
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("behnd.weights=1", "decision 'behnd' is not known; did you mean 'behind'?"),
+        ("behind.weights=near", "behind.weights must be a number, got 'near'"),
+    ],
+)
+def test_a_tolerance_that_is_none_is_one_sentence(capsys, given, sentence):
+    code, _, err = run(capsys, "stages", "linear", "--tolerance", given)
+    assert code == 2 and err.strip() == f"saddlery: {sentence}"

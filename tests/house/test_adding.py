@@ -1,5 +1,5 @@
 """Adding without touching: a unit, a task, a loss, an initialization, a rule, a theory, an
-observable, a study, a figure and an engine, each from a file outside the package, in the two ways
+observable, a study, a figure, an engine and a command, each from a file outside the package, in the two ways
 there are: a module that is imported, and an installed package that brings it."""
 
 from __future__ import annotations
@@ -129,7 +129,17 @@ class Own(Here):
     '''This process, again.'''
     name = "own_engine"
 """,
-    # a command comes here
+    "command": """
+from saddlery.cli.command import Command
+from saddlery.cli.commands import register
+from saddlery.cli.outputs import show
+
+def greet(options):
+    show(options, {"hello": "world"}, "hello world")
+    return 0
+
+register(Command("own_command", "say hello", "saddlery own_command", greet, "unused", "unused"))
+""",
 }
 MODULES = [f"own_{kind}" for kind in FILES]
 NAMES = {kind: "own theory" if kind == "theory" else f"own_{kind}" for kind in FILES}
@@ -238,6 +248,10 @@ def test_every_member_is_used(own, tmp_path, capsys):
     code, out, _ = done("predict", "own.toml", "--json")
     assert code == 0 and "own theory" in out
     assert predict(run, theory="own theory")[0].theory == "own theory"
+    # a command; by now its module is imported, from a file as from a package
+    code, out, _ = called(capsys, "own_command", "--json")
+    assert code == 0 and json.loads(out) == {"hello": "world"}
+    assert called(capsys, "own_comand")[2].strip().endswith("did you mean 'own_command'?")
 
 
 def test_workers_know_them(own, tmp_path, capsys):

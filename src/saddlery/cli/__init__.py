@@ -9,9 +9,11 @@ stderr; SADDLERY_TRACEBACK=1 adds where it came from.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 
 from .codes import DONE, INPUT, INTERRUPTED, NUMERICAL, STORAGE, UNEXPECTED
 from .command import Command
@@ -42,7 +44,8 @@ def _command(arguments: list[str]) -> int:
         command, options = parse(arguments)
         _admit(command, options)
         check()
-        return command.function(options)
+        with _deciding(options):
+            return command.function(options)
     finally:
         sys.stdout.flush()
 
@@ -53,6 +56,20 @@ def _admit(command: Command, options: Namespace) -> None:
         from ..basis.checks import InputError
 
         raise InputError(command.refusal.format(seed=options.seed))
+
+
+@contextlib.contextmanager
+def _deciding(options: Namespace) -> Iterator[None]:
+    """Within: decisions are made by the tolerances that were given."""
+    given = getattr(options, "tolerances", [])
+    if not given:
+        yield
+        return
+    from .. import predictions  # noqa: F401 (of all rooms that decide, each has records of its own)
+    from ..basis.tolerances import parsed, using
+
+    with using(*parsed(given)):
+        yield
 
 
 def _ended(code: int) -> int:

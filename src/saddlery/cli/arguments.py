@@ -78,6 +78,7 @@ def add_run(parser: ArgumentParser, words: str = RUN) -> None:
     parser.add_argument("run", metavar="RUN", type=given, help=words)
     add_data(parser, "run")
     add_imports(parser)
+    add_tolerance(parser)
 
 
 def add_shipped(parser: ArgumentParser) -> None:
@@ -101,6 +102,21 @@ def add_imports(parser: ArgumentParser) -> None:
         help=(
             "modules to import first, with units, tasks and all else of one's own; those "
             "that a folder names are not"
+        ),
+    )
+
+
+def add_tolerance(parser: ArgumentParser) -> None:
+    """Other numbers to decide by than the defaults (docs/tolerances.md)."""
+    parser.add_argument(
+        "--tolerance",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="tolerances",
+        help=(
+            "decide by another number than the default, for example behind.weights=0.1 "
+            "(docs/tolerances.md has all of them); may be repeated"
         ),
     )
 

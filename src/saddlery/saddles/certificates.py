@@ -18,6 +18,7 @@ from ..basis.checks import InputError, finite, known, positive
 from ..basis.pictures import Pictured
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import Printed, Result, number, plain, tiny
+from ..basis.values import Value
 from ..networks import Objective
 from ..solvers import Spectrum
 from ..symmetry import Reduction, Utility
@@ -214,8 +215,8 @@ def _utility(found: Utility | None) -> str | None:
     return None if found is None else f"{number(found.value)} (order {found.order})"
 
 
-@dataclass(frozen=True)
-class FirstOrder:
+@dataclass(frozen=True, eq=False)
+class FirstOrder(Value):
     """A descent of first order, across the kink that a state lies on. slope: of the loss along
     `direction` (P,), which has unit length."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from ..arguments import RECORD_OUT, add_experiment, add_page
+from ..arguments import RECORD_OUT, add_experiment, add_page, add_tolerance
 from ..codes import DONE
 from ..command import Command
 
 
 def _options(parser: ArgumentParser) -> None:
     add_experiment(parser)
+    add_tolerance(parser)
     add_page(parser, "also write one self-contained HTML page, a figure and tables")
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 
-from ..arguments import RECORD_OUT, add_experiment
+from ..arguments import RECORD_OUT, add_experiment, add_tolerance
 from ..codes import DONE
 from ..command import Command
+
+
+def _options(parser: ArgumentParser) -> None:
+    add_experiment(parser)
+    add_tolerance(parser)
 
 
 def predict(options: Namespace) -> int:
@@ -36,7 +41,7 @@ COMMAND = Command(
     help="say beforehand which stages theory expects of an experiment, and when",
     example="saddlery predict linear --set initialization.scale=1e-6",
     function=predict,
-    options=add_experiment,
+    options=_options,
     out=RECORD_OUT,
     seed="seed of the data and the initial weights (default: the experiment's own)",
 )
