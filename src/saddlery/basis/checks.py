@@ -154,6 +154,8 @@ def text(value: Any, argument: str) -> str:
 
 def numbers(values: object, argument: str) -> np.ndarray:
     """Return a list of numbers (from an experiment file, say) as a one-dimensional float array."""
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "f":
+        return np.array(values, dtype=float)  # states are long: not one by one
     kept = unpacked(values)
     ok = isinstance(kept, tuple) and all(_is_number(value) for value in kept)
     ok = ok and all(abs(value) < LARGEST for value in kept if isinstance(value, int))  # type: ignore[union-attr]

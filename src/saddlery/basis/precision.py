@@ -28,12 +28,13 @@ RULES: dict[str, Any] = {
     "default_prng_impl": "threefry2x32",  # the same seed, the same numbers
     "threefry_partitionable": True,
 }
-WAYS = (
-    "",
-    "_host_to_device",
-    "_device_to_device",
-    "_device_to_host",
-)  # a guard may stand on one of them alone
+# a guard may stand on one way alone
+WAYS = ("", "_host_to_device", "_device_to_device", "_device_to_host")
+SWITCHES = [
+    (name, f"jax_{name}{way}")
+    for name in RULES
+    for way in (WAYS if name == "transfer_guard" else ("",))
+]
 
 
 def in_float64(function: Callable[P, R]) -> Callable[P, R]:
@@ -69,20 +70,24 @@ def usual_rules() -> Iterator[None]:
 
     check_platform()
     with contextlib.ExitStack() as stack:
-        for name, value in RULES.items():
-            if _differs(name, value):  # a context costs 7 microseconds, a look 0.2
-                stack.enter_context(getattr(jax, name)(value))
+        for name in _broken():  # a context costs 7 microseconds, a look 0.2
+            stack.enter_context(getattr(jax, name)(RULES[name]))
         yield
 
 
-def _differs(name: str, value: Any) -> bool:
+def _broken() -> list[str]:
+    """The rules that a switch of JAX's differs from, each once; in one pass, since every scope
+    within another asks again."""
     import jax
 
-    names = [f"jax_{name}{way}" for way in (WAYS if name == "transfer_guard" else ("",))]
-    now = [
-        getattr(jax.config, name, None) for name in names
-    ]  # None: a JAX that has no such switch, or leaves it open
-    return any(getattr(found, "value", found) not in (value, None) for found in now)
+    found = []
+    for name, switch in SWITCHES:
+        now = getattr(jax.config, switch, None)
+        now = getattr(now, "value", now)
+        # None: a JAX that has no such switch, or leaves it open
+        if now is not None and now != RULES[name] and name not in found:
+            found += [name]
+    return found
 
 
 @functools.cache
