@@ -322,11 +322,10 @@ class _Lanczos:
                     ncv=min(self.size, room),
                     maxiter=3000,
                 )
+                order = np.argsort(values)
+                return values[order], vectors[:, order]
             except ArpackError as error:
                 failure, count = error, max(1, count // 4)
-                continue
-            order = np.argsort(values)
-            return values[order], vectors[:, order]
         raise failure
 
     def _operator(self, deflated: bool) -> LinearOperator:
