@@ -28,7 +28,7 @@ BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 PURPLE, ORANGE, SKY = "#cc79a7", "#e69f00", "#56b4e9"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 FLOW_TIME = "flow time (learning rate × steps)"
-TAIL = 1.25  # the converged tail is cropped to a quarter of what came before
+TAIL_SHOWN = 1.25  # the converged tail is cropped to a quarter of what came before
 SMALL = 8  # points, of labels inside the axes
 MOVING = 2e-3  # of the range of the loss: what is left of it where the run has settled
 # of a linear axis: plateaus whose middles are nearer ask for a logarithmic one
@@ -162,7 +162,7 @@ def window(subject: Run | Stages) -> Window:
         settled = float(t[min(moving[-1] + 1, len(t) - 1)])
     if len(stages) > 1:
         settled = max(settled, stages[-1].start)
-    linear = Window(0.0, min(TAIL * settled, last) or last, last)
+    linear = Window(0.0, min(TAIL_SHOWN * settled, last) or last, last)
 
     first = stages[0].end / 3 if stages else 0.0
     if len(stages) < 3 or not 0 < first < linear.end:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-INCHES = (5.2, 3.2)
-ROOM = 1.08  # of the last time that is marked: where the axis of flow time ends at least
+COMPARISON_INCHES = (5.2, 3.2)
+ROOM_BEYOND = 1.08  # of the last time that is marked: where the axis of flow time ends at least
 CROWDED = 0.05  # of a linear axis: jumps nearer than this ask for a logarithmic one
 # points: height of a line, width of a letter
 LINE_HEIGHT, LETTER_WIDTH = 1.2 * SMALL, 0.55 * SMALL
@@ -53,7 +53,7 @@ def comparison(comparison: Comparison, axes: Axes | None = None) -> Axes:
         given=type(comparison).__name__,
         remedy="pass compare(prediction, stages(run))",
     )
-    axes, shown = new_axes(axes, INCHES), _window(comparison)
+    axes, shown = new_axes(axes, COMPARISON_INCHES), _window(comparison)
     _draw_curves(axes, comparison)
     time_axis(axes, shown)
     axes.set_ylabel(loss_label(comparison.run))
@@ -135,7 +135,7 @@ def _window(comparison: Comparison) -> Window:
     """That of the run, and as much more as shows every mark."""
     own, jumps = window(comparison.run), comparison.stages[1:]
     times = [t for stage in jumps for t in _times(stage)]
-    end = max([own.end, *(ROOM * t for t in times)])
+    end = max([own.end, *(ROOM_BEYOND * t for t in times)])
     linear = Window(0.0, end, max(own.last, end))
     if len(jumps) < 2 or min(times, default=0.0) <= 0:
         return linear
@@ -251,7 +251,7 @@ class _Paper:
     @staticmethod
     def of(axes: Axes) -> _Paper:
         figure, box = axes.get_figure(root=True), axes.get_position()
-        inches = INCHES if figure is None else figure.get_size_inches()
+        inches = COMPARISON_INCHES if figure is None else figure.get_size_inches()
         return _Paper(
             width=72 * box.width * float(inches[0]),
             height=72 * box.height * float(inches[1]),

@@ -34,7 +34,7 @@ LOSS_NAMES = {
 }
 SILENT = 0.01  # of the axis: singular values below are not named,
 APART = 0.07  # and of its range: nor those nearer to one that is
-FEW = 12  # units whose lines are drawn thicker
+FEW_LINES = 12  # units whose lines are drawn thicker
 
 
 def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = False) -> Axes:
@@ -187,7 +187,7 @@ def unit_norms(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 
         run.trajectory.flow_time,
         values,
         color=INK,
-        linewidth=1.3 if count <= FEW else 0.8,
+        linewidth=1.3 if count <= FEW_LINES else 0.8,
         alpha=0.6,
     )
     time_axis(axes, window(subject))

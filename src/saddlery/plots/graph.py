@@ -23,14 +23,14 @@ MARKERS = {
     "undecided": ("P", MUTED),
     "no fixed point found": ("s", MUTED),
 }
-INCHES = (6.0, 4.0)
+GRAPH_INCHES = (6.0, 4.0)
 # of the range of losses: nodes of one width that are nearer stand side by side
 CLOSE = 0.03
 SIDE_BY_SIDE = 0.13  # of a unit, between such nodes
 THIN, THICK = 0.5, 2.4  # points: arrows of no utility and of the largest
 PALE = 0.45  # opacity of arrows off the route
 LABEL_LINE = 1.2 * (SMALL - 1)  # points
-ROUNDED = 1e-12  # of the largest loss: a smaller one is written as zero
+ROUNDED_LOSS = 1e-12  # of the largest loss: a smaller one is written as zero
 
 
 def graph(
@@ -66,7 +66,7 @@ def graph(
         given=Words(f"node {max(visited, default=0)}"),
         remedy="pass route(graph, stages) of the same graph",
     )
-    axes = new_axes(axes, INCHES)
+    axes = new_axes(axes, GRAPH_INCHES)
     places = _places(graph.nodes)
     _frame(axes, graph, places)
     _arrows(axes, graph, places, visited)
@@ -218,7 +218,7 @@ def _labels(axes: Axes, nodes: Sequence[Node], places: np.ndarray) -> None:
 def _points_high(axes: Axes) -> float:
     """The height of the axes."""
     figure = axes.get_figure(root=True)
-    inches = INCHES[1] if figure is None else float(figure.get_figheight())
+    inches = GRAPH_INCHES[1] if figure is None else float(figure.get_figheight())
     return 72 * axes.get_position().height * inches
 
 
@@ -241,7 +241,7 @@ def _loss(nodes: Sequence[Node], k: int) -> str:
     """Three digits; zero where rounding is all there is."""
     largest = max(abs(node.loss) for node in nodes)
     loss = nodes[k].loss
-    return "0" if abs(loss) < ROUNDED * largest else f"{loss:.3g}"
+    return "0" if abs(loss) < ROUNDED_LOSS * largest else f"{loss:.3g}"
 
 
 def _legend(axes: Axes, graph: SaddleGraph, visited: Sequence[int]) -> None:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-SPANNED = 300.0  # ratio of non-zero eigenvalues up to which the axis is linear
+LINEAR_RATIO = 300.0  # ratio of non-zero eigenvalues up to which the axis is linear
 # cells of a picture 200 points wide, and to a decade of size: points in one lie on top of
 # each other
 CELLS_WIDE, CELLS_HIGH = 200, 15
-SMALLEST = 1e6  # times smaller than the largest: such eigenvalues are all at zero
+SMALLEST_SHOWN = 1e6  # times smaller than the largest: such eigenvalues are all at zero
 
 
 class _Group(NamedTuple):
@@ -145,7 +145,7 @@ def _thinned(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     if not len(place):
         return place
     largest = max(float(np.abs(values).max(initial=0.0)), 1e-300)
-    size = np.sign(values) * np.log1p(np.abs(values) / largest * SMALLEST)
+    size = np.sign(values) * np.log1p(np.abs(values) / largest * SMALLEST_SHOWN)
     across = place * CELLS_WIDE // max(count, CELLS_WIDE)
     cells = np.column_stack([across, np.round(size * CELLS_HIGH)])
     first = np.unique(cells, axis=0, return_index=True)[1]
@@ -163,7 +163,7 @@ def _eigenvalue_axis(axes: Axes, values: np.ndarray) -> None:
     low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
     sizes = np.abs(values)
     least, most = float(sizes.min()), float(sizes.max())
-    if most > SPANNED * least:
+    if most > LINEAR_RATIO * least:
         _logarithmic(axes, low, high, least=least, most=most)
         return
     span = high - low

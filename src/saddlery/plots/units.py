@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-INCHES = (2.6, 2.6)
-MARGIN = 1.12  # of what has to be seen: where the axes end
-VISIBLE = 1e-3  # of the strongest unit of a view: kinks of weaker ones are not drawn
+PANEL_INCHES = (2.6, 2.6)
+AXES_MARGIN = 1.12  # of what has to be seen: where the axes end
+VISIBLE_STRENGTH = 1e-3  # of the strongest unit of a view: kinks of weaker ones are not drawn
 
 Side = Float[np.ndarray, "H _"]
 State = Float[np.ndarray, " P"]
@@ -107,7 +107,7 @@ def view(run: Run, states: Sequence[Stage | State], *, layer: int = 0) -> View:
     common = View(
         basis=basis,
         names=names,
-        reach=MARGIN * reach if reach > 0 else 1.0,
+        reach=AXES_MARGIN * reach if reach > 0 else 1.0,
         strength=strength if strength > 0 else 1.0,
     )
     if not has_kinks(unit, found[0][0]):
@@ -148,7 +148,7 @@ def has_kinks(unit: Unit, u: Side) -> bool:
 
 def _kink(u: Side, v: Side, shared: View) -> tuple[np.ndarray, np.ndarray]:
     """Place -b/w and change of slope |w| v of every unit that is strong enough to be seen."""
-    kept = (_strength(u, v) > VISIBLE * shared.strength) & (u[:, 0] != 0)
+    kept = (_strength(u, v) > VISIBLE_STRENGTH * shared.strength) & (u[:, 0] != 0)
     w, b = u[kept].T
     return -b / w, np.abs(w) * _outgoing(v)[kept]
 
@@ -259,7 +259,7 @@ def draw_units(unit: Unit, u: Side, v: Side, shared: View, axes: Axes | None = N
 
     u (H, U), v (H, V): the layer. shared: a `view`.
     """
-    axes = new_axes(axes, INCHES)
+    axes = new_axes(axes, PANEL_INCHES)
     if is_head(unit):
         return _heads(axes, u, v, shared)
     if has_kinks(unit, u):
@@ -299,7 +299,7 @@ def head_directions(
     points = _points(unit, u, v) @ shared.basis.T
     half = len(points) // 2
     keys, queries = points[:half], points[half:]
-    axes = new_axes(axes, INCHES)
+    axes = new_axes(axes, PANEL_INCHES)
     _cross(axes, shared)
     axes.scatter(*keys.T, s=14, color=INK, linewidth=0, label="key", zorder=3)
     axes.scatter(
@@ -364,7 +364,7 @@ def _kinks(axes: Axes, u: Side, v: Side, shared: View) -> Axes:
             fontsize=SMALL,
             color=MUTED,
         )
-    reach = MARGIN * shared.slope
+    reach = AXES_MARGIN * shared.slope
     signed = v.shape[1] == 1
     axes.set(
         xlabel="kink −b/w (input)",

@@ -46,12 +46,12 @@ STABLE = 0.5  # of 1/lambda_max: that length,
 SHARE_MOVED = 0.1  # and of the weights, that it may move them at most
 POWER_ITERATIONS = 12  # for lambda_max
 CREEPING = 1_000  # looks after which a flow rests that still creeps,
-REFUSED = 3_000  # and after which one that does not rest is refused
+REFUSED_LOOKS = 3_000  # and after which one that does not rest is refused
 # steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for
 # kappa > 2)
 CUTS = 4
 # relative error of a step over which the utility of units with kinks counts as quadratic
-QUADRATIC = 1e-3
+QUADRATIC_ERROR = 1e-3
 # where it does not, so many Runge-Kutta steps of this length, in units of the fastest rate
 SHORT_STEPS, SHORT_STEP = 8, 0.25
 # of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit
@@ -59,10 +59,10 @@ SHORT_STEPS, SHORT_STEP = 8, 0.25
 TURN = 0.05
 # a unit this many times its size at the last saddle, and settled, grows in closed form
 # (kappa > 2)
-GROWN = 100.0
+GROWN_SINCE_SADDLE = 100.0
 # |component of grad U across the direction| / |grad U| up to which a direction has settled
 ACROSS = 1e-3
-NEWTON_STEPS = 10  # to the moment at which a unit crosses
+CROSSING_STEPS = 10  # to the moment at which a unit crosses
 TINY = 1e-300  # in place of a size of zero, by which is divided
 
 
@@ -168,7 +168,7 @@ class _Bound(Rule):
 
     @property
     def refusal(self) -> str:
-        steps = f"{CONTROLLED:,} steps of controlled error and {REFUSED * SLIDE:,} short ones"
+        steps = f"{CONTROLLED:,} steps of controlled error and {REFUSED_LOOKS * SLIDE:,} short ones"
         return f"the flow of the active units did not come to rest in {steps}"
 
     def advance(
@@ -250,7 +250,7 @@ class _Bound(Rule):
         slow = speed <= RESTS * phase.pull * jnp.linalg.norm(moved.theta)
         creeps = (flow.steps >= CONTROLLED + CREEPING) & slow
         rests = kept & ~flow.lost & ((speed <= RESTS * peak) | creeps)
-        lost = flow.lost | (~rests & (flow.steps >= CONTROLLED + REFUSED))
+        lost = flow.lost | (~rests & (flow.steps >= CONTROLLED + REFUSED_LOOKS))
         after = _Flow(
             state=moved.inner,
             slope=moved.gradient,
@@ -344,7 +344,7 @@ class _Bound(Rule):
         moved, half = _after(modes, h), _after(modes, h / 2)
         twice = _after(dormant.modes(half), h / 2)
         error = _sizes(twice - moved) / jnp.maximum(_sizes(twice), TINY)
-        sound = jnp.max(error) <= QUADRATIC
+        sound = jnp.max(error) <= QUADRATIC_ERROR
 
         short = jnp.minimum(limit, shortest) / SHORT_STEPS
         one = lambda _, at: _runge_kutta(dormant.slope, at, dormant.slope(at), short)
@@ -362,7 +362,7 @@ class _Bound(Rule):
         along = jnp.sum(slope * units, axis=1)  # kappa U(theta_i)
         across = _sizes(slope - (along / lengths**2)[:, None] * units)
         settled = across <= ACROSS * slopes
-        grown = (sizes > GROWN * phase.first) & (sizes < self.size)
+        grown = (sizes > GROWN_SINCE_SADDLE * phase.first) & (sizes < self.size)
         ready = (along > 0) & settled & grown
 
         # |theta|^(2 - kappa) falls linearly in time
@@ -585,7 +585,7 @@ def _first_crossing(modes: Modes, h: Array, size: float) -> Array:
         value, slope = jax.value_and_grad(excess)(t)
         return jnp.where(value > 0, t - value / slope, t)
 
-    return jax.lax.fori_loop(0, NEWTON_STEPS, newton, h)
+    return jax.lax.fori_loop(0, CROSSING_STEPS, newton, h)
 
 
 def _runge_kutta(

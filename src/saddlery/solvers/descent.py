@@ -36,10 +36,10 @@ SMALLER = 6  # halvings of each of them, over which the order is measured,
 YET_SMALLER = 18
 ABOVE_NOISE = 1e3  # times the noise: falls whose order is measured last,
 LEAST_RADIUS = 1e-3  # of the radius at which it settled, at the least
-WHOLE = 0.25  # how near to a whole number the measured order must be
-HIGHEST = 12  # no search says that it has looked to a higher order
+NEAR_WHOLE = 0.25  # how near to a whole number the measured order must be
+HIGHEST_ORDER = 12  # no search says that it has looked to a higher order
 # of the fall: a step of the search on a sphere that gains less is its last
-GAIN = 1e-9
+LEAST_GAIN = 1e-9
 POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
 RELAXATIONS = 2  # Newton steps in the stiff directions
 
@@ -175,7 +175,7 @@ def looked_to(size: float, noise: float) -> int:
     if not noise < size:
         return 2
     least = RADII[0] / 4
-    lost = least**HIGHEST * size
+    lost = least**HIGHEST_ORDER * size
     order = np.log(max(noise, lost) / size) / np.log(least)
     return max(2, int(order + 1e-9))
 
@@ -259,7 +259,7 @@ class _Spheres:
         level = self.change >= -self.least
         if not self.falls or not level:
             return False
-        return self.falls[-1] * 0.5**HIGHEST > self.least
+        return self.falls[-1] * 0.5**HIGHEST_ORDER > self.least
 
     @property
     def orders(self) -> np.ndarray:
@@ -271,7 +271,7 @@ class _Spheres:
         """The whole order, at least 3, of the last two halvings."""
         orders = self.orders
         order = round(float(orders[-1]))
-        agree = np.abs(orders[-2:] - order).max() <= WHOLE
+        agree = np.abs(orders[-2:] - order).max() <= NEAR_WHOLE
         return order if order >= 3 and agree else None
 
     def next(self) -> tuple[float, ...]:
@@ -336,7 +336,7 @@ class _Landscape:
         The loss is measured by its fall so far, lest a small one look converged: from
         the start, and once more from what this found.
         """
-        options = {"maxiter": steps, "ftol": GAIN, "gtol": 1e-12}
+        options = {"maxiter": steps, "ftol": LEAST_GAIN, "gtol": 1e-12}
         a, fall = start, self.value(radius * start)
         for _ in range(2):
             scale = abs(fall)

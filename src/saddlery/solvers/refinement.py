@@ -44,17 +44,17 @@ SHRINK_BELOW = 2  # and below the tolerance
 LEAVES, CHORDS = 0.9, 4
 # Newton steps that keep this much of their length from one point to the next, over so
 # many points, do not converge
-STEADY, WINDOW = 0.95, 8
+STEADY, STEADY_POINTS = 0.95, 8
 # and, if outward and longer than this fraction of |x|, they are a flight to infinity,
 OUTWARD = 1e-3
 FLOWN = 1e8  # as is a point this many times larger than the start
 # matrix-free: most products a step, and the residual of |g + H d| that ends them early
 KRYLOV, FORCING = 400, 1e-6
-WELL = 0.75  # of the predicted fall of |g|^2: the radius grows beyond this,
-BADLY = 0.25  # and shrinks below this
+PREDICTED_WELL = 0.75  # of the predicted fall of |g|^2: the radius grows beyond this,
+PREDICTED_BADLY = 0.25  # and shrinks below this
 DAMPINGS = 70.0  # e-folds of the damping between steepest descent and rounding
 TINY = 1e-300  # in place of a length of zero, by which is divided
-NEEDS_DOUBLE = (
+ZEROS_NEED_DOUBLE = (
     "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"
 )
 
@@ -215,7 +215,7 @@ def _checked_start(start: Vector) -> Vector:
         "the start of a refinement",
         needed="a flat float64 array",
         given=f"{x.dtype} of shape {x.shape}",
-        remedy=NEEDS_DOUBLE,
+        remedy=ZEROS_NEED_DOUBLE,
     )
     return finite(x, "the start of a refinement").copy()
 
@@ -229,7 +229,7 @@ def _checked_gradient(gradient: Callable[[Vector], Vector], x: Vector) -> Vector
 def _require_array(array: np.ndarray, name: str, shape: tuple[int, ...], needed: str) -> None:
     require(array.shape == shape, name, needed=needed, given=array.shape)
     double = array.dtype == np.float64
-    require(double, name, needed="float64", given=str(array.dtype), remedy=NEEDS_DOUBLE)
+    require(double, name, needed="float64", given=str(array.dtype), remedy=ZEROS_NEED_DOUBLE)
 
 
 # ------------------------------------------------------------------- linear models of the gradient
@@ -441,9 +441,9 @@ class _Search(NamedTuple):
         fall = place.norm**2 - float(g @ g)
         ratio = fall / max(linear.fall(amounts), TINY)
         factor = 1.0
-        if not ratio > BADLY:
+        if not ratio > PREDICTED_BADLY:
             factor = 0.5
-        elif ratio > WELL and length > 0.9 * radius:
+        elif ratio > PREDICTED_WELL and length > 0.9 * radius:
             factor = 4.0
         newton = float(np.linalg.norm(linear.newton()))
         return _Place(x, g, radius=factor * radius, newton=newton)
@@ -519,7 +519,7 @@ def _runs_away(trail: list[_Place], target: float) -> bool:
     if sizes[-1] > FLOWN * (1 + sizes[0]):
         return True
     done = trail[-1].norm <= target
-    window = 3 if done else WINDOW
+    window = 3 if done else STEADY_POINTS
     if len(trail) <= window:
         return False
     newton = np.array([place.newton for place in trail[-window:]])

@@ -28,9 +28,11 @@ FAR_ABOVE = 1e3  # nor those that many times larger than what else counts as zer
 ASKED = 8  # eigenvalues whose rounding is asked for at a time, the smallest first
 # parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room
 FORMED = 64
-EXACT = 1e-13  # relative accuracy of Lanczos where an eigenvalue is kept
+KEPT_ACCURACY = 1e-13  # relative accuracy of Lanczos where an eigenvalue is kept
 SKEW = 1e-8  # of the largest entry: what a symmetric matrix may lack in symmetry
-NEEDS_DOUBLE = "the sign of a small eigenvalue is lost in float32; use float64 (jax.enable_x64)"
+SIGNS_NEED_DOUBLE = (
+    "the sign of a small eigenvalue is lost in float32; use float64 (jax.enable_x64)"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,7 +261,7 @@ class _Lanczos:
     def spectrum(self, count: int, cap: int, zero_of: Blur) -> Spectrum:
         """What was found, the lowest `count` or more at a time, up to `cap` negative ones."""
         zero = zero_of(0.5 * self.shift)
-        top = float(self._end(1, "LA", accuracy=EXACT)[0][0]) - self.shift
+        top = float(self._end(1, "LA", accuracy=KEPT_ACCURACY)[0][0]) - self.shift
         reason = self._collect(count, cap, zero)
         order = np.argsort(self.values)
         values = self.values[order]
@@ -291,7 +293,7 @@ class _Lanczos:
 
     def _batch(self, count: int, zero: float) -> tuple[bool, bool]:
         """Find the lowest `count` of what is left; whether any, and all of them, are negative."""
-        values, vectors = self._end(count, "SA", accuracy=EXACT)
+        values, vectors = self._end(count, "SA", accuracy=KEPT_ACCURACY)
         values = values - self.shift
         fresh = values < -zero
         if fresh.any():
@@ -481,7 +483,7 @@ def _checked(hessian: np.ndarray) -> np.ndarray:
 
 def _require_double(array: np.ndarray, name: str) -> None:
     double = array.dtype == np.float64
-    require(double, name, needed="float64", given=str(array.dtype), remedy=NEEDS_DOUBLE)
+    require(double, name, needed="float64", given=str(array.dtype), remedy=SIGNS_NEED_DOUBLE)
 
 
 def _checked_product(hessian_vector: Product, size: int, rng: np.random.Generator) -> Product:

@@ -29,7 +29,7 @@ Sides = tuple[Side, Side]
 CONSTRUCTIONS = ("i", "ii", "iii", "iv")
 
 ACTIVE = 1e-3  # of the largest |u||v|: units below are silent
-ALIKE = 0.9  # cosine, or one less the relative distance: units that are realisations of one
+LIKENESS = 0.9  # cosine, or one less the relative distance: units that are realisations of one
 # of what all shares of a unit add up to: below it they cancel, and say nothing
 CANCELLED = 1e-8
 TINY = 1e-300  # in place of a length of zero, by which is divided
@@ -337,7 +337,7 @@ def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> Int[np.ndarray, " H"]:
     symmetry, count = unit.symmetry, len(un)
     likeness = _likeness(un, uw, unit)
     best = likeness.argmax(axis=1)
-    close = likeness[np.arange(len(uw)), best] > ALIKE
+    close = likeness[np.arange(len(uw)), best] > LIKENESS
     size = np.linalg.norm(uw, axis=1) * np.linalg.norm(vw, axis=1)
     live = size > ACTIVE * size.max(initial=0.0)
     member = np.where((close & live) | (not symmetry.silent), best, -1)

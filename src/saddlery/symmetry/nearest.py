@@ -23,7 +23,7 @@ PROJECTIONS = 30  # between incoming and outgoing coefficients of linear units
 COMPLETE = 1e-12  # of B'A = 1: rounding
 # of the wide units, those that come first, with which a search begins
 BEGINNINGS = (0.125, 0.25, 0.5, 1.0)
-GAIN = 1e-12  # of the largest change of the squared distance: a move that gains less is none
+LEAST_MOVE = 1e-12  # of the largest change of the squared distance: a move that gains less is none
 TINY = 1e-300  # in place of a length of zero, by which is divided
 
 Array = np.ndarray
@@ -247,7 +247,7 @@ def _settled(prices: _Prices, place: Array, *, silent: bool) -> Array:
                 continue
             best = int(change.argmin())
             target = best if change[best] < 0 or not silent else -1
-            least = _cost(change, place[i]) - GAIN * abs(change).max()
+            least = _cost(change, place[i]) - LEAST_MOVE * abs(change).max()
             if target != place[i] and _cost(change, target) < least:
                 place[i] = target
                 moved = True

@@ -36,11 +36,12 @@ from .reduction import sides
 ONE = 0.999  # cosine between two maximisers that are one
 # random units at which a Taylor coefficient must vanish to vanish everywhere (one would
 # do, with probability one)
-PROBES = 4
-RESOLVED = 1e-14  # of the largest: second moments below it are rounding, nothing is seen there
+RANDOM_UNITS = 4
+# of the largest: second moments below it are rounding, and nothing is seen there
+RESOLVED_MOMENT = 1e-14
 ON_KINK = 1e-9  # of |u|: as near as a kink that a state lies on
 CLIMB = 12  # rounds of random search for the unit of greatest correlation,
-DRAWS = 32  # units in each,
+DRAWS_A_ROUND = 32  # units in each,
 NARROWER = 0.6  # of the width before, that they are drawn from
 TINY = 1e-300  # in place of a length of zero, by which is divided
 
@@ -195,12 +196,12 @@ def _frames(
     yield np.eye(math.prod(shape))
     if objective.network.layers[layer].unit.smooth:
         return
-    u = rng.standard_normal((PROBES, *shape))
+    u = rng.standard_normal((RANDOM_UNITS, *shape))
     u = jnp.asarray(np.concatenate([u, -u]))  # what one does not turn on the other does
     inputs = objective.samples[0]
     moments = _slopes(objective.function, layer, jnp.asarray(theta), u, inputs)
     values, vectors = np.linalg.eigh(moments)
-    seen = values > RESOLVED * values[-1]
+    seen = values > RESOLVED_MOMENT * values[-1]
     kept = vectors[:, seen]
     yield kept @ (kept / np.sqrt(values[seen])).T
 
@@ -386,7 +387,7 @@ def correlation_series(
     rng = np.random.default_rng(seed)
     shape = _shape(objective, theta, layer)
     units = np.asarray(_units_of(objective, layer, shape))
-    u = units * _rows_of_length_one(rng.standard_normal((PROBES, *shape)))
+    u = units * _rows_of_length_one(rng.standard_normal((RANDOM_UNITS, *shape)))
     try:
         values, moved = _series_at(objective, theta, layer, u=u, highest=highest, rng=rng)
     except NotImplementedError:
@@ -451,7 +452,7 @@ def _highest(
     function, state, samples = objective.function, jnp.asarray(theta), objective.samples
     best, width = np.zeros_like(units), 1.0
     for _ in range(CLIMB):
-        around = width * rng.standard_normal((DRAWS, *units.shape))
+        around = width * rng.standard_normal((DRAWS_A_ROUND, *units.shape))
         draws = _rows_of_length_one(best + around)
         if best.any():
             draws[0] = best

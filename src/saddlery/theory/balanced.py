@@ -27,9 +27,9 @@ from scipy.linalg import qr
 from ..basis.checks import InputError, Words, finite, require
 
 # nats: one row more than e^45 times another cannot be seen from it in float64
-VISIBLE = 45.0
+LARGEST_GAP = 45.0
 # nats: e^x overflows beyond 709, so that rows centred at 0 may span nearly twice that
-SPANNED = 1300.0
+LARGEST_SPAN = 1300.0
 # rates of a smaller |2 f t| are those of f = 0, to all digits
 STANDING = 1e-12
 TINY = 1e-300  # in place of a length of zero, by which is divided
@@ -173,8 +173,8 @@ def _corner(log_gain: Array, start: Array) -> Array:
 def _compressed(sizes: Array) -> Array:
     """Descending logarithms with every gap cut to what float64 can see, centred."""
     most = np.inf
-    if sizes[0] - sizes[-1] > SPANNED:
-        most = min(VISIBLE, SPANNED / len(sizes))
+    if sizes[0] - sizes[-1] > LARGEST_SPAN:
+        most = min(LARGEST_GAP, LARGEST_SPAN / len(sizes))
     gaps = np.maximum(np.diff(sizes), -most)
     shown = np.concatenate([[0.0], np.cumsum(gaps)])
     return shown - 0.5 * shown[-1]

@@ -28,7 +28,7 @@ from ..basis.sizes import moment_sizes
 VANISHED = 1e-10  # of the first gradient: components below are zero
 RANK = 1e-12  # of the largest: eigenvalues of G below are zero
 OUTSIDE = 1e-9  # of b: what may lie outside the range of G
-TOGETHER = 1e-12  # relative: coordinates that reach their walls this near in time do so at once
+AT_ONCE = 1e-12  # relative: coordinates that reach their walls this near in time do so at once
 TINY = 1e-300  # in place of a size of zero, to which others are compared
 
 Array = np.ndarray
@@ -97,7 +97,7 @@ def diagonal_jumps(
         waits = np.full(len(b), np.inf)
         waits[moving] = distance[moving] / np.abs(slope[moving])
         wait = float(waits.min())
-        hit = waits <= wait * (1 + TOGETHER)
+        hit = waits <= wait * (1 + AT_ONCE)
         s = np.where(moving, s - wait * slope, s)
         s[hit] = np.where(slope > 0, -low, high)[hit]
 

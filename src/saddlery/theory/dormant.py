@@ -26,13 +26,13 @@ from jaxtyping import Float, Int
 from ..basis.checks import Words, finite, require
 
 # of a Runge-Kutta step of order four, in units of the time in which a unit can change by itself
-STRIDE = 0.1
+STEP_SHARE = 0.1
 # a unit this many times its initial size (and settled) is followed no further: the rest is closed
-GROWN = 1e3
+GROWN_SINCE_START = 1e3
 # |component of grad U across n| / |grad U| up to which the direction counts as settled
 ACROSS = 1e-3
 STILL = 1e-9  # of the largest grad U at its size: a unit whose own is below has died
-PATIENCE = 40_000  # steps; a unit that has not escaped by then counts as one that never does
+MOST_STEPS = 40_000  # steps; a unit that has not escaped by then counts as one that never does
 ARRIVED = 1e-12  # of the time asked for: what may be left of it
 TINY = 1e-300  # in place of a size of zero, by which is divided
 
@@ -87,13 +87,13 @@ def escapes(
     time, ends = np.full(count, np.inf), theta.copy()
     earliest = np.full(int(groups.max(initial=-1)) + 1, np.inf)  # escape of every group
     first, passed, alive = _sizes(theta), np.zeros(count), np.arange(count)
-    for _ in range(PATIENCE):
+    for _ in range(MOST_STEPS):
         alive = alive[passed[alive] <= earliest[groups[alive]]]
         if not len(alive) or rate == 0:
             break
         own = theta[alive]
         slope, size = _slope(form, own, split), _sizes(own)
-        done = (size > GROWN * first[alive]) & _settled(own, slope, size)
+        done = (size > GROWN_SINCE_START * first[alive]) & _settled(own, slope, size)
         dead = _sizes(slope) <= STILL * rate * size ** (form.ndim - 1)
 
         for k in np.flatnonzero(done):
@@ -142,7 +142,7 @@ def grow(
     theta, split = _checked(form, u, v)
     until = np.broadcast_to(np.asarray(time, float), (len(theta),))
     passed, rate = np.zeros(len(theta)), _rate(form)
-    for _ in range(PATIENCE):
+    for _ in range(MOST_STEPS):
         alive = np.flatnonzero(passed < until * (1 - ARRIVED))
         if not len(alive) or rate == 0:
             break
@@ -189,7 +189,7 @@ def _settled(theta: Array, slope: Array, size: Array) -> Array:
 
 def _step(rate: float, size: Array, kappa: int) -> Array:
     """A share of the time |theta| / |grad U|, at the least, in which a unit can change."""
-    return STRIDE / (rate * size ** (kappa - 2))
+    return STEP_SHARE / (rate * size ** (kappa - 2))
 
 
 def _contract(form: Array, u: Array, times: int) -> Array:

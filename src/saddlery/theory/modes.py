@@ -24,7 +24,7 @@ Numbers = np.ndarray | np.floating | float
 
 TERMS = 64  # of two power series with ratio at most 1/2
 EXACTLY = 1e-15  # of z: where Newton's method ends, a few roundings
-NEWTON_STEPS = 200
+INVERSION_STEPS = 200
 
 
 def mode_strength(
@@ -183,7 +183,7 @@ def _advance(z0: float, grown: Numbers, layers: int) -> Numbers:
     high = z0 + grown + 0.0
     z = np.where(target > 0, np.maximum(target, z0), z0) + 0.0
     z = np.clip(z, low, high)
-    for _ in range(NEWTON_STEPS):
+    for _ in range(INVERSION_STEPS):
         error = _clock(z, layers) - target
         low = np.where(error < 0, z, low)
         high = np.where(error > 0, z, high)

@@ -26,10 +26,10 @@ from scipy.optimize import brentq
 from ..basis.checks import Words, finite, real, require
 
 EXPONENT = 60.0  # e^-60 of the rest of an integral is left out
-LARGEST = 500.0  # exponent: e^500 is far beyond any weight, and e^709 the last that float64 holds
+LARGEST_EXPONENT = 500.0  # that is tried; e^709 is the last that float64 holds
 TINY = 1e-300
 PRECISION = 1e-11  # relative, of a quadrature
-PIECES = 12  # of the integral to infinity: its integrand changes fast at its two ends
+QUADRATURE_PIECES = 12  # into which the integral to infinity is cut
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class _Path:
             return None
         fastest = float(np.abs(self.rates).max())
         end = 1.0 / max(fastest, TINY)
-        while self.slope(end) < 0 and end * fastest < LARGEST:
+        while self.slope(end) < 0 and end * fastest < LARGEST_EXPONENT:
             end *= 2
         if self.slope(end) <= 0:
             return end
@@ -164,7 +164,7 @@ class _Path:
 
         size = max(self.squared, float(self.weights.max()))
         end = (EXPONENT + float(np.log(size) - np.log(weight))) / rate
-        points = np.sqrt(end) * np.linspace(0, 1, PIECES + 1)
+        points = np.sqrt(end) * np.linspace(0, 1, QUADRATURE_PIECES + 1)
         body = sum(_integral(inside, a, b) for a, b in pairwise(points))
         return body + 2 / rate / np.sqrt(max(self.value(end), TINY))
 

@@ -25,12 +25,12 @@ from ..rules import Rule
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
 REFUSED = 60  # attempts in a row that the error control may refuse
-STRIDE = 3.0  # the farthest that one may go, in units of how far apart points are saved
+LONGEST_STRIDE = 3.0  # the farthest that one may go, in units of how far apart points are saved
 # of those units: a stride that went less far says no more about how long the next may be
 SHORTEST_WAY = 1e-3
 PLATEAU = 0.01  # of the run so far: after so long a point is saved where nothing moves
 # of the initial loss: what changes of the loss are compared to where it is near zero
-FLOOR = 1e-3
+LOSS_FLOOR = 1e-3
 LARGEST_LOSS = 1e6  # times the initial one: a run beyond it has diverged
 
 Limits = dict[str, Any]
@@ -137,9 +137,9 @@ def programs(
         new["due"] = _due(carry, new, limits, resolution) | showing
 
         way = _way(carry, step, fall, resolution)
-        too_far = (kept > 1) & ~(way <= STRIDE)
+        too_far = (kept > 1) & ~(way <= LONGEST_STRIDE)
         new = _where(too_far, carry, new)
-        room = kept * STRIDE / jnp.maximum(way, SHORTEST_WAY)
+        room = kept * LONGEST_STRIDE / jnp.maximum(way, SHORTEST_WAY)
         room = jnp.where(jnp.isfinite(way), room, 1.0)
         new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
         return _where(rests, carry, new)
@@ -253,7 +253,7 @@ def _way(carry: Carry, step: Array, change: Array, resolution: Array) -> Array:
     In weights or in loss, what is more.
     """
     size = jnp.linalg.norm(carry["last"])
-    level = jnp.abs(carry["loss"]) + FLOOR * jnp.abs(carry["first_loss"])
+    level = jnp.abs(carry["loss"]) + LOSS_FLOOR * jnp.abs(carry["first_loss"])
     tiny = jnp.finfo(size.dtype).tiny
     moved = jnp.linalg.norm(step) / (resolution * jnp.maximum(size, tiny))
     lost = jnp.abs(change) / (resolution * jnp.maximum(level, tiny))
