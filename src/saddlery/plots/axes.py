@@ -169,7 +169,9 @@ def window(subject: Run | Stages) -> Window:
         return linear
     log = Window(first, linear.end, last, log=True)
     gap, log_gap = _narrowest(stages, linear), _narrowest(stages, log)
-    return log if gap < TIGHT and log_gap > 2 * gap else linear
+    if gap < TIGHT and log_gap > 2 * gap:
+        return log
+    return linear
 
 
 def _narrowest(stages: Sequence[Stage], shown: Window) -> float:

@@ -142,7 +142,9 @@ def _window(comparison: Comparison) -> Window:
     log = Window(min(times) / 1.6, linear.end, linear.last, log=True)
     predicted = [s.predicted.jump for s in jumps if s.predicted.jump is not None]
     gap, log_gap = _narrowest(predicted, linear), _narrowest(predicted, log)
-    return log if gap < CROWDED and log_gap > 1.5 * gap else linear
+    if gap < CROWDED and log_gap > 1.5 * gap:
+        return log
+    return linear
 
 
 def _narrowest(times: list[float], shown: Window) -> float:
@@ -168,9 +170,10 @@ def _mark_jumps(axes: Axes, comparison: Comparison) -> None:
     named: set[str] = set()
 
     def once(words: str) -> str | None:
-        new = words not in named
+        if words in named:
+            return None
         named.add(words)
-        return words if new else None
+        return words
 
     for stage, height in zip(comparison.stages[1:], _heights(comparison), strict=True):
         p = stage.predicted

@@ -175,9 +175,9 @@ def _name_lines(axes: Axes, ends: np.ndarray) -> None:
 
 
 def unit_norms(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 0) -> Axes:
-    """The recorded strength |u||v| of every unit of a layer against flow time, a line a unit.
+    """The recorded strength |u||v| of every unit of a layer against flow time, (T, H).
 
-    Raises InputError where it was not recorded.
+    A line a unit. Raises InputError where it was not recorded.
     """
     run, stages = parts(subject)
     axes, values = new_axes(axes), _recorded(run, f"unit_norms_{layer}")
@@ -197,5 +197,6 @@ def unit_norms(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 
 
 
 def _layer_name(run: Run, layer: int) -> str:
-    several = len(run.experiment.network.layers) > 1
-    return f", layer {layer + 1}" if several else ""
+    if len(run.experiment.network.layers) == 1:
+        return ""
+    return f", layer {layer + 1}"

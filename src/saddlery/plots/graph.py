@@ -122,13 +122,14 @@ def _arrows(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequenc
     steps = set(pairwise(visited))
     for edge in graph.edges:
         taken = (edge.start, edge.end) in steps
+        colour, opacity = (INK, 1.0) if taken else (MUTED, PALE)
         _arrow(
             axes,
             places[edge.start],
             places[edge.end],
             width=_thickness(edge.utility, strongest),
-            colour=INK if taken else MUTED,
-            alpha=1.0 if taken else PALE,
+            colour=colour,
+            alpha=opacity,
         )
     missing = steps - {(edge.start, edge.end) for edge in graph.edges}
     for start, end in missing:
@@ -241,7 +242,9 @@ def _loss(nodes: Sequence[Node], k: int) -> str:
     """Three digits; zero where rounding is all there is."""
     largest = max(abs(node.loss) for node in nodes)
     loss = nodes[k].loss
-    return "0" if abs(loss) < ROUNDED_LOSS * largest else f"{loss:.3g}"
+    if abs(loss) < ROUNDED_LOSS * largest:
+        return "0"
+    return f"{loss:.3g}"
 
 
 def _legend(axes: Axes, graph: SaddleGraph, visited: Sequence[int]) -> None:

@@ -107,8 +107,8 @@ def view(run: Run, states: Sequence[Stage | State], *, layer: int = 0) -> View:
     common = View(
         basis=basis,
         names=names,
-        reach=AXES_MARGIN * reach if reach > 0 else 1.0,
-        strength=strength if strength > 0 else 1.0,
+        reach=_or_one(AXES_MARGIN * reach),
+        strength=_or_one(strength),
     )
     if not has_kinks(unit, found[0][0]):
         return common
@@ -124,10 +124,17 @@ def _kink_view(run: Run, layer: int, found: Sequence[tuple[Side, Side]], common:
     places = np.concatenate([place for place, _ in kinks])
     if layer == 0:
         places = np.asarray(run.objective().inputs)
-    low, high = (float(places.min()), float(places.max())) if places.size else (-1.0, 1.0)
+    low, high = common.span
+    if places.size:
+        low, high = float(places.min()), float(places.max())
     margin = 0.08 * (high - low) or 1.0
     slope = max(float(np.abs(change).max(initial=0.0)) for _, change in kinks)
-    return replace(common, span=(low - margin, high + margin), slope=slope if slope > 0 else 1.0)
+    return replace(common, span=(low - margin, high + margin), slope=_or_one(slope))
+
+
+def _or_one(size: float) -> float:
+    """A limit of axes: one where there is nothing to be seen."""
+    return size if size > 0 else 1.0
 
 
 def has_kinks(unit: Unit, u: Side) -> bool:
@@ -155,7 +162,9 @@ def _kink(u: Side, v: Side, shared: View) -> tuple[np.ndarray, np.ndarray]:
 
 def _outgoing(v: Side) -> np.ndarray:
     """The outgoing weight where there is one output, else its length."""
-    return v[:, 0] if v.shape[1] == 1 else np.linalg.norm(v, axis=1)
+    if v.shape[1] == 1:
+        return v[:, 0]
+    return np.linalg.norm(v, axis=1)
 
 
 def _strength(u: Side, v: Side) -> np.ndarray:

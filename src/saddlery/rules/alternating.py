@@ -70,8 +70,8 @@ TINY = 1e-300  # in place of a size of zero, by which is divided
 class AlternatingFlow(Rule):
     """Alternating gradient flows (AGF) of one sum of units, in place of a flow from tiny weights.
 
-    threshold: the size |theta_i| at which a unit becomes active, as a fraction of the
-        natural size of one unit.
+    threshold: the size |theta_i| of a unit (d,) at which it becomes active, as a fraction
+        of the natural size of one unit.
     relative_tolerance: of the flow of the active units.
 
     Dormant units move by the exponential of the Hessian of their utility where kappa = 2

@@ -123,6 +123,7 @@ class Descent(Rule):
 class GradientDescent(Descent):
     """theta <- theta - eta g: full-batch gradient descent, or stochastic where `batch` is given.
 
+    theta, g (P,): the weights and the gradient of the loss.
     One step is `learning_rate` of flow time.
 
     Example
@@ -139,7 +140,7 @@ class GradientDescent(Descent):
 
 @dataclass(frozen=True)
 class Momentum(Descent):
-    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd).
+    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd), all (P,).
 
     Flow time counts eta a step. Source: Polyak (1964).
 
@@ -165,7 +166,9 @@ class Momentum(Descent):
 
 @dataclass(frozen=True)
 class Adam(Descent):
-    """Adam with optax's default for epsilon; flow time counts the learning rate a step.
+    """Adam of weights (P,) with optax's default for epsilon.
+
+    Flow time counts the learning rate a step.
 
     first, second: decay of the means of g and g^2, at least 0 and below 1.
 
@@ -195,7 +198,7 @@ class Adam(Descent):
 
 @dataclass(frozen=True)
 class SignDescent(Descent):
-    """theta <- theta - eta sign(g), each weight at the same pace; sign(0) = 0."""
+    """theta <- theta - eta sign(g) of weights (P,), each at the same pace; sign(0) = 0."""
 
     kind: ClassVar[str] = "sign"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -207,7 +210,7 @@ class SignDescent(Descent):
 
 @dataclass(frozen=True)
 class NormalisedDescent(Descent):
-    """theta <- theta - eta g / |g|, the 2-norm over all weights, so that a step has length eta."""
+    """theta <- theta - eta g / |g|, the 2-norm over all weights (P,): a step has length eta."""
 
     kind: ClassVar[str] = "normalised"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
