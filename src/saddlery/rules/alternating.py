@@ -84,7 +84,7 @@ class AlternatingFlow(Rule):
     -------
     >>> from saddlery.rules import AlternatingFlow
     >>> AlternatingFlow(threshold=0.02).options()
-    {'kind': 'agf', 'batch': 0, 'threshold': 0.02, 'relative_tolerance': 1e-07}
+    {'kind': 'agf', 'threshold': 0.02, 'relative_tolerance': 1e-07}
     """
 
     kind: ClassVar[str] = "agf"
