@@ -341,7 +341,7 @@ def test_active_units_on_kinks_come_to_rest():
 
 
 def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_programs):
-    for name in ("SMOOTH", "MOST", "LONG"):
+    for name in ("CONTROLLED", "REFUSED_LOOKS", "CREEPING"):
         monkeypatch.setattr(alternating, name, 1)
     monkeypatch.setattr(alternating, "SLIDE", 2)
     e = experiment(Teacher("relu", count=2, inputs=(3,), samples=41), "relu", 7, seed=1)

@@ -522,7 +522,7 @@ MUTATIONS = {
     "saddles: the index without exchanges": (
         saddles,
         "LinearSaddle",
-        lambda modes, product, loss, index, *rest: REAL["saddle"](modes, product, loss, 0, *rest),
+        lambda index, **rest: REAL["saddle"](index=0, **rest),
         test_saddles.test_a_full_width_leaves_exchanges_only,
     ),
     "diagonal: a coordinate is never taken back": (

@@ -88,6 +88,7 @@ def test_groups_stop_at_their_first():
         assert np.sum(np.isfinite(together[members])) == 1
 
 
+@pytest.mark.wrong_shapes
 def test_misuse():
     with pytest.raises(InputError, match="form, u and v must be of shapes"):
         escapes(np.zeros((1, 2, 2)), np.zeros((3, 3)), np.zeros((3, 1)))

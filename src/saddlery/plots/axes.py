@@ -21,44 +21,63 @@ from ..runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 INK, MUTED, RULE = "#1a1a1a", "#6b6b6b", "#c4c4c4"
-BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = (
-    "#0072b2",
-    "#d55e00",
-    "#009e73",
-    "#cc79a7",
-    "#e69f00",
-    "#56b4e9",
-)
+BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
+PURPLE, ORANGE, SKY = "#cc79a7", "#e69f00", "#56b4e9"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 FLOW_TIME = "flow time (learning rate × steps)"
-TAIL = 1.25  # the converged tail is cropped to a quarter of what came before
+TAIL_SHOWN = 1.25  # the converged tail is cropped to a quarter of what came before
 SMALL = 8  # points, of labels inside the axes
+MOVING = 2e-3  # of the range of the loss: what is left of it where the run has settled
+# of a linear axis: plateaus whose middles are nearer ask for a logarithmic one
+TIGHT = 0.03
+BANDS = 0.28, 0.15  # opacities of plateaus, in turns
+# of a letter's size: its width, and with the space that words keep from each other
+LETTER, SPACED = 0.6, 0.7
 
 
 def new_axes(axes: Axes | None = None, size: tuple[float, float] = (5.0, 3.0)) -> Axes:
-    """The given axes, or those of a new figure of `size` inches; raises InputError where matplotlib
-    is not installed."""
+    """The given axes, or those of a new figure of `size` inches.
+
+    Raises InputError where matplotlib is not installed.
+
+    Example
+    -------
+    >>> from saddlery.plots import new_axes
+    >>> [float(inches) for inches in new_axes(size=(4.0, 2.0)).figure.get_size_inches()]
+    [4.0, 2.0]
+    """
     if axes is None:
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise InputError(
-                'pictures need matplotlib; install it with pip install "saddlery[plots]"'
-            ) from None
-        axes = Figure(figsize=size, layout="constrained").add_subplot()
+        axes = _figure(size).add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
 
-def literal(words: object) -> str:
-    """Text that someone else chose, for a picture: drawn letter by letter, never read as
-    mathematics.
+def _figure(size: tuple[float, float]) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise InputError(
+            'pictures need matplotlib; install it with pip install "saddlery[plots]"'
+        ) from None
+    return Figure(figsize=size, layout="constrained")
 
-    Matplotlib takes what stands between two dollars for a formula, and ends with its parser's error
-    where it is none. Signs that steer a terminal or a line become visible. Every text of a picture
-    that is not written in this package goes through here: names, swept values, theories.
+
+def literal(words: object) -> str:
+    """Text that someone else chose, for a picture: drawn letter by letter, never as mathematics.
+
+    Matplotlib takes what stands between two dollars for a formula, and ends with its
+    parser's error where it is none. Signs that steer a terminal or a line become
+    visible. Every text of a picture that is not written in this package goes through
+    here: names, swept values, theories.
+
+    Example
+    -------
+    >>> from saddlery.plots import literal
+    >>> print(literal("2$ a run"))
+    2\\$ a run
     """
     return visible(str(words)).replace("$", r"\$")
 
@@ -68,15 +87,27 @@ def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:
     require(
         isinstance(subject, (Run, Stages)),
         "what is drawn",
-        "a Run or its Stages",
-        type(subject).__name__,
+        needed="a Run or its Stages",
+        given=type(subject).__name__,
     )
-    return (subject, ()) if isinstance(subject, Run) else (subject.run, subject.stages)
+    if isinstance(subject, Run):
+        return subject, ()
+    return subject.run, subject.stages
 
 
 @dataclass(frozen=True)
 class Window:
-    """The part of flow time that is drawn, and on which scale."""
+    """The part of flow time that is drawn, and on which scale.
+
+    start, end: of what is drawn. last: flow time at which the run ends.
+    log: whether the scale is logarithmic.
+
+    Example
+    -------
+    >>> from saddlery.plots import Window
+    >>> Window(1.0, 100.0, last=100.0, log=True).place(10.0)
+    0.5
+    """
 
     start: float
     end: float
@@ -92,39 +123,60 @@ class Window:
 
     @property
     def label(self) -> str:
-        return FLOW_TIME + (
-            f"\ncropped at {readable(self.end)} of {readable(self.last)}"
-            if self.end < 0.99 * self.last
-            else ""
-        )
+        """What the axis is, and what of it is left out."""
+        if self.end >= 0.99 * self.last:
+            return FLOW_TIME
+        return f"{FLOW_TIME}\ncropped at {readable(self.end)} of {readable(self.last)}"
 
 
 def readable(value: float) -> str:
-    """Four digits, with commas rather than exponents up to a million."""
-    return f"{float(f'{value:.4g}'):,.10g}" if 1e-3 <= abs(value) < 1e6 else f"{value:.3g}"
+    """Four digits, with commas rather than exponents up to a million.
+
+    Example
+    -------
+    >>> from saddlery.plots import readable
+    >>> readable(12345.6), readable(1e-5)
+    ('12,350', '1e-05')
+    """
+    if not 1e-3 <= abs(value) < 1e6:
+        return f"{value:.3g}"
+    rounded = float(f"{value:.4g}")
+    return f"{rounded:,.10g}"
 
 
 def window(subject: Run | Stages) -> Window:
     """The window in which the stages of a run are legible.
 
-    From zero to a quarter beyond the last change of the loss (of a five-hundredth of its range, or
-    the last plateau's start). Logarithmic only where the narrowest pair of neighbouring stages
-    would be less than 3% of a linear axis apart and the logarithm at least doubles that.
+    From zero to a quarter beyond the last change of the loss (of a five-hundredth of its
+    range, or the last plateau's start). Logarithmic only where the narrowest pair of
+    neighbouring stages would be less than 3% of a linear axis apart and the logarithm at
+    least doubles that.
     """
     run, stages = parts(subject)
     t, loss = run.trajectory.flow_time, run.trajectory.loss
     last = float(t[-1]) if np.isfinite(t[-1]) and t[-1] > 0 else 1.0
-    moving = np.flatnonzero(~(np.abs(loss - loss[-1]) <= 2e-3 * np.ptp(loss)))
-    settled = float(t[min(moving[-1] + 1, len(t) - 1)]) if len(moving) else last
+    settled = last
+    # a loss that is no number counts as moving
+    moving = np.flatnonzero(~(np.abs(loss - loss[-1]) <= MOVING * np.ptp(loss)))
+    if len(moving):
+        settled = float(t[min(moving[-1] + 1, len(t) - 1)])
     if len(stages) > 1:
         settled = max(settled, stages[-1].start)
-    linear = Window(0.0, min(TAIL * settled, last) or last, last)
+    linear = Window(0.0, min(TAIL_SHOWN * settled, last) or last, last)
+
     first = stages[0].end / 3 if stages else 0.0
     if len(stages) < 3 or not 0 < first < linear.end:
         return linear
     log = Window(first, linear.end, last, log=True)
-    gap, log_gap = (float(np.min(np.diff(middles(stages, w)))) for w in (linear, log))
-    return log if gap < 0.03 and log_gap > 2 * gap else linear
+    gap, log_gap = _narrowest(stages, linear), _narrowest(stages, log)
+    if gap < TIGHT and log_gap > 2 * gap:
+        return log
+    return linear
+
+
+def _narrowest(stages: Sequence[Stage], shown: Window) -> float:
+    """The least distance of neighbouring plateaus, as a fraction of the axis."""
+    return float(np.min(np.diff(middles(stages, shown))))
 
 
 def middles(stages: Sequence[Stage], shown: Window) -> list[float]:
@@ -149,48 +201,56 @@ def bands(axes: Axes, stages: Sequence[Stage]) -> None:
     """Plateaus as shaded bands, alternately darker."""
     for k, stage in enumerate(stages):
         axes.axvspan(
-            stage.start, stage.end, color=SKY, alpha=(0.28, 0.15)[k % 2], linewidth=0, zorder=0
+            stage.start,
+            stage.end,
+            color=SKY,
+            alpha=BANDS[k % 2],
+            linewidth=0,
+            zorder=0,
         )
 
 
 def units_label(stage: Stage) -> str:
     """ "1 unit", "2 units", or "1 > 2 units" for several layers."""
     units = stage.effective_units
+    if units == 1:
+        return "1 unit"
     if isinstance(units, int):
-        return f"{units} unit" + ("" if units == 1 else "s")
+        return f"{units} units"
     return " > ".join(map(str, units)) + " units"
 
 
 def name_bands(axes: Axes, stages: Sequence[Stage], shown: Window) -> None:
-    """Effective units above each band: in words where there is room, else the number, in two rows
-    where that is tight."""
-    figure = axes.get_figure(root=True)
-    width = (
-        72 * axes.get_position().width * (figure.get_figwidth() if figure is not None else 5.0)
-    )  # points
-    centres = middles(stages, shown)
-    room = [
-        width * min([abs(m - n) for k, n in enumerate(centres) if k != j] or [1.0])
-        for j, m in enumerate(centres)
-    ]
+    """Effective units above each band, in two rows where that is tight.
+
+    In words where there is room, else the number.
+    """
+    width, centres = _points_wide(axes), middles(stages, shown)
     raised = False
-    for stage, middle, free in zip(stages, centres, room, strict=True):
+    for k, (stage, middle) in enumerate(zip(stages, centres, strict=True)):
+        others = [abs(middle - other) for other in centres[:k] + centres[k + 1 :]]
+        free = width * min(others or [1.0])
         words = units_label(stage)
-        words = (
-            words
-            if len(words) * 0.6 * SMALL < free
-            else words.removesuffix("s").removesuffix(" unit")
-        )
-        raised = not raised if len(words) * 0.7 * SMALL > free else False
-        half = 0.3 * len(words) * SMALL / width
+        if len(words) * LETTER * SMALL >= free:
+            words = words.removesuffix("s").removesuffix(" unit")
+        tight = len(words) * SPACED * SMALL > free
+        raised = tight and not raised
+        half = 0.5 * LETTER * len(words) * SMALL / width
         axes.annotate(
             words,
             (min(max(middle, half), 1 - half), 1),
-            (0, 12 if raised else 3),
-            "axes fraction",
-            "offset points",
+            xytext=(0, 12 if raised else 3),
+            xycoords="axes fraction",
+            textcoords="offset points",
             ha="center",
             va="bottom",
             fontsize=SMALL,
             color=MUTED,
         )
+
+
+def _points_wide(axes: Axes) -> float:
+    """The width of the axes."""
+    figure = axes.get_figure(root=True)
+    inches = figure.get_figwidth() if figure is not None else 5.0
+    return 72 * axes.get_position().width * inches

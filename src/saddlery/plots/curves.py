@@ -10,7 +10,7 @@ import numpy as np
 
 from ..basis.checks import known
 from ..basis.pictures import picture_of
-from ..plateaus import Stages
+from ..plateaus import Stage, Stages
 from ..runs import Run
 from .axes import (
     CYCLE,
@@ -29,15 +29,21 @@ from .axes import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+SILENT = 0.01  # of the axis: singular values below are not named,
+APART = 0.07  # and of its range: nor those nearer to one that is
+FEW_LINES = 12  # units whose lines are drawn thicker
+
 
 @picture_of(Run, Stages)
 def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = False) -> Axes:
-    """Loss against flow time; plateaus are shaded and named by effective units, certified
-    fixed-point losses dashed.
+    """Loss against flow time; plateaus are shaded and named by effective units.
 
-    subject: a run, or its stages. log: a logarithmic loss axis (losses at or below zero, which
-    rounding makes, are left out). The time axis is chosen so that the staircase is legible, see
-    `window`; its label says what was cropped.
+    Losses of certified fixed points are dashed. The time axis is chosen so that the
+    staircase is legible, see `window`; its label says what was cropped.
+
+    subject: a run, or its stages.
+    log: a logarithmic loss axis (losses at or below zero, which rounding makes, are left
+        out).
 
     Example
     -------
@@ -47,21 +53,40 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     True
     """
     run, stages = parts(subject)
-    axes, t, shown = new_axes(axes), run.trajectory, window(subject)
-    loss = np.where(np.isfinite(t.loss) & ((t.loss > 0) | (not log)), t.loss, np.nan)
+    axes, shown = new_axes(axes), window(subject)
+    t = run.trajectory
+    drawn = np.isfinite(t.loss) & ((t.loss > 0) | (not log))
+    loss = np.where(drawn, t.loss, np.nan)
+
     bands(axes, stages)
     for stage in stages:
-        point = stage.fixed_point
-        if point is not None and not (log and point.loss <= 0):
-            axes.axhline(
-                point.loss, color=VERMILION, linestyle=(0, (4, 3)), linewidth=0.9, zorder=1
-            )
-    axes.plot(t.flow_time, loss, color=INK, linewidth=1.7, solid_joinstyle="round", zorder=3)
+        _dash_fixed_point(axes, stage, log)
+    axes.plot(
+        t.flow_time,
+        loss,
+        color=INK,
+        linewidth=1.7,
+        solid_joinstyle="round",
+        zorder=3,
+    )
     time_axis(axes, shown)
-    _loss_limits(axes, loss[(t.flow_time <= shown.end) & np.isfinite(loss)], log)
+    _loss_limits(axes, loss[(t.flow_time <= shown.end) & drawn], log)
     axes.set_ylabel(loss_label(run))
     name_bands(axes, stages, shown)
     return axes
+
+
+def _dash_fixed_point(axes: Axes, stage: Stage, log: bool) -> None:
+    point = stage.fixed_point
+    if point is None or (log and point.loss <= 0):
+        return
+    axes.axhline(
+        point.loss,
+        color=VERMILION,
+        linestyle=(0, (4, 3)),
+        linewidth=0.9,
+        zorder=1,
+    )
 
 
 def loss_label(run: Run) -> str:
@@ -75,80 +100,99 @@ def _loss_limits(axes: Axes, values: np.ndarray, log: bool) -> None:
         axes.set_yscale("log")
     if not len(values) or values.max() <= 0:
         return
-    if log:
-        low, high = np.log10([values.min(), values.max()])
-        margin = 0.05 * max(high - low, 1.0)
-        axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
-    else:
-        axes.set_ylim(
-            min(0.0, float(values.min())) - 0.03 * float(values.max()), 1.05 * float(values.max())
-        )
+    least, most = float(values.min()), float(values.max())
+    if not log:
+        axes.set_ylim(min(0.0, least) - 0.03 * most, 1.05 * most)
+        return
+    low, high = np.log10([least, most])
+    margin = 0.05 * max(high - low, 1.0)
+    axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
 
 
 def _recorded(run: Run, name: str) -> np.ndarray:
-    known(name, run.trajectory.observables, "observable")
-    return np.asarray(run.trajectory.observables[name]).reshape(len(run.trajectory.loss), -1)
+    """An observable (T, K); raises InputError where it was not recorded."""
+    observables = run.trajectory.observables
+    known(name, observables, "observable")
+    return np.asarray(observables[name]).reshape(len(run.trajectory.loss), -1)
 
 
 def singular_values(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 0) -> Axes:
     """A layer's recorded singular values against flow time, the largest twelve.
 
-    Of sum_i v_i u_i' for units linear in u, else of the weights [u, v] side by side. Raises
-    InputError where they were not recorded.
+    Of sum_i v_i u_i' (V, U) for units linear in u, else of the weights [u, v] (H, U + V)
+    side by side. Raises InputError where they were not recorded.
+
+    Example
+    -------
+    >>> from saddlery import train
+    >>> from saddlery.plots import singular_values
+    >>> singular_values(train("linear")).get_ylabel()
+    'singular values of Σ v u′'
     """
     run, stages = parts(subject)
+    t = run.trajectory.flow_time
     product = f"product_singular_values_{layer}" in run.trajectory.observables
-    name = f"{'product_' * product}singular_values_{layer}"
-    axes, values, shown = new_axes(axes), _recorded(run, name), window(subject)
+    prefix, of = ("product_", "Σ v u′") if product else ("", "[u, v]")
+    axes, shown = new_axes(axes), window(subject)
+    values = _recorded(run, f"{prefix}singular_values_{layer}")
+
     bands(axes, stages)
     for k in range(values.shape[1]):
-        axes.plot(
-            run.trajectory.flow_time,
-            values[:, k],
-            color=CYCLE[k] if k < len(CYCLE) else MUTED,
-            linewidth=1.4,
-        )
+        axes.plot(t, values[:, k], color=_colour(k), linewidth=1.4)
     time_axis(axes, shown)
-    _name_lines(
-        axes, values[np.searchsorted(run.trajectory.flow_time, shown.end, side="right") - 1]
-    )
-    of = "Σ v u′" if product else "[u, v]"
+    last = np.searchsorted(t, shown.end, side="right") - 1
+    _name_lines(axes, values[last])
     axes.set_ylabel(f"singular values of {of}{_layer_name(run, layer)}")
     return axes
 
 
+def _colour(k: int) -> str:
+    return CYCLE[k] if k < len(CYCLE) else MUTED
+
+
 def _name_lines(axes: Axes, ends: np.ndarray) -> None:
-    """s1, s2, ... at the right end of lines that are neither silent nor in each other's way."""
+    """s1, s2, ... at the right end of lines neither silent nor in each other's way."""
     low, high = axes.get_ylim()
     taken: list[float] = []
     for k, value in enumerate(ends):
-        if value > 0.01 * high and all(abs(value - other) > 0.07 * (high - low) for other in taken):
-            taken.append(float(value))
-            axes.annotate(
-                f"s{'₁₂₃₄₅₆₇₈₉'[k] if k < 9 else k + 1}",
-                (1.01, value),
-                xycoords=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=SMALL,
-                color=CYCLE[k] if k < len(CYCLE) else MUTED,
-            )
+        near = any(abs(value - other) <= APART * (high - low) for other in taken)
+        if value <= SILENT * high or near:
+            continue
+        taken.append(float(value))
+        number = "₁₂₃₄₅₆₇₈₉"[k] if k < 9 else k + 1
+        axes.annotate(
+            f"s{number}",
+            (1.01, value),
+            xycoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=SMALL,
+            color=_colour(k),
+        )
 
 
 def unit_norms(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 0) -> Axes:
-    """The recorded strength |u||v| of every unit of a layer against flow time, one line a unit."""
+    """The recorded strength |u||v| of every unit of a layer against flow time, (T, H).
+
+    A line a unit. Raises InputError where it was not recorded.
+    """
     run, stages = parts(subject)
     axes, values = new_axes(axes), _recorded(run, f"unit_norms_{layer}")
     bands(axes, stages)
     count = values.shape[1]
     axes.plot(
-        run.trajectory.flow_time, values, color=INK, linewidth=0.8 if count > 12 else 1.3, alpha=0.6
+        run.trajectory.flow_time,
+        values,
+        color=INK,
+        linewidth=1.3 if count <= FEW_LINES else 0.8,
+        alpha=0.6,
     )
     time_axis(axes, window(subject))
-    axes.set_ylabel(
-        f"unit strength |u| |v| ({count} unit{'s' if count != 1 else ''}){_layer_name(run, layer)}"
-    )
+    units = "1 unit" if count == 1 else f"{count} units"
+    axes.set_ylabel(f"unit strength |u| |v| ({units}){_layer_name(run, layer)}")
     return axes
 
 
 def _layer_name(run: Run, layer: int) -> str:
-    return f", layer {layer + 1}" if len(run.experiment.network.layers) > 1 else ""
+    if len(run.experiment.network.layers) == 1:
+        return ""
+    return f", layer {layer + 1}"

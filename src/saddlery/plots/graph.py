@@ -24,24 +24,27 @@ MARKERS = {
     "undecided": ("P", MUTED),
     "no fixed point found": ("s", MUTED),
 }
-SIZE = (6.0, 4.0)  # inches
-NEAR = 0.03  # of the range of losses: nodes of one width that are nearer stand side by side
-BESIDE = 0.13  # of a unit, between nodes side by side
+GRAPH_INCHES = (6.0, 4.0)
+# of the range of losses: nodes of one width that are nearer stand side by side
+CLOSE = 0.03
+SIDE_BY_SIDE = 0.13  # of a unit, between such nodes
 THIN, THICK = 0.5, 2.4  # points: arrows of no utility and of the largest
 PALE = 0.45  # opacity of arrows off the route
-LINE = 1.2 * (SMALL - 1)  # points, of a label
+LABEL_LINE = 1.2 * (SMALL - 1)  # points
+ROUNDED_LOSS = 1e-12  # of the largest loss: a smaller one is written as zero
 
 
 @picture_of(SaddleGraph)
 def graph(
     graph: SaddleGraph, axes: Axes | None = None, route: Sequence[Step] | None = None
 ) -> Axes:
-    """Nodes by number of units and loss, a marker for each verdict, labelled "node: loss"; arrows
-    as thick as their utility.
+    """Nodes by number of units and loss, labelled "node: loss"; arrows as thick as their utility.
 
-    route: that of a run (`saddlery.plateaus.graph.route`): its nodes ringed and its paths in black;
-    a dotted line where the graph has no path between two nodes that were visited one after the
-    other.
+    There is a marker for each verdict.
+
+    route: that of a run (`saddlery.plateaus.graph.route`): its nodes ringed and its
+        paths in black; a dotted line where the graph has no path between two nodes that
+        were visited one after the other.
 
     Example
     -------
@@ -50,17 +53,22 @@ def graph(
     >>> axes.get_xlabel(), [text.get_text() for text in axes.texts]
     ('units of the narrow network', ['0: 0.58', '1: 0.08', '2: 0.5', '3: 0'])
     """
-    require(isinstance(graph, SaddleGraph), "what is drawn", "a SaddleGraph", type(graph).__name__)
+    require(
+        isinstance(graph, SaddleGraph),
+        "what is drawn",
+        needed="a SaddleGraph",
+        given=type(graph).__name__,
+    )
     visited = [step.node for step in route or () if step.node is not None]
     count = len(graph.nodes)
     require(
         all(node < count for node in visited),
         "the route",
-        f"through the {count} nodes of this graph",
-        Words(f"node {max(visited, default=0)}"),
-        "pass route(graph, stages) of the same graph",
+        needed=f"through the {count} nodes of this graph",
+        given=Words(f"node {max(visited, default=0)}"),
+        remedy="pass route(graph, stages) of the same graph",
     )
-    axes = new_axes(axes, SIZE)
+    axes = new_axes(axes, GRAPH_INCHES)
     places = _places(graph.nodes)
     _frame(axes, graph, places)
     _arrows(axes, graph, places, visited)
@@ -71,25 +79,31 @@ def graph(
 
 
 def _places(nodes: Sequence[Node]) -> np.ndarray:
-    """(units, loss) of every node; nodes of one width and as good as one loss side by side."""
+    """(units, loss) of every node (N, 2); those of as good as one place stand side by side."""
     places = np.array([(node.units, node.loss) for node in nodes], float)
     for cluster in _clusters(nodes):
-        places[cluster, 0] += BESIDE * (np.arange(len(cluster)) - 0.5 * (len(cluster) - 1))
+        count = len(cluster)
+        centred = np.arange(count) - 0.5 * (count - 1)
+        places[cluster, 0] += SIDE_BY_SIDE * centred
     return places
 
 
 def _clusters(nodes: Sequence[Node]) -> list[list[int]]:
-    """Nodes of one width whose losses follow each other closely, in ascending order of width and of
-    loss."""
+    """Nodes of one width whose losses follow each other closely.
+
+    In ascending order of width and of loss.
+    """
     order = sorted(range(len(nodes)), key=lambda k: (nodes[k].units, nodes[k].loss))
-    near = NEAR * max(float(np.ptp([node.loss for node in nodes])), 1e-300)
+    near = CLOSE * max(float(np.ptp([node.loss for node in nodes])), 1e-300)
     found: list[list[int]] = []
     for k in order:
-        last = nodes[found[-1][-1]] if found else None
-        if last is not None and last.units == nodes[k].units and nodes[k].loss - last.loss < near:
-            found[-1].append(k)
-        else:
-            found.append([k])
+        node = nodes[k]
+        if found:
+            last = nodes[found[-1][-1]]
+            if last.units == node.units and node.loss - last.loss < near:
+                found[-1].append(k)
+                continue
+        found.append([k])
     return found
 
 
@@ -110,46 +124,59 @@ def _arrows(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequenc
     steps = set(pairwise(visited))
     for edge in graph.edges:
         taken = (edge.start, edge.end) in steps
-        width = THIN + (THICK - THIN) * edge.utility / strongest
+        colour, opacity = (INK, 1.0) if taken else (MUTED, PALE)
         _arrow(
             axes,
             places[edge.start],
             places[edge.end],
-            width,
-            INK if taken else MUTED,
-            alpha=1.0 if taken else PALE,
+            width=_thickness(edge.utility, strongest),
+            colour=colour,
+            alpha=opacity,
         )
-    for start, end in steps - {(edge.start, edge.end) for edge in graph.edges}:
-        _arrow(axes, places[start], places[end], 1.2, INK, linestyle=":")
+    missing = steps - {(edge.start, edge.end) for edge in graph.edges}
+    for start, end in missing:
+        _arrow(axes, places[start], places[end], width=1.2, colour=INK, linestyle=":")
+
+
+def _thickness(utility: float, strongest: float) -> float:
+    return THIN + (THICK - THIN) * utility / strongest
 
 
 def _arrow(
-    axes: Axes, start: np.ndarray, end: np.ndarray, width: float, colour: str, **style: Any
+    axes: Axes, start: np.ndarray, end: np.ndarray, *, width: float, colour: str, **style: Any
 ) -> None:
     from matplotlib.patches import FancyArrowPatch
 
-    ends = (tuple(start), tuple(end))
-    axes.add_patch(
-        FancyArrowPatch(
-            *ends, arrowstyle="-|>", mutation_scale=5 + 1.6 * width, shrinkA=6, shrinkB=6, linewidth=width, color=colour,
-            zorder=3 if colour == INK else 2, **style,
-        )
-    )  # fmt: skip
+    arrow = FancyArrowPatch(
+        tuple(start),
+        tuple(end),
+        arrowstyle="-|>",
+        mutation_scale=5 + 1.6 * width,
+        shrinkA=6,
+        shrinkB=6,
+        linewidth=width,
+        color=colour,
+        zorder=3 if colour == INK else 2,
+        **style,
+    )
+    axes.add_patch(arrow)
 
 
 def _markers(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequence[int]) -> None:
+    verdicts = [node.certificate.verdict for node in graph.nodes]
     for verdict, (marker, colour) in MARKERS.items():
-        chosen = [k for k, node in enumerate(graph.nodes) if node.certificate.verdict == verdict]
-        if chosen:
-            axes.scatter(
-                *places[chosen].T,
-                s=46,
-                marker=marker,
-                color=colour,
-                linewidth=0,
-                zorder=4,
-                label=verdict,
-            )
+        chosen = [k for k, own in enumerate(verdicts) if own == verdict]
+        if not chosen:
+            continue
+        axes.scatter(
+            *places[chosen].T,
+            s=46,
+            marker=marker,
+            color=colour,
+            linewidth=0,
+            zorder=4,
+            label=verdict,
+        )
     if visited:
         axes.scatter(
             *places[list(visited)].T,
@@ -162,42 +189,64 @@ def _markers(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequen
 
 
 def _labels(axes: Axes, nodes: Sequence[Node], places: np.ndarray) -> None:
-    """ "node: loss" to the upper right of every node, or one line each for nodes side by side;
-    moved up where two would meet."""
-    figure = axes.get_figure(root=True)
-    height = (
-        72
-        * axes.get_position().height
-        * (float(figure.get_figheight()) if figure is not None else SIZE[1])
-    )
+    """ "node: loss" to the upper right of every node, or a line each for nodes side by side.
+
+    Moved up where two would meet.
+    """
+    height = _points_high(axes)
     low, high = axes.get_ylim()
-    width, free = -1, -np.inf
+    width, free = -1, -np.inf  # of the column, and from where on it is free
     for cluster in _clusters(nodes):
-        width, free = nodes[cluster[0]].units, -np.inf if nodes[cluster[0]].units != width else free
+        own = nodes[cluster[0]].units
+        if own != width:
+            width, free = own, -np.inf
         x, y = places[cluster].max(axis=0)
         at = (y - low) / (high - low) * height + 5
-        lines = _lines(nodes, cluster)
         raised = max(at, free)
-        free = raised + LINE * (lines.count("\n") + 1)
+        lines = _lines(nodes, cluster)
+        free = raised + LABEL_LINE * (lines.count("\n") + 1)
         axes.annotate(
-            lines, (x, y), (6, 5 + raised - at), "data", "offset points", va="bottom", fontsize=SMALL - 1, linespacing=1.1,
+            lines,
+            (x, y),
+            xytext=(6, 5 + raised - at),
+            xycoords="data",
+            textcoords="offset points",
+            va="bottom",
+            fontsize=SMALL - 1,
+            linespacing=1.1,
             zorder=6,
-        )  # fmt: skip
+        )
+
+
+def _points_high(axes: Axes) -> float:
+    """The height of the axes."""
+    figure = axes.get_figure(root=True)
+    inches = GRAPH_INCHES[1] if figure is None else float(figure.get_figheight())
+    return 72 * axes.get_position().height * inches
 
 
 def _lines(nodes: Sequence[Node], cluster: Sequence[int]) -> str:
-    """The labels of nodes side by side: "3, 4: 0.125" where one number says both losses; the
-    highest first."""
+    """The labels of nodes side by side, the highest first.
+
+    "3, 4: 0.125" where one number says both losses.
+    """
     by_loss: dict[str, list[int]] = {}
     for k in reversed(cluster):
         by_loss.setdefault(_loss(nodes, k), []).append(k)
-    return "\n".join(f"{', '.join(map(str, sorted(ids)))}: {loss}" for loss, ids in by_loss.items())
+    lines = []
+    for loss, members in by_loss.items():
+        names = ", ".join(map(str, sorted(members)))
+        lines.append(f"{names}: {loss}")
+    return "\n".join(lines)
 
 
 def _loss(nodes: Sequence[Node], k: int) -> str:
     """Three digits; zero where rounding is all there is."""
     largest = max(abs(node.loss) for node in nodes)
-    return f"{0.0 if abs(nodes[k].loss) < 1e-12 * largest else nodes[k].loss:.3g}"
+    loss = nodes[k].loss
+    if abs(loss) < ROUNDED_LOSS * largest:
+        return "0"
+    return f"{loss:.3g}"
 
 
 def _legend(axes: Axes, graph: SaddleGraph, visited: Sequence[int]) -> None:
@@ -206,20 +255,20 @@ def _legend(axes: Axes, graph: SaddleGraph, visited: Sequence[int]) -> None:
 
     handles = list(axes.get_legend_handles_labels()[0])
     utilities = sorted({edge.utility for edge in graph.edges})
-    for utility in utilities[:: max(len(utilities) - 1, 1)][::-1]:
-        width = THIN + (THICK - THIN) * utility / utilities[-1]
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=MUTED,
-                alpha=PALE,
-                linewidth=width,
-                label=f"escape of utility {utility:.3g}",
-            )
+    ends = utilities[:: max(len(utilities) - 1, 1)]
+    for utility in reversed(ends):
+        line = Line2D(
+            [],
+            [],
+            color=MUTED,
+            alpha=PALE,
+            linewidth=_thickness(utility, utilities[-1]),
+            label=f"escape of utility {utility:.3g}",
         )
+        handles.append(line)
     if visited:
-        handles.append(Line2D([], [], color=INK, linewidth=1.5, label="route of the run"))
+        route = Line2D([], [], color=INK, linewidth=1.5, label="route of the run")
+        handles.append(route)
     axes.legend(
         handles=handles,
         fontsize=SMALL - 1,

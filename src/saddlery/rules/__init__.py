@@ -40,9 +40,18 @@ __all__ = [
 
 
 def make(kind: str, **options: Any) -> Rule:
-    """The rule called `kind`; see `RULES`."""
+    """The rule called `kind`; see `RULES`. options: fields of that rule.
+
+    Raises InputError for kinds, options and values that are not known.
+
+    Example
+    -------
+    >>> from saddlery import rules
+    >>> rules.make("descent", learning_rate=0.1)
+    GradientDescent(learning_rate=0.1, batch=0)
+    """
     cls = RULES.named(kind)
-    fields = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fields = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in options:
         known(name, fields, f"option of rule {kind!r}")
     try:

@@ -1,17 +1,21 @@
 """Alternating gradient flows: the limit of vanishing initial weights, one unit at a time.
 
-Units are dormant or active. While the active ones rest, every dormant unit follows the gradient of
-its own utility,
-    theta_i' = grad U(theta_i),    U homogeneous of degree kappa in theta_i = (u_i, v_i),
-until the first reaches the threshold size. It joins the active ones, which then run gradient flow
-to rest as if nothing else were there, while the others stand still; an active unit that falls well
-below the threshold is dormant again. Units with kinks (ReLU) may slide: the gradient points at a
-kink from both sides, and the flow follows it. No error-controlled step is long there, so that such
-a flow is continued by short steps of fixed length, whose mean velocity is that of the sliding flow
-(Filippov 1988) and vanishes where it rests. One that comes to rest in neither way is refused.
-Source: Kunin et al. (2025), Algorithm 1, in which that flow takes no time. Here the clock runs
-until its gradient has fallen to a tenth of the largest, which is the jump of the loss, and the wait
-that follows is shorter by as much: the same in the limit, nearer to the flow before it.
+Units are dormant or active. While the active ones rest, every dormant unit follows the
+gradient of its own utility,
+    theta_i' = grad U(theta_i),
+    U homogeneous of degree kappa in theta_i = (u_i, v_i),
+until the first reaches the threshold size. It joins the active ones, which then run
+gradient flow to rest as if nothing else were there, while the others stand still; an
+active unit that falls well below the threshold is dormant again. Units with kinks (ReLU)
+may slide: the gradient points at a kink from both sides, and the flow follows it. No
+error-controlled step is long there, so that such a flow is continued by short steps of
+fixed length, whose mean velocity is that of the sliding flow (Filippov 1988) and
+vanishes where it rests. One that comes to rest in neither way is refused.
+
+Source: Kunin et al. (2025), Algorithm 1, in which that flow takes no time. Here the
+clock runs until its gradient has fallen to a tenth of the largest, which is the jump of
+the loss, and the wait that follows is shorter by as much: the same in the limit, nearer
+to the flow before it.
 """
 
 from __future__ import annotations
@@ -29,52 +33,58 @@ from ..basis.checks import InputError, positive, require
 from .base import Gradient, Parts, Rule, Units, Walker
 from .flow import GradientFlow
 
-REST = 1e-5  # of the largest gradient on the way: below this the active units rest
-# of the largest gradient: below this the jump is over, and the clock stands as good as still until
-# the units rest
+RESTS = 1e-5  # of the largest gradient on the way: below this the active units rest
+# of the largest gradient: below this the jump is over, and the clock stands as good as
+# still until the units rest
 CALM = 0.1
 DROPPED = 0.5  # of the threshold: an active unit smaller than this is dormant again
-# steps of an error-controlled flow; one that takes more slides along kinks, where no such step is
-# long
-SMOOTH = 2_000
-SLIDE, HALVES = (
-    128,
-    2,
-)  # steps of fixed length between two looks at such a flow; what is averaged over
-STABLE = 0.5  # of 1/lambda_max: that length
-POWER = 12  # iterations for lambda_max
-LONG, MOST = (
-    1_000,
-    3_000,
-)  # looks after which a creeping flow rests, and after which one that does not rest is refused
-# steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for kappa > 2)
-LOOKS = 4
-KINKS = (
-    1e-3  # relative error of a step over which the utility of units with kinks counts as quadratic
-)
-SHORT, BLOCK = 0.25, 8  # where it does not, so many Runge-Kutta steps, in units of the fastest rate
-# of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit changes by
-# itself
+# steps of an error-controlled flow; one that takes more slides along kinks, where no such
+# step is long
+CONTROLLED = 2_000
+SLIDE = 128  # steps of fixed length between two looks at such a flow, averaged over its halves
+STABLE = 0.5  # of 1/lambda_max: that length,
+SHARE_MOVED = 0.1  # and of the weights, that it may move them at most
+POWER_ITERATIONS = 12  # for lambda_max
+CREEPING = 1_000  # looks after which a flow rests that still creeps,
+REFUSED_LOOKS = 3_000  # and after which one that does not rest is refused
+# steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for
+# kappa > 2)
+CUTS = 4
+# relative error of a step over which the utility of units with kinks counts as quadratic
+QUADRATIC_ERROR = 1e-3
+# where it does not, so many Runge-Kutta steps of this length, in units of the fastest rate
+SHORT_STEPS, SHORT_STEP = 8, 0.25
+# of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit
+# changes by itself
 TURN = 0.05
-# a unit this many times its size at the last saddle, and settled, grows in closed form (kappa > 2)
-AWAY = 100.0
-# |component of grad U across the direction| / |grad U| from which a direction counts as settled
-SETTLED = 1e-3
-NEWTON = 10  # steps to the moment at which a unit crosses
+# a unit this many times its size at the last saddle, and settled, grows in closed form
+# (kappa > 2)
+GROWN_SINCE_SADDLE = 100.0
+# |component of grad U across the direction| / |grad U| up to which a direction has settled
+ACROSS = 1e-3
+CROSSING_STEPS = 10  # to the moment at which a unit crosses
+TINY = 1e-300  # in place of a size of zero, by which is divided
 
 
 @dataclass(frozen=True)
 class AlternatingFlow(Rule):
-    """Alternating gradient flows (AGF) of a single sum of units, in place of a flow from very small
-    weights.
+    """Alternating gradient flows (AGF) of one sum of units, in place of a flow from tiny weights.
 
-    threshold: the size |theta_i| at which a unit becomes active, as a fraction of the natural size
-    of one unit. Dormant units move by the exponential of the Hessian of their utility where kappa =
-    2 (exact for linear units, and for ReLU ones between two kinks), by Runge-Kutta steps and the
-    closed form of the blow-up for kappa > 2. relative_tolerance: of the flow of the active units.
-    Jump times differ from those of the flow by O(1 / ln(1/scale)) for kappa = 2 (many units share
-    in what one does here) and by a power of the scale for kappa > 2; the cost does not depend on
-    the scale.
+    threshold: the size |theta_i| of a unit (d,) at which it becomes active, as a fraction
+        of the natural size of one unit.
+    relative_tolerance: of the flow of the active units.
+
+    Dormant units move by the exponential of the Hessian of their utility where kappa = 2
+    (exact for linear units, and for ReLU ones between two kinks), by Runge-Kutta steps
+    and the closed form of the blow-up for kappa > 2. Jump times differ from those of the
+    flow by O(1 / ln(1/scale)) for kappa = 2 (many units share in what one does here) and
+    by a power of the scale for kappa > 2; the cost does not depend on the scale.
+
+    Example
+    -------
+    >>> from saddlery.rules import AlternatingFlow
+    >>> AlternatingFlow(threshold=0.02).options()
+    {'kind': 'agf', 'threshold': 0.02, 'relative_tolerance': 1e-07}
     """
 
     kind: ClassVar[str] = "agf"
@@ -85,14 +95,18 @@ class AlternatingFlow(Rule):
     def __post_init__(self) -> None:
         positive(self.threshold, "threshold")
         require(
-            self.threshold < 1, "threshold", "below 1, the natural size of a unit", self.threshold
+            self.threshold < 1,
+            "threshold",
+            needed="below 1, the natural size of a unit",
+            given=self.threshold,
         )
         positive(self.relative_tolerance, "relative_tolerance")
         super().__post_init__()
 
     def bound(self, parts: Parts) -> Rule:
         flow = GradientFlow(relative_tolerance=self.relative_tolerance, solver="dopri8")
-        return _Bound(flow, parts.units, self.threshold * parts.unit_size)
+        size = self.threshold * parts.unit_size
+        return _Bound(flow=flow, units=parts.units, size=size)
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
         raise InputError("the rule 'agf' needs to know the units: call bound(parts) first")
@@ -104,34 +118,30 @@ class AlternatingFlow(Rule):
 
 
 class _Flow(NamedTuple):
-    """The flow of the active units. state: what the solver remembers. slope: the latest gradient;
-    peak: its largest norm.
-    clock: its own time. calm: whether the jump is over. lost: whether it was given up."""
+    """The flow of the active units."""
 
-    state: Any
-    slope: Array
-    peak: Array
-    clock: Array
+    state: Any  # what the solver remembers
+    slope: Array  # the latest gradient (P,),
+    peak: Array  # and its largest norm
+    clock: Array  # its own time
     steps: Array
-    calm: Array
-    lost: Array
+    calm: Array  # whether the jump is over
+    lost: Array  # whether it was given up
 
 
 class _Phase(NamedTuple):
-    """active (N,). moving: whether the active units flow, or all wait. spent: flow time the dormant
-    units have to make up for. owed: of that, what was left of earlier flows when this one began: by
-    so much the clock is late, as where units grow side by side. first (N,): sizes when the wait
-    began. step: the next one of a wait, 0 for not chosen. pull: the largest |grad U| on the unit
-    sphere so far."""
+    """What the units do: the active ones flow, or all wait."""
 
-    active: Array
-    moving: Array
+    active: Array  # (N,)
+    moving: Array  # whether the active units flow
     flow: _Flow
-    spent: Array
+    spent: Array  # flow time the dormant units have to make up for
+    # of that, what was left of earlier flows when this one began: by so much the clock is
+    # late, as where units grow side by side
     owed: Array
-    first: Array
-    step: Array
-    pull: Array
+    first: Array  # (N,) sizes when the wait began
+    step: Array  # the next one of a wait, 0 for not chosen
+    pull: Array  # the largest |grad U| on the unit sphere so far
 
 
 @dataclass(frozen=True)
@@ -144,12 +154,21 @@ class _Bound(Rule):
     size: float
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
-        sizes, zero = _sizes(theta[self._index]), jnp.zeros((), theta.dtype)
-        return self._set_off(theta, zero, sizes >= self.size, sizes, zero, zero, gradient, key)
+        sizes = _sizes(theta[self._index])
+        zero = jnp.zeros((), theta.dtype)
+        begin = _Departure(
+            theta=theta,
+            time=zero,
+            active=sizes >= self.size,
+            first=sizes,
+            pull=zero,
+            owed=zero,
+        )
+        return self._set_off(begin, gradient, key)
 
     @property
     def refusal(self) -> str:
-        steps = f"{SMOOTH:,} steps of controlled error and {MOST * SLIDE:,} short ones"
+        steps = f"{CONTROLLED:,} steps of controlled error and {REFUSED_LOOKS * SLIDE:,} short ones"
         return f"the flow of the active units did not come to rest in {steps}"
 
     def advance(
@@ -163,11 +182,8 @@ class _Bound(Rule):
         )
 
     def observe(self, walker: Walker) -> Mapping[str, Array]:
-        return {
-            "active": walker.inner.active,
-            "moving": walker.inner.moving,
-            "owed": walker.inner.owed,
-        }
+        phase = walker.inner
+        return {"active": phase.active, "moving": phase.moving, "owed": phase.owed}
 
     @property
     def _index(self) -> np.ndarray:
@@ -180,42 +196,42 @@ class _Bound(Rule):
         return _places(self._index) // self._index.shape[1]
 
     # ---------------------------------------------------------------- active units
-    def _set_off(
-        self,
-        theta: Array,
-        time: Array,
-        active: Array,
-        first: Array,
-        pull: Array,
-        owed: Array,
-        gradient: Gradient,
-        key: Array,
-    ) -> Walker:
-        """The walker where the flow of the active units begins. owed: flow time that the wait was
-        too short to make up for."""
-        walker = self.flow.start(self._only(theta, active), self._own(gradient, active), key)
-        peak, zero = jnp.linalg.norm(walker.gradient), jnp.zeros((), theta.dtype)
+    def _set_off(self, begin: _Departure, gradient: Gradient, key: Array) -> Walker:
+        """The walker where the flow of the active units begins."""
+        theta, active = begin.theta, begin.active
+        zero = jnp.zeros((), theta.dtype)
+        alone = self.flow.start(self._only(theta, active), self._own(gradient, active), key)
         flow = _Flow(
-            walker.inner,
-            walker.gradient,
-            peak,
-            zero,
-            jnp.zeros((), jnp.int32),
-            jnp.array(False),
-            jnp.array(False),
+            state=alone.inner,
+            slope=alone.gradient,
+            peak=jnp.linalg.norm(alone.gradient),
+            clock=zero,
+            steps=jnp.zeros((), jnp.int32),
+            calm=jnp.array(False),
+            lost=jnp.array(False),
         )
-        phase = _Phase(active, jnp.any(active), flow, owed, owed, first, zero, pull)
-        return Walker(theta, time, walker.gradient, phase)
+        phase = _Phase(
+            active=active,
+            moving=jnp.any(active),
+            flow=flow,
+            spent=begin.owed,
+            owed=begin.owed,
+            first=begin.first,
+            step=zero,
+            pull=begin.pull,
+        )
+        return Walker(theta, begin.time, alone.gradient, phase)
 
     def _flow_on(
         self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
     ) -> tuple[Walker, Array]:
         """One step of the active units; at rest the wait begins."""
         phase, flow = walker.inner, walker.inner.flow
+        # where the jump is over the clock stands still, and no horizon is near
         end = jnp.where(flow.calm, jnp.inf, flow.clock + horizon - walker.time)
         alone = Walker(self._only(walker.theta, phase.active), flow.clock, flow.slope, flow.state)
         own = self._own(gradient, phase.active)
-        sliding = flow.steps >= SMOOTH
+        sliding = flow.steps >= CONTROLLED
         moved, kept, speed = jax.lax.cond(
             sliding,
             lambda: _slide(alone, own, key),
@@ -223,21 +239,31 @@ class _Bound(Rule):
         )
         theta = jnp.where(phase.active[self._owner], moved.theta, walker.theta)
         sizes = _sizes(theta[self._index])
-        peak = jnp.maximum(flow.peak, jnp.where(sliding, 0.0, speed))
+
         counted = jnp.where(flow.calm, _tick(walker.time), moved.time - flow.clock)
-        time = jnp.where(~flow.calm & (moved.time >= end), horizon, walker.time + counted)
-        # A flow that still creeps after so long, and slower than any unit that counts would grow,
-        # rests too.
-        creeps = (flow.steps >= SMOOTH + LONG) & (
-            speed <= REST * phase.pull * jnp.linalg.norm(moved.theta)
+        arrived = ~flow.calm & (moved.time >= end)
+        time = jnp.where(arrived, horizon, walker.time + counted)
+
+        peak = jnp.maximum(flow.peak, jnp.where(sliding, 0.0, speed))
+        # A flow that still creeps after so long, and slower than any unit that counts
+        # would grow, rests too.
+        slow = speed <= RESTS * phase.pull * jnp.linalg.norm(moved.theta)
+        creeps = (flow.steps >= CONTROLLED + CREEPING) & slow
+        rests = kept & ~flow.lost & ((speed <= RESTS * peak) | creeps)
+        lost = flow.lost | (~rests & (flow.steps >= CONTROLLED + REFUSED_LOOKS))
+        after = _Flow(
+            state=moved.inner,
+            slope=moved.gradient,
+            peak=peak,
+            clock=moved.time,
+            steps=flow.steps + 1,
+            calm=flow.calm | (speed <= CALM * peak),
+            lost=lost,
         )
-        rests = kept & ~flow.lost & ((speed <= REST * peak) | creeps)
-        lost = flow.lost | (~rests & (flow.steps >= SMOOTH + MOST))
-        calm = flow.calm | (speed <= CALM * peak)
         phase = phase._replace(
             active=phase.active & (sizes >= DROPPED * self.size),
             moving=~rests,
-            flow=_Flow(moved.inner, moved.gradient, peak, moved.time, flow.steps + 1, calm, lost),
+            flow=after,
             spent=phase.spent + counted,
             first=sizes,
             step=jnp.zeros_like(phase.step),
@@ -251,80 +277,108 @@ class _Bound(Rule):
         """One step of the dormant units; with the first to cross the threshold the flow begins."""
         phase = walker.inner
         room = horizon - walker.time + phase.spent
-        rest = self._only(walker.theta, phase.active)
         dormant = _Dormant(
-            rest, self.units, self._index, ~phase.active, gradient, key, REST * phase.pull
+            active=self._only(walker.theta, phase.active),
+            units=self.units,
+            index=self._index,
+            mask=~phase.active,
+            gradient=gradient,
+            key=key,
+            least=RESTS * phase.pull,
         )
         own = jnp.where(phase.active[:, None], 0.0, walker.theta[self._index])
         move = self._exponential if self.units.order == 2 else self._runge_kutta
         units, length, step = move(dormant, own, phase, room)
         theta = jnp.where(phase.active[self._owner], walker.theta, dormant.flat(units))
+
         made_up = jnp.minimum(phase.spent, length)
-        time = jnp.where(
-            length >= room, horizon, walker.time + jnp.maximum(length - made_up, _tick(walker.time))
-        )
+        left = phase.spent - made_up
+        counted = jnp.maximum(length - made_up, _tick(walker.time))
+        time = jnp.where(length >= room, horizon, walker.time + counted)
+        pull = jnp.maximum(phase.pull, dormant.pull(own))
+
         sizes = jnp.where(phase.active, 0.0, _sizes(units))
         crossed = jnp.max(sizes) >= self.size * (1 - 1e-6)
-        pull = jnp.maximum(phase.pull, dormant.pull(own))
-        waiting = Walker(
-            theta,
-            time,
-            phase.flow.slope,
-            phase._replace(spent=phase.spent - made_up, step=step, pull=pull),
+        waiting = phase._replace(spent=left, step=step, pull=pull)
+        departing = _Departure(
+            theta=theta,
+            time=time,
+            active=phase.active.at[jnp.argmax(sizes)].set(True),
+            first=phase.first,
+            pull=pull,
+            owed=left,
         )
-        joined = phase.active.at[jnp.argmax(sizes)].set(True)
-        go = lambda: self._set_off(
-            theta, time, joined, phase.first, pull, phase.spent - made_up, gradient, key
+        went_on = jax.lax.cond(
+            crossed,
+            lambda: self._set_off(departing, gradient, key),
+            lambda: Walker(theta, time, phase.flow.slope, waiting),
         )
-        return jax.lax.cond(crossed, go, lambda: waiting), jnp.array(True)
+        return went_on, jnp.array(True)
 
     def _exponential(
         self, dormant: _Dormant, units: Array, phase: _Phase, room: Array
     ) -> tuple[Array, ...]:
-        """theta_i(h) = e^(H_i h) theta_i, H_i the Hessian of the utility, up to where the first
-        unit crosses."""
+        """theta_i(h) = e^(H_i h) theta_i, H_i the Hessian of the utility.
+
+        Up to where the first unit crosses. Returned: the units, h, and the next step.
+        """
         modes = dormant.modes(units)
         limit = jnp.minimum(_crossed_by(modes, self.size), room)
-        if self.units.smooth:
-            step = jnp.where(phase.step > 0, phase.step, limit / LOOKS)
-            h = _first_crossing(modes, jnp.minimum(limit, step), self.size)
-            return _after(modes, h), h, step
-        shortest = BLOCK * SHORT / jnp.maximum(jnp.max(jnp.abs(modes[0])), 1e-300)
-        h = _first_crossing(modes, jnp.minimum(limit, jnp.maximum(phase.step, shortest)), self.size)
+        if not self.units.smooth:
+            return self._between_kinks(dormant, units, modes, limit, phase.step)
+        step = jnp.where(phase.step > 0, phase.step, limit / CUTS)
+        h = _first_crossing(modes, jnp.minimum(limit, step), self.size)
+        return _after(modes, h), h, step
+
+    def _between_kinks(
+        self, dormant: _Dormant, units: Array, modes: Modes, limit: Array, step: Array
+    ) -> tuple[Array, ...]:
+        """The exponential where no unit meets a kink, else short Runge-Kutta steps.
+
+        Whether one does is seen by taking the second half of the step anew.
+        """
+        rates = modes[0]
+        shortest = SHORT_STEPS * SHORT_STEP / jnp.maximum(jnp.max(jnp.abs(rates)), TINY)
+        longest = jnp.minimum(limit, jnp.maximum(step, shortest))
+        h = _first_crossing(modes, longest, self.size)
         moved, half = _after(modes, h), _after(modes, h / 2)
         twice = _after(dormant.modes(half), h / 2)
-        sound = jnp.max(_sizes(twice - moved) / jnp.maximum(_sizes(twice), 1e-300)) <= KINKS
-        short = jnp.minimum(limit, shortest) / BLOCK
-        step = lambda _, at: _runge_kutta(dormant.slope, at, dormant.slope(at), short)
-        through = lambda: jax.lax.fori_loop(0, BLOCK, step, units)
+        error = _sizes(twice - moved) / jnp.maximum(_sizes(twice), TINY)
+        sound = jnp.max(error) <= QUADRATIC_ERROR
+
+        short = jnp.minimum(limit, shortest) / SHORT_STEPS
+        one = lambda _, at: _runge_kutta(dormant.slope, at, dormant.slope(at), short)
+        through = lambda: jax.lax.fori_loop(0, SHORT_STEPS, one, units)
         moved = jax.lax.cond(sound, lambda: moved, through)
-        return moved, jnp.where(sound, h, BLOCK * short), jnp.where(sound, 4 * h, 0.0)
+        length = jnp.where(sound, h, SHORT_STEPS * short)
+        return moved, length, jnp.where(sound, 4 * h, 0.0)
 
     def _runge_kutta(
         self, dormant: _Dormant, units: Array, phase: _Phase, room: Array
     ) -> tuple[Array, ...]:
         """A step of order four, or in closed form the last one, of the unit that crosses first."""
-        kappa, slope, sizes = self.units.order, dormant.slope(units), _sizes(units)
+        slope, sizes = dormant.slope(units), _sizes(units)
+        slopes, lengths = _sizes(slope), jnp.maximum(sizes, TINY)
         along = jnp.sum(slope * units, axis=1)  # kappa U(theta_i)
-        across = _sizes(slope - (along / jnp.maximum(sizes, 1e-300) ** 2)[:, None] * units)
-        ready = (
-            (along > 0)
-            & (across <= SETTLED * _sizes(slope))
-            & (sizes > AWAY * phase.first)
-            & (sizes < self.size)
-        )
-        power = 2 - kappa
+        across = _sizes(slope - (along / lengths**2)[:, None] * units)
+        settled = across <= ACROSS * slopes
+        grown = (sizes > GROWN_SINCE_SADDLE * phase.first) & (sizes < self.size)
+        ready = (along > 0) & settled & grown
+
+        # |theta|^(2 - kappa) falls linearly in time
+        power = 2 - self.units.order
         left = sizes**2 / along * (1 - (self.size / sizes) ** power) / -power
         left = jnp.where(ready, left, jnp.inf)
         winner = jnp.argmin(left)
-        plain = TURN / (jnp.max(_sizes(slope) / jnp.maximum(sizes, 1e-300)) + 1e-300)
         closed = left[winner] <= room
+        plain = TURN / (jnp.max(slopes / lengths) + TINY)
         h = jnp.minimum(jnp.where(closed, left[winner], plain), room)
+
         moved = _runge_kutta(dormant.slope, units, slope, h)
-        least = (
-            jnp.minimum(1.0, 0.99 * self.size / jnp.maximum(_sizes(moved), 1e-300))[:, None] * moved
-        )
-        ended = least.at[winner].set(self.size * units[winner] / jnp.maximum(sizes[winner], 1e-300))
+        # the winner alone crosses
+        below = jnp.minimum(1.0, 0.99 * self.size / jnp.maximum(_sizes(moved), TINY))
+        crossing = self.size * units[winner] / lengths[winner]
+        ended = (below[:, None] * moved).at[winner].set(crossing)
         return jnp.where(closed, ended, moved), h, phase.step
 
     # ------------------------------------------------------------------- weights
@@ -335,6 +389,17 @@ class _Bound(Rule):
     def _own(self, gradient: Gradient, active: Array) -> Gradient:
         """The gradient with respect to the active units."""
         return lambda theta, key: self._only(gradient(theta, key), active)
+
+
+class _Departure(NamedTuple):
+    """Where a flow of active units begins."""
+
+    theta: Array  # (P,)
+    time: Array
+    active: Array  # (N,)
+    first: Array  # (N,) sizes when the wait before it began
+    pull: Array
+    owed: Array  # flow time that the wait was too short to make up for
 
 
 Own = Callable[[Array, Array], Array]
@@ -349,11 +414,14 @@ def _controlled(
 
 
 def _slide(walker: Walker, gradient: Own, key: Array) -> tuple[Walker, Array, Array]:
-    """SLIDE short steps. The mean place over the later half less that over the earlier one has the
-    velocity of a sliding flow, whatever the single steps do across the kinks; where that vanishes
-    the later mean is the place of rest."""
+    """SLIDE short steps.
+
+    The mean place over the later half less that over the earlier one has the velocity of
+    a sliding flow, whatever the single steps do across the kinks; where that vanishes
+    the later mean is the place of rest.
+    """
     length = _stable_step(walker.theta, gradient, key)
-    half = SLIDE // HALVES
+    half = SLIDE // 2
 
     def step(_: int, state: tuple[Array, Array]) -> tuple[Array, Array]:
         theta, total = state
@@ -364,26 +432,39 @@ def _slide(walker: Walker, gradient: Own, key: Array) -> tuple[Walker, Array, Ar
     middle, earlier = jax.lax.fori_loop(0, half, step, (walker.theta, zero))
     _, later = jax.lax.fori_loop(0, half, step, (middle, zero))
     velocity = (later - earlier) / (half * length)
-    moved = Walker(later, walker.time + 0.75 * SLIDE * length, -velocity, walker.inner)
+    time = walker.time + 0.75 * SLIDE * length  # the middle of the later half
+    moved = Walker(later, time, -velocity, walker.inner)
     return moved, jnp.array(True), jnp.linalg.norm(velocity)
 
 
 def _stable_step(theta: Array, gradient: Own, key: Array) -> Array:
-    """Half of 1/lambda_max, by power iteration; shorter where that would move the weights by more
-    than a tenth."""
-    curved = lambda d: jax.jvp(lambda t: gradient(t, key), (theta,), (d,))[1]
-    unit = lambda d: d / jnp.maximum(jnp.linalg.norm(d), 1e-300)
+    """Half of 1/lambda_max, by power iteration; shorter where that would move the weights far."""
+
+    def curved(d: Array) -> Array:
+        return jax.jvp(lambda t: gradient(t, key), (theta,), (d,))[1]
+
+    def unit(d: Array) -> Array:
+        return d / jnp.maximum(jnp.linalg.norm(d), TINY)
+
     slope = gradient(theta, key)
-    direction = jax.lax.fori_loop(0, POWER, lambda _, d: unit(curved(d)), unit(slope + theta))
+    iterated = lambda _, d: unit(curved(d))
+    direction = jax.lax.fori_loop(0, POWER_ITERATIONS, iterated, unit(slope + theta))
     largest = jnp.linalg.norm(curved(direction))
-    short = 0.1 * jnp.linalg.norm(theta) / jnp.maximum(jnp.linalg.norm(slope), 1e-300)
-    return jnp.minimum(STABLE / jnp.maximum(largest, 1e-300), short)
+    short = SHARE_MOVED * jnp.linalg.norm(theta) / jnp.maximum(jnp.linalg.norm(slope), TINY)
+    return jnp.minimum(STABLE / jnp.maximum(largest, TINY), short)
+
+
+# eigenvalues (N, d) and eigenvectors (N, d, d) of the Hessian of U, and the units in these (N, d)
+Modes = tuple[Array, Array, Array]
 
 
 class _Dormant(NamedTuple):
-    """The utility of every dormant unit beside the active ones, through the gradient of the loss
-    with all dormant units so small that they do not feel each other: of size delta, with
-    delta^kappa and machine precision / delta^(kappa - 1) equal."""
+    """The utility of every dormant unit beside the active ones.
+
+    Through the gradient of the loss with all dormant units so small that they do not
+    feel each other: of size delta, with delta^kappa and machine precision /
+    delta^(kappa - 1) equal.
+    """
 
     active: Array  # (P,): with the dormant units at zero
     units: Units
@@ -391,53 +472,59 @@ class _Dormant(NamedTuple):
     mask: Array  # (N,)
     gradient: Gradient
     key: Array
-    # a smaller |grad U| on the unit sphere is what the rest of the active units leaves, and counts
-    # as none
+    # a smaller |grad U| on the unit sphere is what the rest of the active units leaves,
+    # and counts as none
     least: Array
 
     def at(self, directions: Array) -> Array:
         """grad U at unit vectors (N, d)."""
-        delta = float(jnp.finfo(directions.dtype).eps) ** (1 / (2 * self.units.order - 1))
-        theta = self.active + self.flat(jnp.where(self.mask[:, None], delta * directions, 0.0))
-        found = -self.gradient(theta, self.key)[self.index] / delta ** (self.units.order - 1)
+        kappa, eps = self.units.order, float(jnp.finfo(directions.dtype).eps)
+        delta = eps ** (1 / (2 * kappa - 1))
+        small = jnp.where(self.mask[:, None], delta * directions, 0.0)
+        slope = self.gradient(self.active + self.flat(small), self.key)
+        found = -slope[self.index] / delta ** (kappa - 1)
         return jnp.where(self.mask[:, None], found, 0.0)
 
     def slope(self, units: Array) -> Array:
         """grad U(theta_i) of every unit (N, d)."""
         sizes = _sizes(units)[:, None]
-        slope = self.at(units / jnp.maximum(sizes, 1e-300))
-        return jnp.where(_sizes(slope)[:, None] > self.least, slope, 0.0) * sizes ** (
-            self.units.order - 1
-        )
+        slope = self.at(units / jnp.maximum(sizes, TINY))
+        counts = _sizes(slope)[:, None] > self.least
+        return jnp.where(counts, slope, 0.0) * sizes ** (self.units.order - 1)
 
     def pull(self, units: Array) -> Array:
         """The largest |grad U| of any unit, were it of size one."""
-        return jnp.max(_sizes(self.at(units / jnp.maximum(_sizes(units), 1e-300)[:, None])))
+        return jnp.max(_sizes(self.at(_directions(units))))
 
-    def modes(self, units: Array) -> tuple[Array, Array, Array]:
-        """Eigenvalues (N, d) and eigenvectors (N, d, d) of the Hessian of U (kappa = 2), and the
-        unit in these (N, d)."""
+    def modes(self, units: Array) -> Modes:
+        """Of the Hessian of U (kappa = 2)."""
         rates, vectors = jnp.linalg.eigh(self.hessian(units))
         rates = jnp.where(jnp.abs(rates) > self.least, rates, 0.0)
         return rates, vectors, jnp.einsum("nij,ni->nj", vectors, units)
 
     def hessian(self, units: Array) -> Array:
-        """The Hessian of U (N, d, d); of smooth units at zero, where it is constant, (1, d, d)
-        where it is that of all."""
+        """The Hessian of U (N, d, d).
+
+        Of smooth units at zero, where it is constant; (1, d, d) where it is that of all.
+        """
         if not self.units.smooth:
-            n = units / jnp.maximum(_sizes(units), 1e-300)[:, None]
-            columns = lambda e: jax.jvp(self.at, (n,), (jnp.broadcast_to(e, n.shape),))[1]
+            n = _directions(units)
+            column = lambda e: jax.jvp(self.at, (n,), (jnp.broadcast_to(e, n.shape),))[1]
         elif self.units.alike:
-            places = jnp.asarray(self.index)[jnp.argmax(self.mask)]
-            columns = lambda e: self._curved(jnp.zeros_like(self.active).at[places].set(e))[places][
-                None
-            ]
+            column = self._column_of_one
         else:
-            columns = lambda e: self._curved(self.flat(jnp.broadcast_to(e, self.index.shape)))[
+            column = lambda e: self._curved(self.flat(jnp.broadcast_to(e, self.index.shape)))[
                 self.index
             ]
-        found = jnp.moveaxis(jax.vmap(columns)(jnp.eye(units.shape[1], dtype=units.dtype)), 0, 2)
+        columns = jax.vmap(column)(jnp.eye(units.shape[1], dtype=units.dtype))
+        found = jnp.moveaxis(columns, 0, 2)
         return 0.5 * (found + jnp.swapaxes(found, 1, 2))
+
+    def _column_of_one(self, e: Array) -> Array:
+        """The Hessian of the first dormant unit along e, (1, d)."""
+        places = jnp.asarray(self.index)[jnp.argmax(self.mask)]
+        direction = jnp.zeros_like(self.active).at[places].set(e)
+        return self._curved(direction)[places][None]
 
     def flat(self, units: Array) -> Array:
         """Weights (P,) from those of units (N, d)."""
@@ -445,9 +532,8 @@ class _Dormant(NamedTuple):
 
     def _curved(self, direction: Array) -> Array:
         """-(d^2 L / d theta^2) along a direction of dormant units."""
-        return -jax.jvp(lambda theta: self.gradient(theta, self.key), (self.active,), (direction,))[
-            1
-        ]
+        slope = lambda theta: self.gradient(theta, self.key)
+        return -jax.jvp(slope, (self.active,), (direction,))[1]
 
 
 def _places(index: np.ndarray) -> np.ndarray:
@@ -459,43 +545,52 @@ def _sizes(units: Array) -> Array:
     return jnp.linalg.norm(units, axis=1)
 
 
+def _directions(units: Array) -> Array:
+    return units / jnp.maximum(_sizes(units), TINY)[:, None]
+
+
 def _tick(time: Array) -> Array:
-    """The least by which a clock that stands still moves, so that no two records are of one
-    time."""
+    """The least by which a clock that stands still moves, so that no two records share a time."""
     return 4 * jnp.finfo(time.dtype).eps * time
 
 
-def _after(modes: tuple[Array, Array, Array], h: Array) -> Array:
+def _after(modes: Modes, h: Array) -> Array:
+    """The units (N, d) after a time h."""
     rates, vectors, parts = modes
     return jnp.einsum("nij,nj->ni", vectors, jnp.exp(rates * h) * parts)
 
 
-def _crossed_by(modes: tuple[Array, Array, Array], size: float) -> Array:
+def _crossed_by(modes: Modes, size: float) -> Array:
     """A time by which the first unit has crossed: when a part of it alone has."""
     rates, _, parts = modes
     grows = (rates > 0) & (parts != 0)
-    times = jnp.log(size / jnp.where(grows, jnp.abs(parts), size)) / jnp.where(grows, rates, 1.0)
+    begins = jnp.where(grows, jnp.abs(parts), size)
+    times = jnp.log(size / begins) / jnp.where(grows, rates, 1.0)
     return jnp.maximum(jnp.min(jnp.where(grows, times, jnp.inf)), 0.0)
 
 
-def _first_crossing(modes: tuple[Array, Array, Array], h: Array, size: float) -> Array:
+def _first_crossing(modes: Modes, h: Array, size: float) -> Array:
     """The time at which the first unit crosses, or h if none has by then.
 
-    log |theta_i(t)|^2 is convex in t, and so is the largest: Newton's method from the right falls
-    onto the root."""
+    log |theta_i(t)|^2 is convex in t, and so is the largest: Newton's method from the
+    right falls onto the root.
+    """
     rates, _, parts = modes
-    excess = lambda t: jnp.log(
-        jnp.max(jnp.sum((jnp.exp(rates * t) * parts) ** 2, axis=1)) / size**2
-    )
+
+    def excess(t: Array) -> Array:
+        squares = jnp.sum((jnp.exp(rates * t) * parts) ** 2, axis=1)
+        return jnp.log(jnp.max(squares) / size**2)
 
     def newton(_: int, t: Array) -> Array:
         value, slope = jax.value_and_grad(excess)(t)
         return jnp.where(value > 0, t - value / slope, t)
 
-    return jax.lax.fori_loop(0, NEWTON, newton, h)
+    return jax.lax.fori_loop(0, CROSSING_STEPS, newton, h)
 
 
-def _runge_kutta(field: Any, units: Float[Array, "N d"], slope: Array, h: Array) -> Array:
+def _runge_kutta(
+    field: Callable[[Array], Array], units: Float[Array, "N d"], slope: Array, h: Array
+) -> Array:
     second = field(units + 0.5 * h * slope)
     third = field(units + 0.5 * h * second)
     fourth = field(units + h * third)

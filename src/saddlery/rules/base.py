@@ -15,17 +15,20 @@ from jaxtyping import Array, Bool, Float
 from ..basis.checks import settle, unpacked
 from ..basis.families import Family
 
-Gradient = Callable[
-    [Array, Array], Array
-]  # (theta, key) -> dL/dtheta, on a batch drawn with the key
+# (theta (P,), key) -> dL/dtheta (P,), on a batch drawn with the key
+Gradient = Callable[[Array, Array], Array]
 RULES: Family[type[Rule]] = Family("rule")
 
 
 class Matrices(Protocol):
-    """A stack of weight matrices y = x W within the flat vector."""
+    """A stack of weight matrices y = x W within the flat vector (P,).
+
+    stack: how many matrices, of how many inputs and outputs.
+    take: theta (P,) -> the matrices (M, I, O); put: the matrices -> their weights, flat.
+    """
 
     @property
-    def stack(self) -> tuple[int, int, int]: ...  # matrices, inputs, outputs
+    def stack(self) -> tuple[int, int, int]: ...
 
     def take(self, theta: Array) -> Array: ...
 
@@ -33,8 +36,12 @@ class Matrices(Protocol):
 
 
 class Units(Protocol):
-    """The units of a single sum: where they lie in the flat vector (N, d), and the degree in all
-    their weights."""
+    """The units of a single sum.
+
+    index (N, d): where they lie in the flat vector. order: the degree in all their
+    weights. smooth: whether they have no kinks. alike: whether all are of one kind, so
+    that near silence they have one Hessian.
+    """
 
     @property
     def index(self) -> tuple[tuple[int, ...], ...]: ...
@@ -50,8 +57,10 @@ class Units(Protocol):
 
 
 class Parts(Protocol):
-    """What a rule may ask about the weights: their matrices, their units and the natural size of
-    one unit."""
+    """What a rule may ask about the weights.
+
+    Their matrices, their units and the natural size of one unit.
+    """
 
     @property
     def matrices(self) -> Iterable[Matrices]: ...
@@ -64,8 +73,13 @@ class Parts(Protocol):
 
 
 class Walker(NamedTuple):
-    """Where a run stands. gradient: the latest one the rule computed, at theta (flow) or one step
-    before (descent)."""
+    """Where a run stands.
+
+    theta (P,): the weights. time: flow time.
+    gradient (P,): the latest one the rule computed, at theta (flow) or one step before
+        (descent).
+    inner: what the rule remembers.
+    """
 
     theta: Float[Array, " P"]
     time: Float[Array, ""]
@@ -74,15 +88,16 @@ class Walker(NamedTuple):
 
 
 class Rule(ABC):
-    """Base of all rules. A concrete rule is a frozen dataclass with a `kind`, a `start` and an
-    `advance`.
+    """Base of all rules: a frozen dataclass with a `kind`, a `start` and an `advance`.
 
-    batch: samples drawn for one step (with replacement), 0 for all of them. rotates: whether a step
-    commutes with every rotation of the weights, so that units linear in u may be trained in their
-    span (see `spans`). together: how many runs are stepped side by side at most; 1 where a step
-    takes one of several ways by its state, since side by side all would take all of them. numbers:
-    fields that enter a step as plain numbers, such as the learning rate: rules that differ in those
-    alone share one compiled program, in which JAX, not Python, computes with them.
+    batch: samples drawn for one step (with replacement), 0 for all of them.
+    rotates: whether a step commutes with every rotation of the weights, so that units
+        linear in u may be trained in their span (see `spans`).
+    together: how many runs are stepped side by side at most; 1 where a step takes one of
+        several ways by its state, since side by side all would take all of them.
+    numbers: fields that enter a step as plain numbers, such as the learning rate: rules
+        that differ in those alone share one compiled program, in which JAX, not Python,
+        computes with them.
     """
 
     kind: ClassVar[str] = ""
@@ -131,15 +146,17 @@ class Rule(ABC):
 
     @abstractmethod
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
-        """The walker before the first step."""
+        """The walker before the first step, from weights theta (P,)."""
 
     @abstractmethod
     def advance(
         self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
     ) -> tuple[Walker, Bool[Array, ""]]:
-        """One attempted step; False where it was rejected (the walker then waits). An adaptive flow
-        never goes past flow time `horizon`; a rule of fixed steps takes the last one whole, and so
-        ends less than a step behind it."""
+        """One attempted step; False where it was rejected (the walker then waits).
+
+        An adaptive flow never goes past flow time `horizon`; a rule of fixed steps takes
+        the last one whole, and so ends less than a step behind it.
+        """
 
     def stride(
         self,
@@ -150,17 +167,21 @@ class Rule(ABC):
         most: Array,
         longest: Array,
     ) -> tuple[Walker, Array]:
-        """Up to `most` steps between two looks of the driver at the run, and how many were kept: of
-        this rule one attempt.
+        """Up to `most` steps between two looks of the driver, and how many were kept.
 
-        draw(k): the key of the k-th of these steps. longest: the largest `most` of all runs stepped
-        side by side."""
+        Of this rule one attempt.
+
+        draw: k -> the key of the k-th of these steps.
+        longest: the largest `most` of all runs stepped side by side.
+        """
         walker, kept = self.advance(walker, gradient, draw(0), horizon)
         return walker, jnp.asarray(kept, jnp.int32)
 
     def length(self, flow_time: float, steps: float) -> float:
-        """The steps of a run that ends after so much flow time or so many steps; infinite where
-        nobody knows beforehand."""
+        """The steps of a run that ends after so much flow time or so many steps.
+
+        Infinite where nobody knows beforehand.
+        """
         return math.inf
 
     def pace(self, length: float) -> int:
@@ -169,4 +190,5 @@ class Rule(ABC):
 
     def options(self) -> dict[str, Any]:
         """The kind and every field, as in an experiment file."""
-        return {"kind": self.kind, **{k: unpacked(v) for k, v in dataclasses.asdict(self).items()}}  # type: ignore[call-overload]
+        fields = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {"kind": self.kind} | {name: unpacked(value) for name, value in fields.items()}

@@ -1,5 +1,7 @@
-"""Rules of fixed steps on all weights alike: descent, momentum and Adam through optax, sign and
-normalised descent."""
+"""Rules of fixed steps on all weights alike.
+
+Descent, momentum and Adam through optax, sign and normalised descent.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +17,20 @@ from jaxtyping import Array
 from ..basis.checks import positive, share, whole
 from .base import Gradient, Rule, Walker
 
-PACE, LOOKS = 16, 500  # steps between two looks at most; looks at a run at least
+PACE = 16  # steps between two looks at most
+FEWEST_LOOKS = 500  # at a run
+# roundings of the clock: times nearer than this to the horizon are it
+NEAR_HORIZON = 8
 
 
 @dataclass(frozen=True)
 class Descent(Rule):
-    """theta <- theta - update; flow time is the learning rate times the steps: the last may end
-    past a horizon.
+    """theta <- theta - update, of weights (P,).
 
-    A rule with an update of its own (`transformation`, `on_matrices`) has those `numbers` that it
-    names itself: none, if it names none, so that it may use its learning rate in any way.
+    Flow time is the learning rate times the steps: the last may end past a horizon. A
+    rule with an update of its own (`transformation`, `on_matrices`) has those `numbers`
+    that it names itself: none, if it names none, so that it may use its learning rate in
+    any way.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -33,7 +39,8 @@ class Descent(Rule):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if {"transformation", "on_matrices"} & set(vars(cls)) and "numbers" not in vars(cls):
+        own = set(vars(cls))
+        if own & {"transformation", "on_matrices"} and "numbers" not in own:
             cls.numbers = ()
 
     def __post_init__(self) -> None:
@@ -45,11 +52,12 @@ class Descent(Rule):
         return optax.sgd(self.learning_rate)
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
+        optimizer = self.transformation().init(theta)
         return Walker(
-            theta,
-            jnp.zeros((), theta.dtype),
-            jnp.zeros_like(theta),
-            {"steps": jnp.zeros((), jnp.int32), "optimizer": self.transformation().init(theta)},
+            theta=theta,
+            time=jnp.zeros((), theta.dtype),
+            gradient=jnp.zeros_like(theta),
+            inner={"steps": jnp.zeros((), jnp.int32), "optimizer": optimizer},
         )
 
     def advance(
@@ -70,7 +78,8 @@ class Descent(Rule):
     ) -> tuple[Walker, Array]:
         """`most` steps, but none beyond the horizon; the clock is set once."""
         first = walker.inner["steps"]
-        last = jnp.ceil(horizon / self.learning_rate * (1 - 8 * jnp.finfo(walker.time.dtype).eps))
+        rounding = NEAR_HORIZON * jnp.finfo(walker.time.dtype).eps
+        last = jnp.ceil(horizon / self.learning_rate * (1 - rounding))
         count = jnp.clip(last - first, 0, most).astype(jnp.int32)
 
         def one(k: Array, state: tuple) -> tuple:
@@ -80,15 +89,21 @@ class Descent(Rule):
 
         state = (walker.theta, walker.inner["optimizer"], walker.gradient)
         theta, optimizer, slope = jax.lax.fori_loop(0, longest, one, state)
-        return self._arrived(walker, theta, optimizer, slope, first + count, horizon), count
+        steps = first + count
+        arrived = Walker(
+            theta=theta,
+            time=self._clock(steps, horizon, walker.time.dtype),
+            gradient=slope,
+            inner={"steps": steps, "optimizer": optimizer},
+        )
+        return arrived, count
 
     def length(self, flow_time: float, steps: float) -> float:
         return min(steps, flow_time / self.learning_rate)
 
     def pace(self, length: float) -> int:
-        """Sixteen, or fewer where a run is so short that it would be looked at less than five
-        hundred times."""
-        return int(min(PACE, max(1, length // LOOKS)))
+        """Sixteen, or fewer where a run is so short that it would be looked at too rarely."""
+        return int(min(PACE, max(1, length // FEWEST_LOOKS)))
 
     def _step(
         self, theta: Array, optimizer: Any, gradient: Gradient, key: Array
@@ -97,28 +112,27 @@ class Descent(Rule):
         update, optimizer = self.transformation().update(slope, optimizer, theta)
         return jnp.asarray(optax.apply_updates(theta, update)), optimizer, slope
 
-    def _arrived(
-        self,
-        walker: Walker,
-        theta: Array,
-        optimizer: Any,
-        slope: Array,
-        steps: Array,
-        horizon: Array,
-    ) -> Walker:
-        time = (steps * self.learning_rate).astype(
-            walker.time.dtype
-        )  # a running sum would drift by rounding
-        close = jnp.abs(time - horizon) <= 8 * jnp.finfo(time.dtype).eps * time
-        return Walker(
-            theta, jnp.where(close, horizon, time), slope, {"steps": steps, "optimizer": optimizer}
-        )
+    def _clock(self, steps: Array, horizon: Array, dtype: Any) -> Array:
+        """Flow time after so many steps; a running sum would drift by rounding."""
+        time = (steps * self.learning_rate).astype(dtype)
+        close = jnp.abs(time - horizon) <= NEAR_HORIZON * jnp.finfo(dtype).eps * time
+        return jnp.where(close, horizon, time)
 
 
 @dataclass(frozen=True)
 class GradientDescent(Descent):
-    """Full-batch gradient descent, or stochastic gradient descent where `batch` is given; one step
-    is `learning_rate` of flow time."""
+    """theta <- theta - eta g: full-batch gradient descent, or stochastic where `batch` is given.
+
+    theta, g (P,): the weights and the gradient of the loss.
+    One step is `learning_rate` of flow time.
+
+    Example
+    -------
+    >>> from saddlery.rules import GradientDescent
+    >>> rule = GradientDescent(learning_rate=0.05)
+    >>> rule.length(flow_time=10.0, steps=1e6)
+    200.0
+    """
 
     kind: ClassVar[str] = "descent"
     rotates: ClassVar[bool] = True
@@ -126,8 +140,16 @@ class GradientDescent(Descent):
 
 @dataclass(frozen=True)
 class Momentum(Descent):
-    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd); flow time counts eta
-    a step."""
+    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd), all (P,).
+
+    Flow time counts eta a step. Source: Polyak (1964).
+
+    Example
+    -------
+    >>> from saddlery.rules import Momentum
+    >>> Momentum(momentum=0.8).options()["momentum"]
+    0.8
+    """
 
     kind: ClassVar[str] = "momentum"
     rotates: ClassVar[bool] = True
@@ -144,8 +166,20 @@ class Momentum(Descent):
 
 @dataclass(frozen=True)
 class Adam(Descent):
-    """Adam (Kingma & Ba 2015) with optax's defaults for epsilon; flow time counts the learning rate
-    a step."""
+    """Adam of weights (P,) with optax's default for epsilon.
+
+    Flow time counts the learning rate a step.
+
+    first, second: decay of the means of g and g^2, at least 0 and below 1.
+
+    Source: Kingma & Ba (2015), Algorithm 1.
+
+    Example
+    -------
+    >>> from saddlery.rules import Adam
+    >>> Adam().values
+    {'learning_rate': 0.001, 'first': 0.9, 'second': 0.999}
+    """
 
     kind: ClassVar[str] = "adam"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate", "first", "second")
@@ -155,8 +189,8 @@ class Adam(Descent):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name, value in (("first", self.first), ("second", self.second)):
-            share(value, name, "a decay of at least 0 and below 1")
+        share(self.first, "first", "a decay of at least 0 and below 1")
+        share(self.second, "second", "a decay of at least 0 and below 1")
 
     def transformation(self) -> optax.GradientTransformation:
         return optax.adam(self.learning_rate, self.first, self.second)
@@ -164,7 +198,7 @@ class Adam(Descent):
 
 @dataclass(frozen=True)
 class SignDescent(Descent):
-    """theta <- theta - eta sign(g), each weight at the same pace; sign(0) = 0."""
+    """theta <- theta - eta sign(g) of weights (P,), each at the same pace; sign(0) = 0."""
 
     kind: ClassVar[str] = "sign"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -176,7 +210,7 @@ class SignDescent(Descent):
 
 @dataclass(frozen=True)
 class NormalisedDescent(Descent):
-    """theta <- theta - eta g / |g|, the 2-norm over all weights, so that a step has length eta."""
+    """theta <- theta - eta g / |g|, the 2-norm over all weights (P,): a step has length eta."""
 
     kind: ClassVar[str] = "normalised"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -184,14 +218,17 @@ class NormalisedDescent(Descent):
     learning_rate: float = 1e-3
 
     def transformation(self) -> optax.GradientTransformation:
-        return stateless(
-            lambda g: -self.learning_rate * g / jnp.maximum(jnp.linalg.norm(g), tiny(g))
-        )
+        def update(g: Array) -> Array:
+            return -self.learning_rate * g / jnp.maximum(jnp.linalg.norm(g), tiny(g))
+
+        return stateless(update)
 
 
 def stateless(function: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """The update that is a function of the gradient alone, array by array of any shape."""
     return optax.stateless(lambda g, _: jax.tree.map(function, g))
 
 
 def tiny(g: Array) -> float:
+    """The smallest normal number of an array's type."""
     return float(jnp.finfo(g.dtype).tiny)

@@ -1,5 +1,7 @@
-"""Rules that take every weight matrix as one thing: Schatten-p and spectral descent, and Muon
-through optax."""
+"""Rules that take every weight matrix as one thing.
+
+Schatten-p and spectral descent, and Muon through optax.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,21 @@ from .descent import Descent, stateless, tiny
 
 @dataclass(frozen=True)
 class MatrixDescent(Descent):
-    """Rules that take every weight matrix as one thing. `bound` tells them where the matrices are:
-    every tensor of a unit is one, or a part of that of its layer (see `networks.tensors`)."""
+    """Rules that take every weight matrix as one thing.
+
+    `bound` tells them where the matrices are: every tensor of a unit is one, or a part of that of
+    its layer (see `networks.tensors`).
+    """
 
     learning_rate: float = 1e-3
 
     def bound(self, parts: Parts) -> Rule:
-        return _Bound(self.learning_rate, self.batch, self, tuple(parts.matrices))
+        return _Bound(
+            learning_rate=self.learning_rate,
+            batch=self.batch,
+            rule=self,
+            matrices=tuple(parts.matrices),
+        )
 
     def transformation(self) -> optax.GradientTransformation:
         raise InputError(
@@ -52,14 +62,20 @@ class _Bound(Descent):
 
     def given(self, values: Mapping[str, Any]) -> Rule:
         assert self.rule is not None
-        rule = self.rule.given(values)
-        rate = {"learning_rate": values["learning_rate"]} if "learning_rate" in values else {}
-        return super().given({**rate, "rule": rule})
+        own: dict[str, Any] = {"rule": self.rule.given(values)}
+        if "learning_rate" in values:
+            own["learning_rate"] = values["learning_rate"]
+        return super().given(own)
 
     def transformation(self) -> optax.GradientTransformation:
         assert self.rule is not None
         inner = self.rule.on_matrices()
-        take = lambda theta: tuple(m.take(theta) for m in self.matrices)
+
+        def take(theta: Array) -> tuple[Array, ...]:
+            return tuple(matrices.take(theta) for matrices in self.matrices)
+
+        def init(theta: Any) -> Any:
+            return inner.init(take(theta))
 
         def update(slope: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
             stacks: Any
@@ -69,17 +85,27 @@ class _Bound(Descent):
                 moved = m.put(moved, stack)
             return moved, state
 
-        return optax.GradientTransformation(lambda theta: inner.init(take(theta)), update)  # pyright: ignore (names)
+        return optax.GradientTransformation(init, update)  # pyright: ignore (names)
 
 
 @dataclass(frozen=True)
 class SchattenDescent(MatrixDescent):
-    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm: W <- W - eta
-    D.
+    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm.
 
-    With g = A diag(s) B' and 1/p + 1/q = 1, D = A diag(s^(q-1)) B' / |s|_q^(q-1), the step of
-    Schatten-p norm one that lowers the loss most. p = 2: g over its Frobenius norm; p to infinity:
-    the polar factor (see `spectral`). Source: Bernstein & Newhouse (2024), Section 2.
+        W <- W - eta D,    D = A diag(s^(q-1)) B' / |s|_q^(q-1),
+    with the gradient g = A diag(s) B' (I, O) of each matrix and 1/p + 1/q = 1: the step
+    of Schatten-p norm one that lowers the loss most. p = 2: g over its Frobenius norm; p
+    to infinity: the polar factor (see `spectral`).
+
+    p: above 1.
+
+    Source: Bernstein & Newhouse (2024), Section 2.
+
+    Example
+    -------
+    >>> from saddlery.rules import SchattenDescent
+    >>> SchattenDescent(learning_rate=0.01, p=3).options()["p"]
+    3
     """
 
     kind: ClassVar[str] = "schatten"
@@ -91,27 +117,35 @@ class SchattenDescent(MatrixDescent):
         require(
             self.p > 1,
             "p",
-            "above 1",
-            self.p,
-            "2 is normalised descent of each matrix; for infinity use spectral",
+            needed="above 1",
+            given=self.p,
+            remedy="2 is normalised descent of each matrix; for infinity use spectral",
         )
 
     def on_matrices(self) -> optax.GradientTransformation:
         q = self.p / (self.p - 1)
-        return stateless(
-            lambda g: (
-                -self.learning_rate * _spectral(g, lambda s: s ** (q - 1) / _norm(s, q) ** (q - 1))
-            )
-        )
+
+        def dual(s: Array) -> Array:
+            return s ** (q - 1) / _norm(s, q) ** (q - 1)
+
+        return stateless(lambda g: -self.learning_rate * _spectral(g, dual))
 
 
 @dataclass(frozen=True)
 class SpectralDescent(MatrixDescent):
-    """Exact spectral descent: W <- W - eta A B' with g = A diag(s) B', the polar factor of the
-    gradient of every matrix.
+    """Exact spectral descent by the polar factor of the gradient of every matrix.
 
-    Singular values below `cutoff` of the largest count as zero and do not move. Source: Carlson et
-    al. (2015); what Muon approximates.
+        W <- W - eta A B'    with g = A diag(s) B' (I, O)
+
+    cutoff: singular values below this share of the largest count as zero and do not move.
+
+    Source: Carlson et al. (2015); what Muon approximates.
+
+    Example
+    -------
+    >>> from saddlery.rules import SpectralDescent
+    >>> SpectralDescent().options()
+    {'kind': 'spectral', 'learning_rate': 0.001, 'batch': 0, 'cutoff': 1e-12}
     """
 
     kind: ClassVar[str] = "spectral"
@@ -123,22 +157,30 @@ class SpectralDescent(MatrixDescent):
         positive(self.cutoff, "cutoff")
 
     def on_matrices(self) -> optax.GradientTransformation:
-        return stateless(
-            lambda g: (
-                -self.learning_rate
-                * _spectral(g, lambda s: (s > self.cutoff * _top(s)).astype(s.dtype))
-            )
-        )
+        def kept(s: Array) -> Array:
+            return (s > self.cutoff * _top(s)).astype(s.dtype)
+
+        return stateless(lambda g: -self.learning_rate * _spectral(g, kept))
 
 
 @dataclass(frozen=True)
 class Muon(MatrixDescent):
-    """Muon (Jordan et al. 2024) by optax: Nesterov momentum, then `steps` Newton-Schulz steps
-    towards the polar factor.
+    """Muon by optax: Nesterov momentum, then Newton-Schulz steps towards the polar factor.
 
-    Without the width factor sqrt(max(1, outputs/inputs)) and without weight decay, so that it is
-    spectral descent but for the momentum and the iteration. The iteration starts from g / |g|:
-    singular values below about 1e-3 of that stay small.
+    Of every matrix (I, O), without the width factor sqrt(max(1, outputs/inputs)) and
+    without weight decay, so that it is spectral descent but for the momentum and the
+    iteration. The iteration starts from g / |g|: singular values below about 1e-3 of
+    that stay small.
+
+    momentum: at least 0 and below 1. steps: of Newton-Schulz.
+
+    Source: Jordan et al. (2024).
+
+    Example
+    -------
+    >>> from saddlery.rules import Muon
+    >>> Muon(steps=4).steps
+    4
     """
 
     kind: ClassVar[str] = "muon"
@@ -156,13 +198,16 @@ class Muon(MatrixDescent):
             return tuple(optax.contrib.MuonDimensionNumbers(1, 2) for _ in stacks)
 
         muon = optax.contrib.scale_by_muon(
-            ns_steps=self.steps, beta=self.momentum, eps=1e-30, weight_dimension_numbers=axes
+            ns_steps=self.steps,
+            beta=self.momentum,
+            eps=1e-30,
+            weight_dimension_numbers=axes,
         )
         return optax.chain(muon, optax.scale(-self.learning_rate))
 
 
 def _spectral(g: Array, function: Callable[[Array], Array]) -> Array:
-    """A function of the singular values of every matrix of a stack."""
+    """A function of the singular values of every matrix of a stack (M, I, O)."""
     a, s, bt = jnp.linalg.svd(g, full_matrices=False)
     return (a * function(s)[..., None, :]) @ bt
 

@@ -1,13 +1,14 @@
 """Descent of higher order: whether a critical point with flat directions is a saddle all the same.
 
-On the flat directions of the Hessian, with the stiff ones relaxed, the loss changes as L(x + r d +
-s(r d)) - L(x) = -r^q F(d) + ..., q >= 3, where s(.) is the minimum over the stiff directions (a
-Lyapunov-Schmidt reduction, here by Newton steps). A direction with F > 0 proves that x is no
-minimum. It is sought as the minimum of the loss on a sphere, from many starts, and followed to
-smaller and smaller spheres: what falls may be a narrow valley, along which the direction turns. The
-order q is measured from one sphere to the next and must be one whole number twice in a row, down to
-where the fall is lost in rounding; a loss that rises on a smaller sphere, or stops falling before
-rounding, has no descent here.
+On the flat directions of the Hessian, with the stiff ones relaxed, the loss changes as
+    L(x + r d + s(r d)) - L(x) = -r^q F(d) + ...,    q >= 3,
+where s(.) is the minimum over the stiff directions (a Lyapunov-Schmidt reduction, here
+by Newton steps). A direction with F > 0 proves that x is no minimum. It is sought as
+the minimum of the loss on a sphere, from many starts, and followed to smaller and
+smaller spheres: what falls may be a narrow valley, along which the direction turns. The
+order q is measured from one sphere to the next and must be one whole number twice in a
+row, down to where the fall is lost in rounding; a loss that rises on a smaller sphere,
+or stops falling before rounding, has no descent here.
 """
 
 from __future__ import annotations
@@ -24,26 +25,36 @@ from ..basis.values import Value
 from .spectra import unit_vector
 
 Vector = Float[np.ndarray, " P"]
-Noise = float | Callable[[Vector], float]
+Scalar = Callable[[Vector], float]
+Field = Callable[[Vector], Vector]
+Noise = float | Scalar
+Path = Callable[[float], tuple[Vector, float, float]]
+
 RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
-HALVINGS = 6  # of each of them, over which the order is measured,
-# and as many more at most, until it settles: a small term of low order takes over from a large one
-# of high order
-FURTHER = 18
-CLEAR = 1e3  # times the noise: falls whose order is measured last,
-FARTHEST = 1e-3  # of the radius at which it settled, at the least
-WHOLE = 0.25  # how near to a whole number the measured order must be
-HIGHEST = 12  # no search says that it has looked to a higher order
-LEVEL = 1e-9  # of the fall: a step of the search on a sphere that gains less is its last
+SMALLER = 6  # halvings of each of them, over which the order is measured,
+# and as many more at most, until it settles: a small term of low order takes over from a
+# large one of high order
+YET_SMALLER = 18
+ABOVE_NOISE = 1e3  # times the noise: falls whose order is measured last,
+LEAST_RADIUS = 1e-3  # of the radius at which it settled, at the least
+NEAR_WHOLE = 0.25  # how near to a whole number the measured order must be
+HIGHEST_ORDER = 12  # no search says that it has looked to a higher order
+# of the fall: a step of the search on a sphere that gains less is its last
+LEAST_GAIN = 1e-9
 POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
+RELAXATIONS = 2  # Newton steps in the stiff directions
 
 
 @dataclass(frozen=True, eq=False)
 class Descent(Value):
-    """A direction of descent found among flat ones. direction (P,): of unit length. order: q;
-    measured_order: as observed.
-    value: F(d). fall: of the loss at `radius`, the smallest at which it was clear. how: in words,
-        what was followed."""
+    """A direction of descent found among flat ones.
+
+    direction (P,): of unit length.
+    order: q. measured_order: as observed.
+    value: F(d).
+    fall: of the loss at `radius`, the smallest at which it was clear.
+    how: in words, what was followed.
+    """
 
     direction: Vector
     order: int
@@ -56,8 +67,10 @@ class Descent(Value):
 
 @dataclass(frozen=True)
 class Unsettled:
-    """A fall of the loss on all spheres down to rounding, whose order is not one whole number.
-    fall, at the smallest `radius`."""
+    """A fall of the loss on all spheres down to rounding, whose order is no whole number.
+
+    fall: at the smallest `radius`.
+    """
 
     fall: float
     radius: float
@@ -67,113 +80,162 @@ class Unsettled:
 
 
 def find_descent(
-    loss: Callable[[Vector], float],
-    gradient: Callable[[Vector], Vector],
+    loss: Scalar,
+    gradient: Field,
     point: Vector,
-    flat: Callable[[Vector], Vector],
+    flat: Field,
     *,
     size: float,
     noise: Noise,
-    stiff: Callable[[Vector], Vector] | None = None,
+    stiff: Field | None = None,
     starts: int = 6,
     steps: int = 40,
     seed: int = 0,
 ) -> Descent | Unsettled | None:
-    """The clearest fall of the loss found near `point` along flat directions, or None; one without
-    an order if there is no other.
+    """The clearest fall of the loss near `point` along flat directions, or None.
 
-    flat: orthogonal projection (P,) -> (P,) on the flat directions. stiff: g -> H^+ g on the
-    others, to relax them; None leaves them alone, and misses descent along curved valleys. size:
-    natural size of the weights, of which the spheres searched have radii 0.3 and 0.05. noise:
-    rounding of changes of the loss, a number or a function of the place; smaller falls do not
-    count. None is no proof of a minimum, only that the searches found nothing: `looked_to` says up
-    to which order. Cost: 2 starts x steps (six times that with `stiff`) losses and gradients, and
-    as many again where one falls.
+    One without an order is returned if there is no other.
+
+    loss: (P,) -> number. gradient: (P,) -> (P,).
+    point (P,): the critical point.
+    flat: orthogonal projection (P,) -> (P,) on the flat directions.
+    stiff: g -> H^+ g on the others, to relax them; None leaves them alone, and misses
+        descent along curved valleys.
+    size: natural size of the weights, of which the spheres searched have radii 0.3 and
+        0.05.
+    noise: rounding of changes of the loss, a number or a function of the place; smaller
+        falls do not count.
+
+    None is no proof of a minimum, only that the searches found nothing: `looked_to`
+    says up to which order. Cost: 2 starts x steps (six times that with `stiff`) losses
+    and gradients, and as many again where one falls.
 
     Example
     -------
     >>> import numpy as np
     >>> from saddlery.solvers.descent import find_descent
-    >>> valley = lambda x: float(x[0] ** 2 - 2 * x[0] * x[1] ** 2 + 0.5 * x[1] ** 4)
-    >>> slope = lambda x: np.array([2 * x[0] - 2 * x[1] ** 2, -4 * x[0] * x[1] + 2 * x[1] ** 3])
-    >>> found = find_descent(valley, slope, np.zeros(2), lambda d: d * [0, 1], stiff=lambda g: g * [0.5, 0], size=1.0,
-    ...                      noise=1e-15)
+    >>> def valley(x):  # -1/2 y^4 on its floor, x = y^2
+    ...     return float(x[0] ** 2 - 2 * x[0] * x[1] ** 2 + 0.5 * x[1] ** 4)
+    >>> def slope(x):
+    ...     return np.array([2 * x[0] - 2 * x[1] ** 2, -4 * x[0] * x[1] + 2 * x[1] ** 3])
+    >>> found = find_descent(
+    ...     valley,
+    ...     slope,
+    ...     np.zeros(2),
+    ...     flat=lambda d: d * [0, 1],
+    ...     stiff=lambda g: g * [0.5, 0],
+    ...     size=1.0,
+    ...     noise=1e-15,
+    ... )
     >>> found.order, round(found.value, 4)
     (4, 0.5)
     """
     positive(size, "size")
     whole(starts, "starts")
     whole(steps, "steps")
-    landscape = _Landscape(loss, gradient, point, flat, stiff)
-    rng, found = np.random.default_rng(seed), []
-    for radius in RADII:
+    landscape = _Landscape(loss, gradient, point, flat=flat, stiff=stiff)
+    rng = np.random.default_rng(seed)
+    found = []
+    for share in RADII:
+        radius = share * size
         draws = [unit_vector(flat(rng.standard_normal(len(point)))) for _ in range(starts)]
         if not draws[0].any():
             return None
-        lowest = [landscape.lowest(radius * size, a, steps) for a in draws]
-        lowest = sorted(lowest, key=lambda a: landscape.value(radius * size * a))
-        for a in lowest[:POLISHED]:
-            path = _Valley(landscape, a, radius * size, steps)
-            found.append(measured(path, radius * size, noise))
+        lowest = [landscape.lowest(radius, draw, steps) for draw in draws]
+        lowest.sort(key=lambda a: landscape.value(radius * a))
+        for direction in lowest[:POLISHED]:
+            path = _Valley(landscape, direction, steps)
+            found.append(measured(path, radius, noise))
+    return _clearest(found)
+
+
+def _clearest(found: list[Descent | Unsettled | None]) -> Descent | Unsettled | None:
+    """The one of lowest order and largest value; without any order the largest fall."""
     settled = [d for d in found if isinstance(d, Descent)]
+    if settled:
+        return max(settled, key=lambda d: (-d.order, d.value))
     unsettled = [d for d in found if isinstance(d, Unsettled)]
-    return max(settled, key=lambda d: (-d.order, d.value), default=None) or max(
-        unsettled, key=lambda d: d.fall, default=None
-    )
+    return max(unsettled, key=lambda d: d.fall, default=None)
 
 
 def looked_to(size: float, noise: float) -> int:
-    """The highest order whose fall, of natural size, would have been seen to have that order above
-    the noise.
+    """The highest order whose fall, of natural size, would have been seen to have that order.
 
-    A fall of order q and natural size is of r^q of the loss at a share r of the natural weights;
-    two measurements of q take three spheres, the smallest of a quarter of the first radius. size:
-    of the loss.
+    A fall of order q and natural size is of r^q of the loss at a share r of the natural
+    weights; two measurements of q take three spheres, the smallest of a quarter of the
+    first radius, and a fall above the noise there.
+
+    size: of the loss. noise: of its changes.
+
+    Example
+    -------
+    >>> from saddlery.solvers.descent import looked_to
+    >>> looked_to(1.0, 1e-8), looked_to(1.0, 1.0)
+    (7, 2)
     """
     if not noise < size:
         return 2
-    lost = (RADII[0] / 4) ** HIGHEST * size
-    return max(2, int(np.log(max(noise, lost) / size) / np.log(RADII[0] / 4) + 1e-9))
+    least = RADII[0] / 4
+    lost = least**HIGHEST_ORDER * size
+    order = np.log(max(noise, lost) / size) / np.log(least)
+    return max(2, int(order + 1e-9))
 
 
-def measured(
-    path: Callable[[float], tuple[Vector, float, float]], radius: float, noise: Noise
-) -> Descent | Unsettled | None:
-    """The descent along a path, if its order is the same whole number, at least 3, over the last
-    two halvings.
+def measured(path: Path, radius: float, noise: Noise) -> Descent | Unsettled | None:
+    """The descent along a path, if its order is the same whole number twice, at least 3.
 
-    path: radius -> (the place, its distance from the point (the radius, or nearly), the change of
-    the loss there). Halved until the fall is lost in rounding, or the order has settled; then it is
-    measured once more at a much smaller radius, lest another term take over in between. None where
-    the loss rises, where it stops falling although any order up to the highest would still be seen,
-    and where fewer than three spheres are above the noise.
+    path: radius -> (the place (P,), its distance from the point (the radius, or nearly),
+        the change of the loss there).
+    radius: the first. noise: as for `find_descent`.
+
+    Halved until the fall is lost in rounding, or the order of the last two halvings has
+    settled; then it is measured once more at a much smaller radius, lest another term
+    take over in between. None where the loss rises, where it stops falling although any
+    order up to the highest would still be seen, and where fewer than three spheres are
+    above the noise.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.solvers.descent import measured
+    >>> found = measured(lambda r: (np.array([r]), r, -2 * r**3), 0.3, noise=1e-15)
+    >>> found.order, round(found.value, 6)
+    (3, 2.0)
     """
     seen = _Spheres(path, noise)
-    while len(seen.falls) <= HALVINGS and seen.falls_at(radius * 0.5 ** len(seen.falls)):
-        pass
-    while (
-        len(seen.falls) > HALVINGS
-        and (radii := seen.next())
-        and all(seen.falls_at(r) for r in radii)
-    ):
-        pass
+    while len(seen.falls) <= SMALLER:
+        if not seen.falls_at(radius * 0.5 ** len(seen.falls)):
+            break
+    while len(seen.falls) > SMALLER:
+        radii = seen.next()
+        if not radii or not all(seen.falls_at(r) for r in radii):
+            break
     if seen.ends_before_the_point or len(seen.falls) < 3:
         return None
+
     r, fall, order = seen.lengths[-1], seen.falls[-1], seen.order
     if order is None:
         return Unsettled(fall, r)
-    direction = unit_vector(seen.last - path(0.0)[0])
-    return Descent(direction, order, float(seen.orders[-1]), fall / r**order, fall, r)
+    centre = path(0.0)[0]
+    return Descent(
+        direction=unit_vector(seen.last - centre),
+        order=order,
+        measured_order=float(seen.orders[-1]),
+        value=fall / r**order,
+        fall=fall,
+        radius=r,
+    )
 
 
 class _Spheres:
     """The falls along a path at smaller and smaller radii, as far as they are above the noise."""
 
-    def __init__(self, path: Callable[[float], tuple[Vector, float, float]], noise: Noise) -> None:
+    def __init__(self, path: Path, noise: Noise) -> None:
         self.path, self.noise = path, noise
         self.falls: list[float] = []
         self.lengths: list[float] = []
-        self.last, self.least, self.change = np.zeros(0), 0.0, 0.0
+        self.last = np.zeros(0)  # place at which the loss fell
+        self.least, self.change = 0.0, 0.0  # noise and change of the loss, where it was last tried
         self.far = False  # whether the far radii were tried
 
     def falls_at(self, radius: float) -> bool:
@@ -189,32 +251,42 @@ class _Spheres:
 
     @property
     def ends_before_the_point(self) -> bool:
-        """Whether, at the last radius, the loss rises, or is level where any order up to the
-        highest would still be seen."""
-        level = (
-            bool(self.falls)
-            and self.change >= -self.least
-            and self.falls[-1] * 0.5**HIGHEST > self.least
-        )
-        return self.change > self.least or level
+        """Whether the loss rises at the last radius, or is level too early.
+
+        Too early: where a fall of any order up to the highest would still be seen.
+        """
+        if self.change > self.least:
+            return True
+        level = self.change >= -self.least
+        if not self.falls or not level:
+            return False
+        return self.falls[-1] * 0.5**HIGHEST_ORDER > self.least
 
     @property
     def orders(self) -> np.ndarray:
+        """Slopes of log fall against log radius, from each sphere to the next."""
         return np.diff(np.log(self.falls)) / np.diff(np.log(self.lengths))
 
     @property
     def order(self) -> int | None:
         """The whole order, at least 3, of the last two halvings."""
-        order = round(float(self.orders[-1]))
-        return order if order >= 3 and np.abs(self.orders[-2:] - order).max() <= WHOLE else None
+        orders = self.orders
+        order = round(float(orders[-1]))
+        agree = np.abs(orders[-2:] - order).max() <= NEAR_WHOLE
+        return order if order >= 3 and agree else None
 
     def next(self) -> tuple[float, ...]:
-        """Half the radius, until the order settles; then once three much smaller ones, above the
-        noise if it holds; then none."""
-        r = self.lengths[-1]
-        if self.order is None:
-            return (0.5 * r,) if len(self.falls) <= HALVINGS + FURTHER else ()
-        least = r * max((CLEAR * self.least / self.falls[-1]) ** (1 / self.order), FARTHEST)
+        """The radii to look at: half the last until the order settles, then three far ones.
+
+        The three much smaller ones, still above the noise if the order holds, are looked
+        at once; after them there are none.
+        """
+        r, order = self.lengths[-1], self.order
+        if order is None:
+            more = len(self.falls) <= SMALLER + YET_SMALLER
+            return (0.5 * r,) if more else ()
+        visible = (ABOVE_NOISE * self.least / self.falls[-1]) ** (1 / order)
+        least = r * max(visible, LEAST_RADIUS)
         if self.far or 8 * least > r:
             return ()
         self.far = True
@@ -226,28 +298,28 @@ class _Landscape:
 
     def __init__(
         self,
-        loss: Callable[[Vector], float],
-        gradient: Callable[[Vector], Vector],
+        loss: Scalar,
+        gradient: Field,
         point: Vector,
-        flat: Callable[[Vector], Vector],
-        stiff: Callable[[Vector], Vector] | None,
+        *,
+        flat: Field,
+        stiff: Field | None,
     ) -> None:
-        self.loss, self.gradient, self.point, self.flat, self.stiff = (
-            loss,
-            gradient,
-            point,
-            flat,
-            stiff,
-        )
+        self.loss, self.gradient = loss, gradient
+        self.flat, self.stiff = flat, stiff
+        self.point = point
         self.base = float(loss(point))
 
     def relaxed(self, displacement: Vector) -> tuple[Vector, float]:
-        """The point displaced, after two Newton steps in the stiff directions (where they lower the
-        loss), and the loss there."""
+        """The point displaced and its stiff directions relaxed, and the loss there.
+
+        A Newton step in the stiff directions that does not lower the loss is not taken.
+        """
         x = self.point + displacement
         loss = float(self.loss(x))
-        for _ in range(2 if self.stiff else 0):
-            assert self.stiff is not None
+        if self.stiff is None:
+            return x, loss
+        for _ in range(RELAXATIONS):
             better = x - self.stiff(np.asarray(self.gradient(x)))
             lower = float(self.loss(better))
             if not lower <= loss:
@@ -256,31 +328,28 @@ class _Landscape:
         return x, loss
 
     def value(self, displacement: Vector) -> float:
+        """The change of the loss."""
         return self.relaxed(displacement)[1] - self.base
 
     def lowest(self, radius: float, start: Vector, steps: int) -> Vector:
-        """The unit direction, from one to a minimum on the sphere (L-BFGS; by the envelope theorem
-        the slope of the relaxed loss is the gradient's flat part). The loss is measured by its fall
-        so far, lest a small one look converged."""
+        """The unit direction, from one to a minimum on the sphere, by L-BFGS.
 
-        def sphere(c: Vector, scale: float) -> tuple[float, Vector]:
-            own = self.flat(c)
-            size = float(np.linalg.norm(own))
-            if not size > 0:  # a step of the search has led to the centre, which is no direction
-                return 0.0, np.zeros_like(c)
-            a = own / size
-            x, loss = self.relaxed(radius * a)
-            slope = radius * self.flat(np.asarray(self.gradient(x)))
-            tangent = (slope - a * (a @ slope)) / size
-            return (loss - self.base) / scale, tangent / scale
-
+        The loss is measured by its fall so far, lest a small one look converged: from
+        the start, and once more from what this found.
+        """
+        options = {"maxiter": steps, "ftol": LEAST_GAIN, "gtol": 1e-12}
         a, fall = start, self.value(radius * start)
         for _ in range(2):
-            if not abs(fall) > 0:
+            scale = abs(fall)
+            if not scale > 0:
                 return a
-            options = {"maxiter": steps, "ftol": LEVEL, "gtol": 1e-12}
             found = minimize(
-                sphere, a, args=(abs(fall),), jac=True, method="L-BFGS-B", options=options
+                self._on_sphere,
+                a,
+                args=(radius, scale),
+                jac=True,
+                method="L-BFGS-B",
+                options=options,
             )
             better = unit_vector(self.flat(found.x))
             lower = self.value(radius * better)
@@ -289,20 +358,34 @@ class _Landscape:
             a, fall = better, lower
         return a
 
+    def _on_sphere(self, c: Vector, radius: float, scale: float) -> tuple[float, Vector]:
+        """The change of the loss in the direction of c, and its slope by c, over `scale`.
+
+        By the envelope theorem the slope of the relaxed loss is the flat part of the
+        gradient.
+        """
+        own = self.flat(c)
+        size = float(np.linalg.norm(own))
+        if not size > 0:  # a step of the search has led to the centre, which is no direction
+            return 0.0, np.zeros_like(c)
+        a = own / size
+        x, loss = self.relaxed(radius * a)
+        slope = radius * self.flat(np.asarray(self.gradient(x)))
+        tangent = (slope - a * (a @ slope)) / size
+        return (loss - self.base) / scale, tangent / scale
+
 
 class _Valley:
     """The minimum on smaller and smaller spheres, each from the direction of the one before."""
 
-    def __init__(self, landscape: _Landscape, direction: Vector, radius: float, steps: int) -> None:
-        self.landscape, self.direction, self.last, self.steps = landscape, direction, radius, steps
+    def __init__(self, landscape: _Landscape, direction: Vector, steps: int) -> None:
+        self.landscape, self.direction, self.steps = landscape, direction, steps
 
     def __call__(self, radius: float) -> tuple[Vector, float, float]:
+        landscape = self.landscape
         if radius == 0:
-            return self.landscape.point, 0.0, 0.0
-        self.direction = self.landscape.lowest(radius, self.direction, self.steps)
-        place, loss = self.landscape.relaxed(radius * self.direction)
-        return (
-            place,
-            float(np.linalg.norm(place - self.landscape.point)),
-            loss - self.landscape.base,
-        )
+            return landscape.point, 0.0, 0.0
+        self.direction = landscape.lowest(radius, self.direction, self.steps)
+        place, loss = landscape.relaxed(radius * self.direction)
+        distance = float(np.linalg.norm(place - landscape.point))
+        return place, distance, loss - landscape.base

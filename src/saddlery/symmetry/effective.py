@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float
 
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
@@ -13,19 +14,22 @@ from ..units import Unit
 from .embedding import Side, unit_rows
 from .reduction import Reduction, reduce, sides
 
-BLOCK = 64  # rows compared with all others in one product
+COMPARED = 64  # rows compared with all others in one product
 
 
 @dataclass(frozen=True, repr=False)
 class EffectiveUnits(Result):
     """Counts for one layer at one state.
 
-    active: units with |u_i||v_i| above `tolerance` of the largest. rays: classes of active units
-    with proportional u (by a positive factor, or any real one for units that have a parity) within
-    an angle of 0.1 rad. rank: of the matrix of incoming weights of the active units, singular
-    values above `tolerance` of the largest. minimal: units of the smallest network that reproduces
-    the map (see `reduce`). Where minimal is 0 no unit does anything that is seen in the map, and
-    all counts are 0, however alike the silent units are.
+    active: units with |u_i||v_i| above `tolerance` of the largest.
+    rays: classes of active units with proportional u (by a positive factor, or any real
+        one for units that have a parity) within an angle of 0.1 rad.
+    rank: of the matrix of incoming weights of the active units, singular values above
+        `tolerance` of the largest.
+    minimal: units of the smallest network that reproduces the map (see `reduce`).
+
+    Where minimal is 0 no unit does anything that is seen in the map, and all counts are
+    0, however alike the silent units are.
     """
 
     active: int
@@ -44,52 +48,78 @@ class EffectiveUnits(Result):
 @in_float64
 def effective_units(
     objective: Objective,
-    theta: np.ndarray,
+    theta: Float[np.ndarray, " P"],
     *,
     tolerance: float = 0.02,
     reduction: Reduction | None = None,
 ) -> tuple[EffectiveUnits, ...]:
-    """Effective units of every layer; `tolerance` as in `reduce` for minimal, relative to the
-    largest unit for the rest.
+    """Effective units of every layer.
 
-    Pass a `reduction` of the same state to save computing it again. Cost: that of `reduce`.
+    theta (P,): the state.
+    tolerance: as in `reduce` for minimal, relative to the largest unit for the rest.
+    reduction: of the same state, to save computing it again.
+
+    Cost: that of `reduce`.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.symmetry import effective_units
+    >>> experiment = Experiment.named("linear")
+    >>> effective_units(experiment.objective(), experiment.initial_state())
+    (EffectiveUnits(active=0, rays=0, rank=0, minimal=0),)
     """
     found = reduction or reduce(objective, theta, tolerance=tolerance)
     network, params = objective.network, objective.params(np.asarray(theta, float))
-    return tuple(
-        count_units(*sides(network, params, k), layer.unit, found.widths[k], tolerance)
-        for k, layer in enumerate(network.layers)
-    )
+    counts = []
+    for k, layer in enumerate(network.layers):
+        u, v = sides(network, params, k)
+        counts.append(count_units(u, v, layer.unit, found.widths[k], tolerance))
+    return tuple(counts)
 
 
 def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) -> EffectiveUnits:
-    """The counts of one layer from its two sides."""
+    """The counts of one layer from its two sides, u (H, U) and v (H, V)."""
     size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
-    if minimal == 0 or size.max(initial=0.0) == 0.0:
-        return EffectiveUnits(0, 0, 0, minimal)
-    active = size > tolerance * size.max()
-    singular = np.linalg.svd(u[active], compute_uv=False)
+    largest = size.max(initial=0.0)
+    if minimal == 0 or largest == 0.0:
+        return EffectiveUnits(active=0, rays=0, rank=0, minimal=minimal)
+    active = u[size > tolerance * largest]
+    singular = np.linalg.svd(active, compute_uv=False)
     return EffectiveUnits(
-        int(active.sum()),
-        count_rays(u[active], both=unit.symmetry.parity is not None),
-        int(np.sum(singular > tolerance * singular[0])),
-        minimal,
+        active=len(active),
+        rays=count_rays(active, both=unit.symmetry.parity is not None),
+        rank=int(np.sum(singular > tolerance * singular[0])),
+        minimal=minimal,
     )
 
 
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
-    """Classes of rows within `angle` radians of each other (of each other's line when `both`),
-    greedily from the longest."""
+    """Classes of rows (H, U) within `angle` radians of each other, greedily from the longest.
+
+    both: of each other's line.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.symmetry.effective import count_rays
+    >>> rows = np.array([[1.0, 0.0], [-2.0, 0.0], [0.0, 1.0]])
+    >>> count_rays(rows, both=False), count_rays(rows, both=True)
+    (3, 2)
+    """
     rows = unit_rows(u[np.argsort(-np.linalg.norm(u, axis=1))])
     least, count = np.cos(angle), 0
     while len(rows):
-        block = rows[:BLOCK]
+        block = rows[:COMPARED]
         cosine = block @ rows.T
-        near, left = (np.abs(cosine) if both else cosine) >= least, np.ones(len(rows), bool)
+        if both:
+            cosine = np.abs(cosine)
+        near = cosine >= least
+        left = np.ones(len(rows), bool)
         for k in range(len(block)):
             if left[k]:
                 count += 1
                 left &= ~near[k]
-        left[:BLOCK] = False
+        left[:COMPARED] = False
         rows = rows[left]
     return count

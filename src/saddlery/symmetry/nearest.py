@@ -1,10 +1,10 @@
-"""The nearest embedding of a narrow layer: the distance of a wide layer to the fixed points that
-Theorem 1 makes of a narrow one.
+"""The nearest embedding of a narrow layer: how far a wide one is from its fixed points.
 
-These are a union of smooth families: one for each choice of which wide unit realises which narrow
-one (or, where there is a silent point, none), and in which of its mirror images; within a family
-the shares are free but for one equation a narrow unit. The nearest point of a family is closed, or
-the root of one equation. Over the families there is a local search from several starts: what is
+These, which Theorem 1 makes of a narrow layer, are a union of smooth families: one for
+each choice of which wide unit realises which narrow one (or, where there is a silent
+point, none), and in which of its mirror images; within a family the shares are free but
+for one equation a narrow unit. The nearest point of a family is closed, or the root of
+one equation. Over the families there is a local search from several starts: what is
 found is an upper bound of the distance.
 """
 
@@ -18,28 +18,42 @@ from scipy.optimize import brentq, linear_sum_assignment
 from ..units import Unit
 from .embedding import Sides, embed_near, gaps
 
-ROUNDS = 20  # over all units; it stops when none moves
-ALTERNATIONS = 30  # between incoming and outgoing coefficients of linear units
-EXACT = 1e-12  # of B'A: rounding
-PARTS = (
-    0.125,
-    0.25,
-    0.5,
-    1.0,
-)  # of the wide units, those that come first, with which a search begins
+PASSES = 20  # over all units; it stops when none moves
+PROJECTIONS = 30  # between incoming and outgoing coefficients of linear units
+COMPLETE = 1e-12  # of B'A = 1: rounding
+# of the wide units, those that come first, with which a search begins
+BEGINNINGS = (0.125, 0.25, 0.5, 1.0)
+LEAST_MOVE = 1e-12  # of the largest change of the squared distance: a move that gains less is none
+TINY = 1e-300  # in place of a length of zero, by which is divided
+
+Array = np.ndarray
 
 
 def nearest_embedding(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
-    """The nearest embedding found of a narrow layer, (h, U) and (h, V), beside a wide one, (H, U)
-    and (H, V); h <= H.
+    """The nearest embedding found of a narrow layer beside a wide one.
 
-    Linear units: U = A U*, V = B V* with B'A = 1, by alternating projections from what `embed_near`
-    reads off. Homogeneous ones: a_i u* and b_i v* with sum_i a_i b_i = 1 on every ray, by the root
-    of its multiplier. Others: copies of u*, or mirror images where units have a parity, with shares
-    that add up to one, others silent: every unit moves to where the distance falls most, from an
-    assignment of narrow units to single wide ones and from a few that share. The map is exactly
-    that of the narrow layer, and the distance never above that of `embed_near`. Cost: some 100 H h
-    steps.
+    Linear units: U = A U*, V = B V* with B'A = 1, by alternating projections from what
+    `embed_near` reads off. Homogeneous ones: a_i u* and b_i v* with sum_i a_i b_i = 1 on
+    every ray, by the root of its multiplier. Others: copies of u*, or mirror images
+    where units have a parity, with shares that add up to one, others silent: every unit
+    moves to where the distance falls most, from an assignment of narrow units to single
+    wide ones and from a few that share. The map is exactly that of the narrow layer, and
+    the distance never above that of `embed_near`.
+
+    narrow: u* (h, U) and v* (h, V). wide: (H, U) and (H, V), as the result; h <= H.
+
+    Cost: some 100 H h steps.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.symmetry import nearest_embedding
+    >>> from saddlery.units import make
+    >>> narrow = np.array([[1.0]]), np.array([[1.0]])
+    >>> wide = np.array([[1.0], [0.1]]), np.array([[1.0], [0.1]])
+    >>> u, v = nearest_embedding(narrow, wide, make("relu"))
+    >>> round(float((u.T @ v).item()), 12)
+    1.0
     """
     near = embed_near(narrow, wide, unit)
     if len(narrow[0]) == 0:
@@ -54,185 +68,237 @@ def nearest_embedding(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
 
 
 def distance(a: Sides, b: Sides) -> float:
-    """In weights."""
-    return float(np.sqrt(sum(np.sum((x - y) ** 2) for x, y in zip(a, b, strict=True))))
+    """Of two layers, u (H, U) and v (H, V) each, in weights."""
+    squares = [np.sum((x - y) ** 2) for x, y in zip(a, b, strict=True)]
+    return float(np.sqrt(sum(squares)))
 
 
 # ------------------------------------------------------------------ linear units
 def _spans(narrow: Sides, wide: Sides, near: Sides) -> list[Sides]:
-    """Given B, the nearest A with B'A = 1 is that of least squares plus B (B'B)^-1 (1 - B'A); and
-    the other way round.
+    """Embeddings A U*, B V* with B'A = 1, from two starts of B.
 
-    From what is read off, and, since that is huge beside a state of hardly any weights, from an
-    orthonormal frame.
+    Given B, the nearest A is that of least squares plus B (B'B)^-1 (1 - B'A); and the
+    other way round. B is what was read off or, since that is huge beside a state of
+    hardly any weights, an orthonormal frame.
     """
-    inverse = [np.linalg.pinv(side) for side in narrow]
-    free_a, free_b = (side @ back for side, back in zip(wide, inverse, strict=True))
-    size = max(np.abs(free_a).max(), np.abs(free_b).max(), 1e-300)
-    frame = np.linalg.qr((free_a + free_b) / size + 1e-12 * np.eye(*free_a.shape))[0]
+    inverse_u, inverse_v = np.linalg.pinv(narrow[0]), np.linalg.pinv(narrow[1])
+    free_a, free_b = wide[0] @ inverse_u, wide[1] @ inverse_v
+    size = max(np.abs(free_a).max(), np.abs(free_b).max(), TINY)
+    both = (free_a + free_b) / size
+    frame = np.linalg.qr(both + 1e-12 * np.eye(*free_a.shape))[0]
     one, found = np.eye(len(narrow[0])), []
-    for b in (near[1] @ inverse[1], frame):
-        for _ in range(ALTERNATIONS):
+    for b in (near[1] @ inverse_v, frame):
+        for _ in range(PROJECTIONS):
             a = free_a + np.linalg.pinv(b).T @ (one - b.T @ free_a)
             b = free_b + np.linalg.pinv(a).T @ (one - a.T @ free_b)
-        # Where a side has lost rank no correction can restore B'A = 1: that is no embedding,
-        # however near.
-        if np.abs(b.T @ a - one).max() < EXACT:
+        # Where a side has lost rank no correction can restore B'A = 1: that is no
+        # embedding, however near.
+        if np.abs(b.T @ a - one).max() < COMPLETE:
             found.append((a @ narrow[0], b @ narrow[1]))
     return found
 
 
 # ------------------------------------------------------------- homogeneous units
 def _rays(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
-    un, vn = narrow
-    sizes = [np.maximum(np.linalg.norm(side, axis=1), 1e-300) for side in (un, vn)]
-    root = np.sqrt(sizes[0] * sizes[1])[:, None]
-    un, vn = (
-        un / sizes[0][:, None] * root,
-        vn / sizes[1][:, None] * root,
-    )  # |u*| = |v*|, on the same ray
-    a, b = (side @ other.T / root[:, 0] ** 2 for side, other in zip(wide, (un, vn), strict=True))
+    un, vn, square = _balanced(narrow)
+    a, b = wide[0] @ un.T / square, wide[1] @ vn.T / square
     if unit.symmetry.homogeneous == "positive":
         a = np.maximum(a, 0.0)
-    member = _each_somewhere(
-        np.argmax((a**2 + b**2) * root[:, 0] ** 2, axis=1), -(a**2 + b**2) * root[:, 0] ** 2
-    )
+    seen = (a**2 + b**2) * square  # of every wide unit, along every narrow one
+    member = _each_somewhere(np.argmax(seen, axis=1), -seen)
     u, v = np.zeros_like(wide[0]), np.zeros_like(wide[1])
+    signed = unit.symmetry.homogeneous == "real"
     for k in range(len(un)):
         group = np.flatnonzero(member == k)
-        first, second = _on_hyperbola(
-            a[group, k], b[group, k], signed=unit.symmetry.homogeneous == "real"
-        )
-        u[group], v[group] = np.outer(first, un[k]), np.outer(second, vn[k])
+        first, second = _on_hyperbola(a[group, k], b[group, k], signed=signed)
+        u[group] = np.outer(first, un[k])
+        v[group] = np.outer(second, vn[k])
     return u, v
 
 
-def _on_hyperbola(a: np.ndarray, b: np.ndarray, *, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+def _balanced(narrow: Sides) -> tuple[Array, Array, Array]:
+    """The same units with |u*| = |v*|, on the same ray, and the squares of these lengths."""
+    un, vn = narrow
+    size_u = np.maximum(np.linalg.norm(un, axis=1), TINY)
+    size_v = np.maximum(np.linalg.norm(vn, axis=1), TINY)
+    root = np.sqrt(size_u * size_v)
+    u = un / size_u[:, None] * root[:, None]
+    v = vn / size_v[:, None] * root[:, None]
+    return u, v, root**2
+
+
+def _on_hyperbola(a: Array, b: Array, *, signed: bool) -> tuple[Array, Array]:
     """The nearest (a', b') with sum a' b' = 1, and a' >= 0 unless signed.
 
-    With p = (a + b)/sqrt 2 and m = (a - b)/sqrt 2 it is |p|^2 - |m|^2 = 2, solved by p/(1 + l),
-    m/(1 - l), -1 < l < 1.
+    With p = (a + b)/sqrt 2 and m = (a - b)/sqrt 2 it is |p|^2 - |m|^2 = 2, solved by
+    p/(1 + l), m/(1 - l), -1 < l < 1.
     """
     p, m = (a + b) / np.sqrt(2), (a - b) / np.sqrt(2)
-    excess = lambda rate: p @ p / (1 + rate) ** 2 - m @ m / (1 - rate) ** 2 - 2
     edge = 1 - 1e-9
-    part = np.full(len(a), 1 / np.sqrt(len(a)))
+    equal = np.full(len(a), 1 / np.sqrt(len(a)))
+
+    def excess(rate: float) -> float:
+        return p @ p / (1 + rate) ** 2 - m @ m / (1 - rate) ** 2 - 2
+
     if not excess(-edge) > 0:  # nothing of the map is here yet: it begins with equal parts
-        return part, part
+        return equal, equal
     rate = float(np.sqrt(p @ p / 2) - 1)
     if excess(edge) < 0:
-        rate = float(brentq(excess, -edge, edge, xtol=1e-15))  # pyright: ignore (a number, unless full output is asked for)
-    first, second = (
-        (p / (1 + rate) + m / (1 - rate)) / np.sqrt(2),
-        (p / (1 + rate) - m / (1 - rate)) / np.sqrt(2),
-    )
-    first = first if signed else np.maximum(first, 0.0)
+        root = brentq(excess, -edge, edge, xtol=1e-15)
+        rate = float(root)  # pyright: ignore (a number, unless full output is asked for)
+    plus, minus = p / (1 + rate), m / (1 - rate)
+    first = (plus + minus) / np.sqrt(2)
+    second = (plus - minus) / np.sqrt(2)
+    if not signed:
+        first = np.maximum(first, 0.0)
     whole = float(first @ second)
-    return (first, second / whole) if whole > 0 else (part, part)
+    if not whole > 0:
+        return equal, equal
+    return first, second / whole
 
 
 # ------------------------------------------------------------------- other units
 class _Prices(NamedTuple):
-    """Of each wide unit i at place p = (narrow unit, mirror image), H x 2h: `gain`, its squared
-    distance to the best unit there less that to silence; `share`, the part of v* it has; signs and
-    factors of the places; weight
-    |v*|^2, what a missing share costs."""
+    """Of each wide unit i at place p = (narrow unit, mirror image), H x 2h.
 
-    gain: np.ndarray
-    share: np.ndarray
-    sign: np.ndarray
-    factor: np.ndarray
-    owner: np.ndarray
-    weight: np.ndarray
+    gain: its squared distance to the best unit there less that to silence.
+    share: the part of v* it has.
+    sign, factor, owner (2h,): of u* and v* at the places, and whose they are.
+    weight (h,): |v*|^2, what a missing share costs.
+    """
+
+    gain: Array
+    share: Array
+    sign: Array
+    factor: Array
+    owner: Array
+    weight: Array
 
 
 def _copies(narrow: Sides, wide: Sides, unit: Unit) -> list[Sides]:
+    """One embedding from every start."""
     prices = _priced(narrow, wide, unit)
-    units, count = len(wide[0]), len(narrow[0])
-    alone = np.full(units, -1)
-    one_each = prices.gain + prices.weight[prices.owner] * (1 - prices.share) ** 2
-    rows, places = linear_sum_assignment(
-        np.array([one_each[:, prices.owner == k].min(axis=1) for k in range(count)]).T
-    )
-    for i, k in zip(rows, places, strict=True):
-        alone[i] = np.where(prices.owner == k, one_each[i], np.inf).argmin()
-    best, order = prices.gain.argmin(axis=1), np.argsort(prices.gain.min(axis=1))
+    found = []
+    for start in _starts(prices, silent=unit.symmetry.silent):
+        place = _settled(prices, start, silent=unit.symmetry.silent)
+        found.append(_placed(narrow, prices, place))
+    return found
+
+
+def _starts(prices: _Prices, *, silent: bool) -> list[Array]:
+    """Places (H,): each narrow unit at one wide one, and shared by some that gain most."""
+    units, count = len(prices.gain), len(prices.weight)
+    alone = _alone(prices)
+    best = prices.gain.argmin(axis=1)
+    order = np.argsort(prices.gain.min(axis=1))
     starts = [alone]
-    for part in PARTS:
+    for part in BEGINNINGS:
         joined = alone.copy()
         some = order[: max(count, int(part * units))]
         joined[some] = np.where(alone[some] >= 0, alone[some], best[some])
         starts.append(joined)
-    if not unit.symmetry.silent:
-        starts = [np.where(start < 0, best, start) for start in starts]
-    return [
-        _placed(narrow, prices, _settled(prices, start, count, silent=unit.symmetry.silent))
-        for start in starts
-    ]
+    if silent:
+        return starts
+    return [np.where(start < 0, best, start) for start in starts]
+
+
+def _alone(prices: _Prices) -> Array:
+    """The cheapest assignment of every narrow unit to one wide one; -1 elsewhere."""
+    units, count = len(prices.gain), len(prices.weight)
+    missing = prices.weight[prices.owner] * (1 - prices.share) ** 2
+    cost = prices.gain + missing
+    cheapest = [cost[:, prices.owner == k].min(axis=1) for k in range(count)]
+    rows, owners = linear_sum_assignment(np.array(cheapest).T)
+    place = np.full(units, -1)
+    for i, k in zip(rows, owners, strict=True):
+        place[i] = np.where(prices.owner == k, cost[i], np.inf).argmin()
+    return place
 
 
 def _priced(narrow: Sides, wide: Sides, unit: Unit) -> _Prices:
     (un, vn), (uw, vw) = narrow, wide
-    signs = np.array([1.0] if unit.symmetry.flip is None else [1.0, -1.0])
-    owner, sign = np.repeat(np.arange(len(un)), len(signs)), np.tile(signs, len(un))
-    factor = np.where(sign < 0, unit.symmetry.flip or 1.0, 1.0)
-    weight = np.maximum(np.sum(vn**2, axis=1), 1e-300)
+    flip = unit.symmetry.flip
+    signs = np.array([1.0] if flip is None else [1.0, -1.0])
+    owner = np.repeat(np.arange(len(un)), len(signs))
+    sign = np.tile(signs, len(un))
+    factor = np.where(sign < 0, flip or 1.0, 1.0)
+    weight = np.maximum(np.sum(vn**2, axis=1), TINY)
     distance, _ = gaps(uw, sign[:, None] * un[owner], None)
     share = factor * (vw @ vn[owner].T) / weight[owner]
-    gain = distance**2 - np.sum(uw**2, axis=1)[:, None] - share**2 * weight[owner]
-    return _Prices(gain, share, sign, factor, owner, weight)
+    silence = np.sum(uw**2, axis=1)[:, None]
+    return _Prices(
+        gain=distance**2 - silence - share**2 * weight[owner],
+        share=share,
+        sign=sign,
+        factor=factor,
+        owner=owner,
+        weight=weight,
+    )
 
 
-def _settled(prices: _Prices, place: np.ndarray, count: int, *, silent: bool) -> np.ndarray:
+def _settled(prices: _Prices, place: Array, *, silent: bool) -> Array:
     """Places (-1: silent) from which no unit alone can move so that the distance falls."""
-    place, every = place.copy(), np.arange(count)
-    for _ in range(ROUNDS):
+    place = place.copy()
+    for _ in range(PASSES):
         moved = False
         for i in range(len(place)):
-            others = np.flatnonzero((place >= 0) & (np.arange(len(place)) != i))
-            owner = prices.owner[place[others]]
-            members = np.bincount(owner, minlength=count)
-            if np.any(members == 0):
-                continue  # the only one that realises a narrow unit
-            missing = 1 - np.bincount(owner, prices.share[others, place[others]], minlength=count)
-            before = prices.weight[every] * missing**2 / members
-            k = prices.owner
-            after = prices.weight[k] * (missing[k] - prices.share[i]) ** 2 / (members[k] + 1)
-            change = prices.gain[i] + after - before[k]
+            change = _changes(prices, place, i)
+            if change is None:
+                continue
             best = int(change.argmin())
             target = best if change[best] < 0 or not silent else -1
-            if (
-                target != place[i]
-                and _cost(change, target) < _cost(change, place[i]) - 1e-12 * abs(change).max()
-            ):
-                place[i], moved = target, True
+            least = _cost(change, place[i]) - LEAST_MOVE * abs(change).max()
+            if target != place[i] and _cost(change, target) < least:
+                place[i] = target
+                moved = True
         if not moved:
             break
     return place
 
 
-def _cost(change: np.ndarray, place: int) -> float:
+def _changes(prices: _Prices, place: Array, unit: int) -> Array | None:
+    """What the squared distance changes by if a silent unit moves to each place, (2h,).
+
+    None where it is the only one that realises a narrow unit.
+    """
+    count, k = len(prices.weight), prices.owner
+    others = np.flatnonzero((place >= 0) & (np.arange(len(place)) != unit))
+    owner, share = k[place[others]], prices.share[others, place[others]]
+    members = np.bincount(owner, minlength=count)
+    if np.any(members == 0):
+        return None
+    missing = 1 - np.bincount(owner, share, minlength=count)
+    before = prices.weight * missing**2 / members
+    after = prices.weight[k] * (missing[k] - prices.share[unit]) ** 2 / (members[k] + 1)
+    return prices.gain[unit] + after - before[k]
+
+
+def _cost(change: Array, place: int) -> float:
     return 0.0 if place < 0 else float(change[place])
 
 
-def _placed(narrow: Sides, prices: _Prices, place: np.ndarray) -> Sides:
-    """The nearest point of the family: shares as they are, and what is missing in equal parts."""
+def _placed(narrow: Sides, prices: _Prices, place: Array) -> Sides:
+    """The nearest point of the family: shares as they are, what is missing in equal parts."""
     (un, vn), units = narrow, len(place)
     u, v = np.zeros((units, un.shape[1])), np.zeros((units, vn.shape[1]))
     for k in range(len(un)):
         group = np.flatnonzero((place >= 0) & (prices.owner[place] == k))
-        share = prices.share[group, place[group]]
+        at = place[group]
+        share = prices.share[group, at]
         share = share + (1 - share.sum()) / len(group)
-        u[group] = prices.sign[place[group]][:, None] * un[k]
-        v[group] = (prices.factor[place[group]] * share)[:, None] * vn[k]
+        u[group] = prices.sign[at][:, None] * un[k]
+        v[group] = (prices.factor[at] * share)[:, None] * vn[k]
     return u, v
 
 
-def _each_somewhere(member: np.ndarray, price: np.ndarray) -> np.ndarray:
-    """The members with every narrow unit realised by one wide unit at least, the assignment that
-    costs least."""
-    if len(np.unique(member)) < price.shape[1]:
-        rows, columns = linear_sum_assignment(price)
-        member = member.copy()
-        member[rows] = columns
+def _each_somewhere(member: Array, price: Array) -> Array:
+    """The members with every narrow unit realised by one wide unit at least.
+
+    By the assignment that costs least.
+    """
+    if len(np.unique(member)) == price.shape[1]:
+        return member
+    rows, columns = linear_sum_assignment(price)
+    member = member.copy()
+    member[rows] = columns
     return member

@@ -1,11 +1,16 @@
-"""Diagonal linear networks from vanishing weights: the exact sequence of saddles and jump times.
+"""Diagonal linear networks from vanishing weights: the exact saddles and jump times.
 
-f(x) = sum_d u_d v_d x_d, beta = u v, loss L(beta) = 1/2 beta' G beta - b' beta + constant, u(0) =
-sqrt(2) a 1, v(0) = 0. As a -> 0 and in the time t / ln(1/a), the flow jumps between saddles: with
-the integrated gradient s, started at 0, a coordinate can be non-zero only where s = +-1, and
+    f(x) = sum_d u_d v_d x_d,    beta = u v,    u(0) = sqrt(2) a 1,    v(0) = 0,
+    L(beta) = 1/2 beta' G beta - b' beta + constant.
+As a -> 0 and in the time t / ln(1/a), the flow jumps between saddles: with the
+integrated gradient s, started at 0, a coordinate can be non-zero only where s = +-1,
+and
     wait     until some s_d - delta dL/dbeta_d reaches +-1 (it is then released),
-    jump     to the minimum of L over beta_d >= 0 where s_d = 1, <= 0 where s_d = -1, and = 0 elsewhere.
-Coordinates can be released and taken back. The sequence ends at the first zero of the gradient.
+    jump     to the minimum of L over beta_d >= 0 where s_d = 1,
+             beta_d <= 0 where s_d = -1, and beta_d = 0 elsewhere.
+Coordinates can be released and taken back. The sequence ends at the first zero of the
+gradient.
+
 Source: Pesme & Flammarion (2023), Algorithm 1 and Theorem 2.
 """
 
@@ -22,13 +27,23 @@ from ..basis.checks import NumericalError, Words, finite, require
 from ..basis.sizes import moment_sizes
 from ..basis.values import Value
 
-REST = 1e-10  # of the first gradient: components below are zero
+VANISHED = 1e-10  # of the first gradient: components below are zero
+RANK = 1e-12  # of the largest: eigenvalues of G below are zero
+OUTSIDE = 1e-9  # of b: what may lie outside the range of G
+AT_ONCE = 1e-12  # relative: coordinates that reach their walls this near in time do so at once
+TINY = 1e-300  # in place of a size of zero, to which others are compared
+
+Array = np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class Jump(Value):
-    """One stage. time: when it begins, t / ln(1/a) in flow time. beta (D,): the saddle rested at
-    from then on. loss: there, less the constant that no beta removes."""
+    """One stage.
+
+    time: when it begins, t / ln(1/a) in flow time.
+    beta (D,): the saddle rested at from then on.
+    loss: there, less the constant that no beta removes.
+    """
 
     time: float
     beta: Float[np.ndarray, " D"]
@@ -42,21 +57,26 @@ def diagonal_jumps(
     walls: tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]] | None = None,
     limit: int = 1000,
 ) -> tuple[Jump, ...]:
-    """The saddles of a diagonal linear network in order, beta = 0 first, the minimum last.
+    """The saddles of a diagonal linear network in order, from beta = 0 to the minimum.
 
-    curvature: G = mean x x' (D, D), positive semi-definite. correlation: b = mean y x (D,), in its
-    range; L carries the half. walls: at how much integrated gradient a coordinate is released to
-    positive and to negative values, both (D,); 1 and 1 by default, in the time t / ln(1/a). With
-    ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are flow times for these.
-    limit: of jumps. Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over
-    samples it scales alike. Raises InputError for impossible data, NumericalError beyond `limit`
+    curvature (D, D): G = mean x x', positive semi-definite.
+    correlation (D,): b = mean y x, in the range of G; L carries the half.
+    walls: at how much integrated gradient a coordinate is released to positive and to
+        negative values, both (D,); 1 and 1 by default, in the time t / ln(1/a). With
+        ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are flow
+        times for these.
+    limit: of jumps.
+
+    Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples it
+    scales alike. Raises InputError for impossible data, NumericalError beyond `limit`
     jumps. Cost: one non-negative least-squares problem a jump.
 
     Example
     -------
     >>> import numpy as np
     >>> from saddlery.theory import diagonal_jumps
-    >>> [(round(jump.time, 6), jump.beta.round(6).tolist()) for jump in diagonal_jumps(np.eye(2), np.array([1.0, -0.5]))]
+    >>> jumps = diagonal_jumps(np.eye(2), np.array([1.0, -0.5]))
+    >>> [(round(jump.time, 6), jump.beta.round(6).tolist()) for jump in jumps]
     [(0.0, [0.0, 0.0]), (1.0, [1.0, 0.0]), (2.0, [1.0, -0.5])]
     """
     high, low = (np.ones((1, np.size(correlation))),) * 2 if walls is None else _rows(walls)
@@ -97,9 +117,10 @@ def diagonal_paths(
     signs, s, time = np.zeros(high.shape), np.zeros(high.shape), np.zeros(len(high))
     paths = [[Jump(0.0, np.zeros(len(b)), saddles.floor)] for _ in high]
     left = np.arange(len(high))
+    still = VANISHED * max(float(np.abs(b).max()), TINY)
     while True:
         slope = np.array([saddles.at(row).slope for row in signs[left]]).reshape(-1, len(b))
-        moving = np.abs(slope) > REST * max(float(np.abs(b).max()), 1e-300)
+        moving = np.abs(slope) > still
         going = moving.any(axis=1)
         left, slope, moving = left[going], slope[going], moving[going]
         if not len(left):
@@ -111,7 +132,7 @@ def diagonal_paths(
         distance = np.where(slope > 0, at + below, above - at)
         waits = np.where(moving, distance / np.where(moving, np.abs(slope), 1.0), np.inf)
         wait = waits.min(axis=1, keepdims=True)
-        hit = waits <= wait * (1 + 1e-12)
+        hit = waits <= wait * (1 + AT_ONCE)
         at = np.where(moving, at - wait * slope, at)
         at = np.where(hit, np.where(slope > 0, -below, above), at)
         time[left] += wait[:, 0]
@@ -146,45 +167,50 @@ class _Saddles:
         return self.known[key]
 
 
-def _checked(curvature: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    g, b = (
-        finite(np.asarray(curvature, float), "curvature"),
-        finite(np.asarray(correlation, float), "correlation"),
-    )
+def _checked(curvature: Array, correlation: Array) -> tuple[Array, Array]:
+    """G (D, D), made symmetric to the last digit, and b (D,)."""
+    g = finite(np.asarray(curvature, float), "curvature")
+    b = finite(np.asarray(correlation, float), "correlation")
     require(
-        g.ndim == 2 and g.shape == (b.size, b.size) and b.ndim == 1,
+        b.ndim == 1 and g.shape == (b.size, b.size),
         "curvature and correlation",
-        "of shapes (D, D) and (D,)",
-        Words(f"{g.shape} and {b.shape}"),
+        needed="of shapes (D, D) and (D,)",
+        given=Words(f"{g.shape} and {b.shape}"),
     )
+    rounding = 1e-12 * np.abs(g).max()
     require(
-        bool(np.allclose(g, g.T, rtol=0, atol=1e-12 * np.abs(g).max())),
+        bool(np.allclose(g, g.T, rtol=0, atol=rounding)),
         "curvature",
-        "symmetric",
-        Words("no such matrix"),
+        needed="symmetric",
+        given=Words("no such matrix"),
     )
     return 0.5 * (g + g.T), b
 
 
-def _least_squares(g: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def _least_squares(g: Array, b: Array) -> tuple[Array, Array, float]:
     """(root R, target y, loss at zero) with L = 1/2 |R beta - y|^2."""
     size = moment_sizes(g)
     values, vectors = np.linalg.eigh(g / size / size[:, None])
+    zero = RANK * max(values[-1], 0.0)
     require(
-        values[0] >= -1e-12 * max(values[-1], 0.0),
+        values[0] >= -zero,
         "curvature",
-        "positive semi-definite",
-        float(values[0]),
+        needed="positive semi-definite",
+        given=float(values[0]),
     )
-    keep = values > 1e-12 * max(values[-1], 0.0)
-    root = np.sqrt(values[keep])[:, None] * vectors[:, keep].T * size
-    target = (vectors[:, keep].T @ (b / size)) / np.sqrt(values[keep])
+    keep = values > zero
+    kept = vectors[:, keep].T
+    lengths = np.sqrt(values[keep])
+    root = lengths[:, None] * kept * size
+    target = (kept @ (b / size)) / lengths
+
     outside = float(np.linalg.norm((root.T @ target - b) / size))
+    whole = max(float(np.linalg.norm(b / size)), TINY)
     require(
-        outside <= 1e-9 * max(float(np.linalg.norm(b / size)), 1e-300),
+        outside <= OUTSIDE * whole,
         "correlation",
-        "zero where the inputs are",
-        Words(f"a part of norm {outside:.1e} outside the range of the curvature"),
+        needed="zero where the inputs are",
+        given=Words(f"a part of norm {outside:.1e} outside the range of the curvature"),
     )
     return root, target, 0.5 * float(target @ target)
 
@@ -197,9 +223,11 @@ def _check_walls(high: np.ndarray, low: np.ndarray, size: int) -> None:
     require(positive, "walls", f"two arrays of {size} positive numbers", Words(f"{high}, {low}"))
 
 
-def _constrained(root: np.ndarray, target: np.ndarray, signs: np.ndarray) -> np.ndarray:
+def _constrained(root: Array, target: Array, signs: Array) -> Array:
     """The least-squares solution with these signs, and zero where they are zero."""
-    beta, free = np.zeros(len(signs)), signs != 0
+    beta = np.zeros(len(signs))
+    free = signs != 0
     if free.any():
-        beta[free] = signs[free] * nnls(root[:, free] * signs[free], target)[0]
+        columns = root[:, free] * signs[free]
+        beta[free] = signs[free] * nnls(columns, target)[0]
     return beta

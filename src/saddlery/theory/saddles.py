@@ -1,17 +1,19 @@
 """The saddles of a two-layer linear network, in closed form, for any data.
 
-With S = E[x x'], C = E[y x'] and W_* = C S^+, the eigenvectors e_k of C S^+ C' (eigenvalues l_1 >=
-l_2 >= ... > 0) are the modes. Every critical map is W_A = P_A W_*, with P_A the projection on the
-modes of a set A of at most H of them, and
-    loss          1/2 (E|y|^2 - sum_{k in A} l_k)
-    index         (H - |A|) (r - |A|) + #{(i, j): i in A, j not in A, l_j > l_i},   r the rank of C S^+
-    lowest        -|C - W_A S|_2, where H > |A|
-at balanced weights, the two layers sharing each mode and no other weight. From small weights the
-sets {1..k} are visited where inputs are white; else the order is one of dynamics, by the singular
-values of what is left of C.
-Source: Baldi & Hornik (1989), Theorem 1 and Fact 4; index and lowest eigenvalue: counted from the
-second variation and checked numerically on white and on correlated inputs (Achour, Malgouyres &
-Gerchinovitz 2024 classify the saddles).
+With S = E[x x'], C = E[y x'] and W_* = C S^+, the eigenvectors e_k of C S^+ C'
+(eigenvalues l_1 >= l_2 >= ... > 0) are the modes. Every critical map is
+W_A = P_A W_*, with P_A the projection on the modes of a set A of at most H of them, and
+    loss      1/2 (E|y|^2 - sum_{k in A} l_k)
+    index     (H - |A|) (r - |A|) + #{(i, j): i in A, j not in A, l_j > l_i},
+              r the rank of C S^+
+    lowest    -|C - W_A S|_2, where H > |A|
+at balanced weights, the two layers sharing each mode and no other weight. From small
+weights the sets {1..k} are visited where inputs are white; else the order is one of
+dynamics, by the singular values of what is left of C.
+
+Source: Baldi & Hornik (1989), Theorem 1 and Fact 4; index and lowest eigenvalue:
+counted from the second variation and checked numerically on white and on correlated
+inputs (Achour, Malgouyres & Gerchinovitz 2024 classify the saddles).
 """
 
 from __future__ import annotations
@@ -31,16 +33,21 @@ from ..basis.values import Value
 RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
 ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero
 EQUAL = 1e-9  # of the largest: modes nearer than this are one multiple mode
+OUTSIDE = 1e-9  # of C: what may lie outside the range of S
+EXPLAINED = 1e-9  # of what the best map explains: by so much the target moment may be rounded
 
 
 @dataclass(frozen=True, eq=False)
 class LinearSaddle(Value):
     """One critical map of a two-layer linear network of width H.
 
-    modes: the set A, counted from 0 in descending order of l_k. product (O, D): W_A. loss: with the
-    half. index: negative eigenvalues of the Hessian at balanced weights. lowest_eigenvalue: of it,
-    None where all H units are used (then only exchanges of modes lower the loss). escape: singular
-    values of C - W_A S, the rates at which new modes leave it.
+    modes: the set A, counted from 0 in descending order of l_k.
+    product (O, D): W_A.
+    loss: with the half.
+    index: negative eigenvalues of the Hessian at balanced weights.
+    lowest_eigenvalue: of it; None where all H units are used (then only exchanges of
+        modes lower the loss).
+    escape (K,): singular values of C - W_A S, the rates at which new modes leave it.
     """
 
     modes: tuple[int, ...]
@@ -53,8 +60,13 @@ class LinearSaddle(Value):
 
 @dataclass(frozen=True, eq=False)
 class LinearSaddles(Value):
-    """All saddles of a task: strengths (r,), the l_k in descending order; vectors (O, r), the modes
-    e_k; width H."""
+    """All saddles of a task.
+
+    strengths (r,): the l_k in descending order.
+    vectors (O, r): the modes e_k.
+    covariance (D, D): S. correlation (O, D): C. target: E|y|^2.
+    width: H.
+    """
 
     strengths: Float[np.ndarray, " r"]
     vectors: Float[np.ndarray, "O r"]
@@ -64,40 +76,30 @@ class LinearSaddles(Value):
     width: int
 
     def saddle(self, modes: Sequence[int]) -> LinearSaddle:
-        """The saddle of a set of modes. Raises InputError for modes that do not exist or more of
-        them than units."""
-        chosen = tuple(sorted({int(k) for k in modes}))
-        rank = len(self.strengths)
-        require(len(chosen) == len(modes), "modes", "different from each other", tuple(modes))
-        require(
-            all(0 <= k < rank for k in chosen),
-            "modes",
-            f"among the {rank}, counted from 0",
-            tuple(modes),
-        )
-        require(
-            len(chosen) <= self.width,
-            "modes",
-            f"at most as many as units, {self.width}",
-            Words(len(chosen)),
-        )
-        self._refuse_split(chosen)
-        e = self.vectors[:, list(chosen)]
-        rest = self.correlation - e @ (e.T @ self.correlation)
+        """The saddle of a set of modes.
+
+        Raises InputError for modes that do not exist or more of them than units.
+        """
+        chosen = self._checked(modes)
+        rank, width = len(self.strengths), self.width
         left = [k for k in range(rank) if k not in chosen]
-        close = EQUAL * self.strengths[0] if rank else 0.0
-        exchanges = sum(
-            bool(self.strengths[j] > self.strengths[i] + close) for i in chosen for j in left
-        )
-        escape = np.linalg.svd(rest, compute_uv=False)
-        left_over = self.target - float(self.strengths[list(chosen)].sum())
+        e = self.vectors[:, list(chosen)]
+        learned = e @ (e.T @ self.correlation)
+        escape = np.linalg.svd(self.correlation - learned, compute_uv=False)
+        product = learned @ pseudo_inverse(self.covariance)
+
+        unexplained = self.target - float(self.strengths[list(chosen)].sum())
+        if abs(unexplained) <= ROUNDING * self.target:
+            unexplained = 0.0
+        new = (width - len(chosen)) * len(left)
+        lowest = -float(escape[0]) if width > len(chosen) else None
         return LinearSaddle(
-            chosen,
-            e @ (e.T @ self.correlation) @ pseudo_inverse(self.covariance),
-            0.5 * (left_over if abs(left_over) > ROUNDING * self.target else 0.0),
-            (self.width - len(chosen)) * len(left) + exchanges,
-            -float(escape[0]) if self.width > len(chosen) else None,
-            escape,
+            modes=chosen,
+            product=product,
+            loss=0.5 * unexplained,
+            index=new + self._exchanges(chosen, left),
+            lowest_eigenvalue=lowest,
+            escape=escape,
         )
 
     def __iter__(self) -> Iterator[LinearSaddle]:
@@ -107,31 +109,80 @@ class LinearSaddles(Value):
             for modes in combinations(range(rank), count):
                 yield self.saddle(modes)
 
+    def _checked(self, modes: Sequence[int]) -> tuple[int, ...]:
+        """The set of modes in ascending order."""
+        chosen = tuple(sorted({int(k) for k in modes}))
+        rank = len(self.strengths)
+        require(
+            len(chosen) == len(modes),
+            "modes",
+            needed="different from each other",
+            given=tuple(modes),
+        )
+        require(
+            all(0 <= k < rank for k in chosen),
+            "modes",
+            needed=f"among the {rank}, counted from 0",
+            given=tuple(modes),
+        )
+        require(
+            len(chosen) <= self.width,
+            "modes",
+            needed=f"at most as many as units, {self.width}",
+            given=Words(len(chosen)),
+        )
+        self._refuse_split(chosen)
+        return chosen
+
     def _refuse_split(self, chosen: tuple[int, ...]) -> None:
-        """A multiple mode has no members of its own: all of it or nothing, or a continuum of
-        saddles."""
+        """A multiple mode has no members of its own.
+
+        All of it or nothing, or a continuum of saddles.
+        """
         for k in chosen:
-            same = np.flatnonzero(
-                np.abs(self.strengths - self.strengths[k]) <= EQUAL * self.strengths[0]
+            strength = self.strengths[k]
+            near = np.abs(self.strengths - strength) <= EQUAL * self.strengths[0]
+            same = np.flatnonzero(near).tolist()
+            if set(same) <= set(chosen):
+                continue
+            raise InputError(
+                f"modes {', '.join(map(str, same))} have one strength, {strength:.6g},"
+                " so that a part of them is a continuum of saddles;"
+                " take all of them or none"
             )
-            if not set(same.tolist()) <= set(chosen):
-                raise InputError(
-                    f"modes {', '.join(map(str, same))} have one strength,"
-                    f" {self.strengths[k]:.6g}, so that a part of them"
-                    " is a continuum of saddles; take all of them or none"
-                )
+
+    def _exchanges(self, chosen: tuple[int, ...], left: list[int]) -> int:
+        """Pairs of a mode of the set and a stronger one outside, which would lower the loss."""
+        if not chosen or not left:
+            return 0
+        inside = self.strengths[list(chosen)] + EQUAL * self.strengths[0]
+        outside = self.strengths[left]
+        return int(np.sum(outside > inside[:, None]))
 
 
 def pseudo_inverse(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
-    """S^+ of a positive semi-definite matrix whose rank is judged with every diagonal entry one: no
-    input in a small unit of measure is lost beside others."""
+    """S^+ of a positive semi-definite matrix S (D, D).
+
+    The rank is judged with every diagonal entry one: no input in a small unit of
+    measure is lost beside others.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.theory.saddles import pseudo_inverse
+    >>> pseudo_inverse(np.diag([4.0, 0.0, 1e-20])).diagonal()
+    array([2.5e-01, 0.0e+00, 1.0e+20])
+    """
     size = moment_sizes(s)
     values, vectors = np.linalg.eigh(0.5 * (s + s.T) / size / size[:, None])
     keep = values > RANK * max(values[-1], 0.0)
     if not keep.any():
         return np.zeros_like(s)
-    order, root = np.argsort(-size), size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
-    q, r = map(np.asarray, scipy.linalg.qr(root[order], mode="economic", pivoting=True)[:2])
+    # S = root root'. Rows are sorted before the QR decomposition, so that each keeps its digits.
+    root = size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
+    order = np.argsort(-size)
+    decomposed = scipy.linalg.qr(root[order], mode="economic", pivoting=True)
+    q, r = map(np.asarray, decomposed[:2])
     side = scipy.linalg.solve_triangular(r, q.T)[:, np.argsort(order)]  # S = q r r' q'
     return side.T @ side
 
@@ -142,11 +193,16 @@ def linear_saddles(
     target: float,
     width: int,
 ) -> LinearSaddles:
-    """The saddles of y ~ W2 W1 x with `width` units. covariance: S = E[x x']; correlation: C = E[y
-    x']; target: E|y|^2.
+    """The saddles of y ~ W2 W1 x with `width` units.
 
-    Raises InputError for a covariance that is not positive semi-definite, a correlation outside its
-    range, or a target moment below what the best map explains. Cost: one eigendecomposition.
+    covariance (D, D): S = E[x x'].
+    correlation (O, D): C = E[y x'].
+    target: E|y|^2.
+    width: H, at least 1.
+
+    Raises InputError for a covariance that is not positive semi-definite, a correlation
+    outside its range, or a target moment below what the best map explains. Cost: one
+    eigendecomposition.
 
     Example
     -------
@@ -156,32 +212,63 @@ def linear_saddles(
     >>> [(s.modes, round(s.loss, 6), s.index) for s in found]
     [((), 0.58, 100), ((0,), 0.08, 49), ((1,), 0.5, 50), ((0, 1), 0.0, 0)]
     """
-    s, c = (
-        finite(np.asarray(covariance, float), "covariance"),
-        finite(np.asarray(correlation, float), "correlation"),
-    )
-    require(s.ndim == 2 and c.ndim == 2 and s.shape == (c.shape[1], c.shape[1]), "covariance and"
-                                                                                 " correlation",
-            "of shapes (D, D) and (O, D)", Words(f"{s.shape} and {c.shape}"))  # fmt: skip
+    s, c = _moments(covariance, correlation)
     whole(width, "width")
+    inverse = pseudo_inverse(s)
+    _require_in_range(c, s, inverse)
+
+    strengths, vectors = np.linalg.eigh(c @ inverse @ c.T)
+    rank = int(np.sum(strengths > RANK * max(strengths[-1], 0.0)))
+    order = np.argsort(-strengths)[:rank]
+    explained = float(strengths[order].sum())
+    require(
+        target >= explained * (1 - EXPLAINED),
+        "target",
+        needed=f"at least {explained:.6g}, what the best map explains",
+        given=target,
+    )
+    return LinearSaddles(
+        strengths=strengths[order],
+        vectors=vectors[:, order],
+        covariance=s,
+        correlation=c,
+        target=float(target),
+        width=width,
+    )
+
+
+def _moments(covariance: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """S and C; raises InputError where S is no covariance, each input in its own unit."""
+    s = finite(np.asarray(covariance, float), "covariance")
+    c = finite(np.asarray(correlation, float), "correlation")
+    require(
+        s.ndim == 2 and c.ndim == 2 and s.shape == (c.shape[1], c.shape[1]),
+        "covariance and correlation",
+        needed="of shapes (D, D) and (O, D)",
+        given=Words(f"{s.shape} and {c.shape}"),
+    )
     size = moment_sizes(s)
     even = s / size / size[:, None]
     values = np.linalg.eigvalsh(0.5 * (even + even.T))
-    require(values[0] >= -RANK * max(values[-1], 0.0) and np.allclose(even, even.T, rtol=0, atol=1e-12 * np.abs(even).max()),
-            "covariance", ("symmetric positive "
-                "semi-definite"), Words(f"a lowest eigenvalue of {values[0]:.2e}"))  # fmt: skip
-    inverse = pseudo_inverse(s)
-    outside = float(np.linalg.norm((c - c @ inverse @ s) / size))
-    require(outside <= 1e-9 * max(float(np.linalg.norm(c / size)), 1e-300), "correlation", ("zero where the inputs "
-        "are"),
-            Words(f"a part of norm {outside:.1e} outside the range of the covariance"))  # fmt: skip
-    strengths, vectors = np.linalg.eigh(c @ inverse @ c.T)
-    order = np.argsort(-strengths)[: int(np.sum(strengths > RANK * max(strengths[-1], 0.0)))]
-    explained = float(strengths[order].sum())
+    rounding = 1e-12 * np.abs(even).max()
+    symmetric = np.allclose(even, even.T, rtol=0, atol=rounding)
     require(
-        target >= explained * (1 - 1e-9),
-        "target",
-        f"at least {explained:.6g}, what the best map explains",
-        target,
+        symmetric and values[0] >= -RANK * max(values[-1], 0.0),
+        "covariance",
+        needed="symmetric positive semi-definite",
+        given=Words(f"a lowest eigenvalue of {values[0]:.2e}"),
     )
-    return LinearSaddles(strengths[order], vectors[:, order], s, c, float(target), width)
+    return s, c
+
+
+def _require_in_range(c: np.ndarray, s: np.ndarray, inverse: np.ndarray) -> None:
+    """C = C S^+ S, each input in its own unit of measure."""
+    size = moment_sizes(s)
+    outside = float(np.linalg.norm((c - c @ inverse @ s) / size))
+    whole_size = max(float(np.linalg.norm(c / size)), 1e-300)
+    require(
+        outside <= OUTSIDE * whole_size,
+        "correlation",
+        needed="zero where the inputs are",
+        given=Words(f"a part of norm {outside:.1e} outside the range of the covariance"),
+    )

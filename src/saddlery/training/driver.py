@@ -1,24 +1,25 @@
 """One driving loop for every rule: it stops, saves and observes; the rule only steps.
 
-States are saved where the trajectory moves and sparsely on plateaus. A point is saved when, since
-the last saved one, the weights moved by more than `resolution` of their norm, or the loss changed
-by more than that share of itself (plus a thousandth of the initial loss), or one part in a hundred
-of the run so far has passed; and where what the rule shows of its own state changes. Rules of fixed
-steps take up to sixteen steps from look to look, fewer where they would go beyond three times as
-far. A run is a chunk of one of the runs that `run_chunk` takes side by side.
+States are saved where the trajectory moves and sparsely on plateaus. A point is saved
+when, since the last saved one, the weights moved by more than `resolution` of their
+norm, or the loss changed by more than that share of itself (plus a thousandth of the
+initial loss), or one part in a hundred of the run so far has passed; and where what the
+rule shows of its own state changes. Rules of fixed steps take up to sixteen steps from
+look to look, fewer where they would go beyond three times as far. A run is a chunk of
+one of the runs that `run_chunk` takes side by side.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import brentq
 
@@ -27,28 +28,40 @@ from ..basis.interruptions import partial_runs_count
 from ..basis.records import Printed, Result, number, plain
 from ..doors import labels
 from ..rules import Rule
-from .loop import REFUSED, BatchFunction, LossFunction, programs
+from .loop import LARGEST_LOSS, REFUSED, BatchFunction, LossFunction, programs
 
 if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-SAVES, ATTEMPTS = (
-    256,
-    20_000,
-)  # of one run: what is compiled and done between two looks at the clock
-LEAST = 32  # saved points a member between two looks, however large the chunk
+# of one run: what is compiled and done between two looks at the clock
+SAVES, ATTEMPTS = 256, 20_000
+FEWEST_SAVES = 32  # points a member between two looks, however large the chunk
+FEWEST_ATTEMPTS = 1000  # between two looks, however large the chunk
+
 CURVES = ("flow_time", "step", "loss", "gradient_norm")  # of a trajectory, (T,)
-FEWEST = 1000  # attempts between two looks, however large the chunk
+
+Progress = Callable[[float, float], None]  # called with (fraction done, current loss)
 
 
 @dataclass(frozen=True)
 class Stop:
     """When a run ends: whichever comes first. None means never for that reason.
 
-    flow_time: for descent, learning rate times steps. steps: accepted ones. loss: at or below.
-    gradient_norm: 2-norm of the full gradient at or below; saddles have small gradients too, so a
-    run may stop on a plateau. The last two are looked at where states are saved.
+    flow_time: for descent, learning rate times steps.
+    steps: accepted ones.
+    loss: at or below.
+    gradient_norm: 2-norm of the full gradient at or below; saddles have small gradients
+        too, so a run may stop on a plateau.
+
+    The last two are looked at where states are saved. Raises InputError without a flow
+    time and without steps.
+
+    Example
+    -------
+    >>> from saddlery.training import Stop
+    >>> Stop(steps=100, loss=1e-6)
+    Stop(flow_time=None, steps=100, loss=1e-06, gradient_norm=None)
     """
 
     flow_time: float | None = None
@@ -57,22 +70,21 @@ class Stop:
     gradient_norm: float | None = None
 
     def __post_init__(self) -> None:
-        limits = (self.flow_time, self.steps)
         require(
-            any(v is not None for v in limits),
+            self.flow_time is not None or self.steps is not None,
             "flow_time or steps",
-            "given",
-            Words("neither"),
-            "without one a run on a plateau might never end",
+            needed="given",
+            given=Words("neither"),
+            remedy="without one a run on a plateau might never end",
         )
         if self.flow_time is not None:
             positive(self.flow_time, "flow_time")
         if self.steps is not None:
             whole(self.steps, "steps")
-        for name in ("loss", "gradient_norm"):
-            value = getattr(self, name)
-            if value is not None:
-                real(value, f"stop: {name}")
+        if self.loss is not None:
+            real(self.loss, "stop: loss")
+        if self.gradient_norm is not None:
+            real(self.gradient_norm, "stop: gradient_norm")
         settle(self)
 
 
@@ -80,15 +92,18 @@ class Stop:
 class Trajectory(Result):
     """A recorded run: T saved points of P weights.
 
-    flow_time, loss, gradient_norm: (T,). step: (T,) accepted steps so far. states: (T, P).
-    observables: name -> (T, ...), what the rule shows of its own state, and in a run's record those
-    of its units (see `observables`).
-    status: "stopped" (a criterion was met), "diverged", "not finite", "step too small" or
-    "interrupted"; reason says it in words. rejected: attempts the error control refused.
+    flow_time, loss, gradient_norm (T,).
+    step (T,): accepted steps so far.
+    states (T, P).
+    observables: name -> (T, ...), what the rule shows of its own state, and in a run's
+        record those of its units (see `observables`).
+    status: "stopped" (a criterion was met), "diverged", "not finite", "step too small"
+        or "interrupted"; reason says it in words.
+    rejected: attempts the error control refused.
     """
 
     flow_time: Float[np.ndarray, " T"]
-    step: np.ndarray
+    step: Int[np.ndarray, " T"]
     loss: Float[np.ndarray, " T"]
     gradient_norm: Float[np.ndarray, " T"]
     states: Float[np.ndarray, "T P"]
@@ -144,8 +159,12 @@ class Trajectory(Result):
         return {f"{labels.OBSERVABLE}{name}": np.asarray(values) for name, values in shown}
 
     def crossing(self, level: float) -> float | None:
-        """The flow time at which the loss falls through a level for good, by monotone cubic
-        interpolation between saved points (Fritsch & Carlson 1980); None if it does not."""
+        """The flow time at which the loss falls through a level for good; None if it does not.
+
+        By monotone cubic interpolation between saved points.
+
+        Source: Fritsch & Carlson (1980).
+        """
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
             return None
@@ -167,18 +186,36 @@ def run(
     seed: int = 0,
     resolution: float = 0.03,
     limit: int = 4000,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Trajectory:
     """Move theta by the rule until a stop criterion is met.
 
-    loss, batch and rule must be hashable: runs that share them and the shapes share one compiled
-        program.
-    limit: beyond so many saved points the resolution is halved again and again, to bound memory.
-    progress: called with (fraction done, current loss). Ctrl-C returns what was finished, with
-        status "interrupted".
+    loss: (theta (P,), samples) -> number. loss, batch and rule must be hashable: runs
+        that share them and the shapes share one compiled program.
+    samples: what the loss reads.
+    theta (P,): the start.
+    batch: (samples, key, size) -> samples; needed where the rule has a batch size.
+    seed: of the batches.
+    resolution: how far the run moves between two saved points, see above.
+    limit: beyond so many saved points the resolution is halved again and again, to bound
+        memory.
+    progress: called with (fraction done, current loss).
 
-    Raises InputError for an empty or non-finite start, or one that meets a criterion already. Cost:
-    the rule's steps plus one gradient a saved point.
+    Ctrl-C returns what was finished, with status "interrupted". Raises InputError for an
+    empty or non-finite start, or one that meets a criterion already. Cost: the rule's
+    steps plus one gradient a saved point.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.rules import GradientDescent
+    >>> from saddlery.training import Stop
+    >>> from saddlery.training.driver import run
+    >>> def bowl(theta, samples):
+    ...     return 0.5 * theta @ theta
+    >>> record = run(bowl, None, np.array([1.0]), GradientDescent(0.1), Stop(steps=3))
+    >>> record.states[-1].round(6), record.reason
+    (array([0.729]), 'all 3 steps were taken')
     """
     (found,) = run_chunk(
         loss,
@@ -209,57 +246,49 @@ def run_chunk(
     batch: BatchFunction | None = None,
     resolution: float = 0.03,
     limit: int = 4000,
-    progress: Callable[[float, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[Trajectory]:
-    """The trajectories of B runs of one program, stepped side by side: each is what `run` gives, to
-    rounding.
+    """The trajectories of B runs of one program, stepped side by side.
 
-    thetas: a row a run. rules, stops, seeds: one a run, the rules of one `program`. samples: of all
-    runs where `shared`, else with a leading axis B. A run that diverges, or is over before it
-    begins (status "refused"), leaves the others as they are. The cost is that of the longest run
-    for every member. progress: called with (fraction done, loss), means over the chunk.
+    Each is what `run` gives, to rounding. A run that diverges, or is over before it
+    begins (status "refused"), leaves the others as they are.
+
+    thetas (B, P): a row a run.
+    rules, stops, seeds (B,): one a run, the rules of one `program`.
+    samples: of all runs where `shared`, else with a leading axis B.
+    progress: called with (fraction done, loss), means over the chunk.
+    loss, batch, resolution, limit: as for `run`.
+
+    Raises InputError for starts that are not finite and rules of several programs. The
+    cost is that of the longest run for every member.
     """
     for theta in thetas:
         finite(np.asarray(theta), "the initial weights")
     positive(resolution, "resolution")
-    shared_rules = {rule.program for rule in rules}
-    require(len(shared_rules) == 1, "rules", "of one program", Words("several"))
-    (rule,) = shared_rules
-    if rule.batch and batch is None:
-        raise InputError(
-            "a rule with a batch size needs a way to draw batches; train on "
-            "samples (moments = false)"
-        )
+    rule = _program(rules, batch)
     members = len(thetas)
-    saves = max(LEAST, SAVES // members) if members > 1 else SAVES
-    attempts = max(FEWEST, ATTEMPTS // members)
-    start, advance = programs(loss, rule, batch if rule.batch else None, shared, saves, attempts)
+    drawn = batch if rule.batch else None
+    saves, attempts = _saves(members), max(FEWEST_ATTEMPTS, ATTEMPTS // members)
+    start, advance = programs(loss, rule, drawn, shared, saves, attempts)
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))
     carry = start(jnp.asarray(thetas), samples, keys, limits)
     runs = [_Member(stop, resolution, rule) for rule, stop in zip(rules, stops, strict=True)]
-    first = {name: np.asarray(carry[name]) for name in ("loss", "gradient_norm")}
-    for k, member in enumerate(runs):
-        member.refuse({name: value[k] for name, value in first.items()})
+    for member, seen in zip(runs, _each_member(carry), strict=True):
+        member.refuse(seen)
     try:
         while not bool(jnp.all(carry["halt"])):
-            carry, counts, record = advance(
-                carry,
-                samples,
-                keys,
-                limits,
-                jnp.array([member.resolution for member in runs], carry["last"].dtype),
-            )
+            resolutions = [member.resolution for member in runs]
+            apart = jnp.array(resolutions, carry["last"].dtype)
+            carry, counts, record = advance(carry, samples, keys, limits, apart)
             record = jax.tree.map(np.asarray, record)
-            seen = {name: np.asarray(value) for name, value in carry.items() if name != "walker"}
-            for k, (member, count) in enumerate(zip(runs, np.asarray(counts), strict=True)):
+            every = zip(runs, np.asarray(counts), _each_member(carry), strict=True)
+            for k, (member, count, seen) in enumerate(every):
                 saved = jax.tree.map(lambda a, k=k, n=int(count): a[k, :n], record)
-                member.take(saved, {name: value[k] for name, value in seen.items()}, limit)
+                member.take(saved, seen, limit)
             if progress is not None:
-                progress(
-                    float(np.mean([member.fraction for member in runs])),
-                    float(np.mean(seen["loss"])),
-                )
+                fraction = float(np.mean([member.fraction for member in runs]))
+                progress(fraction, float(np.mean(np.asarray(carry["loss"]))))
     except KeyboardInterrupt:
         if not partial_runs_count():
             raise
@@ -270,30 +299,63 @@ def run_chunk(
     return [member.trajectory() for member in runs]
 
 
+def _program(rules: Sequence[Rule], batch: BatchFunction | None) -> Rule:
+    """The rule that stands for all of them."""
+    several = {rule.program for rule in rules}
+    require(len(several) == 1, "rules", needed="of one program", given=Words("several"))
+    (rule,) = several
+    if rule.batch and batch is None:
+        raise InputError(
+            "a rule with a batch size needs a way to draw batches; train on "
+            "samples (moments = false)"
+        )
+    return rule
+
+
+def _saves(members: int) -> int:
+    """Points of a member between two looks: one alone has the room of all."""
+    return SAVES if members == 1 else max(FEWEST_SAVES, SAVES // members)
+
+
+def _each_member(carry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the carry holds of one member after another, but for the walker."""
+    arrays = {name: np.asarray(value) for name, value in carry.items() if name != "walker"}
+    for k in range(len(arrays["loss"])):
+        yield {name: array[k] for name, array in arrays.items()}
+
+
 def expected(stop: Stop, rule: Rule) -> float:
-    """The steps of a run, as far as they are known beforehand (else infinite)."""
-    flow_time, steps = (
-        math.inf if limit is None else limit for limit in (stop.flow_time, stop.steps)
-    )
+    """The steps of a run, as far as they are known beforehand (else infinite).
+
+    Example
+    -------
+    >>> from saddlery.rules import GradientDescent, GradientFlow
+    >>> from saddlery.training.driver import Stop, expected
+    >>> stop = Stop(flow_time=10.0)
+    >>> expected(stop, GradientDescent(0.05)), expected(stop, GradientFlow())
+    (200.0, inf)
+    """
+    flow_time = math.inf if stop.flow_time is None else stop.flow_time
+    steps = math.inf if stop.steps is None else stop.steps
     return rule.length(flow_time, steps)
 
 
 def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
-    infinite = [stop.flow_time, stop.steps]
-    lower = [stop.loss, stop.gradient_norm]
-    values = [math.inf if v is None else v for v in infinite] + [
-        -math.inf if v is None else v for v in lower
-    ]
-    ends = dict(
-        zip(
-            ("flow_time", "steps", "loss", "gradient_norm"),
-            map(jnp.asarray, map(float, values)),
-            strict=True,
-        )
-    )
+    """Where a member ends, the pace and the numbers of its rule, as arrays."""
+    never = {
+        "flow_time": math.inf,
+        "steps": math.inf,
+        "loss": -math.inf,
+        "gradient_norm": -math.inf,
+    }
+    limits: dict[str, Any] = {}
+    for name, none in never.items():
+        limit = getattr(stop, name)
+        limits[name] = jnp.asarray(float(none if limit is None else limit))
     pace = rule.pace(expected(stop, rule))
-    numbers = {name: jnp.asarray(float(value)) for name, value in rule.values.items()}
-    return ends | {"pace": jnp.asarray(pace, jnp.int32), "numbers": numbers}
+    limits["pace"] = jnp.asarray(pace, jnp.int32)
+    limits["numbers"] = {name: jnp.asarray(float(value)) for name, value in rule.values.items()}
+    return limits
 
 
 class _Member:
@@ -306,32 +368,34 @@ class _Member:
         self.status, self.reason = "", ""
 
     def refuse(self, carry: Mapping[str, Any]) -> None:
-        """A criterion that the start meets would end the run before it begins: every start near
-        zero has a small gradient."""
+        """A criterion that the start meets would end the run before it begins.
+
+        Every start near zero has a small gradient.
+        """
         for name in ("loss", "gradient_norm"):
             limit, value = getattr(self.stop, name), float(carry[name])
-            if limit is not None and value <= limit:
-                self.status = "refused"
-                self.reason = (
-                    f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
-                    " lower it or stop on flow_time"
-                )
+            if limit is None or not value <= limit:
+                continue
+            self.status = "refused"
+            self.reason = (
+                f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
+                " lower it or stop on flow_time"
+            )
 
     def take(self, record: Mapping[str, Any], carry: Mapping[str, Any], limit: int) -> None:
         """Keep what was saved since the last look, and see whether the run is over."""
         self.parts.append(dict(record))
         self.saved += len(record["loss"])
-        self.resolution *= 1.0 if self.saved < limit else 2.0
+        if self.saved >= limit:
+            self.resolution *= 2.0
         self.rejected = int(carry["attempts"]) - int(carry["steps"])
         self.fraction = _fraction(carry, self.stop)
         if not self.status:
             self.status, self.reason = _verdict(carry, record["states"], self.stop, self.rule)
 
     def interrupt(self) -> None:
-        self.status, self.reason = (
-            "interrupted",
-            "stopped by the keyboard; the record holds what was finished",
-        )
+        self.status = "interrupted"
+        self.reason = "stopped by the keyboard; the record holds what was finished"
 
     def trajectory(self) -> Trajectory:
         record = jax.tree.map(lambda *arrays: np.concatenate(arrays), *self.parts)
@@ -351,41 +415,38 @@ def _verdict(
     """How a run ended, empty while it has not; states: those saved last."""
     if not bool(carry["halt"]):
         return "", ""
-    loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
-    if not (math.isfinite(loss) and bool(np.all(np.isfinite(states[-1:])))):
-        return (
-            "not finite",
-            (
-                "the loss or the weights stopped being finite at flow time "
-                f"{time:.6g}; {_remedy(rule)}"
-            ),
-        )
-    if loss > 1e6 * abs(float(carry["first_loss"])) + 1.0:
+    loss, time = float(carry["loss"]), float(carry["saved_at"])
+    if not math.isfinite(loss) or not np.all(np.isfinite(states[-1:])):
+        what = f"the loss or the weights stopped being finite at flow time {time:.6g}"
+        return "not finite", f"{what}; {_remedy(rule)}"
+    if loss > LARGEST_LOSS * abs(float(carry["first_loss"])) + 1.0:
         return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; {_remedy(rule)}"
     if int(carry["failing"]) > REFUSED:
         return "step too small", f"{rule.refusal}, at flow time {time:.6g}"
-    met = [
-        (
-            stop.loss is not None and loss <= stop.loss,
-            f"loss {loss:.3g} reached the asked {stop.loss}",
-        ),
-        (
-            stop.gradient_norm is not None and norm <= stop.gradient_norm,
-            f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}",
-        ),
-        (
-            stop.steps is not None and int(carry["steps"]) >= stop.steps,
-            f"all {stop.steps} steps were taken",
-        ),
-        (time == stop.flow_time, f"flow time {stop.flow_time} was reached"),
-        (True, f"flow time {stop.flow_time} was passed by the last step, to {time:.6g}"),
-    ]
-    return "stopped", next(words for true, words in met if true)
+    return "stopped", _met(carry, stop)
+
+
+def _met(carry: Mapping[str, Any], stop: Stop) -> str:
+    """The criterion that ended a run, in words."""
+    loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
+    if stop.loss is not None and loss <= stop.loss:
+        return f"loss {loss:.3g} reached the asked {stop.loss}"
+    if stop.gradient_norm is not None and norm <= stop.gradient_norm:
+        return f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}"
+    if stop.steps is not None and int(carry["steps"]) >= stop.steps:
+        return f"all {stop.steps} steps were taken"
+    if time == stop.flow_time:
+        return f"flow time {stop.flow_time} was reached"
+    return f"flow time {stop.flow_time} was passed by the last step, to {time:.6g}"
 
 
 def _fraction(carry: Mapping[str, Any], stop: Stop) -> float:
+    """How much of the run is done, by its clock or its steps, whichever is further."""
     if bool(carry["halt"]):
         return 1.0
-    parts = [float(carry["saved_at"]) / stop.flow_time] if stop.flow_time else []
-    parts += [int(carry["steps"]) / stop.steps] if stop.steps else []
+    parts = []
+    if stop.flow_time:
+        parts.append(float(carry["saved_at"]) / stop.flow_time)
+    if stop.steps:
+        parts.append(int(carry["steps"]) / stop.steps)
     return min(1.0, max(parts))

@@ -1,13 +1,13 @@
-"""The compiled part of the driving loop: members that share a program step side by side until a
-look at the clock is due.
+"""The compiled part of the driving loop: members of one program step side by side.
 
-A chunk of B members is stepped as one: every array of the carry has a leading axis B. Between two
-looks each member takes a `stride`, of as many steps as move it at most three times as far as points
-are saved apart; a look finds which members have moved far enough to be saved, and saves those. A
-stride that went further is taken again in fewer steps, so that at any learning rate a drop is seen
-in as many points as single steps allow. Strides are powers of two and end at their multiples, so
-that members look together. A chunk of one is not mapped, so that a rule that branches takes one
-branch only.
+A chunk of B members is stepped as one, until a look at the clock is due: every array of
+the carry has a leading axis B. Between two looks each member takes a `stride`, of as
+many steps as move it at most three times as far as points are saved apart; a look finds
+which members have moved far enough to be saved, and saves those. A stride that went
+further is taken again in fewer steps, so that at any learning rate a drop is seen in as
+many points as single steps allow. Strides are powers of two and end at their multiples,
+so that members look together. A chunk of one is not mapped, so that a rule that branches
+takes one branch only.
 """
 
 from __future__ import annotations
@@ -25,16 +25,31 @@ from ..rules import Rule
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
 REFUSED = 60  # attempts in a row that the error control may refuse
-FARTHEST = 3.0  # that a stride may go, in units of how far apart points are saved
+LONGEST_STRIDE = 3.0  # the farthest that one may go, in units of how far apart points are saved
+# of those units: a stride that went less far says no more about how long the next may be
+SHORTEST_WAY = 1e-3
+PLATEAU = 0.01  # of the run so far: after so long a point is saved where nothing moves
+# of the initial loss: what changes of the loss are compared to where it is near zero
+LOSS_FLOOR = 1e-3
+LARGEST_LOSS = 1e6  # times the initial one: a run beyond it has diverged
+
+Limits = dict[str, Any]
+Carry = dict[str, Any]
 
 
 class Programs(NamedTuple):
     """start(thetas, samples, keys, limits) and advance(carry, samples, keys, limits, resolution).
-    limits: of every member, where it ends, the `numbers` of its rule, and its `pace`, the most
-    steps of a stride."""
 
-    start: Callable[..., dict[str, Any]]
-    advance: Callable[..., tuple[dict[str, Any], Array, dict[str, Any]]]
+    thetas (B, P), keys (B,), resolution (B,).
+    limits: of every member, where it ends, the `numbers` of its rule, and its `pace`,
+        the most steps of a stride.
+
+    Returned by `advance`: the carry, how many points were saved of every member (B,), and
+    these, (B, saves, ...).
+    """
+
+    start: Callable[..., Carry]
+    advance: Callable[..., tuple[Carry, Array, dict[str, Any]]]
 
 
 @functools.lru_cache(maxsize=256)
@@ -46,26 +61,30 @@ def programs(
     saves: int,
     attempts: int,
 ) -> Programs:
-    """The compiled programs of one kind of run. rule: a `Rule.program`. shared: whether all members
-    train on the same samples.
-    saves, attempts: of one member between two returns of `advance`."""
+    """The compiled programs of one kind of run.
 
-    def own(limits: dict) -> Rule:
+    loss: (theta (P,), samples) -> number.
+    rule: a `Rule.program`.
+    shared: whether all members train on the same samples.
+    saves, attempts: of one member between two returns of `advance`.
+    """
+
+    def own(limits: Limits) -> Rule:
         return rule.given(limits["numbers"])
 
     def gradient_on(samples: Any) -> Callable[[Array, Array], Array]:
         def gradient(theta: Array, key: Array) -> Array:
-            return jax.grad(loss)(
-                theta, samples if batch is None else batch(samples, key, rule.batch)
-            )
+            drawn = samples if batch is None else batch(samples, key, rule.batch)
+            return jax.grad(loss)(theta, drawn)
 
         return gradient
 
     def valued(theta: Array, samples: Any) -> tuple[Array, Array]:
+        """The loss, and the norm of its gradient."""
         value, slope = jax.value_and_grad(loss)(theta, samples)
         return value, jnp.linalg.norm(slope)
 
-    def start(theta: Array, samples: Any, key: Array, limits: dict) -> dict[str, Any]:
+    def start(theta: Array, samples: Any, key: Array, limits: Limits) -> Carry:
         walker = own(limits).start(theta, gradient_on(samples), key)
         zero = jnp.zeros((), jnp.int32)
         value, norm = valued(theta, samples)
@@ -86,19 +105,26 @@ def programs(
         }
 
     def leap(
-        carry: dict, samples: Any, key: Array, limits: dict, resolution: Array, *, longest: Array
-    ) -> dict:
+        carry: Carry,
+        samples: Any,
+        key: Array,
+        limits: Limits,
+        resolution: Array,
+        *,
+        longest: Array,
+    ) -> Carry:
         """One stride of one member that is not at rest, and whether it is due to be saved then."""
         mine, before, taken = own(limits), carry["walker"], carry["steps"]
+        rests = carry["due"] | carry["halt"]
         draw = lambda k: jax.random.fold_in(key, taken + k)
-        most = jnp.minimum(
-            carry["stride"] - taken % carry["stride"], limits["steps"] - taken
-        ).astype(jnp.int32)
-        most = jnp.where(carry["due"] | carry["halt"], 0, most)
+        to_multiple = carry["stride"] - taken % carry["stride"]
+        most = jnp.minimum(to_multiple, limits["steps"] - taken).astype(jnp.int32)
+        most = jnp.where(rests, 0, most)
         walker, kept = mine.stride(
             before, gradient_on(samples), draw, limits["flow_time"], most, longest
         )
-        fall = walker.gradient @ (walker.theta - before.theta)
+        step = walker.theta - before.theta
+        fall = walker.gradient @ step
         new = {
             **carry,
             "walker": walker,
@@ -107,21 +133,20 @@ def programs(
             "failing": jnp.where(kept > 0, 0, carry["failing"] + 1),
             "change": carry["change"] + fall,
         }
-        way = _way(carry, walker.theta - before.theta, fall, resolution)
-        ended = (walker.time >= limits["flow_time"]) | (new["steps"] >= limits["steps"])
-        late = walker.time - carry["saved_at"] > 0.01 * walker.time
-        far = _way(carry, walker.theta - carry["last"], new["change"], resolution) > 1
-        new["due"] = (
-            far | late | ended | _broken(new) | _differ(mine.observe(before), mine.observe(walker))
-        )
-        new = _where((kept > 1) & ~(way <= FARTHEST), carry, new)
-        room = jnp.where(jnp.isfinite(way), kept * FARTHEST / jnp.maximum(way, 1e-3), 1.0)
-        new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
-        return _where(carry["due"] | carry["halt"], carry, new)
+        showing = _differ(mine.observe(before), mine.observe(walker))
+        new["due"] = _due(carry, new, limits, resolution) | showing
 
-    def saved(carry: dict, limits: dict, value: Array, norm: Array) -> dict:
+        way = _way(carry, step, fall, resolution)
+        too_far = (kept > 1) & ~(way <= LONGEST_STRIDE)
+        new = _where(too_far, carry, new)
+        room = kept * LONGEST_STRIDE / jnp.maximum(way, SHORTEST_WAY)
+        room = jnp.where(jnp.isfinite(way), room, 1.0)
+        new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
+        return _where(rests, carry, new)
+
+    def saved(carry: Carry, limits: Limits, value: Array, norm: Array) -> Carry:
         """The carry of one member after a look; as it was where none was due."""
-        walker, due = carry["walker"], carry["due"]
+        walker = carry["walker"]
         new = {
             **carry,
             "last": walker.theta,
@@ -132,42 +157,46 @@ def programs(
             "gradient_norm": norm,
         }
         new["halt"] = finished(new, limits)
-        return _where(due, new, carry)
+        return _where(carry["due"], new, carry)
 
-    def advance(carry: dict, samples: Any, keys: Array, limits: dict, resolution: Array):
+    def point(carry: Carry, limits: Limits) -> dict[str, Any]:
+        """What is recorded of one member."""
+        walker = carry["walker"]
+        return {
+            "flow_time": walker.time,
+            "step": carry["steps"],
+            "loss": carry["loss"],
+            "gradient_norm": carry["gradient_norm"],
+            "states": walker.theta,
+            "observables": dict(own(limits).observe(walker)),
+        }
+
+    def advance(carry: Carry, samples: Any, keys: Array, limits: Limits, resolution: Array):
         members = carry["halt"].shape[0]
         each = functools.partial(_each, members=members, shared=shared)
 
-        def point(carry: dict, limits: dict) -> dict[str, Any]:
-            walker = carry["walker"]
-            return {
-                "flow_time": walker.time,
-                "step": carry["steps"],
-                "loss": carry["loss"],
-                "gradient_norm": carry["gradient_norm"],
-                "states": walker.theta,
-                "observables": dict(own(limits).observe(walker)),
-            }
-
-        def save(carry: dict, count: Array, record: Any) -> tuple[dict, Array, Any]:
+        def save(carry: Carry, count: Array, record: Any) -> tuple[Carry, Array, Any]:
             due = carry["due"]
             value, norm = each(valued)(carry["walker"].theta, samples)
             carry = jax.vmap(saved)(carry, limits, value, norm)
-            place = (
-                jnp.arange(members),
-                jnp.where(due, count, saves),
-            )  # beyond the record where none is due
+            # beyond the record where none is due
+            place = jnp.arange(members), jnp.where(due, count, saves)
             write = lambda buffer, now: buffer.at[place].set(now, mode="drop")
-            return carry, count + due, jax.tree.map(write, record, jax.vmap(point)(carry, limits))
+            points = jax.vmap(point)(carry, limits)
+            return carry, count + due, jax.tree.map(write, record, points)
 
         def body(state: tuple) -> tuple:
             carry, count, record, tried = state
             longest = jnp.max(carry["stride"])
-            carry = each(functools.partial(leap, longest=longest))(
-                carry, samples, keys, limits, resolution
-            )
+            step = each(functools.partial(leap, longest=longest))
+            carry = step(carry, samples, keys, limits, resolution)
             carry, count, record = jax.lax.cond(
-                jnp.any(carry["due"]), save, lambda c, n, r: (c, n, r), carry, count, record
+                jnp.any(carry["due"]),
+                save,
+                lambda carry, count, record: (carry, count, record),
+                carry,
+                count,
+                record,
             )
             return carry, count, record, tried + longest
 
@@ -175,19 +204,18 @@ def programs(
             carry, count, _, tried = state
             return jnp.all(count < saves) & (tried < attempts) & ~jnp.all(carry["halt"])
 
-        blank = jax.tree.map(
-            lambda a: jnp.zeros((members, saves, *a.shape[1:]), a.dtype),
-            jax.eval_shape(jax.vmap(point), carry, limits),
-        )
-        zero = jnp.zeros((), jnp.int32)
-        none = jnp.zeros(members, jnp.int32)
-        carry, count, record, _ = jax.lax.while_loop(going, body, (carry, none, blank, zero))
+        def blank(like: Any) -> Array:
+            return jnp.zeros((members, saves, *like.shape[1:]), like.dtype)
+
+        record = jax.tree.map(blank, jax.eval_shape(jax.vmap(point), carry, limits))
+        count, tried = jnp.zeros(members, jnp.int32), jnp.zeros((), jnp.int32)
+        carry, count, record, _ = jax.lax.while_loop(going, body, (carry, count, record, tried))
         return carry, count, record
 
-    def start_all(thetas: Array, samples: Any, keys: Array, limits: dict) -> dict:
+    def start_all(thetas: Array, samples: Any, keys: Array, limits: Limits) -> Carry:
         return _each(start, members=len(thetas), shared=shared)(thetas, samples, keys, limits)
 
-    return Programs(jax.jit(start_all), jax.jit(advance))
+    return Programs(start=jax.jit(start_all), advance=jax.jit(advance))
 
 
 def _each(function: Callable, *, members: int, shared: bool) -> Callable:
@@ -198,22 +226,34 @@ def _each(function: Callable, *, members: int, shared: bool) -> Callable:
             (0, None if shared else 0, 0),
         )
         return lambda first, samples, *rest: mapped(first, samples, rest)
-    only = lambda tree: jax.tree.map(lambda a: a[0], tree)
+
+    def only(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a[0], tree)
 
     def alone(first: Any, samples: Any, *rest: Any) -> Any:
-        result = function(only(first), samples if shared else only(samples), *only(rest))
+        own = samples if shared else only(samples)
+        result = function(only(first), own, *only(rest))
         return jax.tree.map(lambda a: jnp.asarray(a)[None], result)
 
     return alone
 
 
-def _way(carry: dict, step: Array, change: Array, resolution: Array) -> Array:
-    """How far a member has moved, in units of how far apart points are saved: in weights or in
-    loss, what is more."""
-    size, level = (
-        jnp.linalg.norm(carry["last"]),
-        jnp.abs(carry["loss"]) + 1e-3 * jnp.abs(carry["first_loss"]),
-    )
+def _due(before: Carry, carry: Carry, limits: Limits, resolution: Array) -> Array:
+    """Whether a member has moved far, or long, since it was saved, or is at its end."""
+    walker = carry["walker"]
+    moved = _way(before, walker.theta - before["last"], carry["change"], resolution)
+    late = walker.time - before["saved_at"] > PLATEAU * walker.time
+    ended = (walker.time >= limits["flow_time"]) | (carry["steps"] >= limits["steps"])
+    return (moved > 1) | late | ended | _broken(carry)
+
+
+def _way(carry: Carry, step: Array, change: Array, resolution: Array) -> Array:
+    """How far a member has moved, in units of how far apart points are saved.
+
+    In weights or in loss, what is more.
+    """
+    size = jnp.linalg.norm(carry["last"])
+    level = jnp.abs(carry["loss"]) + LOSS_FLOOR * jnp.abs(carry["first_loss"])
     tiny = jnp.finfo(size.dtype).tiny
     moved = jnp.linalg.norm(step) / (resolution * jnp.maximum(size, tiny))
     lost = jnp.abs(change) / (resolution * jnp.maximum(level, tiny))
@@ -221,32 +261,36 @@ def _way(carry: dict, step: Array, change: Array, resolution: Array) -> Array:
 
 
 def _power_of_two(most: Array) -> Array:
-    """The largest one that is not larger, of most >= 1; by its bits, since compiled exp2 and log2
-    round."""
+    """The largest one that is not larger, of most >= 1.
+
+    By its bits, since compiled exp2 and log2 round.
+    """
     return jnp.left_shift(jnp.int32(1), 31 - jax.lax.clz(most.astype(jnp.int32)))
 
 
-def _where(condition: Array, yes: dict, no: dict) -> dict:
+def _where(condition: Array, yes: Carry, no: Carry) -> Carry:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 def _differ(before: Mapping[str, Array], after: Mapping[str, Array]) -> Array:
     """Whether the rule's own state has changed; such points are saved too."""
-    return jnp.any(jnp.array([jnp.any(before[name] != after[name]) for name in before], bool))
+    changes = [jnp.any(before[name] != after[name]) for name in before]
+    return jnp.any(jnp.array(changes, bool))
 
 
-def _broken(carry: dict) -> Array:
+def _broken(carry: Carry) -> Array:
+    """Whether a member cannot go on."""
     return ~jnp.all(jnp.isfinite(carry["walker"].theta)) | (carry["failing"] > REFUSED)
 
 
-def finished(carry: dict, limits: dict) -> Array:
+def finished(carry: Carry, limits: Limits) -> Array:
     """Whether a member has met a criterion or cannot go on."""
-    return (
+    loss, largest = carry["loss"], LARGEST_LOSS * jnp.abs(carry["first_loss"]) + 1.0
+    met = (
         (carry["walker"].time >= limits["flow_time"])
         | (carry["steps"] >= limits["steps"])
-        | (carry["loss"] <= limits["loss"])
+        | (loss <= limits["loss"])
         | (carry["gradient_norm"] <= limits["gradient_norm"])
-        | _broken(carry)
-        | ~jnp.isfinite(carry["loss"])
-        | (jnp.abs(carry["loss"]) > 1e6 * jnp.abs(carry["first_loss"]) + 1.0)
     )
+    diverged = ~jnp.isfinite(loss) | (jnp.abs(loss) > largest)
+    return met | diverged | _broken(carry)
