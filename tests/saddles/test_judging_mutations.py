@@ -418,7 +418,7 @@ MUTATIONS = {
         lambda: test_rounding.test_verdicts_commute_with_units_of_measure("relu, ii"),
     ),
     "kinks: what third order makes over a step is a slope": (
-        kinks._Assembly,
+        kinks.states.Assembly,
         "_really_falls",
         lambda self, direction, slope: True,
         lambda: test_kinks.test_units_above_a_kink_may_be_unbalanced(1e5),

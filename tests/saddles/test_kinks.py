@@ -15,7 +15,16 @@ from saddlery.basis.checks import InputError
 from saddlery.networks import Data, Layer, Network, flatten, objective
 from saddlery.saddles import certify_state, kinks
 from saddlery.saddles.judging import spectrum_at
-from saddlery.saddles.kinks import directional, kinks_at, steepest
+from saddlery.saddles.kinks import (
+    across,
+    base,
+    directional,
+    kinks_at,
+    slopes,
+    states,
+    steepest,
+    touched,
+)
 from saddlery.symmetry import utility_maxima
 from saddlery.tasks import OrthogonalReLU
 from saddlery.training import Stop
@@ -383,7 +392,7 @@ def test_what_is_not_known_is_undecided(monkeypatch):
     subject = problem(
         make("relu"), [[1.0, 0.0], [0.0, 1.0], [-1.0, -1.0]], [[0.0], [0.0], [0.5]], 1
     )
-    monkeypatch.setattr(kinks, "_pieces_rise", lambda *a: False)
+    monkeypatch.setattr(across, "_pieces_rise", lambda *a: False)
     c = certify_state(subject, np.array([1.0, 0.0, 0.0]), route="direct")
     assert c.verdict == "undecided" and c.certified and "which proves nothing" in c.reason
     monkeypatch.undo()
@@ -793,41 +802,49 @@ def test_one_sided_leading_forms():
 # ---------------------------------------------------------- seen to fail
 MUTATIONS = {
     "JAX's gradient at the kink": (
+        touched,
         "steepest",
         lambda g, a, c, t: kinks.Steepest(0 * g, True, a, np.zeros(len(a))),
         test_a_kink_that_bends_downwards_is_no_fixed_point,
     ),
     "multipliers without bounds": (
+        slopes,
         "_nearest_point",
         lambda g, a, heights: g - a.T @ np.linalg.lstsq(a.T, g)[0] if len(a) else g,
         lambda: compare("absolute", range(12)),
     ),
     "JAX's Hessian at silent units": (
+        kinks,
         "restricted",
         lambda matrix, on: matrix,
         test_the_origin_of_leaky_units_has_no_hessian,
     ),
     "no look across": (
+        kinks,
         "look_across",
         lambda *a, **k: kinks.Across(None, True),
         test_dead_units_on_kinks,
     ),
     "kinks of the unit's own weights alone": (
+        states,
         "crossed_from_below",
         lambda subject, state: [],
         lambda: test_a_layer_of_zeros_below_a_kink("linear"),
     ),
     "a kink above passed through": (
-        "_jumps",
+        states,
+        "jumps_below",
         lambda subject, state, below, units: np.zeros((0, subject.size)),
         test_smooth_directions_cross_no_kink_of_a_layer_above,
     ),
     "slopes in plain weights": (
+        states,
         "_units_of_slopes",
         lambda subject, state: np.ones(subject.size),
         lambda: test_what_is_left_on_deep_kinks_is_measured_as_gradients_are(1e8),
     ),
     "one unit of measure for all features": (
+        states,
         "_units_of_slopes",
         lambda subject, state: np.full(
             subject.size, np.exp(np.mean(np.log(subject.units_at(state))))
@@ -835,7 +852,8 @@ MUTATIONS = {
         lambda: test_slopes_on_kinks_in_units_of_each_feature((1e8, 1.0)),
     ),
     "curvatures across kinks in plain weights": (
-        "_natural",
+        across,
+        "natural",
         lambda subject, state: (
             np.ones(subject.size),
             max(subject.scales.weights, float(np.linalg.norm(state))),
@@ -843,8 +861,9 @@ MUTATIONS = {
         lambda: test_kinks_of_deep_networks_commute_with_units_of_measure("falls at second order"),
     ),
     "directions told apart in plain weights": (
+        states,
         "_unseen",
-        lambda normals, units: kinks._row_space(normals)[1],
+        lambda normals, units: base.row_space(normals)[1],
         lambda: test_kinks_of_silent_units_in_units_of_each_feature(),
     ),
 }
@@ -852,8 +871,8 @@ MUTATIONS = {
 
 @pytest.mark.parametrize("name", slowly(MUTATIONS, "kinks of the unit's own weights alone"))
 def test_each_decision_has_been_seen_to_fail(name, monkeypatch):
-    what, broken, test = MUTATIONS[name]
-    monkeypatch.setattr(kinks, what, broken)
+    where, what, broken, test = MUTATIONS[name]
+    monkeypatch.setattr(where, what, broken)
     with pytest.raises((AssertionError, ValueError)):
         test()
 
