@@ -110,7 +110,7 @@ def _without(axes: Axes, certificate: Certificate) -> Axes:
 
 
 def _groups(
-    certificate: Certificate, values: np.ndarray, *, zero: float, complete: bool
+    certificate: FixedPoint, values: np.ndarray, *, zero: float, complete: bool
 ) -> tuple[_Group, ...]:
     above = values > zero
     return (
