@@ -7,7 +7,10 @@ import copy
 import dataclasses
 import importlib
 import multiprocessing
+import os
 import pickle
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from typing import ClassVar
@@ -156,6 +159,20 @@ def test_every_kind_arrives_in_another_process_and_comes_back(made):
     assert returned.keys() == made.keys()
     for kind, value in made.items():
         assert returned[kind] == value, kind
+
+
+def test_a_registered_unit_brings_the_module_that_registers_it():
+    """(c) In a process that has imported nothing of it."""
+    received = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).name)"
+    here = os.pathsep.join(sys.path)
+    arrived = subprocess.run(
+        [sys.executable, "-c", received],
+        input=pickle.dumps(REGISTERED),
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": here},
+        check=False,
+    )
+    assert arrived.stdout.decode().strip() == REGISTERED.name, arrived.stderr.decode()
 
 
 def test_values_that_differ_in_a_number_anywhere_are_not_equal(made):

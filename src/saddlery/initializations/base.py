@@ -129,7 +129,7 @@ class Initialization:
         >>> from saddlery import Experiment
         >>> from saddlery.initializations import Initialization
         >>> Initialization().draws(Experiment.named("linear").network, (2,), 2, range(5)).shape
-        (5, 40)
+        (5, 200)
         """
         streams = Streams(seeds, "initial weights")
         weights = Weights(network, network.shapes(inputs, outputs), data)
