@@ -15,6 +15,8 @@ from ..command import Command
 if TYPE_CHECKING:
     from ...basis.families import Family
 
+_added: Family[Command] | None = None
+
 
 def shipped() -> list[str]:
     """The names of the files, without importing them."""
@@ -31,9 +33,6 @@ def added() -> Family[Command]:
 
         _added = Family("command")
     return _added
-
-
-_added: Family[Command] | None = None
 
 
 def names() -> list[str]:
@@ -53,7 +52,7 @@ def commands() -> dict[str, Command]:
     return {name: found for name in names() if (found := command(name)) is not None}
 
 
-def register(added_one: Command) -> Command:
+def register(one: Command) -> Command:
     """Add a command from outside the package, and return it.
 
     Raises InputError where the name is taken, or is none.
@@ -67,8 +66,8 @@ def register(added_one: Command) -> Command:
     """
     from ...basis.checks import InputError, require
 
-    one_word = added_one.name.replace("-", "_").isidentifier()
-    require(one_word, "the name of a command", "one word", added_one.name)
-    if added_one.name in shipped():
-        raise InputError(f"there is a command {added_one.name!r} already; choose another name")
-    return added().add(added_one.name, added_one)
+    one_word = one.name.replace("-", "_").isidentifier()
+    require(one_word, "the name of a command", "one word", one.name)
+    if one.name in shipped():
+        raise InputError(f"there is a command {one.name!r} already; choose another name")
+    return added().add(one.name, one)
