@@ -1,6 +1,5 @@
-"""Pictures of what was computed.
-
-Each function draws on the given axes, or on those of a new figure, and returns them.
+"""Pictures of what was computed: each function draws on the given axes, or on those of a new
+figure, and returns them.
 
 Nothing here simulates, and no global style is touched.
 

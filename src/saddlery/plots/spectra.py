@@ -48,7 +48,7 @@ def spectrum(certificate: Certificate, axes: Axes | None = None) -> Axes:
     >>> from saddlery.plots import spectrum
     >>> axes = spectrum(certify("linear")[0].certificate)
     >>> [text.get_text() for text in axes.get_legend().get_texts()]
-    ['100 negative (index)', '650 zero modes', '0 positive']
+    ['100 negative (index)', '0 zero modes', '100 positive']
     """
     axes = new_axes(axes, (2.6, 2.6))
     if not isinstance(certificate, FixedPoint) or not len(certificate.eigenvalues):

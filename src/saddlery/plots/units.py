@@ -64,7 +64,7 @@ def layer_sides(run: Run, state: Stage | State, layer: int = 0) -> tuple[Side, S
     >>> from saddlery.plots import layer_sides
     >>> found = stages(train("linear"))
     >>> [side.shape for side in layer_sides(found.run, found[0])]
-    [(50, 10), (50, 5)]
+    [(50, 2), (50, 2)]
     """
     layers = len(run.experiment.network.layers)
     states = run.trajectory.states
@@ -95,7 +95,7 @@ def view(run: Run, states: Sequence[Stage | State], *, layer: int = 0) -> View:
     >>> from saddlery.plots import view
     >>> found = stages(train("linear"))
     >>> view(found.run, [found[0], found[-1]]).basis.shape
-    (2, 10)
+    (2, 2)
     """
     require(len(states) > 0, "states", needed="at least one stage or state", given=Words("none"))
     found = [layer_sides(run, state, layer) for state in states]
@@ -248,8 +248,8 @@ def unit_weights(
     >>> from saddlery import stages, train
     >>> from saddlery.plots import unit_weights
     >>> found = stages(train("linear"))
-    >>> unit_weights(found, found[-1]).get_xlabel()[:21]
-    'principal axis 1 of 1'
+    >>> unit_weights(found, found[-1]).get_xlabel()
+    'incoming weight u₁'
     """
     run = parts(run)[0]
     u, v = layer_sides(run, state, layer)
