@@ -10,8 +10,8 @@ tensor is some columns of a block. As matrices, inputs by outputs, it is one of 
 - matrices of every unit's own (`Unit.own_matrices`: a head), H of them.
 
 Sources: kernels are flattened, and key, query and value taken apart, as in Jordan et al. (2024);
-vectors are no part of a matrix there either. Heads are taken apart as by the Muon Split of GLM-5
-(2026): a head is a unit, and only its own matrices make its map.
+vectors are no part of a matrix there either. That heads are taken apart too, where they leave them
+side by side, is a choice: a head is a unit, and only its own matrices make its map.
 """
 
 from __future__ import annotations
