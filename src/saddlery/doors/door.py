@@ -188,10 +188,12 @@ def read_toml(
     >>> read_toml("stop.flow_time = 20.0")
     {'stop': {'flow_time': 20.0}}
     """
-    text, name = given, "TOML"
     if isinstance(given, Path):
-        text, name = read_text(given, missing=missing), f"{given}"
-    source = source or name
+        text = read_text(given, missing=missing)
+        source = source or f"{given}"
+    else:
+        text = given
+        source = source or "TOML"
     require(isinstance(text, str), source, "a text", text)
     table = _parsed_toml(text.removeprefix(LETTER_MARK), source)
     _examine(table, source)
