@@ -71,9 +71,7 @@ def _opened(path: str | Path, missing: str = "") -> Iterator[IO[bytes]]:
             yield handle
     except FileNotFoundError:
         ending = missing or "; check the path"
-        raise InputError(
-            f"{path}: there is no such file{ending}",
-        ) from None
+        raise InputError(f"{path}: there is no such file{ending}") from None
     except OSError as error:
         raise _unreadable(path, error) from None
     except InputError:  # which is a ValueError
@@ -135,9 +133,7 @@ def decoded(content: bytes, source: str, what: str = "text") -> str:
     except UnicodeDecodeError as error:
         byte = f"byte {error.object[error.start]:#04x} at place {error.start}"
         place = f"{byte} is not {encoding.upper()}"
-        raise InputError(
-            f"{refused} ({place}); save it as UTF-8",
-        ) from None
+        raise InputError(f"{refused} ({place}); save it as UTF-8") from None
     if "\0" in text[:1000]:  # in UTF-16 every second byte of plain letters is zero
         raise InputError(
             f"{refused}: it holds zero bytes, as UTF-16 without a mark at its beginning"

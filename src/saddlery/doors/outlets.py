@@ -251,9 +251,8 @@ def _take_place(staging: Path, path: Path) -> None:
         before = os.stat(path)
         _check_writable(path)
         os.chmod(staging, stat.S_IMODE(before.st_mode))
-        with contextlib.suppress(
-            OSError,
-        ):  # only root may give files away
+        # Only root may give files away.
+        with contextlib.suppress(OSError):
             os.chown(staging, before.st_uid, before.st_gid)
     flush(staging)
     os.replace(staging, path)
@@ -338,8 +337,6 @@ def placed_folder(target: Path) -> Iterator[Path]:
 def _take_folder(staging: Path, path: Path) -> None:
     for inside in (*staging.iterdir(), staging):
         flush(inside)
-    os.replace(
-        staging,
-        path,
-    )  # the system refuses anything but an empty folder
+    # The system refuses anything but an empty folder.
+    os.replace(staging, path)
     flush(path.parent)

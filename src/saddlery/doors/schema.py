@@ -291,9 +291,8 @@ def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        if not os.path.exists(
-            path,
-        ):  # also of names that no file can have
+        # Also of names that no file can have.
+        if not os.path.exists(path):
             raise
         words = str(error).removeprefix(f"{path}: ")
         # The door's own remedy is for files of the user's, not for ours.
@@ -677,8 +676,6 @@ def _check_run(row: Mapping[str, Any]) -> None:
 def _check_times(row: Mapping[str, Any], run: str) -> None:
     starts, ends = row["stage_start"], row["stage_end"]
     if not all(map(_is_number, (*starts, *ends, *row["stage_loss"]))):
-        raise ValueError(
-            f"{run} has stages without a finite time or loss",
-        )
+        raise ValueError(f"{run} has stages without a finite time or loss")
     if any(start > end for start, end in zip(starts, ends, strict=True)):
         raise ValueError(f"{run} has a stage that ends before it begins")

@@ -108,9 +108,8 @@ def answer_at_once() -> None:
     """
     import jax
 
-    with contextlib.suppress(
-        AttributeError,
-    ):  # a JAX that no longer has the switch
+    # A JAX that no longer has the switch.
+    with contextlib.suppress(AttributeError):
         jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 

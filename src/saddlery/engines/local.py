@@ -188,9 +188,8 @@ class _Worker:
         self.process.wait()
         self.listener.join()
         for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(
-                OSError,
-            ):  # what was still to be written to it
+            # What was still to be written to it.
+            with contextlib.suppress(OSError):
                 assert pipe is not None
                 pipe.close()
 

@@ -91,9 +91,7 @@ def figure(
     )
 
 
-def _frame(
-    size: tuple[float, float],
-) -> tuple[float, float, float, float]:
+def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
     """The same margins in inches for every picture of a size, so that their
     axes line up in a grid."""
     width, height = size

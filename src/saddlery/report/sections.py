@@ -67,9 +67,7 @@ def _facts(found: Stages) -> Markup:
     """Who, what, how it ended; and what a reader should be warned of."""
     cells = []
     for name, value in _facts_of(found.run):
-        cells.append(
-            fill("<div><dt>{}</dt><dd>{}</dd></div>", name, value),
-        )
+        cells.append(fill("<div><dt>{}</dt><dd>{}</dd></div>", name, value))
     facts = fill("<dl class=facts>{}</dl>", joined(cells))
     notes = []
     for note in _warnings(found):
@@ -97,9 +95,7 @@ def _warnings(found: Stages) -> list[str]:
     for words in found.notes:
         notes.append(f"{words[0].upper()}{words[1:]}.")
     if t.status != "stopped":
-        notes.append(
-            f"This run was not completed: {t.status}, {t.reason}.",
-        )
+        notes.append(f"This run was not completed: {t.status}, {t.reason}.")
     if not found.stages:
         notes.append("No plateau was found on this run.")
     return notes
@@ -140,9 +136,7 @@ def _layer_curves(found: Stages, k: int, anchor: str) -> list[Markup]:
     for name, (draw, caption) in pictures.items():
         if any(key.endswith(name) for key in observed):
             drawn = functools.partial(draw, found, layer=k)
-            figures.append(
-                figure(drawn, f"{anchor}-{name}", caption, WIDE),
-            )
+            figures.append(figure(drawn, f"{anchor}-{name}", caption, WIDE))
     return figures
 
 

@@ -163,9 +163,7 @@ def certificates(found: Stages) -> Markup:
     rows = []
     for name in names:
         cells = _cells(column.get(name, "-") for column in columns)
-        rows.append(
-            fill('<tr><th scope="row">{}</th>{}</tr>', name, cells),
-        )
+        rows.append(fill('<tr><th scope="row">{}</th>{}</tr>', name, cells))
     caption = "Plateaus and certificates, one column a stage."
     table = fill(
         "<table class=fields><caption>{}</caption>"

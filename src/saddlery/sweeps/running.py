@@ -183,9 +183,7 @@ def _jobs(
 
 def _fatal(done: Done, kept: str) -> SaddleryError:
     kind = StorageError if done.fatal == "storage" else InputError
-    return kind(
-        f"{done.error}; {kept}, and --resume goes on with the rest",
-    )
+    return kind(f"{done.error}; {kept}, and --resume goes on with the rest")
 
 
 def _write_failure(done: Done, folder: Path, runs: range) -> None:

@@ -328,9 +328,7 @@ def rows_of(
     try:
         return schema.read_rows(path, runs, fields, identity)
     except FileNotFoundError:
-        raise InputError(
-            f"{path}: missing; {schema.AGAIN_BATCH}",
-        ) from None
+        raise InputError(f"{path}: missing; {schema.AGAIN_BATCH}") from None
 
 
 def check_part(path: Path, rows: pd.DataFrame) -> None:
