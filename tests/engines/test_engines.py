@@ -141,7 +141,7 @@ def test_dask_starts_a_cluster_of_its_own(undisturbed, tmp_path):
 
 def test_a_scheduler_that_does_not_answer(tmp_path, monkeypatch):
     pytest.importorskip("distributed")
-    monkeypatch.setattr(cluster, "PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "TIME_TO_ANSWER", 0.5)
     with pytest.raises(
         InputError, match=r"scheduler at tcp://127.0.0.1:9 does not answer within 0.5 seconds"
     ):

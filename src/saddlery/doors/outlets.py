@@ -1,10 +1,11 @@
-"""All that goes out to files passes here: whole or not at all, and nothing is replaced that is not
-a regular file.
+"""All that goes out to files passes here: whole or not at all, and nothing
+is replaced that is not a regular file.
 
-A regular file is written beside its place, flushed to the disk and renamed; one that is there keeps
-its permissions. Links are followed: what they point to is replaced, and the link stays. Devices,
-pipes and open descriptors (/dev/stdout) are written to. Folders are never replaced, but for empty
-ones by a whole run.
+A regular file is written beside its place, flushed to the disk and renamed;
+one that is there keeps its permissions. Links are followed: what they point
+to is replaced, and the link stays. Devices, pipes and open descriptors
+(/dev/stdout) are written to. Folders are never replaced, but for empty ones
+by a whole run.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from ..basis.checks import StorageError
 from ..basis.interruptions import finishing, giving_up
 
 LINKS = 40  # links to follow one after the other, as many as Linux does
-PATIENCE = 0.1  # seconds between two looks for the reader of a pipe
-SPACE, PERMISSION = "free some space", "choose a place you may write to"
+BETWEEN_LOOKS = 0.1  # seconds, while a pipe has no reader
+LONGEST_NAME = 255  # bytes, on Linux's file systems
+SPACE = "free some space"
+PERMISSION = "choose a place you may write to"
 REMEDIES = {
     errno.ENOSPC: SPACE,
     errno.EDQUOT: SPACE,
@@ -43,127 +46,167 @@ REMEDIES = {
 }
 
 
-def remedy(error: OSError, otherwise: str = "choose another --out") -> str:
+def remedy(
+    error: OSError,
+    otherwise: str = "choose another --out",
+) -> str:
     """What to do about an error of the system."""
     return REMEDIES.get(error.errno or 0, otherwise)
 
 
 @contextlib.contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
-    """Turn the system's errors into one sentence: which place, why not, and what to do."""
+    """Turn the system's errors into one sentence.
+
+    It says which place, why not, and what to do.
+    """
     try:
         yield
     except StorageError:
         raise
     except OSError as error:
+        why = error.strerror or error
         raise StorageError(
-            f"{target} cannot be written: {error.strerror or error}; nothing was left "
-            f"half-written, {remedy(error)}"
+            f"{target} cannot be written: {why}; nothing was left half-written, {remedy(error)}",
         ) from None
     except ValueError as error:
         if "null" not in str(error):
             raise
+        name = repr(str(target))
         raise StorageError(
-            f"{str(target)!r} cannot be written: the name holds the letter NUL; leave it out"
+            f"{name} cannot be written: the name holds the letter NUL; leave it out",
         ) from None
 
 
 # ----------------------------------------------------------------------- where
 @dataclass(frozen=True)
 class Place:
-    """Where a file goes. path: of the regular file that is replaced or made, links followed.
-    stream: what is written to instead, a path to open or the number of a descriptor that is open
-    already."""
+    """Where a file goes.
+
+    path: of the regular file that is replaced or made, links followed.
+    stream: what is written to instead, a path to open or the number of a
+    descriptor that is open already.
+    """
 
     path: Path
     stream: Path | int | None = None
 
 
 def place_of(target: Path) -> Place:
-    """Where a file of that name goes. Raises OSError where links go in circles, and
-    IsADirectoryError for a folder."""
+    """Where a file of that name goes.
+
+    Raises OSError where links go in circles, and IsADirectoryError for a
+    folder.
+    """
     descriptor = _descriptor(target)
     if descriptor is not None:
         os.fstat(descriptor)  # raises where it is closed
-        return Place(target, descriptor)
+        return Place(target, stream=descriptor)
+    behind_links = Path(os.path.realpath(target))
     try:
         kind = os.stat(target).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        return Place(Path(os.path.realpath(target)))
+        return Place(behind_links)
     if stat.S_ISDIR(kind):
-        raise IsADirectoryError(
-            errno.EISDIR, "it is a folder, and a file is written here", str(target)
-        )
+        words = "it is a folder, and a file is written here"
+        raise IsADirectoryError(errno.EISDIR, words, str(target))
     if stat.S_ISBLK(kind) or stat.S_ISSOCK(kind):
-        raise OSError(errno.EINVAL, "it is a disk or a socket", str(target))
-    return Place(Path(os.path.realpath(target)), None if stat.S_ISREG(kind) else target)
+        words = "it is a disk or a socket"
+        raise OSError(errno.EINVAL, words, str(target))
+    if stat.S_ISREG(kind):
+        return Place(behind_links)
+    return Place(behind_links, stream=target)
 
 
 def _descriptor(target: Path) -> int | None:
-    """The descriptor that /dev/stdout, /dev/fd/3 and their like stand for: opening them again would
-    begin at byte 0."""
+    """The descriptor that /dev/stdout, /dev/fd/3 and their like stand for.
+
+    Opening them again would begin at byte 0.
+    """
+    own = f"/proc/{os.getpid()}/fd"
     here = os.path.abspath(target)
     for _ in range(LINKS):
         folder, name = os.path.split(here)
-        if os.path.realpath(folder) == f"/proc/{os.getpid()}/fd" and name.isdecimal():
+        if os.path.realpath(folder) == own and name.isdecimal():
             return int(name)
         if not os.path.islink(here):
             return None
         here = os.path.join(folder, os.readlink(here))
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(target))
+    raise _system_error(errno.ELOOP, target)
+
+
+def _system_error(code: int, *where: Path) -> OSError:
+    return OSError(code, os.strerror(code), *map(str, where))
 
 
 def check_place(target: Path) -> None:
-    """Raise StorageError unless a file may be written there, or a folder made: found out before the
-    work; makes nothing."""
+    """Raise StorageError unless a file may be written there, or a folder
+    made.
+
+    Found out before the work; makes nothing.
+    """
     with storage_errors(target):
         place = Place(target) if target.is_dir() else place_of(target)
-        if isinstance(place.stream, Path) and not os.access(place.stream, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         if place.stream is None:
             _check_parent(target, Path(os.path.abspath(place.path)))
+            return
+        writable = isinstance(place.stream, int) or os.access(
+            place.stream,
+            os.W_OK,
+        )
+        if not writable:
+            raise _system_error(errno.EACCES)
 
 
 def _check_parent(target: Path, path: Path) -> None:
-    if path.is_file() and not os.access(path, os.W_OK):
-        raise PermissionError(errno.EACCES, "the file is write-protected")
-    if len(os.fsencode(path.name)) > 255:
-        raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+    if path.is_file():
+        _check_writable(path)
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise _system_error(errno.ENAMETOOLONG)
     parent = path.parent
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
-        raise StorageError(f"{target} cannot be written: {parent} is a file; choose another --out")
+        raise StorageError(
+            f"{target} cannot be written: {parent} is a file; choose another --out",
+        )
     with tempfile.TemporaryFile(dir=parent):
         pass
 
 
+def _check_writable(path: Path) -> None:
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, "the file is write-protected")
+
+
 def refuse_existing(target: Path) -> None:
-    """Raise StorageError unless a new folder can take that name: nothing is there, or a folder that
-    is empty."""
+    """Raise StorageError unless a new folder can take that name.
+
+    Nothing is there, or a folder that is empty.
+    """
     with storage_errors(target):
         if target.is_symlink():
             raise StorageError(
-                f"{target} is a link, and a run is a folder of its own; choose another --out"
+                f"{target} is a link, and a run is a folder of its own; choose another --out",
             )
         if not os.path.lexists(target):
             return
         if not target.is_dir() or any(target.iterdir()):
             raise StorageError(
-                f"{target} exists already and finished results are never overwritten; choose "
-                "another --out or remove it"
+                f"{target} exists already and finished results are never overwritten;"
+                " choose another --out or remove it"
             )
         if os.path.ismount(target) or target.samefile(os.curdir):
             raise StorageError(
-                f"{target} is in use and cannot be replaced by a run; name a new folder in it"
+                f"{target} is in use and cannot be replaced by a run; name a new folder in it",
             )
 
 
 # --------------------------------------------------------------------- writing
 @contextlib.contextmanager
 def placed(target: Path) -> Iterator[Path]:
-    """A file to write to; then it takes its place (see the head of this module), or is removed on
-    failure."""
+    """A file to write to; then it takes its place (see the head of this
+    module), or is removed on failure."""
     with storage_errors(target):
         place = place_of(target)
         if place.stream is None:
@@ -179,11 +222,14 @@ def placed(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """An empty file beside a path, with the permissions of new files, removed if it is still there
-    in the end."""
+    """An empty file beside a path, with the permissions of new files.
+
+    Removed if it is still there in the end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = _unused(path)
-    os.close(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    made_anew = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    os.close(os.open(staging, made_anew, 0o666))
     try:
         yield staging
     finally:
@@ -191,19 +237,22 @@ def _beside(path: Path) -> Iterator[Path]:
 
 
 def _unused(path: Path) -> Path:
-    """A hidden name beside a path, of at most 255 bytes whatever the length of that one's."""
+    """A hidden name beside a path, of at most 255 bytes whatever the length
+    of that one's."""
     start = os.fsencode(path.name)[:200].decode(errors="ignore")
-    return path.with_name(f".{start}-{secrets.token_hex(4)}{path.suffix[:20]}")
+    chance = secrets.token_hex(4)
+    ending = path.suffix[:20]
+    return path.with_name(f".{start}-{chance}{ending}")
 
 
 @finishing
 def _take_place(staging: Path, path: Path) -> None:
     with contextlib.suppress(FileNotFoundError):
         before = os.stat(path)
-        if not os.access(path, os.W_OK):
-            raise PermissionError(errno.EACCES, "the file is write-protected")
+        _check_writable(path)
         os.chmod(staging, stat.S_IMODE(before.st_mode))
-        with contextlib.suppress(OSError):  # only root may give files away
+        # Only root may give files away.
+        with contextlib.suppress(OSError):
             os.chown(staging, before.st_uid, before.st_gid)
     flush(staging)
     os.replace(staging, path)
@@ -223,12 +272,17 @@ def _opened(stream: Path) -> int:
         try:
             handle = os.open(stream, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as error:
-            if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(stream).st_mode):
+            # Of a pipe, this says that nobody reads it yet.
+            if error.errno != errno.ENXIO or not _is_pipe(stream):
                 raise
-            time.sleep(PATIENCE)  # nobody reads the pipe yet
+            time.sleep(BETWEEN_LOOKS)
         else:
             os.set_blocking(handle, True)
             return handle
+
+
+def _is_pipe(path: Path) -> bool:
+    return stat.S_ISFIFO(os.stat(path).st_mode)
 
 
 def flush(path: Path) -> None:
@@ -237,27 +291,35 @@ def flush(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.ENOTSUP,
-        ):  # a file system that does not flush folders
+        # Some file systems do not flush folders.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
             raise
     finally:
         os.close(handle)
 
 
 def write_text(path: str | Path, text: str) -> Path:
-    """Write a file whole or not at all, replacing an older one; letters that UTF-8 lacks are
-    spelled out."""
-    with placed(Path(path)) as staging:
-        staging.write_text(text, encoding="utf-8", errors="backslashreplace")
-    return Path(path)
+    """Write a file whole or not at all, replacing an older one.
+
+    Letters that UTF-8 lacks are spelled out.
+    """
+    path = Path(path)
+    with placed(path) as staging:
+        staging.write_text(
+            text,
+            encoding="utf-8",
+            errors="backslashreplace",
+        )
+    return path
 
 
 @contextlib.contextmanager
 def placed_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill; then it takes its place as a whole, or is removed on failure. Raises
-    StorageError where something is there."""
+    """A folder to fill; then it takes its place as a whole, or is removed
+    on failure.
+
+    Raises StorageError where something is there.
+    """
     refuse_existing(target)
     with storage_errors(target):
         path = Path(os.path.abspath(target))
@@ -275,5 +337,6 @@ def placed_folder(target: Path) -> Iterator[Path]:
 def _take_folder(staging: Path, path: Path) -> None:
     for inside in (*staging.iterdir(), staging):
         flush(inside)
-    os.replace(staging, path)  # the system refuses anything but an empty folder
+    # The system refuses anything but an empty folder.
+    os.replace(staging, path)
     flush(path.parent)

@@ -1,16 +1,19 @@
-"""What the files of runs, sweeps and studies hold: one written table each, and one check at the
-door.
+"""What the files of runs, sweeps and studies hold: one written table each,
+and one check at the door.
 
-A folder may have been cut short, edited by hand, put together from two, or made by a stranger to do
-harm. Everything that is read back passes here first: its size before it is unpacked, then every
-field by type, shape, order and range. What does not pass is one sentence that begins with the name
-of the file; what passes is used without another look. Tables are of schema version 1; fields marked
-`optional` came later, and folders without them are read for ever.
+A folder may have been cut short, edited by hand, put together from two, or
+made by a stranger to do harm. Everything that is read back passes here
+first: its size before it is unpacked, then every field by type, shape,
+order and range. What does not pass is one sentence that begins with the
+name of the file; what passes is used without another look. Tables are of
+schema version 1; fields marked `optional` came later, and folders without
+them are read for ever.
 
-Axes: T saved points of a run, P parameters. Numbers are finite where nothing else is said: JSON
-holds null, never NaN.
+Axes: T saved points of a run, P parameters. Numbers are finite where
+nothing else is said: JSON holds null, never NaN.
 
-`LABELS` says what the same things are called in data frames and labelled arrays (`doors.labels`).
+`LABELS` says what the same things are called in data frames and labelled arrays
+(`doors.labels`).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..basis.checks import InputError
+from ..basis.checks import LARGEST, InputError
 from ..basis.echo import shown
 from .door import Header
 
@@ -32,17 +35,20 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
 
-POINTS = 2**20  # saved points of a run: from 4,000 on they are thinned out
-ROW = 100_000  # bytes of a row of an index when unpacked: those of saddlery take a few hundred
+SAVED_POINTS = 2**20  # of a run: from 4,000 on they are thinned out
+# Bytes of a row of an index when unpacked: those of saddlery take a few hundred.
+ROW = 100_000
 REASON = 300  # letters of a reason that a sentence repeats
 HEXADECIMAL = re.compile("[0-9a-f]{12}")
-STATUSES = ("stopped", "diverged", "not finite", "step too small", "interrupted")
-FAILED = (
+STATUSES = (
+    "stopped",
     "diverged",
     "not finite",
     "step too small",
     "interrupted",
-)  # the last point may not be finite
+)
+# Of these the last point may not be finite.
+FAILED = ("diverged", "not finite", "step too small", "interrupted")
 NEVER_RAN = ("refused", "impossible")
 AGAIN_RUN = "train the experiment again, experiment.toml repeats it exactly"
 AGAIN_BATCH = "--resume, which repeats its batch"
@@ -50,9 +56,11 @@ AGAIN_ROW = "remove the file, and it is measured again"
 
 
 class Field(NamedTuple):
-    """A field of a record, or a column of a table of rows. kind: see `KINDS` and `COLUMNS`. none:
-    whether it may be null.
-    least, among: of its values. optional: whether it may be missing."""
+    """A field of a record, or a column of a table of rows.
+
+    kind: see `FIELD_KINDS` and `_column_kinds`. none: whether it may be
+    null. least, among: of its values. optional: whether it may be missing.
+    """
 
     name: str
     kind: str
@@ -61,11 +69,19 @@ class Field(NamedTuple):
     among: tuple[str, ...] = ()
     optional: bool = False
 
+    def too_small(self, value: Any) -> bool:
+        if self.least is None or not isinstance(value, (int, float)):
+            return False
+        return value < self.least
+
 
 class Numbers(NamedTuple):
-    """An array. axes: by letter. kind: "f" floating, "i" whole. order: "rising" or "never falling"
-    along its first axis.
-    least: of its values. last: whether the last entry of a failed run may be no finite number."""
+    """An array.
+
+    axes: by letter. kind: "f" floating, "i" whole. order: "rising" or
+    "never falling" along its first axis. least: of its values. last:
+    whether the last entry of a failed run may be no finite number.
+    """
 
     name: str
     axes: str
@@ -76,7 +92,8 @@ class Numbers(NamedTuple):
 
 
 # ----------------------------------------------------------------------- tables
-RUN_RECORD = (  # record.json of a run
+# record.json of a run
+RUN_RECORD = (
     Field("experiment", "text", optional=True),
     Field("identity", "identity"),
     Field("data", "text"),
@@ -87,14 +104,17 @@ RUN_RECORD = (  # record.json of a run
     Field("warnings", "texts"),
     Field("versions", "table of texts"),
 )
-TRAJECTORY = (  # trajectory.npz of a run, beside observable.NAME (T, ...)
-    Numbers("flow_time", "T", order="never falling", least=0),  # float32 rounds a small step away
+# trajectory.npz of a run, beside observable.NAME (T, ...)
+TRAJECTORY = (
+    # Never falling, not rising: float32 rounds a small step away.
+    Numbers("flow_time", "T", order="never falling", least=0),
     Numbers("step", "T", "i", order="rising", least=0),
     Numbers("loss", "T", last=True),
     Numbers("gradient_norm", "T", least=0, last=True),
     Numbers("states", "TP", last=True),
 )
-RUN_STAGES = (  # stages.json: an entry of runs
+# stages.json: an entry of runs
+RUN_STAGES = (
     Field("experiment", "text"),
     Field("architecture", "text"),
     Field("seed", "whole", least=0),
@@ -104,7 +124,8 @@ RUN_STAGES = (  # stages.json: an entry of runs
     Field("warnings", "texts"),
     Field("stages", "tables"),
 )
-STAGE = (  # an entry of stages
+# an entry of stages
+STAGE = (
     Field("kind", "text", among=("initial", "intermediate", "end")),
     Field("start", "number", least=0),
     Field("end", "number", least=0),
@@ -114,7 +135,8 @@ STAGE = (  # an entry of stages
     Field("effective", "tables"),
     Field("certificate", "table", none=True),
 )
-SWEEP_RECORD = (  # sweep.json
+# sweep.json
+SWEEP_RECORD = (
     Field("identity", "identity"),
     Field("name", "text"),
     Field("runs", "whole", least=1),
@@ -124,13 +146,15 @@ SWEEP_RECORD = (  # sweep.json
     Field("versions", "table of texts"),
     Field("git", "table", none=True),
 )
-FAILURE = (  # failed/BATCH.json
+# failed/BATCH.json
+FAILURE = (
     Field("batch", "whole", least=0),
     Field("runs", "first and last"),
     Field("error", "text"),
     Field("attempts", "whole", least=1),
 )
-INDEX = (  # a row a run of index/BATCH.parquet, beside a column for each field that varies
+# index/BATCH.parquet: a row a run, beside a column for each field that varies
+INDEX = (
     Field("run", "whole", least=0),
     Field("seed", "whole", least=0),
     Field("identity", "text", none=True),
@@ -151,7 +175,12 @@ INDEX = (  # a row a run of index/BATCH.parquet, beside a column for each field 
     Field("intermediate", "whole", none=True, least=0),
     Field("units", "wholes", none=True, least=0),
     Field("units_by_layer", "lists", none=True),
-    Field("stage_kind", "texts", none=True, among=("initial", "intermediate", "end")),
+    Field(
+        "stage_kind",
+        "texts",
+        none=True,
+        among=("initial", "intermediate", "end"),
+    ),
     Field("stage_start", "numbers", none=True, least=0),
     Field("stage_end", "numbers", none=True, least=0),
     Field("stage_loss", "numbers", none=True),
@@ -162,9 +191,30 @@ INDEX = (  # a row a run of index/BATCH.parquet, beside a column for each field 
     Field("theory", "text", none=True),
     Field("predicted", "flag", none=True),
     Field("jump_error", "number", none=True),
-    Field("digest", "text", optional=True),  # of the part, since it is written; see sweeps.storage
+    # of the part, since it is written; see sweeps.storage
+    Field("digest", "text", optional=True),
 )
-PER_STAGE = ("units", "units_by_layer", "stage_kind", "stage_start", "stage_end", "stage_loss")
+# Lists with an entry for each stage of a run.
+PER_STAGE = (
+    "units",
+    "units_by_layer",
+    "stage_kind",
+    "stage_start",
+    "stage_end",
+    "stage_loss",
+)
+# What a run that was trained always has.
+OF_TRAINED = (
+    "identity",
+    "architecture",
+    "width",
+    "task",
+    "rule",
+    "data",
+    "flow_time",
+    "steps",
+    "saved",
+)
 
 
 # ----------------------------------------------------------------------- labels
@@ -312,11 +362,15 @@ LABELS: dict[str, tuple[Label, ...]] = {
 
 # ------------------------------------------------------------------------ kinds
 def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+    if isinstance(value, bool) or not isinstance(value, int):
+        return False
+    return -LARGEST <= value < LARGEST
 
 
 def _is_number(value: Any) -> bool:
-    return (isinstance(value, float) and np.isfinite(value)) or _is_whole(value)
+    if isinstance(value, float):
+        return bool(np.isfinite(value))
+    return _is_whole(value)
 
 
 def _listed(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -332,90 +386,118 @@ def _is_table(value: Any) -> bool:
 
 
 def _is_range(value: Any) -> bool:
-    return _listed(_is_whole)(value) and len(value) == 2 and 0 <= value[0] <= value[1]
+    if not _listed(_is_whole)(value) or len(value) != 2:
+        return False
+    first, last = value
+    return 0 <= first <= last
 
 
-KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+def _is_identity(value: Any) -> bool:
+    return _is_text(value) and bool(HEXADECIMAL.fullmatch(value))
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return _is_table(value) and all(map(_is_text, value.values()))
+
+
+# By the name of a kind: its words in a sentence, and its test.
+FIELD_KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "text": ("a text", _is_text),
-    "identity": (
-        "twelve hexadecimal digits",
-        lambda value: _is_text(value) and bool(HEXADECIMAL.fullmatch(value)),
-    ),
+    "identity": ("twelve hexadecimal digits", _is_identity),
     "whole": ("a whole number", _is_whole),
     "number": ("a finite number", _is_number),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
     "texts": ("a list of texts", _listed(_is_text)),
     "table": ("a table", _is_table),
     "tables": ("a list of tables", _listed(_is_table)),
-    "table of texts": (
-        "a table of texts",
-        lambda value: _is_table(value) and all(map(_is_text, value.values())),
-    ),
+    "table of texts": ("a table of texts", _is_table_of_texts),
     "first and last": ("the first and the last of its runs", _is_range),
     "any": ("given", lambda value: True),
 }
 
 
 def damaged(path: str | Path, words: object, remedy: str) -> InputError:
-    """The sentence about a file that is not what it should be; words: why, cut where other
-    libraries quote the file itself."""
+    """The sentence about a file that is not what it should be.
+
+    words: why, cut where other libraries quote the file itself.
+    """
     line = " ".join(str(words).split())
-    line = line if len(line) <= REASON else f"{line[: REASON - 3]}..."
+    if len(line) > REASON:
+        line = f"{line[: REASON - 3]}..."
     return InputError(f"{path}: damaged ({line}); {remedy}")
 
 
 @contextmanager
 def as_damaged(path: str | Path, remedy: str) -> Iterator[None]:
-    """What the door says of a file of ours that is there, with what to do about it; a missing file
-    is left as it is."""
+    """What the door says of a file of ours that is there, with what to do
+    about it.
+
+    A missing file is left as it is.
+    """
     try:
         yield
     except InputError as error:
-        if not os.path.exists(path):  # also of names that no file can have
+        # Also of names that no file can have.
+        if not os.path.exists(path):
             raise
         words = str(error).removeprefix(f"{path}: ")
-        raise damaged(
-            path, words.rpartition("; ")[0] or words, remedy
-        ) from None  # the door's own remedy is another one
+        # The door's own remedy is for files of the user's, not for ours.
+        why = words.rpartition("; ")[0] or words
+        raise damaged(path, why, remedy) from None
 
 
 def check(
-    record: Any, table: Sequence[Field], path: str | Path, remedy: str = AGAIN_RUN
+    record: Any,
+    table: Sequence[Field],
+    path: str | Path,
+    remedy: str = AGAIN_RUN,
 ) -> dict[str, Any]:
-    """The record, if it has every field of the table as it should be. Raises InputError that begins
-    with `path`.
+    """The record, if it has every field of the table as it should be.
+
+    Raises InputError that begins with `path`.
 
     Example
     -------
     >>> from saddlery.doors.schema import FAILURE, check
-    >>> check({"batch": 0, "runs": [0, 3], "error": "", "attempts": "two"}, FAILURE, "failed/0.json", "remove it")
+    >>> record = {"batch": 0, "runs": [0, 3], "error": "", "attempts": "two"}
+    >>> check(record, FAILURE, "failed/0.json", "remove it")
     Traceback (most recent call last):
-    saddlery.basis.checks.InputError: failed/0.json: damaged (attempts must be a whole number, got 'two'); remove it
+    saddlery.basis.checks.InputError: failed/0.json: damaged
+    (attempts must be a whole number, got 'two'); remove it
     """
     if not isinstance(record, dict):
-        raise damaged(path, f"a table is needed, got {shown(record)}", remedy)
+        raise damaged(
+            path,
+            f"a table is needed, got {shown(record)}",
+            remedy,
+        )
     for field in table:
-        if field.name not in record:
-            if field.optional:
-                continue
+        if field.name in record:
+            _check_value(record[field.name], field, path, remedy)
+        elif not field.optional:
             raise damaged(path, f"without {field.name!r}", remedy)
-        value = record[field.name]
-        if value is None and field.none:
-            continue
-        words, fits = KINDS[field.kind]
-        if not fits(value):
-            raise damaged(path, f"{field.name} must be {words}, got {shown(value)}", remedy)
-        if field.least is not None and isinstance(value, (int, float)) and value < field.least:
-            raise damaged(
-                path, f"{field.name} must be at least {field.least:g}, got {shown(value)}", remedy
-            )
-        if field.among and value not in field.among:
-            raise damaged(
-                path,
-                f"{field.name} must be one of {', '.join(field.among)}, got {shown(value)}",
-                remedy,
-            )
     return record
+
+
+def _check_value(
+    value: Any,
+    field: Field,
+    path: str | Path,
+    remedy: str,
+) -> None:
+    if value is None and field.none:
+        return
+    needed = ""
+    words, fits = FIELD_KINDS[field.kind]
+    if not fits(value):
+        needed = words
+    elif field.too_small(value):
+        needed = f"at least {field.least:g}"
+    elif field.among and value not in field.among:
+        needed = f"one of {', '.join(field.among)}"
+    if needed:
+        words = f"{field.name} must be {needed}, got {shown(value)}"
+        raise damaged(path, words, remedy)
 
 
 def check_stages(record: Any, path: str | Path) -> dict[str, Any]:
@@ -431,7 +513,8 @@ def check_stages(record: Any, path: str | Path) -> dict[str, Any]:
 def check_row(row: Any, path: str | Path) -> dict[str, Any]:
     """A row of a study: a table, by name, of numbers, texts, nulls and lists of them."""
     if not isinstance(row, dict) or not row:
-        raise damaged(path, f"a table of numbers is needed, got {shown(row)}", AGAIN_ROW)
+        words = f"a table of numbers is needed, got {shown(row)}"
+        raise damaged(path, words, AGAIN_ROW)
     return row
 
 
@@ -443,46 +526,62 @@ def check_headers(
     prefix: str,
     parameters: int | None = None,
 ) -> dict[str, int]:
-    """The size of every axis, if all arrays are there, of their kinds, and agree on them: before
-    anything is unpacked.
+    """The size of every axis, if all arrays are there, of their kinds, and
+    agree on them.
 
-    prefix: of further arrays, (T, ...). parameters: P, where it is known. Raises InputError.
+    Looked at before anything is unpacked.
+
+    prefix: of further arrays, (T, ...). parameters: P, where it is known.
+    Raises InputError.
     """
-    sizes: dict[str, int] = {} if parameters is None else {"P": parameters}
+    sizes: dict[str, int] = {}
+    if parameters is not None:
+        sizes["P"] = parameters
     for array in table:
         if array.name not in headers:
             raise damaged(path, f"without {array.name!r}", AGAIN_RUN)
-        header = headers[array.name]
-        if header.dtype.kind != array.kind:
-            words = "whole" if array.kind == "i" else "floating"
-            raise damaged(
-                path, f"{array.name} must be of {words} numbers, got {header.dtype}", AGAIN_RUN
-            )
-        if len(header.shape) != len(array.axes):
-            raise damaged(
-                path,
-                f"{array.name} must have axes {', '.join(array.axes)}, got {header.shape}",
-                AGAIN_RUN,
-            )
-        for axis, size in zip(array.axes, header.shape, strict=True):
-            if sizes.setdefault(axis, size) != size or size == 0:
-                raise damaged(
-                    path,
-                    f"{array.name} must have {axis} = {sizes[axis]}, got shape {header.shape}",
-                    AGAIN_RUN,
-                )
-    if sizes["T"] > POINTS:
-        raise damaged(path, f"at most {POINTS:,} saved points, got {sizes['T']:,}", AGAIN_RUN)
+        words = _misfit(headers[array.name], array, sizes)
+        if words:
+            raise damaged(path, f"{array.name} must {words}", AGAIN_RUN)
+
+    points = sizes["T"]
+    if points > SAVED_POINTS:
+        words = f"at most {SAVED_POINTS:,} saved points, got {points:,}"
+        raise damaged(path, words, AGAIN_RUN)
+
     for name, header in headers.items():
-        if name.startswith(prefix) and (
-            header.dtype.kind not in "fib" or header.shape[:1] != (sizes["T"],)
-        ):
-            words = (
-                f"{name} must be of numbers, {sizes['T']} along its first axis, got "
-                f"{header.dtype} of {header.shape}"
-            )
-            raise damaged(path, words, AGAIN_RUN)
+        if name.startswith(prefix):
+            _check_further(name, header, points, path)
     return sizes
+
+
+def _misfit(header: Header, array: Numbers, sizes: dict[str, int]) -> str:
+    """Why an array is not what the table says, or nothing; notes the sizes
+    of axes seen first."""
+    shape = header.shape
+    if header.dtype.kind != array.kind:
+        words = "whole" if array.kind == "i" else "floating"
+        return f"be of {words} numbers, got {header.dtype}"
+    if len(shape) != len(array.axes):
+        return f"have axes {', '.join(array.axes)}, got {shape}"
+    for axis, size in zip(array.axes, shape, strict=True):
+        if sizes.setdefault(axis, size) != size or size == 0:
+            return f"have {axis} = {sizes[axis]}, got shape {shape}"
+    return ""
+
+
+def _check_further(
+    name: str,
+    header: Header,
+    points: int,
+    path: str | Path,
+) -> None:
+    numeric = header.dtype.kind in "fib"
+    if numeric and header.shape[:1] == (points,):
+        return
+    needed = f"of numbers, {points} along its first axis"
+    words = f"{name} must be {needed}, got {header.dtype} of {header.shape}"
+    raise damaged(path, words, AGAIN_RUN)
 
 
 def check_arrays(
@@ -493,52 +592,74 @@ def check_arrays(
     failed: bool,
     remedy: str = AGAIN_RUN,
 ) -> None:
-    """Raise InputError where numbers are out of order or range, or none; `failed`: a run whose last
-    point may be so."""
+    """Raise InputError where numbers are out of order or range, or none.
+
+    failed: a run whose last point may be so.
+    """
     for array in table:
         values = arrays[array.name]
         sound = values[:-1] if array.last and failed else values
-        if not np.isfinite(sound).all():
-            where = tuple(int(k) for k in np.argwhere(~np.isfinite(sound))[0])
-            raise damaged(
-                path, f"{array.name} must be finite, got {sound[where]} at index {where}", remedy
-            )
-        if array.least is not None and sound.size and sound.min() < array.least:
-            raise damaged(
-                path, f"{array.name} must be at least {array.least:g}, got {sound.min():g}", remedy
-            )
-        steps = np.diff(values) if array.order else np.ones(1)
-        if (steps < 0).any() or (array.order == "rising" and (steps == 0).any()):
-            where = int(np.argmax(steps <= 0 if array.order == "rising" else steps < 0))
-            raise damaged(
-                path, f"{array.name} must be {array.order}, got {values[where : where + 2]}", remedy
-            )
+        needed = _not_finite(sound)
+        needed = needed or _below(sound, array.least)
+        needed = needed or _out_of_order(values, array.order)
+        if needed:
+            words = f"{array.name} must be {needed}"
+            raise damaged(path, words, remedy)
+
+
+def _not_finite(values: np.ndarray) -> str:
+    bad = ~np.isfinite(values)
+    if not bad.any():
+        return ""
+    where = tuple(int(k) for k in np.argwhere(bad)[0])
+    return f"finite, got {values[where]} at index {where}"
+
+
+def _below(values: np.ndarray, least: float | None) -> str:
+    if least is None or not values.size or values.min() >= least:
+        return ""
+    return f"at least {least:g}, got {values.min():g}"
+
+
+def _out_of_order(values: np.ndarray, order: str) -> str:
+    if not order:
+        return ""
+    steps = np.diff(values)
+    bad = steps <= 0 if order == "rising" else steps < 0
+    if not bad.any():
+        return ""
+    where = int(np.argmax(bad))
+    return f"{order}, got {values[where : where + 2]}"
 
 
 # ------------------------------------------------------------------------- rows
-def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: str) -> pd.DataFrame:
-    """The index of one batch, if it is the whole of it: a row for each of `runs`, in order, with
-    every column of `INDEX` and of the fields that vary. identity: of the sweep, which the name of
-    the file holds.
+def read_rows(
+    path: str | Path,
+    runs: range,
+    fields: Sequence[str],
+    identity: str,
+) -> pd.DataFrame:
+    """The index of one batch, if it is the whole of it.
 
-    Raises InputError; FileNotFoundError where there is no such file. Cost: milliseconds.
+    A row for each of `runs`, in order, with every column of `INDEX` and of
+    the fields that vary. identity: of the sweep, which the name of the file
+    holds.
+
+    Raises InputError; FileNotFoundError where there is no such file. Cost:
+    milliseconds.
     """
     import pyarrow.parquet as parquet
 
     path = Path(path)
     if path.stem.partition("-")[2] != identity:
-        raise damaged(path, f"a batch of another sweep than {identity}", "remove it")
+        raise damaged(
+            path,
+            f"a batch of another sweep than {identity}",
+            "remove it",
+        )
     try:
         with open(path, "rb") as handle:
-            metadata = parquet.read_metadata(handle)
-        sizes = [metadata.row_group(k).total_byte_size for k in range(metadata.num_row_groups)]
-        if metadata.num_rows != len(runs):
-            raise ValueError(
-                f"{metadata.num_rows:,} rows for the {len(runs):,} runs "
-                f"{runs.start} to {runs.stop - 1}"
-            )
-        if sum(sizes) > ROW * (len(runs) + 10):
-            raise ValueError(f"{len(runs):,} rows that unpack to {sum(sizes):,} bytes")
+            _check_size(parquet.read_metadata(handle), runs)
         table = parquet.read_table(path, page_checksum_verification=True)
         _check_columns(table, fields)
         _check_cells(table, runs)
@@ -546,116 +667,161 @@ def read_rows(path: str | Path, runs: range, fields: Sequence[str], identity: st
     except (FileNotFoundError, InputError):
         raise
     except Exception as error:  # Arrow has many kinds of its own
-        raise damaged(path, error, f"remove it and {AGAIN_BATCH}") from None
+        raise damaged(
+            path,
+            error,
+            f"remove it and {AGAIN_BATCH}",
+        ) from None
+
+
+def _check_size(metadata: Any, runs: range) -> None:
+    """Before anything is unpacked: as many rows as runs, and none of them huge."""
+    count = len(runs)
+    if metadata.num_rows != count:
+        numbers = f"{runs.start} to {runs.stop - 1}"
+        raise ValueError(
+            f"{metadata.num_rows:,} rows for the {count:,} runs {numbers}",
+        )
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    size = sum(group.total_byte_size for group in groups)
+    if size > ROW * (count + 10):
+        raise ValueError(f"{count:,} rows that unpack to {size:,} bytes")
 
 
 def _frame(table: pyarrow.Table) -> pd.DataFrame:
-    """As pandas reads it, but for what the file says of pandas' own types, which nothing has
-    checked: the tables here say it."""
+    """As pandas reads it, by the tables here.
+
+    What the file says of pandas' own types is left out: nothing has checked
+    it.
+    """
     import pandas as pd
 
     frame = table.replace_schema_metadata(None).to_pandas()
     nullable = {"whole": "Int64", "flag": "boolean"}
     for field in INDEX:
         if field.none and field.kind in nullable:
+            cells = table.column(field.name).to_pylist()
             frame[field.name] = pd.array(
-                table.column(field.name).to_pylist(), dtype=nullable[field.kind]
+                cells,
+                dtype=nullable[field.kind],
             )
         elif field.kind == "number":
             frame[field.name] = frame[field.name].astype("float64")
     return frame
 
 
-def _check_columns(table: pyarrow.Table, fields: Sequence[str]) -> None:
-    import pyarrow.types as types
-
-    text = lambda kind: types.is_string(kind) or types.is_large_string(kind)
-    number = lambda kind: types.is_floating(kind) or types.is_integer(kind)
-    listed = lambda each: (
-        lambda kind: (types.is_list(kind) or types.is_large_list(kind)) and each(kind.value_type)
+def _column_kinds() -> dict[str, Callable[[Any], bool]]:
+    """The tests of Arrow's types, by the kind of a field."""
+    from pyarrow.types import (
+        is_boolean,
+        is_floating,
+        is_integer,
+        is_large_list,
+        is_large_string,
+        is_list,
+        is_null,
+        is_string,
     )
-    kinds: dict[str, Callable[[Any], bool]] = {
+
+    def either(*tests: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        return lambda kind: any(test(kind) for test in tests)
+
+    text = either(is_string, is_large_string)
+    number = either(is_floating, is_integer)
+    listing = either(is_list, is_large_list)
+
+    def listed(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
+        # Lists that are empty in every row are lists of nulls.
+        entry = either(each, is_null)
+        return lambda kind: listing(kind) and entry(kind.value_type)
+
+    return {
         "text": text,
-        "whole": types.is_integer,
+        "whole": is_integer,
         "number": number,
-        "flag": types.is_boolean,
-        "wholes": listed(lambda kind: types.is_integer(kind) or types.is_null(kind)),
-        "numbers": listed(lambda kind: number(kind) or types.is_null(kind)),
-        "texts": listed(lambda kind: text(kind) or types.is_null(kind)),
-        "lists": listed(
-            lambda kind: types.is_list(kind) or types.is_large_list(kind) or types.is_null(kind)
-        ),
-        "any": lambda kind: (
-            text(kind) or number(kind) or types.is_boolean(kind) or types.is_null(kind)
-        ),
+        "flag": is_boolean,
+        "wholes": listed(is_integer),
+        "numbers": listed(number),
+        "texts": listed(text),
+        "lists": listed(listing),
+        "any": either(text, number, is_boolean, is_null),
     }
+
+
+def _check_columns(table: pyarrow.Table, fields: Sequence[str]) -> None:
+    from pyarrow.types import is_null
+
     names = table.column_names
     if len(set(names)) < len(names):
         raise ValueError("a column twice")
-    for field in (*INDEX, *(Field(name, "any", none=True) for name in fields)):
-        if field.name not in names:
+    kinds = _column_kinds()
+    varying = [Field(name, "any", none=True) for name in fields]
+    for field in (*INDEX, *varying):
+        name = field.name
+        if name not in names:
             if field.optional:
                 continue
-            raise ValueError(f"without the column {field.name!r}")
-        column = table.column(field.name)
-        if field.none and types.is_null(column.type):
+            raise ValueError(f"without the column {name!r}")
+        column = table.column(name)
+        if field.none and is_null(column.type):
             continue
         if not kinds[field.kind](column.type):
-            raise ValueError(f"column {field.name} must be of {field.kind}, got {column.type}")
+            raise ValueError(
+                f"column {name} must be of {field.kind}, got {column.type}",
+            )
         if column.null_count and not field.none:
-            raise ValueError(f"column {field.name} has rows without a value")
+            raise ValueError(f"column {name} has rows without a value")
 
 
 def _check_cells(table: pyarrow.Table, runs: range) -> None:
-    columns = {name: table.column(name).to_pylist() for name in table.column_names}
+    columns = {}
+    for name in table.column_names:
+        columns[name] = table.column(name).to_pylist()
     if columns["run"] != list(runs):
-        raise ValueError(f"runs must be {runs.start} to {runs.stop - 1}, each once and in order")
+        raise ValueError(
+            f"runs must be {runs.start} to {runs.stop - 1}, each once and in order",
+        )
     for field in INDEX:
         for value in columns.get(field.name, ()):
-            for entry in value if isinstance(value, list) else (value,):
-                bad = (
-                    field.least is not None
-                    and isinstance(entry, (int, float))
-                    and entry < field.least
-                )
-                if bad or (field.among and entry is not None and entry not in field.among):
-                    raise ValueError(f"{field.name} of a run is {shown(entry)}")
+            _check_cell(value, field)
     for k in range(len(runs)):
         _check_run({name: values[k] for name, values in columns.items()})
 
 
+def _check_cell(value: Any, field: Field) -> None:
+    entries = value if isinstance(value, list) else [value]
+    for entry in entries:
+        unknown = field.among and entry is not None and entry not in field.among
+        if unknown or field.too_small(entry):
+            raise ValueError(f"{field.name} of a run is {shown(entry)}")
+
+
 def _check_run(row: Mapping[str, Any]) -> None:
     """What the cells of one run must be to each other."""
-    ran = row["status"] not in NEVER_RAN
-    needed = (
-        "identity",
-        "architecture",
-        "width",
-        "task",
-        "rule",
-        "data",
-        "flow_time",
-        "steps",
-        "saved",
-    )
-    missing = [name for name in needed if row[name] is None and ran]
-    if missing:
-        raise ValueError(f"run {row['run']} has no {missing[0]}")
-    if ran and row["status"] not in FAILED and not _is_number(row["loss"]):
-        raise ValueError(f"run {row['run']} ended well with a loss of {row['loss']}")
-    plateaus = row["stages"]
-    for name in PER_STAGE:
-        if (row[name] is None) != (plateaus is None) or (
-            row[name] is not None and len(row[name]) != plateaus
-        ):
+    run, status = f"run {row['run']}", row["status"]
+    if status not in NEVER_RAN:
+        for name in OF_TRAINED:
+            if row[name] is None:
+                raise ValueError(f"{run} has no {name}")
+        if status not in FAILED and not _is_number(row["loss"]):
             raise ValueError(
-                f"run {row['run']} has {plateaus} stages and {name} {shown(row[name])}"
+                f"{run} ended well with a loss of {row['loss']}",
             )
-    if plateaus:
-        ends = (*row["stage_start"], *row["stage_end"])
-        if not all(map(_is_number, (*ends, *row["stage_loss"]))):
-            raise ValueError(f"run {row['run']} has stages without a finite time or loss")
-        if any(
-            start > end for start, end in zip(row["stage_start"], row["stage_end"], strict=True)
-        ):
-            raise ValueError(f"run {row['run']} has a stage that ends before it begins")
+    stages = row["stages"]
+    for name in PER_STAGE:
+        listed = row[name]
+        count = None if listed is None else len(listed)
+        if count != stages:
+            raise ValueError(
+                f"{run} has {stages} stages and {name} {shown(listed)}",
+            )
+    if stages:
+        _check_times(row, run)
+
+
+def _check_times(row: Mapping[str, Any], run: str) -> None:
+    starts, ends = row["stage_start"], row["stage_end"]
+    if not all(map(_is_number, (*starts, *ends, *row["stage_loss"]))):
+        raise ValueError(f"{run} has stages without a finite time or loss")
+    if any(start > end for start, end in zip(starts, ends, strict=True)):
+        raise ValueError(f"{run} has a stage that ends before it begins")

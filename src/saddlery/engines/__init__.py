@@ -29,18 +29,41 @@ __all__ = [
 ]
 
 
-def engine_of(given: Engine | str | None, default: type[Engine]) -> Engine:
-    """The engine meant by what every verb takes: one that is made, its name, or None for the
-    default."""
+def engine_of(
+    given: Engine | str | None,
+    default: type[Engine],
+) -> Engine:
+    """The engine meant by what every verb takes.
+
+    One that is made, its name, or None for the default.
+
+    Example
+    -------
+    >>> from saddlery.engines import Local, engine_of
+    >>> engine_of("here", Local).name, engine_of(None, Local).name
+    ('here', 'local')
+    """
+    if given is None:
+        return default()
     if isinstance(given, str):
         return make(given)
     require(
-        given is None or isinstance(given, Engine), "engine", "an Engine or the name of one", given
+        isinstance(given, Engine),
+        argument="engine",
+        needed="an Engine or the name of one",
+        given=given,
     )
-    return default() if given is None else given
+    return given
 
 
-def make(name: str = "local", workers: int = 0, options: Mapping[str, Any] | None = None) -> Engine:
-    """The engine called "local" (processes of this machine), "here" (this process), "dask" or
-    "slurm"."""
+def make(
+    name: str = "local",
+    workers: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Engine:
+    """The engine of a name.
+
+    "local": processes of this machine; "here": this process; "dask" or
+    "slurm": a cluster.
+    """
     return ENGINES.named(name)(workers, dict(options or {}))

@@ -1,24 +1,44 @@
-"""Clusters: Dask (a local one, or a scheduler to join) and Slurm job arrays through submitit. Both
-are installed as extras."""
+"""Clusters: Dask (a local one, or a scheduler to join) and Slurm job arrays
+through submitit.
+
+Both are installed as extras.
+"""
 
 from __future__ import annotations
 
 import importlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from ..basis.checks import InputError, installed, known, positive, require, whole
+from ..basis.checks import (
+    InputError,
+    installed,
+    known,
+    positive,
+    require,
+    whole,
+)
 from ..basis.echo import said
 from ..basis.precision import spare_programs
 from ..runs.run import versions
-from .base import ATTEMPTS, Done, Engine, Job, answer_at_once, failure, perform
+from .base import (
+    JOB_ATTEMPTS,
+    Done,
+    Engine,
+    Job,
+    Progress,
+    answer_at_once,
+    failure,
+    perform,
+)
 from .local import surroundings
 
-SAME = ("saddlery", "jax", "numpy")  # of these, workers must have the versions of the sender
-PATIENCE = 10.0  # seconds a scheduler has to answer
+# Of these, workers must have the versions of the sender.
+PACKAGES_THAT_COMPUTE = ("saddlery", "jax", "numpy")
+TIME_TO_ANSWER = 10.0  # seconds that a scheduler has
 POLL = 1.0  # seconds between two looks at job arrays
 
 
@@ -36,89 +56,122 @@ def attempt(text: str) -> dict[str, Any]:
 
 
 def worker_versions() -> dict[str, str]:
-    return {name: versions()[name] for name in SAME}
+    found = versions()
+    return {name: found[name] for name in PACKAGES_THAT_COMPUTE}
+
+
+class _Tries:
+    """The jobs that were sent to a scheduler, and how often each was."""
+
+    def __init__(self, client: Any, jobs: Sequence[Job]) -> None:
+        self.client = client
+        self.jobs = {job.key: job for job in jobs}
+        self.count = dict.fromkeys(self.jobs, 0)
+
+    def send(self, key: str) -> Any:
+        """Submit a job once more; Dask itself repeats it when its worker dies."""
+        self.count[key] += 1
+        return self.client.submit(
+            attempt,
+            self.jobs[key].to_json(),
+            key=f"{key}-try{self.count[key]}",
+            pure=False,
+            retries=JOB_ATTEMPTS,
+        )
 
 
 @dataclass(frozen=True)
 class Dask(Engine):
-    """Dask Distributed. options: "scheduler", the address of one that runs (over SSH, Kubernetes, a
-    cloud), else a cluster of `workers` processes of this machine is started. A worker that dies is
-    replaced by Dask, and its jobs are done by others."""
+    """Dask Distributed.
+
+    options: "scheduler", the address of one that runs (over SSH,
+    Kubernetes, a cloud), else a cluster of `workers` processes of this
+    machine is started. A worker that dies is replaced by Dask, and its jobs
+    are done by others.
+    """
 
     name: ClassVar[str] = "dask"
 
     def check(self) -> None:
         super().check()
         distributed = _needed("distributed")
-        if self.options.get("scheduler"):
-            with self._connected(distributed)[1] as client:
+        address = self.options.get("scheduler")
+        if address:
+            with _joined(distributed, address) as client:
                 _check_versions(client)
 
     def run(
-        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+        self,
+        jobs: Sequence[Job],
+        progress: Progress | None = None,
     ) -> Iterator[Done]:
         distributed = _needed("distributed")
         cluster, client = self._connected(distributed)
         try:
             with client:
                 _check_versions(client)
-                by_key = {job.key: job for job in jobs}
-                tries = dict.fromkeys(by_key, 1)
-                send = lambda job: client.submit(
-                    attempt,
-                    job.to_json(),
-                    key=f"{job.key}-try{tries[job.key]}",
-                    pure=False,
-                    retries=ATTEMPTS,
-                )
-                futures = distributed.as_completed([send(job) for job in jobs])
+                sent = _Tries(client, jobs)
+                first = [sent.send(job.key) for job in jobs]
+                futures = distributed.as_completed(first)
                 for future in futures:
                     key = future.key.rpartition("-try")[0]
-                    try:
-                        answer = future.result()
-                    except Exception as error:  # its worker died again and again
-                        answer = failure(error)
-                    error = answer.get("error", "")
-                    if error and tries[key] < ATTEMPTS:
-                        tries[key] += 1
-                        futures.add(send(by_key[key]))
+                    answer = _answer(future)
+                    tries = sent.count[key]
+                    if answer.get("error") and tries < JOB_ATTEMPTS:
+                        futures.add(sent.send(key))
                         continue
-                    yield Done.of(by_key[key], answer, tries[key])
+                    yield Done.of(sent.jobs[key], answer, tries)
         finally:
             if cluster is not None:
                 cluster.close()
 
     def _connected(self, distributed: Any) -> tuple[Any, Any]:
+        """A cluster of our own, or None where one is joined, and its client."""
         address = self.options.get("scheduler")
-        if not address:
-            _needed("dask").config.set({"distributed.nanny.pre-spawn-environ": surroundings()})
-            cluster = distributed.LocalCluster(
-                n_workers=self.workers or len(os.sched_getaffinity(0)),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address=None,
-            )
-            return cluster, distributed.Client(cluster)
-        try:
-            return None, distributed.Client(address, timeout=PATIENCE)
-        except (OSError, ValueError, TimeoutError) as error:
-            raise InputError(
-                f"the scheduler at {address} does not answer within {PATIENCE:g} seconds"
-                f" ({said(error)});"
-                " check the address, tcp://HOST:PORT, and that dask scheduler runs there"
-            ) from None
+        if address:
+            return None, _joined(distributed, address)
+        before_workers = "distributed.nanny.pre-spawn-environ"
+        _needed("dask").config.set({before_workers: surroundings()})
+        cluster = distributed.LocalCluster(
+            n_workers=self.workers or len(os.sched_getaffinity(0)),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address=None,
+        )
+        return cluster, distributed.Client(cluster)
+
+
+def _joined(distributed: Any, address: str) -> Any:
+    """A client of the scheduler at an address."""
+    try:
+        return distributed.Client(address, timeout=TIME_TO_ANSWER)
+    except (OSError, ValueError, TimeoutError) as error:
+        raise InputError(
+            f"the scheduler at {address} does not answer within"
+            f" {TIME_TO_ANSWER:g} seconds ({said(error)});"
+            " check the address, tcp://HOST:PORT, and that dask scheduler runs there"
+        ) from None
+
+
+def _answer(future: Any) -> dict[str, Any]:
+    try:
+        return future.result()
+    except Exception as error:  # its worker died again and again
+        return failure(error)
 
 
 def _check_versions(client: Any) -> None:
-    """Workers that compute with other versions would leave results that nobody can repeat."""
+    """Workers that compute with other versions would leave results that
+    nobody can repeat."""
     ours = worker_versions()
     for worker, theirs in client.run(worker_versions).items():
         for name, version in theirs.items():
-            if version != ours[name]:
-                raise InputError(
-                    f"worker {worker} has {name} {version}, this machine {ours[name]}; install "
-                    "the same versions on both"
-                )
+            if version == ours[name]:
+                continue
+            raise InputError(
+                f"worker {worker} has {name} {version}, this machine {ours[name]};"
+                " install the same versions on both"
+            )
 
 
 def _needed(module: str) -> Any:
@@ -128,8 +181,11 @@ def _needed(module: str) -> Any:
 
 # --------------------------------------------------------------------- Slurm
 class Share:
-    """The jobs that one task of an array does, one after the other. A task that Slurm stops goes on
-    where it was: finished batches are skipped."""
+    """The jobs that one task of an array does, one after the other.
+
+    A task that Slurm stops goes on where it was: finished batches are
+    skipped.
+    """
 
     def __call__(self, texts: Sequence[str]) -> list[dict[str, Any]]:
         return [attempt(text) for text in texts]
@@ -143,7 +199,15 @@ class Share:
     __submitit_checkpoint__ = checkpoint
 
 
-WHOLE = {"minutes": 60, "cpus": 1, "requeues": 3}  # and their defaults
+# The options that are whole numbers, and their defaults.
+WHOLE_OPTIONS = {"minutes": 60, "cpus": 1, "requeues": 3}
+SLURM_DEFAULTS = {
+    "cluster": "slurm",
+    "folder": "slurm",
+    "memory_gb": 4,
+    **WHOLE_OPTIONS,
+}
+TASKS_OF_AN_ARRAY = 64  # unless `tasks` or `workers` say otherwise
 SLURM = (
     "cluster",
     "folder",
@@ -159,10 +223,15 @@ SLURM = (
 
 @dataclass(frozen=True)
 class Slurm(Engine):
-    """Job arrays through submitit. options, the [slurm] table of a sweep: partition, minutes,
-    memory_gb, cpus, account; tasks: of the array (each does its share of the batches); requeues:
-    after time-outs, at most; cluster: "slurm", or "local" to try the same without one; folder: of
-    submitit's own files (its default: slurm in the sweep's folder)."""
+    """Job arrays through submitit.
+
+    options, the [slurm] table of a sweep:
+        partition, minutes, memory_gb, cpus, account: of each task;
+        tasks: of the array (each does its share of the batches);
+        requeues: after time-outs, at most;
+        cluster: "slurm", or "local" to try the same without one;
+        folder: of submitit's own files (its default: slurm in the sweep's folder).
+    """
 
     name: ClassVar[str] = "slurm"
 
@@ -171,12 +240,14 @@ class Slurm(Engine):
         self._executor()
 
     def run(
-        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+        self,
+        jobs: Sequence[Job],
+        progress: Progress | None = None,
     ) -> Iterator[Done]:
-        shares = [list(jobs[k :: self._tasks(jobs)]) for k in range(self._tasks(jobs))]
-        tasks = self._executor().map_array(
-            Share(), [[job.to_json() for job in share] for share in shares]
-        )
+        count = self._tasks(jobs)
+        shares = [list(jobs[k::count]) for k in range(count)]
+        texts = [[job.to_json() for job in share] for share in shares]
+        tasks = self._executor().map_array(Share(), texts)
         yield from _collected(tasks, shares)
 
     def _executor(self) -> Any:
@@ -199,17 +270,18 @@ class Slurm(Engine):
         """The options, those left out at their defaults."""
         for key in self.options:
             known(key, SLURM, "[slurm] option")
-        options = {"cluster": "slurm", "folder": "slurm", **WHOLE, "memory_gb": 4, **self.options}
+        options = {**SLURM_DEFAULTS, **self.options}
         known(options["cluster"], ("slurm", "local"), "[slurm] cluster")
-        for name in WHOLE:
-            whole(options[name], f"[slurm] {name}", 0 if name == "requeues" else 1)
+        for name in WHOLE_OPTIONS:
+            least = 0 if name == "requeues" else 1
+            whole(options[name], f"[slurm] {name}", least)
         positive(options["memory_gb"], "[slurm] memory_gb")
         for name in ("partition", "account"):
             require(
                 isinstance(options.get(name, ""), str),
-                f"[slurm] {name}",
-                "a text",
-                options.get(name),
+                argument=f"[slurm] {name}",
+                needed="a text",
+                given=options.get(name),
             )
         return options
 
@@ -220,40 +292,45 @@ class Slurm(Engine):
             "mem_gb": options["memory_gb"],
             "cpus_per_task": options["cpus"],
         }
-        if options["cluster"] == "slurm":
-            found |= {
-                f"slurm_{name}": options[name]
-                for name in ("partition", "account")
-                if name in options
-            }
-            found |= {"slurm_array_parallelism": self.workers} if self.workers else {}
+        if options["cluster"] != "slurm":
+            return found
+        for name in ("partition", "account"):
+            if name in options:
+                found[f"slurm_{name}"] = options[name]
+        if self.workers:
+            found["slurm_array_parallelism"] = self.workers
         return found
 
     def _tasks(self, jobs: Sequence[Job]) -> int:
-        usual = self.workers or (
-            64 if self.options.get("cluster", "slurm") == "slurm" else len(os.sched_getaffinity(0))
-        )
-        return min(len(jobs), whole(self.options.get("tasks", usual), "[slurm] tasks"))
+        usual = self.workers or self._usual_tasks()
+        asked = whole(self.options.get("tasks", usual), "[slurm] tasks")
+        return min(len(jobs), asked)
+
+    def _usual_tasks(self) -> int:
+        if self.options.get("cluster", "slurm") == "slurm":
+            return TASKS_OF_AN_ARRAY
+        return len(os.sched_getaffinity(0))
 
 
-def _collected(tasks: Sequence[Any], shares: Sequence[Sequence[Job]]) -> Iterator[Done]:
+def _collected(
+    tasks: Sequence[Any],
+    shares: Sequence[Sequence[Job]],
+) -> Iterator[Done]:
     left = dict(enumerate(tasks))
     while left:
-        for k, task in list(left.items()):
-            if not task.done():
-                continue
-            del left[k]
-            try:
-                answers = {answer["key"]: answer for answer in task.result()}
-            except Exception as error:
-                answers = {
-                    job.key: {
-                        "error": (
-                            f"task {task.job_id} of the array failed: {failure(error)['error']}"
-                        )
-                    }
-                    for job in shares[k]
-                }
+        over = [k for k, task in left.items() if task.done()]
+        for k in over:
+            answers = _answers(left.pop(k), shares[k])
             for job in shares[k]:
                 yield Done.of(job, answers[job.key])
         time.sleep(POLL if left else 0)
+
+
+def _answers(task: Any, share: Sequence[Job]) -> dict[str, Any]:
+    """What a task of an array says of its jobs, by their keys."""
+    try:
+        return {answer["key"]: answer for answer in task.result()}
+    except Exception as error:
+        why = failure(error)["error"]
+        words = f"task {task.job_id} of the array failed: {why}"
+        return {job.key: {"error": words} for job in share}

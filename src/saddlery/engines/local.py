@@ -1,5 +1,5 @@
-"""Processes of this machine: workers are started afresh, never forked, spoken to in lines of JSON,
-and replaced when they die."""
+"""Processes of this machine: workers are started afresh, never forked,
+spoken to in lines of JSON, and replaced when they die."""
 
 from __future__ import annotations
 
@@ -11,42 +11,60 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ..basis.precision import spare_programs
-from .base import ATTEMPTS, Done, Engine, Job, failure, perform
+from .base import (
+    JOB_ATTEMPTS,
+    Done,
+    Engine,
+    Job,
+    Progress,
+    failure,
+    perform,
+)
 
 XLA = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
 
 def surroundings() -> dict[str, str]:
-    """Environment variables of a worker: one thread, and a folder of this user's own in which
-    compiled programs are kept between processes (SADDLERY_CACHE names another, or "" none; only
-    what this user compiled is ever loaded)."""
-    folder = _programs()
-    kept = (
-        {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
-        if folder
-        else {}
-    )
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return {
-        **threads,
-        **kept,
-        "XLA_FLAGS": " ".join(filter(None, [os.environ.get("XLA_FLAGS", ""), XLA])),
+    """Environment variables of a worker.
+
+    One thread, and a folder of this user's own in which compiled programs
+    are kept between processes (SADDLERY_CACHE names another, or "" none;
+    only what this user compiled is ever loaded).
+    """
+    flags = [os.environ.get("XLA_FLAGS", ""), XLA]
+    found = {
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "XLA_FLAGS": " ".join(filter(None, flags)),
     }
+    folder = _programs()
+    if folder:
+        found["JAX_COMPILATION_CACHE_DIR"] = folder
+        # Seconds; what compiles faster is not worth a file.
+        found["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    return found
 
 
 def _programs() -> str:
-    """The folder of compiled programs; empty where there is no home, or nothing can be written
-    there: it only saves time."""
+    """The folder of compiled programs.
+
+    Empty where there is no home, or nothing can be written there: it only
+    saves time.
+    """
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = os.environ.get("SADDLERY_CACHE", str(home / "saddlery" / "programs"))
+        home = Path(
+            os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache",
+        )
+        usual = str(home / "saddlery" / "programs")
+        folder = os.environ.get("SADDLERY_CACHE", usual)
         if folder:
             Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
     except (OSError, RuntimeError):
@@ -56,58 +74,82 @@ def _programs() -> str:
 
 @dataclass(frozen=True)
 class Here(Engine):
-    """This process itself, one job after the other: for tests, notebooks, debugging and units of
-    one's own."""
+    """This process itself, one job after the other.
+
+    For tests, notebooks, debugging and units of one's own.
+    """
 
     name: ClassVar[str] = "here"
 
     def run(
-        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+        self,
+        jobs: Sequence[Job],
+        progress: Progress | None = None,
     ) -> Iterator[Done]:
         for job in jobs:
-            shown = (
-                None
-                if progress is None
-                else lambda fraction, _, job=job: progress({job.key: fraction})
-            )
-            for attempt in range(1, ATTEMPTS + 1):
-                try:
-                    perform(job, shown)
-                    done = Done(job, attempts=attempt)
-                    break
-                except Exception as error:
-                    done = Done.of(job, failure(error), attempt)
+            done = _tried(job, progress)
             spare_programs()
             yield done
 
 
+def _tried(job: Job, progress: Progress | None) -> Done:
+    """Do a job in this process, again where it fails."""
+
+    def tell(fraction: float, _: str) -> None:
+        if progress is not None:
+            progress({job.key: fraction})
+
+    attempt = 1
+    while True:
+        try:
+            perform(job, tell)
+        except Exception as error:
+            if attempt == JOB_ATTEMPTS:
+                return Done.of(job, failure(error), attempt)
+            attempt += 1
+        else:
+            return Done(job, attempts=attempt)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """A job, and the how-manieth attempt at it."""
+
+    job: Job
+    attempt: int = 1
+
+
 class _Waiting:
-    """Jobs not begun, in as many blocks as workers: neighbours often share compiled programs, so
-    each worker keeps to its own block, and takes from the end of the longest when that is empty."""
+    """Jobs not begun, in as many blocks as workers.
+
+    Neighbours often share compiled programs, so each worker keeps to its
+    own block, and takes from the end of the longest when that is empty.
+    """
 
     def __init__(self, jobs: Sequence[Job], count: int) -> None:
         bounds = [len(jobs) * k // count for k in range(count + 1)]
-        self.blocks = [deque((job, 1) for job in jobs[a:b]) for a, b in pairwise(bounds)]
+        self.blocks = [deque(map(_Try, jobs[a:b])) for a, b in pairwise(bounds)]
 
     def __len__(self) -> int:
         return sum(map(len, self.blocks))
 
-    def next(self, block: int) -> tuple[Job, int]:
-        return (
-            self.blocks[block].popleft() if self.blocks[block] else max(self.blocks, key=len).pop()
-        )
+    def next(self, block: int) -> _Try:
+        own = self.blocks[block]
+        if own:
+            return own.popleft()
+        return max(self.blocks, key=len).pop()
 
-    def again(self, job: Job, attempt: int) -> None:
+    def again(self, failed: _Try) -> None:
         """A job that failed, at the end of the shortest block."""
-        min(self.blocks, key=len).append((job, attempt))
+        shortest = min(self.blocks, key=len)
+        shortest.append(_Try(failed.job, failed.attempt + 1))
 
 
 class _Worker:
-    """A process that does jobs, and a thread that reads what it says into a queue shared by all."""
+    """A process that does jobs, and a thread that reads what it says into a
+    queue shared by all."""
 
-    def __init__(
-        self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]], block: int
-    ) -> None:
+    def __init__(self, said: _Said, block: int) -> None:
         self.block = block
         self.process = subprocess.Popen(
             [sys.executable, "-m", "saddlery.engines.worker"],
@@ -116,22 +158,27 @@ class _Worker:
             text=True,
             env={**os.environ, **surroundings()},
         )
-        self.job: tuple[Job, int] | None = None
+        self.doing: _Try | None = None
         self.fraction = 0.0
-        self.listener = threading.Thread(target=self._listen, args=(said,), daemon=True)
+        self.listener = threading.Thread(
+            target=self._listen,
+            args=(said,),
+            daemon=True,
+        )
         self.listener.start()
 
-    def _listen(self, said: queue.Queue[tuple[_Worker, dict[str, Any] | None]]) -> None:
+    def _listen(self, said: _Said) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             said.put((self, json.loads(line)))
         said.put((self, None))  # the process ended
 
-    def give(self, job: Job, attempt: int) -> None:
-        self.job, self.fraction = (job, attempt), 0.0
+    def give(self, task: _Try) -> None:
+        self.doing = task
+        self.fraction = 0.0
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(job.to_json() + "\n")
+            self.process.stdin.write(task.job.to_json() + "\n")
             self.process.stdin.flush()
         except OSError:
             pass  # it died meanwhile; its listener says so
@@ -141,59 +188,101 @@ class _Worker:
         self.process.wait()
         self.listener.join()
         for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):  # what was still to be written to it
+            # What was still to be written to it.
+            with contextlib.suppress(OSError):
                 assert pipe is not None
                 pipe.close()
 
 
+# Who says it, and an answer: None when the process ended.
+_Said = queue.Queue[tuple[_Worker, dict[str, Any] | None]]
+
+
+class _Crew:
+    """The workers, and what they have not begun."""
+
+    def __init__(self, jobs: Sequence[Job], size: int) -> None:
+        self.said: _Said = queue.Queue()
+        self.size = size
+        self.left = len(jobs)
+        self.waiting = _Waiting(jobs, size)
+        self.workers = {_Worker(self.said, block) for block in range(size)}
+
+    def begin(self) -> None:
+        for worker in self.workers:
+            worker.give(self.waiting.next(worker.block))
+
+    def go_on(self, worker: _Worker) -> None:
+        """Give a worker that has nothing to do what is waiting."""
+        if len(self.waiting) and worker.doing is None:
+            worker.give(self.waiting.next(worker.block))
+
+    def fractions(self) -> dict[str, float]:
+        """How much of each job under way is done, by its key."""
+        found = {}
+        for worker in self.workers:
+            if worker.doing:
+                found[worker.doing.job.key] = worker.fraction
+        return found
+
+    def bury(self, worker: _Worker) -> dict[str, Any]:
+        """Take leave of a process that ended; what it would have answered."""
+        self.workers.discard(worker)
+        code = worker.process.wait()
+        worker.stop()
+        return {
+            "error": f"its worker process died (exit code {code}); out of memory, or killed",
+        }
+
+    def replace(self, worker: _Worker) -> _Worker:
+        """Another worker for the same block, where there is still work for it."""
+        if len(self.workers) >= min(self.size, self.left):
+            return worker
+        fresh = _Worker(self.said, worker.block)
+        self.workers.add(fresh)
+        return fresh
+
+    def stop(self) -> None:
+        for worker in self.workers:
+            worker.stop()
+
+
 @dataclass(frozen=True)
 class Local(Engine):
-    """Worker processes, as many as cores unless `workers` says otherwise; one that dies is
-    replaced, its job done again."""
+    """Worker processes, as many as cores unless `workers` says otherwise.
+
+    One that dies is replaced, its job done again.
+    """
 
     name: ClassVar[str] = "local"
 
     def run(
-        self, jobs: Sequence[Job], progress: Callable[[Mapping[str, float]], None] | None = None
+        self,
+        jobs: Sequence[Job],
+        progress: Progress | None = None,
     ) -> Iterator[Done]:
-        said: queue.Queue[tuple[_Worker, dict[str, Any] | None]] = queue.Queue()
-        count = min(self.workers or len(os.sched_getaffinity(0)), len(jobs))
-        waiting = _Waiting(jobs, count)
-        workers = {_Worker(said, block) for block in range(count)}
+        cores = len(os.sched_getaffinity(0))
+        crew = _Crew(jobs, min(self.workers or cores, len(jobs)))
         try:
-            for worker in workers:
-                worker.give(*waiting.next(worker.block))
-            left = len(jobs)
-            while left:
-                worker, answer = said.get()
+            crew.begin()
+            while crew.left:
+                worker, answer = crew.said.get()
                 if answer is not None and "fraction" in answer:
                     worker.fraction = answer["fraction"]
                     if progress is not None:
-                        progress({w.job[0].key: w.fraction for w in workers if w.job})
+                        progress(crew.fractions())
                     continue
-                job, attempt = worker.job or (None, 0)
-                worker.job = None
+                done, worker.doing = worker.doing, None
                 if answer is None:
-                    workers.discard(worker)
-                    code = worker.process.wait()
-                    worker.stop()
-                    answer = {
-                        "error": (
-                            f"its worker process died (exit code {code}); out of memory, or killed"
-                        )
-                    }
-                    if len(workers) < min(count, left):
-                        worker = _Worker(said, worker.block)
-                        workers.add(worker)
-                if job is not None:
-                    error = answer.get("error", "")
-                    if error and attempt < ATTEMPTS:
-                        waiting.again(job, attempt + 1)
-                    else:
-                        left -= 1
-                        yield Done.of(job, answer, attempt)
-                if len(waiting) and worker.job is None:
-                    worker.give(*waiting.next(worker.block))
+                    answer = crew.bury(worker)
+                    worker = crew.replace(worker)
+                if done is None:
+                    pass  # a process that died while it had nothing to do
+                elif answer.get("error") and done.attempt < JOB_ATTEMPTS:
+                    crew.waiting.again(done)
+                else:
+                    crew.left -= 1
+                    yield Done.of(done.job, answer, done.attempt)
+                crew.go_on(worker)
         finally:
-            for worker in workers:
-                worker.stop()
+            crew.stop()

@@ -1,5 +1,8 @@
-"""A worker process: a job a line on standard input, what became of it a line on standard output.
-Ends when its input does."""
+"""A worker process: a job a line on standard input, what became of it a
+line on standard output.
+
+Ends when its input does.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +16,15 @@ from typing import Any
 from ..basis.precision import spare_programs
 from .base import Job, answer_at_once, failure, perform
 
-EVERY = 0.5  # seconds between two words on progress
+SECONDS_BETWEEN_WORDS = 0.5  # on progress
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     _open_stderr()
     os.dup2(2, 1)  # whatever prints goes to standard error
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C in a terminal reaches all; the supervisor ends its workers
+    # Ctrl-C in a terminal reaches all; the supervisor ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer_at_once()
     last = 0.0
 
@@ -32,7 +34,7 @@ def main() -> None:
 
     def progress(fraction: float, _: str) -> None:
         nonlocal last
-        if time.monotonic() - last > EVERY:
+        if time.monotonic() - last > SECONDS_BETWEEN_WORDS:
             last = time.monotonic()
             say({"fraction": fraction})
 
@@ -47,8 +49,8 @@ def main() -> None:
 
 
 def _open_stderr() -> None:
-    """Where the process that started this one had closed its standard error, the words of libraries
-    go nowhere."""
+    """Where the process that started this one had closed its standard
+    error, the words of libraries go nowhere."""
     try:
         os.fstat(2)
     except OSError:

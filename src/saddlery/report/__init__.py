@@ -11,4 +11,10 @@ from .comparisons import comparisons_page
 from .graphs import graph_page
 from .pages import run_page, tour_page, write_report
 
-__all__ = ["comparisons_page", "graph_page", "run_page", "tour_page", "write_report"]
+__all__ = [
+    "comparisons_page",
+    "graph_page",
+    "run_page",
+    "tour_page",
+    "write_report",
+]

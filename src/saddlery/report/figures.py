@@ -1,5 +1,5 @@
-"""Pictures inside a page: small SVG whose text is text and whose colours are variables of the
-page's style."""
+"""Pictures inside a page: small SVG whose text is text and whose colours
+are variables of the page's style."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Draw = Callable[["Axes"], object]
 WIDE, SQUARE = (4.0, 2.6), (2.5, 2.3)  # inches
+# Attributes of a document of its own, which a picture within a page does not need.
+OF_DOCUMENT = r' ?(?:xmlns(?::xlink)?|version|width|height)="[^"]*"'
 
 
 @contextmanager
@@ -60,10 +62,17 @@ def _style(salt: str):
 
 
 def figure(
-    draw: Draw, name: str, caption: str, size: tuple[float, float], *, shown: bool = True
+    draw: Draw,
+    name: str,
+    caption: str,
+    size: tuple[float, float],
+    *,
+    shown: bool = True,
 ) -> Markup:
-    """One picture as inline SVG with ids of its own; the caption is its description, and printed
-    below it if `shown`."""
+    """One picture as inline SVG with ids of its own.
+
+    The caption is its description, and printed below it if `shown`.
+    """
     drawn.new_axes()  # the message where matplotlib is missing
     from matplotlib.figure import Figure
 
@@ -71,20 +80,24 @@ def figure(
         canvas = Figure(figsize=size)
         draw(canvas.add_axes(_frame(size)))
         svg = _svg(canvas, name)
-    below = fill("<figcaption>{}</figcaption>", caption) if shown else ""
-    return fill('<figure><svg role="img" aria-label="{}" {}{}</figure>', caption, svg, below)
+    below = Markup()
+    if shown:
+        below = fill("<figcaption>{}</figcaption>", caption)
+    return fill(
+        '<figure><svg role="img" aria-label="{}" {}{}</figure>',
+        caption,
+        svg,
+        below,
+    )
 
 
 def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
-    """The same margins in inches for every picture of a size, so that their axes line up in a
-    grid."""
+    """The same margins in inches for every picture of a size, so that their
+    axes line up in a grid."""
     width, height = size
-    left, right, bottom, top = (
-        0.68 if width > 3 else 0.62,
-        0.24,
-        0.58 if width > 3 else 0.44,
-        0.36 if width > 3 else 0.06,
-    )
+    left, right, bottom, top = 0.62, 0.24, 0.44, 0.06
+    if width > 3:
+        left, bottom, top = 0.68, 0.58, 0.36
     return (
         left / width,
         bottom / height,
@@ -94,34 +107,52 @@ def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
 
 
 def _svg(canvas: Figure, name: str) -> Markup:
-    """The picture's SVG after its first word, small and safe to inline: no header, no metadata,
-    unused ids dropped and the others prefixed. Only tags are changed, never text between them;
-    Matplotlib escapes the text and the attributes it writes."""
+    """The picture's SVG after its first word, small and safe to inline.
+
+    No header, no metadata, unused ids dropped and the others prefixed. Only
+    tags are changed, never text between them; Matplotlib escapes the text
+    and the attributes it writes.
+    """
     buffer = io.StringIO()
     canvas.savefig(buffer, format="svg")
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r"<metadata>.*?</metadata>|<!--.*?-->",
+        "",
+        text,
+        flags=re.DOTALL,
+    )
     opening, rest = text.removeprefix("<svg ").split(">", 1)
-    opening = re.sub(r' ?(?:xmlns(?::xlink)?|version|width|height)="[^"]*"', "", opening)
+    opening = re.sub(OF_DOCUMENT, "", opening)
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', text))
-    pieces = re.split(r"(<[^>]*>)", rest)  # within quotes and in text, Matplotlib writes &gt; for >
-    tags = [_tag(piece, name, used) if k % 2 else piece for k, piece in enumerate(pieces)]
-    text = _coloured(opening) + ">" + "".join(tags)
+    # Tags are every second piece: in quotes and in text, Matplotlib writes &gt; for >.
+    pieces = re.split(r"(<[^>]*>)", rest)
+    for k in range(1, len(pieces), 2):
+        pieces[k] = _tag(pieces[k], name, used)
+    text = _coloured(opening) + ">" + "".join(pieces)
     return Markup(re.sub(r">\s+<", "><", text).strip())
 
 
 def _tag(tag: str, name: str, used: Collection[str]) -> str:
     """One tag: short, its id and references prefixed, its colours variables of the page."""
+
+    def prefixed(match: re.Match[str]) -> str:
+        own = match[1]
+        return f' id="{name}-{own}"' if own in used else ""
+
+    def rounded(match: re.Match[str]) -> str:
+        return match[1] + _rounded(match[2])
+
+    def referring(match: re.Match[str]) -> str:
+        return f"{match[1]}{name}-"
+
     tag = tag.replace("xlink:href=", "href=")
-    tag = re.sub(r' id="([^"]*)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in used else "", tag)
-    tag = re.sub(r'(url\(#|href="#)', lambda m: f"{m[1]}{name}-", tag)
+    tag = re.sub(r' id="([^"]*)"', prefixed, tag)
+    tag = re.sub(r'(url\(#|href="#)', referring, tag)
     tag = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", tag)
-    return re.sub(
-        r'( (?:d|x|y|transform|clip-path)=")([^"]*)',
-        lambda m: m[1] + _rounded(m[2]),
-        _coloured(tag),
-    )
+    coordinates = r'( (?:d|x|y|transform|clip-path)=")([^"]*)'
+    return re.sub(coordinates, rounded, _coloured(tag))
 
 
 def _coloured(tag: str) -> str:
@@ -131,9 +162,9 @@ def _coloured(tag: str) -> str:
 
 
 def _rounded(numbers: str) -> str:
-    """Coordinates to a fiftieth of a point."""
-    return " ".join(
-        re.sub(
-            r"-?\d+\.\d{3,}", lambda m: f"{float(m[0]):.2f}".rstrip("0").rstrip("."), numbers
-        ).split()
-    )
+    """Coordinates to a hundredth of a point."""
+
+    def short(match: re.Match[str]) -> str:
+        return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
+
+    return " ".join(re.sub(r"-?\d+\.\d{3,}", short, numbers).split())

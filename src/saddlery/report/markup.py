@@ -1,10 +1,12 @@
-"""Where text enters a page: the one place. Text is escaped as it is put in, whoever forgets what;
-only `Markup` passes.
+"""Where text enters a page: the one place.
 
-A page is made of templates, which are written in this package, and of values. `fill` escapes every
-value that is no `Markup`, and gives `Markup`; an f-string of markup is plain text again and would
-be shown with its brackets, so that a mistake is seen and does no harm. In templates every value of
-an attribute stands in double quotes.
+Text is escaped as it is put in, whoever forgets what; only `Markup` passes.
+
+A page is made of templates, which are written in this package, and of
+values. `fill` escapes every value that is no `Markup`, and gives `Markup`;
+an f-string of markup is plain text again and would be shown with its
+brackets, so that a mistake is seen and does no harm. In templates every
+value of an attribute stands in double quotes.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from ..basis import records
 
 
 class Markup(str):
-    """Text that is HTML. Made by `fill` and `joined`; by name only of what this package or
-    Matplotlib wrote."""
+    """Text that is HTML.
+
+    Made by `fill` and `joined`; by name only of what this package or
+    Matplotlib wrote.
+    """
 
     __slots__ = ()
 
@@ -30,14 +35,30 @@ class Markup(str):
 
 
 def escaped(value: object) -> Markup:
-    """Any value as it may stand in a page, between tags or in a quoted attribute; numbers as people
-    write them, and letters without a shape, such as directions of writing, spelled out
-    (`text.visible`)."""
-    return value if isinstance(value, Markup) else Markup(records.escaped(value))
+    """Any value as it may stand in a page, between tags or in a quoted
+    attribute.
+
+    Numbers as people write them, and letters without a shape, such as
+    directions of writing, spelled out (`text.visible`).
+
+    Example
+    -------
+    >>> from saddlery.report.markup import escaped
+    >>> escaped("a < b"), escaped(0.000012345)
+    ('a &lt; b', '1.2e-05')
+    """
+    if isinstance(value, Markup):
+        return value
+    return Markup(records.escaped(value))
 
 
-def fill(template: LiteralString, *values: object, **named: object) -> Markup:
-    """The template with its {} and {names} filled in, escaped; a format, as in {:,}, is of numbers.
+def fill(
+    template: LiteralString,
+    *values: object,
+    **named: object,
+) -> Markup:
+    """The template with its {} and {names} filled in, escaped; a format, as
+    in {:,}, is of numbers.
 
     Example
     -------
@@ -51,19 +72,30 @@ def fill(template: LiteralString, *values: object, **named: object) -> Markup:
 
 
 def joined(parts: Iterable[object], between: str = "") -> Markup:
-    """Parts one after the other, each escaped unless it is markup."""
-    return Markup(str(escaped(between)).join(str(escaped(part)) for part in parts))
+    """Parts one after the other, each escaped unless it is markup.
+
+    Example
+    -------
+    >>> from saddlery.report.markup import Markup, joined
+    >>> joined(["a", "b < c"], Markup("<br>"))
+    'a<br>b &lt; c'
+    """
+    texts = [str(escaped(part)) for part in parts]
+    return Markup(str(escaped(between)).join(texts))
 
 
 class _Escaping(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
-        return str(escaped(format(value, format_spec) if format_spec else value))
+        if format_spec:
+            value = format(value, format_spec)
+        return str(escaped(value))
 
     def get_field(self, field_name: str, args: Any, kwargs: Any) -> Any:
+        # No attributes of values, which a format may ask for.
         if not (field_name.isidentifier() or field_name.isdecimal()):
             raise ValueError(
-                f"a template holds names and places, got {field_name!r}"
-            )  # no attributes of values
+                f"a template holds names and places, got {field_name!r}",
+            )
         return super().get_field(field_name, args, kwargs)
 
 

@@ -17,18 +17,19 @@ from .tables import summary_table
 
 
 def run_page(found: Stages) -> str:
-    """The page of one run: curves, stages, certificates, experiment and versions, as one HTML
-    document.
+    """The page of one run, as one HTML document.
 
-    Cost: two or three pictures a stage and layer, about 0.1 s each. Raises InputError where
-    matplotlib is missing.
+    Curves, stages, certificates, experiment and versions.
+
+    Cost: two or three pictures a stage and layer, about 0.1 s each. Raises
+    InputError where matplotlib is missing.
     """
     require(
         isinstance(found, Stages),
-        "a report",
-        "made of the Stages of a run",
-        type(found).__name__,
-        "pass stages(run) or certify(run)",
+        argument="a report",
+        needed="made of the Stages of a run",
+        given=type(found).__name__,
+        remedy="pass stages(run) or certify(run)",
     )
     body = fill(
         "<header><p class=small>saddlery: report of a run</p></header>{}{}",
@@ -38,63 +39,87 @@ def run_page(found: Stages) -> str:
     return page(f"{found.run.experiment.name}, a run of saddlery", body)
 
 
-def tour_page(runs: Sequence[Stages], summary: Mapping[str, Any] | None = None) -> str:
-    """One page for many runs: a table of all runs and stages first, then a section a run.
+def tour_page(
+    runs: Sequence[Stages],
+    summary: Mapping[str, Any] | None = None,
+) -> str:
+    """One page for many runs: a table of all runs and stages first, then a
+    section a run.
 
-    summary: the record of the tour, if it should be on the page as text (see `tour.summary`).
+    summary: the record of the tour, if it should be on the page as text
+    (see `tour.summary`).
     """
     runs = list(runs)
     for found in runs:
         require(
-            isinstance(found, Stages), "a tour", "made of the Stages of runs", type(found).__name__
+            isinstance(found, Stages),
+            argument="a tour",
+            needed="made of the Stages of runs",
+            given=type(found).__name__,
         )
-    count = sum(len(found) for found in runs)
-    certified = sum(stage.fixed_point is not None for found in runs for stage in found.stages)
-    parts = [
-        fill(
-            "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}: what each network rests"
-            " on while it learns, and which"
-            " smaller network that is.</p></header>",
-            _plural(len(runs), "run"),
-            _plural(count, "plateau"),
-            _plural(certified, "certified fixed point"),
-        ),
-        summary_table(runs),
-        LEGEND,
-        *(section(found, k, "h2") for k, found in enumerate(runs)),
-    ]
+    parts = [_tour_head(runs), summary_table(runs), LEGEND]
+    for k, found in enumerate(runs):
+        parts.append(section(found, k, "h2"))
     if summary is not None:
-        text = json.dumps(summary, indent=1)
-        parts.append(
-            fill(
-                "<details><summary>Record of the tour (JSON)</summary><pre>{}</pre></details>", text
-            )
+        record = fill(
+            "<details><summary>Record of the tour (JSON)</summary><pre>{}</pre></details>",
+            json.dumps(summary, indent=1),
         )
+        parts.append(record)
     return page("A tour of saddles", joined(parts))
 
 
-def write_report(found: Stages | Sequence[Stages], path: str | Path) -> Path:
-    """Write the page of a run, or of several, whole or not at all; returns the path. Raises
-    StorageError."""
-    return write_text(path, run_page(found) if isinstance(found, Stages) else tour_page(found))
+def _tour_head(runs: Sequence[Stages]) -> Markup:
+    stages = [stage for found in runs for stage in found.stages]
+    certificates = [stage.certificate for stage in stages if stage.certificate is not None]
+    certified = sum(certificate.certified for certificate in certificates)
+    return fill(
+        "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}:"
+        " what each network rests on while it learns, and which"
+        " smaller network that is.</p></header>",
+        _plural(len(runs), "run"),
+        _plural(sum(len(found) for found in runs), "plateau"),
+        _plural(certified, "certified fixed point"),
+    )
+
+
+def write_report(
+    found: Stages | Sequence[Stages],
+    path: str | Path,
+) -> Path:
+    """Write the page of a run, or of several, whole or not at all; returns
+    the path.
+
+    Raises StorageError.
+    """
+    if isinstance(found, Stages):
+        return write_text(path, run_page(found))
+    return write_text(path, tour_page(found))
 
 
 def page(title: str, body: Markup) -> str:
-    """A whole HTML document in the style of all pages; a body that is no markup is shown as
-    text."""
+    """A whole HTML document in the style of all pages.
+
+    A body that is no markup is shown as text.
+    """
     head = fill(
-        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark"><title>{}</title><style>{}</style>',
+        '<meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        "<title>{}</title><style>{}</style>",
         title,
         STYLE,
     )
-    document = (
-        '<!doctype html>\n<html lang="en"><head>{}</head>\n<body><main>{}</main></body></html>\n'
+    document = fill(
+        '<!doctype html>\n<html lang="en"><head>{}</head>\n<body><main>{}</main></body></html>\n',
+        head,
+        body,
     )
-    return str(fill(document, head, body))
+    return str(document)
 
 
 def _plural(count: int, noun: str) -> str:
-    return (
-        f"{count} {noun}" if count == 1 else f"{count} {noun}{'x' if noun.endswith('eau') else 's'}"
-    )
+    if count == 1:
+        return f"{count} {noun}"
+    ending = "x" if noun.endswith("eau") else "s"
+    return f"{count} {noun}{ending}"

@@ -1,26 +1,30 @@
-"""The section of one run: facts, curves, a card a stage, certificates, experiment and versions."""
+"""The section of one run: facts, curves, a card a stage, certificates,
+experiment and versions."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from .. import plots
 from ..basis.echo import said
 from ..basis.records import number
-from ..plateaus import Stages
+from ..plateaus import Stage, Stages
+from ..runs import Run
 from ..saddles import Certificate, FixedPoint
-from .figures import SQUARE, WIDE, figure
+from .figures import SQUARE, WIDE, Draw, figure
 from .markup import Markup, fill, joined
 from .tables import certificates, interval, verdict
 
-_DRAWN: WeakKeyDictionary[Stages, dict[tuple[int, str], Markup]] = (
-    WeakKeyDictionary()
-)  # a growing tour redraws nothing
+# Sections that were drawn, by place and heading: a growing tour redraws nothing.
+_Sections = dict[tuple[int, str], Markup]
+_DRAWN: WeakKeyDictionary[Stages, _Sections] = WeakKeyDictionary()
 
 
 def section(found: Stages, k: int, heading: str) -> Markup:
-    """The section of one run, drawn once for each Stages (which are immutable) and place."""
+    """The section of one run, drawn once for each Stages (which are
+    immutable) and place."""
     drawn = _DRAWN.setdefault(found, {})
     if (k, heading) not in drawn:
         drawn[k, heading] = _draw_section(found, k, heading)
@@ -28,45 +32,74 @@ def section(found: Stages, k: int, heading: str) -> Markup:
 
 
 def _draw_section(found: Stages, k: int, heading: str) -> Markup:
-    run, e = found.run, found.run.experiment
+    run = found.run
+    e = run.experiment
     anchor = f"run-{k}"
-    versions = ", ".join(f"{name} {version}" for name, version in run.versions.items())
-    named = '<h1 id="{}-name">{}</h1>' if heading == "h1" else '<h2 id="{}-name">{}</h2>'
-    parts = [
-        fill('<section class="run" id="{anchor}" aria-labelledby="{anchor}-name">', anchor=anchor),
-        fill(named, anchor, e.name),
-        fill("<p class=lead>{}</p>", e.description) if e.description else "",
+    versions = [f"{name} {version}" for name, version in run.versions.items()]
+    opening = '<section class="run" id="{anchor}" aria-labelledby="{anchor}-name">'
+    named = '<h2 id="{}-name">{}</h2>'
+    if heading == "h1":
+        named = '<h1 id="{}-name">{}</h1>'
+    parts = [fill(opening, anchor=anchor), fill(named, anchor, e.name)]
+    if e.description:
+        parts.append(fill("<p class=lead>{}</p>", e.description))
+    parts += [
         _facts(found),
         _curves(found, anchor),
         _cards(found, anchor),
-        certificates(found) if found.stages else "",
+    ]
+    if found.stages:
+        parts.append(certificates(found))
+    parts += [
         fill(
-            "<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>", e.to_toml()
+            "<details><summary>The experiment (TOML)</summary><pre>{}</pre></details>",
+            e.to_toml(),
         ),
-        fill('<p class="small">Experiment id {}; {}.</p></section>', e.identity, versions),
+        fill(
+            '<p class="small">Experiment id {}; {}.</p></section>',
+            e.identity,
+            ", ".join(versions),
+        ),
     ]
     return joined(parts)
 
 
 def _facts(found: Stages) -> Markup:
     """Who, what, how it ended; and what a reader should be warned of."""
+    cells = []
+    for name, value in _facts_of(found.run):
+        cells.append(fill("<div><dt>{}</dt><dd>{}</dd></div>", name, value))
+    facts = fill("<dl class=facts>{}</dl>", joined(cells))
+    notes = []
+    for note in _warnings(found):
+        notes.append(fill('<p class="note" role="note">{}</p>', note))
+    return facts + joined(notes)
+
+
+def _facts_of(run: Run) -> list[tuple[str, object]]:
+    t = run.trajectory
+    in_words = {"flow time": plots.readable(t.flow_time[-1])}
+    if run.data != "samples":
+        in_words["data"] = f"exact moments of the {run.data} feature"
+    facts: list[tuple[str, object]] = []
+    for name, value in run.rows():
+        if name not in ("experiment", "warning", "loss"):
+            facts.append((name, in_words.get(name, value)))
+    facts.append(("loss at the start", number(t.loss[0])))
+    facts.append(("final loss", number(run.final_loss)))
+    return facts
+
+
+def _warnings(found: Stages) -> list[str]:
     run, t = found.run, found.run.trajectory
-    data = "samples" if run.data == "samples" else f"exact moments of the {run.data} feature"
-    rows = [
-        (name, {"data": data, "flow time": plots.readable(t.flow_time[-1])}.get(name, value))
-        for name, value in run.rows()
-        if name not in ("experiment", "warning", "loss")
-    ]
-    rows += [("loss at the start", number(t.loss[0])), ("final loss", number(run.final_loss))]
-    cells = joined(fill("<div><dt>{}</dt><dd>{}</dd></div>", name, value) for name, value in rows)
-    notes = [*run.warnings, *(f"{words[0].upper()}{words[1:]}." for words in found.notes)]
+    notes = list(run.warnings)
+    for words in found.notes:
+        notes.append(f"{words[0].upper()}{words[1:]}.")
     if t.status != "stopped":
         notes.append(f"This run was not completed: {t.status}, {t.reason}.")
     if not found.stages:
         notes.append("No plateau was found on this run.")
-    return fill("<dl class=facts>{}</dl>", cells) + joined(
-        fill('<p class="note" role="note">{}</p>', note) for note in notes
-    )
+    return notes
 
 
 def _curves(found: Stages, anchor: str) -> Markup:
@@ -91,53 +124,93 @@ def _curve(picture: plots.Picture, name: str) -> tuple[int, Markup]:
     return picture.layer, figure(picture.draw, f"{name}_{picture.layer}", picture.caption, WIDE)
 
 
+def _is_certified(stage: Stage) -> bool:
+    return stage.certificate is not None and stage.certificate.certified
+
+
+def _layer_curves(found: Stages, k: int, anchor: str) -> list[Markup]:
+    """What was observed of a layer along the run."""
+    of = _of_layer(k, len(found.run.experiment.network.layers))
+    pictures = {
+        f"singular_values_{k}": (
+            plots.singular_values,
+            f"The largest singular values{of} against flow time.",
+        ),
+        f"unit_norms_{k}": (
+            plots.unit_norms,
+            f"The strength of every unit{of} against flow time.",
+        ),
+    }
+    observed = found.run.trajectory.observables
+    figures = []
+    for name, (draw, caption) in pictures.items():
+        if any(key.endswith(name) for key in observed):
+            drawn = functools.partial(draw, found, layer=k)
+            figures.append(figure(drawn, f"{anchor}-{name}", caption, WIDE))
+    return figures
+
+
+def _of_layer(k: int, layers: int) -> str:
+    """Which layer is meant, where there are several."""
+    return f" of layer {k + 1}" if layers > 1 else ""
+
+
 def _cards(found: Stages, anchor: str) -> Markup:
-    """One card a stage: the units of every layer there and the Hessian's spectrum at the fixed
-    point behind it."""
+    """One card a stage: the units of every layer there and the Hessian's
+    spectrum at the fixed point behind it."""
     if not found.stages:
         return Markup()
     layers = range(len(found.run.experiment.network.layers))
     views = [plots.view(found.run, found.stages, layer=k) for k in layers]
-    cards = joined(_card(found, j, views, f"{anchor}-stage-{j}") for j in range(len(found)))
-    hessian = any(s.certificate is not None for s in found.stages)
-    title = "Stages: the units of the run" + (
-        ", and the Hessian at the fixed point" if hessian else ""
+    cards = []
+    for j in range(len(found)):
+        cards.append(_card(found, j, views, f"{anchor}-stage-{j}"))
+    title = "Stages: the units of the run"
+    if any(stage.certificate is not None for stage in found.stages):
+        title += ", and the Hessian at the fixed point"
+    return fill(
+        "<h3>{}</h3><div class=cards>{}</div>",
+        title,
+        joined(cards),
     )
-    return fill("<h3>{}</h3><div class=cards>{}</div>", title, cards)
 
 
-def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Markup:
-    stage, run = found[j], found.run
+def _card(
+    found: Stages,
+    j: int,
+    views: Sequence[plots.View],
+    anchor: str,
+) -> Markup:
+    stage = found[j]
     name = f"the {stage.kind} stage with {plots.units_label(stage)}"
     figures = []
     for k, shared in enumerate(views):
-        of = f" of layer {k + 1}" if len(views) > 1 else ""
-        unit = run.experiment.network.layers[k].unit
-        pictures = [("units", plots.unit_weights, f"Units{of} at {name}.")]
+        of = _of_layer(k, len(views))
+        unit = found.run.experiment.network.layers[k].unit
+        pictures = {
+            "units": (plots.unit_weights, f"Units{of} at {name}."),
+        }
         if plots.is_head(unit) and "rank" in unit.options:
-            pictures.append(
-                ("directions", plots.head_directions, f"Keys and queries{of} at {name}.")
+            caption = f"Keys and queries{of} at {name}."
+            pictures["directions"] = (plots.head_directions, caption)
+        for what, (draw, caption) in pictures.items():
+            drawn = functools.partial(
+                draw,
+                found.run,
+                stage,
+                layer=k,
+                shared=shared,
             )
-        figures += [
-            figure(
-                lambda ax, draw=draw, k=k, shared=shared: draw(
-                    run, stage, ax, layer=k, shared=shared
-                ),
-                f"{anchor}-{what}-{k}",
-                words,
-                SQUARE,
-                shown=False,
+            figures.append(
+                _unlabelled(drawn, f"{anchor}-{what}-{k}", caption),
             )
-            for what, draw, words in pictures
-        ]
-    c = stage.certificate
-    if c is not None:
-        words, place = _spectrum_words(c, name), f"{anchor}-spectrum"
-        figures.append(figure(lambda ax: plots.spectrum(c, ax), place, words, SQUARE, shown=False))
+    if stage.certificate is not None:
+        figures.append(_spectrum(stage.certificate, name, anchor))
     return fill(
-        '<article class="card"><h4>{units} <small>{kind}</small></h4><p>{verdict}<br><span'
-        " class=small>flow time {interval}"
-        "<br>loss {loss}</span></p>{figures}</article>",
+        '<article class="card"><h4>{units} <small>{kind}</small></h4>'
+        "<p>{verdict}<br>"
+        "<span class=small>flow time {interval}<br>loss {loss}</span></p>"
+        "{figures}</article>",
         units=plots.units_label(stage),
         kind=stage.kind,
         verdict=verdict(stage),
@@ -147,11 +220,22 @@ def _card(found: Stages, j: int, views: Sequence[plots.View], anchor: str) -> Ma
     )
 
 
-def _spectrum_words(certificate: Certificate, name: str) -> str:
-    if not isinstance(certificate, FixedPoint):
-        return f"No fixed point was found behind {name}, so there is no spectrum."
-    counts = f"{_counts(certificate.index)} negative, {_counts(certificate.zero_modes)} zero"
-    return f"Hessian eigenvalues at the fixed point behind {name}: {counts}."
+def _unlabelled(draw: Draw, name: str, caption: str) -> Markup:
+    """A figure of a card, whose caption is for those who do not see it."""
+    return figure(draw, name, caption, SQUARE, shown=False)
+
+
+def _spectrum(certificate: Certificate, name: str, anchor: str) -> Markup:
+    words = f"No fixed point was found behind {name}, so there is no spectrum."
+    if isinstance(certificate, FixedPoint):
+        negative = _counts(certificate.index)
+        zero = _counts(certificate.zero_modes)
+        words = (
+            f"Hessian eigenvalues at the fixed point behind {name}:"
+            f" {negative} negative, {zero} zero."
+        )
+    draw = lambda axes: plots.spectrum(certificate, axes)
+    return _unlabelled(draw, f"{anchor}-spectrum", words)
 
 
 def _counts(count: int | None) -> str:

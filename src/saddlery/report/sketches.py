@@ -1,116 +1,170 @@
-"""One run of a sweep as a small card, from what the sweep's folder keeps of it: nothing is trained
-again."""
+"""One run of a sweep as a small card, from what the sweep's folder keeps of
+it: nothing is trained again."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from ..basis.records import number
 from ..sweeps import arrays, read_record
 from .markup import Markup, fill, joined
 
-WIDTH, HEIGHT = 240, 90  # of a sketch, in its own units
-POINTS = 80  # of its curve
-Curve = tuple[np.ndarray, np.ndarray]  # flow time and loss
+SKETCH_WIDTH, SKETCH_HEIGHT = 240, 90  # in its own units
+SKETCH_POINTS = 80  # of its curve
+
+
+class Curve(NamedTuple):
+    """What was recorded of a run, at T saved points."""
+
+    time: Float[np.ndarray, " T"]
+    loss: Float[np.ndarray, " T"]
+
+
+class Plateau(NamedTuple):
+    """A plateau, as the row of a run keeps it; times are flow times."""
+
+    kind: str
+    start: float
+    end: float
+    units: int
+    loss: float
 
 
 def curves(folder: str | Path, runs: Iterable[int]) -> dict[int, Curve]:
     """The recorded loss of each of these runs; none of a run that was impossible."""
-    wanted, size = set(runs), read_record(folder)["batch"]
+    wanted = set(runs)
+    size = read_record(folder)["batch"]
     found = {}
     for batch in sorted({run // size for run in wanted}):
         data = arrays(folder, batch)
         for place, run in enumerate(data["run"].values.tolist()):
-            if run in wanted:
-                time, loss = (data[name].values[place] for name in ("flow_time", "loss"))
-                there = np.isfinite(time) & np.isfinite(loss)
-                found[run] = time[there], loss[there]
+            if run not in wanted:
+                continue
+            time = data["flow_time"].values[place]
+            loss = data["loss"].values[place]
+            there = np.isfinite(time) & np.isfinite(loss)
+            found[run] = Curve(time[there], loss[there])
     return found
 
 
 def card(
-    row: Mapping[Any, Any], fields: Sequence[str], curve: Curve | None, command: str
+    row: Mapping[Any, Any],
+    fields: Sequence[str],
+    curve: Curve | None,
+    command: str,
 ) -> Markup:
-    """The run of a row of the index: its fields, a sketch of its loss with the plateaus shaded, and
-    the command that shows it whole, if there is one."""
-    where = joined((fill("{} = {}", name, row[name]) for name in ("seed", *fields)), ", ")
+    """The run of a row of the index: its fields, a sketch of its loss with
+    the plateaus shaded, and the command that shows it whole, if there is
+    one."""
+    where = [fill("{} = {}", name, row[name]) for name in ("seed", *fields)]
     plateaus = stages_of(row)
-    verdicts = (
-        row["verdict"]
-        if plateaus and not (row["verdict"] is None or np.isscalar(row["verdict"]))
-        else ()
-    )
-    lines = joined(
-        _line(plateau, verdict) for plateau, verdict in itertools.zip_longest(plateaus, verdicts)
-    )
-    again = fill("<p class=small><code>{}</code></p>", command) if command else ""
-    picture = (
-        "" if curve is None else sketch(*curve, [(start, end) for _, start, end, _, _ in plateaus])
-    )
+    verdicts = _verdicts(row) if plateaus else ()
+    lines = []
+    for plateau, verdict in itertools.zip_longest(plateaus, verdicts):
+        lines.append(_line(plateau, verdict))
+    picture = again = Markup()
+    if curve is not None:
+        spans = [(plateau.start, plateau.end) for plateau in plateaus]
+        picture = sketch(*curve, spans)
+    if command:
+        again = fill("<p class=small><code>{}</code></p>", command)
     return fill(
-        '<article class=card id="run-{run}"><h4>Run {run} <small>{status}</small></h4><p'
-        " class=small>{where}</p>{picture}"
+        '<article class=card id="run-{run}">'
+        "<h4>Run {run} <small>{status}</small></h4>"
+        "<p class=small>{where}</p>{picture}"
         "<p class=small>{reason}{lines}</p>{again}</article>",
         run=row["run"],
         status=row["status"],
-        where=where,
+        where=joined(where, ", "),
         picture=picture,
         reason=row["reason"],
-        lines=lines,
+        lines=joined(lines),
         again=again,
     )
 
 
-def _line(plateau: tuple[Any, ...], verdict: str | None) -> Markup:
-    """A plateau in words, and the verdict on the fixed point behind it, where there is one."""
-    kind, start, end, units, loss = plateau
-    noun = "unit" if units == 1 else "units"
-    words = (kind, units, noun, float(loss), float(start), float(end))
-    return fill("<br>{}: {} {}, loss {}, {} to {}", *words) + (f", {verdict}" if verdict else "")
+def _verdicts(row: Mapping[Any, Any]) -> Sequence[str]:
+    verdicts = row["verdict"]
+    if verdicts is None or np.isscalar(verdicts):
+        return ()
+    return verdicts
 
 
-def stages_of(row: Mapping[Any, Any]) -> list[tuple[Any, ...]]:
-    """(kind, start, end, units, loss) of every plateau in a row of the index; none where it has no
-    lists."""
-    lists = [
-        row[name] for name in ("stage_kind", "stage_start", "stage_end", "units", "stage_loss")
-    ]
-    return [] if any(a is None or np.isscalar(a) for a in lists) else list(zip(*lists, strict=True))
+def _line(plateau: Plateau, verdict: str | None) -> Markup:
+    """A plateau in words, and the verdict on the fixed point behind it,
+    where there is one."""
+    words = fill(
+        "<br>{}: {} {}, loss {}, {} to {}",
+        plateau.kind,
+        plateau.units,
+        "unit" if plateau.units == 1 else "units",
+        float(plateau.loss),
+        float(plateau.start),
+        float(plateau.end),
+    )
+    return words + f", {verdict}" if verdict else words
 
 
-def sketch(time: np.ndarray, loss: np.ndarray, plateaus: Sequence[tuple[float, float]]) -> Markup:
-    """The loss against flow time as inline SVG, zero at the bottom, up to a little after the last
-    plateau begins."""
+def stages_of(row: Mapping[Any, Any]) -> list[Plateau]:
+    """Every plateau in a row of the index; none where it has no lists."""
+    columns = (
+        "stage_kind",
+        "stage_start",
+        "stage_end",
+        "units",
+        "stage_loss",
+    )
+    lists = [row[name] for name in columns]
+    if any(entries is None or np.isscalar(entries) for entries in lists):
+        return []
+    return [Plateau(*entries) for entries in zip(*lists, strict=True)]
+
+
+def sketch(
+    time: Float[np.ndarray, " T"],
+    loss: Float[np.ndarray, " T"],
+    plateaus: Sequence[tuple[float, float]],
+) -> Markup:
+    """The loss against flow time as inline SVG, zero at the bottom, up to a
+    little after the last plateau begins."""
     last = float(time[-1])
     if plateaus:
-        last = min(last, 1.15 * plateaus[-1][0]) or last
-    most = (
-        min(float(np.max(loss)), 2 * float(loss[0])) or 1.0
-    )  # a loss that grew without end leaves the picture
-    at = lambda t: round(WIDTH * min(float(t) / (last or 1.0), 1.0), 1)
-    shown = np.linspace(0.0, last, POINTS)
-    heights = HEIGHT * (1 - np.clip(np.interp(shown, time, loss) / most, 0, 1))
+        begin, _ = plateaus[-1]
+        last = min(last, 1.15 * begin) or last
+
+    def at(t: float) -> float:
+        share = float(t) / (last or 1.0)
+        return round(SKETCH_WIDTH * min(share, 1.0), 1)
+
     band = '<rect x="{}" y="0" width="{}" height="{}" fill="var(--soft)"/>'
-    bands = joined(
-        fill(band, at(start), round(at(end) - at(start), 1), HEIGHT) for start, end in plateaus
-    )
-    points = " ".join(f"{at(t)},{height:.1f}" for t, height in zip(shown, heights, strict=True))
-    label = (
-        f"Loss from {number(float(loss[0]))} to {number(float(loss[-1]))} up to "
-        f"flow time {number(last)}"
-    )
+    bands = []
+    for start, end in plateaus:
+        width = round(at(end) - at(start), 1)
+        bands.append(fill(band, at(start), width, SKETCH_HEIGHT))
+
+    # A loss that grew without end leaves the picture.
+    first, largest = float(loss[0]), float(np.max(loss))
+    most = min(largest, 2 * first) or 1.0
+    shown = np.linspace(0.0, last, SKETCH_POINTS)
+    shares = np.clip(np.interp(shown, time, loss) / most, 0, 1)
+    heights = SKETCH_HEIGHT * (1 - shares)
+    points = [f"{at(t)},{height:.1f}" for t, height in zip(shown, heights, strict=True)]
+
+    falls = f"Loss from {number(first)} to {number(float(loss[-1]))}"
     return fill(
-        '<svg role="img" aria-label="{label}" viewBox="0 -2 {width} {height}">{bands}'
-        '<polyline points="{points}" fill="none" stroke="var(--blue)" stroke-width="1.6"/></svg>'
+        '<svg role="img" aria-label="{label}" viewBox="0 -2 {width} {height}">'
+        '{bands}<polyline points="{points}"'
+        ' fill="none" stroke="var(--blue)" stroke-width="1.6"/></svg>'
         "<p class=small>{label}.</p>",
-        label=label,
-        width=WIDTH,
-        height=HEIGHT + 4,
-        bands=bands,
-        points=points,
+        label=f"{falls} up to flow time {number(last)}",
+        width=SKETCH_WIDTH,
+        height=SKETCH_HEIGHT + 4,
+        bands=joined(bands),
+        points=" ".join(points),
     )

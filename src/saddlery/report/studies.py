@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,44 +12,70 @@ from ..studies import Judged, Outcome
 from .figures import figure
 from .markup import Markup, fill, joined
 from .pages import page
-from .tables import scroll
+from .tables import grid, marked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZE = (5.2, 3.2)  # inches
+STUDY_SIZE = (5.2, 3.2)  # inches
 WRAP = 36  # letters of a vertical label in a line
-MARKS = {"holds": ("minimum", "●"), "fails": ("strict", "✕"), "undecided": ("degenerate", "◆")}
+# How a verdict is set: the class of its style, and a sign for those who see no colours.
+CLAIM_SIGNS = {
+    "holds": ("minimum", "●"),
+    "fails": ("strict", "✕"),
+    "undecided": ("degenerate", "◆"),
+}
+COUNTED = {
+    "holds": "hold",
+    "fails": "fail",
+    "undecided": "are undecided",
+}
+CLAIM_COLUMNS = (
+    "verdict",
+    "claim",
+    "measured",
+    "criterion",
+    "seeds",
+    "source",
+)
 
 
 def studies_page(outcomes: Sequence[Outcome]) -> str:
-    """One self-contained page: a section a study, with its figure and a table of its claims."""
-    judged = [j for outcome in outcomes for j in outcome.judged]
-    counts = ", ".join(
-        f"{sum(j.verdict == v for j in judged)} {words}" for v, words in _WORDS.items()
-    )
+    """One self-contained page: a section a study, with its figure and a
+    table of its claims."""
+    judged = [claim for outcome in outcomes for claim in outcome.judged]
+    counts = []
+    for verdict, words in COUNTED.items():
+        count = sum(claim.verdict == verdict for claim in judged)
+        counts.append(f"{count} {words}")
     head = fill(
-        "<header><h1>Studies</h1><p class=lead>{} claims: {}.</p></header>", len(judged), counts
+        "<header><h1>Studies</h1><p class=lead>{} claims: {}.</p></header>",
+        len(judged),
+        ", ".join(counts),
     )
-    return page("Studies, saddlery", head + joined(map(_section, outcomes)))
-
-
-_WORDS = {"holds": "hold", "fails": "fail", "undecided": "are undecided"}
+    return page(
+        "Studies, saddlery",
+        head + joined(map(_section, outcomes)),
+    )
 
 
 def _section(outcome: Outcome) -> Markup:
     study = outcome.study
-    picture = (
-        figure(lambda axes: _draw(outcome, axes), study.name, study.title, SIZE, shown=False)
-        if outcome.rows
-        else ""
-    )
-    said = [*study.notes(outcome.rows), *(f"not measured: {words}" for words in outcome.failed)]
+    picture = Markup()
+    if outcome.rows:
+        draw = lambda axes: _draw(outcome, axes)
+        picture = figure(
+            draw,
+            study.name,
+            study.title,
+            STUDY_SIZE,
+            shown=False,
+        )
+    said = list(study.notes(outcome.rows))
+    said += [f"not measured: {words}" for words in outcome.failed]
     return fill(
-        (
-            '<section class="run"><h2>{}</h2><p class=lead>{}</p><div '
-            "class=curves>{}</div>{}{}</section>"
-        ),
+        '<section class="run"><h2>{}</h2><p class=lead>{}</p>'
+        "<div class=curves>{}</div>{}{}</section>",
         study.name,
         study.title,
         picture,
@@ -58,29 +85,34 @@ def _section(outcome: Outcome) -> Markup:
 
 
 def _draw(outcome: Outcome, axes: Axes) -> None:
-    """The study's own figure, its labels wrapped where they would be longer than the axes."""
+    """The study's own figure, its labels wrapped where they would be longer
+    than the axes."""
     outcome.study.draw(outcome.rows, axes)
     axes.spines[["top", "right"]].set_visible(False)
     words = axes.get_ylabel()
-    lines = -(-len(words) // WRAP)
-    axes.set_ylabel(textwrap.fill(words, len(words) // max(lines, 1) + 4))
+    lines = max(math.ceil(len(words) / WRAP), 1)
+    # Lines of about one length, with room for the words that do not fit.
+    axes.set_ylabel(textwrap.fill(words, len(words) // lines + 4))
 
 
 def _table(outcome: Outcome) -> Markup:
-    columns = ("verdict", "claim", "measured", "criterion", "seeds", "source")
-    head = joined(fill('<th scope="col">{}</th>', word) for word in columns)
     caption = (
         f"Claims of {outcome.study.name}; measured: the mean over seeds and half its 95% interval."
     )
-    table = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
-    return scroll(fill(table, caption, head, joined(map(_row, outcome.judged))), caption)
+    rows = [_cells(claim) for claim in outcome.judged]
+    return grid(CLAIM_COLUMNS, rows, caption=caption)
 
 
-def _row(j: Judged) -> Markup:
-    kind, mark = MARKS[j.verdict]
-    spread = "" if j.uncertainty is None else f" ± {number(j.uncertainty, 2)}"
-    verdict = fill(
-        '<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>', kind, mark, j.verdict
-    )
-    cells = (verdict, j.sentence, f"{number(j.measured)}{spread}", j.criterion, j.seeds, j.source)
-    return fill("<tr>{}</tr>", joined(fill("<td>{}</td>", cell) for cell in cells))
+def _cells(claim: Judged) -> list[object]:
+    name, sign = CLAIM_SIGNS[claim.verdict]
+    measured = number(claim.measured)
+    if claim.uncertainty is not None:
+        measured += f" ± {number(claim.uncertainty, 2)}"
+    return [
+        marked(claim.verdict, name, sign),
+        claim.sentence,
+        measured,
+        claim.criterion,
+        claim.seeds,
+        claim.source,
+    ]

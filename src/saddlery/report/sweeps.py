@@ -1,10 +1,11 @@
-"""The page of a sweep: heat maps of what its runs did over two of the fields that vary, and a table
-of its runs."""
+"""The page of a sweep: heat maps of what its runs did over two of the
+fields that vary, and a table of its runs."""
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,53 +25,85 @@ from .tables import Linked, grid
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
-SIZE = (4.4, 3.0)  # inches
+MAP_SIZE = (4.4, 3.0)  # inches
 LISTED = 500  # runs in the table
-MANY = 24  # values of a field beyond which it is drawn as a continuum
+# Values of a field beyond which it is drawn as a continuum.
+CONTINUUM = 24
+MOST_PAIRS = 3  # of fields, unless some are asked for
 DECADES = 30.0  # between the least and the largest, beyond which its axis is logarithmic
 
 
-def sweep_page(folder: str | Path, fields: Sequence[str] | None = None) -> str:
-    """One self-contained page about a sweep. fields: the one or two that the maps are over
-    (default: every pair of those that take several values, at most three pairs); over all others,
+def sweep_page(
+    folder: str | Path,
+    fields: Sequence[str] | None = None,
+) -> str:
+    """One self-contained page about a sweep.
+
+    fields: the one or two that the maps are over (default: every pair of
+    those that take several values, at most three pairs); over all others,
     and over seeds, is averaged.
 
-    Raises InputError where no run is done, or a field is not one that varies.
+    Raises InputError where no run is done, or a field is not one that
+    varies.
     """
-    record, table = read_record(folder), index(folder)
+    record = read_record(folder)
+    table = index(folder)
     if table.empty:
         raise InputError(
-            f"{folder}: no run is finished; go on with saddlery sweep "
-            f"{folder}/sweep.toml --out {folder} --resume"
+            f"{folder}: no run is finished; go on with"
+            f" saddlery sweep {folder}/sweep.toml --out {folder} --resume"
         )
     varied = record["fields"]
-    chosen = [known(name, varied, "field that varies") for name in fields] if fields else varied
-    several = [name for name in chosen if len(table[name].unique()) > 1] or list(chosen)
-    pairs = list(itertools.combinations(several, 2))[:3] or [tuple(several[:1])]
-    head = fill(
+    chosen = varied
+    if fields:
+        chosen = [known(name, varied, "field that varies") for name in fields]
+    parts = [_head(record, len(table))]
+    parts += map(_failure, failures(folder))
+    parts.append(_impossible(table))
+    shown = quantities(table)
+    for k, pair in enumerate(_pairs(table, chosen)):
+        parts.append(_section(table, shown, pair, k))
+    parts.append(_runs(table, varied, folder))
+    toml = read_text(Path(folder) / "sweep.toml")
+    design = "<details><summary>The design (TOML)</summary><pre>{}</pre></details>"
+    parts.append(fill(design, toml))
+    versions = [f"{name} {version}" for name, version in record["versions"].items()]
+    words = "<p class=small>Id {}; {}.</p>"
+    parts.append(fill(words, record["identity"], ", ".join(versions)))
+    return page(f"{record['name']}, a sweep of saddlery", joined(parts))
+
+
+def _pairs(
+    table: pd.DataFrame,
+    fields: Sequence[str],
+) -> list[tuple[str, ...]]:
+    """The fields that the maps are over: pairs, or one alone, or none."""
+    several = [name for name in fields if len(table[name].unique()) > 1]
+    several = several or list(fields)
+    pairs = list(itertools.combinations(several, 2))[:MOST_PAIRS]
+    return pairs or [tuple(several[:1])]
+
+
+def _head(record: dict[str, Any], count: int) -> Markup:
+    return fill(
         "<header><p class=small>saddlery: report of a sweep</p><h1>{}</h1>"
         "<p class=lead>{:,} of {:,} runs, over {}.</p></header>",
         record["name"],
-        len(table),
+        count,
         record["runs"],
-        ", ".join(varied) or "seeds",
+        ", ".join(record["fields"]) or "seeds",
     )
-    failed = joined(map(_failure, failures(folder))) + _impossible(table)
-    shown = quantities(table)
-    sections = joined(_section(table, shown, pair, k) for k, pair in enumerate(pairs))
-    toml = read_text(Path(folder) / "sweep.toml")
-    design = fill("<details><summary>The design (TOML)</summary><pre>{}</pre></details>", toml)
-    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    words = fill("<p class=small>Id {}; {}.</p>", record["identity"], versions)
-    body = head + failed + sections + _runs(table, varied, folder) + design + words
-    return page(f"{record['name']}, a sweep of saddlery", body)
 
 
 def _failure(entry: dict[str, Any]) -> Markup:
     first, last = entry["runs"]
     return fill(
-        '<p class="note" role="note">Runs {} to {} failed: {}</p>', first, last, entry["error"]
+        '<p class="note" role="note">Runs {} to {} failed: {}</p>',
+        first,
+        last,
+        entry["error"],
     )
 
 
@@ -79,24 +112,24 @@ def _impossible(table: pd.DataFrame) -> Markup:
     if not rows:
         return Markup()
     return fill(
-        (
-            '<p class="note" role="note">{:,} of the runs are impossible and left out of the '
-            "maps, such as run {}: {}</p>"
-        ),
+        '<p class="note" role="note">{:,} of the runs are impossible'
+        " and left out of the maps, such as run {}: {}</p>",
         len(rows),
         rows[0]["run"],
         rows[0]["reason"],
     )
 
 
-def _section(table: pd.DataFrame, shown: Sequence[Quantity], pair: Sequence[str], k: int) -> Markup:
+def _section(
+    table: pd.DataFrame,
+    shown: Sequence[Quantity],
+    pair: Sequence[str],
+    k: int,
+) -> Markup:
     pictures, same = [], []
-    scattered = any(_continuous(table, name) for name in pair)
-    means = (
-        "a point a run"
-        if scattered
-        else "mean over seeds and all other fields, and its 95% interval over seeds"
-    )
+    means = "mean over seeds and all other fields, and its 95% interval over seeds"
+    if any(_continuous(table, name) for name in pair):
+        means = "a point a run"
     for j, quantity in enumerate(shown):
         values = quantity.values(table)
         there = values[np.isfinite(values)]
@@ -104,113 +137,179 @@ def _section(table: pd.DataFrame, shown: Sequence[Quantity], pair: Sequence[str]
             same.append(f"{quantity.title}: {number(there[0])}")
             continue
         title = f"{quantity.title[0].upper()}{quantity.title[1:]}"
-        caption = f"{title}: {means}."
-        draw = lambda axes, quantity=quantity, values=values: _draw(
-            table, pair, quantity, values, axes
+        draw = functools.partial(_draw, table, pair, quantity, values)
+        picture = figure(
+            draw,
+            name=f"map-{k}-{j}",
+            caption=f"{title}: {means}.",
+            size=MAP_SIZE,
+            shown=True,
         )
-        pictures.append(figure(draw, f"map-{k}-{j}", caption, SIZE, shown=True))
-    heading = " and ".join(pair) or "seeds"
-    constant = (
-        fill("<p class=small>The same in every run that has one: {}.</p>", "; ".join(same))
-        if same
-        else ""
+        pictures.append(picture)
+    constant = Markup()
+    if same:
+        words = "<p class=small>The same in every run that has one: {}.</p>"
+        constant = fill(words, "; ".join(same))
+    return fill(
+        '<section class="run"><h2>{}</h2>{}<div class=curves>{}</div></section>',
+        " and ".join(pair) or "seeds",
+        constant,
+        joined(pictures),
     )
-    section = '<section class="run"><h2>{}</h2>{}<div class=curves>{}</div></section>'
-    return fill(section, heading, constant, joined(pictures))
 
 
 def _draw(
-    table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: np.ndarray, axes: Any
+    table: pd.DataFrame,
+    pair: Sequence[str],
+    quantity: Quantity,
+    values: np.ndarray,
+    axes: Axes,
 ) -> None:
-    seeds = table["seed"].to_numpy()
     if any(_continuous(table, name) for name in pair):
         _scatter(table, pair, quantity, values, axes)
     elif len(pair) == 2:
-        columns, rows = (sorted(table[name].unique()) for name in pair)
-        x, y = table[pair[0]].to_numpy(), table[pair[1]].to_numpy()
-        chosen = [[(x == column) & (y == row) for column in columns] for row in rows]
-        found = np.array(
-            [[estimate(quantity, values[at], seeds[at]) for at in line] for line in chosen]
-        )
-        plots.heat_map(
-            found[..., 0], found[..., 1:3], columns, rows, (pair[0], pair[1], quantity.title), axes
-        )
+        _draw_map(table, pair, quantity, values, axes)
     else:
-        name = pair[0] if pair else "seed"
-        column, places = table[name].to_numpy(), sorted(table[name].unique())
-        found = np.array(
-            [estimate(quantity, values[column == p], seeds[column == p]) for p in places]
+        _draw_means(
+            table,
+            pair[0] if pair else "seed",
+            quantity,
+            values,
+            axes,
         )
-        spread = np.nan_to_num(np.abs(found[:, 1:3] - found[:, :1])).T
-        axes.errorbar(range(len(places)), found[:, 0], spread, fmt="o", capsize=3)
-        axes.set_xticks(
-            range(len(places)), [plots.literal(number(place, 3)) for place in places], rotation=30
-        )
-        axes.set_xlabel(plots.literal(name))
-        axes.set_ylabel(quantity.title)
+
+
+def _draw_map(
+    table: pd.DataFrame,
+    pair: Sequence[str],
+    quantity: Quantity,
+    values: np.ndarray,
+    axes: Axes,
+) -> None:
+    """The mean and its interval over the first field, to the right, and the
+    second, upwards."""
+    across, upwards = pair
+    seeds = table["seed"].to_numpy()
+    x, y = table[across].to_numpy(), table[upwards].to_numpy()
+    columns, rows = (
+        sorted(table[across].unique()),
+        sorted(table[upwards].unique()),
+    )
+    found = np.empty((len(rows), len(columns), 4))
+    for i, row in enumerate(rows):
+        for j, column in enumerate(columns):
+            at = (x == column) & (y == row)
+            found[i, j] = estimate(quantity, values[at], seeds[at])
+    names = (across, upwards, quantity.title)
+    means, intervals = found[..., 0], found[..., 1:3]
+    plots.heat_map(means, intervals, columns, rows, names, axes)
+
+
+def _draw_means(
+    table: pd.DataFrame,
+    name: str,
+    quantity: Quantity,
+    values: np.ndarray,
+    axes: Axes,
+) -> None:
+    """The mean and its interval at every value of one field."""
+    seeds = table["seed"].to_numpy()
+    column = table[name].to_numpy()
+    places = sorted(table[name].unique())
+    found = []
+    for place in places:
+        at = column == place
+        found.append(estimate(quantity, values[at], seeds[at]))
+    mean, low, high, _ = np.array(found).T
+    spread = np.nan_to_num(np.abs(np.array([low, high]) - mean))
+    ticks = range(len(places))
+    labels = [plots.literal(number(place, 3)) for place in places]
+    axes.errorbar(ticks, mean, spread, fmt="o", capsize=3)
+    axes.set_xticks(ticks, labels, rotation=30)
+    axes.set_xlabel(plots.literal(name))
+    axes.set_ylabel(quantity.title)
 
 
 def _continuous(table: pd.DataFrame, name: str) -> bool:
     """Whether a field has so many values that each is one of a continuum."""
-    return table[name].dtype.kind in "if" and len(table[name].unique()) > MANY
+    column = table[name]
+    return column.dtype.kind in "if" and len(column.unique()) > CONTINUUM
 
 
 def _scatter(
-    table: pd.DataFrame, pair: Sequence[str], quantity: Quantity, values: np.ndarray, axes: Any
+    table: pd.DataFrame,
+    pair: Sequence[str],
+    quantity: Quantity,
+    values: np.ndarray,
+    axes: Axes,
 ) -> None:
-    """A point a run: in colour over two continuous fields, else against the one, the values of the
-    other in colour."""
+    """A point a run: in colour over two continuous fields, else against the
+    one, the values of the other in colour."""
     along = [name for name in pair if _continuous(table, name)]
+    others = [name for name in pair if name not in along]
+    x = table[along[0]]
     if len(along) == 2:
-        points = axes.scatter(table[along[0]], table[along[1]], c=values, s=8)
-        axes.figure.colorbar(points, ax=axes).set_label(quantity.title, fontsize=7)
+        points = axes.scatter(x, table[along[1]], c=values, s=8)
+        bar = axes.figure.colorbar(points, ax=axes)
+        bar.set_label(quantity.title, fontsize=7)
         axes.set_ylabel(plots.literal(along[1]))
     else:
-        for name, value in [
-            (other, v)
-            for other in pair
-            if other not in along
-            for v in sorted(table[other].unique())
-        ] or [("", 0)]:
-            at = (table[name] == value).to_numpy() if name else slice(None)
-            words = plots.literal(f"{name.rpartition('.')[2]} {number(value, 3)}")
-            axes.scatter(table[along[0]].to_numpy()[at], values[at], s=8, label=words)
-        if len(pair) == 2:
+        for at, words in _groups(table, others):
+            axes.scatter(x.to_numpy()[at], values[at], s=8, label=words)
+        if others:
             axes.legend(fontsize=7, frameon=False)
         axes.set_ylabel(quantity.title)
     axes.set_xlabel(plots.literal(along[0]))
-    for name, scale in zip(along, (axes.set_xscale, axes.set_yscale), strict=False):
-        low, high = np.min(table[name].to_numpy()), np.max(table[name].to_numpy())
+    for name, scale in zip(
+        along,
+        (axes.set_xscale, axes.set_yscale),
+        strict=False,
+    ):
+        numbers = table[name].to_numpy()
+        low, high = np.min(numbers), np.max(numbers)
         if low > 0 and high > DECADES * low:
             scale("log")
 
 
-def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> Markup:
+def _groups(
+    table: pd.DataFrame,
+    others: Sequence[str],
+) -> Iterator[tuple[Any, str]]:
+    """The runs of each value of the other field, and its words; all of them
+    where there is none."""
+    if not others:
+        yield slice(None), ""
+    for name in others:
+        short = name.rpartition(".")[2]
+        for value in sorted(table[name].unique()):
+            at = (table[name] == value).to_numpy()
+            yield at, plots.literal(f"{short} {number(value, 3)}")
+
+
+def _runs(
+    table: pd.DataFrame,
+    varied: Sequence[str],
+    folder: str | Path,
+) -> Markup:
     """A row a run, which leads to its card."""
     rows = table.sort_values("run").head(LISTED).to_dict("records")
-    drawn = curves(folder, [row["run"] for row in rows if row["status"] != "impossible"])
-    command = lambda row: (
-        f"saddlery report '{folder}#{row['run']}'" if row["status"] == "stopped" else ""
-    )
-    cards = [card(row, varied, drawn.get(row["run"]), command(row)) for row in rows]
+    possible = [row["run"] for row in rows if row["status"] != "impossible"]
+    drawn = curves(folder, possible)
+    cards, cells = [], []
+    for row in rows:
+        run = row["run"]
+        command = ""
+        if row["status"] == "stopped":
+            command = f"saddlery report '{folder}#{run}'"
+        cards.append(card(row, varied, drawn.get(run), command))
+        cells.append(_cells_of(row, varied))
     columns = ("run", "seed", *varied, "status", "units", "loss")
-    cells = [
-        [
-            Linked(f"run-{row['run']}", row["run"]),
-            *(row[c] for c in columns[1:-2]),
-            _units(row["units"]),
-            row["loss"],
-        ]
-        for row in rows
-    ]
-    more = (
-        f" (the first {LISTED} of {len(table):,}; saddlery runs shows all)"
-        if len(table) > LISTED
-        else ""
-    )
+    more = ""
+    if len(table) > LISTED:
+        more = f" (the first {LISTED} of {len(table):,}; saddlery runs shows all)"
     caption = (
-        f"Runs{more}. Each number leads to the run's card; the command there repeats, "
-        "certifies and shows it whole."
+        f"Runs{more}. Each number leads to the run's card;"
+        " the command there repeats, certifies and shows it whole."
     )
     return fill(
         '<section class="run"><h2>Runs</h2>{}<h3>Each run</h3><div class=cards>{}</div></section>',
@@ -219,5 +318,21 @@ def _runs(table: pd.DataFrame, varied: Sequence[str], folder: str | Path) -> Mar
     )
 
 
+def _cells_of(
+    row: Mapping[Any, Any],
+    varied: Sequence[str],
+) -> list[object]:
+    return [
+        Linked(f"run-{row['run']}", row["run"]),
+        row["seed"],
+        *(row[name] for name in varied),
+        row["status"],
+        _units(row["units"]),
+        row["loss"],
+    ]
+
+
 def _units(units: Any) -> str:
-    return "-" if units is None or np.isscalar(units) else " > ".join(map(str, units))
+    if units is None or np.isscalar(units):
+        return "-"
+    return " > ".join(map(str, units))

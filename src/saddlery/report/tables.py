@@ -1,11 +1,13 @@
-"""Tables of a page: every run of a tour, and the certificates of one run. Every cell is escaped as
-it is filled in."""
+"""Tables of a page: every run of a tour, and the certificates of one run.
+
+Every cell is escaped as it is filled in.
+"""
 
 # ruff: noqa: RUF001 (the page is set like print: a minus is a minus, a dash a dash)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from .. import plots
@@ -15,7 +17,8 @@ from ..plateaus.stage import fixed_point_cells
 from ..saddles import FixedPoint
 from .markup import Markup, fill, joined
 
-MARKS = {
+# How a verdict is set: the class of its style, and a sign for those who see no colours.
+VERDICT_SIGNS = {
     "minimum": ("minimum", "●"),
     "strict saddle": ("strict", "▲"),
     "degenerate saddle": ("degenerate", "◆"),
@@ -33,7 +36,7 @@ class Linked(NamedTuple):
     value: object
 
 
-COLUMNS = (
+SUMMARY_COLUMNS = (
     "run",
     "stage",
     "units",
@@ -48,17 +51,30 @@ COLUMNS = (
     "utility",
     "case",
 )
+OF_CERTIFICATE = 7  # of them, the last ones
 
 
 def summary_table(runs: Sequence[Stages]) -> Markup:
     """All runs and their stages, one row a stage."""
-    head = joined(fill('<th scope="col">{}</th>', name) for name in COLUMNS)
     body = joined(_summary_rows(found, k) for k, found in enumerate(runs))
     caption = (
         "Every run and its stages. Distance is in weights, from the plateau to its fixed point."
     )
-    table = "<table class=tour><caption>{}</caption><thead><tr>{}</tr></thead>{}</table>"
-    return scroll(fill(table, caption, head, body), caption)
+    table = fill(
+        "<table class=tour><caption>{}</caption><thead><tr>{}</tr></thead>{}</table>",
+        caption,
+        _heads(SUMMARY_COLUMNS),
+        body,
+    )
+    return scroll(table, caption)
+
+
+def _heads(names: Sequence[str]) -> Markup:
+    return joined(fill('<th scope="col">{}</th>', name) for name in names)
+
+
+def _cells(values: Iterable[object]) -> Markup:
+    return joined(fill("<td>{}</td>", value) for value in values)
 
 
 def _summary_rows(found: Stages, k: int) -> Markup:
@@ -70,18 +86,28 @@ def _summary_rows(found: Stages, k: int) -> Markup:
         e.name,
         e.network.architecture,
     )
-    none = fill(
-        '<td colspan="{}">no plateau found; {}</td>', len(COLUMNS) - 1, found.run.trajectory.status
-    )
-    rows = [_summary_cells(stage) for stage in found.stages] or [none]
-    lines = (fill("<tr>{}{}</tr>", first if j == 0 else "", row) for j, row in enumerate(rows))
-    return fill("<tbody>{}</tbody>", joined(lines))
+    rows = [_summary_cells(stage) for stage in found.stages]
+    if not rows:
+        none = fill(
+            '<td colspan="{}">no plateau found; {}</td>',
+            len(SUMMARY_COLUMNS) - 1,
+            found.run.trajectory.status,
+        )
+        rows = [none]
+    rows[0] = first + rows[0]
+    lines = joined(fill("<tr>{}</tr>", row) for row in rows)
+    return fill("<tbody>{}</tbody>", lines)
 
 
 def _summary_cells(stage: Stage) -> Markup:
-    plateau = [stage.kind, units(stage), interval(stage), stage.loss, verdict(stage)]
-    cells = [*plateau, *fixed_point_cells(stage)]
-    return joined(fill("<td>{}</td>", cell) for cell in cells)
+    cells: list[object] = [
+        stage.kind,
+        units(stage),
+        interval(stage),
+        stage.loss,
+        verdict(stage),
+    ]
+    return _cells([*cells, *fixed_point_cells(stage)])
 
 
 def units(stage: Stage) -> str:
@@ -96,41 +122,56 @@ def interval(stage: Stage) -> str:
 
 def verdict(stage: Stage) -> Markup:
     """The verdict, as a sign and a word."""
-    words = "not certified" if stage.certificate is None else stage.certificate.verdict
-    name, sign = MARKS.get(words, NOT_CERTIFIED)
-    return fill('<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>', name, sign, words)
+    words = "not certified"
+    if stage.certificate is not None:
+        words = stage.certificate.verdict
+    name, sign = VERDICT_SIGNS.get(words, NOT_CERTIFIED)
+    return marked(words, name, sign)
+
+
+def marked(words: str, name: str, sign: str) -> Markup:
+    """Words after a sign, in the style of a name."""
+    return fill(
+        '<span class="mark {}"><i aria-hidden="true">{}</i>{}</span>',
+        name,
+        sign,
+        words,
+    )
 
 
 def certificates(found: Stages) -> Markup:
-    """One column a stage, one row a field: what the plateau shows, then what the certificate
-    says."""
-    stage_head = '<th scope="col">{}<small>{}</small></th>'
-    head = joined(fill(stage_head, s.kind, plots.units_label(s)) for s in found.stages)
-    columns = [{**_plateau_fields(s), **_certificate_fields(s)} for s in found.stages]
-    names = list(dict.fromkeys(name for column in columns for name in column))
-    cells = {
-        name: joined(fill("<td>{}</td>", column.get(name, "-")) for column in columns)
-        for name in names
-    }
-    rows = joined(fill('<tr><th scope="row">{}</th>{}</tr>', name, cells[name]) for name in names)
+    """One column a stage, one row a field: what the plateau shows, then
+    what the certificate says."""
+    heads, columns = [], []
+    for stage in found.stages:
+        head = '<th scope="col">{}<small>{}</small></th>'
+        heads.append(fill(head, stage.kind, plots.units_label(stage)))
+        columns.append(
+            {**_plateau_fields(stage), **_certificate_fields(stage)},
+        )
+    names = dict.fromkeys(name for column in columns for name in column)
+    rows = []
+    for name in names:
+        cells = _cells(column.get(name, "-") for column in columns)
+        rows.append(fill('<tr><th scope="row">{}</th>{}</tr>', name, cells))
     caption = "Plateaus and certificates, one column a stage."
     table = fill(
-        (
-            "<table class=fields><caption>{}</caption><thead><tr><th "
-            'scope="col">field</th>{}</tr></thead><tbody>{}</tbody></table>'
-        ),
+        "<table class=fields><caption>{}</caption>"
+        '<thead><tr><th scope="col">field</th>{}</tr></thead>'
+        "<tbody>{}</tbody></table>",
         caption,
-        head,
-        rows,
+        joined(heads),
+        joined(rows),
     )
     return fill("<h3>Certificates</h3>{}", scroll(table, caption))
 
 
 def _plateau_fields(stage: Stage) -> dict[str, object]:
-    counts = [
-        f"{e.active} active, {e.rays} rays, rank {e.rank}, minimal {e.minimal}"
-        for e in stage.effective
-    ]
+    counts = []
+    for layer in stage.effective:
+        counts.append(
+            f"{layer.active} active, {layer.rays} rays, rank {layer.rank}, minimal {layer.minimal}"
+        )
     return {
         "flow time": interval(stage),
         "loss on the plateau": number(stage.loss, 8),
@@ -152,12 +193,28 @@ def _certificate_fields(stage: Stage) -> dict[str, object]:
     }
 
 
-def grid(columns: Sequence[str], rows: Sequence[Sequence[object]], *, caption: str) -> Markup:
-    """A plain table, numbers as people write them."""
-    head = joined(fill('<th scope="col">{}</th>', name) for name in columns)
-    body = joined(fill("<tr>{}</tr>", joined(map(_cell, row))) for row in rows)
-    table = "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
-    return scroll(fill(table, caption, head, body), caption)
+def grid(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    caption: str,
+) -> Markup:
+    """A plain table, numbers as people write them.
+
+    Example
+    -------
+    >>> from saddlery.report.tables import grid
+    >>> "<td>1.5</td>" in grid(["loss"], [[1.5]], caption="Losses.")
+    True
+    """
+    lines = [fill("<tr>{}</tr>", joined(map(_cell, row))) for row in rows]
+    table = fill(
+        "<table><caption>{}</caption><thead><tr>{}</tr></thead><tbody>{}</tbody></table>",
+        caption,
+        _heads(columns),
+        joined(lines),
+    )
+    return scroll(table, caption)
 
 
 def _cell(value: object) -> Markup:
@@ -169,5 +226,7 @@ def _cell(value: object) -> Markup:
 def scroll(table: Markup, label: str) -> Markup:
     """A table that scrolls by itself where the page is narrow, and by the keyboard."""
     return fill(
-        '<div class="scroll" role="region" tabindex="0" aria-label="{}">{}</div>', label, table
+        '<div class="scroll" role="region" tabindex="0" aria-label="{}">{}</div>',
+        label,
+        table,
     )

@@ -1,9 +1,10 @@
-"""A study: an ensemble of experiments, what is measured on each, and claims that the measurements
-decide.
+"""A study: an ensemble of experiments, what is measured on each, and claims
+that the measurements decide.
 
-A claim is a number of every seed and an interval that its mean must lie in, fixed before the study
-is run. It *holds* where the 95% interval of the mean over seeds lies inside, *fails* where it lies
-outside, and is *undecided* else. A claim that allows one value only speaks of the mean itself. Each
+A claim is a number of every seed and an interval that its mean must lie in,
+fixed before the study is run. It *holds* where the 95% interval of the mean
+over seeds lies inside, *fails* where it lies outside, and is *undecided*
+else. A claim that allows one value only speaks of the mean itself. Each
 claim says what kind of number it is about (`intervals`).
 """
 
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Shaped
 
 from ..basis.families import Family
 from ..basis.records import Printed, Result, plain
@@ -23,15 +25,19 @@ from .intervals import Kind
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Row = dict[str, Any]  # the labels of one experiment, its seed, and what was measured
+# The labels of one experiment, its seed, and what was measured.
+Row = dict[str, Any]
 STUDIES: Family[Study] = Family("study")
 
 
 @dataclass(frozen=True, eq=False)
 class Claim:
-    """A sentence that can be wrong. values: from all rows the number of every seed; low, high:
-    where their mean must lie; kind: what kind of number it is, which decides the interval of the
-    mean."""
+    """A sentence that can be wrong.
+
+    values: from all rows the number of every seed; low, high: where their
+    mean must lie; kind: what kind of number it is, which decides the
+    interval of the mean.
+    """
 
     id: str
     sentence: str
@@ -44,20 +50,33 @@ class Claim:
 
     @property
     def criterion(self) -> str:
+        """In words where the mean must lie."""
+        low, high = f"{self.low:g}", f"{self.high:g}"
         if self.low == self.high:
-            return f"{self.quantity} is {self.low:g}"
+            return f"{self.quantity} is {low}"
         if np.isinf(self.high):
-            return f"{self.quantity} at least {self.low:g}"
-        return (
-            f"{self.quantity} {'at most' if np.isinf(self.low) else f'from {self.low:g} to'} "
-            f"{self.high:g}"
-        )
+            return f"{self.quantity} at least {low}"
+        if np.isinf(self.low):
+            return f"{self.quantity} at most {high}"
+        return f"{self.quantity} from {low} to {high}"
+
+    def verdict(self, below: float, above: float, slack: float) -> str:
+        """On a mean that lies from `below` to `above`, up to a slack."""
+        low, high = self.low - slack, self.high + slack
+        if low <= below and above <= high:
+            return "holds"
+        if above < low or below > high:
+            return "fails"
+        return "undecided"
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One claim, measured. uncertainty: half the 95% interval of the mean over seeds, None for a
-    single one. seeds: how many."""
+    """One claim, measured.
+
+    uncertainty: half the 95% interval of the mean over seeds, None for a
+    single one. seeds: how many.
+    """
 
     study: str
     claim: str
@@ -72,11 +91,12 @@ class Judged:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """design: from a number of seeds the labelled experiments. measure: numbers of one. draw: the
-    figure of all rows.
+    """design: from a number of seeds the labelled experiments.
 
-    quick, full: seeds of the two sizes. notes: from all rows what else was seen, in sentences,
-    shown under the claims.
+    measure: numbers of one. draw: the figure of all rows.
+
+    quick, full: seeds of the two sizes. notes: from all rows what else was
+    seen, in sentences, shown under the claims.
     """
 
     name: str
@@ -95,7 +115,10 @@ class Study:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Outcome(Result):
-    """What a study found. failed: experiments that could not be measured, with the reason."""
+    """What a study found.
+
+    failed: experiments that could not be measured, with the reason.
+    """
 
     study: Study
     rows: tuple[Row, ...]
@@ -104,11 +127,26 @@ class Outcome(Result):
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = ("claim", "verdict", "measured", "uncertainty", "seeds", "criterion")
-        return columns, [
-            [j.claim, j.verdict, j.measured, j.uncertainty, j.seeds, j.criterion]
-            for j in self.judged
-        ]
+        columns = (
+            "claim",
+            "verdict",
+            "measured",
+            "uncertainty",
+            "seeds",
+            "criterion",
+        )
+        rows = []
+        for j in self.judged:
+            row = [
+                j.claim,
+                j.verdict,
+                j.measured,
+                j.uncertainty,
+                j.seeds,
+                j.criterion,
+            ]
+            rows.append(row)
+        return columns, rows
 
     def printed(self) -> Printed:
         missed = [f"not measured: {words}" for words in self.failed]
@@ -121,70 +159,133 @@ class Outcome(Result):
 
 
 def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
-    """The verdict on one claim; undecided where nothing could be measured."""
+    """The verdict on one claim; undecided where nothing could be measured.
+
+    Example
+    -------
+    >>> from saddlery.studies.base import Claim, judge, of
+    >>> from saddlery.studies.intervals import Real
+    >>> claim = Claim(
+    ...     id="errors.small",
+    ...     sentence="Errors are small.",
+    ...     source="",
+    ...     quantity="error",
+    ...     low=0.0,
+    ...     high=0.1,
+    ...     values=lambda rows: of(rows, "error"),
+    ...     kind=Real(least=0.0),
+    ... )
+    >>> judge("errors", claim, [{"seed": k, "error": 0.01} for k in range(3)]).verdict
+    'holds'
+    """
     values = np.asarray(claim.values(rows), float)
     values = values[np.isfinite(values)]
-    if not len(values):
-        return Judged(
-            study,
-            claim.id,
-            claim.sentence,
-            claim.source,
-            claim.criterion,
-            None,
-            None,
-            "undecided",
-            0,
-        )
-    mean = float(values.mean())
-    exact = claim.low == claim.high
-    below, above = (mean, mean) if exact else claim.kind.interval(values)
-    slack = 1e-9 * max(abs(mean), 1.0)
-    inside = claim.low - slack <= below and above <= claim.high + slack
-    outside = above < claim.low - slack or below > claim.high + slack
-    verdict = "holds" if inside else "fails" if outside else "undecided"
-    half = None if len(values) == 1 else max(mean - below, above - mean)
+    mean = half = None
+    verdict = "undecided"
+    if len(values):
+        mean = float(values.mean())
+        below, above = mean, mean
+        if claim.low != claim.high:
+            below, above = claim.kind.interval(values)
+        if len(values) > 1:
+            half = max(mean - below, above - mean)
+        # Rounding of the mean decides nothing.
+        slack = 1e-9 * max(abs(mean), 1.0)
+        verdict = claim.verdict(below, above, slack)
     return Judged(
-        study,
-        claim.id,
-        claim.sentence,
-        claim.source,
-        claim.criterion,
-        mean,
-        half,
-        verdict,
-        len(values),
+        study=study,
+        claim=claim.id,
+        sentence=claim.sentence,
+        source=claim.source,
+        criterion=claim.criterion,
+        measured=mean,
+        uncertainty=half,
+        verdict=verdict,
+        seeds=len(values),
     )
 
 
 # ------------------------------------------------------------------ for claims
-def of(rows: Sequence[Row], quantity: str, **labels: Any) -> np.ndarray:
-    """A quantity of the rows with these labels, in the order of their seeds."""
-    chosen = [row for row in rows if all(row.get(k) == v for k, v in labels.items())]
+def labelled(rows: Sequence[Row], **labels: Any) -> list[Row]:
+    """The rows that have these labels."""
+    found = []
+    for row in rows:
+        if all(row.get(name) == value for name, value in labels.items()):
+            found.append(row)
+    return found
+
+
+def of(
+    rows: Sequence[Row],
+    quantity: str,
+    **labels: Any,
+) -> Shaped[np.ndarray, " seeds"]:
+    """A quantity of the rows with these labels, in the order of their
+    seeds.
+
+    Example
+    -------
+    >>> from saddlery.studies.base import of
+    >>> rows = [{"seed": 1, "error": 0.2}, {"seed": 0, "error": 0.1}]
+    >>> of(rows, "error").tolist()
+    [0.1, 0.2]
+    """
+    chosen = labelled(rows, **labels)
+    chosen.sort(key=lambda row: row["seed"])
+    values = [row[quantity] for row in chosen]
     return np.array(
-        [
-            float("nan") if row[quantity] is None else row[quantity]
-            for row in sorted(chosen, key=lambda r: r["seed"])
-        ]
+        [np.nan if value is None else value for value in values],
     )
 
 
-def ratio(rows: Sequence[Row], quantity: str, above: Row, below: Row) -> np.ndarray:
-    """The quantity under some labels over that under others, seed by seed."""
-    one, other = of(rows, quantity, **above), of(rows, quantity, **below)
-    return one / other if len(one) == len(other) else np.array([])
+def ratio(
+    rows: Sequence[Row],
+    quantity: str,
+    above: Row,
+    below: Row,
+) -> Shaped[np.ndarray, " seeds"]:
+    """The quantity under some labels over that under others, seed by seed.
+
+    Example
+    -------
+    >>> from saddlery.studies.base import ratio
+    >>> rows = [{"seed": 0, "width": h, "time": t} for h, t in ((6, 4.0), (48, 1.0))]
+    >>> ratio(rows, "time", {"width": 48}, {"width": 6}).tolist()
+    [0.25]
+    """
+    one = of(rows, quantity, **above)
+    other = of(rows, quantity, **below)
+    if len(one) != len(other):
+        return np.array([])
+    return one / other
 
 
-def slopes(rows: Sequence[Row], quantity: str, against: str, **labels: Any) -> list[float]:
-    """The exponent of quantity ~ against^slope, a least-squares line through logarithms, for every
-    seed."""
+def slopes(
+    rows: Sequence[Row],
+    quantity: str,
+    against: str,
+    **labels: Any,
+) -> list[float]:
+    """The exponent of quantity ~ against^slope for every seed.
+
+    A least-squares line through logarithms.
+
+    Example
+    -------
+    >>> from saddlery.studies.base import slopes
+    >>> rows = [{"seed": 0, "scale": s, "rest": 2 * s**0.5} for s in (1e-2, 1e-4)]
+    >>> [round(slope, 6) for slope in slopes(rows, "rest", "scale")]
+    [0.5]
+    """
     found = []
+    chosen = labelled(rows, **labels)
     for seed in sorted({row["seed"] for row in rows}):
-        chosen = [
-            r for r in rows if r["seed"] == seed and all(r.get(k) == v for k, v in labels.items())
-        ]
-        pairs = [(r[against], r[quantity]) for r in chosen if r[quantity]]
+        pairs = []
+        for row in labelled(chosen, seed=seed):
+            if row[quantity]:
+                pairs.append((row[against], row[quantity]))
         if len(pairs) > 1:
             x, y = np.log(np.array(pairs, float)).T
-            found.append(float(np.polyfit(x, y, 1)[0]))
+            slope, _ = np.polyfit(x, y, 1)
+            found.append(float(slope))
     return found

@@ -1,5 +1,5 @@
-"""When stages do not come: one unit suffices, or the start is far from every manifold of few
-units."""
+"""When stages do not come: one unit suffices, or the start is far from
+every manifold of few units."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..experiments import Experiment
 from ..tasks import LinearTeacher
+from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of
 from .intervals import Count
@@ -18,16 +19,17 @@ if TYPE_CHECKING:
 
 
 def _cases() -> dict[str, tuple[Experiment, str]]:
+    """The experiments, and what each is an example of."""
     attention = Experiment.named("linear_attention")
     merged = attention.replace(
         name="merged",
         network=attention.network.with_unit(0, make("in_context_merged")),
-        stop=type(attention.stop)(flow_time=100.0),
+        stop=Stop(flow_time=100.0),
     )
-    scalar = changed("linear", task=LinearTeacher((1.0,), inputs=3, outputs=1))
+    one_output = LinearTeacher((1.0,), inputs=3, outputs=1)
     return {
         "scalar_output": (
-            scalar,
+            changed("linear", task=one_output),
             "A linear network with one output expresses everything with one unit",
         ),
         "merged_attention": (
@@ -38,7 +40,10 @@ def _cases() -> dict[str, tuple[Experiment, str]]:
             changed("linear", scale=1.0),
             "Large isotropic weights are far from every manifold of few units",
         ),
-        "tanh": (Experiment.named("tanh"), "A rank-one tanh layer is no invariant manifold"),
+        "tanh": (
+            Experiment.named("tanh"),
+            "A rank-one tanh layer is no invariant manifold",
+        ),
     }
 
 
@@ -50,30 +55,36 @@ def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
 
 def draw(rows: Sequence[Row], axes: Axes) -> None:
     names = list(_cases())
-    axes.bar(range(len(names)), [of(rows, "intermediate", case=name).mean() for name in names])
-    axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names])
+    means = [of(rows, "intermediate", case=name).mean() for name in names]
+    labels = [name.replace("_", "\n") for name in names]
+    axes.bar(range(len(names)), means)
+    axes.set_xticks(range(len(names)), labels)
     axes.set_ylabel("plateaus between the first and the end")
 
 
 STUDY = Study(
-    "conditions",
-    "No intermediate plateau where a condition of saddle-to-saddle learning fails",
-    design,
-    plateaus,
-    tuple(
+    name="conditions",
+    title="No intermediate plateau where a condition of saddle-to-saddle learning fails",
+    design=design,
+    measure=plateaus,
+    claims=tuple(
         Claim(
-            f"conditions.{name}",
-            f"{words}: no intermediate plateau.",
-            "Zhang, Saxe & Latham 2026, Section 5.3",
-            "intermediate plateaus",
-            0.0,
-            0.1,
-            lambda rows, name=name: of(rows, "intermediate", case=name),
+            id=f"conditions.{name}",
+            sentence=f"{words}: no intermediate plateau.",
+            source="Zhang, Saxe & Latham 2026, Section 5.3",
+            quantity="intermediate plateaus",
+            low=0.0,
+            high=0.1,
+            values=lambda rows, name=name: of(
+                rows,
+                "intermediate",
+                case=name,
+            ),
             kind=Count(),
         )
         for name, (_, words) in _cases().items()
     ),
-    draw,
+    draw=draw,
     quick=4,
     full=40,
 )

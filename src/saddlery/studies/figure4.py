@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 from ..experiments import Experiment
+from ..initializations import Initialization
 from ..plateaus import visit
 from ..plots.axes import MUTED
 from ..runs import train
+from ..tasks import Teacher
 from ..training import Stop
 from ..units import make
 from .base import Claim, Row, Study, of
@@ -18,42 +21,42 @@ from .intervals import Share
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-VISITING, PASSING = ("x_tanh_x", "cubic", "quadratic"), ("tanh", "erf")
-NEAR = 0.1  # of the fixed point's norm: nearer is a visit
+VISITING = ("x_tanh_x", "cubic", "quadratic")
+PASSING = ("tanh", "erf")
+VISIT = 0.1  # of the fixed point's norm: nearer is a visit
 
 
 def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
-    for name in (*VISITING, *PASSING):
-        for seed in range(seeds):
-            yield {"unit": name}, _experiment(name).replace(seed=seed)
+    for name, seed in product((*VISITING, *PASSING), range(seeds)):
+        yield {"unit": name}, _experiment(name).replace(seed=seed)
 
 
 def _experiment(name: str) -> Experiment:
-    """Teachers and students of one kind: two units, along the axes where these are even and of
-    degree two.
+    """Teachers and students of one kind: two units, along the axes where
+    these are even and of degree two.
 
-    Cubic units see Gaussian samples. Along the axes one unit v (u.x)^3 is any two odd cubics at
-    once, and a network that one unit solves has no second fixed point to go to.
+    Cubic units see Gaussian samples. Along the axes one unit v (u.x)^3 is
+    any two odd cubics at once, and a network that one unit solves has no
+    second fixed point to go to. They wait like the inverse square of their
+    initial weights: they start from larger, still small ones, and are given
+    the time to leave the first fixed point as well.
     """
     if name in ("quadratic", "x_tanh_x", "tanh"):
         return Experiment.named(name)
     like = Experiment.named("x_tanh_x" if name == "cubic" else "tanh")
-    design = {"design": "gaussian"} if name == "cubic" else {}
-    task = dataclasses.replace(like.task, unit=name, **design)  # type: ignore[call-arg]
-    return like.replace(
-        name=name, task=task, network=like.network.with_unit(0, make(name)), **_start(name, like)
+    assert isinstance(like.task, Teacher)
+    made = like.replace(
+        name=name,
+        task=dataclasses.replace(like.task, unit=name),
+        network=like.network.with_unit(0, make(name)),
     )
-
-
-def _start(name: str, like: Experiment) -> dict:
-    """Cubic units wait like the inverse square of their initial weights: they start from larger,
-    still small ones, and are given the time to leave the first fixed point as well."""
     if name != "cubic":
-        return {}
-    return {
-        "initialization": type(like.initialization)(scale=1e-3),
-        "stop": Stop(flow_time=60_000.0),
-    }
+        return made
+    return made.replace(
+        task=dataclasses.replace(like.task, unit=name, design="gaussian"),
+        initialization=Initialization(scale=1e-3),
+        stop=Stop(flow_time=60_000.0),
+    )
 
 
 def measure(experiment: Experiment) -> Row:
@@ -69,42 +72,40 @@ def draw(rows: Sequence[Row], axes: Axes) -> None:
     names = (*VISITING, *PASSING)
     for k, name in enumerate(names):
         values = of(rows, "distance", unit=name)
-        axes.plot(
-            [k] * len(values), values, "o", alpha=0.5, color="C0" if name in VISITING else "C1"
-        )
+        color = "C0" if name in VISITING else "C1"
+        axes.plot([k] * len(values), values, "o", alpha=0.5, color=color)
     axes.set_xticks(range(len(names)), names)
     axes.set_yscale("log")
-    axes.axhline(NEAR, color=MUTED, linewidth=0.8)
+    axes.axhline(VISIT, color=MUTED, linewidth=0.8)
     axes.set_ylabel("closest approach (at most), of the fixed point's norm")
 
 
 def _claim(name: str) -> Claim:
-    visits = name in VISITING
+    does, low, high = "does not visit", 0.0, 0.2
+    if name in VISITING:
+        does, low, high = "visits", 0.8, 1.0
     return Claim(
-        f"figure4.{name}",
-        (
-            f"A network of {name} units {'visits' if visits else 'does not visit'} its "
-            "fixed point of width one."
-        ),
-        "Zhang, Saxe & Latham 2026, Figure 4",
-        f"share of seeds that come within {NEAR:g} of its norm",
-        0.8 if visits else 0.0,
-        1.0 if visits else 0.2,
-        lambda rows: of(rows, "visited", unit=name),
+        id=f"figure4.{name}",
+        sentence=f"A network of {name} units {does} its fixed point of width one.",
+        source="Zhang, Saxe & Latham 2026, Figure 4",
+        quantity=f"share of seeds that come within {VISIT:g} of its norm",
+        low=low,
+        high=high,
+        values=lambda rows: of(rows, "visited", unit=name),
         kind=Share(),
     )
 
 
 STUDY = Study(
-    "figure4",
-    (
+    name="figure4",
+    title=(
         "Units of degree two and more visit the fixed point of one unit; tanh and erf, "
         "linear at lowest order, do not"
     ),
-    design,
-    measure,
-    tuple(_claim(name) for name in (*VISITING, *PASSING)),
-    draw,
+    design=design,
+    measure=measure,
+    claims=tuple(_claim(name) for name in (*VISITING, *PASSING)),
+    draw=draw,
     quick=3,
     full=40,
 )

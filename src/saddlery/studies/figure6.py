@@ -1,16 +1,19 @@
-"""Figure 6: deep networks with more skip connections learn faster, from saddle to saddle all the
-same.
+"""Figure 6: deep networks with more skip connections learn faster, from
+saddle to saddle all the same.
 
-The paper's three networks have four layers of weights and no skip, one over one layer, or one over
-two. A residual layer here is z + sum_i phi(z; u_i) v_i, a skip over the two weight matrices of its
-units, so that a skip over one alone has no equivalent. Instead none, one or both of the last two of
-three layers of units are residual: at lowest order the map is a product of four, three or two
-matrices, as in the paper, and the wait from weights of size e is of order e^-2, e^-1 or ln(1/e).
+The paper's three networks have four layers of weights and no skip, one over
+one layer, or one over two. A residual layer here is z + sum_i phi(z; u_i)
+v_i, a skip over the two weight matrices of its units, so that a skip over
+one alone has no equivalent. Instead none, one or both of the last two of
+three layers of units are residual: at lowest order the map is a product of
+four, three or two matrices, as in the paper, and the wait from weights of
+size e is of order e^-2, e^-1 or ln(1/e).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,21 +34,24 @@ from .measures import falls_below
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-WIDTH, SCALE = 20, 4e-3
+HIDDEN_UNITS, START_SCALE = 20, 4e-3
 WEAK = 0.2  # of the strong mode: far enough for a plateau between where waits are logarithms
 SKIPS = ("none", "one", "two")
-TASKS = {"linear": LinearTeacher((1.0, WEAK)), "relu": OrthogonalReLU((1.0, -WEAK))}
-LEFT = {
-    "linear": 0.5 * WEAK**2,
-    "relu": 0.25 * WEAK**2,
-}  # half the mean square of what the weaker mode is to explain
-PAPER = "Zhang, Saxe & Latham 2026, Figure 6 (residual layers in place of its skips)"
+TASKS = {
+    "linear": LinearTeacher((1.0, WEAK)),
+    "relu": OrthogonalReLU((1.0, -WEAK)),
+}
+# Half the mean square of what the weaker mode is to explain.
+LEFT = {"linear": 0.5 * WEAK**2, "relu": 0.25 * WEAK**2}
+FIGURE6 = "Zhang, Saxe & Latham 2026, Figure 6 (residual layers in place of its skips)"
 
 
 def network(unit: str, skips: str) -> Network:
-    """Three layers of units, of which none, the second, or the second and third are residual."""
-    plain, last = Layer(make(unit), WIDTH, mixes=False), Layer(make(unit), WIDTH)
-    residual = Layer(make(unit), WIDTH, residual=True)
+    """Three layers of units, of which none, the second, or the second and
+    third are residual."""
+    plain = Layer(make(unit), HIDDEN_UNITS, mixes=False)
+    residual = Layer(make(unit), HIDDEN_UNITS, residual=True)
+    last = Layer(make(unit), HIDDEN_UNITS)
     layers = {
         "none": (plain, plain, last),
         "one": (plain, residual, last),
@@ -55,40 +61,49 @@ def network(unit: str, skips: str) -> Network:
 
 
 def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:
-    stop = Stop(flow_time=1e6, loss=1e-9)
-    for unit, task in TASKS.items():
-        for skips in SKIPS:
-            for seed in range(seeds):
-                start = Initialization(scale=SCALE)
-                e = Experiment(task, network(unit, skips), stop, start, seed=seed, name=unit)
-                yield {"unit": unit, "skips": skips}, e
+    for unit, skips, seed in product(TASKS, SKIPS, range(seeds)):
+        e = Experiment(
+            task=TASKS[unit],
+            network=network(unit, skips),
+            stop=Stop(flow_time=1e6, loss=1e-9),
+            initialization=Initialization(scale=START_SCALE),
+            seed=seed,
+            name=unit,
+        )
+        yield {"unit": unit, "skips": skips}, e
 
 
 def measure(experiment: Experiment) -> Row:
-    """Whether the run rests between at the loss of one mode, and when each mode is half learned."""
-    run, left = train(experiment), LEFT[experiment.name]
+    """Whether the run rests between at the loss of one mode, and when each
+    mode is half learned."""
+    run = train(experiment)
+    left = LEFT[experiment.name]
     time, loss = run.trajectory.flow_time, run.trajectory.loss
-    between = [
-        plateau.loss for plateau in find_plateaus(time, loss) if plateau.kind == "intermediate"
-    ]
+    between = []
+    for plateau in find_plateaus(time, loss):
+        if plateau.kind == "intermediate":
+            between.append(plateau.loss)
+    reach = NEAR * float(loss.max())
     return {
-        "plateau": float(len(between) == 1 and abs(between[0] - left) <= NEAR * float(loss.max())),
+        "plateau": float(
+            len(between) == 1 and abs(between[0] - left) <= reach,
+        ),
         "first": falls_below(run, 0.5 * (float(loss[0]) + left)),
         "learned": falls_below(run, 0.5 * left),
     }
 
 
 def draw(rows: Sequence[Row], axes: Axes) -> None:
-    for unit, color in (("linear", "#1b4965"), ("relu", "#ca6702")):
-        for quantity, line in (("first", "o--"), ("learned", "s-")):
-            means = [np.nanmean(of(rows, quantity, unit=unit, skips=skips)) for skips in SKIPS]
-            axes.plot(
-                SKIPS,
-                means,
-                line,
-                color=color,
-                label=f"{unit}, {'strong' if quantity == 'first' else 'weak'} mode",
-            )
+    colors = {"linear": "#1b4965", "relu": "#ca6702"}
+    modes = {"first": ("strong", "o--"), "learned": ("weak", "s-")}
+    for unit, color in colors.items():
+        for quantity, (mode, line) in modes.items():
+            means = []
+            for skips in SKIPS:
+                times = of(rows, quantity, unit=unit, skips=skips)
+                means.append(np.nanmean(times))
+            label = f"{unit}, {mode} mode"
+            axes.plot(SKIPS, means, line, color=color, label=label)
     axes.set_yscale("log")
     axes.set_xlabel("residual layers")
     axes.set_ylabel("flow time until a mode is half learned")
@@ -100,58 +115,54 @@ def _plateau(unit: str, skips: str) -> Claim:
         "none": "no residual layer",
         "one": "one residual layer",
         "two": "two residual layers",
-    }[skips]
+    }
     return Claim(
-        f"figure6.{unit}.{skips}.plateau",
-        f"The {unit} network with {words} rests between, at the loss with one mode learned.",
-        PAPER,
-        (
-            f"share of seeds with one plateau between, within {NEAR:g} of the "
-            "initial loss from that loss"
-        ),
-        0.9,
-        1.0,
-        lambda rows: of(rows, "plateau", unit=unit, skips=skips),
+        id=f"figure6.{unit}.{skips}.plateau",
+        sentence=f"The {unit} network with {words[skips]} rests between,"
+        " at the loss with one mode learned.",
+        source=FIGURE6,
+        quantity=f"share of seeds with one plateau between, within {NEAR:g} of the"
+        " initial loss from that loss",
+        low=0.9,
+        high=1.0,
+        values=lambda rows: of(rows, "plateau", unit=unit, skips=skips),
         kind=Share(),
     )
 
 
 def _faster(unit: str, more: str, fewer: str) -> Claim:
+    above = {"unit": unit, "skips": more}
+    below = {"unit": unit, "skips": fewer}
     return Claim(
-        f"figure6.{unit}.{more}.faster",
-        (
-            f"The {unit} network with {more} of its layers residual learns faster "
-            f"than that with {fewer}."
-        ),
-        PAPER,
-        "time until both modes are half learned, over that with a residual layer less",
-        -float("inf"),
-        1.0,
-        lambda rows: ratio(
-            rows, "learned", {"unit": unit, "skips": more}, {"unit": unit, "skips": fewer}
-        ),
+        id=f"figure6.{unit}.{more}.faster",
+        sentence=f"The {unit} network with {more} of its layers residual learns faster"
+        f" than that with {fewer}.",
+        source=FIGURE6,
+        quantity="time until both modes are half learned, over that with a residual layer less",
+        low=-float("inf"),
+        high=1.0,
+        values=lambda rows: ratio(rows, "learned", above, below),
         kind=Real(least=0.0),
     )
 
 
+def _claims(unit: str) -> Iterator[Claim]:
+    for skips in SKIPS:
+        yield _plateau(unit, skips)
+    yield _faster(unit, "one", "none")
+    yield _faster(unit, "two", "one")
+
+
 STUDY = Study(
-    "figure6",
-    (
+    name="figure6",
+    title=(
         "Deep networks with no, one and two residual layers: all learn in stages, and "
         "those with more of them faster"
     ),
-    design,
-    measure,
-    tuple(
-        claim
-        for unit in TASKS
-        for claim in (
-            *(_plateau(unit, skips) for skips in SKIPS),
-            _faster(unit, "one", "none"),
-            _faster(unit, "two", "one"),
-        )
-    ),
-    draw,
+    design=design,
+    measure=measure,
+    claims=tuple(claim for unit in TASKS for claim in _claims(unit)),
+    draw=draw,
     quick=2,
     full=40,
 )

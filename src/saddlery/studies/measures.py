@@ -10,21 +10,33 @@ from ..runs import Run, train
 
 
 def changed(name: str, **changes: Any) -> Experiment:
-    """A shipped experiment with other fields; `width` and `scale` are short for those of its layer
-    and initialization."""
+    """A shipped experiment with other fields.
+
+    `width` and `scale` are short for those of its layer and initialization.
+
+    Example
+    -------
+    >>> from saddlery.studies.measures import changed
+    >>> changed("linear", width=3, seed=1).network.widths
+    (3,)
+    """
     e = Experiment.named(name)
     if "width" in changes:
-        changes["network"] = e.network.with_widths([changes.pop("width")])
+        width = changes.pop("width")
+        changes["network"] = e.network.with_widths([width])
     if "scale" in changes:
-        changes["initialization"] = type(e.initialization)(scale=changes.pop("scale"))
+        scale = changes.pop("scale")
+        changes["initialization"] = type(e.initialization)(scale=scale)
     return e.replace(**changes)
 
 
 def plateaus(experiment: Experiment) -> dict[str, float]:
-    """Numbers of the staircase: plateaus before the end, those between the first and the end, and
-    the length of the first."""
-    found = stages(train(experiment))
-    return counts(found)
+    """Numbers of the staircase.
+
+    Plateaus before the end, those between the first and the end, and the
+    length of the first.
+    """
+    return counts(stages(train(experiment)))
 
 
 def counts(found: Stages) -> dict[str, float]:
@@ -39,6 +51,7 @@ def counts(found: Stages) -> dict[str, float]:
 
 
 def falls_below(run: Run, level: float) -> float:
-    """The flow time at which the loss falls through a level for good; NaN if it never does."""
+    """The flow time at which the loss falls through a level for good; NaN
+    if it never does."""
     found = run.trajectory.crossing(level)
     return float("nan") if found is None else found

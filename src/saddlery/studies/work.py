@@ -17,7 +17,8 @@ from ..doors.outlets import write_text
 from ..experiments import Experiment
 from .base import STUDIES
 
-MARK = "digest"  # beside the numbers of a row in its file; no study measures anything of that name
+# Beside the numbers of a row in its file; no study measures anything of that name.
+MARK = "digest"
 
 
 def row_path(folder: str | Path, experiment: Experiment) -> Path:
@@ -26,20 +27,36 @@ def row_path(folder: str | Path, experiment: Experiment) -> Path:
 
 
 class Kept(dict[str, Any]):
-    """A row that was read back. marked: whether its file says what its numbers were; rows of older
-    versions do not, and asking one for a number that it lacks names its file."""
+    """A row that was read back.
 
-    def __init__(self, row: Mapping[str, Any], path: Path, marked: bool) -> None:
+    marked: whether its file says what its numbers were; rows of older
+    versions do not, and asking one for a number that it lacks names its
+    file.
+    """
+
+    def __init__(
+        self,
+        row: Mapping[str, Any],
+        path: Path,
+        marked: bool,
+    ) -> None:
         super().__init__(row)
-        self.path, self.marked = path, marked
+        self.path = path
+        self.marked = marked
 
     def __missing__(self, name: str) -> Any:
-        raise schema.damaged(self.path, f"without {name!r}", schema.AGAIN_ROW)
+        raise schema.damaged(
+            self.path,
+            f"without {name!r}",
+            schema.AGAIN_ROW,
+        )
 
 
 def kept_row(folder: str | Path, experiment: Experiment) -> Kept | None:
-    """The row of an experiment that was measured before; None where it was not, or its file is
-    damaged: it is measured again."""
+    """The row of an experiment that was measured before.
+
+    None where it was not, or its file is damaged: it is measured again.
+    """
     path = row_path(folder, experiment)
     try:
         row = schema.check_row(read_json(path), path)
@@ -48,19 +65,39 @@ def kept_row(folder: str | Path, experiment: Experiment) -> Kept | None:
     if MARK not in row:  # of an older version
         return Kept(row, path, marked=False)
     mark = row.pop(MARK)
-    return Kept(row, path, marked=True) if mark == marked(row) else None
+    if mark != marked(row):
+        return None
+    return Kept(row, path, marked=True)
 
 
 def marked(row: Mapping[str, Any]) -> str:
-    """What a row says of its own numbers: SHA-256 of its JSON by sorted names, the first 32
-    hexadecimal digits."""
-    return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:32]
+    """What a row says of its own numbers.
+
+    SHA-256 of its JSON by sorted names, the first 32 hexadecimal digits.
+
+    Example
+    -------
+    >>> from saddlery.studies.work import marked
+    >>> len(marked({"error": 0.1})), marked({"error": 0.1}) == marked({"error": 0.2})
+    (32, False)
+    """
+    content = json.dumps(row, sort_keys=True).encode()
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
-def measure_rows(folder: str, study: str, experiment: str, progress: object = None) -> int:
-    """Measure one experiment, given as TOML, as a study does, unless its row is there; returns how
-    many were measured."""
-    chosen, made = STUDIES.named(study), Experiment.from_toml(experiment)
+def measure_rows(
+    folder: str,
+    study: str,
+    experiment: str,
+    progress: object = None,
+) -> int:
+    """Measure one experiment, given as TOML, as a study does, unless its
+    row is there.
+
+    Returns how many were measured.
+    """
+    chosen = STUDIES.named(study)
+    made = Experiment.from_toml(experiment)
     if kept_row(folder, made) is not None:
         return 0
     try:
@@ -68,5 +105,6 @@ def measure_rows(folder: str, study: str, experiment: str, progress: object = No
             row = plain(chosen.measure(made))
     except SaddleryError as error:
         row = {"failed": str(error)}
-    write_text(row_path(folder, made), json.dumps({**row, MARK: marked(row)}))
+    content = json.dumps({**row, MARK: marked(row)})
+    write_text(row_path(folder, made), content)
     return 1

@@ -1,10 +1,11 @@
-"""Filters of runs: one expression of SQL over the columns of a row, and nothing else that SQL can
-say.
+"""Filters of runs: one expression of SQL over the columns of a row, and
+nothing else that SQL can say.
 
-DuckDB parses the text into a tree, which is walked before anything is computed: columns that exist,
-constants, comparisons, and functions that make a value of values. What could read, write, call,
-join or count other rows has no place in it, so that a filter ends as soon as it has seen each row
-once.
+DuckDB parses the text into a tree, which is walked before anything is
+computed: columns that exist, constants, comparisons, and functions that
+make a value of values. What could read, write, call, join or count other
+rows has no place in it, so that a filter ends as soon as it has seen each
+row once.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..basis.checks import InputError, nearest, require
 from ..basis.interruptions import patiently
@@ -32,93 +34,38 @@ SETTINGS = {
     "python_enable_replacements": "false",
     "lock_configuration": "true",
 }
+# ~~ is LIKE, ~~* is ILIKE, ~~~ is GLOB
 OPERATORS = {
-    "+",
-    "-",
-    "*",
-    "/",
-    "//",
-    "%",
-    "^",
-    "**",
-    "||",
-    "@",
-    "~~",
-    "!~~",
-    "~~*",
-    "!~~*",
-    "~~~",
-}  # ~~ is LIKE
+    *("+", "-", "*", "/", "//", "%", "^", "**", "||", "@"),
+    *("~~", "!~~", "~~*", "!~~*", "~~~"),
+}
+# Functions of values: of numbers, of texts, of lists.
 FUNCTIONS = {
-    *(
-        "abs",
-        "sign",
-        "round",
-        "floor",
-        "ceil",
-        "ceiling",
-        "trunc",
-        "sqrt",
-        "cbrt",
-        "exp",
-        "pow",
-        "power",
-        "mod",
-    ),
-    *(
-        "ln",
-        "log",
-        "log2",
-        "log10",
-        "greatest",
-        "least",
-        "isnan",
-        "isinf",
-        "isfinite",
-        "nullif",
-        "ifnull",
-    ),
-    *(
-        "lower",
-        "upper",
-        "length",
-        "len",
-        "strlen",
-        "contains",
-        "starts_with",
-        "ends_with",
-        "prefix",
-        "suffix",
-    ),
-    *("like_escape", "not_like_escape", "regexp_matches", "regexp_full_match"),
-    *(
-        "list_value",
-        "array_extract",
-        "list_extract",
-        "list_element",
-        "array_slice",
-        "list_slice",
-        "array_length",
-    ),
-    *("list_contains", "list_has", "array_contains", "array_has", "list_position", "list_indexof"),
-    *("list_min", "list_max", "list_sum", "list_avg", "list_count", "list_unique", "list_distinct"),
+    *("abs", "sign", "round", "floor", "ceil", "ceiling", "trunc"),
+    *("sqrt", "cbrt", "exp", "pow", "power", "mod"),
+    *("ln", "log", "log2", "log10", "greatest", "least"),
+    *("isnan", "isinf", "isfinite", "nullif", "ifnull"),
+    *("lower", "upper", "length", "len", "strlen", "contains"),
+    *("starts_with", "ends_with", "prefix", "suffix"),
+    *("like_escape", "not_like_escape"),
+    *("regexp_matches", "regexp_full_match"),
+    *("list_value", "array_extract", "list_extract", "list_element"),
+    *("array_slice", "list_slice", "array_length"),
+    *("list_contains", "list_has", "array_contains", "array_has"),
+    *("list_position", "list_indexof"),
+    *("list_min", "list_max", "list_sum", "list_avg"),
+    *("list_count", "list_unique", "list_distinct"),
     *("list_first", "list_last"),
 }
 # functions of SQL that make one number of many rows
 OF_MANY = {"count", "sum", "avg", "mean", "min", "max", "median", "stddev", "variance", "quantile"}
-PARTS = {
-    "COLUMN_REF",
-    "CONSTANT",
-    "COMPARISON",
-    "CONJUNCTION",
-    "OPERATOR",
-    "BETWEEN",
-    "CASE",
-    "CAST",
-    "FUNCTION",
-    "TYPE",
+# The classes of DuckDB's tree that a filter may hold.
+ALLOWED_PARTS = {
+    *("COLUMN_REF", "CONSTANT", "COMPARISON", "CONJUNCTION"),
+    *("OPERATOR", "BETWEEN", "CASE", "CAST", "FUNCTION", "TYPE"),
 }
-WORDS = {
+# Some that it may not, in words.
+REFUSED_PARTS = {
     "SUBQUERY": "a query within it",
     "WINDOW": "a window over other rows",
     "STAR": "a star",
@@ -126,103 +73,178 @@ WORDS = {
     "PARAMETER": "a question mark",
     "POSITIONAL_REFERENCE": "a column by its number",
 }
-BEGIN = "SELECT\n"  # so that the condition has lines of its own, and a comment in it ends with it
+# What a query may have beside the one expression that it selects.
+CLAUSES = (
+    "where_clause",
+    "group_expressions",
+    "having",
+    "qualify",
+    "sample",
+    "modifiers",
+)
+# The condition has lines of its own, so that a comment in it ends with it.
+SELECT = "SELECT\n"
 AROUND = 24  # letters shown from the place of an error
 Node = Mapping[str, Any]
 
 
+class _Filter(NamedTuple):
+    """A condition as it was given, and the columns that it may speak of."""
+
+    condition: str
+    columns: Sequence[str]
+
+    def refused(self, why: str) -> InputError:
+        """The sentence about a condition that is none."""
+        return InputError(
+            f"FILTER {self.condition!r} is not a condition on the runs: {why};"
+            ' it reads like "width >= 20 and units[2] = 1",'
+            f" and the columns are {', '.join(self.columns)}"
+        )
+
+    def without(self, name: str) -> InputError:
+        """The sentence about a column that is not there."""
+        nearly = difflib.get_close_matches(name, self.columns, cutoff=0.8)
+        missing = f"FILTER {self.condition!r}: there is no"
+        if f'"{name}"' in self.condition and not nearly:
+            return InputError(
+                f"{missing} column {name!r}; text goes in single quotes, '{name}'",
+            )
+        guess = nearest(name, self.columns)
+        if self.condition.strip() == name and not guess:
+            return InputError(
+                f"{missing} such folder and no such column; a filter reads like 'width >= 20'"
+            )
+        hint = f"choose one of {', '.join(self.columns)}"
+        if guess:
+            hint = f"did you mean {guess!r}?"
+        return InputError(f"{missing} column {name!r}; {hint}")
+
+
 def chosen(table: pd.DataFrame, condition: str) -> pd.DataFrame:
-    """The rows of a table that meet a condition. Raises InputError where it is none, with the
-    place."""
+    """The rows of a table that meet a condition.
+
+    Raises InputError where it is none, with the place.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> from saddlery.sweeps.filters import chosen
+    >>> runs = pd.DataFrame({"run": [0, 1], "initialization.scale": [1e-3, 1e-6]})
+    >>> list(chosen(runs, "initialization.scale < 1e-4")["run"])
+    [1]
+    """
     import duckdb
 
-    require("\0" not in condition, "FILTER", "without the letter NUL", condition)
-    columns = list(table.columns)
+    require(
+        "\0" not in condition,
+        "FILTER",
+        "without the letter NUL",
+        condition,
+    )
+    asked = _Filter(condition, list(table.columns))
     connection = duckdb.connect(config=dict(SETTINGS))
     try:
-        text = quoted(condition, columns)
-        tree = _parsed(connection, text, condition, columns)
-        _check(tree, text, condition, columns)
+        text = quoted(condition, asked.columns)
+        tree = _parsed(connection, text, asked)
+        _check(tree, text, asked)
         _refuse_bare(tree, condition, table)
         connection.register("runs", table)
         query = f"SELECT * FROM runs WHERE (\n{text}\n)"
-        return patiently(lambda: connection.execute(query).df(), connection.interrupt)
+        answer = lambda: connection.execute(query).df()
+        return patiently(answer, connection.interrupt)
     except RecursionError:
-        raise InputError(_no_condition(condition, "it is nested too deeply", columns)) from None
+        raise asked.refused("it is nested too deeply") from None
     except duckdb.Error as error:
-        raise InputError(_failed(condition, str(error), columns)) from None
+        raise asked.refused(_words(str(error))) from None
     finally:
         connection.close()
 
 
 def quoted(condition: str, columns: Sequence[str]) -> str:
-    """The condition with every dotted column in double quotes, as SQL wants it."""
-    dotted = sorted((re.escape(name) for name in columns if "." in name), key=len, reverse=True)
+    """The condition with every dotted column in double quotes, as SQL wants
+    it.
+
+    Example
+    -------
+    >>> from saddlery.sweeps.filters import quoted
+    >>> quoted("stop.loss < 1 and task = 'stop.loss'", ["stop.loss", "task"])
+    '"stop.loss" < 1 and task = \\'stop.loss\\''
+    """
+    dotted = [re.escape(name) for name in columns if "." in name]
     if not dotted:
         return condition
-    parts = re.split(r"('[^']*'|\"[^\"]*\")", condition)  # what is quoted already stays
-    name = re.compile(rf"(?<![\w.])({'|'.join(dotted)})(?![\w.])")
-    return "".join(part if k % 2 else name.sub(r'"\1"', part) for k, part in enumerate(parts))
+    longest_first = "|".join(sorted(dotted, key=len, reverse=True))
+    name = re.compile(rf"(?<![\w.])({longest_first})(?![\w.])")
+    # What is quoted already stays: every second part, since the pattern is a group.
+    parts = re.split(r"('[^']*'|\"[^\"]*\")", condition)
+    for k in range(0, len(parts), 2):
+        parts[k] = name.sub(r'"\1"', parts[k])
+    return "".join(parts)
 
 
 def _parsed(
-    connection: duckdb.DuckDBPyConnection, text: str, condition: str, columns: Sequence[str]
+    connection: duckdb.DuckDBPyConnection,
+    text: str,
+    asked: _Filter,
 ) -> Node:
     """The tree of the one expression that the text is."""
-    ((answer,),) = connection.execute(
-        "SELECT json_serialize_sql(?::VARCHAR)", [f"{BEGIN}{text}\n"]
-    ).fetchall()
+    question = "SELECT json_serialize_sql(?::VARCHAR)"
+    # Bare, without the brackets that a text could close: whatever follows the expression is a part
+    # of its own.
+    answered = connection.execute(question, [f"{SELECT}{text}\n"])
+    ((answer,),) = answered.fetchall()
     tree = json.loads(answer)
     if tree.get("error"):
         where = _near(text, int(tree.get("position") or 0))
-        raise InputError(_no_condition(condition, f"{tree['error_message']}{where}", columns))
-    statements = tree["statements"]
-    node = statements[0]["node"]
+        raise asked.refused(f"{tree['error_message']}{where}")
+    first, *further = tree["statements"]
+    node = first["node"]
+    if further or not _is_one_expression(node):
+        raise asked.refused("it must be one expression")
+    return node["select_list"][0]
+
+
+def _is_one_expression(node: Node) -> bool:
+    if node["type"] != "SELECT_NODE":
+        return False
     items = node.get("select_list", [])
-    # Bare, without the brackets that a text could close: whatever follows the expression is a part
-    # of its own.
-    others = [
-        node.get(name)
-        for name in (
-            "where_clause",
-            "group_expressions",
-            "having",
-            "qualify",
-            "sample",
-            "modifiers",
-        )
-    ]
-    alone = (
-        len(statements) == 1
-        and node["type"] == "SELECT_NODE"
-        and len(items) == 1
-        and not items[0].get("alias")
-        and not any(others)
-        and not node.get("cte_map", {}).get("map")
-        and node.get("from_table", {}).get("type") == "EMPTY"
-    )
-    if not alone:
-        raise InputError(_no_condition(condition, "it must be one expression", columns))
-    return items[0]
+    if len(items) != 1 or items[0].get("alias"):
+        return False
+    if any(node.get(name) for name in CLAUSES):
+        return False
+    if node.get("cte_map", {}).get("map"):
+        return False
+    return node.get("from_table", {}).get("type") == "EMPTY"
 
 
-def _check(tree: Node, text: str, condition: str, columns: Sequence[str]) -> None:
-    known = {name.casefold() for name in columns}
+def _check(tree: Node, text: str, asked: _Filter) -> None:
+    columns = {name.casefold() for name in asked.columns}
     for node in _nodes(tree):
-        kind, where = node["class"], _near(text, int(node.get("query_location") or 0))
+        kind = node["class"]
+        where = _near(text, int(node.get("query_location") or 0))
         if kind == "COLUMN_REF":
             name = _column(node)
-            if name.casefold() not in known:
-                raise InputError(_no_column(name, condition, columns))
+            if name.casefold() not in columns:
+                raise asked.without(name)
         elif kind == "FUNCTION":
-            parts = (node.get("catalog"), node.get("schema"), node["function_name"])
-            name = ".".join(part for part in parts if part).casefold().removesuffix("_star")
-            if name not in OPERATORS | FUNCTIONS:
-                unknown = f"FILTER {condition!r}: {name!r} is no function of a filter{where}"
-                raise InputError(f"{unknown}; {_instead_of(name)}")
-        elif kind not in PARTS:
-            words = WORDS.get(kind, f"{kind.lower()!r}")
-            raise InputError(_no_condition(condition, f"it may not hold {words}{where}", columns))
+            _check_function(node, where, asked.condition)
+        elif kind not in ALLOWED_PARTS:
+            words = REFUSED_PARTS.get(kind, f"{kind.lower()!r}")
+            raise asked.refused(f"it may not hold {words}{where}")
+
+
+def _check_function(node: Node, where: str, condition: str) -> None:
+    parts = (
+        node.get("catalog"),
+        node.get("schema"),
+        node["function_name"],
+    )
+    name = ".".join(filter(None, parts)).casefold().removesuffix("_star")
+    if name in OPERATORS or name in FUNCTIONS:
+        return
+    unknown = f"FILTER {condition!r}: {name!r} is no function of a filter{where}"
+    raise InputError(f"{unknown}; {_instead_of(name)}")
 
 
 def _column(node: Node) -> str:
@@ -271,44 +293,23 @@ def _nodes(tree: Any) -> Iterator[Node]:
 
 
 def _near(text: str, position: int) -> str:
-    """Where in a condition, for a position in what was parsed (in bytes, as DuckDB counts)."""
-    place = position - len(BEGIN)
-    found = text.encode()[max(place, 0) :].decode(errors="ignore").strip()
+    """Where in a condition, for a position in what was parsed (in bytes, as
+    DuckDB counts)."""
+    place = position - len(SELECT)
+    rest = text.encode()[max(place, 0) :]
+    found = rest.decode(errors="ignore").strip()
     if place < 0 or not found:
         return " at its end"
     return f" at {found[:AROUND]!r}"
 
 
-def _failed(condition: str, words: str, columns: Sequence[str]) -> str:
+def _words(error: str) -> str:
     """DuckDB's words, with the place that it marks below the line."""
-    lines = words.splitlines()
-    marks = [k for k, line in enumerate(lines) if line.strip() and not line.strip(" ^~")]
-    where = ""
-    if marks and marks[0]:
-        at = lines[marks[0]].index(lines[marks[0]].strip()[0])
-        where = f" at {lines[marks[0] - 1][at : at + AROUND].strip()!r}"
-    return _no_condition(condition, f"{lines[0]}{where}", columns)
-
-
-def _no_condition(condition: str, words: str, columns: Sequence[str]) -> str:
-    return (
-        f'FILTER {condition!r} is not a condition on the runs: {words}; it reads like "width >='
-        ' 20 and units[2] = 1",'
-        f" and the columns are {', '.join(columns)}"
-    )
-
-
-def _no_column(name: str, condition: str, columns: Sequence[str]) -> str:
-    if f'"{name}"' in condition and not difflib.get_close_matches(name, columns, cutoff=0.8):
-        return (
-            f"FILTER {condition!r}: there is no column {name!r}; text goes in "
-            f"single quotes, '{name}'"
-        )
-    guess = nearest(name, columns)
-    if condition.strip() == name and not guess:
-        return (
-            f"FILTER {condition!r}: there is no such folder and no such column; a filter "
-            "reads like 'width >= 20'"
-        )
-    hint = f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(columns)}"
-    return f"FILTER {condition!r}: there is no column {name!r}; {hint}"
+    lines = error.splitlines()
+    for above, line in pairwise(lines):
+        mark = line.strip()
+        if mark and not mark.strip(" ^~"):
+            at = line.index(mark[0])
+            place = above[at : at + AROUND].strip()
+            return f"{lines[0]} at {place!r}"
+    return lines[0]

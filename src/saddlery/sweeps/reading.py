@@ -1,5 +1,5 @@
-"""Reading sweeps: the rows of their runs as one catalog that answers SQL conditions, their arrays,
-and both as files."""
+"""Reading sweeps: the rows of their runs as one catalog that answers SQL
+conditions, their arrays, and both as files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from ..doors.labels import described
 from ..doors.outlets import placed
 from . import filters
 from .storage import (
-    DIGITS,
     FOLDERS,
+    MOST_DIGITS,
     PACKAGES,
+    REPEAT,
     batch_name,
     check_part,
     finished,
@@ -33,12 +34,19 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Folders = str | Path | Sequence[str | Path]
-ROWS, ARRAYS = (".csv", ".json"), (".nc", ".npz")
-CURVES = ("flow_time", "step", "loss", "gradient_norm", "states")
-BESIDE = (
-    "seed",
-    "status",
-)  # columns that arrays carry along their runs, beside the fields that vary
+# Endings of files of rows, and of arrays.
+ROW_ENDINGS = (".csv", ".json")
+ARRAY_ENDINGS = (".nc", ".npz")
+# What a part always holds, and of which kind.
+ARRAY_KINDS = {
+    "flow_time": "f",
+    "step": "i",
+    "loss": "f",
+    "gradient_norm": "f",
+    "states": "f",
+}
+# Columns that arrays carry along their runs, beside the fields that vary.
+OF_RUNS = ("seed", "status")
 
 
 def index(folders: Folders) -> pd.DataFrame:
@@ -50,44 +58,72 @@ def index(folders: Folders) -> pd.DataFrame:
     for folder in _listed(folders):
         record = read_record(folder)
         for path in finished(folder, "index"):
-            tables.append(_rows(path, record).assign(folder=str(folder), sweep=record["name"]))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+            rows = _rows(path, record)
+            rows = rows.assign(folder=str(folder), sweep=record["name"])
+            tables.append(rows)
+    if not tables:
+        return pd.DataFrame()
+    return pd.concat(tables, ignore_index=True)
 
 
 def _listed(folders: Folders) -> list[str | Path]:
     given = [folders] if isinstance(folders, (str, Path)) else list(folders)
-    require(len(given) > 0, "folders", "at least one sweep's folder", Words("none"))
+    require(
+        len(given) > 0,
+        "folders",
+        "at least one sweep's folder",
+        Words("none"),
+    )
     places = [Path(folder).resolve() for folder in given]
     for folder, place in zip(given, places, strict=True):
-        require(places.count(place) == 1, "folders", "different ones", Words(f"{folder} twice"))
+        once = places.count(place) == 1
+        require(
+            once,
+            "folders",
+            "different ones",
+            Words(f"{folder} twice"),
+        )
     return given
 
 
 def _rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
     """The rows of an index file, those of its batch and no others."""
-    number = path.name.partition("-")[0]
-    first = (
-        int(number) * record["batch"]
-        if number.isdecimal() and len(number) < DIGITS
-        else record["runs"]
-    )
-    if path.suffix != ".parquet" or first >= record["runs"]:
+    runs = _runs_of(path, record)
+    if not runs:
         raise schema.damaged(path, "no batch of this sweep", "remove it")
-    runs = range(first, min(first + record["batch"], record["runs"]))
     return rows_of(path, runs, record["fields"], record["identity"])
+
+
+def _runs_of(path: Path, record: Mapping[str, Any]) -> range:
+    """The numbers of the runs that a file of this name holds; none where it is no batch."""
+    number = path.name.partition("-")[0]
+    is_number = number.isdecimal() and len(number) < MOST_DIGITS
+    if path.suffix != ".parquet" or not is_number:
+        return range(0)
+    first = int(number) * record["batch"]
+    return range(first, min(first + record["batch"], record["runs"]))
 
 
 # ----------------------------------------------------------------------- query
 def query(folders: Folders, condition: str = "") -> pd.DataFrame:
-    """The finished runs that meet an SQL condition over the columns of the index, by DuckDB within
-    this process.
+    """The finished runs that meet an SQL condition over the columns of the
+    index.
 
-    Lists count from one: "width >= 100 and units[2] = 2". Text stands in single quotes; fields that
-    vary are written as they are, such as initialization.scale < 1e-4. One expression, of functions
-    of values (see `filters`). Raises InputError with the nearest column, or the place and DuckDB's
-    words, where the condition is none.
+    By DuckDB, within this process.
+
+    Lists count from one: "width >= 100 and units[2] = 2". Text stands in
+    single quotes; fields that vary are written as they are, such as
+    initialization.scale < 1e-4. One expression, of functions of values (see
+    `filters`). Raises InputError with the nearest column, or the place and
+    DuckDB's words, where the condition is none.
     """
-    require(isinstance(condition, str), "FILTER", "a text, such as 'width >= 100'", condition)
+    is_text = isinstance(condition, str)
+    require(
+        is_text,
+        "FILTER",
+        "a text, such as 'width >= 100'",
+        condition,
+    )
     table = index(folders)
     if not condition.strip() or table.empty:
         return table
@@ -96,73 +132,105 @@ def query(folders: Folders, condition: str = "") -> pd.DataFrame:
 
 # ---------------------------------------------------------------------- arrays
 def arrays(folder: str | Path, batch: int | None = None) -> xr.Dataset:
-    """The labelled arrays of one batch, or of all that are done, one after the other along `run`;
-    with the seed, the status and the fields that vary of every run as coordinates."""
+    """The labelled arrays of one batch, or of all that are done, one after
+    the other along `run`.
+
+    With the seed, the status and the fields that vary of every run as
+    coordinates.
+    """
     installed(PACKAGES, "reading a sweep", "sweeps")
     import xarray as xr
 
     record = read_record(folder)
-    wanted = "[0-9]*" if batch is None else batch_name(record["identity"], batch)
+    wanted, none_there = "[0-9]*", "none"
+    if batch is not None:
+        wanted = batch_name(record["identity"], batch)
+        none_there = f"no batch {batch}"
     rows = [path for path in finished(folder, "index") if path.match(f"{wanted}.parquet")]
     require(
         bool(rows),
-        f"{folder}",
-        "a sweep with finished runs",
-        Words("none" if batch is None else f"no batch {batch}"),
+        argument=f"{folder}",
+        needed="a sweep with finished runs",
+        given=Words(none_there),
     )
     parts = [_part(Path(folder), path, record) for path in rows]
-    most = {
-        dim: max(part.sizes.get(dim, 0) for part in parts)
-        for part in parts
-        for dim in part.sizes
-        if dim != "run"
-    }
-    whole = parts[0]
-    if len(parts) > 1:
-        whole = xr.concat([_padded(part, most) for part in parts], "run")
-    return described(whole, "ensemble")
+    if len(parts) == 1:
+        return described(parts[0], "ensemble")
+    largest = _largest(parts)
+    padded = [_padded(part, largest) for part in parts]
+    return described(xr.concat(padded, "run"), "ensemble")
 
 
-def _part(folder: Path, index_file: Path, record: Mapping[str, Any]) -> xr.Dataset:
-    columns, rows = (*BESIDE, *record["fields"]), _rows(index_file, record)
+def _largest(parts: Sequence[xr.Dataset]) -> dict[Any, int]:
+    """The largest size of every dimension, but for runs."""
+    sizes: dict[Any, int] = {}
+    for part in parts:
+        for dim, size in part.sizes.items():
+            if dim != "run":
+                sizes[dim] = max(size, sizes.get(dim, 0))
+    return sizes
+
+
+def _part(
+    folder: Path,
+    index_file: Path,
+    record: Mapping[str, Any],
+) -> xr.Dataset:
+    rows = _rows(index_file, record)
     ran = rows.loc[rows["saved"].notna()]
-    part = _read_zarr(folder / "parts" / f"{index_file.stem}.zarr.zip", rows, ran)
-    rows = ran.set_index("run")
-    text = lambda values: (
-        values.to_numpy(str) if values.dtype.kind not in "iufb" else values.to_numpy()
-    )
-    return part.assign_coords({name: ("run", text(rows[name])) for name in columns})
+    path = folder / "parts" / f"{index_file.stem}.zarr.zip"
+    part = _read_zarr(path, rows, ran)
+    of_runs = ran.set_index("run")
+    coordinates = {}
+    for name in (*OF_RUNS, *record["fields"]):
+        coordinates[name] = ("run", _labels(of_runs[name]))
+    return part.assign_coords(coordinates)
 
 
-def _padded(part: xr.Dataset, most: Mapping[Any, int]) -> xr.Dataset:
-    """A part as large as the largest: NaN, or -1 where numbers are whole, beyond its own."""
-    missing = {
-        dim: (0, most[dim] - size) for dim, size in part.sizes.items() if most.get(dim, 0) > size
-    }
+def _labels(values: pd.Series) -> np.ndarray:
+    """Numbers and flags as they are, everything else as text."""
+    if values.dtype.kind in "iufb":
+        return values.to_numpy()
+    return values.to_numpy(str)
+
+
+def _padded(part: xr.Dataset, largest: Mapping[Any, int]) -> xr.Dataset:
+    """A part as large as the largest: NaN, or -1 where numbers are whole,
+    beyond its own."""
+    missing = {}
+    for dim, size in part.sizes.items():
+        if largest.get(dim, 0) > size:
+            missing[dim] = (0, largest[dim] - size)
     if not missing:
         return part
-    fill = {
-        name: -1 if values.dtype.kind == "i" else float("nan")
-        for name, values in part.data_vars.items()
-    }
+    fill = {}
+    for name, values in part.data_vars.items():
+        fill[name] = -1 if values.dtype.kind == "i" else float("nan")
     return part.pad(missing, constant_values=fill)
 
 
-def _read_zarr(path: Path, rows: pd.DataFrame, ran: pd.DataFrame) -> xr.Dataset:
-    """The arrays of a part, if they are those of its rows. ran: the rows of runs that were not
-    impossible."""
+def _read_zarr(
+    path: Path,
+    rows: pd.DataFrame,
+    ran: pd.DataFrame,
+) -> xr.Dataset:
+    """The arrays of a part, if they are those of its rows.
+
+    ran: the rows of runs that were not impossible.
+    """
     import xarray as xr
     from zarr.storage import ZipStore
 
     check_part(path, rows)
     try:
         store = ZipStore(path, mode="r")
-        with xr.open_zarr(store, consolidated=False, chunks=None) as dataset:
+        opened = xr.open_zarr(store, consolidated=False, chunks=None)
+        with opened as dataset:
             _check_sizes(dataset, ran)
             data = dataset.load()
         _check_curves(data, ran)
     except Exception as error:  # xarray, zarr and its codecs have kinds of their own
-        raise schema.damaged(path, error, f"remove it and {schema.AGAIN_BATCH}") from None
+        raise schema.damaged(path, error, REPEAT) from None
     return data
 
 
@@ -170,58 +238,90 @@ def _check_sizes(data: xr.Dataset, ran: pd.DataFrame) -> None:
     """Before anything is unpacked: the arrays are as large as the rows say."""
     if not len(ran):
         return
-    points, stages = (
-        ran[name].to_numpy(dtype=np.int64, na_value=0) for name in ("saved", "stages")
-    )
-    expected = {"run": len(ran), "point": int(points.max()), "stage": int(stages.max()) + 1}
+    points = ran["saved"].to_numpy(dtype=np.int64, na_value=0)
+    stages = ran["stages"].to_numpy(dtype=np.int64, na_value=0)
+    expected = {
+        "run": len(ran),
+        "point": int(points.max()),
+        "stage": int(stages.max()) + 1,  # with the end of the run
+    }
     for dim, size in expected.items():
-        if data.sizes.get(dim) != size:
-            raise ValueError(f"{data.sizes.get(dim)} along {dim}, and its index says {size}")
-    missing = [name for name in CURVES if name not in data]
-    if missing:
-        raise ValueError(f"without {missing[0]}")
+        found = data.sizes.get(dim)
+        if found != size:
+            raise ValueError(
+                f"{found} along {dim}, and its index says {size}",
+            )
+    for name in ARRAY_KINDS:
+        if name not in data:
+            raise ValueError(f"without {name}")
     for name, values in data.variables.items():
         if values.size > NUMBERS or values.dtype.kind not in "fib":
             raise ValueError(f"{name} of {values.dtype}, {values.shape}")
-    kinds = {name: data[name].dtype.kind for name in CURVES}
-    if kinds != {name: "i" if name == "step" else "f" for name in CURVES}:
+    kinds = {name: data[name].dtype.kind for name in ARRAY_KINDS}
+    if kinds != ARRAY_KINDS:
         raise ValueError(f"arrays of kinds {kinds}")
 
 
 def _check_curves(data: xr.Dataset, ran: pd.DataFrame) -> None:
-    """Runs in the order of the rows, each as long as its row says, in order of time, and ending
-    with the loss of its row."""
+    """Runs in the order of the rows, each as long as its row says, in order
+    of time, and ending with the loss of its row."""
     if data["run"].values.tolist() != ran["run"].tolist():
         raise ValueError("other runs than in its index")
-    for k, (run, saved, loss) in enumerate(zip(ran["run"], ran["saved"], ran["loss"], strict=True)):
-        time, step, curve = (data[name].values[k] for name in ("flow_time", "step", "loss"))
-        own, rest = slice(int(saved)), slice(int(saved), None)
-        sound = (
-            np.isfinite(time[own]).all()
-            and (np.diff(time[own]) >= 0).all()
-            and (np.diff(step[own]) > 0).all()
-        )
-        empty = (
-            np.isnan(time[rest]).all() and np.isnan(curve[rest]).all() and (step[rest] == -1).all()
-        )
-        if not (sound and empty):
+    named = zip(ran["run"], ran["saved"], ran["loss"], strict=True)
+    for k, (run, saved, loss) in enumerate(named):
+        count = int(saved)
+        time = data["flow_time"].values[k]
+        step = data["step"].values[k]
+        curve = data["loss"].values[k]
+        if not (_in_order(time[:count], step[:count]) and _empty(time, step, curve, count)):
             raise ValueError(f"points of run {run} that are out of order")
-        if not np.array_equal(curve[int(saved) - 1], np.float64(loss), equal_nan=True):
-            raise ValueError(f"run {run} ends with another loss than its row")
+        if not np.array_equal(
+            curve[count - 1],
+            np.float64(loss),
+            equal_nan=True,
+        ):
+            raise ValueError(
+                f"run {run} ends with another loss than its row",
+            )
+
+
+def _in_order(time: np.ndarray, step: np.ndarray) -> bool:
+    if not np.isfinite(time).all():
+        return False
+    # Flow time may stay: float32 rounds a small step away.
+    return bool((np.diff(time) >= 0).all() and (np.diff(step) > 0).all())
+
+
+def _empty(
+    time: np.ndarray,
+    step: np.ndarray,
+    curve: np.ndarray,
+    count: int,
+) -> bool:
+    """Whether nothing but padding follows a run's own points."""
+    numbers = np.concatenate([time[count:], curve[count:]])
+    return bool(np.isnan(numbers).all() and (step[count:] == -1).all())
 
 
 # ---------------------------------------------------------------------- export
-def export(folders: Folders, target: str | Path, condition: str = "") -> Path:
-    """The rows of the runs that meet a condition (see `query`) as .csv or .json; the arrays of one
-    whole sweep as .nc (netCDF) or .npz. Raises InputError for another ending, where arrays are
-    asked of a part, and for a file of a sweep itself."""
+def export(
+    folders: Folders,
+    target: str | Path,
+    condition: str = "",
+) -> Path:
+    """The rows of the runs that meet a condition (see `query`) as .csv or
+    .json; the arrays of one whole sweep as .nc (netCDF) or .npz.
+
+    Raises InputError for another ending, where arrays are asked of a part,
+    and for a file of a sweep itself.
+    """
     path = export_place(target)
-    if path.suffix.lower() in ROWS:
+    if path.suffix.lower() in ROW_ENDINGS:
         return write_rows(query(folders, condition), path)
     given = _listed(folders)
     if condition or len(given) > 1:
         raise InputError(
-            "arrays are exported of one whole sweep; leave the filter out, or write a .csv"
+            "arrays are exported of one whole sweep; leave the filter out, or write a .csv",
         )
     return _write_arrays(arrays(given[0]), path)
 
@@ -229,51 +329,80 @@ def export(folders: Folders, target: str | Path, condition: str = "") -> Path:
 def export_place(target: str | Path) -> Path:
     """The path, if runs may be written there."""
     path = Path(target)
-    known(path.suffix.lower(), (*ROWS, *ARRAYS), "ending of an export")
-    home = path.parent.parent if path.parent.name in FOLDERS else path.parent
-    own = (home / "sweep.json").exists() and (home != path.parent or path.name == "sweep.json")
+    endings = (*ROW_ENDINGS, *ARRAY_ENDINGS)
+    known(path.suffix.lower(), endings, "ending of an export")
     require(
-        not own,
-        "--out",
-        "a file of your own",
-        Words(f"{path}, which belongs to the sweep"),
-        "choose another name",
+        not _belongs_to_a_sweep(path),
+        argument="--out",
+        needed="a file of your own",
+        given=Words(f"{path}, which belongs to the sweep"),
+        remedy="choose another name",
     )
     return path
+
+
+def _belongs_to_a_sweep(path: Path) -> bool:
+    home, inside = path.parent, path.name == "sweep.json"
+    if home.name in FOLDERS:
+        home, inside = home.parent, True
+    return inside and (home / "sweep.json").exists()
 
 
 def write_rows(table: pd.DataFrame, path: Path) -> Path:
     """Rows as .csv or .json, every number exact; lists are JSON in a cell of a .csv."""
     with placed(path) as staging:
         if path.suffix.lower() == ".json":
-            staging.write_text(json.dumps(as_records(table), indent=1), encoding="utf-8")
+            content = json.dumps(as_records(table), indent=1)
+            staging.write_text(content, encoding="utf-8")
         else:
-            listed = lambda cell: (
-                json.dumps(plain(cell)) if isinstance(cell, (list, np.ndarray)) else cell
-            )
-            texts = {name: table[name].map(listed) for name in table if table[name].dtype == object}
+            texts = {}
+            for name in table:
+                if table[name].dtype == object:
+                    texts[name] = table[name].map(_cell)
             table.assign(**texts).to_csv(staging, index=False)
     return path
 
 
+def _cell(value: Any) -> Any:
+    """A value as a cell of a .csv."""
+    if isinstance(value, (list, np.ndarray)):
+        return json.dumps(plain(value))
+    return value
+
+
 def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A dict a row, of values that JSON can hold exactly; None where there is none."""
+    """A dict a row, of values that JSON can hold exactly; None where there
+    is none.
+
+    Example
+    -------
+    >>> import pandas as pd
+    >>> from saddlery.sweeps import as_records
+    >>> as_records(pd.DataFrame({"run": [0], "loss": [float("nan")]}))
+    [{'run': 0, 'loss': None}]
+    """
     import pandas as pd
 
-    value = lambda cell: None if cell is pd.NA else plain(cell)
-    return [
-        {str(name): value(cell) for name, cell in row.items()} for row in table.to_dict("records")
-    ]
+    def value(cell: Any) -> Any:
+        return None if cell is pd.NA else plain(cell)
+
+    records = []
+    for row in table.to_dict("records"):
+        records.append(
+            {str(name): value(cell) for name, cell in row.items()},
+        )
+    return records
 
 
 def _write_arrays(data: xr.Dataset, path: Path) -> Path:
     with placed(path) as staging:
         if path.suffix.lower() == ".nc":
             data.to_netcdf(staging, engine="scipy")
-        else:
-            kept: dict[str, Any] = {
-                str(k): v.values for k, v in data.variables.items() if v.dtype.kind in "biufU"
-            }
-            with open(staging, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **kept)
+            return path
+        kept: dict[str, Any] = {}
+        for name, values in data.variables.items():
+            if values.dtype.kind in "biufU":
+                kept[str(name)] = values.values
+        with open(staging, "wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **kept)
     return path

@@ -1,5 +1,8 @@
-"""One batch of a sweep: train its runs, find their stages, keep what was asked for. Idempotent:
-done twice, it is the same."""
+"""One batch of a sweep: train its runs, find their stages, keep what was
+asked for.
+
+Idempotent: done twice, it is the same.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ from .design import Sweep
 from .storage import batch_name, design_of, is_done, write_batch
 
 if TYPE_CHECKING:
+    import pandas as pd
     import xarray as xr
 
 CURVES = ("flow_time", "step", "loss", "gradient_norm")
+Arrays = dict[str, np.ndarray]  # of one run, by name
 Row = dict[str, Any]
 
 
@@ -31,62 +36,91 @@ def do_batch(
     data: Mapping[str, str] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> int:
-    """Do one batch of the sweep in a folder, unless it is done; returns how many of its runs this
-    call made. data: where the files of its task are now."""
+    """Do one batch of the sweep in a folder, unless it is done; returns how
+    many of its runs this call made.
+
+    data: where the files of its task are now.
+    """
     sweep = design_of(folder)
     if data:
-        sweep = sweep.on(replace(sweep.experiment.task, **data))  # type: ignore[type-var]
+        task = replace(sweep.experiment.task, **data)  # type: ignore[type-var]
+        sweep = sweep.on(task)
     if is_done(Path(folder), sweep, batch):
         return 0
-    import pandas as pd
-
     numbers = sweep.numbers(batch)
-    rows: dict[int, Row] = {}
-    curves: dict[int, dict[str, np.ndarray]] = {}
-    made: dict[int, Experiment] = {}
-    for number, found in zip(numbers, sweep.experiments(numbers), strict=True):
-        if isinstance(found, Experiment):
-            made[number] = found
-        else:
-            rows[number] = {
-                "experiment": sweep.experiment.name,
-                "status": "impossible",
-                "reason": found,
-            }
-    places, watch = list(made), "observables" in sweep.measure
-    for k, found in train_many(list(made.values()), chunk=sweep.chunk or None, observables=watch):
-        number = places[k]
-        if isinstance(found, Failure):
-            rows[number] = {
-                **described(found.experiment),
-                "status": "impossible",
-                "reason": found.reason,
-            }
-        else:
-            measured, curves[number] = measure(found, sweep.measure)
-            rows[number] = {**described(found.experiment), **measured}
-        if progress is not None:
-            progress(len(rows) / len(numbers), f"run {number}")
-    table = pd.DataFrame(
-        [{**dict.fromkeys(COLUMNS), **_fields(sweep, n), **rows[n]} for n in sorted(rows)]
-    )
-    arrays = _labelled(sorted(curves), [curves[n] for n in sorted(curves)])
-    write_batch(Path(folder), batch_name(sweep.identity, batch), arrays, table.astype(TYPES))
+    rows, curves = _measured(sweep, numbers, progress)
+    ran = sorted(curves)
+    arrays = _labelled(ran, [curves[number] for number in ran])
+    name = batch_name(sweep.identity, batch)
+    write_batch(Path(folder), name, arrays, _table(sweep, rows))
     return len(numbers)
 
 
+def _measured(
+    sweep: Sweep,
+    numbers: range,
+    progress: Callable[[float, str], None] | None,
+) -> tuple[dict[int, Row], dict[int, Arrays]]:
+    """The rows of all runs, and the arrays of those that were possible, by
+    their numbers."""
+    rows: dict[int, Row] = {}
+    curves: dict[int, Arrays] = {}
+    made: dict[int, Experiment] = {}
+    for number, found in zip(
+        numbers,
+        sweep.experiments(numbers),
+        strict=True,
+    ):
+        if isinstance(found, Experiment):
+            made[number] = found
+        else:
+            name = {"experiment": sweep.experiment.name}
+            rows[number] = name | _impossible(found)
+    places = list(made)
+    trained = train_many(
+        list(made.values()),
+        chunk=sweep.chunk or None,
+        observables="observables" in sweep.measure,
+    )
+    for k, found in trained:
+        number = places[k]
+        of_what = described(found.experiment)
+        if isinstance(found, Failure):
+            rows[number] = of_what | _impossible(found.reason)
+        else:
+            measured, curves[number] = measure(found, sweep.measure)
+            rows[number] = of_what | measured
+        if progress is not None:
+            progress(len(rows) / len(numbers), f"run {number}")
+    return rows, curves
+
+
+def _impossible(reason: str) -> Row:
+    return {"status": "impossible", "reason": reason}
+
+
+def _table(sweep: Sweep, rows: Mapping[int, Row]) -> pd.DataFrame:
+    import pandas as pd
+
+    empty = dict.fromkeys(INDEX_COLUMNS)
+    table = []
+    for number in sorted(rows):
+        table.append({**empty, **_fields(sweep, number), **rows[number]})
+    return pd.DataFrame(table).astype(INDEX_TYPES)
+
+
 def _fields(sweep: Sweep, number: int) -> Row:
-    point = sweep.point(number)
-    return {
-        "run": number,
-        "seed": sweep.seed(number),
-        **{path: _cell(value) for path, value in point.items()},
-    }
+    row: Row = {"run": number, "seed": sweep.seed(number)}
+    for path, value in sweep.point(number).items():
+        row[path] = _cell(value)
+    return row
 
 
 def _cell(value: Any) -> Any:
     """A swept value as a cell of a table: numbers and text as they are, lists as text."""
-    return value if isinstance(value, (bool, int, float, str)) else str(value)
+    if isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
 
 
 def described(experiment: Experiment) -> Row:
@@ -101,9 +135,14 @@ def described(experiment: Experiment) -> Row:
     }
 
 
-def measure(run: Run, wanted: Sequence[str]) -> tuple[Row, dict[str, np.ndarray]]:
-    """The columns of a run and its arrays; a measurement that fails is a reason in its row, never a
-    lost run."""
+def measure(run: Run, wanted: Sequence[str]) -> tuple[Row, Arrays]:
+    """The columns of a run and its arrays.
+
+    Saved points T, stages S, parameters P: the curves (T,), states (S + 1,
+    P) at the stages and at the end, observable.NAME (T, ...) where wanted.
+
+    A measurement that fails is a reason in its row, never a lost run.
+    """
     t = run.trajectory
     row: Row = {
         "data": run.data,
@@ -115,35 +154,47 @@ def measure(run: Run, wanted: Sequence[str]) -> tuple[Row, dict[str, np.ndarray]
         "saved": len(t.loss),
         "wall_seconds": run.wall_seconds,
     }
-    found = None
+    places: list[int] = []
     if not run.failed:
         try:
-            found = (certify if "certificates" in wanted else stages)(run)
-            row |= _stages(found) | (_prediction(found) if "predictions" in wanted else {})
+            found = _found(run, wanted)
+            places = [stage.index for stage in found.stages]
+            measured = _stages(found)
+            if "predictions" in wanted:
+                measured |= _prediction(found)
+            row |= measured
         except SaddleryError as error:
             row["reason"] = f"{t.reason}; its stages could not be measured: {error}"
-    places = [stage.index for stage in found.stages] if found else []
     kept = {name: np.asarray(getattr(t, name)) for name in CURVES}
     kept["states"] = t.states[[*places, -1]]
     if "observables" in wanted:
-        kept |= {f"observable.{name}": np.asarray(values) for name, values in t.observables.items()}
+        for name, values in t.observables.items():
+            kept[f"observable.{name}"] = np.asarray(values)
     return row, kept
 
 
+def _found(run: Run, wanted: Sequence[str]) -> Stages:
+    if "certificates" in wanted:
+        return certify(run)
+    return stages(run)
+
+
 def _stages(found: Stages) -> Row:
-    counts = [tuple(layer.minimal for layer in stage.effective) for stage in found.stages]
+    counts = []
+    for stage in found.stages:
+        counts.append([layer.minimal for layer in stage.effective])
     kinds = [stage.kind for stage in found.stages]
-    certificates = [stage.certificate.record() for stage in found.stages if stage.certificate]
     row: Row = {
         "stages": len(found),
         "intermediate": kinds.count("intermediate"),
-        "units": [sum(c) for c in counts],
-        "units_by_layer": [list(c) for c in counts],
+        "units": [sum(count) for count in counts],
+        "units_by_layer": counts,
         "stage_kind": kinds,
         "stage_start": [stage.start for stage in found.stages],
         "stage_end": [stage.end for stage in found.stages],
         "stage_loss": [stage.loss for stage in found.stages],
     }
+    certificates = [stage.certificate.record() for stage in found.stages if stage.certificate]
     if certificates:
         judged = ("verdict", "gradient_norm", "distance", "index")
         row |= {name: [kept[name] for kept in certificates] for name in judged}
@@ -151,45 +202,68 @@ def _stages(found: Stages) -> Row:
 
 
 def _prediction(found: Stages) -> Row:
-    """By the first theory that applies: whether all its stages were seen and no others, and the
-    largest error of a jump."""
+    """By the first theory that applies: whether all its stages were seen
+    and no others, and the largest error of a jump."""
     for theory in THEORIES:
         try:
             (prediction,) = predict(found.run.experiment, theory=theory)
         except SaddleryError:
             continue
         compared = compare(prediction, found)
+        seen = all(stage.seen for stage in compared.stages)
         errors = [abs(stage.error) for stage in compared.stages if stage.error is not None]
-        seen = all(stage.seen for stage in compared.stages) and compared.extra == 0
-        return {"theory": theory, "predicted": seen, "jump_error": max(errors, default=None)}
+        return {
+            "theory": theory,
+            "predicted": seen and compared.extra == 0,
+            "jump_error": max(errors, default=None),
+        }
     return {"theory": "none applies"}
 
 
-def _labelled(numbers: Sequence[int], runs: Sequence[dict[str, np.ndarray]]) -> xr.Dataset:
-    """The arrays of a batch with named dimensions, padded by NaN (steps: by -1) to the longest run
-    and the largest state."""
+def _labelled(
+    numbers: Sequence[int],
+    runs: Sequence[Arrays],
+) -> xr.Dataset:
+    """The arrays of a batch with named dimensions, padded by NaN (steps: by
+    -1) to the longest run and the largest state."""
     import xarray as xr
 
     variables = {}
     for name in sorted({name for run in runs for name in run}):
-        chosen = [run.get(name, np.zeros(())) for run in runs]
-        most = max(a.ndim for a in chosen)
-        chosen = [a if a.ndim == most else np.zeros((0,) * most) for a in chosen]
-        shape = tuple(max(sizes) for sizes in zip(*(a.shape for a in chosen), strict=True))
-        whole = name == "step"
-        block = np.full(
-            (len(chosen), *shape), -1 if whole else np.nan, np.int64 if whole else chosen[0].dtype
+        block = _block(
+            [run.get(name, np.zeros(())) for run in runs],
+            name,
         )
-        for place, a in zip(block, chosen, strict=True):
-            place[tuple(slice(n) for n in a.shape)] = a
-        variables[name] = (_dimensions(name, len(shape)), block)
-    return xr.Dataset(variables, coords={"run": np.array(numbers, np.int64)}, attrs=ATTRIBUTES)
+        variables[name] = (_dimensions(name, block.ndim - 1), block)
+    return xr.Dataset(
+        variables,
+        coords={"run": np.array(numbers, np.int64)},
+        attrs=ATTRIBUTES,
+    )
+
+
+def _block(arrays: Sequence[np.ndarray], name: str) -> np.ndarray:
+    """Arrays of as many axes, side by side along a first one; of fewer axes: none."""
+    most = max(array.ndim for array in arrays)
+    nothing = np.zeros((0,) * most)
+    arrays = [array if array.ndim == most else nothing for array in arrays]
+    shapes = [array.shape for array in arrays]
+    shape = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    fill, dtype = np.nan, arrays[0].dtype
+    if name == "step":
+        fill, dtype = -1, np.dtype(np.int64)
+    block = np.full((len(arrays), *shape), fill, dtype)
+    for k, array in enumerate(arrays):
+        own = tuple(slice(size) for size in array.shape)
+        block[k, *own] = array
+    return block
 
 
 def _dimensions(name: str, axes: int) -> tuple[str, ...]:
     if name == "states":
         return "run", "stage", "parameter"
-    return ("run", "point", *(f"{name}_{k}" for k in range(axes - 1)))
+    further = [f"{name}_{k}" for k in range(axes - 1)]
+    return "run", "point", *further
 
 
 ATTRIBUTES = {
@@ -200,7 +274,7 @@ ATTRIBUTES = {
         "at the quietest point of each stage, the last one at the end; layer by layer u, then v"
     ),
 }
-TYPES = {
+INDEX_TYPES = {
     "run": "int64",
     "seed": "int64",
     "width": "Int64",
@@ -214,18 +288,13 @@ TYPES = {
     "jump_error": "float64",
     "wall_seconds": "float64",
 }
-COLUMNS = (
-    *("run", "seed", "identity", "experiment", "architecture", "width", "task", "rule"),
-    *("data", "status", "reason", "loss", "flow_time", "steps", "saved", "wall_seconds"),
-    *(
-        "stages",
-        "intermediate",
-        "units",
-        "units_by_layer",
-        "stage_kind",
-        "stage_start",
-        "stage_end",
-        "stage_loss",
-    ),
-    *("verdict", "gradient_norm", "distance", "index", "theory", "predicted", "jump_error"),
+# In the order in which they stand in the index.
+INDEX_COLUMNS = (
+    *("run", "seed", "identity", "experiment", "architecture"),
+    *("width", "task", "rule", "data", "status", "reason"),
+    *("loss", "flow_time", "steps", "saved", "wall_seconds"),
+    *("stages", "intermediate", "units", "units_by_layer"),
+    *("stage_kind", "stage_start", "stage_end", "stage_loss"),
+    *("verdict", "gradient_norm", "distance", "index"),
+    *("theory", "predicted", "jump_error"),
 )
