@@ -196,8 +196,7 @@ def _others(
     tolerance: float,
     first: Found,
 ) -> Iterator[Found]:
-    """The fixed points of finer reductions of the state, then that of the state
-    itself,
+    """The fixed points of finer reductions of the state, then that of the state itself,
     where dense Hessians can be formed."""
     coarse = first.reduction.widths if first.reduction else ()
     seen = {coarse, objective.network.widths}
@@ -220,8 +219,7 @@ def _others(
 
 # ------------------------------------------------------------------- the state itself
 def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
-    """The state itself where it rests on a kink, with no one-sided slope that falls;
-    no
+    """The state itself where it rests on a kink, with no one-sided slope that falls; no
     Newton step is taken there."""
     on = kinks_at(objective, theta, _zero() * scale)
     if on is None or not on.live or on.residual > _zero() * scale:
@@ -291,10 +289,8 @@ def refined(
 
     scale: of gradients. basin: how far it may go, relative to the norm of the start
     (or, if larger, to 1e-3 of the task's natural weights); None for anywhere. cutoff:
-    of
-    eigenvalues that count as flat (see `refine`). Cost: that of `refine`, with
-    Hessians up
-    to 2,000 parameters and Hessian-vector products beyond.
+    of eigenvalues that count as flat (see `refine`). Cost: that of `refine`, with
+    Hessians up to 2,000 parameters and Hessian-vector products beyond.
     """
     units, factor = objective.gradient_units(start)
     plain = bool(np.all(units == 1.0))
@@ -322,8 +318,8 @@ def refined(
 
 
 class _Slopes(NamedTuple):
-    """The loss of t = theta / units, its slopes as the sizes of gradients are
-    measured."""
+    """The loss of t = theta / units, its slopes as the sizes of
+    gradients are measured."""
 
     objective: Objective
     units: np.ndarray
@@ -362,17 +358,14 @@ def fixed_point(
     small: Objective, start: np.ndarray, scale: float, basin: float | None
 ) -> Refinement:
     """The fixed point of a narrow network near a state (P,): Newton refinement, from
-    where
-    it settles if need be.
+    where it settles if need be.
 
     Newton's method alone can miss when the run leaves the saddle before it has come
-    near.
-    The narrow network then settles in its own minimum first, as the flow on the
-    invariant manifold would (trust-region minimisation by scipy, whose only role is a
-    better start;
-    what counts is the refinement after it). scale: of gradients. basin: of the start,
-    None
-    for anywhere. Cost: some Newton steps, and up to 200 of the minimisation.
+    near. The narrow network then settles in its own minimum first, as the flow on
+    the invariant manifold would (trust-region minimisation by scipy, whose only
+    role is a better start; what counts is the refinement after it). scale: of
+    gradients. basin: of the start, None for anywhere. Cost: some Newton steps, and
+    up to 200 of the minimisation.
     """
     first = refined(small, start, scale, basin)
     if first.converged or small.size > DENSE:
@@ -475,8 +468,7 @@ def _origin(
     scale: float,
 ) -> Found:
     """No units are left: all of them silent, which is a fixed point if every layer's
-    units
-    have a silent point."""
+    units have a silent point."""
     state = _with_unseen(objective, theta, np.zeros_like(theta), scale)
     norm = _norm(objective, state)
     words = f"all units silent; gradient norm {norm:.1e}"
@@ -501,10 +493,9 @@ def _with_unseen(
     state: np.ndarray,
     scale: float,
 ) -> np.ndarray:
-    """A fixed point (P,) with the units that no sample turns on where they are in
-    theta:
-    nothing moves them, and silent ones would be another fixed point, which the run
-    could leave."""
+    """A fixed point (P,) with the units that no sample turns on where they are
+    in theta: nothing moves them, and silent ones would be another fixed point,
+    which the run could leave."""
     unseen = unseen_coordinates(objective, theta)
     if not unseen.any():
         return state
@@ -521,8 +512,7 @@ def _checked_wide(
     scale: float,
 ) -> Refinement:
     """The same refinement, called converged only if the wide gradient at the embedded
-    point
-    is zero as well."""
+    point is zero as well."""
     if not refinement.converged:
         return refinement
     norm = _norm(objective, state)

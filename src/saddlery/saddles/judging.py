@@ -160,9 +160,9 @@ def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Uti
 class Escape:
     """The kind of fixed point and the way down from it, if there is one.
 
-    order: q, at which the loss falls along `direction` (P,). rate: of the exponential
-    growth along it, at second order. utility: of the silent unit that it moves, if it
-    is one.
+    order: q, at which the loss falls along `direction` (P,). rate: of the
+    exponential growth along it, at second order. utility: of the silent unit that
+    it moves, if it is one.
     """
 
     verdict: str
@@ -447,8 +447,8 @@ def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utilit
 
 
 def _utility_of_the_error(objective: Objective, state: np.ndarray, utility: Utility) -> float:
-    """What a state that is known to a gradient of 1e-12 of the task's may make of a
-    utility."""
+    """What a state that is known to a gradient of 1e-12 of the task's
+    may make of a utility."""
     natural = objective.params(objective.units_at(state))
     u, v = sides(objective.network, natural, utility.layer)
     incoming = float(np.linalg.norm(utility.u / u[0]))

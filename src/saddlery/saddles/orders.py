@@ -82,8 +82,7 @@ def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed
     """The descent of lowest order along silent units or flat directions.
 
     found: a fixed point (P,) without descent of second order. flat: None where the
-    network
-    is too large. Cost: a Taylor series for each layer with silent units, losses
+    network is too large. Cost: a Taylor series for each layer with silent units, losses
     along three paths of these, and the search of `find_descent` along what is flat.
     """
     silent, change = _series_of_silent_units(objective, found.state), Change(objective, found.state)
@@ -128,8 +127,7 @@ def _series_of_silent_units(objective: Objective, state: np.ndarray) -> dict[int
 
 # ------------------------------------------------------------------- deep linear networks
 def along_chain(objective: Objective, state: np.ndarray) -> Descent | None:
-    """The descent along a chain of free directions of a deep linear network at a
-    fixed
+    """The descent along a chain of free directions of a deep linear network at a fixed
     point (P,), where the loss is seen to fall along it; else None."""
     if not is_deep_linear(objective):
         return None
@@ -170,14 +168,12 @@ def _silent_descents(
     does not vanish.
 
     sum_i b_i phi(.; t a_i u) starts at the degree k whose sum b_i a_i^k does not
-    cancel, so
-    that with v_i = t^s b_i v
+    cancel, so that with v_i = t^s b_i v
 
         L(t) - L = -c t^(q + s) + O(t^(2k + 2s)),
 
-    which falls at order q + 1 (s = 1) where 2k > q - 1, and else along v ~ t^s, s =
-    q - 2k,
-    at order 2 (q - k).
+    which falls at order q + 1 (s = 1) where 2k > q - 1, and else along v ~ t^s, s = q -
+    2k, at order 2 (q - k).
     """
     degree = objective.network.layers[layer].unit.symmetry.degree
     if series.degree is None or series.u is None or degree is None:
@@ -225,8 +221,7 @@ def _shares(degree: int, q: int, most: int) -> Iterator[_Shares]:
 
 
 def _cancelling(nodes: int, degrees: list[int], q: int) -> tuple[np.ndarray, np.ndarray]:
-    """a_i and b_i with sum b_i a_i^k = 0 for the given degrees, fewer than `nodes`,
-    and
+    """a_i and b_i with sum b_i a_i^k = 0 for the given degrees, fewer than `nodes`, and
     sum b_i a_i^q > 0, of unit length."""
     a = np.arange(1.0, nodes + 1) / nodes
     projector = np.eye(nodes)
@@ -272,14 +267,11 @@ def flat_directions(
     again: Callable[[Objective, np.ndarray], Spectrum],
 ) -> Flat | None:
     """What the search of flat directions works on: the fixed point (P,) itself, or,
-    beyond
-    dense Hessians, the narrow network with two silent units more a layer, which
-    embeds the
-    same map: what more of them could do, two can.
+    beyond dense Hessians, the narrow network with two silent units more a layer, which
+    embeds the same map: what more of them could do, two can.
 
     spectrum: of the Hessian there. again: (objective, state) -> its spectrum. None
-    where
-    the network has too many parameters.
+    where the network has too many parameters.
     """
     state = found.state
     if spectrum.kernel is None:
@@ -308,9 +300,8 @@ def _kinks(objective: Objective, state: np.ndarray) -> Kinks | None:
 
 
 def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:
-    """The part of a kernel, of orthonormal columns (P, k), in which these weights
-    do not
-    move; each of them alone is in it."""
+    """The part of a kernel, of orthonormal columns (P, k), in which these weights do
+    not move; each of them alone is in it."""
     if not unseen.any():
         return kernel
     seen = np.where(unseen[:, None], 0.0, kernel)
@@ -319,9 +310,8 @@ def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:
 
 
 def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unsettled | None, str]:
-    """Search the flat directions for a descent of higher order, in natural units;
-    and in
-    words what was searched."""
+    """Search the flat directions for a descent of higher order, in natural units; and
+    in words what was searched."""
     if flat is None:
         words = "flat directions were not searched: the network has too many parameters"
         return None, words
