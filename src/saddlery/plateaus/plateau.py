@@ -96,14 +96,14 @@ class PlateauTolerances(Tolerances, decides="plateaus"):
 TINY = float(np.finfo(float).tiny)
 # So many differences between neighbouring values show their common step.
 GAPS = (2, 4, 8)
-# Steps between the least and the largest loss: fewer, shown by fewer differences than the last
-# of GAPS, may be a staircase's.
+# Steps between the least and the largest loss: fewer, shown by fewer differences than
+# the last of GAPS, may be a staircase's.
 FEW = 20
 # Values so many steps apart are not coarse.
 FINE = 16
 # The taut string passes through at most about so many samples.
 KNOTS = 5000
-# Median of the products of neighbouring changes of independent normal values, of their variance.
+# Median product of neighbouring changes of independent normal values, of their variance.
 INDEPENDENT = -0.327
 
 LOGGED = (

@@ -8,13 +8,14 @@ the loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(th
 - L*), and g shrinks like |d|^(q - 1) on the way to it. A fixed point is *behind*
 the plateau if
 
-1. *close in weights*: |d| is at most `weights` of |theta| (of the task's natural weights, where in theta*
-   nothing is learned);
-2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form
-   allows, and at most `drop` of the smaller neighbouring drop (and rounding of the run's losses);
-3. *slowing down*: half-way to theta* the gradient is at most `half_way` times that at theta; and
-   between its neighbouring stages the run comes closest to theta* on this plateau (to `passed` times
-   as close).
+1. *close in weights*: |d| is at most `weights` of |theta| (of the task's natural
+   weights, where in theta* nothing is learned);
+2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a
+   quadratic form allows, and at most `drop` of the smaller neighbouring drop (and
+   rounding of the run's losses);
+3. *slowing down*: half-way to theta* the gradient is at most `half_way` times that at
+   theta; and between its neighbouring stages the run comes closest to theta* on this
+   plateau (to `passed` times as close).
 
 Half-way need not be the middle of a straight line. Where most of d lies along
 directions that are flat at theta* (dormant units, symmetries), the valley that the

@@ -5,7 +5,8 @@ A sample n lies on a kink of unit i where phi(z_n; .) has another slope on eithe
 of u_i. With K these (sample, unit, feature) triples, a_k the direction across the kink,
 J_k the jump of the slope of phi and g the gradient of the side -a,
 
-    L'(theta; d) = lim (L(theta + t d) - L(theta)) / t = g.d + sum_{k in K} gamma_k max(a_k.d, 0),   gamma_k = dL/dphi_k J_k
+    L'(theta; d) = lim (L(theta + t d) - L(theta)) / t
+                 = g.d + sum_{k in K} gamma_k max(a_k.d, 0),   gamma_k = dL/dphi_k J_k
 
 for the own weights of the units of one layer. theta is *B-stationary* where L'(theta;
 d) >= 0 for every d, which is more than a zero among the subgradients: a kink that bends
@@ -13,7 +14,8 @@ downwards (gamma_k < 0) leaves no stationary point where it is crossed. Since -|
 max(x, 0) = min(0, -|gamma| x), L' is the least, over the subsets S of the kinks that
 bend downwards, of convex functions, each with a nearest point of its subdifferential,
 
-    r_S = argmin |r|,   r = g + sum_S gamma_k a_k + sum_up lambda_k a_k,   0 <= lambda_k <= gamma_k        (least squares)
+    r_S = argmin |r|,   r = g + sum_S gamma_k a_k + sum_up lambda_k a_k,
+                        0 <= lambda_k <= gamma_k                      (least squares)
 
 so that the steepest descent is -r_S of the largest |r_S|, at slope -|r_S|, and theta is
 B-stationary exactly where all r_S are zero. No value that automatic differentiation

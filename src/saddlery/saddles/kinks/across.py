@@ -160,11 +160,8 @@ def fall_across(
 
 def _lowest(climber: _Climber, seed: int) -> Fall | None:
     """Of many random starts in natural units; in the weights as they are."""
-    rng, width = np.random.default_rng(seed), int(climber.basis.shape[1])  # pyright: ignore (the stubs of sparse matrices know no shape)
-    climbed = []
-    for _ in range(STARTS):
-        e = unit_vector(climber.basis @ rng.standard_normal(width))
-        climbed.append(climber.climbed(e))
+    rng = np.random.default_rng(seed)
+    climbed = [climber.climbed(climber.drawn(rng)) for _ in range(STARTS)]
     lowest = min(climbed, key=lambda found: found.curvature)
     objective, moved = climber.objective, climber.units * lowest.e
     least = KinkTolerances.now().second_order * objective.standard.curvature
@@ -192,6 +189,11 @@ class _Climber(NamedTuple):
     basis: scipy.sparse.csr_matrix
     units: Vector
     size: float
+
+    def drawn(self, rng: np.random.Generator) -> Vector:
+        """A random direction (P,) of the basis, of unit length."""
+        width = int(self.basis.shape[1])  # pyright: ignore (the stubs know no shape)
+        return unit_vector(self.basis @ rng.standard_normal(width))
 
     def climbed(self, e: Vector) -> _Climbed:
         """Power iteration e <- mu e - s grad L(theta + t s e) / t on

@@ -236,7 +236,7 @@ def _beside_state(
     return on_the_kink(slope(state + move), slope(state + move / CLOSER))
 
 
-# ------------------------------------------------------------------- first order, whatever the layers
+# ------------------------------------------------------------------- first order by gradients beside
 @in_float64
 def directional(
     objective: Objective,

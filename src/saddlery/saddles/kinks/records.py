@@ -89,7 +89,7 @@ class Kinks:
     @property
     def dimension(self) -> int:
         """m, in how many directions the loss is smooth."""
-        return int(self.smooth.shape[1])  # pyright: ignore (the stubs of sparse matrices know no shape)
+        return int(self.smooth.shape[1])  # pyright: ignore (the stubs know no shape)
 
     @property
     def covered(self) -> bool:
