@@ -194,9 +194,9 @@ MUTATIONS = {
         test_behind.test_a_fixed_point_of_another_loss_is_not_behind,
     ),
     "behind: drops do not bound the loss": (
-        behind,
-        "DROP",
-        1e6,
+        behind.BehindTolerances,
+        "now",
+        lambda: behind.BehindTolerances(drop=1.0),
         test_behind.test_a_drop_bounds_the_loss,
     ),
     "behind: the gradient is that at the fixed point": (

@@ -96,14 +96,14 @@ class PlateauTolerances(Tolerances, decides="plateaus"):
 TINY = float(np.finfo(float).tiny)
 # So many differences between neighbouring values show their common step.
 GAPS = (2, 4, 8)
-# Steps between the least and the largest loss: fewer, shown by fewer differences than the last
-# of GAPS, may be a staircase's.
+# Steps between the least and the largest loss: fewer, shown by fewer differences than
+# the last of GAPS, may be a staircase's.
 FEW = 20
 # Values so many steps apart are not coarse.
 FINE = 16
 # The taut string passes through at most about so many samples.
 KNOTS = 5000
-# Median of the products of neighbouring changes of independent normal values, of their variance.
+# Median product of neighbouring changes of independent normal values, of their variance.
 INDEPENDENT = -0.327
 
 LOGGED = (
@@ -257,8 +257,7 @@ def _among(kept, plateau: Plateau) -> Plateau:
 
 
 def clean_log(flow_time, loss):
-    """The rows of a log that `find_plateaus` can read: its times (T) and losses
-    (T).
+    """The rows of a log that `find_plateaus` can read: its times (T) and losses (T).
 
     Left out are masked entries, rows whose time or loss is not finite, and rows
     that a later one replaces: a run that was resumed logs some steps twice, and
@@ -282,8 +281,7 @@ def clean_log(flow_time, loss):
 
 
 def _checked(flow_time, loss):
-    """Times and losses as arrays, and the places of the entries that are not
-    masked."""
+    """Times and losses as arrays, and the places of the entries that are not masked."""
     time = np.ma.asarray(flow_time, dtype=float)
     values = np.ma.asarray(loss, dtype=float)
     _same_shape(time, values)
@@ -314,16 +312,12 @@ def last_digits(loss):
     """(T): what one step of the last digit kept is worth at each value of a loss
     that was rounded, 0 where none was.
 
-    A log keeps so many decimals, or so many significant digits, or float16: then
-    values
-    repeat, and nearby ones differ by whole multiples of one step. It is the
-    greatest common divisor of GAPS neighbouring differences between the values that
-    occur, the largest of
-    those beside a value: the step changes from power to power of ten or two. Of
-    numbers
-    that were not rounded the divisor is rounding itself. Few values on a coarse
-    grid
-    (`FEW`) are a staircase as likely: they are taken as they are.
+    A log keeps so many decimals, or so many significant digits, or float16: then values
+    repeat, and nearby ones differ by whole multiples of one step. It is the greatest
+    common divisor of GAPS neighbouring differences between the values that occur, the
+    largest of those beside a value: the step changes from power to power of ten or two.
+    Of numbers that were not rounded the divisor is rounding itself. Few values on a
+    coarse grid (`FEW`) are a staircase as likely: they are taken as they are.
     """
     values, where, times = np.unique(loss, return_inverse=True, return_counts=True)
     step = np.zeros(len(values))
@@ -355,8 +349,7 @@ def _steps(values, repeated, size):
 
 
 def _common_divisor(numbers, rounding):
-    """Of each row of numbers (R, C) > 0 the greatest common divisor, remainders
-    below
+    """Of each row of numbers (R, C) > 0 the greatest common divisor, remainders below
     `rounding` being zero (Euclid)."""
     found = numbers[:, 0].copy()
     for column in numbers[:, 1:].T:
@@ -373,8 +366,7 @@ def _common_divisor(numbers, rounding):
 
 def _despiked(loss):
     """Loss (T) with isolated spikes of one or two samples set to the median of
-    five;
-    monotone curves stay."""
+    five; monotone curves stay."""
     calm = median_filter(loss, 5, mode="nearest")
     gap = np.abs(loss - calm)
     highest = maximum_filter1d(calm, 21, mode="nearest")
@@ -404,9 +396,8 @@ class _Road:
         return np.interp(fallen, self.fallen, self.time)
 
     def spans(self, begin: float, finish: float, size: float) -> np.ndarray:
-        """Times of all windows of `size` in [begin, finish] with a sample or a
-        bound at one
-        end (the extremes)."""
+        """Times of all windows of `size` in [begin, finish] with a sample or a bound at
+        one end (the extremes)."""
         a, b = np.searchsorted(self.fallen, (begin, finish))
         knots = self.fallen[a:b]
         left = np.concatenate([knots, knots - size, [begin, finish - size]])
@@ -414,14 +405,12 @@ class _Road:
         return self.when(left + size) - self.when(left)
 
     def sure(self, before: float, after: float) -> bool:
-        """Whether the band proves that loss was lost between two points of the
-        road."""
+        """Whether the band proves that loss was lost between two points of the road."""
         a, b = np.searchsorted(self.fallen, (before, after))
         return bool(self.low[a] > self.high[b])
 
     def chance(self, before: float, here: float, after: float, size: float) -> float:
-        """How much slower than the drops beside it a window of `size` may be by
-        chance,
+        """How much slower than the drops beside it a window of `size` may be by chance,
         where log speed jitters."""
         places = (before, here - size, here, here + size, after)
         a, low, b, high, c = np.searchsorted(self.fallen, places)
@@ -434,12 +423,10 @@ class _Road:
         """Standard deviation of log speed from sample to sample, by the products of
         its neighbouring changes.
 
-        Of independent values they are negative, with a median of -0.327 of the
-        variance
-        (normal values); where speed changes smoothly they are positive. Three turns
-        are the stretch's own, two fastest places and a slowest: with no more it is
-        smooth, however
-        few its samples.
+        Of independent values they are negative, with a median of -0.327 of the variance
+        (normal values); where speed changes smoothly they are positive. Three turns are
+        the stretch's own, two fastest places and a slowest: with no more it is smooth,
+        however few its samples.
         """
         products, counts = self._bends
         stretch = slice(first, max(first, last - 2))
@@ -451,9 +438,8 @@ class _Road:
 
     @cached_property
     def _bends(self) -> tuple[np.ndarray, np.ndarray]:
-        """Products of neighbouring changes of log speed (T - 3), and which count:
-        steps of
-        less than `rises` are rounding."""
+        """Products of neighbouring changes of log speed (T - 3), and which count: steps
+        of less than `rises` are rounding."""
         limits = PlateauTolerances.now()
         lost = np.diff(self.fallen)
         speed = np.maximum(lost, limits.rises) / np.diff(self.time)
@@ -463,16 +449,14 @@ class _Road:
 
 
 def _quantile(samples: int, size: float) -> float:
-    """What the mean of a stretch of `size` among so many `samples` exceeds nowhere
-    by
+    """What the mean of a stretch of `size` among so many `samples` exceeds nowhere by
     chance, in standard errors."""
     stretches = math.e * samples / min(size, samples)
     return PlateauTolerances.now().band + math.sqrt(2 * math.log(stretches))
 
 
 def _road(time, loss, rounded):
-    """The road of a loss (T) of range one. rounded (T): how far the loss may have
-    been
+    """The road of a loss (T) of range one. rounded (T): how far the loss may have been
     rounded to the digits that were kept."""
     limits = PlateauTolerances.now()
     level = isotonic_regression(loss, increasing=False).x
@@ -497,20 +481,17 @@ def _road(time, loss, rounded):
 
 
 def _falling(low, high):
-    """The bounds (T), (T) of a loss that falls: below all past ones, above all
-    future
-    ones."""
+    """The bounds (T), (T) of a loss that falls: below all past ones,
+    above all future ones."""
     return np.maximum.accumulate(low[::-1])[::-1], np.minimum.accumulate(high)
 
 
 def _noise(level, rejected):
     """Local standard deviation (T) and correlation length (samples) of what
-    isotonic
-    regression rejects.
+    isotonic regression rejects.
 
-    Where the loss falls fast, noise up to about one step per sample makes no rises:
-    there
-    it may hide.
+    Where the loss falls fast, noise up to about one step per sample makes no
+    rises: there it may hide.
     """
     size = max(3, min(65, len(rejected) // 8))
     share = np.maximum(_mean(rejected != 0, size), 1 / size)
@@ -523,8 +504,8 @@ def _noise(level, rejected):
 
 
 def _correlation_length(white, most):
-    """1 + 2 sum of correlations, up to the first lag below `most` at which hardly
-    any is left."""
+    """1 + 2 sum of correlations, up to the first lag below `most` at
+    which hardly any is left."""
     length = 1.0
     for lag in range(1, most):
         share = float(white[lag:] @ white[:-lag]) / float(white @ white)
@@ -541,8 +522,7 @@ def _mean(values, size):
 
 def _band(loss, level, scale, length):
     """Band (T), (T) of a falling loss: below every past mean plus its error, above
-    every
-    future mean less its error."""
+    every future mean less its error."""
     n, size = len(loss), 1
     total = np.concatenate([[0.0], np.cumsum(loss)])
     power = np.concatenate([[0.0], np.cumsum(scale**2)])
@@ -586,9 +566,8 @@ def _thread(time, low, high, first, last):
 
 
 def _funnel(x, floor, ceiling):
-    """Corners of the shortest path through the gates (x_k, floor_k to ceiling_k);
-    the end
-    gates are points. O(n)."""
+    """Corners of the shortest path through the gates (x_k, floor_k to ceiling_k); the
+    end gates are points. O(n)."""
     path = [(x[0], floor[0])]
     above, below = [path[0]], [path[0]]
     for k in range(1, len(x)):
@@ -623,8 +602,7 @@ def _slope(a, b):
 # ---------------------------------------------------------- stations: points of rest along the road
 def _stations(road, prominence):
     """Fallen loss at the start, at each plateau between two drops, and at the end;
-    weak
-    ones are merged away."""
+    weak ones are merged away."""
     at = [float(road.fallen[0]), *_valleys(road, prominence), float(road.fallen[-1])]
     before, after = list(range(-1, len(at) - 1)), list(range(1, len(at) + 1))
 
@@ -684,8 +662,7 @@ def _persistent(log, prominence):
 
 
 def _settles(road, before, here, after, prominence):
-    """Whether a small first fall is the way from the start onto the initial
-    plateau, no
+    """Whether a small first fall is the way from the start onto the initial plateau, no
     drop: nothing dwells before it."""
     small = here - before < PlateauTolerances.now().border * (after - here)
     if not (before == road.fallen[0] and small):
@@ -722,8 +699,8 @@ def _initial_strength(road, begin, finish):
 
 
 def _constant(road, finish, above, below):
-    """Time constant of the fall from `above` to `below` the end, as if it were
-    exponential."""
+    """Time constant of the fall from `above` to `below` the end, as
+    if it were exponential."""
     return float(road.when(finish - below) - road.when(finish - above)) / math.log(above / below)
 
 
@@ -746,8 +723,7 @@ def _end_strength(road, begin, finish):
 
 # ---------------------------------------------------------------- report
 def _describe(road, stations, scale, prominence):
-    """The plateaus at all stations, and at both ends those of the least
-    strength."""
+    """The plateaus at all stations, and at both ends those of the least strength."""
     limits = PlateauTolerances.now()
     drops = np.diff(stations)
     begin, finish = float(road.time[0]), float(road.time[-1])
@@ -788,9 +764,8 @@ def _plateau(road, scale, kind, start, end, strength):
 
 
 def _quietest(road, first, last):
-    """Sample amid the slowest window of 1e-9 of the loss range (or of its two
-    steps, where
-    those are larger)."""
+    """Sample amid the slowest window of 1e-9 of the loss range (or of its two steps,
+    where those are larger)."""
     centre = road.fallen[first : last + 1]
     low = np.maximum(centre - 5e-10, road.fallen[0])
     high = np.minimum(centre + 5e-10, road.fallen[-1])

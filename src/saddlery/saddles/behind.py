@@ -1,33 +1,37 @@
-"""Behind: whether a fixed point is the one that a run rests near. Three conditions, each with its
-measured margin.
+"""Behind: whether a fixed point is the one that a run rests near. Three conditions,
+each with its measured margin.
 
-Let theta be the state where the run is nearest to rest, theta* a fixed point, d = theta - theta*, g
-= grad L(theta), all in natural units of the weights (`level_units`), so that no unit of inputs or
-targets changes a margin. Near theta* the loss is L* plus a leading form of some order q >= 2, so
-that g . d = q (L(theta) - L*), and g shrinks like |d|^(q - 1) on the way to it. A fixed point is
-*behind* the plateau if
+Let theta be the state where the run is nearest to rest, theta* a fixed point, d =
+theta - theta*, g = grad L(theta), all in natural units of the weights
+(`level_units`), so that no unit of inputs or targets changes a margin. Near theta*
+the loss is L* plus a leading form of some order q >= 2, so that g . d = q (L(theta)
+- L*), and g shrinks like |d|^(q - 1) on the way to it. A fixed point is *behind*
+the plateau if
 
-1. *close in weights*: |d| is at most `weights` of |theta| (of the task's natural weights, where in theta*
-   nothing is learned);
-2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a quadratic form
-   allows, and at most `drop` of the smaller neighbouring drop (and rounding of the run's losses);
-3. *slowing down*: half-way to theta* the gradient is at most `half_way` times that at theta; and
-   between its neighbouring stages the run comes closest to theta* on this plateau (to `passed` times
-   as close).
+1. *close in weights*: |d| is at most `weights` of |theta| (of the task's natural
+   weights, where in theta* nothing is learned);
+2. *close in loss*: |L(theta) - L*|, above or below, is at most |g| |d|, twice what a
+   quadratic form allows, and at most `drop` of the smaller neighbouring drop (and
+   rounding of the run's losses);
+3. *slowing down*: half-way to theta* the gradient is at most `half_way` times that at
+   theta; and between its neighbouring stages the run comes closest to theta* on this
+   plateau (to `passed` times as close).
 
-Half-way need not be the middle of a straight line. Where most of d lies along directions that are
-flat at theta* (dormant units, symmetries), the valley that the run rests in bends: weights that the
-loss is stiff to have followed at second order or higher, and are a quarter of the way back or less
-where the others are half-way. The straight middle lies up the valley's wall then, and the more so
-the better the run has settled. So from there stiff directions are relaxed by Newton steps, and any
-point on the way counts that is still half-way, to `bent` of |d|. None counts where the loss lies
-above both ends by more than |g| |d|: on the ridge between two valleys the gradient may be zero.
+Half-way need not be the middle of a straight line. Where most of d lies along
+directions that are flat at theta* (dormant units, symmetries), the valley that the
+run rests in bends: weights that the loss is stiff to have followed at second order
+or higher, and are a quarter of the way back or less where the others are half-way.
+The straight middle lies up the valley's wall then, and the more so the better the
+run has settled. So from there stiff directions are relaxed by Newton steps, and any
+point on the way counts that is still half-way, to `bent` of |d|. None counts where
+the loss lies above both ends by more than |g| |d|: on the ridge between two valleys
+the gradient may be zero.
 
-Measured where everything is known in closed form (linear networks and attention, scales 1e-2 to
-1e-8): the loss differs by at most 0.50 |g| |d|; the gradient half-way is 1/2 at strict and 1/4 at
-third-order saddles, up to 1.3 where dormant units bend the valley of fixed points; and the closest
-approach lies on the plateau. Derived for this project; nothing but evidence at the state itself and
-along the run enters.
+Measured where everything is known in closed form (linear networks and attention, scales
+1e-2 to 1e-8): the loss differs by at most 0.50 |g| |d|; the gradient half-way is 1/2 at
+strict and 1/4 at third-order saddles, up to 1.3 where dormant units bend the valley of
+fixed points; and the closest approach lies on the plateau. Derived for this project;
+nothing but evidence at the state itself and along the run enters.
 """
 
 from __future__ import annotations
@@ -48,7 +52,8 @@ from ..symmetry.utility import unseen_coordinates
 
 @dataclass(frozen=True)
 class BehindTolerances(Tolerances, decides="behind"):
-    """When a fixed point is the one behind a plateau: the limits of the conditions above."""
+    """When a fixed point is the one behind a plateau: the limits
+    of the conditions above."""
 
     weights: float = chosen(
         0.3,
@@ -90,19 +95,22 @@ class BehindTolerances(Tolerances, decides="behind"):
     )
 
 
-RELAXATIONS = 4  # steps of Newton's method down the walls of a valley
-FINER_STIFF = 1e-2  # of the share that is relaxed, where that was not enough
-LOSS_ROUNDING = 64.0  # eps times this, relative to the loss, is its rounding
+# Steps of Newton's method down the walls of a valley.
+RELAXATIONS = 4
+# Of the share that is relaxed, where that was not enough.
+FINER_STIFF = 1e-2
+# eps times this, relative to the loss, is its rounding.
+LOSS_ROUNDING = 64.0
 
 
 @dataclass(frozen=True, eq=False)
 class Around:
     """What is known of the plateau that a state lies on; nothing, by default.
 
-    drop: the smaller of the neighbouring drops of the loss. epsilon: relative rounding of the run's
-        arithmetic.
-    closest: of a fixed point (P,), the smallest distance from the run on the plateau over that
-    between the neighbouring stages.
+    drop: the smaller of the neighbouring drops of the loss.
+    epsilon: relative rounding of the run's arithmetic.
+    closest: of a fixed point (P,), the smallest distance from the run on the plateau over
+        that between the neighbouring stages.
     """
 
     drop: float = float("inf")
@@ -112,8 +120,10 @@ class Around:
 
 @dataclass(frozen=True)
 class Margin:
-    """One measured condition: `measured` must be at most `limit`. words: what it means where it is
-    not."""
+    """One measured condition: `measured` must be at most `limit`.
+
+    words: what it means where it is not.
+    """
 
     name: str
     measured: float
@@ -124,11 +134,13 @@ class Margin:
     def holds(self) -> bool:
         return self.measured <= self.limit
 
+    def record(self) -> dict[str, object]:
+        return {"measured": self.measured, "limit": self.limit, "holds": self.holds}
+
 
 @dataclass(frozen=True)
 class Behind:
-    """The conditions of one fixed point. miss: how it misses, in words; empty where all conditions
-    hold."""
+    """The conditions of one fixed point."""
 
     margins: tuple[Margin, ...]
 
@@ -138,14 +150,12 @@ class Behind:
 
     @property
     def miss(self) -> str:
+        """How it misses, in words; empty where all conditions hold."""
         return "; ".join(margin.words for margin in self.margins if not margin.holds)
 
     def record(self) -> dict[str, object]:
         """The stable JSON form: measured, limit and whether it holds, by condition."""
-        return {
-            m.name: {"measured": m.measured, "limit": m.limit, "holds": m.holds}
-            for m in self.margins
-        }
+        return {margin.name: margin.record() for margin in self.margins}
 
 
 @in_float64
@@ -159,9 +169,9 @@ def behind(
 ) -> Behind:
     """The margins of a fixed point `point` (P,) as the one behind a state theta (P,).
 
-    dense: whether Hessians may be formed; without them the valley counts as straight. Cost: three
-    losses and two gradients, and where the middle of the straight line is steep up to eight
-    Hessians, their eigenvectors, losses and gradients.
+    dense: whether Hessians may be formed; without them the valley counts as straight.
+    Cost: three losses and two gradients, and where the middle of the straight line is
+    steep up to eight Hessians, their eigenvectors, losses and gradients.
     """
     around = around or Around()
     here = _Here(objective, theta, point, level_units(objective, theta))
@@ -172,20 +182,24 @@ def behind(
 
 
 def level_units(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    """The natural units (P,) of weights, balanced between incoming and outgoing ones as those of a
-    state (P,) are.
+    """The natural units (P,) of weights, balanced between incoming and outgoing ones as
+    those of a state (P,) are.
 
-    (`Objective.units_at` balances unit by unit, and would not see how large one is whose two sides
-    differ.)
+    (`Objective.units_at` balances unit by unit, and would not see how large one is
+    whose two sides differ.)
     """
-    even = lambda leaf: np.full_like(leaf, np.sqrt(np.mean(leaf**2)))
+
+    def even(leaf: np.ndarray) -> np.ndarray:
+        return np.full_like(leaf, np.sqrt(np.mean(leaf**2)))
+
     level = jax.tree.map(even, objective.params(np.asarray(theta, float)))
     return objective.units_at(flatten(level))
 
 
 @dataclass(frozen=True, eq=False)
 class _Here:
-    """A state and a fixed point (P,), and the natural units (P,) in which they are compared."""
+    """A state and a fixed point (P,), and the natural units (P,) in
+    which they are compared."""
 
     objective: Objective
     theta: np.ndarray
@@ -202,11 +216,13 @@ class _Here:
         return self.slope_at(self.theta)
 
     def slope_at(self, theta: np.ndarray) -> float:
-        return float(np.linalg.norm(self.units * np.asarray(self.objective.gradient(theta))))
+        gradient = np.asarray(self.objective.gradient(theta))
+        return float(np.linalg.norm(self.units * gradient))
 
     def rounding(self, around: Around) -> float:
         """Of the losses that are compared."""
-        return LOSS_ROUNDING * around.epsilon * max(abs(self.above), self.objective.scales.loss)
+        size = max(abs(self.above), self.objective.scales.loss)
+        return LOSS_ROUNDING * around.epsilon * size
 
     @functools.cached_property
     def losses(self) -> tuple[float, float]:
@@ -222,8 +238,8 @@ class _Here:
         return float(self.objective.loss(theta))
 
     def relaxed(self) -> Iterator[np.ndarray]:
-        """Points half-way between both ends, from the middle of the straight line down the walls of
-        the valley."""
+        """Points half-way between both ends, from the middle of the straight line down
+        the walls of the valley."""
         stiff = BehindTolerances.now().stiff
         for share in (stiff, FINER_STIFF * stiff):
             middle = 0.5 * (self.theta + self.point)
@@ -237,31 +253,42 @@ class _Here:
 
     def _is_half_way(self, theta: np.ndarray) -> bool:
         """Whether a point is as far from either end as half of d, to `bent` of |d|."""
-        ends = (self.theta, self.point)
-        lengths = [float(np.linalg.norm((theta - end) / self.units)) for end in ends]
         bent = BehindTolerances.now().bent
-        return all(abs(length / self.distance - 0.5) <= bent for length in lengths)
+        for end in (self.theta, self.point):
+            length = float(np.linalg.norm((theta - end) / self.units))
+            if not abs(length / self.distance - 0.5) <= bent:
+                return False
+        return True
 
     def _newton(self, theta: np.ndarray, share: float) -> np.ndarray | None:
-        """H^+ g in natural units, on directions of at least this share of the largest curvature; None
-        where there is none, or no number."""
+        """H^+ g in natural units, on directions of at least this share of the largest
+        curvature; None where there is none, or no number."""
         curvature = self.units[:, None] * hessian(self.objective, theta) * self.units
         slope = self.units * np.asarray(self.objective.gradient(theta))
         if not (np.isfinite(curvature).all() and np.isfinite(slope).all()):
             return None
         values, vectors = np.linalg.eigh(curvature)
         stiff = (values > 0) & (values >= share * values[-1])
-        return vectors[:, stiff] @ ((vectors[:, stiff].T @ slope) / values[stiff])
+        walls = vectors[:, stiff]
+        return walls @ ((walls.T @ slope) / values[stiff])
 
 
+# ------------------------------------------------------------------- the conditions
 def _weights(here: _Here) -> Margin:
-    natural = here.objective.standard.weights
-    learned = here.point[~unseen_coordinates(here.objective, here.point)].any()
-    size = float(np.linalg.norm(here.theta / here.units)) if learned else natural
+    size = here.objective.standard.weights
+    # Weights of units that no sample turns on say nothing of what was learned.
+    seen = ~unseen_coordinates(here.objective, here.point)
+    if here.point[seen].any():
+        size = float(np.linalg.norm(here.theta / here.units))
     share = here.distance / max(size, np.finfo(float).tiny)
     far = BehindTolerances.now().weights
-    words = f"far: it is {number(share)} of the state's size away, where {far:g} counts as near"
-    return Margin("weights", share, far, words)
+    away = f"it is {number(share)} of the state's size away"
+    return Margin(
+        name="weights",
+        measured=share,
+        limit=far,
+        words=f"far: {away}, where {far:g} counts as near",
+    )
 
 
 def _loss(here: _Here, around: Around) -> Margin:
@@ -270,41 +297,77 @@ def _loss(here: _Here, around: Around) -> Margin:
     drop = BehindTolerances.now().drop * around.drop
     allowed = min(reach, drop) + here.rounding(around)
     side = "above" if there > run else "below"
-    words = (
-        f"another loss: {number(there)} lies {side} the run's {number(run)} by more than its"
-        " gradient and the neighbouring"
-        f" drops allow, {allowed:.1e}"
+    losses = f"{number(there)} lies {side} the run's {number(run)}"
+    bound = f"its gradient and the neighbouring drops allow, {allowed:.1e}"
+    return Margin(
+        name="loss",
+        measured=abs(run - there) / allowed if allowed > 0 else 0.0,
+        limit=1.0,
+        words=f"another loss: {losses} by more than {bound}",
     )
-    return Margin("loss", abs(run - there) / allowed if allowed > 0 else 0.0, 1.0, words)
 
 
 def _slowing(here: _Here, around: Around, dense: bool) -> Margin:
-    limits = BehindTolerances.now()
-    floor = limits.zero * here.objective.standard.gradient
-    allowed = here.slope * here.distance + here.rounding(around)
+    most = BehindTolerances.now().half_way
+    half_way = _HalfWay(here, around)
+    least = half_way.measured(0.5 * (here.theta + here.point))
+    if least[0] > most and dense:
+        for theta in here.relaxed():
+            least = min(least, half_way.measured(theta))
+            if least[0] <= most:
+                break
+    ratio, words = least
+    return Margin(
+        name="slowing",
+        measured=ratio,
+        limit=most,
+        words=f"no slowing down: half-way to it {words}",
+    )
 
-    def measured(theta: np.ndarray) -> tuple[float, str]:
-        """The gradient, or the height over both ends where that is more, and in words which."""
-        slope, height = here.slope_at(theta), here.loss_at(theta) - here.above
-        ratio = 0.0 if slope <= floor else slope / max(here.slope, floor)
-        ridge = limits.half_way * max(height, 0.0) / allowed if allowed > 0 else 0.0
+
+@dataclass(frozen=True, eq=False)
+class _HalfWay:
+    """What points half-way between both ends say."""
+
+    here: _Here
+    around: Around
+
+    def measured(self, theta: np.ndarray) -> tuple[float, str]:
+        """The gradient, or the height over both ends where that is
+        more, and in words which."""
+        here, most = self.here, BehindTolerances.now().half_way
+        height = here.loss_at(theta) - here.above
+        ratio, ridge = self._gradient(theta), self._ridge(height)
         if not (np.isfinite(ratio) and np.isfinite(ridge)):
             return float("inf"), "the loss is not finite"
-        if ridge > max(ratio, limits.half_way):
+        if ridge > max(ratio, most):
             return ridge, f"the loss lies {number(height)} above both"
         return ratio, f"the gradient is {number(ratio)} times as large"
 
-    least = measured(0.5 * (here.theta + here.point))
-    for theta in here.relaxed() if least[0] > limits.half_way and dense else ():
-        least = min(least, measured(theta))
-        if least[0] <= limits.half_way:
-            break
-    ratio, words = least
-    return Margin("slowing", ratio, limits.half_way, f"no slowing down: half-way to it {words}")
+    def _gradient(self, theta: np.ndarray) -> float:
+        """Of that at the state; zero where it is one."""
+        here, zero = self.here, BehindTolerances.now().zero
+        floor = zero * here.objective.standard.gradient
+        slope = here.slope_at(theta)
+        if slope <= floor:
+            return 0.0
+        return slope / max(here.slope, floor)
+
+    def _ridge(self, height: float) -> float:
+        """The height above both ends, at the limit where it is all
+        that gradients explain."""
+        here, most = self.here, BehindTolerances.now().half_way
+        allowed = here.slope * here.distance + here.rounding(self.around)
+        if not allowed > 0:
+            return 0.0
+        return most * max(height, 0.0) / allowed
 
 
 def _passing(ratio: float) -> Margin:
-    words = (
-        f"passed elsewhere: outside this plateau the run comes {number(ratio)} times as close to it"
+    closer = f"the run comes {number(ratio)} times as close to it"
+    return Margin(
+        name="passing",
+        measured=ratio,
+        limit=BehindTolerances.now().passed,
+        words=f"passed elsewhere: outside this plateau {closer}",
     )
-    return Margin("passing", ratio, BehindTolerances.now().passed, words)

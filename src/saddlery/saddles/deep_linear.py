@@ -1,16 +1,18 @@
-"""Deep linear networks: the least loss they can reach, and the descent along a chain of free
-directions.
+"""Deep linear networks: the least loss they can reach, and the descent along a
+chain of free directions.
 
-A network of linear layers computes f = W_L ... W_1 x with no more rank than its narrowest layer.
-For the squared loss it has no local minimum above the global one, whatever its widths and data
-(Kawaguchi 2016 under conditions on data, Lu & Kawaguchi 2017; without conditions Zhang 2019, by
-Zhou & Liang 2018 for two layers), and the global minimum is that of reduced rank regression, in
-closed form. A fixed point above it is therefore a saddle, found to fall or not.
+A network of linear layers computes f = W_L ... W_1 x with no more rank than its
+narrowest layer. For the squared loss it has no local minimum above the global one,
+whatever its widths and data (Kawaguchi 2016 under conditions on data, Lu &
+Kawaguchi 2017; without conditions Zhang 2019, by Zhou & Liang 2018 for two layers),
+and the global minimum is that of reduced rank regression, in closed form. A fixed
+point above it is therefore a saddle, found to fall or not.
 
-How it falls, with R = E[(y - f) x'] and p_k a unit of layer k that neither reads nor is read (W_k'
-p_k = 0 and W_{k+1} p_k = 0): along D_i = p_i q', D_k = p_k p_{k-1}', D_j = p p_{j-1}' every product
-with some but not all of the D vanishes, and L(t) = L - t^l p' (W_L...W_{j+1})' R (W_{i-1}...W_1)' q
-+ O(t^2l), l = j - i + 1. Derived here.
+How it falls, with R = E[(y - f) x'] and p_k a unit of layer k that neither reads
+nor is read (W_k' p_k = 0 and W_{k+1} p_k = 0): along D_i = p_i q', D_k = p_k
+p_{k-1}', D_j = p p_{j-1}' every product with some but not all of the D vanishes,
+and L(t) = L - t^l p' (W_L...W_{j+1})' R (W_{i-1}...W_1)' q + O(t^2l), l = j - i +
+1. Derived here.
 """
 
 from __future__ import annotations
@@ -23,23 +25,30 @@ from scipy.linalg import null_space
 
 from ..basis.precision import in_float64
 from ..basis.sizes import column_sizes
-from ..networks import Objective, flatten
+from ..networks import Layer, Objective, flatten
 
 Matrices = list[np.ndarray]
-LEFT = 1e-9  # of E[y x']: less is what an inexact fixed point leaves
-FREE = 1e-9  # of the largest singular value: directions that a matrix does not see
+# Of E[y x']: less is what an inexact fixed point leaves.
+LEFT = 1e-9
+# Of the largest singular value: directions that a matrix does not see.
+FREE = 1e-9
 
 
 class LeastLoss(NamedTuple):
-    """The least loss of a deep linear network, and the rank of map that its layers let through."""
+    """The least loss of a deep linear network, and the rank of map that
+    its layers let through."""
 
     loss: float
     rank: int
 
 
 class Chain(NamedTuple):
-    """A descent along a chain of free directions. direction (P,): of unit length. order: l, the
-    matrices moved. value: F in L(t) = L - t^l F."""
+    """A descent along a chain of free directions.
+
+    direction (P,): of unit length.
+    order: l, the matrices moved.
+    value: F in L(t) = L - t^l F.
+    """
 
     direction: np.ndarray
     order: int
@@ -47,27 +56,29 @@ class Chain(NamedTuple):
 
 
 def is_deep_linear(objective: Objective) -> bool:
-    """Whether the theorem applies: dense linear layers without biases or residual streams,
-    quadratic loss."""
+    """Whether the theorem applies: dense linear layers without biases or residual
+    streams, quadratic loss."""
     network = objective.network
-    dense = all(
-        x.unit.name == "linear" and not x.unit.extra and not x.residual for x in network.layers
-    )
-    return (
-        dense
-        and objective.function.loss.quadratic
-        and network.reads == "all"
-        and network.layers[0].unit.channels
-    )
+    if not objective.function.loss.quadratic or network.reads != "all":
+        return False
+    if not network.layers[0].unit.channels:
+        return False
+    return all(_is_plain(layer) for layer in network.layers)
+
+
+def _is_plain(layer: Layer) -> bool:
+    """W alone: no bias, no stream beside it."""
+    return layer.unit.name == "linear" and not layer.unit.extra and not layer.residual
 
 
 @in_float64
 def least_loss(objective: Objective) -> LeastLoss | None:
-    """The least loss of any weights, in closed form; None unless the network is deep linear.
+    """The least loss of any weights, in closed form; None unless the
+    network is deep linear.
 
-    c/2 (E|y - W* x|^2 + sum_{k > r} s_k^2), c the factor of the loss, s_k the singular values of W* S_xx^(1/2), r the least
-    of all widths. Source: reduced rank regression (Izenman 1975). Cost: one least-squares problem
-    of the samples.
+    c/2 (E|y - W* x|^2 + sum_{k > r} s_k^2), c the factor of the loss, s_k the singular
+    values of W* S_xx^(1/2), r the least of all widths. Source: reduced rank regression
+    (Izenman 1975). Cost: one least-squares problem of the samples.
 
     Example
     -------
@@ -80,9 +91,9 @@ def least_loss(objective: Objective) -> LeastLoss | None:
         return None
     matrices = _matrices(objective, np.zeros(objective.size))
     rank = min(min(w.shape) for w in matrices)
-    x = np.asarray(objective.inputs, float).reshape(len(objective.inputs), -1)
-    y = np.asarray(objective.targets, float).reshape(len(x), -1)
-    even = x / column_sizes(x)  # no feature is lost beside others in larger units
+    x, y = _data(objective)
+    # No feature is lost beside others in larger units.
+    even = x / column_sizes(x)
     fitted = even @ np.linalg.lstsq(even, y, rcond=None)[0]
     beyond = np.linalg.svd(fitted, compute_uv=False)[rank:]
     missed = float(np.sum((y - fitted) ** 2)) + float(np.sum(beyond**2))
@@ -91,27 +102,36 @@ def least_loss(objective: Objective) -> LeastLoss | None:
 
 @in_float64
 def free_chain(objective: Objective, state: np.ndarray) -> Chain | None:
-    """The descent of lowest order along a chain of free directions at a state (P,) of a deep linear
-    network, or None; also where less than 1e-9 of E[y x'] is left to learn.
+    """The descent of lowest order along a chain of free directions at a state (P,) of a
+    deep linear network, or None; also where less than 1e-9 of E[y x'] is left to learn.
 
-    Of chains of one order that of greatest value. Cost: a singular value decomposition a pair of
-    layers.
+    Of chains of one order that of greatest value. Cost: a singular value
+    decomposition a pair of layers.
     """
     matrices = _matrices(objective, state)
-    x = np.asarray(objective.inputs, float).reshape(len(objective.inputs), -1)
-    y = np.asarray(objective.targets, float).reshape(len(x), -1)
-    residual = (y - x @ _product(matrices, x.shape[1]).T).T @ x / len(x)
+    x, y = _data(objective)
+    errors = y - x @ _product(matrices, x.shape[1]).T
+    residual = errors.T @ x / len(x)
     if not np.linalg.norm(residual) > LEFT * np.linalg.norm(y.T @ x / len(x)):
         return None
     residual *= _factor(objective)
     free = [_free(below, above) for below, above in itertools.pairwise(matrices)]
     for length in range(2, len(matrices) + 1):
-        starts = range(len(matrices) - length + 1)
-        found = [_chain(objective, matrices, residual, free, i, i + length) for i in starts]
-        best = max((c for c in found if c is not None), key=lambda c: c.value, default=None)
-        if best is not None:
-            return best
+        chains = []
+        for first in range(len(matrices) - length + 1):
+            chain = _chain(objective, matrices, residual, free, first, first + length)
+            if chain is not None:
+                chains.append(chain)
+        if chains:
+            return max(chains, key=lambda chain: chain.value)
     return None
+
+
+def _data(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
+    """The samples, (N, D) and (N, O)."""
+    x = np.asarray(objective.inputs, float).reshape(len(objective.inputs), -1)
+    y = np.asarray(objective.targets, float).reshape(len(x), -1)
+    return x, y
 
 
 def _chain(
@@ -122,22 +142,31 @@ def _chain(
     first: int,
     end: int,
 ) -> Chain | None:
-    """Through matrices first ... end - 1, if every layer between them has a free unit and the
-    residual is seen there."""
+    """Through matrices first ... end - 1, if every layer between them has a free unit
+    and the residual is seen there."""
     length, inner = end - first, free[first : end - 1]
     if any(not p.shape[1] for p in inner):
         return None
     before = _product(matrices[:first], residual.shape[1])
     after = _product(matrices[end:], matrices[end - 1].shape[0])
     left, values, right = np.linalg.svd(after.T @ residual @ before.T)
-    seen = float(np.linalg.norm(residual) * np.linalg.norm(before, 2) * np.linalg.norm(after, 2))
-    if not values[0] > FREE * seen:
+    if not values[0] > FREE * _seen(residual, before, after):
         return None
     ends = [right[0], *(p[:, 0] for p in inner), left[:, 0]]
     moved = [np.zeros_like(w) for w in matrices]
     for k in range(length):
         moved[first + k] = np.outer(ends[k + 1], ends[k]) / np.sqrt(length)
-    return Chain(_flat(objective, moved), length, float(values[0] * length ** (-length / 2)))
+    return Chain(
+        direction=_flat(objective, moved),
+        order=length,
+        value=float(values[0] * length ** (-length / 2)),
+    )
+
+
+def _seen(residual: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """What could be seen of a residual at most, by matrices of these norms."""
+    sizes = np.linalg.norm(before, 2), np.linalg.norm(after, 2)
+    return float(np.linalg.norm(residual) * sizes[0] * sizes[1])
 
 
 def _factor(objective: Objective) -> float:
@@ -145,10 +174,16 @@ def _factor(objective: Objective) -> float:
 
 
 def _free(below: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """An orthonormal basis of the units that W does not write and the next one does not read, (H,
-    k)."""
-    both = [m / size for m in (below.T, above) if (size := np.linalg.norm(m, 2)) > 0]
-    return null_space(np.vstack(both), rcond=FREE) if both else np.eye(len(below))
+    """An orthonormal basis of the units that W does not write and the next one
+    does not read, (H, k)."""
+    both = []
+    for matrix in (below.T, above):
+        size = np.linalg.norm(matrix, 2)
+        if size > 0:
+            both.append(matrix / size)
+    if not both:
+        return np.eye(len(below))
+    return null_space(np.vstack(both), rcond=FREE)
 
 
 def _product(matrices: Matrices, size: int) -> np.ndarray:
@@ -166,7 +201,9 @@ def _matrices(objective: Objective, state: np.ndarray) -> Matrices:
         found.append(np.asarray(entry["u"]).reshape(layer.width, -1))
         if layer.mixes:
             found.append(np.asarray(entry["v"]).reshape(layer.width, -1).T)
-    return [*found, np.asarray(params[-1]["readout"]).T] if objective.network.readout else found
+    if objective.network.readout:
+        found.append(np.asarray(params[-1]["readout"]).T)
+    return found
 
 
 def _flat(objective: Objective, matrices: Matrices) -> np.ndarray:

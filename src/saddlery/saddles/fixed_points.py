@@ -1,16 +1,18 @@
 """The fixed point behind a state, by way of its narrow network or directly.
 
-*Reduce*: reduce the state to its narrow network, refine that to a fixed point, embed it back beside
-the state (Theorem 1). *Direct*: refine the wide state itself. The first comes first, because the
-narrow problem is small and keeps only the symmetry of its own units; the second is tried where the
-first does not end at a fixed point near the state. A state that is at rest already is its own fixed
-point, whatever a coarser network would make of it.
+*Reduce*: reduce the state to its narrow network, refine that to a fixed point, embed
+it back beside the state (Theorem 1). *Direct*: refine the wide state itself. The
+first comes first, because the narrow problem is small and keeps only the symmetry of
+its own units; the second is tried where the first does not end at a fixed point near
+the state. A state that is at rest already is its own fixed point, whatever a coarser
+network would make of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
@@ -55,22 +57,31 @@ class FixedPointTolerances(Tolerances, decides="fixed_points"):
     )
 
 
-DENSE = 2000  # parameters up to which the Hessian is formed
-FLAT_FIRST, STIFF_FIRST = 1e-9, 1e-3  # of the largest eigenvalue: smaller ones wait in Newton steps
-NEWTON_STEPS = 150  # for minima that are degenerate and approached linearly
-# of the targets: finer reductions begin here, or at the tolerance where that is smaller,
+# Parameters up to which the Hessian is formed.
+DENSE = 2000
+# Of the largest eigenvalue: smaller ones wait in Newton steps.
+FLAT_FIRST, STIFF_FIRST = 1e-9, 1e-3
+# For minima that are degenerate and approached linearly.
+NEWTON_STEPS = 150
+# Of the targets: finer reductions begin here, or at the tolerance where that is smaller, and
+# are within these shares of it.
 COARSEST = 0.02
-FINER = (0.1, 0.01, 0.001)  # and are within these shares of it
+FINER = (0.1, 0.01, 0.001)
+# The least size of a state that distances are compared with, of the task's natural weights.
+LEAST = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
 class Found(Value):
     """A fixed point of the wide network and how it was reached.
 
-    state (P,): the point. reduction: of the state it lies behind; narrow: the flat parameters of
-    the narrow network at its own fixed point, or None. refinement: how it ended; only where it
-    converged is the state a fixed point. route: "reduce" or "direct". behind: the conditions under
-    which it is the fixed point behind the state; None where there is none.
+    state (P,): the point.
+    reduction: of the state it lies behind.
+    narrow: the flat parameters of the narrow network at its own fixed point, or None.
+    refinement: how it ended; only where it converged is the state a fixed point.
+    route: "reduce" or "direct".
+    behind: the conditions under which it is the fixed point behind the state; None where
+        there is none.
     """
 
     state: np.ndarray
@@ -111,15 +122,16 @@ def find_fixed_point(
 ) -> Found:
     """The fixed point dL/dtheta = 0 behind a state theta (P,), float64.
 
-    scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by default that of
-    the task. tolerance: of the map, for the reduction of the state (or pass the `reduction`).
-    around: what is known of the plateau (see `behind`).
-    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on kinks:
-    B-stationary, see `kinks`), else the first that is behind the state of those that its reductions
-    lead to, coarse to fine, and direct refinement. Where none is, the nearest one found, whose
-    `behind` says how it misses. A fixed point that turns out to need fewer units is returned as
-    that narrower network. Nothing is raised for a state without a fixed point. Cost: a few Newton
-    steps on the narrow network, some 10 p^3 each.
+    scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by
+    default that of the task. tolerance: of the map, for the reduction of the state
+    (or pass the `reduction`). around: what is known of the plateau (see `behind`).
+    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on
+    kinks: B-stationary, see `kinks`), else the first that is behind the state of
+    those that its reductions lead to, coarse to fine, and direct refinement. Where
+    none is, the nearest one found, whose `behind` says how it misses. A fixed point
+    that turns out to need fewer units is returned as that narrower network. Nothing
+    is raised for a state without a fixed point. Cost: a few Newton steps on the
+    narrow network, some 10 p^3 each.
 
     Example
     -------
@@ -129,73 +141,99 @@ def find_fixed_point(
     >>> find_fixed_point(experiment.objective(), experiment.initial_state()).refinement.status
     'converged'
     """
-    scale = objective.scales.gradient if scale is None else scale
-    measured = lambda found: _measured(objective, theta, found, around)
-    on_kink = _on_kink(objective, theta, scale) if route in ("auto", "direct") else None
-    if on_kink is not None:
-        return measured(on_kink)
+    if scale is None:
+        scale = objective.scales.gradient
+
+    def measured(found: Found) -> Found:
+        return _measured(objective, theta, found, around)
+
+    if route in ("auto", "direct"):
+        on_kink = _on_kink(objective, theta, scale)
+        if on_kink is not None:
+            return measured(on_kink)
     if route == "auto" and _norm(objective, theta) <= _zero() * scale:
         return measured(_at_rest(objective, theta, scale))
     if route == "direct":
         return measured(_direct(objective, theta, scale, _basin()))
+
     coarse = reduction or reduce(objective, theta, tolerance=tolerance)
     first = measured(_through_narrow(objective, theta, coarse, scale))
     if route == "reduce" or first.is_behind:
         return first
     nearest = first
-    for found in map(measured, _others(objective, theta, scale, tolerance, first)):
+    for other in _others(objective, theta, scale, tolerance, first):
+        found = measured(other)
         if found.is_behind:
             return found
-        nearest = min(
-            nearest,
-            found,
-            key=lambda f: f.refinement.distance if f.refinement.converged else np.inf,
-        )
+        nearest = min(nearest, found, key=_distance)
     return nearest
 
 
+def _distance(found: Found) -> float:
+    """From the state; of no fixed point, infinite."""
+    if not found.refinement.converged:
+        return np.inf
+    return found.refinement.distance
+
+
 def _measured(
-    objective: Objective, theta: np.ndarray, found: Found, around: Around | None
+    objective: Objective,
+    theta: np.ndarray,
+    found: Found,
+    around: Around | None,
 ) -> Found:
     """With the conditions of `behind`, where there is a fixed point."""
     if not found.refinement.converged:
         return found
-    return replace(
-        found, behind=behind(objective, theta, found.state, around, dense=objective.size <= DENSE)
-    )
+    dense = objective.size <= DENSE
+    conditions = behind(objective, theta, found.state, around, dense=dense)
+    return replace(found, behind=conditions)
 
 
 def _others(
-    objective: Objective, theta: np.ndarray, scale: float, tolerance: float, first: Found
+    objective: Objective,
+    theta: np.ndarray,
+    scale: float,
+    tolerance: float,
+    first: Found,
 ) -> Iterator[Found]:
-    """The fixed points of finer reductions of the state, then that of the state itself, where dense
-    Hessians can be formed."""
-    seen = {first.reduction.widths if first.reduction else (), objective.network.widths}
+    """The fixed points of finer reductions of the state, then that of the state itself,
+    where dense Hessians can be formed."""
+    coarse = first.reduction.widths if first.reduction else ()
+    seen = {coarse, objective.network.widths}
     for share in FINER:
         finer = reduce(objective, theta, tolerance=share * min(tolerance, COARSEST))
         if finer.widths not in seen:
             seen.add(finer.widths)
             yield _through_narrow(objective, theta, finer, scale)
-    if objective.size <= DENSE:
-        basin = _basin()
-        if first.refinement.converged:
-            basin = BehindTolerances.now().weights
-        # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and
-        # Newton steps along them lead far away (three linear layers: 0.034 of the weights, where
-        # 0.017 is near); so the stiff directions come first.
-        yield _direct(objective, theta, scale, basin, STIFF_FIRST)
-        yield _direct(objective, theta, scale, basin)
+    if objective.size > DENSE:
+        return
+    basin = _basin()
+    if first.refinement.converged:
+        basin = BehindTolerances.now().weights
+    # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and
+    # Newton steps along them lead far away (three linear layers: 0.034 of the weights, where
+    # 0.017 is near); so the stiff directions come first.
+    yield _direct(objective, theta, scale, basin, STIFF_FIRST)
+    yield _direct(objective, theta, scale, basin)
 
 
+# ------------------------------------------------------------------- the state itself
 def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | None:
-    """The state itself where it rests on a kink, with no one-sided slope that falls; no Newton step
-    is taken there."""
+    """The state itself where it rests on a kink, with no one-sided slope that falls; no
+    Newton step is taken there."""
     on = kinks_at(objective, theta, _zero() * scale)
     if on is None or not on.live or on.residual > _zero() * scale:
         return None
     words = f"no one-sided slope falls by more than {on.residual:.1e} at the state itself"
-    refinement = replace(_standing(objective, theta, on.residual, scale), reason=words)
-    return Found(theta, reduce(objective, theta, tolerance=_same_map()), None, refinement, "direct")
+    standing = _standing(objective, theta, on.residual, scale)
+    return Found(
+        state=theta,
+        reduction=reduce(objective, theta, tolerance=_same_map()),
+        narrow=None,
+        refinement=replace(standing, reason=words),
+        route="direct",
+    )
 
 
 def _norm(objective: Objective, theta: np.ndarray) -> float:
@@ -204,26 +242,42 @@ def _norm(objective: Objective, theta: np.ndarray) -> float:
 
 
 def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
+    """A state whose gradient counts as zero, refined where it is not."""
     norm = _norm(objective, theta)
     if norm > 0:
-        refinement = refined(objective, theta, scale, _basin())
-        return _polished(
-            objective, theta, Found(refinement.point, None, None, refinement, "direct"), scale
-        )
-    standing = Found(theta, None, None, _standing(objective, theta, norm, scale), "direct")
+        return _direct(objective, theta, scale, _basin())
+    standing = _without_narrow(theta, _standing(objective, theta, norm, scale))
+    # Nothing moves the state: it is named, and not exchanged.
     named = _polished(objective, theta, standing, scale)
-    return replace(
-        standing, reduction=named.reduction, narrow=named.narrow
-    )  # nothing moves it: it is not exchanged
+    return replace(standing, reduction=named.reduction, narrow=named.narrow)
 
 
 def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
-    words = f"gradient norm {norm:.1e} at the state itself"
+    """A state that is taken as it is."""
     return Refinement(
-        theta, float(objective.loss(theta)), norm, norm / scale, 0.0, 0, "converged", words, (norm,)
+        point=theta,
+        loss=float(objective.loss(theta)),
+        gradient_norm=norm,
+        relative_gradient=norm / scale,
+        distance=0.0,
+        steps=0,
+        status="converged",
+        reason=f"gradient norm {norm:.1e} at the state itself",
+        history=(norm,),
     )
 
 
+def _without_narrow(state: np.ndarray, refinement: Refinement) -> Found:
+    return Found(
+        state=state,
+        reduction=None,
+        narrow=None,
+        refinement=refinement,
+        route="direct",
+    )
+
+
+# ------------------------------------------------------------------- refinement
 @in_float64
 def refined(
     objective: Objective,
@@ -232,28 +286,28 @@ def refined(
     basin: float | None,
     cutoff: float = FLAT_FIRST,
 ) -> Refinement:
-    """Newton refinement of a state; `basin` is relative to the norm of the start (or, if larger, to
-    1e-3 of the task's natural weights). cutoff: of eigenvalues that count as flat (see
-    `refine`)."""
-    dense = objective.size <= DENSE
+    """Newton refinement of a state (P,).
+
+    scale: of gradients. basin: how far it may go, relative to the norm of the start
+    (or, if larger, to 1e-3 of the task's natural weights); None for anywhere. cutoff:
+    of eigenvalues that count as flat (see `refine`). Cost: that of `refine`, with
+    Hessians up to 2,000 parameters and Hessian-vector products beyond.
+    """
     units, factor = objective.gradient_units(start)
     plain = bool(np.all(units == 1.0))
     weights = objective.scales.weights if plain else objective.standard.weights
-    reach = max(float(np.linalg.norm(start / units)), 1e-3 * weights)
-    product = lambda t, d: (
-        factor * units * np.asarray(objective.hessian_vector(units * t, units * d))
-    )
+    size = max(float(np.linalg.norm(start / units)), LEAST * weights)
+    slopes = _Slopes(objective, units, factor)
+    dense = objective.size <= DENSE
     found = refine(
-        lambda t: factor * units * np.asarray(objective.gradient(units * t)),
+        slopes.gradient,
         start / units,
+        hessian=slopes.hessian if dense else None,
+        hessian_vector=None if dense else slopes.hessian_vector,
+        loss=slopes.loss,
         tolerance=_zero(),
         scale=scale,
-        basin=None if basin is None else basin * reach,
-        hessian=(lambda t: factor * units[:, None] * hessian(objective, units * t) * units)
-        if dense
-        else None,
-        hessian_vector=None if dense else product,
-        loss=lambda t: float(objective.loss(units * t)),
+        basin=_times(basin, size),
         cutoff=cutoff,
         max_steps=NEWTON_STEPS,
     )
@@ -264,21 +318,55 @@ def refined(
     return replace(found, point=point, distance=float(np.linalg.norm(point - start)))
 
 
-def _reach(objective: Objective, start: np.ndarray) -> float:
-    return max(float(np.linalg.norm(start)), 1e-3 * objective.scales.weights)
+class _Slopes(NamedTuple):
+    """The loss of t = theta / units, its slopes as the sizes of
+    gradients are measured."""
+
+    objective: Objective
+    units: np.ndarray
+    factor: float
+
+    def loss(self, t: np.ndarray) -> float:
+        return float(self.objective.loss(self.units * t))
+
+    def gradient(self, t: np.ndarray) -> np.ndarray:
+        gradient = np.asarray(self.objective.gradient(self.units * t))
+        return self.factor * self.units * gradient
+
+    def hessian(self, t: np.ndarray) -> np.ndarray:
+        matrix = hessian(self.objective, self.units * t)
+        return self.factor * self.units[:, None] * matrix * self.units
+
+    def hessian_vector(self, t: np.ndarray, d: np.ndarray) -> np.ndarray:
+        product = self.objective.hessian_vector(self.units * t, self.units * d)
+        return self.factor * self.units * np.asarray(product)
+
+
+def _times(basin: float | None, size: float) -> float | None:
+    """A basin relative to a size; None stays anywhere."""
+    if basin is None:
+        return None
+    return basin * size
+
+
+def _size(objective: Objective, state: np.ndarray) -> float:
+    """|theta|, at least LEAST of the task's natural weights."""
+    return max(float(np.linalg.norm(state)), LEAST * objective.scales.weights)
 
 
 @in_float64
 def fixed_point(
     small: Objective, start: np.ndarray, scale: float, basin: float | None
 ) -> Refinement:
-    """The fixed point of a narrow network near a state: Newton refinement, from where it settles if
-    need be.
+    """The fixed point of a narrow network near a state (P,): Newton refinement, from
+    where it settles if need be.
 
-    Newton's method alone can miss when the run leaves the saddle before it has come near. The
-    narrow network then settles in its own minimum first, as the flow on the invariant manifold
-    would (trust-region minimisation by scipy, whose only role is a better start; what counts is the
-    refinement after it).
+    Newton's method alone can miss when the run leaves the saddle before it has come
+    near. The narrow network then settles in its own minimum first, as the flow on
+    the invariant manifold would (trust-region minimisation by scipy, whose only
+    role is a better start; what counts is the refinement after it). scale: of
+    gradients. basin: of the start, None for anywhere. Cost: some Newton steps, and
+    up to 200 of the minimisation.
     """
     first = refined(small, start, scale, basin)
     if first.converged or small.size > DENSE:
@@ -294,9 +382,8 @@ def fixed_point(
     again = refined(small, found.x, scale, None)
     if not again.converged:
         return first
-    return _moved(
-        again, again.point - start, None if basin is None else basin * _reach(small, start)
-    )
+    allowed = _times(basin, _size(small, start))
+    return _moved(again, again.point - start, allowed)
 
 
 def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None) -> Refinement:
@@ -304,114 +391,140 @@ def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None
     distance = float(np.linalg.norm(displacement))
     if basin is None or distance <= basin:
         return replace(refinement, distance=distance)
-    words = f"the fixed point found is {distance:.3g} away, farther than the allowed {basin:.3g}"
-    return replace(refinement, status="left the basin", distance=distance, reason=words)
+    far = f"farther than the allowed {basin:.3g}"
+    return replace(
+        refinement,
+        status="left the basin",
+        distance=distance,
+        reason=f"the fixed point found is {distance:.3g} away, {far}",
+    )
 
 
+# ------------------------------------------------------------------- the two routes
 def _direct(
-    objective: Objective, theta: np.ndarray, scale: float, basin: float, cutoff: float = FLAT_FIRST
+    objective: Objective,
+    theta: np.ndarray,
+    scale: float,
+    basin: float,
+    cutoff: float = FLAT_FIRST,
 ) -> Found:
     refinement = refined(objective, theta, scale, basin, cutoff)
-    found = Found(refinement.point, None, None, refinement, "direct")
+    found = _without_narrow(refinement.point, refinement)
     return _polished(objective, theta, found, scale)
 
 
 def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: float) -> Found:
-    """A fixed point of the wide network with the narrow one it embeds, and its silent units exactly
-    silent."""
+    """A fixed point of the wide network with the narrow one it embeds, and its silent
+    units exactly silent."""
     if not found.refinement.converged:
         return found
     reduction = reduce(objective, found.state, tolerance=_same_map())
     if reduction.widths == objective.network.widths:
         return replace(found, reduction=reduction)
     narrow = _through_narrow(objective, found.state, reduction, scale)
-    size = _reach(objective, found.state) if any(reduction.widths) else objective.scales.weights
-    beside = (
-        float(np.linalg.norm(narrow.state - found.state))
-        <= FixedPointTolerances.now().silent * size
-    )
+    size = objective.scales.weights
+    if any(reduction.widths):
+        size = _size(objective, found.state)
+    exchanged = float(np.linalg.norm(narrow.state - found.state))
+    beside = exchanged <= FixedPointTolerances.now().silent * size
     if not (narrow.refinement.converged and beside):
         return replace(found, reduction=reduction)
     moved = _moved(narrow.refinement, narrow.state - theta, None)
-    return replace(
-        narrow,
-        refinement=replace(moved, steps=found.refinement.steps + moved.steps),
-        route=found.route,
-    )
+    steps = found.refinement.steps + moved.steps
+    return replace(narrow, refinement=replace(moved, steps=steps), route=found.route)
 
 
 def _through_narrow(
-    objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float
+    objective: Objective,
+    theta: np.ndarray,
+    reduction: Reduction,
+    scale: float,
 ) -> Found:
+    """The fixed point of the narrow network, embedded beside the state."""
     if not any(reduction.widths):
         return _origin(objective, theta, reduction, scale)
     small = objective.with_network(reduction.network)
     refinement = fixed_point(small, reduction.theta, scale, _basin())
     if refinement.converged:
         needed = reduce(small, refinement.point, tolerance=_same_map()).widths
-        if (
-            needed != reduction.widths
-        ):  # units that the refinement has silenced or made proportional
-            return _through_narrow(objective, theta, reduce(objective, theta, widths=needed), scale)
-    state = _with_unseen(
-        objective, theta, embed_state_near(objective, small, refinement.point, reduction), scale
-    )
+        if needed != reduction.widths:
+            # The refinement has silenced units, or made some proportional.
+            fewer = reduce(objective, theta, widths=needed)
+            return _through_narrow(objective, theta, fewer, scale)
+    embedded = embed_state_near(objective, small, refinement.point, reduction)
+    state = _with_unseen(objective, theta, embedded, scale)
     return Found(
-        state,
-        reduction,
-        refinement.point,
-        _checked_wide(objective, state, refinement, scale),
-        "reduce",
+        state=state,
+        reduction=reduction,
+        narrow=refinement.point,
+        refinement=_checked_wide(objective, state, refinement, scale),
+        route="reduce",
     )
 
 
-def _origin(objective: Objective, theta: np.ndarray, reduction: Reduction, scale: float) -> Found:
-    """No units are left: all of them silent, which is a fixed point if every layer's units have a
-    silent point."""
+def _origin(
+    objective: Objective,
+    theta: np.ndarray,
+    reduction: Reduction,
+    scale: float,
+) -> Found:
+    """No units are left: all of them silent, which is a fixed point if every layer's
+    units have a silent point."""
     state = _with_unseen(objective, theta, np.zeros_like(theta), scale)
     norm = _norm(objective, state)
-    refinement = replace(
-        _standing(objective, state, norm, scale),
-        reason=f"all units silent; gradient norm {norm:.1e}",
-    )
-    if not norm <= _zero() * scale:
-        refinement = replace(refinement, status="stalled")
+    words = f"all units silent; gradient norm {norm:.1e}"
+    refinement = replace(_standing(objective, state, norm, scale), reason=words)
+    if norm <= _zero() * scale:
+        allowed = _basin() * objective.scales.weights
+        refinement = _moved(refinement, theta - state, allowed)
     else:
-        refinement = _moved(refinement, theta - state, _basin() * objective.scales.weights)
-    return Found(state, reduction, reduction.theta, refinement, "reduce")
+        refinement = replace(refinement, status="stalled")
+    return Found(
+        state=state,
+        reduction=reduction,
+        narrow=reduction.theta,
+        refinement=refinement,
+        route="reduce",
+    )
 
 
 def _with_unseen(
-    objective: Objective, theta: np.ndarray, state: np.ndarray, scale: float
+    objective: Objective,
+    theta: np.ndarray,
+    state: np.ndarray,
+    scale: float,
 ) -> np.ndarray:
-    """A fixed point (P,) with the units that no sample turns on where they are in theta: nothing
-    moves them, and silent ones would be another fixed point, which the run could leave."""
+    """A fixed point (P,) with the units that no sample turns on where they are
+    in theta: nothing moves them, and silent ones would be another fixed point,
+    which the run could leave."""
     unseen = unseen_coordinates(objective, theta)
+    if not unseen.any():
+        return state
     kept = np.where(unseen, theta, state)
-    return kept if unseen.any() and _norm(objective, kept) <= _zero() * scale else state
+    if _norm(objective, kept) <= _zero() * scale:
+        return kept
+    return state
 
 
 def _checked_wide(
-    objective: Objective, state: np.ndarray, refinement: Refinement, scale: float
+    objective: Objective,
+    state: np.ndarray,
+    refinement: Refinement,
+    scale: float,
 ) -> Refinement:
-    """The same refinement, called converged only if the wide gradient at the embedded point is zero
-    as well."""
+    """The same refinement, called converged only if the wide gradient at the embedded
+    point is zero as well."""
+    if not refinement.converged:
+        return refinement
     norm = _norm(objective, state)
-    if refinement.converged and norm > _zero() * scale:
-        return replace(
-            refinement,
-            status="stalled",
-            gradient_norm=norm,
-            relative_gradient=norm / scale,
-            reason="the narrow fixed point converged, but embedded in the wide network its"
-            " gradient norm is"
-            f" {norm:.1e}, above the tolerance {_zero() * scale:.1e}",
-        )
-    return (
-        replace(refinement, gradient_norm=norm, relative_gradient=norm / scale)
-        if refinement.converged
-        else refinement
+    seen = replace(refinement, gradient_norm=norm, relative_gradient=norm / scale)
+    if not norm > _zero() * scale:
+        return seen
+    words = (
+        "the narrow fixed point converged, but embedded in the wide network its gradient norm is "
+        f"{norm:.1e}, above the tolerance {_zero() * scale:.1e}"
     )
+    return replace(seen, status="stalled", reason=words)
 
 
 @in_float64
@@ -422,12 +535,12 @@ def embed_state_near(
     reduction: Reduction,
     near: Callable[[Sides, Sides, Unit], Sides] = embed_near,
 ) -> np.ndarray:
-    """The narrow network embedded in the wide one by Theorem 1, as near to the reduced state as its
-    coefficients allow.
+    """The narrow network embedded in the wide one by Theorem 1, as near to the
+    reduced state as its coefficients allow.
 
-    Undoes the reduction layer by layer from the last, each against the sides the layer had before
-    it was reduced. near: how coefficients are chosen, `embed_near` or, at more cost,
-    `nearest_embedding`.
+    Undoes the reduction layer by layer from the last, each against the sides the
+    layer had before it was reduced. near: how coefficients are chosen, `embed_near`
+    or, at more cost, `nearest_embedding`.
     """
     network, params = small.network, small.params(np.asarray(narrow, float))
     for index in reversed(range(len(network.layers))):

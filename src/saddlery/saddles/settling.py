@@ -1,7 +1,9 @@
-"""Settling: gradient flow of a network until it rests, followed by refinement of where it rests.
+"""Settling: gradient flow of a network until it rests, followed by refinement of
+where it rests.
 
-This is one jump of a saddle-to-saddle sequence, started next to the saddle it leaves: from a narrow
-network with a new unit just off its silent point to the fixed point of that width.
+This is one jump of a saddle-to-saddle sequence, started next to the saddle it
+leaves: from a narrow network with a new unit just off its silent point to the fixed
+point of that width.
 """
 
 from __future__ import annotations
@@ -19,23 +21,24 @@ from ..solvers import Refinement
 from ..training import Stop, driver
 from .fixed_points import fixed_point
 
-REST = 1e-6  # of the largest gradient on the way: below this the flow rests
-GROWTH, ROUNDS = (
-    1.6,
-    60,
-)  # the flow is looked at after times that grow by this factor, so often at most
-STEPS = 20_000  # between two looks at most
-NOISE, GROWN, MOST = (
-    1e-6,
-    12.0,
-    2000,
-)  # held directions: what counts as rounding, e-folds between two looks, looks at most
+# Of the largest gradient on the way: below this the flow rests.
+REST = 1e-6
+# The flow is looked at after times that grow by this factor, so often at most.
+GROWTH, ROUNDS = 1.6, 60
+# Between two looks at most.
+STEPS = 20_000
+# Held directions: what counts as rounding, e-folds between two looks, looks at most.
+NOISE, GROWN, MOST = 1e-6, 12.0, 2000
 RULE = GradientFlow(relative_tolerance=1e-8)
 
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """directions (K, P): orthonormal. rate: at which the fastest of them grows by itself."""
+    """Directions along which the exact path does not move.
+
+    directions (K, P): orthonormal.
+    rate: at which the fastest of them grows by itself.
+    """
 
     directions: np.ndarray
     rate: float
@@ -43,14 +46,18 @@ class Held:
     def cleaned(self, theta: np.ndarray) -> np.ndarray:
         """theta without its part along the directions, where that is rounding."""
         along = self.directions @ theta
-        small = np.linalg.norm(along) <= NOISE * np.linalg.norm(theta)
-        return theta - along @ self.directions if small else theta
+        if np.linalg.norm(along) <= NOISE * np.linalg.norm(theta):
+            return theta - along @ self.directions
+        return theta
 
 
 @dataclass(frozen=True, eq=False)
 class Settled(Value):
-    """A flow to rest. flow_time, loss, gradient_norm (T,), states (T, P): the way. refinement: of
-    its end."""
+    """A flow to rest.
+
+    flow_time, loss, gradient_norm (T,), states (T, P): the way.
+    refinement: of its end.
+    """
 
     flow_time: np.ndarray
     loss: np.ndarray
@@ -64,85 +71,108 @@ class Settled(Value):
         return self.refinement.point
 
     def half_time(self, before: float) -> float:
-        """When the loss was half-way from the one before, of the saddle that was left, to that of
-        the fixed point.
+        """When the loss was half-way from the one before, of the saddle that was left,
+        to that of the fixed point.
 
-        Raises NumericalError for a flow that did not begin beside that saddle, or did not end below
-        it.
+        Raises NumericalError for a flow that did not begin beside that saddle,
+        or did not end below it.
         """
         end = float(self.loss[-1] if self.refinement.loss is None else self.refinement.loss)
         level = 0.5 * (before + end)
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
             raise NumericalError(
-                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through the"
-                f" half-way level {level:.4g}"
-                f" below the saddle's {before:.4g}: what joins is not small, or is not learned"
+                f"the flow from loss {self.loss[0]:.4g} to {end:.4g} does not fall through "
+                f"the half-way level {level:.4g} below the saddle's {before:.4g}: "
+                "what joins is not small, or is not learned"
             )
+        # Between two samples the loss counts as linear.
         k = int(above[-1])
         share = (self.loss[k] - level) / (self.loss[k] - self.loss[k + 1])
-        return float(self.flow_time[k] + share * (self.flow_time[k + 1] - self.flow_time[k]))
+        step = self.flow_time[k + 1] - self.flow_time[k]
+        return float(self.flow_time[k] + share * step)
 
 
 @in_float64
 def settle(
-    objective: Objective, start: np.ndarray, *, rest: float = REST, held: Held | None = None
+    objective: Objective,
+    start: np.ndarray,
+    *,
+    rest: float = REST,
+    held: Held | None = None,
 ) -> Settled:
-    """Gradient flow from a state (P,) beside a saddle until it rests, and the fixed point there.
+    """Gradient flow from a state (P,) beside a saddle until it rests, and
+    the fixed point there.
 
-    rest: the flow rests where its gradient is first this part of the largest on the way. From
-    exactly on a fixed point nothing moves: start beside it. Raises NumericalError where the flow
-    does not rest, for example because the loss falls for ever towards infinite weights. Cost: the
-    flow, and a few Newton steps.
+    rest: the flow rests where its gradient is first this part of the largest on the
+    way. From exactly on a fixed point nothing moves: start beside it. Raises
+    NumericalError where the flow does not rest, for example because the loss falls
+    for ever towards infinite weights. Cost: the flow, and a few Newton steps.
 
-    held: directions along which the exact path does not move although the saddle is unstable along
-    them. What rounding has made of them is taken away before it grows; a path that moves along them
-    after all is left alone.
+    held: directions along which the exact path does not move although the saddle is
+    unstable along them. What rounding has made of them is taken away before it
+    grows; a path that moves along them after all is left alone.
     """
     parts: list[driver.Trajectory] = []
     theta = np.asarray(start, float)
-    slope = max(float(np.linalg.norm(np.asarray(objective.gradient(theta)))), 1e-300)
-    duration = max(float(np.linalg.norm(theta)), 1e-3 * objective.scales.weights) / slope
+    duration = _first_duration(objective, theta)
     peak = 0.0
     for _ in range(ROUNDS if held is None else MOST):
-        duration = duration if held is None else min(duration, GROWN / held.rate)
+        if held is not None:
+            duration = min(duration, GROWN / held.rate)
         stop = Stop(flow_time=duration, steps=STEPS)
-        parts.append(driver.run(objective.function, objective.samples, theta, RULE, stop))
-        last = parts[-1]
+        last = driver.run(objective.function, objective.samples, theta, RULE, stop)
+        parts.append(last)
         if last.status != "stopped":
             raise NumericalError(f"the flow did not come to rest: {last.reason}")
         peaks = np.maximum(np.maximum.accumulate(last.gradient_norm), peak)
         calm = np.flatnonzero(last.gradient_norm <= rest * peaks)
         if len(calm):
-            theta = np.asarray(last.states[calm[0]])
-            return _joined(
-                parts,
-                int(calm[0]) + 1,
-                fixed_point(objective, theta, objective.scales.gradient, 1.0),
-            )
+            return _settled(objective, parts, int(calm[0]))
         theta, peak = np.asarray(last.states[-1]), float(peaks[-1])
-        theta = theta if held is None else held.cleaned(theta)
+        if held is not None:
+            theta = held.cleaned(theta)
         if int(last.step[-1]) >= STEPS:
             break
         duration *= GROWTH
-    norm = float(parts[-1].gradient_norm[-1])
-    raise NumericalError(
-        "the flow did not come to rest: after flow time"
-        f" {sum(p.flow_time[-1] for p in parts):.3g} its gradient was still"
-        f" {norm / peak:.1e} of the largest"
+    raise _restless(parts, peak)
+
+
+def _first_duration(objective: Objective, theta: np.ndarray) -> float:
+    """The flow time in which the weights would move by their own size."""
+    slope = float(np.linalg.norm(np.asarray(objective.gradient(theta))))
+    size = max(float(np.linalg.norm(theta)), 1e-3 * objective.scales.weights)
+    return size / max(slope, 1e-300)
+
+
+def _restless(parts: list[driver.Trajectory], peak: float) -> NumericalError:
+    total = sum(part.flow_time[-1] for part in parts)
+    share = float(parts[-1].gradient_norm[-1]) / peak
+    return NumericalError(
+        f"the flow did not come to rest: after flow time {total:.3g} its gradient was still"
+        f" {share:.1e} of the largest"
     )
 
 
-def _joined(parts: list[driver.Trajectory], last: int, refinement: Refinement) -> Settled:
-    """All parts as one, the last one up to so many points."""
-    offsets = np.cumsum([0.0, *(p.flow_time[-1] for p in parts[:-1])])
-    ends = [*(len(p.loss) for p in parts[:-1]), last]
-    cut = lambda name: np.concatenate(
-        [getattr(p, name)[:end] for p, end in zip(parts, ends, strict=True)]
-    )
-    times = [
-        p.flow_time[:end] + offset for p, end, offset in zip(parts, ends, offsets, strict=True)
-    ]
+def _settled(objective: Objective, parts: list[driver.Trajectory], rest: int) -> Settled:
+    """All parts as one, the last one up to the sample `rest`, and
+    the fixed point there."""
+    theta = np.asarray(parts[-1].states[rest])
+    refinement = fixed_point(objective, theta, objective.scales.gradient, 1.0)
+    offsets = np.cumsum([0.0, *(part.flow_time[-1] for part in parts[:-1])])
+    ends = [*(len(part.loss) for part in parts[:-1]), rest + 1]
+
+    def joined(name: str) -> np.ndarray:
+        pieces = zip(parts, ends, strict=True)
+        return np.concatenate([getattr(part, name)[:end] for part, end in pieces])
+
+    times = []
+    for part, end, offset in zip(parts, ends, offsets, strict=True):
+        times.append(part.flow_time[:end] + offset)
     return Settled(
-        np.concatenate(times), cut("loss"), cut("gradient_norm"), cut("states"), refinement
+        flow_time=np.concatenate(times),
+        loss=joined("loss"),
+        gradient_norm=joined("gradient_norm"),
+        states=joined("states"),
+        refinement=refinement,
     )

@@ -1,9 +1,10 @@
-"""Second order across kinks: whether the loss falls where a kink can be left at no cost of first
-order.
+"""Second order across kinks: whether the loss falls where a kink can be left at
+no cost of first order.
 
-Every combination of sides of such kinks bounds a piece on which the loss is smooth; where no piece
-has a negative eigenvalue there is no descent. Where one has, its eigenvector may point out of the
-piece, so that the curvature of one side is searched, by gradients taken beside the state.
+Every combination of sides of such kinks bounds a piece on which the loss is smooth;
+where no piece has a negative eigenvalue there is no descent. Where one has, its
+eigenvector may point out of the piece, so that the curvature of one side is searched,
+by gradients taken beside the state.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ class Fall(NamedTuple):
 
     direction (P,): of unit length.
     curvature: 2 (L(theta + t d) - L) / t^2 as t -> 0.
-    rate: of the exponential growth along it, where it is an eigenvector of its own side.
+    rate: of the exponential growth along it, where it is an eigenvector of its own
+        side.
     """
 
     direction: np.ndarray
@@ -43,8 +45,8 @@ class Fall(NamedTuple):
 
 
 class Across(NamedTuple):
-    """Second order across kinks. fall: the lowest found, or None. proven: whether there is
-    none where None was found."""
+    """Second order across kinks. fall: the lowest found, or None. proven: whether there
+    is none where None was found."""
 
     fall: Fall | None
     proven: bool
@@ -59,14 +61,14 @@ def look_across(
     dense: bool,
     seed: int = 0,
 ) -> Across:
-    """Whether the loss falls at second order across kinks that can be left at no cost of
-    first order.
+    """Whether the loss falls at second order across kinks that can be left at
+    no cost of first order.
 
-    Piece by piece: the Hessian of every combination of sides, on the directions that cost
-    no first order, is one of a smooth function; where none has a negative eigenvalue there
-    is no descent. Where one has, the one-sided curvature is searched, since its eigenvector
-    may point out of the piece. dense: whether Hessians may be formed. Cost: one Hessian a
-    piece, at most 64.
+    Piece by piece: the Hessian of every combination of sides, on the directions that
+    cost no first order, is one of a smooth function; where none has a negative
+    eigenvalue there is no descent. Where one has, the one-sided curvature is searched,
+    since its eigenvector may point out of the piece. dense: whether Hessians may be
+    formed. Cost: one Hessian a piece, at most 64.
     """
     if kinks is None or kinks.covered:
         return Across(None, proven=True)
@@ -108,8 +110,8 @@ def _sides(crossing: Crossing) -> tuple[int, ...]:
 
 
 def _inside(basis: np.ndarray, normals: np.ndarray) -> np.ndarray | None:
-    """A unit direction of the span that all of these normals see from their own side; None
-    if there is none."""
+    """A unit direction of the span that all of these normals see from their own side;
+    None if there is none."""
     seen = normals @ basis
     width = basis.shape[1]
     # The largest distance to all of them within a box.
@@ -137,10 +139,11 @@ def fall_across(
     """A descent of second order across kinks that cost nothing at first order, or None
     where none was found.
 
-    Searched within the directions that are free at first order from 24 random starts, in
-    natural units of the weights, where what counts does not depend on those of inputs and
-    targets; and from what is found once more in the weights as they are, to which rates
-    belong. A fall proves descent, None proves nothing. Cost: 1,500 gradients.
+    Searched within the directions that are free at first order from 24 random
+    starts, in natural units of the weights, where what counts does not depend on
+    those of inputs and targets; and from what is found once more in the weights as
+    they are, to which rates belong. A fall proves descent, None proves nothing.
+    Cost: 1,500 gradients.
     """
     units, size = natural(objective, state)
     fall = _lowest(_Climber(objective, state, kinks.scaled(units).free, units, size), seed)
@@ -157,11 +160,8 @@ def fall_across(
 
 def _lowest(climber: _Climber, seed: int) -> Fall | None:
     """Of many random starts in natural units; in the weights as they are."""
-    rng, width = np.random.default_rng(seed), int(climber.basis.shape[1])  # pyright: ignore (the stubs of sparse matrices know no shape)
-    climbed = []
-    for _ in range(STARTS):
-        e = unit_vector(climber.basis @ rng.standard_normal(width))
-        climbed.append(climber.climbed(e))
+    rng = np.random.default_rng(seed)
+    climbed = [climber.climbed(climber.drawn(rng)) for _ in range(STARTS)]
     lowest = min(climbed, key=lambda found: found.curvature)
     objective, moved = climber.objective, climber.units * lowest.e
     least = KinkTolerances.now().second_order * objective.standard.curvature
@@ -172,8 +172,8 @@ def _lowest(climber: _Climber, seed: int) -> Fall | None:
 
 
 class _Climbed(NamedTuple):
-    """The lowest one-sided curvature met, along e of theta / units, and how far e is from
-    an eigenvector of its side."""
+    """The lowest one-sided curvature met, along e of theta / units, and how far e is
+    from an eigenvector of its side."""
 
     curvature: float
     e: np.ndarray
@@ -181,8 +181,8 @@ class _Climbed(NamedTuple):
 
 
 class _Climber(NamedTuple):
-    """A search for the lowest one-sided curvature within a basis (P, m) of theta / units
-    (P,), in which the state is so large."""
+    """A search for the lowest one-sided curvature within a basis (P, m) of theta /
+    units (P,), in which the state is so large."""
 
     objective: Objective
     state: Vector
@@ -190,12 +190,17 @@ class _Climber(NamedTuple):
     units: Vector
     size: float
 
-    def climbed(self, e: Vector) -> _Climbed:
-        """Power iteration e <- mu e - s grad L(theta + t s e) / t on the sphere of the
-        basis.
+    def drawn(self, rng: np.random.Generator) -> Vector:
+        """A random direction (P,) of the basis, of unit length."""
+        width = int(self.basis.shape[1])  # pyright: ignore (the stubs know no shape)
+        return unit_vector(self.basis @ rng.standard_normal(width))
 
-        No gradient is taken at theta itself, which would be that of one side: of directions
-        that are free it is zero on their own.
+    def climbed(self, e: Vector) -> _Climbed:
+        """Power iteration e <- mu e - s grad L(theta + t s e) / t on
+        the sphere of the basis.
+
+        No gradient is taken at theta itself, which would be that of one side: of
+        directions that are free it is zero on their own.
         """
         basis, units = self.basis, self.units
         step, shift = 1e-6 * self.size, 0.0
@@ -226,9 +231,9 @@ def lowers(
 ) -> bool:
     """Whether the loss falls by at least half of fall * t^order at theta + t d.
 
-    Looked at where a change is first above rounding, t of 1e-5 to 1e-2 of the state in
-    natural units: what rises first falls beyond a ridge, if at all. Cost: at most five
-    losses.
+    Looked at where a change is first above rounding, t of 1e-5 to 1e-2 of the
+    state in natural units: what rises first falls beyond a ridge, if at all.
+    Cost: at most five losses.
     """
     base = float(objective.loss(state))
     noise = 1e-14 * max(base, objective.scales.loss)

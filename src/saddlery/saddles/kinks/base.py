@@ -1,5 +1,5 @@
-"""What all that is said of kinks shares: its tolerances, and the units and lengths in which
-it is told."""
+"""What all that is said of kinks shares: its tolerances, and the units and
+lengths in which it is told."""
 
 from __future__ import annotations
 
@@ -85,16 +85,16 @@ def natural(objective: Objective, state: Vector) -> tuple[Vector, float]:
 
 
 def reach(objective: Objective, state: Vector, direction: Vector) -> float:
-    """The t at which theta + t d is as far away as the state is large, in natural
-    units."""
+    """The t at which theta + t d is as far away as the state is
+    large, in natural units."""
     units, size = natural(objective, state)
     length = float(np.linalg.norm(direction / units))
     return size / length if length > 0 else 0.0
 
 
 def places(objective: Objective, index: int, side: str = "u") -> np.ndarray:
-    """Where one side of every unit of a layer, u (H, U) or v (H, V), lies in the flat
-    vector."""
+    """Where one side of every unit of a layer, u (H, U) or v (H, V),
+    lies in the flat vector."""
     numbered = objective.params(np.arange(float(objective.size)))
     return as_rows(np.asarray(numbered[index][side]).astype(int))
 
@@ -116,8 +116,8 @@ def on_the_kink(near: np.ndarray, nearer: np.ndarray) -> np.ndarray:
 
 
 def stays(wide: np.ndarray, narrow: np.ndarray, size: float) -> np.ndarray:
-    """Where a difference between two sides does not shrink as they come together, beside
-    the rounding of values of this size."""
+    """Where a difference between two sides does not shrink as they come together,
+    beside the rounding of values of this size."""
     floor = KinkTolerances.now().rounding * size
     return (narrow > 0.5 * wide) & (narrow > floor)
 

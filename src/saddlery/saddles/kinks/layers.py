@@ -1,10 +1,11 @@
-"""Kinks in networks of several layers: those that the weights of the layers below cross, and first
-order along random directions.
+"""Kinks in networks of several layers: those that the weights of the layers below
+cross, and first order along random directions.
 
-Where a sample gives z = 0, phi(z; u) has no kink in u, and one in z. All weights are moved at random
-and the slopes d phi/dz compared: on a kink they take several values however small the moves. Kinks
-of several layers are composed, and L' is no longer a sum over them, so that it is looked at along
-random directions and descended from the steepest.
+Where a sample gives z = 0, phi(z; u) has no kink in u, and one in z. All weights
+are moved at random and the slopes d phi/dz compared: on a kink they take several
+values however small the moves. Kinks of several layers are composed, and L' is no
+longer a sum over them, so that it is looked at along random directions and
+descended from the steepest.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ FEW = 8
 
 # ------------------------------------------------------------------- which kinks are crossed
 def crossed_from_below(objective: Objective, state: Vector) -> list[Place]:
-    """Kinks whose slope d phi/dz takes several values however little the weights are moved.
+    """Kinks whose slope d phi/dz takes several values however little
+    the weights are moved.
 
-    Not where z stays what it is, as that of a sample which no unit below is active on; nor
-    where u = 0, so that d phi/dz is as small as the weights were moved by. Cost: some 100
-    passes over the samples.
+    Not where z stays what it is, as that of a sample which no unit below is active on;
+    nor where u = 0, so that d phi/dz is as small as the weights were moved by. Cost:
+    some 100 passes over the samples.
     """
     layers = _kinked_above(objective.network)
     if not layers or not objective.size:
@@ -82,7 +84,8 @@ def _moves(objective: Objective, state: Vector) -> np.ndarray:
 
 
 class _Span(NamedTuple):
-    """Between which values d phi/dz varies. width (N, H): of a unit's features the widest.
+    """Between which values d phi/dz varies. width (N, H): of a
+    unit's features the widest.
     largest: of all values."""
 
     width: np.ndarray
@@ -143,8 +146,8 @@ def jumps_below(
     """Jumps of the slopes of these units' phi in all weights, which are normal to their
     kinks: as many random sums of them (M, P) as span those of any one block of weights.
 
-    None where kinks are crossed at higher order only. units (P,): in which they are told
-    from rounding.
+    None where kinks are crossed at higher order only. units (P,): in which they
+    are told from rounding.
     """
     sums = _RandomSums(objective, state, below, units)
     some = [sums.jump(k) for k in range(FEW)]
@@ -179,8 +182,8 @@ class _RandomSums:
         self.forth = _moves(objective, state)[::2]
 
     def jump(self, k: int) -> tuple[np.ndarray, float]:
-        """Of the slope (P,) of the next sum across the k-th move, and the largest entry of
-        the slopes on both sides."""
+        """Of the slope (P,) of the next sum across the k-th move, and the largest entry
+        of the slopes on both sides."""
         weights = self._drawn()
         move = self.forth[k % len(self.forth)]
 
@@ -228,12 +231,12 @@ def _beside_state(
     state: Vector,
     move: Vector,
 ) -> np.ndarray:
-    """A slope on the side of the state that a small move leads to, extrapolated to the
-    state itself."""
+    """A slope on the side of the state that a small move leads to,
+    extrapolated to the state itself."""
     return on_the_kink(slope(state + move), slope(state + move / CLOSER))
 
 
-# ------------------------------------------------------------------- first order, whatever the layers
+# ------------------------------------------------------------------- first order by gradients beside
 @in_float64
 def directional(
     objective: Objective,
@@ -244,9 +247,9 @@ def directional(
     """L'(theta; d) = lim (L(theta + t d) - L(theta)) / t, from the gradient beside the
     state (P,), where it is smooth.
 
-    For a direction (P,) that crosses every kink it leaves, such as random ones; accurate to
-    the curvature along d times `step`, which is one of the state in natural units. Cost:
-    two gradients.
+    For a direction (P,) that crosses every kink it leaves, such as random ones;
+    accurate to the curvature along d times `step`, which is one of the state in natural
+    units. Cost: two gradients.
     """
     far = step * reach(objective, state, direction)
 
@@ -279,12 +282,12 @@ def probe(
     units: Vector,
     tolerance: float,
 ) -> Probed:
-    """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state (P,), and
-    descended from the steepest of them.
+    """L'(theta; d) = g(d).d along random d, g(d) the gradient beside the state (P,),
+    and descended from the steepest of them.
 
-    units (P,): of slopes, which are held against the tolerance as (s g).e of
-    e = (d / s) / |d / s|. What falls by no more than rounding and curvature make over its
-    steps is for the caller to look at; where nothing falls, nothing is proven. Cost: 100
+    units (P,): of slopes, which are held against the tolerance as (s g).e of e = (d /
+    s) / |d / s|. What falls by no more than rounding and curvature make over its steps
+    is for the caller to look at; where nothing falls, nothing is proven. Cost: 100
     gradients, and 400 more where L' is not linear.
     """
     state = np.asarray(state, float)

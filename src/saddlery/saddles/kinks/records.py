@@ -1,5 +1,5 @@
-"""Where a state stands on kinks, as a record, and matrices and spectra on the directions that
-cross none."""
+"""Where a state stands on kinks, as a record, and matrices and spectra on the
+directions that cross none."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .base import Vector
 
 
 class Kink(NamedTuple):
-    """One kink of a live unit, and the slopes of the loss along its unit normal, forth
-    and back."""
+    """One kink of a live unit, and the slopes of the loss along its unit
+    normal, forth and back."""
 
     layer: int
     unit: int
@@ -89,7 +89,7 @@ class Kinks:
     @property
     def dimension(self) -> int:
         """m, in how many directions the loss is smooth."""
-        return int(self.smooth.shape[1])  # pyright: ignore (the stubs of sparse matrices know no shape)
+        return int(self.smooth.shape[1])  # pyright: ignore (the stubs know no shape)
 
     @property
     def covered(self) -> bool:
@@ -111,8 +111,8 @@ class Kinks:
         )
 
     def words(self) -> str:
-        """The live kinks with their one-sided slopes, and those that layers below cross;
-        empty where there are none."""
+        """The live kinks with their one-sided slopes, and those that layers below
+        cross; empty where there are none."""
         said = []
         if self.live:
             said.append(_first_few([kink.words for kink in self.live]))
@@ -137,16 +137,16 @@ def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.
 
 # ------------------------------------------------------------------- on smooth directions
 def restricted(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
-    """A Hessian (P, P) on the directions that cross no kink, (m, m); itself where there
-    are no kinks."""
+    """A Hessian (P, P) on the directions that cross no kink, (m, m); itself
+    where there are no kinks."""
     if kinks is None:
         return matrix
     return kinks.smooth.T @ (kinks.smooth.T @ matrix).T
 
 
 def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
-    """A Hessian (P, P) on the directions that cross no kink, zero across those of silent
-    units, and as stiff as its largest entry across all others."""
+    """A Hessian (P, P) on the directions that cross no kink, zero across those of
+    silent units, and as stiff as its largest entry across all others."""
     if kinks is None:
         return matrix
     basis = kinks.smooth.toarray()
@@ -157,16 +157,16 @@ def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
 
 
 def spread(rows: np.ndarray, kinks: Kinks | None) -> np.ndarray:
-    """Directions (K, m) among those that cross no kink as directions (K, P) of all
-    weights."""
+    """Directions (K, m) among those that cross no kink as directions
+    (K, P) of all weights."""
     if kinks is None:
         return rows
     return (kinks.smooth @ rows.T).T
 
 
 def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
-    """The spectrum on the directions that cross no kink, its vectors as ones of all
-    weights."""
+    """The spectrum on the directions that cross no kink, its vectors
+    as ones of all weights."""
     if kinks is None:
         return spectrum
     lowest = kinks.smooth @ spectrum.lowest_vector
@@ -177,9 +177,9 @@ def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
 
 
 def with_silent(kinks: Kinks | None, kernel: np.ndarray) -> np.ndarray:
-    """The kernel (P, k) of a Hessian on smooth directions, with what belongs to silent
-    units across their kinks: where their utility is zero the loss is flat to second order
-    there as well."""
+    """The kernel (P, k) of a Hessian on smooth directions, with what belongs to
+    silent units across their kinks: where their utility is zero the loss is flat to
+    second order there as well."""
     if kinks is None:
         return kernel
     return np.hstack([kernel, kinks.silent.toarray()])

@@ -1,9 +1,9 @@
-"""First order of one unit on its kinks: the steepest descent, and on which sides leaving is
-free. Arrays alone.
+"""First order of one unit on its kinks: the steepest descent, and on which sides
+leaving is free. Arrays alone.
 
-The function d -> g.d + sum_k gamma_k max(a_k.d, 0) is convex where every gamma_k > 0: its
-steepest descent is minus the nearest point of its subdifferential. Kinks that bend downwards
-make it the least of convex functions, one for each subset of theirs.
+The function d -> g.d + sum_k gamma_k max(a_k.d, 0) is convex where every gamma_k > 0:
+its steepest descent is minus the nearest point of its subdifferential. Kinks that bend
+downwards make it the least of convex functions, one for each subset of theirs.
 """
 
 from __future__ import annotations
@@ -61,13 +61,14 @@ def steepest(
     gamma: np.ndarray,
     tolerance: float,
 ) -> Steepest:
-    """The steepest descent of d -> g.d + sum_k gamma_k max(a_k.d, 0), of either sign of
-    gamma_k.
+    """The steepest descent of d -> g.d + sum_k gamma_k max(a_k.d, 0), of
+    either sign of gamma_k.
 
-    gradient (U,), normals (K, U) of length one, gamma (K,). Its slope is -|rest|; it is
-    zero, within the tolerance, where there is no descent, which is `proven` where all
-    subsets of the kinks that bend downwards were tried (at most 2^10). Cost: one bounded
-    least-squares problem a subset, two linear programs a kink where none bends downwards.
+    gradient (U,), normals (K, U) of length one, gamma (K,). Its slope is -|rest|;
+    it is zero, within the tolerance, where there is no descent, which is `proven`
+    where all subsets of the kinks that bend downwards were tried (at most 2^10).
+    Cost: one bounded least-squares problem a subset, two linear programs a kink
+    where none bends downwards.
 
     Example
     -------
@@ -121,8 +122,8 @@ def _nearest_point(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarra
 
 # ------------------------------------------------------------------- kinks that bend downwards
 def _subsets(down: np.ndarray) -> Iterator[np.ndarray]:
-    """All subsets of the kinks that bend downwards, as zeros and ones; of more than ten,
-    those that random directions take."""
+    """All subsets of the kinks that bend downwards, as zeros and ones; of more than
+    ten, those that random directions take."""
     count, width = down.shape
     if count <= SUBSETS:
         for chosen in product((0, 1), repeat=count):
@@ -140,8 +141,8 @@ def _descended(
     depths: np.ndarray,
     chosen: np.ndarray,
 ) -> np.ndarray:
-    """The nearest point of a subset, and then again of the subset that its own direction
-    takes, which is never nearer."""
+    """The nearest point of a subset, and then again of the subset that its own
+    direction takes, which is never nearer."""
     rest = convex.nearest(gradient + (depths * chosen) @ down)
     for _ in range(ROUNDS):
         taken = (down @ -rest > 0).astype(float)
@@ -178,12 +179,12 @@ def _merged(
 
 # ------------------------------------------------------------------- sides that are free
 def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> np.ndarray:
-    """On which sides of each kink the function is zero for some d, where it is convex and
-    nowhere negative.
+    """On which sides of each kink the function is zero for some d, where it is
+    convex and nowhere negative.
 
     By strict complementarity (Goldman and Tucker 1956): multipliers in the relative
-    interior of all that balance g stand at 0 where the side minus is free, at gamma_k where
-    the side plus is, and between them where neither is.
+    interior of all that balance g stand at 0 where the side minus is free, at gamma_k
+    where the side plus is, and between them where neither is.
     """
     limits = KinkTolerances.now()
     up = np.flatnonzero(gamma > 0)
@@ -201,8 +202,8 @@ def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) ->
 
 
 def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda = 0}:
-    the mean of its extreme points along every coordinate."""
+    """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda =
+    0}: the mean of its extreme points along every coordinate."""
     count = len(heights)
     if not count:
         return np.zeros(0)

@@ -1,5 +1,5 @@
-"""Where a state stands on kinks: one record, from what its units touch and from what the layers
-below cross."""
+"""Where a state stands on kinks: one record, from what its units touch and from what
+the layers below cross."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from .touched import Touched, touched_by
 
 @in_float64
 def kinks_at(objective: Objective, state: Vector, tolerance: float) -> Kinks | None:
-    """The kinks that a state (P,) lies on, and the one-sided slopes there; None where it
-    lies on none.
+    """The kinks that a state (P,) lies on, and the one-sided slopes there; None
+    where it lies on none.
 
     tolerance: slopes below it are zero, as gradients are measured
-    (`Objective.gradient_units`). Kinks within 1e-9 of |u|, in natural units, count as
-    touched.
-    Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded least-squares
-    problem for each subset of a unit's kinks that bend downwards, at most 2^10; in networks
-    of several layers some 100 passes over the samples, and, where layers below cross kinks,
-    some 300 gradients.
+    (`Objective.gradient_units`). Kinks within 1e-9 of |u|, in natural
+    units, count as touched.
+    Cost: six Jacobians of phi a unit, samples times numbers in u; one bounded
+    least-squares problem for each subset of a unit's kinks that bend downwards, at most
+    2^10; in networks of several layers some 100 passes over the samples, and, where
+    layers below cross kinks, some 300 gradients.
 
     Example
     -------
@@ -80,7 +80,7 @@ class Block(NamedTuple):
 
 
 class First(NamedTuple):
-    """The steepest that was found at first order; falls: whether the loss is seen to."""
+    """The steepest that was found at first order, and whether the loss falls along it."""
 
     slope: float
     residual: float
@@ -182,9 +182,9 @@ class Assembly:
         return slope, _against(own)
 
     def _really_falls(self, direction: Vector, slope: float) -> bool:
-        """Whether the loss falls along it as it should: proven for one layer, looked at in
-        deeper networks, at three distances. What third order makes over a distance is a
-        quarter at half of it; a slope is the same."""
+        """Whether the loss falls along it as it should: proven for one layer, looked at
+        in deeper networks, at three distances. What third order makes over a distance
+        is a quarter at half of it; a slope is the same."""
         if self.single:
             return True
         far, near, half = (
@@ -220,8 +220,8 @@ class Assembly:
         return self._known(one, found) or self._silent(one)
 
     def _held(self, one: Touched, found: Steepest) -> np.ndarray:
-        """The normals of the unit's kinks that are known to cost first order on both
-        sides."""
+        """The normals of the unit's kinks that are known to cost
+        first order on both sides."""
         if self._known(one, found):
             return found.held
         return found.normals[:0]
@@ -279,8 +279,8 @@ class Assembly:
         return self.places[one.layer][one.unit]
 
     def _basis(self, normals: list[Block]) -> scipy.sparse.csr_matrix:
-        """The directions that these normals, a set for each block of weights, do not see:
-        an orthonormal basis (P, m)."""
+        """The directions that these normals, a set for each block of weights, do not
+        see: an orthonormal basis (P, m)."""
         alone = np.ones(self.objective.size, bool)
         blocks = []
         for own, rows in normals:

@@ -1,9 +1,9 @@
-"""What lies on a kink: the samples on the kinks of each unit's own weights, and the slopes of phi
-on either side.
+"""What lies on a kink: the samples on the kinks of each unit's own weights, and the
+slopes of phi on either side.
 
-No value that automatic differentiation gives at a kink is used. Slopes are taken beside it, on
-both sides along a random direction, at two distances: where they differ by a jump, the difference
-stays; where phi is only curved, it shrinks.
+No value that automatic differentiation gives at a kink is used. Slopes are taken beside
+it, on both sides along a random direction, at two distances: where they differ by a
+jump, the difference stays; where phi is only curved, it shrinks.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class Touched(NamedTuple):
         return float(self.gradient @ d + self.gamma @ across)
 
     def steepest(self, tolerance: float) -> Steepest:
-        """Of d / units, in which slopes are held against the tolerance; its normals as
-        those of d."""
+        """Of d / units, in which slopes are held against the tolerance; its
+        normals as those of d."""
         normals = self.units * self.normals
         sizes = lengths(normals)
         found = steepest(
@@ -237,8 +237,8 @@ class Sides(NamedTuple):
         silent: bool,
         tolerance: float,
     ) -> Touched | None:
-        """The kinks of one unit, given dL/dphi (N, F); None where no sample lies on
-        one."""
+        """The kinks of one unit, given dL/dphi (N, F); None where
+        no sample lies on one."""
         felt = np.abs(pull)[..., None] * np.abs(units * self.bend)
         bent = self.curved & (felt.max(axis=-1, initial=0.0) > tolerance)
         if not (self.on.any() or bent.any()):
@@ -301,8 +301,8 @@ def _beside(
 def _tangents(
     function: MeanLoss, theta: Array, samples: Samples
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """The inputs (N, ...) of every layer, and dL/dphi (N, H, ...) of every layer's
-    features."""
+    """The inputs (N, ...) of every layer, and dL/dphi (N, H, ...) of
+    every layer's features."""
     inputs, targets, constant = samples
     network = function.reading
     params = unflatten(function.network, theta, function.shape, function.outputs)
