@@ -50,13 +50,6 @@ def test_the_python_of_the_guide_runs():
         assert loss_named("log_cosh").name == "log_cosh"
 
 
-def test_the_python_of_the_guide_runs(monkeypatch):
-    monkeypatch.setattr(units, "_REGISTRY", dict(units._REGISTRY))
-    for block in blocks((ROOT / "docs" / "guide.md").read_text(), "python"):
-        exec(compile(block, "guide.md", "exec"), {})
-    assert units.make("head_with_value").shape((4, 5)) == (30,)
-
-
 def test_the_experiments_of_the_readme_and_the_guide_are_valid():
     for text in blocks(README, "toml"):
         assert Experiment.from_toml(text).objective().size > 0
