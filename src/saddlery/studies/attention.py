@@ -32,7 +32,7 @@ RANKS = (1, 2, 4)  # of key and query
 SOURCE = "Zhang, Singh, Latham & Saxe 2025, eq 19"
 
 
-def saddle_losses() -> Float[np.ndarray, " D+1"]:
+def saddle_losses() -> Float[np.ndarray, " saddles"]:
     """Half of tr L - sum_{d <= m} l_d / (1 + (1 + tr L / l_d) / N), m = 0,
     ..., D (eq 19).
 
