@@ -32,7 +32,7 @@ RANKS = (1, 2, 4)  # of key and query
 SOURCE = "Zhang, Singh, Latham & Saxe 2025, eq 19"
 
 
-def saddle_losses() -> Float[np.ndarray, " D+1"]:
+def saddle_losses() -> Float[np.ndarray, " saddles"]:
     """Half of tr L - sum_{d <= m} l_d / (1 + (1 + tr L / l_d) / N), m = 0,
     ..., D (eq 19).
 
@@ -40,7 +40,7 @@ def saddle_losses() -> Float[np.ndarray, " D+1"]:
     -------
     >>> from saddlery.studies.attention import saddle_losses
     >>> saddle_losses().round(3).tolist()
-    [0.5, 0.32, 0.189, 0.106, 0.069]
+    [0.5, 0.32, 0.189, 0.105, 0.068]
     """
     total = VALUES.sum()
     gains = VALUES / (1 + (1 + total / VALUES) / LENGTH)

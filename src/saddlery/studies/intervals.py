@@ -177,7 +177,7 @@ def interval_of_mean(
     >>> import numpy as np
     >>> from saddlery.studies.intervals import interval_of_mean
     >>> low, high = interval_of_mean(np.array([1.0, 2.0, 3.0]))
-    >>> round(low, 3), round(high, 3)
+    >>> round(float(low), 3), round(float(high), 3)
     (-0.484, 4.484)
     """
     n, mean = len(values), float(values.mean())
