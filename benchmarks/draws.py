@@ -24,8 +24,8 @@ from common import Bench
 
 from saddlery import Experiment
 from saddlery.basis.precision import in_float64
-from saddlery.predictions import diagonal, directions, draws, predict, relu, units
-from saddlery.saddles.narrow import states_of
+from saddlery.predictions import diagonal, directions, draws, orthogonal_relu, predict, unit_by_unit
+from saddlery.saddles.narrow_networks import states_of
 from saddlery.theory import diagonal_jumps
 
 EXPERIMENTS = ("linear", "diagonal", "digits", "relu", "linear_attention", "quadratic")
@@ -54,8 +54,14 @@ def states_one_by_one(objective, u, v):
 @contextlib.contextmanager
 def plain_loop() -> Iterator[None]:
     """Within, predictions draw and follow their draws one by one."""
-    loops = [(room, "initial_sides", sides_one_by_one) for room in (diagonal, directions, relu)]
-    loops += [(units, "initial_sides", sides_one_by_one), (units, "states_of", states_one_by_one)]
+    loops = [
+        (room, "initial_sides", sides_one_by_one)
+        for room in (diagonal, directions, orthogonal_relu)
+    ]
+    loops += [
+        (unit_by_unit, "initial_sides", sides_one_by_one),
+        (unit_by_unit, "states_of", states_one_by_one),
+    ]
     loops += [(diagonal, "diagonal_paths", paths_one_by_one)]
     kept = [getattr(room, name) for room, name, _ in loops]
     for room, name, loop in loops:

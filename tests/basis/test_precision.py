@@ -15,7 +15,7 @@ import saddlery
 from saddlery import Experiment, symmetry, theory, units
 from saddlery.networks import Data, Layer, Network, curvature, objective
 from saddlery.plateaus import graph
-from saddlery.saddles import fixed_points, narrow, zero_modes
+from saddlery.saddles import fixed_points, narrow_networks, zero_modes
 from saddlery.solvers import spectra
 from saddlery.symmetry.reduction import sides
 from saddlery.tasks import LinearTeacher
@@ -199,11 +199,13 @@ CALLS = {
         run().objective(), run().trajectory.states[-1], 1.0, None
     ),
     "route": lambda: graph.route(saddles(), certified()),
-    "Narrow": lambda: [
+    "NarrowNetwork": lambda: [
         (n.narrow.loss, n.narrow.residual(), n.narrow.lowest_curvature(), n.narrow.sides())
         for n in saddles().nodes
     ],
-    "size_to_join": lambda: narrow.Narrow.nothing(run().objective()).size_to_join(0.5, 2),
+    "size_to_join": lambda: narrow_networks.NarrowNetwork.nothing(run().objective()).size_to_join(
+        0.5, 2
+    ),
     "scales": lambda: stack("tanh")[0].scales,
     "initial_state": lambda: experiment().initial_state(),
     "data": lambda: SMALL.data(0).moments,

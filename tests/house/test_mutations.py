@@ -25,7 +25,7 @@ import test_units
 
 from saddlery import tasks
 from saddlery.initializations import base as starts
-from saddlery.initializations import units as starts_of_units
+from saddlery.initializations import unit_relations
 from saddlery.networks import curvature, losses, objectives, tensors
 from saddlery.networks import network as networks
 from saddlery.rules import descent, flow
@@ -95,7 +95,7 @@ def draw_unpaired(samples, key, size):
 
 
 def balanced_on_squares(params):
-    u, v = starts_of_units._sides(params)
+    u, v = unit_relations._sides(params)
     ratio = np.sum(u**2, axis=1) / np.sum(v**2, axis=1)
     return {**params, "v": (v * ratio[:, None]).reshape(params["v"].shape)}
 

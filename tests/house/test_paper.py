@@ -121,7 +121,7 @@ def check_staircase(found, construction: str) -> None:
     narrow = objective.with_network(run.experiment.network.with_widths([1]))
     wide, params = embed(
         narrow.network,
-        narrow.params(jnp.asarray(middle.narrow)),
+        narrow.params(jnp.asarray(middle.narrow_state)),
         run.experiment.network.widths,
         construction=construction,
     )

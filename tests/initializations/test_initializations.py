@@ -11,7 +11,7 @@ import pytest
 from saddlery import Experiment, initializations, train
 from saddlery.basis.checks import InputError
 from saddlery.initializations import Initialization
-from saddlery.initializations.linear import factors
+from saddlery.initializations.linear_networks import factors
 from saddlery.networks import Data, Layer, Network, unflatten
 from saddlery.symmetry import effective_units, nearest_of_width
 from saddlery.tasks import LinearTeacher, Teacher

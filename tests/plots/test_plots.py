@@ -22,8 +22,7 @@ from saddlery.basis.checks import InputError
 from saddlery.plateaus import SaddleGraph, Stages, certify
 from saddlery.plateaus import stages as find_stages
 from saddlery.plateaus.graph import Edge, Node, Step
-from saddlery.plots import spectra
-from saddlery.plots import units as unit_pictures
+from saddlery.plots import spectra, units_of_a_layer
 from saddlery.plots.axes import INK, VERMILION
 from saddlery.predictions import PredictedStage, Prediction, compare, predict
 from saddlery.units import attention, convolution, dense, in_context
@@ -231,7 +230,7 @@ def test_more_weights_are_shown_on_principal_axes_and_say_so():
     u = rng.standard_normal((40, 1)) * np.array([[3.0, 0, 0, 4.0, 0]]) + 0.01 * rng.standard_normal(
         (40, 5)
     )
-    basis, names = unit_pictures._plane(dense("relu"), u)
+    basis, names = units_of_a_layer._plane(dense("relu"), u)
     np.testing.assert_allclose(
         basis[0], [0.6, 0, 0, 0.8, 0], atol=0.01
     )  # the direction the points were made along
@@ -262,7 +261,7 @@ def test_heads_are_bars_of_their_strengths():
     shared = plots.View(np.eye(2, 3), ("", ""), 1.0, 5.0)
     axes = plots.draw_units(unit, rows, v, shared)
     assert [bar.get_height() for bar in axes.patches] == [5.0, 3.0, 0.0, 0.0]  # by hand
-    points = unit_pictures._points(unit, rows, v)
+    points = units_of_a_layer._points(unit, rows, v)
     np.testing.assert_array_equal(points[:4, 0], [3.0, 1.0, 0.0, 7.0])  # keys first
     assert not points[4:].any()
 
@@ -270,7 +269,7 @@ def test_heads_are_bars_of_their_strengths():
 def test_keys_and_queries_of_any_rank_are_their_columns():
     rng = np.random.default_rng(1)
     u = rng.standard_normal((3, 2, 4, 2))
-    points = unit_pictures._points(attention("linear", 2), u.reshape(3, -1), np.ones((3, 1)))
+    points = units_of_a_layer._points(attention("linear", 2), u.reshape(3, -1), np.ones((3, 1)))
     keys = {tuple(u[h, 0, :, r]) for h in range(3) for r in range(2)}
     assert {tuple(p) for p in points[:6]} == keys and len(points) == 12
 
@@ -294,7 +293,7 @@ def test_one_incoming_weight_is_drawn_against_the_outgoing_one():
 def test_every_kind_of_unit_is_drawn_even_one_and_even_silent(unit, size, count, scale):
     rng = np.random.default_rng(size)
     u, v = scale * rng.standard_normal((count, size)), scale * rng.standard_normal((count, 2))
-    basis, names = unit_pictures._plane(unit, unit_pictures._points(unit, u, v))
+    basis, names = units_of_a_layer._plane(unit, units_of_a_layer._points(unit, u, v))
     axes = plots.draw_units(unit, u, v, plots.View(basis, names, 1.0, 1.0))
     axes.figure.canvas.draw()
     assert axes.get_xlabel() and axes.get_ylabel()

@@ -17,7 +17,7 @@ from saddlery.networks import Layer, Network, Objective
 from saddlery.plateaus import mechanism
 from saddlery.predictions import THEORIES, DoesNotApply, compare, predict
 from saddlery.rules import AlternatingFlow
-from saddlery.saddles.narrow import Narrow
+from saddlery.saddles.narrow_networks import NarrowNetwork
 from saddlery.tasks import Arrays, InContextRegression, LinearTeacher, OrthogonalReLU
 from saddlery.training import Stop
 from saddlery.units import make
@@ -203,30 +203,30 @@ def test_silent_units_stay_silent_while_others_settle(arrays):
 
 def test_a_fixed_point_of_more_units_than_have_grown_is_not_taken(arrays, monkeypatch):
     """(b) Where refinement moves a silent unit, the units that have grown are refined alone."""
-    from saddlery.saddles import narrow as narrow_module
+    from saddlery.saddles import narrow_networks
 
     e = experiment("quadratic", 4, LinearTeacher((1.0,)), 10.0)
     x = np.random.default_rng(3).standard_normal((30, 2))
     e = e.replace(task=arrays(x, (x**2 @ np.array([2.0, 1.0]))[:, None]))
-    original = narrow_module.settle
+    original = narrow_networks.settle
 
     def awakened(objective: Objective, start, **options):
         settled = original(objective, start, **options)
         wrong = np.where(settled.end == 0, 1e-3, settled.end)
-        return narrow_module.replace(
-            settled, refinement=narrow_module.replace(settled.refinement, point=wrong)
+        return narrow_networks.replace(
+            settled, refinement=narrow_networks.replace(settled.refinement, point=wrong)
         )
 
-    nothing = Narrow.nothing(e.objective())
+    nothing = NarrowNetwork.nothing(e.objective())
     pair = (np.array([[0.3, 0.0]]), np.array([[0.2]]))
     right, _ = nothing.join(pair)
-    monkeypatch.setattr(narrow_module, "settle", awakened)
+    monkeypatch.setattr(narrow_networks, "settle", awakened)
     found, path = nothing.join(pair)
     assert found.loss == pytest.approx(right.loss, abs=1e-12) and np.count_nonzero(path.end) <= 3
 
 
 def sides(narrow):
-    """u (h, U) and v (h, V), read apart from `Narrow.sides`."""
+    """u (h, U) and v (h, V), read apart from `NarrowNetwork.sides`."""
     width = narrow.objective.network.widths[0]
     state = np.asarray(narrow.state, float)
     u, v = state[:-width].reshape(width, -1), state[-width:].reshape(width, -1)

@@ -16,7 +16,7 @@ from saddlery.basis.checks import InputError, NumericalError
 from saddlery.basis.precision import in_float64
 from saddlery.networks import Layer, Network
 from saddlery.plateaus import Stages
-from saddlery.predictions import Range, compare, linear, predict, vanishing
+from saddlery.predictions import Range, compare, linear_modes, predict, vanishing
 from saddlery.predictions.ranges import (
     DoesNotApply,
     RangeTolerances,
@@ -183,7 +183,7 @@ def test_the_matrix_of_modes_by_another_route():
         np.array([1.0, 1.0, 1.0]),
         1e-2 * np.tril(np.ones((3, 3)) + np.eye(3)),
     )
-    modes = linear._Modes(s, c, s, s**2 / c)
+    modes = linear_modes._Modes(s, c, s, s**2 / c)
 
     def field(_, flat):
         m = flat.reshape(3, 3)
@@ -205,7 +205,7 @@ def test_the_matrix_of_modes_by_another_route():
 def test_draws_of_the_matrix_are_wishart():
     """(a) Means of the squared diagonal of Bartlett's factor, H - k of chi^2, and of what stands
     below it, 1."""
-    factors = linear._drawn_factors(3, 8, np.sqrt(2.0), seed=0)
+    factors = linear_modes._drawn_factors(3, 8, np.sqrt(2.0), seed=0)
     squares = np.mean(factors**2, axis=0)
     np.testing.assert_allclose(np.diag(squares), [8, 7, 6], rtol=0.07)
     np.testing.assert_allclose(squares[np.tril_indices(3, -1)], 1.0, rtol=0.2)
@@ -386,7 +386,7 @@ def test_the_study_measures_what_is_stated(monkeypatch):
     assert row["answered"] == 1.0 and row["right"] > 0.7
     (prediction,) = predict(e, theory="linear modes")
     late = lambda times: (float(times.mean()), 2.0 * float(times.max()), 2.1 * float(times.max()))
-    monkeypatch.setattr("saddlery.predictions.linear.spread", late)
+    monkeypatch.setattr("saddlery.predictions.linear_modes.spread", late)
     assert study.measure(e)["right"] == 0.0
     refused = study.measure(e.replace(initialization=Initialization(scale=2.0)))
     assert refused["answered"] == 0.0 and "beyond 0.2" in refused["reason"] and len(prediction) > 1
@@ -401,13 +401,13 @@ def nothing_owed(self, walker):
     }
 
 
-def without_mixing(self, factors, first, last, real=linear._Modes.half_times):
+def without_mixing(self, factors, first, last, real=linear_modes._Modes.half_times):
     return real(self, factors * np.eye(factors.shape[-1]), first, last)
 
 
 MUTATIONS = {
     "the flow's rates for steps": (
-        linear,
+        linear_modes,
         "rates",
         lambda s, step: s,
         lambda: test_the_step_is_part_of_the_theory("linear modes"),
@@ -419,7 +419,7 @@ MUTATIONS = {
         lambda: test_modes_that_overlap_are_one_stage(0.99, "linear modes"),
     ),
     "modes that do not mix": (
-        linear._Modes,
+        linear_modes._Modes,
         "half_times",
         without_mixing,
         test_the_matrix_of_modes_by_another_route,

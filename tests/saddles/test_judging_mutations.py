@@ -47,14 +47,14 @@ from saddlery.saddles import (
     orders,
     zero_modes,
 )
-from saddlery.solvers import descent, spectra
+from saddlery.solvers import higher_order, spectra
 from saddlery.studies import intervals
 from saddlery.symmetry import effective, embedding, manifolds, reduction, utility
-from saddlery.theory import balanced, diagonal, modes, saddles, units
+from saddlery.theory import balanced, blow_ups, diagonal, modes, saddles
 from slowly import slowly
 
 REAL = {
-    "kernel": descent._Landscape.relaxed,
+    "kernel": higher_order._Landscape.relaxed,
     "span": embedding.span,
     "spectrum": spectra._spectrum,
     "tolerance": stage.map_tolerance,
@@ -93,7 +93,7 @@ def renamed(name, **changes):
 # name: (where, what, broken, the test that must fail)
 MUTATIONS = {
     "descent: stiff directions left alone": (
-        descent._Landscape,
+        higher_order._Landscape,
         "relaxed",
         lambda self, displacement: (
             self.point + displacement,
@@ -102,17 +102,17 @@ MUTATIONS = {
         test_descent.test_a_curved_valley_is_followed,
     ),
     "descent: a rise on a smaller sphere does not matter": (
-        descent,
+        higher_order,
         "measured",
         lambda path, radius, noise: (
-            descent.Descent(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius)
+            higher_order.DescentDirection(np.ones(1), 3, 3.0, 1.0, -path(radius)[2], radius)
             if path(radius)[2] < 0
             else None
         ),
         test_descent.test_a_fall_at_a_distance_is_no_descent,
     ),
     "descent: an order that has settled holds for ever": (
-        descent._Spheres,
+        higher_order._Spheres,
         "next",
         lambda self: (),
         lambda: test_descent.test_falls_along_a_path(
@@ -534,7 +534,7 @@ MUTATIONS = {
         test_diagonal.test_a_coordinate_that_is_taken_back,
     ),
     "blow-up: the turn is ignored": (
-        units._Path,
+        blow_ups._Path,
         "between",
         lambda self, turn: 0.0,
         lambda: [test_blow_up.test_time_sign_and_direction(seed) for seed in range(12)],

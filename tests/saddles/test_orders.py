@@ -16,7 +16,7 @@ from saddlery.networks import Data, Layer, Network, Objective, flatten, objectiv
 from saddlery.saddles import certify_state, judging
 from saddlery.saddles.deep_linear import free_chain, is_deep_linear, least_loss
 from saddlery.saddles.orders import Looked
-from saddlery.solvers.descent import looked_to
+from saddlery.solvers.higher_order import looked_to
 from saddlery.symmetry import embed
 from saddlery.symmetry.utility import correlation_series
 from saddlery.units import make

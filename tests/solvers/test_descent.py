@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saddlery.basis.checks import InputError
-from saddlery.solvers import Descent, find_descent
-from saddlery.solvers.descent import Unsettled, measured
+from saddlery.solvers import DescentDirection, find_descent
+from saddlery.solvers.higher_order import Unsettled, measured
 
 CASES = {
     "monkey saddle, order 3": (lambda x: x[0] ** 3 - 3 * x[0] * x[1] ** 2, 2, 3, 1.0),
@@ -85,7 +85,11 @@ def test_bad_size():
 @pytest.mark.parametrize(
     ("change", "kind", "order"),
     [
-        (lambda r: -(r**5) - 1e-6 * r**3, Descent, 3),  # the order settles beyond six halvings
+        (
+            lambda r: -(r**5) - 1e-6 * r**3,
+            DescentDirection,
+            3,
+        ),  # the order settles beyond six halvings
         (lambda r: -(r**3.5), Unsettled, None),
         (
             lambda r: -(max(r - 1e-3, 0.0) ** 3),

@@ -93,7 +93,7 @@ def test_no_class_without_a_fixed_point_behind_the_plateau():
     objective, certificate = planted_certificate(*PLANTED[0][:4])
     refused = refusal(reason="far: away", nearest=certificate)
     assert classify(objective, refused) == ("none", "far: away")
-    assert classify(objective, dataclasses.replace(certificate, narrow=None))[0] == "full"
+    assert classify(objective, dataclasses.replace(certificate, narrow_state=None))[0] == "full"
 
 
 # ------------------------------------------------------------------------ design

@@ -16,9 +16,9 @@ from ..basis.echo import Words
 from ..basis.families import Family
 from ..networks import Data, Network, Params, flatten, input_moments
 from ..networks.network import Shape, flatten_runs
-from .linear import aligned, lambda_balanced
+from .linear_networks import aligned, lambda_balanced
 from .streams import Streams
-from .units import add_manifold, balanced
+from .unit_relations import add_manifold, balanced
 
 
 class Weights(NamedTuple):

@@ -25,7 +25,7 @@ from ..doors import labels
 from ..networks import Objective
 from ..runs.store import Subject, experiment_of
 from ..saddles import Certificate, FixedPoint, certify_state
-from ..saddles.narrow import Narrow, Sides, state_of, with_units
+from ..saddles.narrow_networks import NarrowNetwork, Sides, state_of, with_units
 from ..saddles.settling import Held, Settled
 from ..symmetry import leading_tensor, nearest_of_width, utility_maxima
 from .stage import Stages, certificate_columns
@@ -75,7 +75,7 @@ class Node(Result):
     loss: float
     state: np.ndarray
     certificate: Certificate
-    narrow: Narrow
+    narrow: NarrowNetwork
 
     def printed(self) -> Printed:
         rows = [("units", self.units), ("loss of the node", self.loss), *self.certificate.rows()]
@@ -228,7 +228,7 @@ def saddle_graph(
     require(not unit.separable, "units", "whole", unit, remedy)
     whole(budget, "budget")
     objective = experiment.objective()
-    nodes, edges, failures = [_node(objective, Narrow.nothing(objective))], [], []
+    nodes, edges, failures = [_node(objective, NarrowNetwork.nothing(objective))], [], []
     first, left = 0.0, 0
     no_utility = GraphTolerances.now().no_utility
     while left < len(nodes) and left < budget:
@@ -258,7 +258,7 @@ def saddle_graph(
     return SaddleGraph(tuple(nodes), tuple(edges), left == len(nodes), tuple(failures))
 
 
-def _node(objective: Objective, narrow: Narrow) -> Node:
+def _node(objective: Objective, narrow: NarrowNetwork) -> Node:
     state = state_of(objective, *narrow.sides())
     return Node(
         narrow.count, float(objective.loss(state)), state, certify_state(objective, state), narrow
@@ -271,7 +271,7 @@ def _same_map(objective: Objective, node: Node, predictions: np.ndarray) -> bool
     return error <= GraphTolerances.now().same_map
 
 
-def _place(objective: Objective, nodes: list[Node], narrow: Narrow) -> int:
+def _place(objective: Objective, nodes: list[Node], narrow: NarrowNetwork) -> int:
     """The node of the same map, or a new one."""
     found = np.asarray(narrow.objective.predictions(narrow.state))
     for k, node in enumerate(nodes):
@@ -281,7 +281,7 @@ def _place(objective: Objective, nodes: list[Node], narrow: Narrow) -> int:
     return len(nodes) - 1
 
 
-def _escapes(narrow: Narrow) -> list[tuple[float, Sides]]:
+def _escapes(narrow: NarrowNetwork) -> list[tuple[float, Sides]]:
     """(utility, unit direction (u, v) of size one) of the critical points of a new unit's utility,
     highest first."""
     unit = narrow.objective.network.layers[0].unit
@@ -307,14 +307,14 @@ def _escapes(narrow: Narrow) -> list[tuple[float, Sides]]:
     ]
 
 
-def _spectral(narrow: Narrow) -> bool:
+def _spectral(narrow: NarrowNetwork) -> bool:
     """Whether escapes are all singular pairs, or all eigenvectors, of the residual correlation."""
     unit = narrow.objective.network.layers[0].unit
     quadratic = unit.symmetry.degree == 2 and unit.smooth and narrow.sides()[1].shape[1] == 1
     return unit.symmetry.linear or quadratic
 
 
-def _demand_isolated(narrow: Narrow, found: list[tuple[float, Sides]], node: int) -> None:
+def _demand_isolated(narrow: NarrowNetwork, found: list[tuple[float, Sides]], node: int) -> None:
     """Raise InputError where two singular pairs, or eigenvectors of one sign, have equal values and
     different maps."""
     one = with_units(narrow.objective, 1)
@@ -334,7 +334,7 @@ def _demand_isolated(narrow: Narrow, found: list[tuple[float, Sides]], node: int
         require(same, "escapes", "isolated", words, "break the tie in the data")
 
 
-def _faster(narrow: Narrow, found: list[tuple[float, Sides]]) -> Held | None:
+def _faster(narrow: NarrowNetwork, found: list[tuple[float, Sides]]) -> Held | None:
     """The faster escapes, on every unit: the path of a slower one does not move along them. Of
     units of degree two only their u, which grows as v u does."""
     if not found or not _spectral(narrow):

@@ -14,7 +14,7 @@ from .figures import FIGURES, Picture, register
 from .graph import graph
 from .heat import heat_map
 from .spectra import spectrum
-from .units import (
+from .units_of_a_layer import (
     View,
     draw_units,
     has_kinks,

@@ -10,7 +10,15 @@ from collections.abc import Callable
 from ..basis.checks import InputError, NumericalError
 from ..basis.precision import spare_programs
 from ..runs.store import Subject, experiment_of
-from . import diagonal, directions, exact, linear, relu, units, vanishing
+from . import (
+    diagonal,
+    directions,
+    exact,
+    linear_modes,
+    orthogonal_relu,
+    unit_by_unit,
+    vanishing,
+)
 from .base import THEORIES, DoesNotApply, PredictedStage, Prediction, register
 from .comparison import ComparedStage, Comparison, ComparisonTolerances, compare
 from .ranges import OutsideRange, Range, RangeTolerances
@@ -31,11 +39,11 @@ __all__ = [
     "diagonal",
     "directions",
     "exact",
-    "linear",
+    "linear_modes",
+    "orthogonal_relu",
     "predict",
     "register",
-    "relu",
-    "units",
+    "unit_by_unit",
     "vanishing",
 ]
 

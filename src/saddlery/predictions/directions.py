@@ -24,7 +24,7 @@ import numpy as np
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
-from ..saddles.narrow import BEGIN, Narrow
+from ..saddles.narrow_networks import BEGIN, NarrowNetwork
 from ..saddles.settling import Settled
 from ..symmetry import leading_tensor
 from .base import PredictedStage, Prediction, demand, register
@@ -100,7 +100,7 @@ class _Path:
         return max(float(np.interp(time - begun, times, left, right=0.0)) - float(alone), 0.0)
 
     def stages(self) -> Iterator[PredictedStage]:
-        learned = Narrow.nothing(self.objective)
+        learned = NarrowNetwork.nothing(self.objective)
         yield PredictedStage(learned.loss, (0,))
         leading = first = _leading(learned, self.width, None, self.draws)
         demand(
@@ -196,7 +196,9 @@ class _Leading:
         return self.strength / BEGIN**2 * self.s / self.s[0]
 
 
-def _leading(learned: Narrow, width: int, first: _Leading | None, draws: _Draws) -> _Leading | None:
+def _leading(
+    learned: NarrowNetwork, width: int, first: _Leading | None, draws: _Draws
+) -> _Leading | None:
     """What escapes from this saddle; None where nothing is left to learn or no unit to learn it."""
     q, s, rt = np.linalg.svd(learned.residual())
     largest = float(s[0]) if first is None else float(first.s[0])

@@ -7,7 +7,7 @@ import numpy as np
 from ..experiments import Experiment
 from ..networks import Objective
 from ..networks.network import places_of_units
-from ..saddles.narrow import Sides
+from ..saddles.narrow_networks import Sides
 from .base import INTERVAL, Spread, demand
 from .ranges import shift
 

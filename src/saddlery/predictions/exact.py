@@ -31,7 +31,7 @@ from scipy.optimize import root_scalar
 from ..basis.checks import InputError
 from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..initializations.linear import factors, modes, why_not_linear
+from ..initializations.linear_networks import factors, modes, why_not_linear
 from ..networks import Moments, input_moments, unflatten
 from ..networks.losses import SQUARED
 from ..plateaus import find_plateaus
@@ -39,7 +39,7 @@ from ..theory import LinearSaddles, balanced_path, linear_saddles, mode_strength
 from ..theory.saddles import EQUAL, ROUNDING, pseudo_inverse
 from .base import PredictedStage, Prediction, demand, register
 from .draws import flow_or_descent
-from .linear import variances
+from .linear_modes import variances
 from .ranges import RangeTolerances, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]

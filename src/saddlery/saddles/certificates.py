@@ -156,7 +156,7 @@ class FixedPoint(Certificate):
         descent); escape_rate: of exponential escape, -lambda_min or that of a p = 1 silent unit,
         None where the escape is not exponential; escape_direction: the unit direction (P,).
     utility: the best silent unit's, None where no unit is silent. construction: how Theorem 1
-        embeds the narrow network, None where none was found; narrow: its flat parameters.
+        embeds the narrow network, None where none was found; narrow_state (P',): its parameters, flat.
     """
 
     loss: float
@@ -173,7 +173,7 @@ class FixedPoint(Certificate):
     escape_direction: np.ndarray | None
     utility: Utility | None
     construction: str | None
-    narrow: np.ndarray | None
+    narrow_state: np.ndarray | None
     state: np.ndarray
     eigenvalues: np.ndarray
     method: str
@@ -442,7 +442,7 @@ def _judge(
         utility=escape.utility or max(utilities, key=lambda u: u.value, default=None),
         construction=found.reduction.construction if found.reduction else None,
         narrow_units=found.reduction.widths if found.reduction else (),
-        narrow=found.narrow,
+        narrow_state=found.narrow_state,
         state=state,
         eigenvalues=spectrum.eigenvalues,
         route=found.route,

@@ -86,7 +86,7 @@ class Found(Value):
 
     state: np.ndarray
     reduction: Reduction | None
-    narrow: np.ndarray | None
+    narrow_state: np.ndarray | None
     refinement: Refinement
     route: str
     behind: Behind | None = None
@@ -230,7 +230,7 @@ def _on_kink(objective: Objective, theta: np.ndarray, scale: float) -> Found | N
     return Found(
         state=theta,
         reduction=reduce(objective, theta, tolerance=_same_map()),
-        narrow=None,
+        narrow_state=None,
         refinement=replace(standing, reason=words),
         route="direct",
     )
@@ -249,7 +249,7 @@ def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
     standing = _without_narrow(theta, _standing(objective, theta, norm, scale))
     # Nothing moves the state: it is named, and not exchanged.
     named = _polished(objective, theta, standing, scale)
-    return replace(standing, reduction=named.reduction, narrow=named.narrow)
+    return replace(standing, reduction=named.reduction, narrow_state=named.narrow_state)
 
 
 def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
@@ -271,7 +271,7 @@ def _without_narrow(state: np.ndarray, refinement: Refinement) -> Found:
     return Found(
         state=state,
         reduction=None,
-        narrow=None,
+        narrow_state=None,
         refinement=refinement,
         route="direct",
     )
@@ -456,7 +456,7 @@ def _through_narrow(
     return Found(
         state=state,
         reduction=reduction,
-        narrow=refinement.point,
+        narrow_state=refinement.point,
         refinement=_checked_wide(objective, state, refinement, scale),
         route="reduce",
     )
@@ -482,7 +482,7 @@ def _origin(
     return Found(
         state=state,
         reduction=reduction,
-        narrow=reduction.theta,
+        narrow_state=reduction.theta,
         refinement=refinement,
         route="reduce",
     )

@@ -18,7 +18,7 @@ from ..basis.precision import in_float64
 from ..basis.values import Value
 from ..networks import Objective, hessian
 from ..networks.rounding import Rounded, RoundingTolerances, curvatures
-from ..solvers import Descent, Spectrum, dense_spectrum, lanczos_spectrum
+from ..solvers import DescentDirection, Spectrum, dense_spectrum, lanczos_spectrum
 from ..solvers.spectra import ROUNDING, in_plain_units
 from ..symmetry import Utility, best_silent_unit, silent_direction, silent_units
 from ..symmetry.reduction import sides
@@ -382,7 +382,7 @@ def _doubtful(utilities: list[Rounded], looked: Looked) -> Rounded | None:
     return looked.doubt
 
 
-def _by_higher_order(objective: Objective, descent: Descent) -> Escape:
+def _by_higher_order(objective: Objective, descent: DescentDirection) -> Escape:
     nothing = "no negative Hessian eigenvalue and no single silent unit of the lowest order"
     measured = f"measured {descent.measured_order:.2f}, by {descent.fall:.1e}"
     radius = f"at radius {descent.radius:.2g} in natural units"

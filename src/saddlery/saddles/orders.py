@@ -19,8 +19,8 @@ import numpy as np
 
 from ..networks import Objective, flatten, hessian
 from ..networks.rounding import Change, Rounded
-from ..solvers import Descent, Spectrum, find_descent
-from ..solvers.descent import RADII, Unsettled, looked_to, measured
+from ..solvers import DescentDirection, Spectrum, find_descent
+from ..solvers.higher_order import RADII, Unsettled, looked_to, measured
 from ..solvers.spectra import complement, orthonormal
 from ..symmetry import silent_units
 from ..symmetry.reduction import sides
@@ -50,7 +50,7 @@ class Looked(NamedTuple):
     unsettled: a fall that no whole order settles.
     """
 
-    descent: Descent | None
+    descent: DescentDirection | None
     words: str
     doubt: Rounded | None = None
     unsettled: Unsettled | None = None
@@ -95,7 +95,7 @@ def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed
     alone = len(objective.network.layers) == 1 and not found.state.any()
     if not (descents and alone):
         joint, words = _along_flat_directions(flat, seed)
-    if isinstance(joint, Descent):
+    if isinstance(joint, DescentDirection):
         descents.append(joint)
     if descents:
         return Looked(min(descents, key=lambda d: (d.order, -d.value)), "")
@@ -126,7 +126,7 @@ def _series_of_silent_units(objective: Objective, state: np.ndarray) -> dict[int
 
 
 # ------------------------------------------------------------------- deep linear networks
-def along_chain(objective: Objective, state: np.ndarray) -> Descent | None:
+def along_chain(objective: Objective, state: np.ndarray) -> DescentDirection | None:
     """The descent along a chain of free directions of a deep linear network at a fixed
     point (P,), where the loss is seen to fall along it; else None."""
     if not is_deep_linear(objective):
@@ -146,12 +146,12 @@ def along_chain(objective: Objective, state: np.ndarray) -> Descent | None:
     return _first(ray, size, change, how)
 
 
-def _first(path: Path, radius: float, change: Change, how: str) -> Descent | None:
+def _first(path: Path, radius: float, change: Change, how: str) -> DescentDirection | None:
     """The descent along a path, from the largest radius from which on the loss
     falls."""
     for k in range(STARTS):
         seen = measured(path, radius * 0.5**k, change.noise)
-        if isinstance(seen, Descent):
+        if isinstance(seen, DescentDirection):
             return replace(seen, how=how)
     return None
 
@@ -163,7 +163,7 @@ def _silent_descents(
     layer: int,
     series: Series,
     change: Change,
-) -> list[Descent]:
+) -> list[DescentDirection]:
     """Falls along silent units in the direction of the first correlation T_q that
     does not vanish.
 
@@ -309,7 +309,9 @@ def _without(kernel: np.ndarray, unseen: np.ndarray) -> np.ndarray:
     return left[:, values > 0.5]  # they are 0 or 1
 
 
-def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unsettled | None, str]:
+def _along_flat_directions(
+    flat: Flat | None, seed: int
+) -> tuple[DescentDirection | Unsettled | None, str]:
     """Search the flat directions for a descent of higher order, in natural units; and
     in words what was searched."""
     if flat is None:
@@ -333,7 +335,7 @@ def _along_flat_directions(flat: Flat | None, seed: int) -> tuple[Descent | Unse
         stiff=_stiff(objective, state, units, rest),
         seed=seed,
     )
-    if isinstance(descent, Descent):
+    if isinstance(descent, DescentDirection):
         plain = units * descent.direction
         return replace(descent, direction=plain / np.linalg.norm(plain)), ""
     if descent is not None:
@@ -381,12 +383,12 @@ def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] 
     """The narrow fixed point with up to two silent units more a layer, if that is
     small and every unit can be silent."""
     network = objective.network
-    if found.narrow is None or found.reduction is None:
+    if found.narrow_state is None or found.reduction is None:
         return None
     if not all(layer.unit.symmetry.silent for layer in network.layers):
         return None
     narrow = found.reduction.network
-    params = objective.with_network(narrow).params(np.asarray(found.narrow, float))
+    params = objective.with_network(narrow).params(np.asarray(found.narrow_state, float))
     for index in reversed(range(len(network.layers))):
         u, v = sides(narrow, params, index)
         more = ((0, min(2, network.widths[index] - len(u))), (0, 0))

@@ -6,12 +6,12 @@ No network, unit or task is known here.
 
 from __future__ import annotations
 
-from .descent import Descent, find_descent
+from .higher_order import DescentDirection, find_descent
 from .refinement import Refinement, refine
 from .spectra import Spectrum, dense_spectrum, lanczos_spectrum
 
 __all__ = [
-    "Descent",
+    "DescentDirection",
     "Refinement",
     "Spectrum",
     "dense_spectrum",

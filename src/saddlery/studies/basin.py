@@ -30,7 +30,7 @@ from ..experiments import Experiment
 from ..initializations import Initialization
 from ..networks import Objective
 from ..rules import GradientFlow
-from ..saddles.narrow import state_of
+from ..saddles.narrow_networks import state_of
 from ..symmetry import best_silent_unit
 from ..tasks import LinearTeacher, OrthogonalReLU, Task, Teacher
 from ..training import Stop, driver

@@ -405,7 +405,7 @@ def classify(
     fewer = [k for k in range(len(wide)) if narrow[k] < wide[k]]
     if not fewer:
         return "full", f"all units: {wide} are needed"
-    if certificate.narrow is None:
+    if certificate.narrow_state is None:
         words = f"{narrow} units have the same map, but no fixed point beside it"
         return "full", f"not embedded: {words}"
     if any(_embeds(objective, certificate, k) for k in fewer):

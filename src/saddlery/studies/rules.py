@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..experiments import Experiment
-from ..initializations.linear import factors
+from ..initializations.linear_networks import factors
 from ..networks import Layer, Network, Params
 from ..plateaus import stages
 from ..plots.axes import MUTED

@@ -5,11 +5,11 @@ Nothing here knows a network or an experiment; which theory speaks of which expe
 """
 
 from .balanced import balanced_path
+from .blow_ups import BlowUp, blow_up
 from .diagonal import Jump, diagonal_jumps, diagonal_paths
 from .dormant import Grown, escapes, grow
 from .modes import mode_strength, mode_time
 from .saddles import LinearSaddle, LinearSaddles, linear_saddles
-from .units import BlowUp, blow_up
 
 __all__ = [
     "BlowUp",

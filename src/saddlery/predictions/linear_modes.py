@@ -25,7 +25,7 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..experiments import Experiment
-from ..initializations.linear import modes
+from ..initializations.linear_networks import modes
 from ..networks import Moments, input_moments, unflatten
 from ..networks.losses import SQUARED
 from ..theory import LinearSaddles, linear_saddles

@@ -57,7 +57,7 @@ def first_sides(objective: Objective, state: np.ndarray, count: int) -> Sides:
 
 
 @dataclass(frozen=True, eq=False)
-class Narrow(Value):
+class NarrowNetwork(Value):
     """The units that have grown, at rest. objective: of a network with room for more; state (P,):
     with silent units."""
 
@@ -66,9 +66,9 @@ class Narrow(Value):
     count: int
 
     @staticmethod
-    def nothing(objective: Objective) -> Narrow:
+    def nothing(objective: Objective) -> NarrowNetwork:
         room = with_units(objective, min(ROOM, objective.network.widths[0]))
-        return Narrow(room, np.zeros(room.size), 0)
+        return NarrowNetwork(room, np.zeros(room.size), 0)
 
     @property
     @in_float64
@@ -113,7 +113,7 @@ class Narrow(Value):
 
     def join(
         self, new: Sides, *, rest: float = REST, held: Held | None = None
-    ) -> tuple[Narrow, Settled]:
+    ) -> tuple[NarrowNetwork, Settled]:
         """The flow of these units and new ones to rest: the connecting path along the manifold of
         the larger width.
 
@@ -132,7 +132,7 @@ class Narrow(Value):
             raise NumericalError(
                 f"with {len(u)} units the flow ends at no fixed point: {settled.refinement}"
             )
-        return Narrow(larger, settled.end, len(u)), settled
+        return NarrowNetwork(larger, settled.end, len(u)), settled
 
 
 def _first(objective: Objective, state: np.ndarray, count: int) -> np.ndarray:

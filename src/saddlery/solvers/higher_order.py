@@ -46,7 +46,7 @@ RELAXATIONS = 2  # Newton steps in the stiff directions
 
 
 @dataclass(frozen=True, eq=False)
-class Descent(Value):
+class DescentDirection(Value):
     """A direction of descent found among flat ones.
 
     direction (P,): of unit length.
@@ -91,7 +91,7 @@ def find_descent(
     starts: int = 6,
     steps: int = 40,
     seed: int = 0,
-) -> Descent | Unsettled | None:
+) -> DescentDirection | Unsettled | None:
     """The clearest fall of the loss near `point` along flat directions, or None.
 
     One without an order is returned if there is no other.
@@ -113,7 +113,7 @@ def find_descent(
     Example
     -------
     >>> import numpy as np
-    >>> from saddlery.solvers.descent import find_descent
+    >>> from saddlery.solvers.higher_order import find_descent
     >>> def valley(x):  # -1/2 y^4 on its floor, x = y^2
     ...     return float(x[0] ** 2 - 2 * x[0] * x[1] ** 2 + 0.5 * x[1] ** 4)
     >>> def slope(x):
@@ -149,9 +149,11 @@ def find_descent(
     return _clearest(found)
 
 
-def _clearest(found: list[Descent | Unsettled | None]) -> Descent | Unsettled | None:
+def _clearest(
+    found: list[DescentDirection | Unsettled | None],
+) -> DescentDirection | Unsettled | None:
     """The one of lowest order and largest value; without any order the largest fall."""
-    settled = [d for d in found if isinstance(d, Descent)]
+    settled = [d for d in found if isinstance(d, DescentDirection)]
     if settled:
         return max(settled, key=lambda d: (-d.order, d.value))
     unsettled = [d for d in found if isinstance(d, Unsettled)]
@@ -169,7 +171,7 @@ def looked_to(size: float, noise: float) -> int:
 
     Example
     -------
-    >>> from saddlery.solvers.descent import looked_to
+    >>> from saddlery.solvers.higher_order import looked_to
     >>> looked_to(1.0, 1e-8), looked_to(1.0, 1.0)
     (7, 2)
     """
@@ -181,7 +183,7 @@ def looked_to(size: float, noise: float) -> int:
     return max(2, int(order + 1e-9))
 
 
-def measured(path: Path, radius: float, noise: Noise) -> Descent | Unsettled | None:
+def measured(path: Path, radius: float, noise: Noise) -> DescentDirection | Unsettled | None:
     """The descent along a path, if its order is the same whole number twice, at least 3.
 
     path: radius -> (the place (P,), its distance from the point (the radius, or nearly),
@@ -197,7 +199,7 @@ def measured(path: Path, radius: float, noise: Noise) -> Descent | Unsettled | N
     Example
     -------
     >>> import numpy as np
-    >>> from saddlery.solvers.descent import measured
+    >>> from saddlery.solvers.higher_order import measured
     >>> found = measured(lambda r: (np.array([r]), r, -2 * r**3), 0.3, noise=1e-15)
     >>> found.order, round(found.value, 6)
     (3, 2.0)
@@ -217,7 +219,7 @@ def measured(path: Path, radius: float, noise: Noise) -> Descent | Unsettled | N
     if order is None:
         return Unsettled(fall, r)
     centre = path(0.0)[0]
-    return Descent(
+    return DescentDirection(
         direction=unit_vector(seen.last - centre),
         order=order,
         measured_order=float(seen.orders[-1]),

@@ -21,7 +21,7 @@ import numpy as np
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
-from ..saddles.narrow import BEGIN, Narrow, states_of, with_units
+from ..saddles.narrow_networks import BEGIN, NarrowNetwork, states_of, with_units
 from ..theory import escapes, grow
 from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
@@ -71,7 +71,7 @@ class _Path:
     when."""
 
     def __init__(self, experiment: Experiment, objective: Objective) -> None:
-        self.objective, self.learned = objective, Narrow.nothing(objective)
+        self.objective, self.learned = objective, NarrowNetwork.nothing(objective)
         self.natural = (
             self.learned.size_to_join(1.0, 2) / BEGIN
         )  # |theta| of a unit that has learned

@@ -21,7 +21,7 @@ from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
 from ..networks.losses import SQUARED
-from ..saddles.narrow import BEGIN, Narrow
+from ..saddles.narrow_networks import BEGIN, NarrowNetwork
 from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread, widened
 from .ranges import (
@@ -71,7 +71,7 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
             starts[cluster.sign][0] > 0,
             f"no unit sees all samples of {which} target; raise the width",
         )
-    step, learned = step_of(experiment), Narrow.nothing(objective)
+    step, learned = step_of(experiment), NarrowNetwork.nothing(objective)
     rate = {c.sign: float(rates(np.asarray(c.rate), step)) for c in clusters}
     join = {c.sign: BEGIN**2 * c.end(lengths) for c in clusters}
     growth = {
