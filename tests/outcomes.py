@@ -37,7 +37,7 @@ def fixed_point(**changes: Any) -> FixedPoint:
         "escape_direction": np.array([1.0, 0.0]),
         "utility": None,
         "construction": None,
-        "narrow": None,
+        "narrow_state": None,
         "state": np.zeros(2),
         "eigenvalues": np.array([-1.0, 1.0]),
         "method": "dense",

@@ -77,7 +77,7 @@ def planted_certificate(unit, narrow, wide, construction):
     """What a certificate says of a planted point, without the cost of judging which kind of saddle
     it is."""
     objective, theta = planted(unit, narrow, wide, construction)
-    narrower = {"narrow_units": (narrow,), "narrow": theta[:0], "construction": construction}
+    narrower = {"narrow_units": (narrow,), "narrow_state": theta[:0], "construction": construction}
     return objective, fixed_point(verdict="minimum", state=theta, **narrower)
 
 

@@ -77,7 +77,7 @@ class Found(Value):
 
     state (P,): the point.
     reduction: of the state it lies behind.
-    narrow: the flat parameters of the narrow network at its own fixed point, or None.
+    narrow_state: the flat parameters of the narrow network at its own fixed point, or None.
     refinement: how it ended; only where it converged is the state a fixed point.
     route: "reduce" or "direct".
     behind: the conditions under which it is the fixed point behind the state; None where
