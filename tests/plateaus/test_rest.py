@@ -35,8 +35,15 @@ def ended(flow, time, loss):
     """The flow's record with this loss curve, and the gradient norm that a flow along it has."""
     speed = np.maximum(-np.gradient(loss, time), 0.0)
     states = np.repeat(flow.trajectory.states[-1:], len(time), axis=0)
-    curve = {"flow_time": time, "loss": loss, "gradient_norm": np.sqrt(speed), "states": states}
-    return replace(flow, trajectory=replace(flow.trajectory, **curve))
+    curve = replace(
+        flow.trajectory,
+        flow_time=time,
+        step=np.arange(len(time)),
+        loss=loss,
+        gradient_norm=np.sqrt(speed),
+        states=states,
+    )
+    return replace(flow, trajectory=curve)
 
 
 # ---------------------------------------------------------------- cycles

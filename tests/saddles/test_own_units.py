@@ -7,6 +7,7 @@ import pytest
 
 from own_units import HEAD, KERNEL
 from planted import gradient_norm, random_fixed_point
+from registries import kept
 from saddlery import Experiment, Initialization, certify, train, units
 from saddlery.networks import Layer, Network, flatten
 from saddlery.rules import GradientFlow, Muon
@@ -20,10 +21,11 @@ UNITS = [KERNEL, HEAD]
 
 
 @pytest.fixture
-def registered(monkeypatch):
-    monkeypatch.setattr(units, "_REGISTRY", dict(units._REGISTRY))
-    for unit in UNITS:
-        units.register(unit)
+def registered():
+    with kept():
+        for unit in UNITS:
+            units.register(unit)
+        yield
 
 
 def experiment(unit, rule, stop, scale=0.3):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from own_units import HEAD, KERNEL
+from registries import kept
 from saddlery import units
 from saddlery.basis.checks import InputError
 from saddlery.units import Symmetry, Unit, check_symmetry, make, split
@@ -86,14 +87,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_does_not_fit_is_refused(name, monkeypatch):
+def test_what_does_not_fit_is_refused(name):
     """One sentence with the name of the tensor, and the unit is not known afterwards."""
     declared, words = WRONG[name]
-    monkeypatch.setattr(units, "_REGISTRY", dict(units._REGISTRY))
     wrong = dataclasses.replace(KERNEL, name="mine", tensors=lambda inputs: declared)
-    with pytest.raises(InputError, match=words):
-        units.register(wrong)
-    assert "mine" not in units.names()
+    with kept():
+        with pytest.raises(InputError, match=words):
+            units.register(wrong)
+        assert "mine" not in units.names()
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ class Family(Mapping[str, T]):
             known(name, self.members, self.noun, "; ".join([OWN, *left_out()]))
         return self[name]
 
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a family is itself alone
+
     def __getitem__(self, name: str) -> T:
         if name not in self.members:
             _bring()
