@@ -38,6 +38,12 @@ def stated_shapes(request):
 
 
 @pytest.fixture(autouse=True)
+def no_terminal(monkeypatch):
+    """Tables are as wide as they need; workers of pytest are told a width of their own."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def float64():
     with jax.enable_x64(True):
         yield

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from registries import kept
 from saddlery import Experiment, cli
 from saddlery.basis.checks import InputError
 from saddlery.cli import commands as room
@@ -77,13 +78,19 @@ def test_a_new_file_is_a_command_and_nothing_else_is_touched(greeting, capsys):
     assert run(capsys, "greet", "you", "--seed", 3) == (2, "", "saddlery: no 3\n")
 
 
-def test_a_command_from_outside_the_package(capsys, monkeypatch):
-    monkeypatch.setattr(room, "_ADDED", {})
+@pytest.fixture
+def families():
+    with kept():
+        yield
+
+
+def test_a_command_from_outside_the_package(capsys, families):
     added = Command("bye-bye", "say goodbye", "saddlery bye-bye", lambda options: 7, "-", "-")
     assert register(added) is added and command("bye-bye") is added
     assert run(capsys, "bye-bye")[0] == 7 and "bye-bye" in run(capsys, "--help")[1]
-    with pytest.raises(InputError, match="there is a command 'bye-bye' already; choose another"):
-        register(added)
+    other = added._replace(help="say farewell")
+    with pytest.raises(InputError, match="a command named 'bye-bye' exists already"):
+        register(other)
     with pytest.raises(InputError, match="there is a command 'train' already"):
         register(added._replace(name="train"))
     with pytest.raises(InputError, match="name of a command must be one word, got 'two words'"):

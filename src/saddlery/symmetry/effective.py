@@ -66,8 +66,9 @@ def effective_units(
     >>> from saddlery import Experiment
     >>> from saddlery.symmetry import effective_units
     >>> experiment = Experiment.named("linear")
-    >>> effective_units(experiment.objective(), experiment.initial_state())
-    (EffectiveUnits(active=0, rays=0, rank=0, minimal=0),)
+    >>> (layer,) = effective_units(experiment.objective(), experiment.initial_state())
+    >>> layer.active, layer.rays, layer.rank, layer.minimal
+    (0, 0, 0, 0)
     """
     found = reduction or reduce(objective, theta, tolerance=tolerance)
     network, params = objective.network, objective.params(np.asarray(theta, float))

@@ -21,7 +21,7 @@ from .tables import read_table
 
 # of an .npz that holds other names
 NAMES = (
-    "(an .npz holds the arrays inputs and targets, by np.savez(FILE, inputs=X, targets=y); else name"
+    "(an .npz holds two arrays, named inputs and targets; else name"
     " two .npy or CSV files in inputs and targets, or one table whose last columns = k are targets)"
 )
 
