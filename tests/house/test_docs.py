@@ -48,6 +48,7 @@ def test_the_python_of_the_guide_runs():
         for block in blocks((ROOT / "docs" / "guide.md").read_text(), "python"):
             exec(compile(block, "guide.md", "exec"), {})
         assert loss_named("log_cosh").name == "log_cosh"
+        assert units.make("head_with_value").shape((4, 5)) == (30,)
 
 
 def test_the_experiments_of_the_readme_and_the_guide_are_valid():

@@ -92,7 +92,7 @@ def made() -> dict[type, Result]:
         Mechanism((growth,)), Visit((1,), "no fixed point", NASTY, NAN, NAN, NAN, NAN, NAN, None),
         Rest("at rest", NASTY, {"fall": NAN}), Utility(0.5, 3, None, np.ones(2), np.ones(1), 0, 0.0),
         sweep, Finished("folder", sweep, 1, 0, {0: NASTY}, 1.0), Plan(sweep, 1, 1, 0.1, 1.0, 9.0, (NASTY,)),
-        Outcome(STUDIES["figure1"], (), (judged,), (NASTY,)),
+        Outcome(STUDIES["figure1"], (), (judged,), (NASTY,)), objective.tensors,
     ]  # fmt: skip
     return {type(example): example for example in examples}
 

@@ -209,7 +209,9 @@ def test_what_is_the_same():
     [
         (LAMBDA, "every function of unit 'lambda_of_values', which is not registered, must be"),
         (LAMBDA.__class__("own", _phi, lambda shape: shape), "every function of unit 'own'"),
+        (replace(LOOSE, name="own", tensors=lambda shape: {}), "every function of unit 'own'"),
         (losses.Loss("own", lambda y, f: y), "the function of loss 'own' must be a function of a"),
+        (losses.Loss("own", _loss, admit=lambda targets: None), "`admit` of loss 'own' must be"),
     ],
 )
 def test_what_cannot_be_sent_says_so_in_a_sentence(value, words):

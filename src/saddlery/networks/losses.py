@@ -73,6 +73,8 @@ class Loss(Immutable):
         if LOSSES.members.get(self.name) is self:
             return _received, (self.name, self.function.__module__)
         demand_travels(self.function, f"the function of loss {self.name!r}")
+        if self.admit is not None:
+            demand_travels(self.admit, f"`admit` of loss {self.name!r}")
         return Loss, tuple(getattr(self, field.name) for field in fields(self))
 
 

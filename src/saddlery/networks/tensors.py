@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ..basis.records import html_table, text_table
+from ..basis.records import Printed, Result, plain
 from ..units.base import tensors_of
 from ..units.tensors import Shapes
 from .network import Network, Shape
@@ -81,8 +81,8 @@ class WeightTensor:
         return theta.at[self.block.numbers].set(block.ravel())
 
 
-@dataclass(frozen=True)
-class WeightTensors:
+@dataclass(frozen=True, repr=False)
+class WeightTensors(Result):
     """All tensors of a network, in the order of the flat vector; prints as a table."""
 
     each: tuple[WeightTensor, ...]
@@ -106,11 +106,13 @@ class WeightTensors:
             for tensor in self.each
         ]
 
-    def __repr__(self) -> str:
-        return text_table(*self.table())
+    def printed(self) -> Printed:
+        return Printed(*self.table())
 
-    def _repr_html_(self) -> str:
-        return html_table(*self.table())
+    def record(self) -> list[dict[str, object]]:
+        """The stable JSON form, an entry a tensor."""
+        columns, rows = self.table()
+        return [plain(dict(zip(columns, row, strict=True))) for row in rows]
 
 
 def weight_tensors(network: Network, inputs: Shape, outputs: int) -> WeightTensors:

@@ -50,7 +50,7 @@ def register(name: str) -> Callable[[Figure], Figure]:
 @register("loss")
 def loss(found: Stages) -> Iterator[Picture]:
     """The loss, its plateaus and the fixed points behind them."""
-    dashed = any(s.certificate is not None and s.certificate.certified for s in found.stages)
+    dashed = any(stage.fixed_point is not None for stage in found.stages)
     words = "Loss against flow time."
     words += " Shaded: plateaus, named by effective units." if found.stages else ""
     words += " Dashed: the loss of each certified fixed point." if dashed else ""

@@ -71,8 +71,7 @@ def tour_page(
 
 def _tour_head(runs: Sequence[Stages]) -> Markup:
     stages = [stage for found in runs for stage in found.stages]
-    certificates = [stage.certificate for stage in stages if stage.certificate is not None]
-    certified = sum(certificate.certified for certificate in certificates)
+    certified = sum(stage.fixed_point is not None for stage in stages)
     return fill(
         "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}:"
         " what each network rests on while it learns, and which"

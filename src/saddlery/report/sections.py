@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 from .. import plots
 from ..basis.echo import said
 from ..basis.records import number
-from ..plateaus import Stage, Stages
+from ..plateaus import Stages
 from ..runs import Run
 from ..saddles import Certificate, FixedPoint
 from .figures import SQUARE, WIDE, Draw, figure
@@ -122,32 +122,6 @@ def _curve(picture: plots.Picture, name: str) -> tuple[int, Markup]:
     if picture.layer is None:
         return -1, figure(picture.draw, name, picture.caption, WIDE)
     return picture.layer, figure(picture.draw, f"{name}_{picture.layer}", picture.caption, WIDE)
-
-
-def _is_certified(stage: Stage) -> bool:
-    return stage.certificate is not None and stage.certificate.certified
-
-
-def _layer_curves(found: Stages, k: int, anchor: str) -> list[Markup]:
-    """What was observed of a layer along the run."""
-    of = _of_layer(k, len(found.run.experiment.network.layers))
-    pictures = {
-        f"singular_values_{k}": (
-            plots.singular_values,
-            f"The largest singular values{of} against flow time.",
-        ),
-        f"unit_norms_{k}": (
-            plots.unit_norms,
-            f"The strength of every unit{of} against flow time.",
-        ),
-    }
-    observed = found.run.trajectory.observables
-    figures = []
-    for name, (draw, caption) in pictures.items():
-        if any(key.endswith(name) for key in observed):
-            drawn = functools.partial(draw, found, layer=k)
-            figures.append(figure(drawn, f"{anchor}-{name}", caption, WIDE))
-    return figures
 
 
 def _of_layer(k: int, layers: int) -> str:

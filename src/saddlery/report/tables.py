@@ -51,7 +51,6 @@ SUMMARY_COLUMNS = (
     "utility",
     "case",
 )
-OF_CERTIFICATE = 7  # of them, the last ones
 
 
 def summary_table(runs: Sequence[Stages]) -> Markup:

@@ -307,11 +307,10 @@ def _runs(
     first = FIRST_DRAW + DRAWS * experiment.seed
     found: list[Trajectory] = []
     for begin in range(first, first + DRAWS, SIDE_BY_SIDE):
-        draws = range(begin, begin + SIDE_BY_SIDE)
         found += driver.run_chunk(
             objective.function,
             objective.samples,
-            np.array([experiment.initial_state(draw) for draw in draws]),
+            experiment.initial_states(range(begin, begin + SIDE_BY_SIDE)),
             [experiment.rule] * SIDE_BY_SIDE,
             [stop] * SIDE_BY_SIDE,
             seeds=[0] * SIDE_BY_SIDE,

@@ -114,7 +114,8 @@ def _sent(unit: Unit) -> tuple[Callable[..., Unit], tuple[Any, ...]]:
         return Unit.lifted, (named,)
     values = {field.name: getattr(unit, field.name) for field in _fields(unit)}
     lift = () if unit.lift is None else (unit.lift.features, unit.lift.coefficients)
-    for function in (unit.phi, unit.shape, *lift):
+    declared = [one for one in (unit.tensors, unit.outgoing) if one is not None]
+    for function in (unit.phi, unit.shape, *declared, *lift):
         demand_travels(function, f"every function of unit {unit.name!r}, which is not registered,")
     return _made, ({**values, "options": dict(unit.options)},)
 

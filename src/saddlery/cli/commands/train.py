@@ -40,18 +40,9 @@ def train(options: Namespace) -> int:
 
 
 def _record(run: Any, out: Path) -> dict[str, Any]:
-    return {
-        "experiment": run.experiment.name,
-        "identity": run.experiment.identity,
-        "seed": run.experiment.seed,
-        "folder": str(out),
-        "status": run.trajectory.status,
-        "reason": run.trajectory.reason,
-        "final_loss": run.final_loss,
-        "steps": int(run.trajectory.step[-1]),
-        "wall_seconds": run.wall_seconds,
-        "warnings": list(run.warnings),
-    }
+    kept = run.record()
+    which = {name: kept[name] for name in ("experiment", "identity", "seed")}
+    return {**which, "folder": str(out), **kept}
 
 
 COMMAND = Command(
