@@ -12,20 +12,20 @@ import pickle
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import rooms
 
+from registries import kept
 from saddlery import Experiment, Layer, Network, certify, compare, predict, train, units
 from saddlery.basis.checks import InputError
 from saddlery.basis.values import Value, same
-from saddlery.networks import Data, losses, objective
+from saddlery.networks import losses, objective
 from saddlery.rules import RULES
-from saddlery.tasks import TASKS, Task
+from saddlery.tasks import TASKS
 from saddlery.training import Stop
 from saddlery.units import Lift, Symmetry, Unit
 
@@ -51,9 +51,6 @@ def _loss(y, f):
     return jnp.sum((y - f) ** 4)
 
 
-REGISTERED = Unit("sine_of_values", _phi, _shape, Symmetry(silent=True, degree=1, parity="odd"))
-if REGISTERED.name not in units.names():
-    units.register(REGISTERED)
 LOOSE = Unit(
     "square_of_values",
     _other_phi,
@@ -64,20 +61,11 @@ LOOSE = Unit(
 LAMBDA = Unit("lambda_of_values", lambda z, u: z @ u, _shape)
 
 
-@dataclass(frozen=True)
-class OwnTask(Task):
-    """Two points."""
-
-    kind: ClassVar[str] = "two_points_of_values"
-    height: float = 1.0
-
-    def data(self, seed):
-        return Data((1,), 1, np.eye(2)[:, :1], self.height * np.ones((2, 1)))
-
-
 # ----------------------------------------------------------------------------- the kinds
 def _made() -> dict[str, object]:
     """One of every kind that is passed around."""
+    from own_values import UNIT, OwnTask
+
     experiment = Experiment.named("linear")
     run, found = train(experiment), certify("linear")
     shown = compare(predict("linear")[0], found)
@@ -86,7 +74,7 @@ def _made() -> dict[str, object]:
     return {
         "experiment": experiment,
         "experiment of one's own": Experiment(
-            OwnTask(0.5), Network((Layer(REGISTERED, 3),)), Stop(flow_time=1.0)
+            OwnTask(0.5), Network((Layer(UNIT, 3),)), Stop(flow_time=1.0)
         ),
         "network": experiment.network,
         "objective": experiment.objective(),
@@ -105,7 +93,7 @@ def _made() -> dict[str, object]:
         "predictions": predict("linear"),
         "prediction": predict("linear")[0],
         "comparison": shown,
-        "registered unit": REGISTERED,
+        "registered unit": UNIT,
         "unit of a module": LOOSE,
         "lifted unit of a module": LOOSE.lifted(),
         **{f"unit {name}": units.make(name) for name in units.names()},
@@ -120,7 +108,8 @@ def _made() -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def made():
-    return _made()
+    with kept():
+        yield _made()
 
 
 def back(values):
@@ -161,18 +150,19 @@ def test_every_kind_arrives_in_another_process_and_comes_back(made):
         assert returned[kind] == value, kind
 
 
-def test_a_registered_unit_brings_the_module_that_registers_it():
+def test_a_registered_unit_brings_the_module_that_registers_it(made):
     """(c) In a process that has imported nothing of it."""
+    unit = made["registered unit"]
     received = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read()).name)"
     here = os.pathsep.join(sys.path)
     arrived = subprocess.run(
         [sys.executable, "-c", received],
-        input=pickle.dumps(REGISTERED),
+        input=pickle.dumps(unit),
         capture_output=True,
         env={**os.environ, "PYTHONPATH": here},
         check=False,
     )
-    assert arrived.stdout.decode().strip() == REGISTERED.name, arrived.stderr.decode()
+    assert arrived.stdout.decode().strip() == unit.name, arrived.stderr.decode()
 
 
 def test_values_that_differ_in_a_number_anywhere_are_not_equal(made):
