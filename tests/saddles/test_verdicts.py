@@ -8,14 +8,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saddlery import certify, reduce, train, visit
+from registries import kept
+from saddlery import Experiment, Initialization, certify, reduce, train, visit
 from saddlery.basis.checks import InputError
 from saddlery.networks import Data, Layer, Moments, Network, flatten, loss_named, objective
 from saddlery.networks.objectives import equivalent_samples
 from saddlery.saddles import certify_state
 from saddlery.saddles.judging import spectrum_at
-from saddlery.tasks import LinearTeacher
-from saddlery.units import make
+from saddlery.tasks import LinearTeacher, Teacher
+from saddlery.training import Stop
+from saddlery.units import Symmetry, Unit, make, register
 from slowly import slowly
 
 
@@ -318,3 +320,39 @@ def test_a_visit_again_by_hand(linear):
     assert found.relative == pytest.approx(found.distance / np.linalg.norm(found.state), rel=1e-12)
     assert found.loss == pytest.approx(0.08, abs=1e-12) and found.run_loss == run.trajectory.loss[k]
     assert float(subject.loss(found.state)) == pytest.approx(found.loss, abs=1e-14)
+
+
+# ------------------------------------------------------- what a state leaves of the loss
+def test_an_almost_flat_minimum_is_no_saddle():
+    """(a) The targets are two such units, so that the end has loss zero; a gradient of 1e-12 leaves
+    1e-17 of it along a direction that is almost flat, and with that a utility of 1e-9."""
+    softened = Unit(
+        "softened_once",
+        lambda z, u: jnp.tanh(z @ u) ** 2,
+        lambda shape: shape,
+        Symmetry(silent=True, degree=2),
+    )
+    teacher = {"count": 2, "inputs": (2,), "samples": 200, "strengths": (1.0, -0.6), "norm": 1.0}
+    with kept():
+        register(softened)
+        task = Teacher(unit="softened_once", design="axes", **teacher)
+        network = Network((Layer(softened, 20),))
+        experiment = Experiment(task, network, Stop(flow_time=12000.0))
+        found = certify(train(experiment.replace(initialization=Initialization(scale=1e-4))))
+    end = found[-1].certificate
+    assert end.utility.value > 1e-10 and end.loss > 1e-18
+    assert end.verdict == "minimum", end.reason
+    assert [stage.certificate.verdict for stage in found.stages[:-1]] == ["degenerate saddle"] * 2
+
+
+@pytest.mark.parametrize("strength", [1e-4, 1e-7])
+def test_little_that_is_left_to_learn_is_a_saddle(strength):
+    """(a) One quadratic unit of two, samples on the axes: the loss that the other would take is
+    1e-14 of the task's, and the narrow network has none of it to lose."""
+    size = np.random.default_rng(0).standard_normal(50)
+    x = np.concatenate([np.column_stack([size, 0 * size]), np.column_stack([0 * size, size])])
+    subject = one_layer("quadratic", 4, x, x[:, :1] ** 2 - strength * x[:, 1:] ** 2)
+    state = np.zeros(subject.size)
+    state[0] = state[8] = 1.0  # u = (1, 0), v = 1: exact on its axis, silent on the other
+    found = certify_state(subject, state)
+    assert found.verdict == "degenerate saddle", found.reason

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from scipy.optimize import minimize
 
 from ..basis.precision import in_float64
 from ..basis.values import Value
@@ -31,6 +32,10 @@ from .orders import Looked, along_chain, flat_directions, look_for_descent
 
 Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]
+
+# What is left of the loss beside a state is that of the state alone where the narrow network loses
+# all but this share of it, no farther away than this share of its weights.
+SETTLED_TO, NEAR_BY = 1e-2, 1e-3
 
 
 def excess(objective: Objective, state: np.ndarray) -> float:
@@ -227,6 +232,8 @@ def _escape(
     flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
     judged = [(u, _utility_above_zero(objective, state, u)) for u in utilities]
     helpful = [u for u, number in judged if number.decided and number.value > 0]
+    if helpful and at_lower_bound(objective, state) and _only_unsettled(objective, found):
+        helpful = []
     if helpful:
         beside = _beside_silent_units(spectrum, down is not None)
         return _by_silent_unit(objective, state, helpful, beside)
@@ -402,6 +409,31 @@ def at_lower_bound(objective: Objective, state: np.ndarray) -> bool:
     """Whether the loss is its lower bound, to 1e-12 of what there was to learn or to
     the rounding of the loss."""
     return above(objective, state, objective.constant).zero
+
+
+def _only_unsettled(objective: Objective, found: Found) -> bool:
+    """Whether what is left of the loss is there because the narrow network has not
+    settled: without any silent unit it loses nearly all of it, close by.
+
+    Along a direction that is almost flat a gradient of 1e-12 leaves some loss, and
+    with it a utility, that no silent unit needs to lower. At a saddle the narrow
+    network has nothing left to lose.
+    """
+    if found.narrow_state is None or found.reduction is None or not len(found.narrow_state):
+        return False
+    small = objective.with_network(found.reduction.network)
+    start = np.asarray(found.narrow_state, float)
+    near = NEAR_BY * float(np.linalg.norm(start))
+    settled = minimize(
+        lambda t: float(small.loss(t)),
+        start,
+        jac=lambda t: np.asarray(small.gradient(t)),
+        hess=lambda t: hessian(small, t),
+        method="trust-exact",
+        options={"gtol": 0.0, "maxiter": 100, "initial_trust_radius": near},
+    )
+    moved = float(np.linalg.norm(settled.x - start))
+    return moved <= near and excess(small, settled.x) <= SETTLED_TO * excess(small, start)
 
 
 def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:
