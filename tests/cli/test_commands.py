@@ -97,6 +97,39 @@ def test_a_command_from_outside_the_package(capsys, families):
         register(added._replace(name="two words"))
 
 
+def test_a_command_in_a_module_that_is_named(tmp_path, monkeypatch, capsys, families):
+    """No other word of the command line brings it; its own options are read as ever."""
+    text = GREET.replace('COMMAND = Command("greet"', 'COMMAND = Command("own_greet"')
+    text += "\nfrom saddlery.cli.commands import register\nregister(COMMAND)\n"
+    (tmp_path / "own_commands.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, _, err = run(capsys, "own_greet", "you")
+    assert code == 2 and "one of your own is known with --imports MODULE" in err
+    assert run(capsys, "own_greet", "--imports", "own_commands", "you")[:2] == (0, "hello you\n")
+
+
+def test_what_is_no_command_is_refused_where_it_is_added(families):
+    whole = Command("own", "100 % sure", "saddlery own", lambda options: 0, "-", "-")
+    for wrong, words in (
+        ("own", "a command must be a Command"),
+        (whole._replace(function=None), "must be callable"),
+    ):
+        with pytest.raises(InputError, match=words):
+            register(wrong)
+
+
+def test_a_percent_sign_in_a_help_is_one(families, capsys):
+    register(Command("own", "100 % sure", "saddlery own", lambda options: 0, "-", "-"))
+    assert "100 % sure" in run(capsys, "--help")[1]
+
+
+def test_a_file_without_a_command_is_named(tmp_path, monkeypatch, capsys):
+    (tmp_path / "empty.py").write_text("")
+    monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
+    code, _, err = run(capsys, "empty")
+    assert code == 2 and "empty.py must end in COMMAND" in err
+
+
 @pytest.mark.parametrize("name", names())
 def test_help_has_an_example_and_the_codes(name, capsys):
     code, out, _ = run(capsys, name, "--help")

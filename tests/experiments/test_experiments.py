@@ -163,6 +163,8 @@ def test_unknown_names_and_missing_files(tmp_path):
         find(tmp_path / "nothing.toml")
     with pytest.raises(InputError, match="leave out the ending: relu"):
         find("relu.toml")
+    with pytest.raises(InputError, match=r"a shipped experiment is Experiment.named\('relu'\)"):
+        Experiment.load("relu")
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="cannot be read"):
         find(tmp_path / "binary.toml")

@@ -213,3 +213,12 @@ def test_diagonal_units_have_a_factor_too():
     subject = problem(MEAN, one(diagonal(), 4), outputs=1)
     assert subject.function.loss.factor((1,)) == 2 and MEAN.factor((4,)) == 0.5
     assert SQUARED.factor((7, 3)) == 1.0
+
+
+def test_an_admit_that_answers_is_refused():
+    """A predicate would be passed over, and targets that have no such loss be trained on."""
+    said = Loss("answers", lambda y, f: jnp.sum((y - f) ** 2), admit=lambda targets: False)
+    with pytest.raises(
+        InputError, match="`admit` of loss 'answers' must be a function that returns"
+    ):
+        Data((1,), 1, np.ones((2, 1)), np.ones((2, 1)), loss=said)

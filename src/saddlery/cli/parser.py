@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from ..basis.echo import shown
-from .arguments import given, seed
+from .arguments import add_imports, given, seed
 from .codes import DONE, INPUT, table
 from .command import Command
 from .commands import command, commands, names
@@ -58,10 +58,27 @@ def parse(arguments: list[str]) -> tuple[Command, Namespace]:
 
         put(f"saddlery {metadata.version('saddlery')}")
         sys.exit(DONE)
-    found = None if first.startswith("-") else command(first)
+    found, rest = _found(first, arguments[1:])
     if found is None:
         Parser(prog="saddlery").error(_no_command(first))
-    return _parsed(found, arguments[1:])
+    return _parsed(found, rest)
+
+
+def _found(first: str, rest: list[str]) -> tuple[Command | None, list[str]]:
+    """The command of that name, and the words after it. One of one's own may be in a module that
+    --imports names among them: it is imported then, and the option is taken away."""
+    if first.startswith("-"):
+        return None, rest
+    found = command(first)
+    if found is not None or not any(word.startswith("--imports") for word in rest):
+        return found, rest
+    own = Parser(prog="saddlery", add_help=False, allow_abbrev=False)
+    add_imports(own)
+    options, left = own.parse_known_args(rest)
+    from .subjects import import_given
+
+    import_given(options)
+    return command(first), left
 
 
 def _no_command(word: str) -> str:
@@ -69,7 +86,8 @@ def _no_command(word: str) -> str:
         return "a command is needed: " + ", ".join(names())
     if word.startswith("-"):
         return f"the command comes first, then {shown(word)}: saddlery COMMAND [options]"
-    return f"command {shown(word)} is not known; {_hint(word, names())}"
+    own = "one of your own is known with --imports MODULE"
+    return f"command {shown(word)} is not known; {_hint(word, names())} ({own})"
 
 
 def _overview() -> str:
@@ -84,7 +102,7 @@ def _overview() -> str:
     top.add_argument("--version", action="store_true", help="print the version and exit")
     listed = top.add_argument_group("commands", "(saddlery COMMAND --help says more of each)")
     for name, one in commands().items():
-        listed.add_argument(name, help=one.help)
+        listed.add_argument(name, help=one.help.replace("%", "%%"))
     return top.format_help().rstrip("\n")
 
 

@@ -270,11 +270,11 @@ class Experiment(Result):
     @staticmethod
     def load(path: str | Path) -> Experiment:
         """From a TOML file."""
-        guess = (
-            f"; for a shipped experiment leave out the ending: {Path(path).stem}"
-            if _is_named(path)
-            else ""
-        )
+        guess, stem = "", Path(path).stem
+        if _is_named(path):
+            guess = f"; for a shipped experiment leave out the ending: {stem}"
+            if not Path(path).suffix:
+                guess = f"; a shipped experiment is Experiment.named({stem!r})"
         return as_written(path, guess).found(Path(path).parent)
 
     @staticmethod

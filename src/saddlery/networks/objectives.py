@@ -106,7 +106,14 @@ class Data(Value):
                 f"{len(self.inputs)} and {len(self.targets)}",
             )
             if self.loss.admit is not None:
-                self.loss.admit(self.targets)
+                answer = self.loss.admit(self.targets)
+                require(
+                    answer is None,
+                    f"`admit` of loss {self.loss.name!r}",
+                    "a function that returns nothing",
+                    answer,
+                    "raise InputError for targets that have no such loss",
+                )
 
 
 def _demand_size(values: np.ndarray, what: str) -> None:

@@ -42,9 +42,15 @@ def names() -> list[str]:
 
 def command(name: str) -> Command | None:
     """The command of that name, or None; a shipped one without a look at any other."""
-    if name in shipped():
-        return import_module(f".{name}", __name__).COMMAND
-    return added().get(name)
+    if name not in shipped():
+        return added().get(name)
+    module = import_module(f".{name}", __name__)
+    found = getattr(module, "COMMAND", None)
+    if isinstance(found, Command):
+        return found
+    from ...basis.checks import InputError
+
+    raise InputError(f"{module.__file__} must end in COMMAND, a Command; add it or take it away")
 
 
 def commands() -> dict[str, Command]:
@@ -66,6 +72,10 @@ def register(one: Command) -> Command:
     """
     from ...basis.checks import InputError, require
 
+    require(isinstance(one, Command), "a command", "a Command", one)
+    require(
+        callable(one.function), f"the function of command {one.name!r}", "callable", one.function
+    )
     one_word = one.name.replace("-", "_").isidentifier()
     require(one_word, "the name of a command", "one word", one.name)
     if one.name in shipped():
