@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from saddlery import Experiment, Initialization, load_run, save_run, train
 from saddlery.basis.checks import InputError
-from saddlery.experiments.experiment import catalog, find
+from saddlery.experiments.experiment import catalog, find, from_table
 from saddlery.rules import Adam, GradientDescent, GradientFlow, Momentum
 from saddlery.tasks import Digits, LinearTeacher
 from saddlery.training import Stop
@@ -217,3 +217,13 @@ def test_a_run_is_never_judged_by_other_data_than_it_saw(own, tmp_path):
     ):
         load_run(folder).objective()
     assert train(Experiment.load(own)).experiment.identity != run.experiment.identity
+
+
+def test_a_misspelt_width_is_named():
+    table = Experiment.named("linear").table()
+    (layer,) = table["network"]["layers"]
+    layer["widht"] = layer.pop("width")
+    with pytest.raises(
+        InputError, match=r"width must be given, got nothing; was it meant by 'widht'\?"
+    ):
+        from_table(table)

@@ -170,7 +170,11 @@ def test_random_fields(drawn, accept):
         ),
         ("[random.fields]\ninitialization.scale = {uniform = [2, 1]}", "low at most high"),
         ("[measure]\ncertificate = true", "did you mean 'certificates'"),
-        ('imports = ["no_such_module_here"]', "imports: no_such_module_here cannot be imported"),
+        (
+            'imports = ["no_such_module_here"]',
+            "imports: no_such_module_here cannot be imported .*on PYTHONPATH",
+        ),
+        ('imports = ["own.py"]', r"own.py cannot be imported .*leave out the ending: own$"),
         ("seeds = ", "not valid TOML"),
     ],
 )

@@ -18,7 +18,7 @@ import numpy as np
 import tomli_w
 
 from .. import initializations, rules, tasks, units
-from ..basis.checks import NOTHING, InputError, flag, known, require, text, whole
+from ..basis.checks import NOTHING, InputError, flag, known, nearest, require, text, whole
 from ..basis.echo import Words, shown
 from ..basis.records import Printed, Result, plain
 from ..doors.door import read_toml
@@ -478,7 +478,9 @@ def _network(layers: Any = None, readout: bool = False, reads: str = "all", **re
 
 def _layer(index: int, entry: dict[str, Any]) -> Layer:
     for key in ("unit", "width"):
-        require(key in entry, f"layer {index}: {key}", "given", NOTHING)
+        misspelt = nearest(key, [name for name in entry if name not in LAYER_KEYS])
+        remedy = f"was it meant by {misspelt!r}?" if misspelt else ""
+        require(key in entry, f"layer {index}: {key}", "given", NOTHING, remedy)
     whole(entry["width"], f"layer {index}: width", remedy="a layer needs at least one unit")
     own = {k: entry.pop(k) for k in LAYER_KEYS if k in entry}
     return Layer(units.make(own.pop("unit"), **entry), **own)

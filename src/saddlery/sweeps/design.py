@@ -763,9 +763,16 @@ def import_modules(names: Sequence[str]) -> None:
         try:
             importlib.import_module(name)
         except (ImportError, TypeError, ValueError) as error:
-            raise InputError(
-                f"imports: {name} cannot be imported ({error}); is its folder on PYTHONPATH?",
-            ) from None
+            words = f"imports: {name} cannot be imported ({error})"
+            raise InputError(f"{words}; {_remedy_of(name, error)}") from None
+
+
+def _remedy_of(name: str, error: Exception) -> str:
+    if name.endswith(".py"):
+        return f"leave out the ending: {name.removesuffix('.py')}"
+    if isinstance(error, ModuleNotFoundError) and error.name == name.partition(".")[0]:
+        return "is its folder on PYTHONPATH?"
+    return "mend the module"
 
 
 def allowed(named: Sequence[str], granted: Sequence[str]) -> list[str]:
