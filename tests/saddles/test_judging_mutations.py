@@ -138,9 +138,9 @@ MUTATIONS = {
         lambda: test_rounding.test_weights_that_are_hardly_any_are_the_origin(1e-6),
     ),
     "spectra: the blur is forgotten": (
-        judging,
-        "ROUNDING",
-        0.0,
+        spectra.SpectrumTolerances,
+        "now",
+        lambda: spectra.SpectrumTolerances(rounding=1e-9),
         lambda: test_verdicts.test_a_hessian_that_is_rounding_has_no_negative_eigenvalue(False),
     ),
     "spectra: zero counts as negative": (

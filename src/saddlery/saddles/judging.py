@@ -16,11 +16,12 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from ..basis.precision import in_float64
+from ..basis.tolerances import Tolerances, chosen
 from ..basis.values import Value
 from ..networks import Objective, hessian
 from ..networks.rounding import Rounded, RoundingTolerances, curvatures
 from ..solvers import DescentDirection, Spectrum, dense_spectrum, lanczos_spectrum
-from ..solvers.spectra import ROUNDING, in_plain_units
+from ..solvers.spectra import SpectrumTolerances, in_plain_units
 from ..symmetry import Utility, best_silent_unit, silent_direction, silent_units
 from ..symmetry.reduction import sides
 from ..symmetry.utility import utility_rounded
@@ -33,9 +34,24 @@ from .orders import Looked, along_chain, flat_directions, look_for_descent
 Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]
 
-# What is left of the loss beside a state is that of the state alone where the narrow network loses
-# all but this share of it, no farther away than this share of its weights.
-SETTLED_TO, NEAR_BY = 1e-2, 1e-3
+
+@dataclass(frozen=True)
+class BoundTolerances(Tolerances, decides="bound"):
+    """When what is left of the loss is that of a state that has not settled, and no silent
+    unit's to lower."""
+
+    left: float = chosen(
+        1e-2,
+        "what the narrow network may leave of it when it settles, of what there was",
+        "a judgement: at a saddle the narrow network loses nothing",
+        most=1.0,
+    )
+    near: float = chosen(
+        1e-3,
+        "how far away it may settle, of the size of its weights",
+        "a judgement: a soft direction moves by the square root of what is left",
+        most=1.0,
+    )
 
 
 def excess(objective: Objective, state: np.ndarray) -> float:
@@ -80,7 +96,8 @@ def _blur(objective: Objective, state: Vector, units: Vector, *, exact: bool) ->
     """Largest eigenvalue -> those that cannot be told from zero, by rounding and by
     the error of the state."""
     scales = objective.standard
-    rounding = ROUNDING * np.finfo(float).eps * scales.curvature
+    limits = SpectrumTolerances.now()
+    rounding = limits.rounding * np.finfo(float).eps * scales.curvature
     size = max(scales.weights, float(np.linalg.norm(state / units)))
     slope = 0.0
     if not exact:
@@ -423,7 +440,8 @@ def _only_unsettled(objective: Objective, found: Found) -> bool:
         return False
     small = objective.with_network(found.reduction.network)
     start = np.asarray(found.narrow_state, float)
-    near = NEAR_BY * float(np.linalg.norm(start))
+    limits = BoundTolerances.now()
+    near = limits.near * float(np.linalg.norm(start))
     settled = minimize(
         lambda t: float(small.loss(t)),
         start,
@@ -433,7 +451,7 @@ def _only_unsettled(objective: Objective, found: Found) -> bool:
         options={"gtol": 0.0, "maxiter": 100, "initial_trust_radius": near},
     )
     moved = float(np.linalg.norm(settled.x - start))
-    return moved <= near and excess(small, settled.x) <= SETTLED_TO * excess(small, start)
+    return moved <= near and excess(small, settled.x) <= limits.left * excess(small, start)
 
 
 def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from scipy.optimize import minimize
 
 from ..basis.checks import positive, whole
+from ..basis.tolerances import Tolerances, chosen
 from ..basis.values import Value
 from .spectra import unit_vector
 
@@ -30,14 +31,30 @@ Field = Callable[[Vector], Vector]
 Noise = float | Scalar
 Path = Callable[[float], tuple[Vector, float, float]]
 
+
+@dataclass(frozen=True)
+class OrderTolerances(Tolerances, decides="orders"):
+    """When a fall along flat directions has an order."""
+
+    whole: float = chosen(
+        0.25,
+        "distance of a measured order from the whole number that it is",
+        "a judgement: half-way between two orders is 0.5",
+        most=0.5,
+    )
+    above_noise: float = chosen(
+        1e3, "the last fall whose order is measured, of the noise of the loss", "a judgement"
+    )
+    least_radius: float = chosen(
+        1e-3, "the last radius, of that at which the order settled", "a judgement", most=1.0
+    )
+
+
 RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
 SMALLER = 6  # halvings of each of them, over which the order is measured,
 # and as many more at most, until it settles: a small term of low order takes over from a
 # large one of high order
 YET_SMALLER = 18
-ABOVE_NOISE = 1e3  # times the noise: falls whose order is measured last,
-LEAST_RADIUS = 1e-3  # of the radius at which it settled, at the least
-NEAR_WHOLE = 0.25  # how near to a whole number the measured order must be
 HIGHEST_ORDER = 12  # no search says that it has looked to a higher order
 # of the fall: a step of the search on a sphere that gains less is its last
 LEAST_GAIN = 1e-9
@@ -274,7 +291,7 @@ class _Spheres:
         """The whole order, at least 3, of the last two halvings."""
         orders = self.orders
         order = round(float(orders[-1]))
-        agree = np.abs(orders[-2:] - order).max() <= NEAR_WHOLE
+        agree = np.abs(orders[-2:] - order).max() <= OrderTolerances.now().whole
         return order if order >= 3 and agree else None
 
     def next(self) -> tuple[float, ...]:
@@ -287,8 +304,9 @@ class _Spheres:
         if order is None:
             more = len(self.falls) <= SMALLER + YET_SMALLER
             return (0.5 * r,) if more else ()
-        visible = (ABOVE_NOISE * self.least / self.falls[-1]) ** (1 / order)
-        least = r * max(visible, LEAST_RADIUS)
+        limits = OrderTolerances.now()
+        visible = (limits.above_noise * self.least / self.falls[-1]) ** (1 / order)
+        least = r * max(visible, limits.least_radius)
         if self.far or 8 * least > r:
             return ()
         self.far = True

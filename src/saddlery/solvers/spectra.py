@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ..basis.checks import finite, positive, require, whole
+from ..basis.tolerances import Tolerances, chosen
 from ..basis.values import Value
 
 Vector = Float[np.ndarray, " P"]
@@ -20,12 +21,33 @@ Blur = Callable[[float], float]  # max|eigenvalue| -> what cannot be told from z
 # unit directions (K, P) -> how far rounding moves d'Hd of each (K,)
 Bounds = Callable[[Float[np.ndarray, "K P"]], Float[np.ndarray, " K"]]
 
-ROUNDING = 64.0  # eps P max|l| times this is the default zero of a dense spectrum
-# max|l| times this is the default zero of a Lanczos spectrum, whose Ritz values are good
-# to about 1e-11
-RITZ = 1e-9
-CLEARLY = 1e-9  # of the largest: eigenvalues above it are no matter of rounding,
-FAR_ABOVE = 1e3  # nor those that many times larger than what else counts as zero
+
+@dataclass(frozen=True)
+class SpectrumTolerances(Tolerances, decides="spectra"):
+    """Which eigenvalues are zero."""
+
+    rounding: float = chosen(
+        64.0,
+        "eigenvalues of a dense spectrum that are zero, of eps P max|l|",
+        "a judgement: a decomposition rounds by a few eps a parameter",
+    )
+    ritz: float = chosen(
+        1e-9,
+        "eigenvalues of a Lanczos spectrum that are zero, of max|l|",
+        "a judgement: Ritz values are good to about 1e-11",
+    )
+    clearly: float = chosen(
+        1e-9,
+        "eigenvalues that are no matter of rounding, of max|l|",
+        "a judgement",
+    )
+    far_above: float = chosen(
+        1e3,
+        "eigenvalues that are none either, of what else counts as zero",
+        "a judgement",
+    )
+
+
 ASKED = 8  # eigenvalues whose rounding is asked for at a time, the smallest first
 # parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room
 FORMED = 64
@@ -161,10 +183,11 @@ def dense_spectrum(
     matrix = _checked(hessian)
     values, vectors = np.linalg.eigh(0.5 * (matrix + matrix.T))
     largest = float(np.abs(values).max())
-    usual = ROUNDING * np.finfo(float).eps * len(values) * largest
+    limits = SpectrumTolerances.now()
+    usual = limits.rounding * np.finfo(float).eps * len(values) * largest
     zero = _zero(usual, largest, tolerance, blur)
     if rounding is not None:
-        doubtful = max(CLEARLY * largest, FAR_ABOVE * zero)
+        doubtful = max(limits.clearly * largest, limits.far_above * zero)
         zero = _beyond_rounding(values, vectors, zero, doubtful, rounding)
     return _spectrum(
         values,
@@ -220,7 +243,7 @@ def lanczos_spectrum(
         return dense_spectrum(np.stack(columns, axis=1), tolerance=tolerance, blur=blur)
 
     def zero(largest: float) -> float:
-        return _zero(RITZ * largest, largest, tolerance, blur)
+        return _zero(SpectrumTolerances.now().ritz * largest, largest, tolerance, blur)
 
     rng = np.random.default_rng(seed)
     multiple = _multiple_of_identity(product, rng, size, zero)
