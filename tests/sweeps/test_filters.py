@@ -86,7 +86,7 @@ def test_conditions_mean_what_they_say(condition, expected):
         ("sum(run) > 1", "'sum' is no function of a filter at 'sum.*one run at a time"),
         ("count(*) > 1", r"'count' is no function of a filter at 'count\(.*one run at a time"),
         ("lenght(status) > 1", "did you mean 'length'"),
-        ("sgd(run) = 1", "'sgd' is no function .*; these are: abs, "),
+        ("sgd(run) = 1", "'sgd' is no function .*; these are: abs, .*, and more of text and lists"),
         ("width", "a column alone is no condition; compare .* show it: --columns width"),
         ("runs.WIDTH", "a column alone .* --columns width"),
         ("units", "a column alone is no condition"),
@@ -171,3 +171,10 @@ def test_a_filter_can_be_ended(monkeypatch):
 
     monkeypatch.setattr(filters, "patiently", spy)
     assert runs("run < 2") == [0, 1] and waited == ["interrupt"]
+
+
+def test_a_sentence_does_not_list_all_there_is():
+    """Long names of files, none of which is near a function, leave room for what to do."""
+    with pytest.raises(InputError) as refused:
+        runs("read_csv('/etc/passwd')")
+    assert len(str(refused.value)) < 600

@@ -277,7 +277,12 @@ def _instead_of(name: str) -> str:
             " chose (--out FILE.csv)"
         )
     guess = nearest(name, FUNCTIONS)
-    return f"did you mean {guess!r}?" if guess else f"these are: {', '.join(sorted(FUNCTIONS))}"
+    if guess:
+        return f"did you mean {guess!r}?"
+    of_numbers_and_text = [one for one in sorted(FUNCTIONS) if "_" not in one]
+    return (
+        f"these are: {', '.join(of_numbers_and_text)}, and more of text and lists (docs/sweeps.md)"
+    )
 
 
 def _nodes(tree: Any) -> Iterator[Node]:
