@@ -11,17 +11,16 @@ import fields as tool
 import numpy as np
 import pytest
 
+from registries import kept
 from saddlery import Experiment, Initialization, train, units
 from saddlery.basis.checks import InputError
 from saddlery.experiments import fields
 from saddlery.experiments.experiment import from_table
 from saddlery.networks import Layer, Network
 from saddlery.rules import GradientFlow
-from saddlery.rules.base import RULES
 from saddlery.runs import load_run, save_run
 from saddlery.sweeps import Sweep, design
 from saddlery.tasks import LinearTeacher
-from saddlery.tasks.base import TASKS
 from saddlery.training import Stop
 
 CONV = Experiment.named("linear_conv")  # its units have options
@@ -30,11 +29,10 @@ LINEAR = Experiment.named("linear")
 
 # ---------------------------------------------------------- a field is added to each family
 @pytest.fixture
-def registries(monkeypatch):
-    """Classes of the same kind may be defined within a test."""
-    for registry in (TASKS, RULES):
-        for kind, cls in registry.items():
-            monkeypatch.setitem(registry.members, kind, cls)
+def registries():
+    """Classes of the same kind, and of others, may be defined within a test."""
+    with kept():
+        yield
 
 
 def with_later(made, **changes):
@@ -175,8 +173,8 @@ def test_identities_stay_where_a_default_changes(registries, second):
         inputs: int = 7
 
     usual = LinearTeacher().inputs
-    for task, kept in ((Today(inputs=usual), False), (Today(), True)):
-        assert ("inputs" in LINEAR.replace(task=task).determining()["task"]) == kept
+    for task, is_kept in ((Today(inputs=usual), False), (Today(), True)):
+        assert ("inputs" in LINEAR.replace(task=task).determining()["task"]) == is_kept
     assert (
         LINEAR.replace(task=Today(inputs=usual)).identity
         == LINEAR.replace(task=LinearTeacher()).identity
