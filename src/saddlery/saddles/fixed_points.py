@@ -354,6 +354,21 @@ def _size(objective: Objective, state: np.ndarray) -> float:
     return max(float(np.linalg.norm(state)), LEAST * objective.scales.weights)
 
 
+def minimised(small: Objective, start: np.ndarray, **options: float) -> np.ndarray:
+    """Where a narrow network settles from a state (P,): trust-region minimisation by
+    scipy with its dense Hessian, for networks of at most DENSE parameters. options: of
+    scipy's "trust-exact"."""
+    found = minimize(
+        lambda t: float(small.loss(t)),
+        start,
+        jac=lambda t: np.asarray(small.gradient(t)),
+        hess=lambda t: hessian(small, t),
+        method="trust-exact",
+        options=options,
+    )
+    return found.x
+
+
 @in_float64
 def fixed_point(
     small: Objective, start: np.ndarray, scale: float, basin: float | None
@@ -371,15 +386,8 @@ def fixed_point(
     first = refined(small, start, scale, basin)
     if first.converged or small.size > DENSE:
         return first
-    found = minimize(
-        lambda t: float(small.loss(t)),
-        start,
-        jac=lambda t: np.asarray(small.gradient(t)),
-        hess=lambda t: hessian(small, t),
-        method="trust-exact",
-        options={"gtol": 1e-9 * scale, "maxiter": 200},
-    )
-    again = refined(small, found.x, scale, None)
+    lowest = minimised(small, start, gtol=1e-9 * scale, maxiter=200)
+    again = refined(small, lowest, scale, None)
     if not again.converged:
         return first
     allowed = _times(basin, _size(small, start))

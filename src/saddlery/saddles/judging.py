@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import minimize
 
 from ..basis.precision import in_float64
 from ..basis.tolerances import Tolerances, chosen
@@ -439,19 +438,14 @@ def _only_unsettled(objective: Objective, found: Found) -> bool:
     if found.narrow_state is None or found.reduction is None or not len(found.narrow_state):
         return False
     small = objective.with_network(found.reduction.network)
+    if small.size > fixed_points.DENSE:
+        return False
     start = np.asarray(found.narrow_state, float)
     limits = BoundTolerances.now()
     near = limits.near * float(np.linalg.norm(start))
-    settled = minimize(
-        lambda t: float(small.loss(t)),
-        start,
-        jac=lambda t: np.asarray(small.gradient(t)),
-        hess=lambda t: hessian(small, t),
-        method="trust-exact",
-        options={"gtol": 0.0, "maxiter": 100, "initial_trust_radius": near},
-    )
-    moved = float(np.linalg.norm(settled.x - start))
-    return moved <= near and excess(small, settled.x) <= limits.left * excess(small, start)
+    settled = fixed_points.minimised(small, start, gtol=0.0, maxiter=100, initial_trust_radius=near)
+    moved = float(np.linalg.norm(settled - start))
+    return moved <= near and excess(small, settled) <= limits.left * excess(small, start)
 
 
 def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:
