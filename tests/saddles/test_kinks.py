@@ -898,16 +898,17 @@ def test_units_that_no_sample_turns_on_stay(size):
 
 
 @pytest.mark.slow
-def test_a_run_whose_last_unit_is_off_rests():
+@pytest.mark.parametrize("scale", [1e-4, 1e-5, 1e-6])
+def test_a_run_whose_last_unit_is_off_rests(scale):
     """(b) The flow from where such a run ends does not move: the certificate is that of its end, no
     saddle beside it."""
     task = OrthogonalReLU((1.0, 0.5, 0.3))
     e = Experiment.named("relu").replace(
         task=task,
         seed=2,
-        initialization=Initialization(scale=1e-4),
+        initialization=Initialization(scale=scale),
         network=Network((Layer(make("relu"), 3),)),
-        stop=Stop(flow_time=300.0),
+        stop=Stop(flow_time=400.0),
     )
     found = certify(train(e))
     end = found[-1].certificate
@@ -915,6 +916,24 @@ def test_a_run_whose_last_unit_is_off_rests():
     assert end.verdict == "minimum" and end.loss == pytest.approx(
         0.5**2 / 6
     )  # the second sample is left
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5])
+@pytest.mark.parametrize("away", [0.0, 1e-9, 1e-7])
+def test_a_small_unit_that_is_off_where_the_error_is_stays(size, away):
+    """(b) Two orthogonal samples, one learned by the first unit. The second unit, of this size, is
+    on for that sample too and off for the other: nothing moves it, and the state is a minimum.
+    Turned towards the other sample it grows: the same state is left by a strict saddle."""
+    subject = one_layer("relu", 2, np.eye(2), np.array([[1.0], [0.5]]), moments=False)
+    first = np.sqrt(1 - size**2) * np.array([1.0, 1.0])
+    off = np.array([first[0], -0.1, size, -size, first[1], size])
+    on = np.array([first[0], -0.1, size, size, first[1], size])
+    moved = away * np.random.default_rng(0).standard_normal(6)
+    rests = certify_state(subject, off + moved)
+    assert (rests.verdict, rests.loss) == ("minimum", pytest.approx(0.5**2 / 4))
+    assert rests.distance < 10 * away + 1e-12
+    leaves = certify_state(subject, on + moved)
+    assert (leaves.verdict, leaves.loss) == ("strict saddle", pytest.approx(0.5**2 / 4))
 
 
 def test_a_half_silent_unit_at_rest_is_not_exchanged():

@@ -23,7 +23,7 @@ from ..networks import Objective
 from ..solvers import Spectrum
 from ..symmetry import Reduction, Utility
 from .behind import Around, Behind
-from .fixed_points import FixedPointTolerances, Found, find_fixed_point
+from .fixed_points import FixedPointTolerances, Found, find_fixed_point, own_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
 from .kinks import Kinks, check_units, kinks_at
 from .zero_modes import explain_zero_modes
@@ -354,17 +354,39 @@ def certify_state(
     )
     if not found.refinement.converged:
         return _nothing(found, scale, f"{found.refinement.status}: {found.refinement.reason}")
-    on = kinks_at(objective, found.state, FixedPointTolerances.now().gradient * scale)
-    if on is not None and on.slope < 0:
-        return _falling(found, scale, on)
-    judged = _judge(objective, theta, found, scale, on, seed)
-    if found.is_behind or isinstance(judged, Refusal):
+    judged = _judge(objective, theta, found, scale, seed)
+    if not isinstance(judged, FixedPoint):
         return judged
+    if found.is_behind:
+        return _with_units_as_they_are(objective, theta, found, judged, scale, around, seed)
     assert found.behind is not None  # it converged
     words = (
         f"{found.behind.miss}; the nearest fixed point found is a {judged.verdict}: {judged.reason}"
     )
     return _nothing(found, scale, words, behind=found.behind, nearest=judged)
+
+
+def _with_units_as_they_are(
+    objective: Objective,
+    theta: np.ndarray,
+    found: Found,
+    judged: FixedPoint,
+    scale: float,
+    around: Around | None,
+    seed: int,
+) -> FixedPoint:
+    """The certificate of the state's own fixed point, where one in which small units are
+    silent is left through these alone and the state rests at another."""
+    utility = judged.utility
+    if utility is None or not utility.value > 0:
+        return judged
+    if judged.verdict == "minimum" or judged.index != 0:
+        return judged
+    own = own_fixed_point(objective, theta, found, utility, scale=scale, around=around)
+    if own is None:
+        return judged
+    other = _judge(objective, theta, own, scale, seed)
+    return other if isinstance(other, FixedPoint) else judged
 
 
 # ------------------------------------------------------------------- judging
@@ -404,10 +426,13 @@ def _falling(found: Found, scale: float, on: Kinks) -> Refusal:
 
 
 def _judge(
-    objective: Objective, theta: np.ndarray, found: Found, scale: float, on: Kinks | None, seed: int
+    objective: Objective, theta: np.ndarray, found: Found, scale: float, seed: int
 ) -> FixedPoint | Refusal:
-    """The certificate of a fixed point that lies on these kinks."""
+    """The certificate of a point at which refinement converged."""
     state = found.state
+    on = kinks_at(objective, state, FixedPointTolerances.now().gradient * scale)
+    if on is not None and on.slope < 0:
+        return _falling(found, scale, on)
     spectrum = spectrum_at(
         objective, state, seed=seed, gradient_norm=found.refinement.gradient_norm
     )

@@ -22,7 +22,7 @@ from ..basis.tolerances import Tolerances, chosen
 from ..basis.values import Value
 from ..networks import Objective, flatten, hessian
 from ..solvers import Refinement, refine
-from ..symmetry import Reduction, embed_near, reduce
+from ..symmetry import Reduction, Utility, embed_near, reduce
 from ..symmetry.embedding import Sides
 from ..symmetry.reduction import sides
 from ..symmetry.utility import unseen_coordinates
@@ -55,6 +55,17 @@ class FixedPointTolerances(Tolerances, decides="fixed_points"):
         "how far silent units may be from exactly so, of the weights",
         "a judgement",
     )
+    near: float = chosen(
+        0.1,
+        "distance up to which the first fixed point behind a state is taken, of the state's size",
+        "a judgement: a third of what counts as behind; beyond it the nearest is taken",
+    )
+    own: float = chosen(
+        0.1,
+        "distance of a state's own fixed point, of that in which its small units are silent",
+        "a judgement: where a saddle is approached the two are one (0.5 to 1 measured)",
+        most=1.0,
+    )
 
 
 # Parameters up to which the Hessian is formed.
@@ -67,6 +78,8 @@ NEWTON_STEPS = 150
 # are within these shares of it.
 COARSEST = 0.02
 FINER = (0.1, 0.01, 0.001)
+# Of a silent unit, in units of the size at which its gradient is the tolerance: it may be left.
+LEFT_OVER = 100.0
 # The least size of a state that distances are compared with, of the task's natural weights.
 LEAST = 1e-3
 
@@ -90,6 +103,11 @@ class Found(Value):
     refinement: Refinement
     route: str
     behind: Behind | None = None
+
+    @property
+    def share(self) -> float:
+        """Its distance from the state, of the state's size; of no fixed point, infinite."""
+        return np.inf if self.behind is None else self.behind.margins[0].measured
 
     @property
     def is_behind(self) -> bool:
@@ -126,9 +144,10 @@ def find_fixed_point(
     default that of the task. tolerance: of the map, for the reduction of the state
     (or pass the `reduction`). around: what is known of the plateau (see `behind`).
     route: "reduce" or "direct", or "auto": the state itself if it is at rest (on
-    kinks: B-stationary, see `kinks`), else the first that is behind the state of
-    those that its reductions lead to, coarse to fine, and direct refinement. Where
-    none is, the nearest one found, whose `behind` says how it misses. A fixed point
+    kinks: B-stationary, see `kinks`), else the first that is behind the state and near
+    it of those that its reductions lead to, coarse to fine, and direct refinement.
+    Where all that are behind it lie farther away, the nearest; where none is, the
+    nearest one found, whose `behind` says how it misses. A fixed point
     that turns out to need fewer units is returned as that narrower network. Nothing
     is raised for a state without a fixed point. Cost: a few Newton steps on the
     narrow network, some 10 p^3 each.
@@ -158,22 +177,69 @@ def find_fixed_point(
 
     coarse = reduction or reduce(objective, theta, tolerance=tolerance)
     first = measured(_through_narrow(objective, theta, coarse, scale))
-    if route == "reduce" or first.is_behind:
+    if route == "reduce" or _is_near(first):
         return first
-    nearest = first
+    looked_at = [first]
     for other in _others(objective, theta, scale, tolerance, first):
         found = measured(other)
-        if found.is_behind:
+        if _is_near(found):
             return found
-        nearest = min(nearest, found, key=_distance)
-    return nearest
+        looked_at.append(found)
+    return min(looked_at, key=lambda found: (not found.is_behind, found.share))
 
 
-def _distance(found: Found) -> float:
-    """From the state; of no fixed point, infinite."""
-    if not found.refinement.converged:
-        return np.inf
-    return found.refinement.distance
+def _is_near(found: Found) -> bool:
+    """Whether no nearer fixed point behind the state is looked for."""
+    return found.is_behind and found.share <= FixedPointTolerances.now().near
+
+
+@in_float64
+def own_fixed_point(
+    objective: Objective,
+    theta: np.ndarray,
+    silenced: Found,
+    utility: Utility,
+    *,
+    scale: float,
+    around: Around | None = None,
+) -> Found | None:
+    """The fixed point that a state (P,) rests at with its small units as they are, where
+    it is another one than that in which they are silent; else None.
+
+    A small unit that points where nothing turns it on, or nothing moves it, stays for
+    ever, though one that points elsewhere would grow: silencing it makes a saddle of a
+    minimum. silenced: the fixed point in which it is silent; utility: U > 0 of the best
+    silent unit there, of which a unit of size s grows with a gradient of about U s^p.
+    What refinement leaves of a unit that should be silent is no other fixed point: the
+    size at which that gradient is the tolerance. Cost: a gradient; where that is much
+    less than U s^p direct refinement, up to 2,000 parameters.
+    """
+    growth = _Growth(utility.value, utility.order - 1)
+    size = float(np.linalg.norm(theta - silenced.state))
+    least = FixedPointTolerances.now().own
+    if _norm(objective, theta) > least * growth.gradient(size) or objective.size > DENSE:
+        return None
+    refinement = refined(objective, theta, scale, BehindTolerances.now().weights)
+    own = _measured(objective, theta, _without_narrow(refinement.point, refinement), around)
+    if not own.is_behind or own.share > least * silenced.share:
+        return None
+    apart = float(np.linalg.norm(own.state - silenced.state))
+    if apart <= LEFT_OVER * growth.size(_zero() * scale):
+        return None
+    return replace(own, reduction=reduce(objective, own.state, tolerance=_same_map()))
+
+
+class _Growth(NamedTuple):
+    """How a unit that should be silent grows: |grad L| = U s^p for one of size s."""
+
+    utility: float
+    degree: int
+
+    def gradient(self, size: float) -> float:
+        return self.utility * size**self.degree
+
+    def size(self, gradient: float) -> float:
+        return (gradient / self.utility) ** (1 / self.degree)
 
 
 def _measured(
