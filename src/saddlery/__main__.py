@@ -11,8 +11,9 @@ def main() -> int:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     from .cli import main as command_line
-    from .cli.interrupts import block
+    from .cli.interrupts import block, end_with_the_command
 
+    end_with_the_command()
     try:
         return command_line()
     finally:

@@ -13,9 +13,11 @@ import pytest
 
 from saddlery import Experiment, Initialization, certify, saddle_graph, stages, train
 from saddlery.basis.checks import InputError
+from saddlery.basis.tolerances import using
 from saddlery.networks import Layer, Network, Objective
 from saddlery.plateaus import mechanism
 from saddlery.predictions import THEORIES, DoesNotApply, compare, predict
+from saddlery.predictions.ranges import RangeTolerances
 from saddlery.rules import AlternatingFlow
 from saddlery.saddles.narrow_networks import NarrowNetwork
 from saddlery.tasks import Arrays, InContextRegression, LinearTeacher, OrthogonalReLU
@@ -108,9 +110,11 @@ def test_clusters_of_equal_norm_come_in_either_order():
 @pytest.mark.timeout(1200)
 def test_jump_times_of_clusters_of_equal_norm():
     """(d) The mean over draws of one order is that of as many predictions for single draws of that
-    order."""
+    order. (Most single draws overlap by more than the theory is good for; the mean is that of its
+    formula over all of them.)"""
     e = experiment("relu", 24, OrthogonalReLU((1.0, -1.0)))
-    own = [predict(e.replace(seed=seed), theory=RELU)[0] for seed in range(40)]
+    with using(RangeTolerances(overlap=(1.0, 2.0))):
+        own = [predict(e.replace(seed=seed), theory=RELU)[0] for seed in range(40)]
     for k in (1, 2):
         times = np.array([p[k].jump for p in own])
         assert own[0][k].mean == pytest.approx(

@@ -191,7 +191,9 @@ def on_one_seed(claim, measured):
     alone leaves undecided."""
     values = np.asarray(claim.values(measured), float)
     values = values[np.isfinite(values)]
-    assert judge("study", claim, measured).verdict == "undecided" or len(values) > 1
+    verdict = judge("study", claim, measured).verdict
+    exact = claim.low == claim.high  # judged by every single seed
+    assert verdict == "undecided" or exact or len(values) > 1
     if not len(values):
         return "undecided"
     return "holds" if claim.low <= values.mean() <= claim.high else "fails"

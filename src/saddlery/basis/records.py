@@ -129,10 +129,12 @@ def _fitting(cells: Sequence[Sequence[str]], most: int | None) -> list[list[int]
 
 
 def _aligned(cells: Sequence[Sequence[str]], most: int | None) -> str:
-    """One table; what is wider than `most` is taken from its widest columns."""
+    """One table; what is wider than `most` is taken from its widest columns. The first, of names,
+    stays whole up to half of it."""
     widths = _widths(cells)
     while most is not None and sum(widths) + len(GAP) * (len(widths) - 1) > most:
-        widest = widths.index(max(widths))
+        wide = widths if 2 * widths[0] > most else [0, *widths[1:]]
+        widest = wide.index(max(wide))
         if widths[widest] <= 2:  # a wide letter
             break
         widths[widest] -= 1

@@ -32,6 +32,7 @@ _raised = False  # whether it was raised where the frames allowed it
 _held = 0  # how many `uninterrupted` are open
 _over = threading.Event()  # set when nothing is to be tried again
 _over.set()
+_last = False  # whether the process ends with its command
 _sending = threading.Lock()  # no signal is sent to a main thread that has ceased to handle them
 
 
@@ -57,8 +58,19 @@ def watch() -> Iterator[None]:
         with _sending:
             _over.set()
         sys.unraisablehook = hook
-        for number in ours:
+        for number in ours if not _last else ():
             signal.signal(number, SIGNALS[number])
+
+
+def end_with_the_command() -> None:
+    """Have no signal do anything once `watch` is over: for a process that does nothing else.
+
+    To block signals is not enough then. A mask is that of one thread: another one, of JAX's or
+    dask's, is given what the main thread does not take, and Python has the main thread handle it,
+    in whatever runs at exit.
+    """
+    global _last
+    _last = True
 
 
 def block() -> None:
