@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 
 from registries import kept
+from saddlery import Experiment, train
 from saddlery.basis.checks import InputError
 from saddlery.networks import Data, Layer, Network, hessian, loss_named, objective
 from saddlery.networks.losses import LOSSES, SQUARED, Loss, check_loss, register
 from saddlery.networks.rounding import Change
 from saddlery.saddles import certify_state
 from saddlery.saddles.deep_linear import free_chain, least_loss
+from saddlery.tasks import Arrays
+from saddlery.training import Stop
 from saddlery.units import dense, diagonal
 
 MEAN = Loss("mean_squared", lambda y, f: jnp.mean((y - f) ** 2), quadratic=True)  # c = 2 / outputs
@@ -222,3 +225,21 @@ def test_an_admit_that_answers_is_refused():
         InputError, match="`admit` of loss 'answers' must be a function that returns"
     ):
         Data((1,), 1, np.ones((2, 1)), np.ones((2, 1)), loss=said)
+
+
+def test_a_loss_that_falls_below_its_bound_says_so(tmp_path):
+    """Registration looks for minima by descent from a few outputs: a dip elsewhere is met by the
+    run. (a) exp(-(f - 30)^2) lowers this loss to about -100 beside f = 30."""
+    dip = lambda y, f: jnp.sum(0.5 * (y - f) ** 2 - 500 * jnp.exp(-0.05 * (f - 30) ** 2))
+    x = np.array([[1.0], [-1.0]])
+    np.savez(tmp_path / "data.npz", inputs=x, targets=30 * np.abs(x))
+    with kept():
+        LOSSES.add("dip", Loss("dip", dip))
+        e = Experiment.named("relu").replace(
+            task=Arrays(str(tmp_path / "data.npz"), loss="dip"), stop=Stop(flow_time=1.0)
+        )
+        heard: list[str] = []
+        run = train(e, note=heard.append)
+    (warning,) = run.warnings
+    assert heard == [warning] and "below 0 which is taken for its lower bound" in warning
+    assert "add a constant to loss 'dip'" in warning

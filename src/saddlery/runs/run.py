@@ -17,7 +17,7 @@ from ..basis.checks import InputError, NumericalError
 from ..basis.interruptions import finishing, giving_up
 from ..basis.pictures import Pictured
 from ..basis.precision import precision_context, spare_programs
-from ..basis.records import Printed, Result, plain
+from ..basis.records import Printed, Result, number, plain
 from ..experiments import Experiment
 from ..experiments.experiment import chosen as subject_of
 from ..experiments.foresight import foretold
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FAILED = ("diverged", "not finite", "step too small")
+# Of the largest loss above its bound: falls below it by less are rounding, of float32 too.
+BELOW = 1e-5
 SHORT = (
     "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
 )
@@ -146,7 +148,7 @@ def train(
     record.
 
     seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with
-    each of the record's warnings before the first step. The same experiment gives the same
+    each of the record's warnings, those known before the first step then. The same experiment gives the same
     bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
 
     Raises InputError for an impossible experiment, and NumericalError where the run diverges,
@@ -179,6 +181,8 @@ def train(
             progress=progress,
         )
         run = ready.record(trajectory, time.perf_counter() - begin)
+        for warning in run.warnings[len(ready.warnings) :] if note is not None else ():
+            note(warning)  # type: ignore[misc]
     if run.failed and not keep_failed:
         raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
     return run
@@ -219,9 +223,22 @@ class Prepared:
                 shown |= self._measured(observable, states, trajectory.states)
             except InputError as error:  # of one's own: no reason to lose a run
                 warnings = (*warnings, str(error))
+        warnings = (*warnings, *self._below_its_bound(trajectory.loss))
         trajectory = replace(trajectory, states=states, observables=shown)
         return Run(
             self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings
+        )
+
+    def _below_its_bound(self, loss: np.ndarray) -> tuple[str, ...]:
+        """A warning where the loss went below what certificates take for its least."""
+        bound = self.whole.constant
+        excess = loss[np.isfinite(loss)] - bound
+        if not excess.min(initial=0.0) < -BELOW * np.abs(excess).max(initial=0.0):
+            return ()
+        least = bound + excess.min()
+        return (
+            f"the loss fell to {number(least)}, below {number(bound)} which is taken for its lower"
+            f" bound; add a constant to loss {self.whole.function.loss.name!r}",
         )
 
     def _measured(
