@@ -28,6 +28,7 @@ from ..basis.interruptions import partial_runs_count
 from ..basis.records import Printed, Result, number, plain
 from ..doors import labels
 from ..rules import Rule
+from ..rules.checking import check_rule
 from .loop import LARGEST_LOSS, REFUSED, BatchFunction, LossFunction, programs
 
 if TYPE_CHECKING:
@@ -259,13 +260,15 @@ def run_chunk(
     progress: called with (fraction done, loss), means over the chunk.
     loss, batch, resolution, limit: as for `run`.
 
-    Raises InputError for starts that are not finite and rules of several programs. The
+    Raises InputError for starts that are not finite, rules of several programs, and a rule
+    of one's own that does not do what rules do (see `check_rule`). The
     cost is that of the longest run for every member.
     """
     for theta in thetas:
         finite(np.asarray(theta), "the initial weights")
     positive(resolution, "resolution")
     rule = _program(rules, batch)
+    check_rule(rules[0], thetas[0])
     members = len(thetas)
     drawn = batch if rule.batch else None
     saves, attempts = _saves(members), max(FEWEST_ATTEMPTS, ATTEMPTS // members)
