@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-# One thread a process: small networks gain nothing from a second one, and the tests run two processes.
-ONE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=cpu \
+# One thread a process: small networks gain nothing from a second one, and the tests run two processes. Bytecode is
+# kept, whatever the environment says: tests begin many processes, and rewriting their asserts takes seconds.
+ONE := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 JAX_PLATFORMS=cpu \
        XLA_FLAGS="--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 # Compiling is most of what tests do: programs are kept for the other process and the next time.
 KEPT := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/$(VENV)/programs" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1 \

@@ -936,6 +936,20 @@ def test_a_small_unit_that_is_off_where_the_error_is_stays(size, away):
     assert (leaves.verdict, leaves.loss) == ("strict saddle", pytest.approx(0.5**2 / 4))
 
 
+@pytest.mark.parametrize("inputs", [1e-5, 1.0, 1e5])
+@pytest.mark.parametrize("targets", [1e-5, 1.0, 1e5])
+def test_a_small_unit_that_is_off_stays_in_other_units_of_the_data(inputs, targets):
+    """(e) The same two verdicts."""
+    y = targets * np.array([[1.0], [0.5]])
+    subject = one_layer("relu", 2, inputs * np.eye(2), y, moments=False)
+    size, natural = 1e-3, np.sqrt(targets / inputs)
+    first = np.sqrt(1 - size**2)
+    for turned, verdict in ((-size, "minimum"), (size, "strict saddle")):
+        state = natural * np.array([first, -0.1, size, turned, first, size])
+        moved = 1e-9 * natural * np.random.default_rng(0).standard_normal(6)
+        assert certify_state(subject, state + moved).verdict == verdict
+
+
 def test_a_half_silent_unit_at_rest_is_not_exchanged():
     """(a) One quadratic unit with u = 0 and v < 0, y = |x|^2: the Hessian in u is -2 v E[y x x'] >
     0, flat in v: a minimum, while v = 0 is a degenerate and v > 0 a strict saddle."""

@@ -27,7 +27,7 @@ from ..symmetry.embedding import Sides
 from ..symmetry.reduction import sides
 from ..symmetry.utility import unseen_coordinates
 from ..units import Unit
-from .behind import Around, Behind, BehindTolerances, behind
+from .behind import Around, Behind, BehindTolerances, behind, level_units
 from .kinks import kinks_at
 
 
@@ -209,22 +209,27 @@ def own_fixed_point(
     A small unit that points where nothing turns it on, or nothing moves it, stays for
     ever, though one that points elsewhere would grow: silencing it makes a saddle of a
     minimum. silenced: the fixed point in which it is silent; utility: U > 0 of the best
-    silent unit there, of which a unit of size s grows with a gradient of about U s^p.
+    silent unit there, of which a unit of size s grows with a gradient of about U s^p, in
+    natural units of the weights.
     What refinement leaves of a unit that should be silent is no other fixed point: the
     size at which that gradient is the tolerance. Cost: a gradient; where that is much
     less than U s^p direct refinement, up to 2,000 parameters.
     """
-    growth = _Growth(utility.value, utility.order - 1)
-    size = float(np.linalg.norm(theta - silenced.state))
+    if objective.size > DENSE:
+        return None
+    units = level_units(objective, theta)
+    growth = _growth(objective, units, utility)
+    size = float(np.linalg.norm((theta - silenced.state) / units))
+    slope = float(np.linalg.norm(units * np.asarray(objective.gradient(theta))))
     least = FixedPointTolerances.now().own
-    if _norm(objective, theta) > least * growth.gradient(size) or objective.size > DENSE:
+    if slope > least * growth.gradient(size):
         return None
     refinement = refined(objective, theta, scale, BehindTolerances.now().weights)
     own = _measured(objective, theta, _without_narrow(refinement.point, refinement), around)
     if not own.is_behind or own.share > least * silenced.share:
         return None
-    apart = float(np.linalg.norm(own.state - silenced.state))
-    if apart <= LEFT_OVER * growth.size(_zero() * scale):
+    apart = float(np.linalg.norm((own.state - silenced.state) / units))
+    if apart <= LEFT_OVER * growth.size(_zero() * objective.standard.gradient):
         return None
     return replace(own, reduction=reduce(objective, own.state, tolerance=_same_map()))
 
@@ -240,6 +245,12 @@ class _Growth(NamedTuple):
 
     def size(self, gradient: float) -> float:
         return (gradient / self.utility) ** (1 / self.degree)
+
+
+def _growth(objective: Objective, units: np.ndarray, utility: Utility) -> _Growth:
+    """That of a silent unit, in units (P,) of the weights."""
+    u, v = sides(objective.network, objective.params(units), utility.layer)
+    return _Growth(utility.value / utility.stretch(u[0], v[0]), utility.order - 1)
 
 
 def _measured(

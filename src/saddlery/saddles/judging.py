@@ -496,10 +496,7 @@ def _utility_of_the_error(objective: Objective, state: np.ndarray, utility: Util
     may make of a utility."""
     natural = objective.params(objective.units_at(state))
     u, v = sides(objective.network, natural, utility.layer)
-    incoming = float(np.linalg.norm(utility.u / u[0]))
-    outgoing = float(np.linalg.norm(utility.v / v[0]))
-    stretch = incoming ** (utility.order - 1) * outgoing
     gradient = FixedPointTolerances.now().gradient * objective.standard.gradient
     nothing_learned = np.zeros(objective.size)
     reference = best_silent_unit(objective, nothing_learned, utility.layer)
-    return max(gradient * stretch, 1e-9 * reference.value)
+    return max(gradient * utility.stretch(u[0], v[0]), 1e-9 * reference.value)

@@ -79,6 +79,13 @@ class Utility(Result):
         """JSON form."""
         return plain(vars(self))
 
+    def stretch(self, u: Float[np.ndarray, " U"], v: Float[np.ndarray, " V"]) -> float:
+        """|u*|^p |v*| of the maximiser in units of u and v: U over this is the utility of a unit
+        whose two sides have length one in these units."""
+        incoming = float(np.linalg.norm(self.u / u))
+        outgoing = float(np.linalg.norm(self.v / v))
+        return incoming ** (self.order - 1) * outgoing
+
 
 @in_float64
 def best_silent_unit(
