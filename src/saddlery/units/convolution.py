@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-import operator
 from types import MappingProxyType
 
 import jax.numpy as jnp
@@ -18,8 +17,16 @@ from .dense import ACTIVATIONS, SMOOTH
 
 
 def positions(size: Shape, kernel: Shape, stride: int) -> Shape:
-    """How many places a kernel takes along each axis."""
-    return tuple((n - k) // stride + 1 for n, k in zip(size, kernel, strict=True))
+    """How many places a kernel takes along each axis, floor((L - K)/stride) + 1.
+
+    Example
+    -------
+    >>> from saddlery.units.convolution import positions
+    >>> positions((5, 7), kernel=(2, 3), stride=2)
+    (2, 3)
+    """
+    lengths = zip(size, kernel, strict=True)
+    return tuple((n - k) // stride + 1 for n, k in lengths)
 
 
 def channels_first(shape: Shape, dimensions: int) -> Shape:
@@ -27,37 +34,62 @@ def channels_first(shape: Shape, dimensions: int) -> Shape:
     require(
         len(shape) in (dimensions, dimensions + 1),
         "the input of a convolution",
-        f"of shape (C, *size) or (*size,) with {dimensions} spatial axes",
-        shape,
+        needed=f"of shape (C, *size) or (*size,) with {dimensions} spatial axes",
+        given=shape,
     )
-    return shape if len(shape) == dimensions + 1 else (1, *shape)
+    if len(shape) == dimensions:
+        return 1, *shape
+    return shape
 
 
 @functools.cache
 def patch_index(size: Shape, kernel: Shape, stride: int) -> np.ndarray:
-    """Flat indices into one channel, shape (positions, entries of the kernel)."""
-    places = itertools.product(*(range(n) for n in positions(size, kernel, stride)))
-    offsets = list(itertools.product(*(range(k) for k in kernel)))
-    corners = [tuple(stride * p for p in place) for place in places]
-    rows = [[np.ravel_multi_index(np.add(c, o), size) for o in offsets] for c in corners]
+    """Which entries of a channel the kernel sees at each of its places.
+
+    Flat indices, of shape (positions, entries of the kernel), both row by row.
+
+    Example
+    -------
+    >>> from saddlery.units.convolution import patch_index
+    >>> patch_index((5,), kernel=(3,), stride=2).tolist()
+    [[0, 1, 2], [2, 3, 4]]
+    """
+    places = itertools.product(*map(range, positions(size, kernel, stride)))
+    offsets = list(itertools.product(*map(range, kernel)))
+    rows = []
+    for place in places:
+        corner = stride * np.array(place)
+        row = [np.ravel_multi_index(corner + offset, size) for offset in offsets]
+        rows.append(row)
     return np.array(rows, dtype=np.int32)
 
 
 @functools.cache
 def convolution(
-    activation: str = "linear", kernel: tuple[int, ...] = (2,), stride: int = 1
+    activation: str = "linear",
+    kernel: tuple[int, ...] = (2,),
+    stride: int = 1,
 ) -> Unit:
-    """A kernel swept over a 1-D or 2-D signal.
+    """A kernel swept over a 1-D or 2-D signal,
 
-    z has shape (C, L) or (C, A, B) (the channel axis may be left out when C = 1); u has shape (C,
-    *kernel); phi has one entry a position, floor((L - K) / stride) + 1 an axis, and v one weight
-    for every position and output.
+        phi(z; u)_p = sigma(sum_{c, k} u_{c, k} z_{c, stride p + k}).
+
+    activation: as for `dense`.
+    kernel: its length (K,) or its two sides.
+    stride: how far it moves between two positions.
+
+    z has shape (C, L) or (C, A, B) (the channel axis may be left out when C = 1);
+    u has shape (C, *kernel); phi has one entry a position, floor((L - K)/stride) +
+    1 an axis, and v one weight for every position and output. Raises InputError
+    for other kernels and strides; the unit does for inputs shorter than its kernel.
 
     Example
     -------
+    >>> import jax.numpy as jnp
     >>> from saddlery.units import convolution
-    >>> convolution("relu", kernel=(2,), stride=2).shape((1, 4))
-    (1, 2)
+    >>> edge = convolution("relu", kernel=(2,))
+    >>> edge.phi(jnp.array([0.0, 1.0, 1.0, 3.0]), jnp.array([[-1.0, 1.0]])).tolist()
+    [1.0, 0.0, 2.0]
     """
     known(activation, ACTIVATIONS, "activation")
     require(len(kernel) in (1, 2), "kernel", "one or two lengths", kernel)
@@ -68,24 +100,26 @@ def convolution(
 
     def shape(z_shape: Shape) -> Shape:
         channels, *size = channels_first(tuple(z_shape), dimensions)
+        fits = all(n >= k for n, k in zip(size, kernel, strict=True))
         require(
-            all(n >= k for n, k in zip(size, kernel, strict=True)),
+            fits,
             "kernel",
-            f"no longer than the input {size}",
-            kernel,
-            "shorten the kernel",
+            needed=f"no longer than the input {size}",
+            given=kernel,
+            remedy="shorten the kernel",
         )
         return (channels, *kernel)
 
     def phi(z: Array, u: Array) -> Array:
-        channels, *size = channels_first(z.shape, dimensions)
-        index = patch_index(tuple(size), kernel, stride)
-        patches = z.reshape(channels, math.prod(size))[:, index]  # (C, positions, entries)
-        silence = jnp.zeros(len(index), z.dtype)  # what no channels at all give
-        response = functools.reduce(
-            operator.add, (patches[c] @ u[c].ravel() for c in range(channels)), silence
-        )
-        return sigma(response).reshape(positions(tuple(size), kernel, stride))
+        channels, *sides = channels_first(z.shape, dimensions)
+        size = tuple(sides)
+        index = patch_index(size, kernel, stride)
+        signal = z.reshape(channels, math.prod(size))
+        patches = signal[:, index]  # (C, positions, entries)
+        response = jnp.zeros(len(index), z.dtype)  # what no channels at all give
+        for c in range(channels):
+            response = response + patches[c] @ u[c].ravel()
+        return sigma(response).reshape(positions(size, kernel, stride))
 
     return Unit(
         name=f"conv_{activation}",
