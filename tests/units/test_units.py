@@ -182,6 +182,21 @@ def test_impossible_declarations(fields):
         Symmetry(silent=True, **fields)
 
 
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ({"mixed": 1}, r"mixed of unit 'miscounted' must be a whole number from 0 to 0, the axes of phi, \(\), got 1"),
+        ({"mixed": -1}, "from 0 to 0"),
+        ({"mixed": 0.5}, "a whole number"),
+        ({"extra": 4}, r"extra of unit 'miscounted' must be a whole number from 0 to 3, the entries of u, \(3,\), got 4"),
+        ({"extra": True}, "a whole number"),
+    ],
+)  # fmt: skip
+def test_axes_and_entries_that_are_not_there(counts, words):
+    with pytest.raises(InputError, match=words):
+        check_symmetry(Unit("miscounted", lambda z, u: jnp.tanh(z @ u), tuple, **counts))
+
+
 def test_debug_mode_checks_at_construction(monkeypatch):
     wrong = lambda: simple(symmetry=Symmetry(silent=True, degree=2))
     wrong()  # nothing is checked outside

@@ -425,12 +425,30 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     """
     if unit.example == ():  # a lifted unit: what it was made of is checked
         return
+    _check_counts(unit)
     tensors_of(unit, tuple(unit.example))
     with precision_context("float64"):
         rng = np.random.default_rng(seed)
         for _ in range(trials):
             _check_once(unit, rng)
     check_smooth(unit)
+
+
+def _check_counts(unit: Unit) -> None:
+    """The axes that v contracts and the entries beside the channels are there."""
+    u, features = shapes_of(unit, tuple(unit.example))
+    for name, has, what in (
+        ("mixed", len(features), f"axes of phi, {features}"),
+        ("extra", math.prod(u), f"entries of u, {u}"),
+    ):
+        count = getattr(unit, name)
+        whole_number = isinstance(count, int) and not isinstance(count, bool)
+        require(
+            whole_number and 0 <= count <= has,
+            f"{name} of unit {unit.name!r}",
+            needed=f"a whole number from 0 to {has}, the {what}",
+            given=count,
+        )
 
 
 @functools.lru_cache(maxsize=256)
