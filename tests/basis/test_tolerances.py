@@ -8,12 +8,14 @@ import threading
 import pytest
 import tolerances as page
 
-from saddlery import certify, stages, train
+from saddlery import Experiment, certify, stages, train
 from saddlery.basis.checks import InputError
 from saddlery.basis.tolerances import RECORDS, Tolerances, changed, parsed, using
 from saddlery.plateaus import PlateauTolerances
 from saddlery.predictions import RangeTolerances
 from saddlery.saddles import BehindTolerances
+from saddlery.studies import STUDIES, run_study
+from saddlery.sweeps import Sweep, run_sweep
 
 
 def test_values_hold_within_their_block_alone():
@@ -40,6 +42,17 @@ def test_another_thread_begins_with_the_defaults():
         thread.start()
         thread.join()
     assert seen == [0.3]
+
+
+def test_what_is_kept_for_later_is_decided_by_the_defaults(tmp_path):
+    """A sweep's workers, and whoever resumes it, begin with these."""
+    words = "decides by the default tolerances, got others for behind.weights; call it outside"
+    with using(BehindTolerances(weights=0.1)):
+        with pytest.raises(InputError, match=f"a sweep {words}"):
+            run_sweep(Sweep(Experiment.named("linear")), tmp_path / "sweep")
+        with pytest.raises(InputError, match=f"a study {words}"):
+            run_study(STUDIES["figure1"], folder=tmp_path / "study")
+    assert not list(tmp_path.iterdir())
 
 
 def test_texts_are_read():

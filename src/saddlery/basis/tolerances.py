@@ -92,7 +92,7 @@ def using(*records: Tolerances) -> Iterator[None]:
     """Within: decisions are made by these records; those not given stay as they are around.
 
     Raises InputError for what is no record. Threads and processes that are started within begin
-    with the defaults.
+    with the defaults; sweeps and studies, which keep what they find, are refused.
 
     Example
     -------
@@ -112,6 +112,17 @@ def using(*records: Tolerances) -> Iterator[None]:
         yield
     finally:
         _CHOSEN.reset(token)
+
+
+def demand_defaults(what: str) -> None:
+    """Raise InputError where others than the defaults hold: `what` keeps what it finds for later, in
+    processes that begin with the defaults."""
+    given = [f"{decides}.{name}" for decides, fields in changed().items() for name in fields]
+    if given:
+        raise InputError(
+            f"{what} decides by the default tolerances, got others for {', '.join(given)}; call it "
+            "outside `using`"
+        )
 
 
 def changed() -> dict[str, dict[str, Any]]:

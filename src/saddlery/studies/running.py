@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..basis.checks import InputError, StorageError
+from ..basis.tolerances import demand_defaults
 from ..doors import schema
 from ..doors.outlets import write_text
 from ..engines import Engine, Here, Job, engine_of
@@ -40,6 +41,7 @@ def run_study(
     Experiments that fail are left out and named. Raises StorageError where
     the folder cannot be written.
     """
+    demand_defaults("a study")
     if folder is None:
         with tempfile.TemporaryDirectory() as nowhere:
             return run_study(

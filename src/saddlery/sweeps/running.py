@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..basis.checks import InputError, SaddleryError, StorageError
 from ..basis.precision import precision_context
 from ..basis.records import Printed, Result, number
+from ..basis.tolerances import demand_defaults
 from ..engines import Done, Engine, Job, Local, engine_of
 from ..experiments import Experiment
 from ..runs import Run, train_many
@@ -134,6 +135,7 @@ def run_sweep(
     >>> made, units
     (4, [[0, 1, 2], [0, 1, 2], [0, 1, 2], [0, 1, 2]])
     """
+    demand_defaults("a sweep")
     sweep = sweep_of(sweep)
     if len(sweep) > ASK and not confirmed:
         raise InputError(
