@@ -1,5 +1,5 @@
-"""Networks of units, and the loss of one on data as a function of a flat vector: its derivatives,
-scales and rounding.
+"""Networks of units, and the loss of one on data as a function of a flat vector:
+its derivatives, scales and rounding.
 
 How weights move is said elsewhere, and so is where data come from.
 """

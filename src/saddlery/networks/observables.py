@@ -1,4 +1,5 @@
-"""What is measured at every saved point, for each layer: by every observable of the family."""
+"""What is measured at every saved point, for each layer: by every observable of
+the family."""
 
 from __future__ import annotations
 
@@ -12,30 +13,32 @@ from ..basis.checks import InputError, SaddleryError, require
 from ..basis.echo import Words, said
 from ..basis.families import Family
 from ..units import Unit
-from .network import Network, Shape, places_of_units
+from .network import Network, Place, Shape, places_of_units
 
-SHOWN = 12  # singular values kept
-SMALL, TINY = (
-    1e-200,
-    np.finfo(float).tiny,
-)  # a sum of squares whose rounding would underflow; the least normal number
+# Singular values kept.
+SHOWN = 12
+# A sum of squares whose rounding would underflow; the least normal number.
+SMALL, TINY = 1e-200, np.finfo(float).tiny
 
 
 @dataclass(frozen=True, eq=False)
 class Observable:
     """A measure of the weights of one layer.
 
-    name: of the arrays, with the number of the layer behind it. function: (u (T, H, U), v (T, H,
-    V)) of T states of H units -> (T, ...), in NumPy. of: whether units of a kind have it, None for
-    all of them. in_span: whether it stays the same where H units linear in u are written as fewer
-    (see `spans`), in which it costs less.
+    name: of the arrays, with the number of the layer behind it.
+    function: (u, v) -> (T, ...) in NumPy, of T states of H units, u (T, H, U) and
+        v (T, H, V).
+    of: whether units of a kind have it, None for all of them.
+    in_span: whether it stays the same where H units linear in u are written as
+        fewer (see `spans`), in which it costs less.
 
     Example
     -------
     >>> import numpy as np
     >>> from saddlery.networks.observables import Observable
-    >>> Observable("largest_weight", lambda u, v: np.abs(u).max(axis=(1, 2)))
-    Observable(largest_weight)
+    >>> largest = Observable("largest_weight", lambda u, v: np.abs(u).max(axis=(1, 2)))
+    >>> largest(np.array([[[1.0, -3.0]], [[2.0, 0.0]]]), np.ones((2, 1, 1))).tolist()
+    [3.0, 2.0]
     """
 
     name: str
@@ -47,20 +50,23 @@ class Observable:
         return f"Observable({self.name})"
 
     def __call__(self, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-        """The measure of T states. Raises InputError where the function does, or gives no array
-        (T, ...) of numbers."""
+        """The measure (T, ...) of T states. Raises InputError where the function
+        does, or gives no such array of numbers."""
         name = f"observable {self.name!r}"
         try:
             found = np.asarray(self.function(u, v))
         except (SaddleryError, MemoryError):
             raise
         except Exception as error:
-            raise InputError(
-                f"{name} could not be measured: {type(error).__name__}: {said(error)}"
-            ) from error
-        fit = found.ndim > 0 and len(found) == len(u) and found.dtype.kind in "fiub"
-        words = Words(f"{found.dtype} of shape {found.shape}")
-        require(fit, name, f"an array of numbers, one row for each of {len(u)} states", words)
+            reason = f"{type(error).__name__}: {said(error)}"
+            raise InputError(f"{name} could not be measured: {reason}") from error
+        a_row_a_state = found.ndim > 0 and len(found) == len(u)
+        require(
+            a_row_a_state and found.dtype.kind in "fiub",
+            name,
+            needed=f"an array of numbers, one row for each of {len(u)} states",
+            given=Words(f"{found.dtype} of shape {found.shape}"),
+        )
         return found.astype(float)
 
 
@@ -68,10 +74,25 @@ OBSERVABLES: Family[Observable] = Family("observable")
 
 
 def register(observable: Observable) -> Observable:
-    """Have every run measure one's own observable too; returns it. Raises InputError for a name
-    that is taken or is no word."""
+    """Have every run measure one's own observable too; returns it.
+
+    Raises InputError for a name that is taken or is no word.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.networks.observables import Observable, register
+    >>> largest = lambda u, v: np.abs(u).max(axis=(1, 2))
+    >>> register(Observable("largest_weight", largest))
+    Observable(largest_weight)
+    """
     name = observable.name
-    require(name.isidentifier(), "the name of an observable", "a word, as in Python", name)
+    require(
+        name.isidentifier(),
+        "the name of an observable",
+        needed="a word, as in Python",
+        given=name,
+    )
     return OBSERVABLES.add(name, observable)
 
 
@@ -82,60 +103,98 @@ def observe(
     states: Float[np.ndarray, "T P"],
     wanted: Iterable[Observable] | None = None,
 ) -> Mapping[str, np.ndarray]:
-    """The observables of T states for each layer k, in float64: "unit_norms_k" (T, H),
-    "alignment_k" (T,), "singular_values_k" (T, at most 12), or "product_singular_values_k" in its
-    place, and those that were registered.
+    """The observables of T states for each layer k, in float64, by name:
 
-    unit_norms: |u_i| |v_i|. alignment: largest share of the squared incoming weights in one
-    direction, s_1^2 / sum s^2 of the matrix u (H, U): 1 when all units lie on one line, 0 where all
-    are zero. singular_values: of the weights [u, v] side by side (H, U + V); for units linear in u
-    those of sum_i v_i u_i', the product. wanted: which of them; None for all. What is made of
-    weights that are not finite is NaN, and so is what overflows. Raises InputError where one of
-    one's own cannot be measured. Cost: a singular value decomposition and the eigenvalues of a Gram
-    matrix a layer and state.
+    - unit_norms_k (T, H): |u_i| |v_i|;
+    - alignment_k (T,): the largest share of the squared incoming weights in one
+      direction, s_1^2 / sum s^2 of the matrix u (H, U): 1 when all units lie on
+      one line, 0 where all are zero;
+    - singular_values_k (T, at most 12): of the weights [u, v] side by side
+      (H, U + V); for units linear in u, product_singular_values_k in its place,
+      those of the product sum_i v_i u_i';
+    - those that were registered.
+
+    shape, outputs: of a sample, (D,) for vectors, and O of its target.
+    states (T, P): flat vectors.
+    wanted: which observables; None for all.
+
+    What is made of weights that are not finite is NaN, and so is what overflows.
+    Raises InputError where one of one's own cannot be measured. Cost: a singular
+    value decomposition and the eigenvalues of a Gram matrix a layer and state.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.networks import Layer, Network
+    >>> from saddlery.networks.observables import observe
+    >>> from saddlery.units import dense
+    >>> network = Network((Layer(dense("relu"), 2),))
+    >>> states = np.array([[3.0, 4.0, 1.0, 0.0, 2.0, 5.0]])
+    >>> observe(network, (2,), 1, states)["unit_norms_0"].tolist()
+    [[10.0, 5.0]]
     """
     chosen = tuple(OBSERVABLES.values() if wanted is None else wanted)
     states = np.asarray(states, float)
+    places = places_of_units(network, shape, outputs)
     found: dict[str, np.ndarray] = {}
-    for k, (layer, sides) in enumerate(
-        zip(network.layers, places_of_units(network, shape, outputs), strict=True)
-    ):
-        u, v = (states[:, where].reshape(len(states), *shape) for where, shape in sides)
+    for k, (layer, sides) in enumerate(zip(network.layers, places, strict=True)):
+        u, v = (_side(states, place) for place in sides)
         for one in chosen:
             if one.of is None or one.of(layer.unit):
                 found[f"{one.name}_{k}"] = one(u, v)
     return found
 
 
+def _side(states: np.ndarray, place: Place) -> np.ndarray:
+    """u (T, H, U) or v (T, H, V) of states (T, P)."""
+    return states[:, place.numbers].reshape(len(states), *place.shape)
+
+
 def unit_norms(
-    u: Float[np.ndarray, "T H U"], v: Float[np.ndarray, "T H V"]
+    u: Float[np.ndarray, "T H U"],
+    v: Float[np.ndarray, "T H V"],
 ) -> Float[np.ndarray, "T H"]:
-    """|u_i| |v_i|."""
+    """|u_i| |v_i|; NaN where that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = [np.einsum("thi,thi->th", side, side) for side in (u, v)]
-        norms = np.sqrt(squares[0]) * np.sqrt(squares[1])
+        incoming = np.einsum("thi,thi->th", u, u)
+        outgoing = np.einsum("thi,thi->th", v, v)
+        norms = np.sqrt(incoming) * np.sqrt(outgoing)
     return np.where(np.isfinite(norms), norms, np.nan)
 
 
 def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
-    """s_1^2 / sum s^2 of each matrix; the largest eigenvalue of a Gram matrix is as exact as
-    s_1."""
+    """s_1^2 / sum s^2 of each matrix u (H, U): 1 where all units lie on one line, 0
+    where all are zero, NaN where weights are not finite.
+
+    The largest eigenvalue of a Gram matrix is as exact as s_1, and costs less.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.networks.observables import alignment
+    >>> on_a_line, across = [[1.0, 2.0], [2.0, 4.0]], [[1.0, 0.0], [0.0, 1.0]]
+    >>> alignment(np.array([on_a_line, across])).round(6).tolist()
+    [1.0, 0.5]
+    """
     gram, total = _gram(u)
     fit = np.ones(len(u), bool)
-    if not np.all(
-        (total > SMALL) & (total < 1 / SMALL)
-    ):  # squares that underflow or overflow, or are not finite
+    if not np.all((total > SMALL) & (total < 1 / SMALL)):
+        # Squares that underflow or overflow, or are not finite: the share does not
+        # depend on the size of u.
         largest = np.abs(u).max(axis=(1, 2), initial=0.0)
         fit = np.isfinite(largest)
         scale = np.where(fit, np.maximum(largest, TINY), 1.0)
-        gram, total = _gram(np.where(fit[:, None, None], u, 0.0) / scale[:, None, None])
-    return np.where(fit, np.linalg.eigvalsh(gram)[:, -1] / np.where(total > 0, total, 1.0), np.nan)
+        finite = np.where(fit[:, None, None], u, 0.0)
+        gram, total = _gram(finite / scale[:, None, None])
+    first = np.linalg.eigvalsh(gram)[:, -1]
+    return np.where(fit, first / np.where(total > 0, total, 1.0), np.nan)
 
 
 def singular_values(matrices: Float[np.ndarray, "T M N"]) -> Float[np.ndarray, "T K"]:
-    """At most 12, in falling order."""
+    """At most 12 of each matrix, in falling order; NaN of one that is not finite."""
     fit = np.all(np.isfinite(matrices), axis=(1, 2))
-    values = np.linalg.svd(np.where(fit[:, None, None], matrices, 0.0), compute_uv=False)[:, :SHOWN]
+    finite = np.where(fit[:, None, None], matrices, 0.0)
+    values = np.linalg.svd(finite, compute_uv=False)[:, :SHOWN]
     return np.where(fit[:, None] & np.isfinite(values), values, np.nan)
 
 
@@ -144,7 +203,8 @@ def _gram(
 ) -> tuple[Float[np.ndarray, "T N N"], Float[np.ndarray, " T"]]:
     """The Gram matrices on the shorter side and their traces."""
     across = u.swapaxes(1, 2)
-    gram = _product(u, across) if u.shape[1] < u.shape[2] else _product(across, u)
+    _, units, numbers = u.shape
+    gram = _product(u, across) if units < numbers else _product(across, u)
     return gram, np.trace(gram, axis1=1, axis2=2)
 
 
@@ -173,13 +233,24 @@ def _is_linear(unit: Unit) -> bool:
     return unit.symmetry.linear
 
 
-OBSERVABLES.members.update(
-    unit_norms=Observable("unit_norms", unit_norms),
-    alignment=Observable("alignment", _alignment, in_span=True),
-    product_singular_values=Observable(
-        "product_singular_values", _of_product, of=_is_linear, in_span=True
+def _is_not_linear(unit: Unit) -> bool:
+    return not unit.symmetry.linear
+
+
+SHIPPED = (
+    Observable("unit_norms", unit_norms),
+    Observable("alignment", _alignment, in_span=True),
+    Observable(
+        "product_singular_values",
+        _of_product,
+        of=_is_linear,
+        in_span=True,
     ),
-    singular_values=Observable(
-        "singular_values", _of_both_sides, of=lambda unit: not _is_linear(unit), in_span=True
+    Observable(
+        "singular_values",
+        _of_both_sides,
+        of=_is_not_linear,
+        in_span=True,
     ),
 )
+OBSERVABLES.members.update({one.name: one for one in SHIPPED})

@@ -1,18 +1,20 @@
-"""Rounding: how far the last digits of what was given move a number that was computed from it.
+"""Rounding: how far the last digits of what was given move a number that was
+computed from it.
 
-For a sum Q = sum_n a_n b_n of data the rounding of the data alone moves Q by up to eps sum_n |a_n
-b_n|, however exactly it is added up. For any Q that is sum_z |z dQ/dz| over all numbers z it was
-computed from (samples and weights): its *sway*, one backward pass. One model for curvatures,
-utilities, correlations and falls of the loss:
+For a sum Q = sum_n a_n b_n of data the rounding of the data alone moves Q by up
+to eps sum_n |a_n b_n|, however exactly it is added up. For any Q that is sum_z |z
+dQ/dz| over all numbers z it was computed from (samples and weights): its *sway*,
+one backward pass. One model for curvatures, utilities, correlations and falls of
+the loss:
 
     |Q| <= eps sway                     zero: nothing that the data could tell from it
     eps sway < |Q| <= margin eps sway   undecided to rounding: neither zero nor a sign
     margin eps sway < |Q|               decided
 
-Sums over samples are taken exactly (math.fsum) where a decision is that close: what is left is the
-rounding of each term, which is of the size of the data's own, so that more digits would decide
-nothing.
-Source: Higham (2002), Accuracy and Stability of Numerical Algorithms, sections 1.5 and 4.2.
+Sums over samples are taken exactly (math.fsum) where a decision is that close:
+what is left is the rounding of each term, which is of the size of the data's own,
+so that more digits would decide nothing. Source: Higham (2002), Accuracy and
+Stability of Numerical Algorithms, sections 1.5 and 4.2.
 """
 
 from __future__ import annotations
@@ -45,13 +47,26 @@ class RoundingTolerances(Tolerances, decides="rounding"):
     )
 
 
-TRIES = 4  # of a fall at weights moved by their last digit
+# Of a fall at weights moved by their last digit.
+TRIES = 4
 
 
 @dataclass(frozen=True)
 class Rounded:
-    """A number and how far rounding moves it. sway: sum |z dQ/dz| over everything it was computed
-    from."""
+    """A number and how far rounding moves it.
+
+    sway: sum |z dQ/dz| over all numbers z it was computed from.
+
+    Example
+    -------
+    1 - (1 - 1e-15), each given to float64's last digit, is known to be above zero
+    up to rounding, and no more:
+
+    >>> from saddlery.networks.rounding import Rounded
+    >>> difference = Rounded(value=1e-15, sway=2.0)
+    >>> difference.zero, difference.decided
+    (False, False)
+    """
 
     value: float
     sway: float
@@ -79,57 +94,99 @@ class Rounded:
 
 
 def exact_mean(terms: Float[np.ndarray, " N"]) -> float:
-    """The mean of the terms, their sum rounded once; infinite where numbers end before the sum
-    does, as far from any fall."""
+    """The mean of the terms, their sum rounded once; infinite where numbers end
+    before the sum does, as far from any fall.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.networks.rounding import exact_mean
+    >>> terms = np.array([1e17, 1.0, -1e17])
+    >>> float(np.mean(terms)), exact_mean(terms) == 1 / 3
+    (0.0, True)
+    """
+    # fsum raises for a sum beyond 1e308, and for infinities of both signs.
     try:
         return math.fsum(terms) / len(terms)
-    except (OverflowError, ValueError):  # a sum beyond 1e308, or infinities of both signs
+    except (OverflowError, ValueError):
         return math.inf
 
 
-def sway(value: Any, theta: Any, samples: Samples, sizes: tuple[Any, Any]) -> Any:
-    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and targets; the latter of
-    the given sizes."""
-    by_theta, (by_inputs, by_targets, _) = jax.grad(value, argnums=(0, 1))(theta, samples)
-    parts = [jnp.sum(jnp.abs(by_theta * theta)), jnp.sum(jnp.abs(by_inputs) * sizes[0])]
-    return sum(parts) + jnp.sum(jnp.abs(by_targets) * sizes[1])
+def sway(
+    value: Any,
+    theta: Any,
+    samples: Samples,
+    sizes: tuple[Any, Any],
+) -> Any:
+    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and
+    targets.
+
+    theta (P,), samples: where Q is taken, in JAX's numbers.
+    sizes: of inputs (N, ...) and of targets (N, ...), as of `sizes_of`.
+
+    Cost: one backward pass.
+    """
+    of_inputs, of_targets = sizes
+    slopes = jax.grad(value, argnums=(0, 1))
+    by_theta, (by_inputs, by_targets, _) = slopes(theta, samples)
+    weights = jnp.sum(jnp.abs(by_theta * theta))
+    inputs = jnp.sum(jnp.abs(by_inputs) * of_inputs)
+    targets = jnp.sum(jnp.abs(by_targets) * of_targets)
+    return weights + inputs + targets
 
 
 def sizes_of(objective: Objective) -> tuple[np.ndarray, np.ndarray]:
-    """What the rounding of inputs and targets is relative to: themselves, or, for equivalent
-    samples, the sums of absolute values behind the moments they stand for, which cancel."""
-    targets = np.abs(objective.targets)
-    return np.abs(objective.inputs), targets if objective.doubt is None else np.maximum(
-        targets, objective.doubt
-    )
+    """What the rounding of inputs (N, ...) and targets (N, ...) is relative to:
+    themselves, or, for equivalent samples, the sums of absolute values behind the
+    moments they stand for, which cancel."""
+    inputs, targets = np.abs(objective.inputs), np.abs(objective.targets)
+    if objective.doubt is not None:
+        targets = np.maximum(targets, objective.doubt)
+    return inputs, targets
 
 
 @in_float64
 def curvatures(
-    objective: Objective, theta: Float[np.ndarray, " P"], directions: Float[np.ndarray, "K P"]
+    objective: Objective,
+    theta: Float[np.ndarray, " P"],
+    directions: Float[np.ndarray, "K P"],
 ) -> list[Rounded]:
-    """d'Hd along each direction, with its sway; summed exactly over samples. Cost: some ten
-    gradients each."""
+    """d'Hd along each direction d, with its sway; summed exactly over samples.
+
+    H is the Hessian of the mean loss at theta. Cost: some ten gradients each.
+    """
     terms, sways = _curvatures(
         objective.function,
         jnp.asarray(theta),
-        jnp.asarray(directions),
-        objective.samples,
-        sizes_of(objective),
+        directions=jnp.asarray(directions),
+        samples=objective.samples,
+        sizes=sizes_of(objective),
     )
-    exact = [exact_mean(row) for row in np.asarray(terms)]
-    return [Rounded(value, float(s)) for value, s in zip(exact, np.asarray(sways), strict=True)]
+    found = []
+    for row, moved in zip(np.asarray(terms), np.asarray(sways), strict=True):
+        found.append(Rounded(exact_mean(row), float(moved)))
+    return found
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _curvatures(function: MeanLoss, theta, directions, samples: Samples, sizes):
-    def terms(theta, samples, d):
+def _curvatures(
+    function: MeanLoss,
+    theta: Any,
+    directions: Any,
+    samples: Samples,
+    sizes: tuple[Any, Any],
+) -> tuple[Any, Any]:
+    """Of every direction the terms of d'Hd, one a sample (K, N), and their mean's
+    sway (K,)."""
+    loss = jax.vmap(function.loss.function)
+
+    def terms(theta: Any, samples: Samples, d: Any) -> Any:
         inputs, targets, _ = samples
-        losses = lambda t: jax.vmap(function.loss.function)(targets, function.predict(t, inputs))
+        losses = lambda t: loss(targets, function.predict(t, inputs))
         slope = lambda t: jax.jvp(losses, (t,), (d,))[1]
         return jax.jvp(slope, (theta,), (d,))[1]
 
-    def one(d):
+    def one(d: Any) -> tuple[Any, Any]:
         value = lambda t, s: jnp.mean(terms(t, s, d))
         return terms(theta, samples, d), sway(value, theta, samples, sizes)
 
@@ -138,11 +195,12 @@ def _curvatures(function: MeanLoss, theta, directions, samples: Samples, sizes):
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """L(x) - L(point) as a function of x, without the cancellation of two losses, and its noise.
+    """L(x) - L(point) as a function of x (P,), without the cancellation of two
+    losses, and its noise.
 
-    For a quadratic loss c mean (f - y).D + c |D|^2 / 2 with D the change of the map, which is exact to
-    a few eps of the terms where the loss itself is exact to eps L only: falls far below eps L are
-    seen.
+    For a quadratic loss it is c mean (f - y).D + c |D|^2 / 2 with D the change of
+    the map, which is exact to a few eps of the terms where the loss itself is
+    exact to eps L only: falls far below eps L are seen.
     """
 
     objective: Objective
@@ -153,27 +211,36 @@ class Change:
         return exact_mean(self._terms(x))
 
     def noise(self, x: Float[np.ndarray, " P"]) -> float:
-        """How far rounding moves the change: that of the data as above, that of the arithmetic by
-        trying."""
+        """How far rounding moves the change: that of the data as above, that of
+        the arithmetic by trying."""
         rng = np.random.default_rng(0)
-        moved = [self(x * (1 + EPS * rng.choice([-1.0, 1.0], x.shape))) for _ in range(TRIES)]
-        gap = np.abs(self._map(x) - self._base) * sizes_of(self.objective)[1]
+        found = []
+        for _ in range(TRIES):
+            signs = rng.choice([-1.0, 1.0], x.shape)
+            found.append(self(x * (1 + EPS * signs)))
+        arithmetic = float(np.ptp([self(x), *found]))
+
+        _, of_targets = sizes_of(self.objective)
+        gap = np.abs(self._map(x) - self._base) * of_targets
         data = EPS * float(np.sum(gap)) / len(gap)
-        return RoundingTolerances.now().margin * (float(np.ptp([self(x), *moved])) + data)
+        return RoundingTolerances.now().margin * (arithmetic + data)
 
     def _terms(self, x: np.ndarray) -> np.ndarray:
+        """Whose mean is the change, one a sample, (N,)."""
         objective = self.objective
-        if objective.function.loss.quadratic:
-            residual = self._base - objective.targets
-            gap = self._map(x) - self._base
-            with np.errstate(over="ignore", invalid="ignore"):  # far points of a search
-                terms = residual * gap + 0.5 * gap**2
-            terms *= objective.function.loss.factor(objective.targets.shape[1:])
-            return terms.reshape(len(terms), -1).sum(axis=1)
-        return _losses(objective, x) - _losses(objective, self.point)
+        loss = objective.function.loss
+        if not loss.quadratic:
+            return _losses(objective, x) - _losses(objective, self.point)
+        residual = self._base - objective.targets
+        gap = self._map(x) - self._base
+        with np.errstate(over="ignore", invalid="ignore"):  # far points of a search
+            terms = residual * gap + 0.5 * gap**2
+        terms *= loss.factor(objective.targets.shape[1:])
+        return terms.reshape(len(terms), -1).sum(axis=1)
 
     @property
     def _base(self) -> np.ndarray:
+        """The map of the point, computed once."""
         if "base" not in self._seen:
             self._seen["base"] = self._map(self.point)
         return self._seen["base"]
@@ -185,7 +252,7 @@ class Change:
 
 @in_float64
 def _losses(objective: Objective, x: np.ndarray) -> np.ndarray:
-    predictions = objective.predictions(x)
-    return np.asarray(
-        jax.vmap(objective.function.loss.function)(jnp.asarray(objective.targets), predictions)
-    )
+    """Of every sample, (N,)."""
+    loss = jax.vmap(objective.function.loss.function)
+    targets = jnp.asarray(objective.targets)
+    return np.asarray(loss(targets, objective.predictions(x)))

@@ -1,17 +1,20 @@
-"""The weight tensors of a network: where they lie in the flat vector, and of which matrices they
-consist.
+"""The weight tensors of a network: where they lie in the flat vector, and of
+which matrices they consist.
 
-The weights of a layer are two blocks of the flat vector, a unit a row: u (H, U) and v (H, V). A
-tensor is some columns of a block. As matrices, inputs by outputs, it is one of three things:
+The weights of a layer are two blocks of the flat vector, a unit a row: u (H, U)
+and v (H, V). A tensor is some columns of a block. As matrices, inputs by outputs,
+it is one of three things:
 
-- what every unit weighs its input with (a neuron's weights, a kernel, a bias): units are the
-  outputs, and the layer's matrix is (numbers a unit) x H;
-- what weighs the features of all units: these are the inputs, (H times features a unit) x O;
+- what every unit weighs its input with (a neuron's weights, a kernel, a bias):
+  units are the outputs, and the layer's matrix is (numbers a unit) x H;
+- what weighs the features of all units: these are the inputs, (H times features a
+  unit) x O;
 - matrices of every unit's own (`Unit.own_matrices`: a head), H of them.
 
-Sources: kernels are flattened, and key, query and value taken apart, as in Jordan et al. (2024);
-vectors are no part of a matrix there either. That heads are taken apart too, where they leave them
-side by side, is a choice: a head is a unit, and only its own matrices make its map.
+Sources: kernels are flattened, and key, query and value taken apart, as in Jordan
+et al. (2024); vectors are no part of a matrix there either. That heads are taken
+apart too, where they leave them side by side, is a choice: a head is a unit, and
+only its own matrices make its map.
 """
 
 from __future__ import annotations
@@ -29,7 +32,11 @@ from .network import Network, Shape
 
 @dataclass(frozen=True)
 class Block:
-    """Weights of a layer within the flat vector, H rows of numbers that begin at `start`."""
+    """Weights of a layer within the flat vector (P,): one of its units a row.
+
+    layer: which. start: where the first row begins.
+    rows: H. columns: numbers a unit.
+    """
 
     layer: int
     start: int
@@ -49,8 +56,11 @@ class Block:
 class WeightTensor:
     """One tensor of all units of a layer.
 
-    first: its first column in the block. shape: of one unit's. stack: (matrices, inputs, outputs).
-    turned: whether units are the outputs.
+    name: as the unit calls it. block: the weights it is a part of.
+    first: its first column in the block.
+    shape: of one unit's.
+    stack: (matrices, inputs, outputs), the matrices it consists of.
+    turned: whether units are the outputs, so that the block is transposed.
     """
 
     name: str
@@ -71,19 +81,25 @@ class WeightTensor:
     def take(self, theta: Any) -> Any:
         """Its matrices, of shape `stack`, of a flat vector (P,)."""
         found = self.block.of(theta)[:, self.columns]
-        return (found.T if self.turned else found).reshape(self.stack)
+        if self.turned:
+            found = found.T
+        return found.reshape(self.stack)
 
     def put(self, theta: Any, stack: Any) -> Any:
         """The flat vector, a JAX array, with these matrices in place of its own."""
         rows, numbers = self.block.rows, math.prod(self.shape)
-        found = stack.reshape(numbers, rows).T if self.turned else stack.reshape(rows, numbers)
+        units = (numbers, rows) if self.turned else (rows, numbers)
+        found = stack.reshape(units)
+        if self.turned:
+            found = found.T
         block = self.block.of(theta).at[:, self.columns].set(found)
         return theta.at[self.block.numbers].set(block.ravel())
 
 
 @dataclass(frozen=True, repr=False)
 class WeightTensors(Result):
-    """All tensors of a network, in the order of the flat vector; prints as a table."""
+    """All tensors of a network, in the order of the flat vector (P,); prints as a
+    table."""
 
     each: tuple[WeightTensor, ...]
 
@@ -91,9 +107,11 @@ class WeightTensors(Result):
         return iter(self.each)
 
     def views(self, theta: Any) -> tuple[dict[str, Any], ...]:
-        """The tensors of a flat vector (P,) by name, a dict a layer, the units of the layer as the
-        first axis; views of the vector, where it is a NumPy array."""
-        found: list[dict[str, Any]] = [{} for _ in range(1 + self.each[-1].block.layer)]
+        """The tensors of a flat vector (P,) by name, a dict a layer, the units of
+        the layer as the first axis; views of the vector, where it is a NumPy
+        array."""
+        layers = 1 + self.each[-1].block.layer
+        found: list[dict[str, Any]] = [{} for _ in range(layers)]
         for tensor in self.each:
             found[tensor.block.layer][tensor.name] = tensor.view(theta)
         return tuple(found)
@@ -101,10 +119,12 @@ class WeightTensors(Result):
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
         columns = ("layer", "tensor", "shape", "matrices")
-        return columns, [
-            [tensor.block.layer, tensor.name, _by(tensor.block.rows, *tensor.shape), _many(tensor)]
-            for tensor in self.each
-        ]
+        rows = []
+        for tensor in self.each:
+            block = tensor.block
+            shape = _by(block.rows, *tensor.shape)
+            rows.append([block.layer, tensor.name, shape, _many(tensor)])
+        return columns, rows
 
     def printed(self) -> Printed:
         return Printed(*self.table())
@@ -115,8 +135,13 @@ class WeightTensors(Result):
         return [plain(dict(zip(columns, row, strict=True))) for row in rows]
 
 
-def weight_tensors(network: Network, inputs: Shape, outputs: int) -> WeightTensors:
-    """The tensors of a network for samples of shape `inputs` and `outputs` numbers each.
+def weight_tensors(
+    network: Network,
+    inputs: Shape,
+    outputs: int,
+) -> WeightTensors:
+    """The tensors of a network for samples of shape `inputs`, (D,) for vectors,
+    and `outputs` numbers each.
 
     Raises InputError naming a tensor of a unit that does not fit its weights.
 
@@ -124,7 +149,8 @@ def weight_tensors(network: Network, inputs: Shape, outputs: int) -> WeightTenso
     -------
     >>> from saddlery.networks import Layer, Network, weight_tensors
     >>> from saddlery.units import attention
-    >>> weight_tensors(Network((Layer(attention("linear", rank=2), 4),)), (8, 3), 1)
+    >>> heads = Network((Layer(attention("linear", rank=2), 4),))
+    >>> weight_tensors(heads, inputs=(8, 3), outputs=1)
     layer  tensor  shape      matrices
     -----  ------  ---------  ----------
     0      key     4 x 3 x 2  4 of 3 x 2
@@ -137,37 +163,68 @@ def weight_tensors(network: Network, inputs: Shape, outputs: int) -> WeightTenso
     for k, shapes in enumerate(network.shapes(inputs, outputs)):
         unit = network.layers[k].unit
         incoming, features = tensors_of(unit, seen[k])
-        for side in sorted(shapes):
+        for side in sorted(shapes):  # the order of the flat vector
             rows, *rest = shapes[side]
             block = Block(k, start, rows, math.prod(rest))
             start = block.numbers.stop
+            own = unit.own_matrices
             if side == "u":
-                found += _incoming(block, incoming, own=unit.own_matrices)
+                found += _incoming(block, incoming, own=own)
             elif side == "v":
-                found += _outgoing(block, features, rest[-1], own=unit.own_matrices)
+                found += _outgoing(block, features, rest[-1], own=own)
             else:
                 found += _outgoing(block, {side: ()}, rest[-1], own=False)
     return WeightTensors(tuple(found))
 
 
-def _incoming(block: Block, shapes: Shapes, *, own: bool) -> Iterator[WeightTensor]:
+def _incoming(
+    block: Block,
+    shapes: Shapes,
+    *,
+    own: bool,
+) -> Iterator[WeightTensor]:
+    """The tensors of u, each of a shape a unit. own: of matrices of every unit's
+    own."""
     first = 0
     for name, shape in shapes.items():
         numbers = math.prod(shape)
-        inputs = math.prod(shape[:1])
-        stack = (block.rows, inputs, math.prod(shape[1:])) if own else (1, numbers, block.rows)
-        yield WeightTensor(name, block, first, shape, stack, turned=not own)
+        stack = (1, numbers, block.rows)
+        if own:
+            stack = (block.rows, math.prod(shape[:1]), math.prod(shape[1:]))
+        yield WeightTensor(
+            name,
+            block,
+            first=first,
+            shape=shape,
+            stack=stack,
+            turned=not own,
+        )
         first += numbers
 
 
-def _outgoing(block: Block, shapes: Shapes, outputs: int, *, own: bool) -> Iterator[WeightTensor]:
+def _outgoing(
+    block: Block,
+    shapes: Shapes,
+    outputs: int,
+    *,
+    own: bool,
+) -> Iterator[WeightTensor]:
+    """The tensors of v, each of a shape a unit and output."""
     first = 0
     for name, shape in shapes.items():
         features = math.prod(shape)
-        # a scalar of every unit is one row of a matrix, and no matrix of its own
-        alone = own and len(shape) > 0
-        stack = (block.rows, features, outputs) if alone else (1, block.rows * features, outputs)
-        yield WeightTensor(name, block, first, (*shape, outputs), stack, turned=False)
+        stack = (1, block.rows * features, outputs)
+        # A scalar of every unit is one row of a matrix, and no matrix of its own.
+        if own and len(shape) > 0:
+            stack = (block.rows, features, outputs)
+        yield WeightTensor(
+            name,
+            block,
+            first=first,
+            shape=(*shape, outputs),
+            stack=stack,
+            turned=False,
+        )
         first += features * outputs
 
 
