@@ -83,6 +83,7 @@ class Initialization:
 
     Example
     -------
+    >>> import numpy as np
     >>> from saddlery.initializations import Initialization
     >>> from saddlery.initializations.linear_networks import factors
     >>> from saddlery.networks import Layer, Network, unflatten
@@ -206,6 +207,7 @@ def register(kind: str) -> Callable[[OneStart], OneStart]:
 
     Example
     -------
+    >>> import numpy as np
     >>> from saddlery import Initialization
     >>> from saddlery.initializations import register
     >>> @register("constant")
