@@ -46,20 +46,6 @@ class Result(Value):
 
     A result derives from it, says what is `printed` of it and what its
     `record` is; a dataclass leaves its own `repr` away.
-
-    Example
-    -------
-    >>> from dataclasses import dataclass
-    >>> from saddlery.basis.records import Printed, Result
-    >>> @dataclass(frozen=True, repr=False)
-    ... class Saddle(Result):
-    ...     index: int
-    ...     def printed(self):
-    ...         return Printed(("saddle", "index"), [("origin", self.index)])
-    >>> Saddle(index=2)
-    saddle  index
-    ------  -----
-    origin  2
     """
 
     __slots__ = ()
