@@ -64,6 +64,7 @@ KINDS = {
     "tabs and decimal commas": (written(separator="\t", decimal=","), False, False),
     "bars": (written(separator="|"), False, False),
     "blanks": (written(separator="  "), False, False),
+    "blanks and a line of them": ("   \n" + written(separator="  "), False, False),
 }
 
 

@@ -1,4 +1,5 @@
-"""Errors in one grammar: which argument, what was required, what arrived, what to do."""
+"""Errors in one grammar: which argument, what was required, what arrived,
+what to do."""
 
 from __future__ import annotations
 
@@ -14,15 +15,17 @@ import numpy as np
 from .echo import MOST, Words, shown
 
 T = TypeVar("T")
-# from what similarity a name is a misspelt one: widht and width have 0.8, sgd and sign 0.57, count
-# and contains 0.62
+Keep = Callable[[Any, str], Any]  # (value, argument) -> what is kept of it
+# From what similarity a name is a misspelt one: widht and width have 0.8, sgd and sign
+# 0.57, count and contains 0.62.
 NEAR = 0.65
-LARGEST = 2**63  # whole numbers are below it in size: what files, tables and seeds hold
+# Whole numbers are below it in size: what files, tables and seeds hold.
+LARGEST = 2**63
 
 
 class SaddleryError(Exception):
-    """Base of every error saddlery raises on purpose; the message is one sentence with its
-    remedy."""
+    """Base of every error saddlery raises on purpose; the message is one
+    sentence with its remedy."""
 
 
 class InputError(SaddleryError, ValueError):
@@ -30,30 +33,48 @@ class InputError(SaddleryError, ValueError):
 
 
 class NumericalError(SaddleryError, ArithmeticError):
-    """A computation failed although its input was well formed (for example a diverging run)."""
+    """A computation failed although its input was well formed (for example a
+    diverging run)."""
 
 
 class StorageError(SaddleryError, OSError):
     """A file or folder could not be read or written."""
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+        if not self.args:
+            return ""
+        return str(self.args[0])
 
 
 NOTHING = Words("nothing")
 
 
 def require(
-    condition: bool | np.bool_, argument: str, needed: str, given: object, remedy: str = ""
+    condition: bool | np.bool_,
+    argument: str,
+    needed: str,
+    given: object,
+    remedy: str = "",
 ) -> None:
-    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>" unless `condition`
-    holds.
+    """Raise InputError "`argument` must be <needed>, got <given>; <remedy>"
+    unless `condition` holds.
 
-    given: shown as `echo.shown` does, on one line and in 80 letters at most, unless it is `Words`.
+    given: shown as `echo.shown` does, on one line and in 80 letters at most,
+        unless it is `Words`.
+
+    Example
+    -------
+    >>> from saddlery.basis.checks import require
+    >>> require(2.5 == 2, "width", needed="a whole number", given=2.5, remedy="round it")
+    Traceback (most recent call last):
+    saddlery.basis.checks.InputError: width must be a whole number, got 2.5; round it
     """
-    if not condition:
-        tail = f"; {remedy}" if remedy else ""
-        raise InputError(f"{argument} must be {needed}, got {shown(given)}{tail}")
+    if condition:
+        return
+    sentence = f"{argument} must be {needed}, got {shown(given)}"
+    if remedy:
+        sentence += f"; {remedy}"
+    raise InputError(sentence)
 
 
 # ---------------------------------------------------------------------- what is kept
@@ -61,10 +82,17 @@ PLAIN = frozenset({bool, int, float, str})
 
 
 def scalar(value: Any) -> Any:
-    """A number of NumPy or JAX (also an array without axes) as Python's own; everything else as it
-    is.
+    """A number of NumPy or JAX (also an array without axes) as Python's own;
+    everything else as it is.
 
-    float32 numbers are kept exactly, so that 0.1 in float32 is 0.10000000149011612.
+    Example
+    -------
+    float32 numbers are kept exactly.
+
+    >>> import numpy as np
+    >>> from saddlery.basis.checks import scalar
+    >>> scalar(np.float32(0.1)), scalar(np.array(3)), scalar("0.1")
+    (0.10000000149011612, 3, '0.1')
     """
     if value is None or type(value) in PLAIN:
         return value
@@ -85,8 +113,16 @@ def scalar(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """`scalar`, and lists, tuples and arrays as tuples of such, however deep: what a frozen
-    description keeps."""
+    """`scalar`, and lists, tuples and arrays as tuples of such, however deep:
+    what a frozen description keeps.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.checks import unpacked
+    >>> unpacked([np.int64(1), np.eye(2)])
+    (1, ((1.0, 0.0), (0.0, 1.0)))
+    """
     if type(value) in PLAIN:
         return value
     if isinstance(value, (list, tuple)):
@@ -101,10 +137,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_finite(value: Any) -> bool:
-    """Whether it is a number that float64 holds; of whole ones those that files hold too."""
+    """Whether it is a number that float64 holds; of whole ones those that
+    files hold too."""
     if not _is_number(value):
         return False
-    return abs(value) < LARGEST if isinstance(value, int) else math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < LARGEST
+    return math.isfinite(value)
 
 
 def positive(value: Any, argument: str, remedy: str = "") -> float:
@@ -122,18 +161,32 @@ def real(value: Any, argument: str) -> float:
 
 
 def share(value: Any, argument: str, needed: str = "at least 0 and below 1") -> float:
-    """Return `value` as a float if it is a number of at least 0 and below 1."""
+    """Return `value` as a float if it is a number of at least 0 and below
+    1."""
     kept = scalar(value)
     require(_is_finite(kept) and 0 <= kept < 1, argument, needed, value)
     return float(kept)
 
 
 def whole(value: Any, argument: str, least: int | None = 1, remedy: str = "") -> int:
-    """The integer of at least `least` (None: of any size) that was given and fits into 64 bits, as
-    Python's own."""
+    """The integer of at least `least` (None: of any size) that was given and
+    fits into 64 bits, as Python's own.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.checks import whole
+    >>> whole(np.int32(3), "width")
+    3
+    >>> whole(3.0, "width")
+    Traceback (most recent call last):
+    saddlery.basis.checks.InputError: width must be a whole number of at least 1, got 3.0
+    """
     kept = scalar(value)
     integer = isinstance(kept, int) and not isinstance(kept, bool)
-    needed = "a whole number" if least is None else f"a whole number of at least {least}"
+    needed = "a whole number"
+    if least is not None:
+        needed += f" of at least {least}"
     require(integer and (least is None or kept >= least), argument, needed, value, remedy)
     require(abs(kept) < LARGEST, argument, "below 2^63", value, remedy)
     return int(kept)
@@ -153,19 +206,35 @@ def text(value: Any, argument: str) -> str:
 
 
 def numbers(values: object, argument: str) -> np.ndarray:
-    """Return a list of numbers (from an experiment file, say) as a one-dimensional float array."""
+    """Return a list of N numbers (from an experiment file, say) as a float
+    array (N,).
+
+    They need not be finite.
+    """
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "f":
         return np.array(values, dtype=float)  # states are long: not one by one
     kept = unpacked(values)
-    ok = isinstance(kept, tuple) and all(_is_number(value) for value in kept)
-    ok = ok and all(abs(value) < LARGEST for value in kept if isinstance(value, int))  # type: ignore[union-attr]
-    require(ok, argument, "a list of numbers", values)
+    listed = isinstance(kept, tuple) and all(map(_is_listed, kept))
+    require(listed, argument, "a list of numbers", values)
     return np.array(kept, dtype=float)
 
 
+def _is_listed(value: Any) -> bool:
+    """Whether a list of numbers may hold it: any of float64, whole ones that
+    files hold."""
+    if not _is_number(value):
+        return False
+    return isinstance(value, float) or abs(value) < LARGEST
+
+
+# ------------------------------------------------------- by the annotation of a field
+def _integer(value: Any, argument: str) -> int:
+    return whole(value, argument, least=None)
+
+
 def _real(value: Any, argument: str) -> int | float:
-    """The number itself: 80 and 80.0 are the same to a run, but not to the text whose hash is its
-    identity."""
+    """The number itself: 80 and 80.0 are the same to a run, but not to the
+    text whose hash is its identity."""
     real(value, argument)
     return scalar(value)
 
@@ -178,7 +247,7 @@ def _reals(values: Any, argument: str) -> tuple[Any, ...]:
 def _wholes(values: Any, argument: str) -> tuple[int, ...]:
     kept = unpacked(values)
     require(isinstance(kept, tuple), argument, "a list of whole numbers", values)
-    return tuple(whole(value, argument, least=None) for value in kept)
+    return tuple(_integer(value, argument) for value in kept)
 
 
 def _table(value: Any, argument: str) -> Mapping[str, Any]:
@@ -186,15 +255,30 @@ def _table(value: Any, argument: str) -> Mapping[str, Any]:
     return {str(key): unpacked(entry) for key, entry in value.items()}
 
 
+def _or_none(keep: Keep) -> Keep:
+    def kept(value: Any, argument: str) -> Any:
+        if value is None:
+            return None
+        return keep(value, argument)
+
+    return kept
+
+
+def _plain(value: Any, _argument: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return unpacked(value)
+    return scalar(value)
+
+
 # annotation of a field -> what is kept of a value given for it
-KEPT: dict[str, Callable[[Any, str], Any]] = {
-    "int": lambda value, name: whole(value, name, least=None),
+KEPT: dict[str, Keep] = {
+    "int": _integer,
     "float": _real,
     "bool": flag,
     "str": text,
-    "int | None": lambda value, name: None if value is None else whole(value, name, least=None),
-    "float | None": lambda value, name: None if value is None else _real(value, name),
-    "bool | None": lambda value, name: None if value is None else flag(value, name),
+    "int | None": _or_none(_integer),
+    "float | None": _or_none(_real),
+    "bool | None": _or_none(flag),
     "tuple[int, ...]": _wholes,
     "tuple[float, ...]": _reals,
     "Mapping[str, Any]": _table,
@@ -202,33 +286,53 @@ KEPT: dict[str, Callable[[Any, str], Any]] = {
 
 
 def settle(instance: T) -> T:
-    """Replace the fields of a frozen dataclass by what is kept of them, by their annotations
-    (`KEPT`), and return it.
+    """Replace the fields of a frozen dataclass by what is kept of them, by
+    their annotations (`KEPT`), and return it.
 
-    Plain int, float, bool, text and tuples of them, whatever numbers of NumPy or JAX were given:
-    what is printed, hashed and saved is then the same. Fields of other kinds keep their value, its
-    numbers made plain. Raises InputError naming the field whose value is of another kind. A field's
+    Plain int, float, bool, text and tuples of them, whatever numbers of NumPy
+    or JAX were given: what is printed, hashed and saved is then the same.
+    Fields of other kinds keep their value, its numbers made plain. A field's
     own default is kept as it is. To be called in `__post_init__`.
+
+    Raises InputError naming the field whose value is of another kind.
+
+    Example
+    -------
+    >>> from dataclasses import dataclass
+    >>> import numpy as np
+    >>> from saddlery.basis.checks import settle
+    >>> @dataclass(frozen=True)
+    ... class Grid:
+    ...     sizes: tuple[int, ...] = ()
+    >>> settle(Grid(np.array([2, 3])))
+    Grid(sizes=(2, 3))
     """
     for field in dataclasses.fields(instance):  # type: ignore[arg-type]
         value = getattr(instance, field.name)
         if value is field.default:
             continue
-        kind = field.type.__name__ if isinstance(field.type, type) else str(field.type)
-        keep = KEPT.get(
-            kind,
-            lambda value, _: unpacked(value) if isinstance(value, (list, tuple)) else scalar(value),
-        )
+        kind = field.type
+        if isinstance(kind, type):
+            kind = kind.__name__
+        keep = KEPT.get(str(kind), _plain)
         object.__setattr__(instance, field.name, keep(value, field.name))
     return instance
 
 
+# ----------------------------------------------------------------------------- names
 def nearest(name: object, valid: Iterable[str]) -> str:
-    """The valid name that a misspelt one is near to, whatever its letters' case, or an empty
-    string.
+    """The valid name that a misspelt one is near to, whatever its letters'
+    case, or an empty string.
 
-    Near is a similarity of `NEAR`, also of a word to the beginning of a longer name, such as lineer
-    to linear_teacher.
+    Near is a similarity of `NEAR`, also of a word to the beginning of a
+    longer name.
+
+    Example
+    -------
+    >>> from saddlery.basis.checks import nearest
+    >>> names = ("linear_teacher", "sign")
+    >>> nearest("lineer", names), nearest("sgd", names)
+    ('linear_teacher', '')
     """
     word = str(name)[:MOST].casefold()
     likeness = lambda other: difflib.SequenceMatcher(None, other.casefold(), word).ratio()
@@ -238,25 +342,44 @@ def nearest(name: object, valid: Iterable[str]) -> str:
 
 
 def hint(name: object, valid: Iterable[str]) -> str:
-    """What to do about a name that is not among the valid ones: the nearest, or all to choose
-    from."""
+    """What to do about a name that is not among the valid ones: the nearest,
+    or all to choose from."""
     names = list(valid)
-    guess = nearest(name, names) if isinstance(name, str) else ""
-    return f"did you mean {guess!r}?" if guess else f"choose one of {', '.join(names)}"
+    if isinstance(name, str) and (guess := nearest(name, names)):
+        return f"did you mean {guess!r}?"
+    return f"choose one of {', '.join(names)}"
 
 
 def known(name: str, valid: Iterable[str], argument: str, remedy: str = "") -> str:
-    """Return `name` if it is one of `valid`; the error names the nearest valid one. remedy: what
-    else may be done."""
+    """Return `name` if it is one of `valid`; the error names the nearest
+    valid one.
+
+    remedy: what else may be done.
+
+    Example
+    -------
+    >>> from saddlery.basis.checks import known
+    >>> known("rleu", ("relu", "tanh"), "unit")
+    Traceback (most recent call last):
+    saddlery.basis.checks.InputError: unit 'rleu' is not known; did you mean 'relu'?
+    """
     names = sorted(valid)
     if isinstance(name, str) and name in names:
         return str(name)
-    more = f" {remedy}" if remedy else ""
-    raise InputError(f"{argument} {shown(name)} is not known; {hint(name, names)}{more}")
+    sentence = f"{argument} {shown(name)} is not known; {hint(name, names)}"
+    if remedy:
+        sentence += f" {remedy}"
+    raise InputError(sentence)
 
 
 def installed(modules: Iterable[str], what: str, extra: str) -> None:
-    """Raise InputError unless optional packages are there; looks for them without importing."""
+    """Raise InputError unless optional packages are there; looks for them
+    without importing.
+
+    modules: what to look for.
+    what: needs them, in words.
+    extra: of saddlery, which installs them.
+    """
     for module in modules:
         if importlib.util.find_spec(module) is None:
             raise InputError(
@@ -265,23 +388,36 @@ def installed(modules: Iterable[str], what: str, extra: str) -> None:
 
 
 def finite(
-    array: np.ndarray, argument: str, remedy: str = "remove or impute them before training"
+    array: np.ndarray,
+    argument: str,
+    remedy: str = "remove or impute them before training",
 ) -> np.ndarray:
-    """Return `array` if it holds at least one number and every number is finite."""
+    """Return an array of any shape if it holds at least one number and every
+    number is finite.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.checks import finite
+    >>> finite(np.array([[1.0, np.nan]]), "inputs", remedy="remove it")
+    Traceback (most recent call last):
+    saddlery.basis.checks.InputError: inputs must be finite, got nan at index (0, 1) and
+    1 such entries in all; remove it
+    """
     values = np.asarray(array)
     require(values.size > 0, argument, "a non-empty array", Words(f"shape {values.shape}"))
     require(
         values.dtype.kind in "fiub",
         argument,
-        "an array of real numbers",
-        Words(f"dtype {values.dtype}"),
+        needed="an array of real numbers",
+        given=Words(f"dtype {values.dtype}"),
     )
     fit = np.isfinite(values)
-    if not fit.all():
-        bad = np.argwhere(~fit)
-        where = tuple(int(k) for k in bad[0])
-        raise InputError(
-            f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} "
-            f"such entries in all; {remedy}"
-        )
-    return values
+    if fit.all():
+        return values
+    bad = np.argwhere(~fit)
+    where = tuple(int(k) for k in bad[0])
+    raise InputError(
+        f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} "
+        f"such entries in all; {remedy}"
+    )

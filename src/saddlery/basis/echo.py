@@ -1,17 +1,32 @@
-"""How a value is shown in a sentence: on one line, in so many letters at most, whatever it is."""
+"""How a value is shown in a sentence: on one line, in so many letters at
+most, whatever it is."""
 
 from __future__ import annotations
 
 from typing import Any
 
-MOST = 80  # letters of a value in a sentence
-SHOWN = 20  # entries of a list of which a sentence can hold no more than that
-# a whole number of more is told by its size; beyond 4,300 digits Python itself refuses to print it
+# Letters of a value in a sentence.
+MOST = 80
+# Entries of a list: a sentence can hold no more than that.
+SHOWN = 20
+# Lists within lists.
+LEVELS = 4
+# A whole number of more is told by its size; beyond 4,300 digits Python itself refuses
+# to print it.
 DIGITS = 60
+LOG10_OF_2 = 0.30103
 
 
 class Words(str):
-    """What was given, in words of our own: printed without the quotes of a value, and whole."""
+    """What was given, in words of our own: printed without the quotes of a
+    value, and whole.
+
+    Example
+    -------
+    >>> from saddlery.basis.echo import Words, shown
+    >>> shown("nothing"), shown(Words("nothing"))
+    ("'nothing'", 'nothing')
+    """
 
     __slots__ = ()
 
@@ -20,7 +35,8 @@ class Words(str):
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence repeats it: `repr`, shortened to `MOST` letters, without line breaks.
+    """A value as a sentence repeats it: `repr`, shortened to `MOST` letters,
+    without line breaks.
 
     Example
     -------
@@ -30,12 +46,12 @@ def shown(value: Any) -> str:
     """
     if isinstance(value, Words):
         return str(value)
-    return _cut(" ".join(_words(value, levels=4).split("\n")))
+    return _cut(" ".join(_words(value, LEVELS).split("\n")))
 
 
 def said(error: BaseException) -> str:
-    """What an error of another library says, on one line and not at length: it may hold what a file
-    held; its kind, if nothing.
+    """What an error of another library says, on one line and not at length:
+    it may hold what a file held; its kind, if nothing.
 
     Example
     -------
@@ -43,13 +59,18 @@ def said(error: BaseException) -> str:
     >>> said(ValueError("File name\\nand header differ")), said(KeyError())
     ('File name and header differ', 'KeyError')
     """
-    return _cut(" ".join(str(error).split()), 2 * MOST) or type(error).__name__
+    one_line = " ".join(str(error).split())
+    return _cut(one_line, 2 * MOST) or type(error).__name__
 
 
 def _cut(text: str, most: int = MOST) -> str:
+    """The beginning of a long text, with the quote or bracket that closes
+    it."""
     if len(text) <= most:
         return text
-    last = text[-1] if text[-1] in "'\"])}" else ""
+    last = text[-1]
+    if last not in "'\"])}":
+        last = ""
     return f"{text[: most - 3 - len(last)]}...{last}"
 
 
@@ -58,23 +79,36 @@ def _words(value: Any, levels: int) -> str:
         return repr(value[: 2 * MOST])
     if isinstance(value, int) and not isinstance(value, bool):
         return _whole(value)
-    if levels and isinstance(value, (list, tuple)) and type(value) in (list, tuple):
-        inside = ", ".join(_words(entry, levels - 1) for entry in value[:SHOWN])
-        more = ", ..." if len(value) > SHOWN else ""
-        if len(value) == 1 and type(value) is tuple:
-            more = ","
-        return f"[{inside}{more}]" if type(value) is list else f"({inside}{more})"
-    if levels and type(value) is dict:
-        first = list(value.items())[:SHOWN]
-        return "{" + ", ".join(f"{_words(k, 0)}: {_words(v, levels - 1)}" for k, v in first) + "}"
     if not levels and isinstance(value, (list, tuple, dict)):
         return "[...]"
+    # Only Python's own: what derives from them may print itself in another way.
+    if type(value) is list:
+        return f"[{_entries(value, levels)}]"
+    if type(value) is tuple:
+        comma = "," if len(value) == 1 else ""
+        return f"({_entries(value, levels)}{comma})"
+    if type(value) is dict:
+        return "{" + _pairs(value, levels) + "}"
     try:
         return repr(value)
     except Exception:  # a stranger's object may do anything when it is printed
         return f"a value of kind {type(value).__name__}"
 
 
+def _entries(values: list[Any] | tuple[Any, ...], levels: int) -> str:
+    words = [_words(entry, levels - 1) for entry in values[:SHOWN]]
+    if len(values) > SHOWN:
+        words.append("...")
+    return ", ".join(words)
+
+
+def _pairs(table: dict[Any, Any], levels: int) -> str:
+    first = list(table.items())[:SHOWN]
+    return ", ".join(f"{_words(key, 0)}: {_words(value, levels - 1)}" for key, value in first)
+
+
 def _whole(value: int) -> str:
-    digits = int(value.bit_length() * 0.30103) + 1  # log10(2)
-    return repr(value) if digits <= DIGITS else f"a whole number of about {digits:,} digits"
+    digits = int(value.bit_length() * LOG10_OF_2) + 1
+    if digits <= DIGITS:
+        return repr(value)
+    return f"a whole number of about {digits:,} digits"

@@ -1,10 +1,12 @@
-"""Families: units, tasks, losses, studies and all else that is found by its name.
+"""Families: units, tasks, losses, studies and all else that is found by its
+name.
 
-A member is there because saddlery ships it, because a module registered it when it was imported, or
-because an installed package brings it: a package lists such modules as entry points of the group
-"saddlery" (see docs/development.md). They are imported when a name is asked for that nobody knows
-yet, and when all names are listed; one that cannot be is left out, with a sentence, and hinders no
-other.
+A member is there because saddlery ships it, because a module registered it
+when it was imported, or because an installed package brings it: a package
+lists such modules as entry points of the group "saddlery" (see
+docs/development.md). They are imported when a name is asked for that nobody
+knows yet, and when all names are listed; one that cannot be is left out, with
+a sentence, and hinders no other.
 """
 
 from __future__ import annotations
@@ -24,8 +26,9 @@ OWN = "(one of your own is known once its module is imported: --imports MODULE)"
 class Family(Mapping[str, T]):
     """The members of one kind by their names, those of saddlery first.
 
-    noun: what one of them is called, as in "unit". members: those that are there already; to ask
-    the family itself also asks installed packages.
+    noun: what one of them is called, as in "unit".
+    members: those that are there already; to ask the family itself also asks
+        installed packages.
 
     Example
     -------
@@ -42,12 +45,15 @@ class Family(Mapping[str, T]):
         self.members: dict[str, T] = {}
 
     def add(self, name: str, member: T) -> T:
-        """Make a member known by a name in this process, and return it. Raises InputError where the
-        name is no text, or another member has it."""
+        """Make a member known by a name in this process, and return it.
+
+        Raises InputError where the name is no text, or another member has it.
+        """
         from .checks import InputError, text
 
         text(name, f"the name of a {self.noun}")
-        if name in self.members and not _written_anew(self.members[name], member):
+        taken = name in self.members and not _written_anew(self.members[name], member)
+        if taken:
             raise InputError(
                 f"a {self.noun} named {name!r} exists already; give yours another name"
             )
@@ -55,12 +61,16 @@ class Family(Mapping[str, T]):
         return member
 
     def named(self, name: str) -> T:
-        """The member of that name. Raises InputError, with the nearest name there is and with the
-        entry points that were left out."""
+        """The member of that name.
+
+        Raises InputError, with the nearest name there is and with the entry
+        points that were left out.
+        """
         if not isinstance(name, str) or name not in self:
             from .checks import known  # not above: a command line that starts needs no NumPy
 
-            known(name, self.members, self.noun, "; ".join([OWN, *left_out()]))
+            remedy = "; ".join([OWN, *left_out()])
+            known(name, self.members, self.noun, remedy)
         return self[name]
 
     def __eq__(self, other: object) -> bool:
@@ -87,15 +97,20 @@ class Family(Mapping[str, T]):
 
 
 def _written_anew(old: object, new: object) -> bool:
-    """Whether a class or function stands where the old one stood: a cell of a notebook run twice,
-    or a dataclass with slots, which Python makes twice."""
+    """Whether a class or function stands where the old one stood: a cell of a
+    notebook run twice, or a dataclass with slots, which Python makes
+    twice."""
     place = _place(old)
     return place is not None and place == _place(new)
 
 
 def _place(member: object) -> tuple[str, str] | None:
+    """Module and name; None of a lambda, and of what is no class or
+    function."""
     name = getattr(member, "__qualname__", "<lambda>")
-    return None if name.endswith("<lambda>") else (getattr(member, "__module__", ""), name)
+    if name.endswith("<lambda>"):
+        return None
+    return getattr(member, "__module__", ""), name
 
 
 # ------------------------------------------------------------------ installed packages
@@ -110,8 +125,8 @@ def left_out() -> tuple[str, ...]:
 
 
 def _bring() -> None:
-    """Import the modules of the entry points that were not tried yet; packages are looked for once,
-    and again where the path has changed."""
+    """Import the modules of the entry points that were not tried yet;
+    packages are looked for once, and again where the path has changed."""
     global _searched
     path = tuple(sys.path)
     if path == _searched:
@@ -128,8 +143,9 @@ def _imported(package: str, entry: metadata.EntryPoint) -> str:
     try:
         entry.load()
     except (Exception, SystemExit) as error:
-        ours = isinstance(error, ValueError)  # sentences of our own say what they are
-        reason = said(error) if ours else f"{type(error).__name__}: {said(error)}"
+        reason = said(error)
+        if not isinstance(error, ValueError):  # sentences of our own say what they are
+            reason = f"{type(error).__name__}: {reason}"
         return (
             f"the entry point {entry.name!r} ({entry.value}) of the package {package} is left out: "
             f"{reason}; mend the package or uninstall it"
@@ -138,8 +154,8 @@ def _imported(package: str, entry: metadata.EntryPoint) -> str:
 
 
 def _entry_points() -> Iterator[tuple[str, metadata.EntryPoint]]:
-    """(package, entry point) of every installed package; of two of one name the first on the
-    path, as for imports."""
+    """(package, entry point) of every installed package; of two of one name
+    the first on the path, as for imports."""
     packages = set()
     for distribution in metadata.distributions():
         try:

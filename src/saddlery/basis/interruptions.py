@@ -1,9 +1,10 @@
-"""Moments at which an interruption may come, and moments at which it has to wait. Imports nothing
-heavy.
+"""Moments at which an interruption may come, and moments at which it has to
+wait. Imports nothing heavy.
 
-Whoever handles signals (the command line) asks here: `finishing` marks functions in whose hands is
-something finished that is not safe yet, `giving_up` functions that leave nothing behind when they
-are ended. The innermost mark counts.
+Whoever handles signals (the command line) asks here: `finishing` marks
+functions in whose hands is something finished that is not safe yet,
+`giving_up` functions that leave nothing behind when they are ended. The
+innermost mark counts.
 """
 
 from __future__ import annotations
@@ -17,9 +18,11 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# seconds between two looks of one who waits for another thread: Python handles signals between them
+# Seconds between two looks of one who waits for another thread: Python handles signals
+# between them.
 LOOK = 0.1
-TRIES = 50  # to stop such a thread, which takes milliseconds; one that does not end is left behind
+# To stop such a thread, which takes milliseconds; one that does not end is left behind.
+TRIES = 50
 
 _FINISHING: set[CodeType] = set()
 _GIVING_UP: set[CodeType] = set()
@@ -27,7 +30,8 @@ _WHOLE: contextvars.ContextVar[bool] = contextvars.ContextVar("whole", default=F
 
 
 def finishing(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a function that is ended by its own looks at the flag only, or not at all."""
+    """Mark a function that is ended by its own looks at the flag only, or not
+    at all."""
     _FINISHING.add(_code(function))
     return function
 
@@ -46,13 +50,23 @@ def _code(function: Any) -> CodeType:
 
 @giving_up
 def endable(work: Callable[..., R], *arguments: Any) -> R:
-    """What `work` makes of the arguments; it may be ended anywhere, also within a function that may
-    not."""
+    """What `work` makes of the arguments; it may be ended anywhere, also
+    within a function that may not."""
     return work(*arguments)
 
 
 def may_end(frame: FrameType | None) -> bool:
-    """Whether what runs in a frame and its callers may be ended here."""
+    """Whether what runs in a frame and its callers may be ended here.
+
+    Example
+    -------
+    >>> import inspect
+    >>> from saddlery.basis.interruptions import endable, finishing, may_end
+    >>> here = lambda: may_end(inspect.currentframe())
+    >>> saving = finishing(lambda: (here(), endable(here)))
+    >>> here(), saving()
+    (True, (False, True))
+    """
     while frame is not None:
         if frame.f_code in _GIVING_UP:
             return True
@@ -64,8 +78,8 @@ def may_end(frame: FrameType | None) -> bool:
 
 @contextlib.contextmanager
 def whole_runs() -> Iterator[None]:
-    """Within: a run that is interrupted ends in KeyboardInterrupt, since the part of it that was
-    done is of no use."""
+    """Within: a run that is interrupted ends in KeyboardInterrupt, since the
+    part of it that was done is of no use."""
     before = _WHOLE.set(True)
     try:
         yield
@@ -79,8 +93,20 @@ def partial_runs_count() -> bool:
 
 
 def patiently(call: Callable[[], R], stop: Callable[[], object]) -> R:
-    """The result of a call of another library that handles no signals: it runs in a thread of its
-    own, and `stop` is called where the one who waits is interrupted."""
+    """The result of a call of another library that handles no signals.
+
+    It runs in a thread of its own, and `stop` is called where the one who
+    waits is interrupted.
+
+    Raises what the call raises. Cost: a thread, and at the most 0.1 seconds until an
+    interruption is heard.
+
+    Example
+    -------
+    >>> from saddlery.basis.interruptions import patiently
+    >>> patiently(lambda: sum(range(5)), stop=lambda: None)
+    10
+    """
     done: list[R] = []
     failed: list[BaseException] = []
     over = threading.Event()  # an interrupted join of Python 3.11 takes its thread for ended

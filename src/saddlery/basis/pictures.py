@@ -1,7 +1,9 @@
-"""Which picture a result has: drawn in a room far above the results, which says so itself.
+"""Which picture a result has: drawn in a room far above the results, which
+says so itself.
 
-A function that draws is registered for the types it draws (`picture_of`), and `Pictured.plot` calls
-it. The room of pictures is imported when the first one is asked for; the package says where it is.
+A function that draws is registered for the types it draws (`picture_of`), and
+`Pictured.plot` calls it. The room of pictures is imported when the first one
+is asked for; the package says where it is.
 """
 
 from __future__ import annotations
@@ -18,8 +20,8 @@ ROOM: list[Callable[[], object]] = []  # imports what draws, if the package has 
 
 
 def picture_of(*kinds: type) -> Callable[[Draw], Draw]:
-    """Make a function known that draws results of these types, and of those derived from them, on
-    the axes that it is given second."""
+    """Make a function known that draws results of these types, and of those
+    derived from them, on the axes that it is given second."""
 
     def add(draw: Draw) -> Draw:
         PICTURES.update(dict.fromkeys(kinds, draw))
@@ -34,8 +36,12 @@ class Pictured:
     __slots__ = ()
 
     def plot(self, ax: Axes | None = None, **options: Any) -> Axes:
-        """The picture of this result in `saddlery.plots`, on the given axes or those of a new
-        figure; options: those of the function that draws it. Needs matplotlib.
+        """The picture of this result in `saddlery.plots`, on the given axes
+        or those of a new figure.
+
+        options: those of the function that draws it.
+
+        Needs matplotlib.
 
         Example
         -------

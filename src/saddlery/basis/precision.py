@@ -1,5 +1,5 @@
-"""JAX's switches: scoped 64-bit precision, so that importing saddlery never changes a global one,
-and its compiled programs."""
+"""JAX's switches: scoped 64-bit precision, so that importing saddlery never
+changes a global one, and its compiled programs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from .echo import said
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# JAX's switches that would refuse a computation or change its random numbers, at their usual
-# values.
+# JAX's switches that would refuse a computation or change its random numbers, at their
+# usual values.
 RULES: dict[str, Any] = {
     "numpy_dtype_promotion": "standard",
     "numpy_rank_promotion": "allow",
@@ -28,17 +28,28 @@ RULES: dict[str, Any] = {
     "default_prng_impl": "threefry2x32",  # the same seed, the same numbers
     "threefry_partitionable": True,
 }
-# a guard may stand on one way alone
-WAYS = ("", "_host_to_device", "_device_to_device", "_device_to_host")
+# The guard may stand on one way alone.
+WAYS = ("_host_to_device", "_device_to_device", "_device_to_host")
+# (rule, name of a switch that it is about)
 SWITCHES = [
-    (name, f"jax_{name}{way}")
-    for name in RULES
-    for way in (WAYS if name == "transfer_guard" else ("",))
+    *((name, f"jax_{name}") for name in RULES),
+    *(("transfer_guard", f"jax_transfer_guard{way}") for way in WAYS),
 ]
 
 
 def in_float64(function: Callable[P, R]) -> Callable[P, R]:
-    """Run `function` inside JAX's scoped 64-bit context, whatever the caller's setting is."""
+    """Run `function` inside JAX's scoped 64-bit context, whatever the
+    caller's setting is.
+
+    Example
+    -------
+    >>> import jax.numpy as jnp
+    >>> from saddlery.basis.precision import in_float64, precision_context
+    >>> third = lambda: jnp.ones(1) / 3
+    >>> with precision_context("float32"):
+    ...     third().dtype.name, in_float64(third)().dtype.name
+    ('float32', 'float64')
+    """
 
     @functools.wraps(function)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -54,8 +65,10 @@ class NoDevice(InputError):
 
 @contextlib.contextmanager
 def precision_context(precision: str) -> Iterator[None]:
-    """Within: JAX computes in "float64" or "float32", by its usual rules. Raises NoDevice where the
-    platform that was asked for is not there."""
+    """Within: JAX computes in "float64" or "float32", by its usual rules.
+
+    Raises NoDevice where the platform that was asked for is not there.
+    """
     import jax
 
     with usual_rules(), jax.enable_x64(precision == "float64"):
@@ -64,8 +77,11 @@ def precision_context(precision: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def usual_rules() -> Iterator[None]:
-    """Within: JAX follows the rules that saddlery is written for, whatever the caller or the
-    environment has set; in the caller's precision. Raises NoDevice."""
+    """Within: JAX follows the rules that saddlery is written for, whatever
+    the caller or the environment has set; in the caller's precision.
+
+    Raises NoDevice.
+    """
     import jax
 
     check_platform()
@@ -76,8 +92,8 @@ def usual_rules() -> Iterator[None]:
 
 
 def _broken() -> list[str]:
-    """The rules that a switch of JAX's differs from, each once; in one pass, since every scope
-    within another asks again."""
+    """The rules that a switch of JAX's differs from, each once; in one pass,
+    since every scope within another asks again."""
     import jax
 
     found = []
@@ -86,41 +102,47 @@ def _broken() -> list[str]:
         now = getattr(now, "value", now)
         # None: a JAX that has no such switch, or leaves it open
         if now is not None and now != RULES[name] and name not in found:
-            found += [name]
+            found.append(name)
     return found
 
 
 @functools.cache
 def check_platform() -> None:
-    """Raise NoDevice where JAX finds no device, as with JAX_PLATFORMS=cuda on a machine without a
-    card."""
+    """Raise NoDevice where JAX finds no device, as with JAX_PLATFORMS=cuda on
+    a machine without a card."""
     import jax
 
     try:
         jax.devices()
     except Exception as error:  # also of JAX's own assertions, and under -O what comes after them
-        asked = os.environ.get("JAX_PLATFORMS")
-        where = f"for JAX_PLATFORMS={asked}" if asked else "to compute on"
-        remedy = "unset that variable, or set it to cpu" if asked else "set JAX_PLATFORMS=cpu"
+        where, remedy = "to compute on", "set JAX_PLATFORMS=cpu"
+        if asked := os.environ.get("JAX_PLATFORMS"):
+            where = f"for JAX_PLATFORMS={asked}"
+            remedy = "unset that variable, or set it to cpu"
         raise NoDevice(f"JAX finds no device {where}; {remedy} ({said(error)})") from None
 
 
-# JAX's own event, once for every program it compiles
+# ------------------------------------------------------------------ compiled programs
+# JAX's own event, once for every program it compiles.
 COMPILED = "/jax/core/compile/backend_compile_duration"
-# programs compiled between two looks: reading the maps takes a millisecond, compiling these a
-# second or more
+# Programs compiled between two looks: reading the maps takes a millisecond, compiling
+# these a second or more.
 LOOK = 50
-# memory maps of a process: every program takes some 17, and Linux ends a process at 65,530
+# Memory maps of a process: every program takes some 17, and Linux ends a process at
+# 65,530.
 MAPS = 7_000
-# compiled since the last time all were let go, where the system does not say how many maps there
-# are
+# Compiled since the last time all were let go, where the system does not say how many
+# maps there are.
 PROGRAMS = 400
 
 
 class _Compiled:
-    """How many programs JAX has compiled in this process, as it tells those that listen: since
-    programs were last let go, and since the last look. Nothing is listened to before the first
-    question."""
+    """How many programs JAX has compiled in this process, as it tells those
+    that
+    listen: since programs were last let go, and since the last look.
+
+    Nothing is listened to before the first question.
+    """
 
     def __init__(self) -> None:
         self.listening, self.programs, self.unseen = False, 0, 0
@@ -142,27 +164,37 @@ _COMPILED = _Compiled()
 
 
 def spare_programs() -> None:
-    """Let compiled programs go before there are so many that memory, or the system's limit on a
-    process's maps, runs out.
+    """Let compiled programs go before there are so many that memory, or the
+    system's limit on a process's maps, runs out.
 
-    The verbs of the library call it when they begin: a process may work on any number of different
-    networks. What is still needed is compiled again. Cost: nothing between two looks, see LOOK; and
-    what letting go costs: the programs of some ten different small networks.
+    The verbs of the library call it when they begin: a process may work on
+    any number of different networks. What is still needed is compiled again.
+
+    Cost: nothing between two looks, see LOOK; and what letting go costs: the programs of
+    some ten different small networks.
     """
     _COMPILED.listen()
     if _COMPILED.unseen < LOOK:
         return
     _COMPILED.unseen = 0
-    maps = maps_of_process()
-    many = _COMPILED.programs > PROGRAMS if maps is None else maps > MAPS
-    if many:
+    if _many():
         drop_programs()
 
 
+def _many() -> bool:
+    maps = maps_of_process()
+    if maps is None:
+        return _COMPILED.programs > PROGRAMS
+    return maps > MAPS
+
+
 def maps_of_process() -> int | None:
-    """How many memory maps this process has, where the system says so (Linux)."""
+    """How many memory maps this process has, where the system says so
+    (Linux)."""
     maps = Path("/proc/self/maps")
-    return maps.read_bytes().count(b"\n") if maps.exists() else None
+    if not maps.exists():
+        return None
+    return maps.read_bytes().count(b"\n")
 
 
 def drop_programs() -> None:

@@ -1,5 +1,5 @@
-"""How large the numbers of a data set are, each in its own unit of measure: what zeros are told
-from."""
+"""How large the numbers of a data set are, each in its own unit of measure:
+what zeros are told from."""
 
 from __future__ import annotations
 
@@ -8,14 +8,35 @@ from jaxtyping import Float
 
 
 def column_sizes(inputs: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, ...]:
-    """Root-mean-square sizes of every entry of an input; of all entries where one is always zero,
-    and one where all are."""
+    """Root-mean-square sizes (...) of every entry of an input; of all entries
+    where one is always zero, and one where all are.
+
+    inputs (N, ...): samples first.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.sizes import column_sizes
+    >>> column_sizes(np.array([[3.0, 0.0], [3.0, 0.0]])).round(3).tolist()
+    [3.0, 2.121]
+    """
     squares = np.mean(inputs**2, axis=0)
-    return np.sqrt(np.where(squares > 0, squares, np.mean(squares) or 1.0))
+    of_all = np.mean(squares) or 1.0
+    return np.sqrt(np.where(squares > 0, squares, of_all))
 
 
 def moment_sizes(moments: Float[np.ndarray, "M M"]) -> Float[np.ndarray, " M"]:
-    """Root-mean-square sizes of the features of a matrix E[l l'], each in its own unit of measure;
-    zeros count as one."""
+    """Root-mean-square sizes (M,) of the features of E[l l'], each in its own
+    unit of measure; zeros count as one.
+
+    moments (M, M): E[l l'], a mean over samples.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.sizes import moment_sizes
+    >>> moment_sizes(np.diag([4.0, 0.0])).tolist()
+    [2.0, 1.0]
+    """
     squares = np.diagonal(np.asarray(moments, float))
     return np.sqrt(np.where(squares > 0, squares, 1.0))

@@ -1,20 +1,22 @@
-"""Text on its way to a terminal or into the name of a file: what cannot be seen is spelled out.
-Imports nothing heavy."""
+"""Text on its way to a terminal or into the name of a file: what cannot be
+seen is spelled out. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import os
 
-# bytes of a name that becomes part of a file's; systems allow 255, and seed and identity follow
+# Bytes of a name that becomes part of a file's; systems allow 255, and seed and identity
+# follow.
 LONGEST = 100
 
 
 def visible(text: str) -> str:
     r"""The text on one line, with nothing in it that a terminal would obey.
 
-    Control characters (line breaks, the escape that begins a colour or a title), directions of
-    writing and other letters without a shape are written as in a Python string: \n, \x1b, \u202e.
-    What can be seen stays, in any script.
+    Control characters (line breaks, the escape that begins a colour or a
+    title), directions of writing and other letters without a shape are
+    written as in a Python
+    string: \n, \x1b, \u202e. What can be seen stays, in any script.
 
     Example
     -------
@@ -24,35 +26,49 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
+    return "".join(map(_seen, text))
+
+
+def _seen(letter: str) -> str:
     import unicodedata  # costs a millisecond of --help, where all can be seen
 
-    seen = lambda c: (
-        c.isprintable() or unicodedata.category(c) == "Zs"
-    )  # spaces of other scripts have a width
-    return "".join(c if seen(c) else c.encode("unicode_escape").decode("ascii") for c in text)
+    # Spaces of other scripts have a width, though Python does not print them.
+    if letter.isprintable() or unicodedata.category(letter) == "Zs":
+        return letter
+    return letter.encode("unicode_escape").decode("ascii")
 
 
 def visible_lines(text: str) -> str:
-    """`visible` of every line of a text that has lines of its own, such as a table."""
+    """`visible` of every line of a text that has lines of its own, such as a
+    table."""
     return "\n".join(map(visible, text.split("\n")))
 
 
 def width(text: str) -> int:
-    """Columns that a visible text takes on a terminal: two for wide letters, none for marks upon
-    the letter before."""
+    """Columns that a visible text takes on a terminal: two for wide letters,
+    none for marks upon the letter before.
+
+    Example
+    -------
+    >>> from saddlery.basis.text import width
+    >>> width("ab"), width("字"), width("e\\u0301")
+    (2, 2, 1)
+    """
     if text.isascii():
         return len(text)
     import unicodedata
 
-    return sum(
-        0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF")
-        for c in text
-    )
+    columns = 0
+    for letter in text:
+        if not unicodedata.combining(letter):
+            columns += 1 + (unicodedata.east_asian_width(letter) in "WF")
+    return columns
 
 
 def room() -> int | None:
-    """Columns of the terminal that is printed to, or of COLUMNS where that is set; None, for as
-    many as one likes, where text goes elsewhere: files and notebooks have no width."""
+    """Columns of the terminal that is printed to, or of COLUMNS where that is
+    set; None, for as many as one likes, where text goes elsewhere: files and
+    notebooks have no width."""
     import shutil  # these cost --help milliseconds
     import sys
 
@@ -64,8 +80,8 @@ def room() -> int | None:
 
 
 def wrapped(text: str, most: int | None) -> list[str]:
-    """A visible text in lines of at most `most` columns (two at least; None: one line), broken
-    between words; a word that is longer than a line is cut.
+    """A visible text in lines of at most `most` columns (two at least; None:
+    one line), broken between words; a word that is longer than a line is cut.
 
     Example
     -------
@@ -95,8 +111,8 @@ def _cut(word: str, most: int) -> list[str]:
 
 
 def file_name(name: str) -> str:
-    """A name for people as part of the name of a file: no separators, nothing invisible, not
-    hidden, and not too long.
+    """A name for people as part of the name of a file: no separators, nothing
+    invisible, not hidden, and not too long.
 
     Example
     -------
@@ -108,6 +124,14 @@ def file_name(name: str) -> str:
         os.fsencode(name)
     except UnicodeEncodeError:  # the system's encoding lacks a letter
         name = name.encode("ascii", "replace").decode("ascii").replace("?", "-")
-    kept = "".join(c if c.isprintable() and c not in "/\\" else "-" for c in name)
+    kept = "".join(map(_allowed, name))
     kept = os.fsencode(kept)[:LONGEST].decode(errors="ignore")
-    return "-" * len(kept) if not kept.strip(". ") else kept
+    if not kept.strip(". "):
+        return "-" * len(kept)
+    return kept
+
+
+def _allowed(letter: str) -> str:
+    if letter.isprintable() and letter not in "/\\":
+        return letter
+    return "-"

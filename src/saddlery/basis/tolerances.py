@@ -1,15 +1,16 @@
-"""Tolerances: the numbers that decide what is said of a run, as records with a meaning and an
-origin.
+"""Tolerances: the numbers that decide what is said of a run, as records with
+a meaning and an origin.
 
-Each decision has one record: where a plateau ends, when a fixed point is behind it, from when on a
-curvature is zero. A record lives beside the code that decides, and is read there by `now()`. Other
-values hold inside a `using` block, for every verb within it and nothing else:
+Each decision has one record: where a plateau ends, when a fixed point is behind it, from
+when on a curvature is zero. A record lives beside the code that decides, and is read
+there by `now()`. Other values hold inside a `using` block, for every verb within it and
+nothing else:
 
     with using(BehindTolerances(weights=0.1)):
         certified = certify(run)
 
-What was decided by other values than the defaults says so in its record (`changed`). docs/tolerances.md
-lists all of them and is made from the code.
+What was decided by other values than the defaults says so in its record
+(`changed`). docs/tolerances.md lists all of them and is made from the code.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ _CHOSEN: ContextVar[Mapping[str, Tolerances]] = ContextVar("tolerances", default
 
 
 class Tolerances:
-    """Base of the records. A record is a frozen dataclass of positive numbers (or pairs of
-    them), each made by `chosen`; its class names the decision, as in
+    """Base of the records. A record is a frozen dataclass of positive numbers
+    (or pairs of them), each made by `chosen`; its class names the decision,
+    as in
 
         @dataclass(frozen=True)
         class BehindTolerances(Tolerances, decides="behind"): ...
+
+    Raises InputError for other values.
     """
 
     decides: ClassVar[str]
@@ -46,14 +50,17 @@ class Tolerances:
         for field in dataclasses.fields(self):  # type: ignore[arg-type]
             place, value = f"{self.decides}.{field.name}", getattr(self, field.name)
             checked = _limits if isinstance(field.default, tuple) else _limit
-            object.__setattr__(self, field.name, checked(value, place, field.metadata["most"]))
+            kept = checked(value, place, field.metadata["most"])
+            object.__setattr__(self, field.name, kept)
 
     @classmethod
     def now(cls) -> Self:
-        """The values that hold here: those of the innermost `using` block around, else the
-        defaults."""
+        """The values that hold here: those of the innermost `using` block
+        around, else the defaults."""
         chosen = _CHOSEN.get().get(cls.decides)
-        return chosen if isinstance(chosen, cls) else _defaults(cls)
+        if isinstance(chosen, cls):
+            return chosen
+        return _defaults(cls)
 
 
 def _limit(value: Any, place: str, most: float) -> float:
@@ -74,8 +81,10 @@ def _limits(value: Any, place: str, most: float) -> tuple[float, float]:
 def chosen(default: Any, meaning: str, origin: str, most: float = float("inf")) -> Any:
     """A field of a record: a number, or two, near and outside.
 
-    meaning: what is compared with it, and of what it is a share. origin: where the value comes
-    from: measured, derived, a bound, or a judgement. most: the largest that has a meaning.
+    meaning: what is compared with it, and of what it is a share.
+    origin: where the value comes from: measured, derived, a bound, or a
+        judgement.
+    most: the largest that has a meaning.
     """
     metadata = {"meaning": meaning, "origin": origin, "most": most}
     return dataclasses.field(default=default, metadata=metadata)
@@ -89,10 +98,12 @@ def _defaults(cls: type[Any]) -> Any:
 
 @contextlib.contextmanager
 def using(*records: Tolerances) -> Iterator[None]:
-    """Within: decisions are made by these records; those not given stay as they are around.
+    """Within: decisions are made by these records; those not given stay as
+    they are around.
 
-    Raises InputError for what is no record. Threads and processes that are started within begin
-    with the defaults; sweeps and studies, which keep what they find, are refused.
+    Threads and processes that are started within begin with the defaults;
+    sweeps and studies, which keep what they find, are refused. Raises
+    InputError for what is no record.
 
     Example
     -------
@@ -115,18 +126,21 @@ def using(*records: Tolerances) -> Iterator[None]:
 
 
 def demand_defaults(what: str) -> None:
-    """Raise InputError where others than the defaults hold: `what` keeps what it finds for later, in
-    processes that begin with the defaults."""
-    given = [f"{decides}.{name}" for decides, fields in changed().items() for name in fields]
+    """Raise InputError where others than the defaults hold: `what` keeps what it
+    finds for later, in processes that begin with the defaults."""
+    given = []
+    for decides, others in changed().items():
+        given += [f"{decides}.{name}" for name in others]
     if given:
         raise InputError(
-            f"{what} decides by the default tolerances, got others for {', '.join(given)}; call it "
-            "outside `using`"
+            f"{what} decides by the default tolerances, got others for"
+            f" {', '.join(given)}; call it outside `using`"
         )
 
 
 def changed() -> dict[str, dict[str, Any]]:
-    """What differs from the defaults here, by decision and field; empty where nothing does."""
+    """What differs from the defaults here, by decision and field; empty where
+    nothing does."""
     found: dict[str, dict[str, Any]] = {}
     for decides, record in _CHOSEN.get().items():
         others = _differences(record)
@@ -136,8 +150,8 @@ def changed() -> dict[str, dict[str, Any]]:
 
 
 def _differences(record: Tolerances) -> dict[str, Any]:
-    defaults = _defaults(type(record))
-    return {name: value for name, value in vars(record).items() if value != getattr(defaults, name)}
+    usual = vars(_defaults(type(record)))
+    return {name: value for name, value in vars(record).items() if value != usual[name]}
 
 
 def shown(value: float | tuple[float, ...]) -> str:
@@ -147,8 +161,18 @@ def shown(value: float | tuple[float, ...]) -> str:
 
 
 def parsed(changes: list[str]) -> list[Tolerances]:
-    """Records from texts such as "behind.weights=0.1". Raises InputError, which says what there
-    is."""
+    """Records from texts: DECISION.NAME=VALUE.
+
+    Raises InputError, which says what there is.
+
+    Example
+    -------
+    >>> from saddlery.basis.tolerances import parsed
+    >>> from saddlery.saddles import BehindTolerances
+    >>> (record,) = parsed(["behind.weights=0.1", "behind.drop=0.2"])
+    >>> record == BehindTolerances(weights=0.1, drop=0.2)
+    True
+    """
     values: dict[str, dict[str, Any]] = {}
     for change in changes:
         place, equals, text = change.partition("=")
@@ -167,7 +191,9 @@ def parsed(changes: list[str]) -> list[Tolerances]:
 def _number(text: str, place: str) -> float | tuple[float, ...]:
     """ "0.1", or "0.03,0.2" of a pair."""
     try:
-        numbers = tuple(float(part) for part in text.split(","))
+        first, *others = (float(part) for part in text.split(","))
     except ValueError:
         raise InputError(f"{place} must be a number, got {text.strip()!r}") from None
-    return numbers[0] if len(numbers) == 1 else numbers
+    if not others:
+        return first
+    return first, *others

@@ -1,7 +1,9 @@
-"""Records as values: equal where all their fields are, arrays too; copied and sent by their fields.
+"""Records as values: equal where all their fields are, arrays too; copied and
+sent by their fields.
 
-The comparison that `dataclass` writes asks arrays for one truth value, which NumPy refuses. Records
-with arrays derive from `Value` and are declared with `eq=False`.
+The comparison that `dataclass` writes asks arrays for one truth value, which
+NumPy refuses. Records with arrays derive from `Value` and are declared with
+`eq=False`.
 """
 
 from __future__ import annotations
@@ -21,9 +23,10 @@ T = TypeVar("T", bound="Immutable")
 class Value:
     """Base of frozen dataclasses whose fields may hold arrays.
 
-    Two are equal if they are of one class and all their fields are the `same`. Hashed by what of
-    the fields can be; arrays count by their shape, mappings by their keys. Copies and pickles hold
-    the fields alone, nothing that was kept on the way.
+    Two are equal if they are of one class and all their fields are the
+    `same`. Hashed by what of the fields can be; arrays count by their shape,
+    mappings by their keys. Copies and pickles hold the fields alone, nothing
+    that was kept on the way.
 
     Example
     -------
@@ -37,7 +40,9 @@ class Value:
     __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return same(self, other) if type(other) is type(self) else NotImplemented
+        if type(other) is not type(self):
+            return NotImplemented
+        return same(self, other)
 
     def __hash__(self) -> int:
         return hash((type(self), *map(_hashable, _fields(self).values())))
@@ -47,7 +52,8 @@ class Value:
 
 
 class Immutable(Value):
-    """A value that holds nothing that could be changed: a copy of it is itself."""
+    """A value that holds nothing that could be changed: a copy of it is
+    itself."""
 
     __slots__ = ()
 
@@ -59,10 +65,11 @@ class Immutable(Value):
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are equal, in one truth value, however deep arrays lie in them.
+    """Whether two values are equal, in one truth value, however deep arrays
+    lie in them.
 
-    Arrays are the same that have the same dtype, shape and numbers; NaN is the same as NaN, so that
-    a copy is the same as what it was made from.
+    Arrays are the same that have the same dtype, shape and numbers; NaN is
+    the same as NaN, so that a copy is the same as what it was made from.
 
     Example
     -------
@@ -73,10 +80,9 @@ def same(one: Any, other: Any) -> bool:
     """
     if one is other:
         return True
-    if _is_array(one) or _is_array(other):
-        return (
-            _is_array(one) and _is_array(other) and _same_arrays(np.asarray(one), np.asarray(other))
-        )
+    arrays = _is_array(one), _is_array(other)
+    if any(arrays):
+        return all(arrays) and _same_arrays(np.asarray(one), np.asarray(other))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     if type(one) is type(other) and isinstance(one, (tuple, list)):
@@ -88,13 +94,26 @@ def same(one: Any, other: Any) -> bool:
 
 def demand_travels(function: Any, what: str) -> None:
     """Raise InputError unless a function can be sent to another process."""
-    remedy = "define it there, not within another function"
-    require(travels(function), what, "a function of a module, to be sent on", function, remedy)
+    require(
+        travels(function),
+        what,
+        needed="a function of a module, to be sent on",
+        given=function,
+        remedy="define it there, not within another function",
+    )
 
 
 def travels(function: Any) -> bool:
-    """Whether another process finds a function by its module and name; of a dataclass that can be
-    called, all its functions."""
+    """Whether another process finds a function by its module and name; of a
+    dataclass that can be called, all its functions.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.values import travels
+    >>> travels(np.linalg.norm), travels(lambda x: x)
+    (True, False)
+    """
     if dataclasses.is_dataclass(function):
         return all(travels(part) for part in _fields(function).values() if callable(part))
     name = getattr(function, "__qualname__", None)
@@ -127,7 +146,8 @@ def _same_arrays(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _hashable(value: Any) -> Any:
-    """Of a value, what can be hashed and is the same for all values that are the same."""
+    """Of a value, what can be hashed and is the same for all values that are
+    the same."""
     if _is_array(value):
         return value.shape
     if isinstance(value, Mapping):

@@ -1,10 +1,10 @@
-"""The command line: parse, typed configuration, call, record. Data to stdout, talk and progress to
-stderr.
+"""The command line: parse, typed configuration, call, record. Data to stdout,
+talk and progress to stderr.
 
 Nothing here computes, and no other room imports from here.
 
-A command is a file in `commands`. Exit codes are in `codes`. Every failure is one sentence on
-stderr; SADDLERY_TRACEBACK=1 adds where it came from.
+A command is a file in `commands`. Exit codes are in `codes`. Every failure is
+one sentence on stderr; SADDLERY_TRACEBACK=1 adds where it came from.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ TOO_LATE = "interrupted when everything was done; nothing is lost"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return its exit code. Help and misuse of options leave by SystemExit."""
+    """Run one command and return its exit code. Help and misuse of options
+    leave by SystemExit."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # small matrices: more threads only contend
+    if arguments is None:
+        arguments = sys.argv[1:]
     with tolerant():
         try:
             with watch():
-                return _ended(_command(sys.argv[1:] if arguments is None else arguments))
+                return _ended(_command(arguments))
         except BrokenPipeError:  # the reader, such as `head`, has seen enough
             discard_stdout()
             return DONE
@@ -51,7 +54,8 @@ def _command(arguments: list[str]) -> int:
 
 
 def _admit(command: Command, options: Namespace) -> None:
-    """Raise InputError where a seed is given to a command that draws nothing by it."""
+    """Raise InputError where a seed is given to a command that draws nothing
+    by it."""
     if options.seed is not None and command.refusal:
         from ..basis.checks import InputError
 
@@ -65,7 +69,8 @@ def _deciding(options: Namespace) -> Iterator[None]:
     if not given:
         yield
         return
-    from .. import predictions  # noqa: F401 (of all rooms that decide, each has records of its own)
+    # Of all rooms that decide: each has records of its own.
+    from .. import predictions  # noqa: F401
     from ..basis.tolerances import parsed, using
 
     with using(*parsed(given)):
@@ -73,8 +78,8 @@ def _deciding(options: Namespace) -> Iterator[None]:
 
 
 def _ended(code: int) -> int:
-    """The code of a command that is over; a signal that came too late to stop it is not passed over
-    in silence."""
+    """The code of a command that is over; a signal that came too late to stop
+    it is not passed over in silence."""
     if code != DONE or not asked():
         return code
     say(TOO_LATE)
@@ -98,48 +103,53 @@ def _sentence(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, str(error) or NOTHING
     from ..basis.checks import InputError, NumericalError, StorageError
 
-    for kind, code in ((NumericalError, NUMERICAL), (InputError, INPUT), (StorageError, STORAGE)):
-        if isinstance(error, kind):
-            return code, str(error)
+    # Ours first: a StorageError is an OSError too.
+    if isinstance(error, NumericalError):
+        return NUMERICAL, str(error)
+    if isinstance(error, InputError):
+        return INPUT, str(error)
+    if isinstance(error, StorageError):
+        return STORAGE, str(error)
     if isinstance(error, OSError):
         return STORAGE, _of_the_system(error)
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-        return (
-            UNEXPECTED,
-            "out of memory; lower the width, the samples or the number of saved points",
-        )
+        remedy = "lower the width, the samples or the number of saved points"
+        return UNEXPECTED, f"out of memory; {remedy}"
+    if _refused_by_jax(error):
+        return INPUT, _of_jax(error)
     from ..basis.echo import said
 
-    if _refused_by_jax(error):
-        told = [
-            name
-            for name, value in os.environ.items()
-            if name.startswith("JAX_") and value and value in str(error)
-        ]
-        which = " and ".join(told) or "the variables JAX_... of the environment"
-        return INPUT, f"JAX does not start here: {said(error)}; mend {which}, or unset it"
-    return (
-        UNEXPECTED,
-        f"unexpected {type(error).__name__}: {said(error)}; set SADDLERY_TRACEBACK=1 to see where",
-    )
+    what = f"unexpected {type(error).__name__}: {said(error)}"
+    return UNEXPECTED, f"{what}; set SADDLERY_TRACEBACK=1 to see where"
 
 
 def _refused_by_jax(error: BaseException) -> bool:
-    """Whether it came up where JAX reads its settings from the environment, when it is imported."""
+    """Whether it came up where JAX reads its settings from the environment,
+    when it is imported."""
     import traceback
 
-    frames = [
-        frame.f_globals.get("__name__") for frame, _ in traceback.walk_tb(error.__traceback__)
-    ]
-    return "jax" not in sys.modules and frames[-1:] == ["jax._src.config"]
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    modules = [frame.f_globals.get("__name__") for frame in frames]
+    return "jax" not in sys.modules and modules[-1:] == ["jax._src.config"]
+
+
+def _of_jax(error: BaseException) -> str:
+    """With the variables whose value it repeats."""
+    from ..basis.echo import said
+
+    told = []
+    for name, value in os.environ.items():
+        if name.startswith("JAX_") and value and value in str(error):
+            told.append(name)
+    which = " and ".join(told) or "the variables JAX_... of the environment"
+    return f"JAX does not start here: {said(error)}; mend {which}, or unset it"
 
 
 def _of_the_system(error: OSError) -> str:
     from ..doors.outlets import remedy
 
     settle_stdout()
-    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-    return (
-        f"{where}{error.strerror or error}; "
-        f"{remedy(error, 'set SADDLERY_TRACEBACK=1 to see where')}"
-    )
+    sentence = f"{error.strerror or error}"
+    if isinstance(error.filename, (str, bytes)):
+        sentence = f"{os.fsdecode(error.filename)}: {sentence}"
+    return f"{sentence}; {remedy(error, 'set SADDLERY_TRACEBACK=1 to see where')}"

@@ -1,5 +1,5 @@
-"""What several commands take: each function adds it to a parser, and each type reads one word.
-Imports nothing heavy."""
+"""What several commands take: each function adds it to a parser, and each
+type reads one word. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..basis.echo import shown
 
 LARGEST_SEED = 2**63 - 1
 
-# what --help says of --out and --seed in more commands than one
+# What --help says of RUN, --out and --seed in more commands than one.
 RECORD_OUT = "also write the JSON record to this file"
 SEED_OF_RUN = "train RUN, an experiment, with this seed; a finished run folder has its own"
 RUN = "a run folder, or an experiment to train first, or DIR#17, run 17 of a sweep"
@@ -17,6 +17,7 @@ RUN = "a run folder, or an experiment to train first, or DIR#17, run 17 of a swe
 
 # -------------------------------------------------------------------- one word
 def given(text: str) -> str:
+    """A word of any kind; an empty one was not meant."""
     if not text.strip():
         raise ArgumentTypeError("must not be empty; is a variable of the shell unset?")
     if "\0" in text:
@@ -25,6 +26,7 @@ def given(text: str) -> str:
 
 
 def seed(text: str) -> int:
+    """A whole number that files and tables hold."""
     try:
         value = int(text)
     except ValueError:
@@ -35,12 +37,15 @@ def seed(text: str) -> int:
 
 
 def workers(text: str) -> int:
+    """How many work at a time."""
+    # Its length first: Python refuses to read thousands of digits.
     if not text.isdecimal() or len(text) > 5 or not 1 <= int(text) <= 10_000:
         raise ArgumentTypeError(f"must be a whole number from 1 to 10000, got {shown(text)}")
     return int(text)
 
 
 def modules(text: str) -> list[str]:
+    """Names of modules, with commas between them."""
     names = [name.strip() for name in text.split(",")]
     for name in names:
         if not all(part.isidentifier() for part in name.split(".")):
@@ -74,7 +79,8 @@ def add_experiment(parser: ArgumentParser) -> None:
 
 
 def add_run(parser: ArgumentParser, words: str = RUN) -> None:
-    """RUN, where its data are, and what it needs imported (see `subjects.run_of`)."""
+    """RUN, where its data are, and what it needs imported (see
+    `subjects.run_of`)."""
     parser.add_argument("run", metavar="RUN", type=given, help=words)
     add_data(parser, "run")
     add_imports(parser)

@@ -1,4 +1,5 @@
-"""The exit codes: one table for the code, --help and the documents. Imports nothing."""
+"""The exit codes: one table for the code, --help and the documents. Imports
+nothing."""
 
 from __future__ import annotations
 

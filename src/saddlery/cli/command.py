@@ -12,16 +12,22 @@ def nothing(parser: ArgumentParser) -> None:
 
 
 class Command(NamedTuple):
-    """A command, whole: what it is called, what may be typed after it, and what it does.
+    """A command, whole: what it is called, what may be typed after it, and what it
+    does.
 
-    name: the word that is typed; a shipped command's file has the same name. help: what it does, in
-    one line without a full stop. example: a command line that runs. function: takes the parsed
-    options and returns an exit code (see `codes`). out, seed: what --help says of these two, which
-    every command takes, as it takes --json. refusal: the sentence that refuses a seed where nothing
-    is drawn, in which {seed} is the one given; empty where it is taken. options: adds whatever else
-    may be typed (see `arguments`). epilog: what --help says beside the example.
+    name: the word that is typed; a shipped command's file has the same name.
+    help: what it does, in one line without a full stop.
+    example: a command line that runs.
+    function: takes the parsed options and returns an exit code (see `codes`).
+    out, seed: what --help says of these two, which every command takes, as it takes
+        --json.
+    refusal: the sentence that refuses a seed where nothing is drawn, in which
+        {seed} is the one given; empty where it is taken.
+    options: adds whatever else may be typed (see `arguments`).
+    epilog: what --help says beside the example.
 
-    Parsing imports the files of all commands, so a file imports what computes within its function.
+    Parsing imports the files of all commands, so a file imports what computes
+    within its function.
     """
 
     name: str

@@ -1,10 +1,11 @@
-"""Ctrl-C, and SIGTERM like it: heard once, at a moment when it can do no harm. Imports nothing
-heavy.
+"""Ctrl-C, and SIGTERM like it: heard once, at a moment when it can do no
+harm. Imports nothing heavy.
 
-The first signal raises KeyboardInterrupt, but not within an import, a trace or a compilation (what
-is half done there stays broken), nor in functions that hold what is finished but not safe
-(`interruptions`): then it waits, and is tried again. Whatever comes after it changes nothing. `check`,
-which progress reports call, raises it wherever it waits.
+The first signal raises KeyboardInterrupt, but not within an import, a trace
+or a compilation (what is half done there stays broken), nor in functions that
+hold what is finished but not safe (`interruptions`): then it waits, and is
+tried again. Whatever comes after it changes nothing. `check`, which progress
+reports call, raises it wherever it waits.
 """
 
 from __future__ import annotations
@@ -18,33 +19,40 @@ from types import FrameType
 
 from ..basis.interruptions import may_end
 
+# What is heard, and its usual handler.
 SIGNALS = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
-}  # and their usual handlers
-AGAIN = 0.05  # seconds until a signal that had to wait is tried again
-# Packages that import, trace or compile, and hold locks and caches of their own while they do.
+}
+# Seconds until a signal that had to wait is tried again.
+AGAIN = 0.05
+# Packages that import, trace or compile, and hold locks and caches of their own while
+# they do.
 DELICATE = {"importlib", "jax", "jaxlib", "equinox", "diffrax", "optax", "lineax", "optimistix"}
-WAITING = "jax._src.array"  # where JAX waits for a result; nothing is half done there
+# Where JAX waits for a result; nothing is half done there.
+WAITING = "jax._src.array"
 
 _asked = False  # whether a signal came
 _raised = False  # whether it was raised where the frames allowed it
 _held = 0  # how many `uninterrupted` are open
-_over = threading.Event()  # set when nothing is to be tried again
-_over.set()
 _last = False  # whether the process ends with its command
-_sending = threading.Lock()  # no signal is sent to a main thread that has ceased to handle them
+# Set when nothing is to be tried again.
+_over = threading.Event()
+_over.set()
+# Held while one is sent: none goes to a main thread that has ceased to handle them.
+_sending = threading.Lock()
 
 
 @contextlib.contextmanager
 def watch() -> Iterator[None]:
-    """Handle the signals. Does nothing outside the main thread, or where whoever started the
-    process chose another handler or to ignore it."""
+    """Handle the signals. Does nothing outside the main thread, or where
+    whoever started the process chose another handler or to ignore it."""
     if not _main_thread():
         yield
         return
     global _asked, _raised
     _asked = _raised = False
+    # Whoever started the process may ignore them, or handle them otherwise.
     ours = [number for number, usual in SIGNALS.items() if signal.getsignal(number) is usual]
     hook = sys.unraisablehook
     sys.unraisablehook = _swallowed
@@ -58,24 +66,26 @@ def watch() -> Iterator[None]:
         with _sending:
             _over.set()
         sys.unraisablehook = hook
-        for number in ours if not _last else ():
-            signal.signal(number, SIGNALS[number])
+        if not _last:
+            for number in ours:
+                signal.signal(number, SIGNALS[number])
 
 
 def end_with_the_command() -> None:
-    """Have no signal do anything once `watch` is over: for a process that does nothing else.
+    """Have no signal do anything once `watch` is over: for a process that
+    does nothing else.
 
-    To block signals is not enough then. A mask is that of one thread: another one, of JAX's or
-    dask's, is given what the main thread does not take, and Python has the main thread handle it,
-    in whatever runs at exit.
+    To block signals is not enough then. A mask is that of one thread: another
+    one, of JAX's or dask's, is given what the main thread does not take, and
+    Python has the main thread handle it, in whatever runs at exit.
     """
     global _last
     _last = True
 
 
 def block() -> None:
-    """Have signals wait until `watch` begins: for the first lines of a process, and for its
-    last."""
+    """Have signals wait until `watch` begins: for the first lines of a
+    process, and for its last."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
@@ -98,7 +108,8 @@ def _heard(number: int, frame: FrameType | None) -> None:
 
 
 def _delicate(frame: FrameType | None) -> bool:
-    """Whether an exception here would leave something half done that cannot be done again."""
+    """Whether an exception here would leave something half done that cannot
+    be done again."""
     while frame is not None:
         module = str(frame.f_globals.get("__name__"))
         if module.partition(".")[0] in DELICATE and module != WAITING:
@@ -116,7 +127,8 @@ def _try_again(number: int) -> None:
 
 
 def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
-    """What is raised within a callback of the garbage collector goes nowhere; try again."""
+    """What is raised within a callback of the garbage collector goes nowhere;
+    try again."""
     global _raised
     if unraisable.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(unraisable)
@@ -126,7 +138,8 @@ def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
 
 
 def check() -> None:
-    """Raise KeyboardInterrupt if a signal came and waits; progress reports call this."""
+    """Raise KeyboardInterrupt if a signal came and waits; progress reports
+    call this."""
     global _raised
     if _asked and _main_thread():
         _raised = True
@@ -140,7 +153,8 @@ def asked() -> bool:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Within: signals wait, so that they do not spoil the saving of what is finished."""
+    """Within: signals wait, so that they do not spoil the saving of what is
+    finished."""
     global _held
     _held += 1
     try:

@@ -25,16 +25,19 @@ __all__ = [
     "write_record",
     "write_words",
 ]
-OWN = (
-    "experiment.toml",
-    "record.json",
-    "trajectory.npz",
-)  # files of a run that are never rewritten
+# Files of a run that are never rewritten.
+OWN = ("experiment.toml", "record.json", "trajectory.npz")
 
 
 def show(options: Namespace, record: Any, text: str) -> None:
     """The result on stdout: as JSON where that is asked for, else as text."""
-    put(_as_json(record) if options.json else text)
+    put(_as_asked(options, record, text))
+
+
+def _as_asked(options: Namespace, record: Any, text: str) -> str:
+    if options.json:
+        return _as_json(record)
+    return text
 
 
 def _as_json(record: Any) -> str:
@@ -58,20 +61,22 @@ def file_to_write(target: Path) -> Path:
 
 
 def place_to_write(target: Path) -> Path:
-    """The path, if something may be made there: its nearest existing parent takes files. Nothing is
-    created."""
+    """The path, if something may be made there: its nearest existing parent
+    takes files. Nothing is created."""
     check_place(target)
     return target
 
 
 def out_to_write(options: Namespace) -> Path | None:
     """The file of --out, if one is named, found out before the work."""
-    return file_to_write(Path(options.out)) if options.out else None
+    if not options.out:
+        return None
+    return file_to_write(Path(options.out))
 
 
 def page_to_write(options: Namespace) -> Path | None:
-    """Where the page goes, found out before the work: a file of its own, and matplotlib to draw
-    it."""
+    """Where the page goes, found out before the work: a file of its own, and
+    matplotlib to draw it."""
     if not options.page:
         return None
     from ..plots import new_axes
@@ -91,10 +96,16 @@ def write_record(record: Any, target: Path | None) -> None:
         say(f"record in {target}")
 
 
-def write_words(options: Namespace, record: Any, text: str, target: Path | None, noun: str) -> None:
+def write_words(
+    options: Namespace,
+    record: Any,
+    text: str,
+    target: Path | None,
+    noun: str,
+) -> None:
     """What `show` prints, also to a file."""
     if target is not None:
-        write_text(target, (_as_json(record) if options.json else text) + "\n")
+        write_text(target, _as_asked(options, record, text) + "\n")
         say(f"{noun} in {target}")
 
 

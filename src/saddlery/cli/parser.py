@@ -1,4 +1,5 @@
-"""What may be typed, made of the commands. Imports nothing heavy, so that --help answers at once."""
+"""What may be typed, made of the commands. Imports nothing heavy, so that
+--help answers at once."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from .streams import put, say
 
 
 class Parser(ArgumentParser):
-    """Errors in one sentence on stderr, exit code 2, with the nearest valid word."""
+    """Errors in one sentence on stderr, exit code 2, with the nearest valid
+    word."""
 
     def error(self, message: str) -> NoReturn:
         _, _, missing = message.partition("arguments are required: ")
@@ -30,8 +32,9 @@ class Parser(ArgumentParser):
             help_of = {str(a.metavar): a.help for a in self._actions}
             first = missing.partition(", ")[0]
             message = f"{first} is missing, {help_of[first]}"
-        more = "" if message.endswith("?") else f"; see {self.prog} --help"
-        say(f"saddlery: {message}{more}")
+        if not message.endswith("?"):  # a guess is remedy enough
+            message += f"; see {self.prog} --help"
+        say(f"saddlery: {message}")
         sys.exit(INPUT)
 
     def _check_value(self, action: Action, value: object) -> None:
@@ -47,9 +50,9 @@ def _hint(word: str, valid: Iterable[str]) -> str:
 
 
 def parse(arguments: list[str]) -> tuple[Command, Namespace]:
-    """The command and its options; prints help or the version and exits where asked, exits 2 on
-    misuse."""
-    first = arguments[0] if arguments else ""
+    """The command and its options; prints help or the version and exits where
+    asked, exits 2 on misuse."""
+    first, *rest = arguments or [""]
     if first in ("-h", "--help"):
         put(_overview())
         sys.exit(DONE)
@@ -58,15 +61,16 @@ def parse(arguments: list[str]) -> tuple[Command, Namespace]:
 
         put(f"saddlery {metadata.version('saddlery')}")
         sys.exit(DONE)
-    found, rest = _found(first, arguments[1:])
+    found, rest = _found(first, rest)
     if found is None:
         Parser(prog="saddlery").error(_no_command(first))
     return _parsed(found, rest)
 
 
 def _found(first: str, rest: list[str]) -> tuple[Command | None, list[str]]:
-    """The command of that name, and the words after it. One of one's own may be in a module that
-    --imports names among them: it is imported then, and the option is taken away."""
+    """The command of that name, and the words after it. One of one's own may
+    be in a module that --imports names among them: it is imported then, and
+    the option is taken away."""
     if first.startswith("-"):
         return None, rest
     found = command(first)
@@ -115,12 +119,14 @@ def _parsed(chosen: Command, arguments: list[str]) -> tuple[Command, Namespace]:
 
 
 def parser_of(one: Command) -> Parser:
-    """The parser of a command: its own options, and those that every command takes."""
-    said = f"{one.epilog}\n\n" if one.epilog else ""
+    """The parser of a command: its own options, and those that every command
+    takes."""
+    below = [one.epilog] if one.epilog else []
+    below += [f"example: {one.example}", table()]
     parser = Parser(
         prog=f"saddlery {one.name}",
         description=f"{one.help[0].upper()}{one.help[1:]}.",
-        epilog=f"{said}example: {one.example}\n\n{table()}",
+        epilog="\n\n".join(below),
         formatter_class=RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )

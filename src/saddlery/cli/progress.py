@@ -12,7 +12,8 @@ from ..basis.text import visible
 from .interrupts import check
 from .streams import Tolerated, say
 
-FIRST, EVERY = 2.0, 10.0  # seconds to the first line and between lines where there is no terminal
+# Seconds to the first line and between lines where there is no terminal.
+FIRST, EVERY = 2.0, 10.0
 
 
 class Report(Protocol):
@@ -23,8 +24,8 @@ class Report(Protocol):
 def progress(title: str) -> Iterator[Report]:
     """Yield a function to be called with (fraction done, what is being done).
 
-    A fraction below an earlier one (work that turned out larger, a worker that died) is shown as
-    the earlier one.
+    A fraction below an earlier one (work that turned out larger, a worker
+    that died) is shown as the earlier one.
     """
     if sys.stderr.isatty():
         yield from _bar(visible(title))

@@ -1,5 +1,5 @@
-"""The shipped experiments as the files that they are. Imports nothing that trains them, so that
-they are listed and shown at once."""
+"""The shipped experiments as the files that they are. Imports nothing that
+trains them, so that they are listed and shown at once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def names() -> list[str]:
 
 
 def text_of(name: str) -> str:
-    """The TOML of a shipped experiment. Raises InputError with the nearest name for another."""
+    """The TOML of a shipped experiment. Raises InputError with the nearest
+    name for another."""
     return read_text(FOLDER / f"{known(name, names(), 'experiment')}.toml")
 
 

@@ -1,5 +1,5 @@
-"""What EXPERIMENT and RUN on the command line mean, and what becomes of a run whose command is
-interrupted."""
+"""What EXPERIMENT and RUN on the command line mean, and what becomes of a run
+whose command is interrupted."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .progress import progress
 
 # -------------------------------------------------------------------- experiments
 def import_given(options: Namespace) -> None:
-    """Import the modules that the command line names: those of units, tasks and rules of one's
-    own."""
+    """Import the modules that the command line names: those of units, tasks
+    and rules of one's own."""
     if options.imports:
         from ..sweeps import import_modules
 
@@ -30,7 +30,8 @@ def import_given(options: Namespace) -> None:
 
 @giving_up
 def experiment_of(options: Namespace) -> Any:
-    """The experiment of `arguments.add_experiment`, with its changes and its seed."""
+    """The experiment of `arguments.add_experiment`, with its changes and its
+    seed."""
     from ..experiments.changes import changed, parsed
     from ..experiments.experiment import find, from_table
 
@@ -41,8 +42,16 @@ def experiment_of(options: Namespace) -> Any:
         keys = [change.partition("=")[0].strip() for change in options.changes]
         if options.seed is not None and "seed" in keys:
             raise InputError("the seed is given twice, by --seed and by --set seed; give it once")
-        experiment = from_table(changed(experiment.table(), parsed(options.changes), "--set "))
-    return (experiment if options.seed is None else experiment.replace(seed=options.seed)).pinned()
+        table = changed(experiment.table(), parsed(options.changes), "--set ")
+        experiment = from_table(table)
+    return _with_seed(experiment, options.seed).pinned()
+
+
+def _with_seed(experiment: Any, seed: int | None) -> Any:
+    """With another seed, where one is given."""
+    if seed is None:
+        return experiment
+    return experiment.replace(seed=seed)
 
 
 def _refuse_other_files(given: Path) -> None:
@@ -56,9 +65,8 @@ def _refuse_other_files(given: Path) -> None:
 
 def default_folder(experiment: Any) -> Path:
     """Where a run goes that is given no --out."""
-    return (
-        Path("runs") / f"{file_name(experiment.name)}-seed{experiment.seed}-{experiment.identity}"
-    )
+    name = file_name(experiment.name)
+    return Path("runs") / f"{name}-seed{experiment.seed}-{experiment.identity}"
 
 
 def trained(experiment: Any) -> Any:
@@ -67,38 +75,24 @@ def trained(experiment: Any) -> Any:
 
     check()  # imports take seconds, and a signal waits for their end
     with progress(f"train {experiment.name}") as report:
-        shown = lambda fraction, loss: report(fraction, f"loss {loss:.3g}")
-        return run_experiment(experiment, progress=shown, note=lambda words: say(f"note: {words}"))
+        return run_experiment(
+            experiment,
+            progress=lambda fraction, loss: report(fraction, f"loss {loss:.3g}"),
+            note=lambda words: say(f"note: {words}"),
+        )
 
 
 # ---------------------------------------------------------------------------- runs
 def run_of(options: Namespace) -> tuple[Any, bool]:
-    """(the run of `arguments.add_run`, whether it was trained only now): a stored one, or that of
-    an experiment."""
-    from ..experiments.experiment import find
-
+    """(the run of `arguments.add_run`, whether it was trained only now): a
+    stored one, or that of an experiment."""
     import_given(options)
     if os.path.isdir(options.run):
         return _stored(options), False
     folder, mark, place = options.run.rpartition("#")
     if mark and place.isdecimal():
-        if options.seed is not None:
-            raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
-        return trained(_of_sweep(Path(folder), int(place), options.data, options.imports)), True
-    if os.path.isfile(options.run) and not options.run.lower().endswith(".toml"):
-        raise InputError(
-            "RUN must be a run folder or an experiment, got the file "
-            f"{options.run}; give its folder"
-        )
-    try:
-        experiment = find(options.run)
-    except InputError as error:
-        raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
-    experiment = experiment.found(data=options.data)
-    run = trained(experiment if options.seed is None else experiment.replace(seed=options.seed))
-    if run.trajectory.status == "interrupted":
-        stop(run, True)
-    return run, True
+        return _trained_of_sweep(options, folder, place), True
+    return _trained_of_experiment(options), True
 
 
 def _stored(options: Namespace) -> Any:
@@ -120,19 +114,54 @@ def _stored(options: Namespace) -> Any:
     return run
 
 
+def _trained_of_sweep(options: Namespace, folder: str, place: str) -> Any:
+    """The run of DIR#17."""
+    if options.seed is not None:
+        raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
+    experiment = _of_sweep(
+        Path(folder),
+        place=int(place),
+        data=options.data,
+        imports=options.imports,
+    )
+    return trained(experiment)
+
+
+def _trained_of_experiment(options: Namespace) -> Any:
+    """The run of a shipped name or a TOML file."""
+    from ..experiments.experiment import find
+
+    if os.path.isfile(options.run) and not options.run.lower().endswith(".toml"):
+        raise InputError(
+            "RUN must be a run folder or an experiment, got the file "
+            f"{options.run}; give its folder"
+        )
+    try:
+        experiment = find(options.run)
+    except InputError as error:
+        raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
+    experiment = experiment.found(data=options.data)
+    run = trained(_with_seed(experiment, options.seed))
+    if run.trajectory.status == "interrupted":
+        stop(run, fresh=True)
+    return run
+
+
 @giving_up
 def _of_sweep(folder: Path, place: int, data: str | None, imports: list[str]) -> Any:
-    """Run number `place` of a sweep, as an experiment: the very one that was run, where it is
-    done."""
+    """Run number `place` of a sweep, as an experiment: the very one that was
+    run, where it is done."""
     from ..sweeps import as_written, design_of, query
 
     design = design_of(folder, data=data, imports=imports)
     experiment = design.experiment_of(place)
-    # version 0.1.0 took the places of data files into the identity: those that the design names,
-    # wherever they are now
-    former = as_written(folder / "sweep.toml", imports).experiment_of(place).former_identity
+    # Version 0.1.0 took the places of data files into the identity: those that the design
+    # names, wherever they are now.
+    written = as_written(folder / "sweep.toml", imports)
+    former = written.experiment_of(place).former_identity
     done = query(folder, f"run = {place}")
-    for identity in done["identity"].dropna() if len(done) else ():
+    identities = list(done["identity"].dropna()) if len(done) else []
+    for identity in identities:
         if identity not in (experiment.identity, former):
             raise InputError(
                 f"run {place} of {folder} was experiment {identity}, and this saddlery makes"
@@ -147,21 +176,29 @@ def stop(run: Any, fresh: bool, words: str = "") -> NoReturn:
     """End by Ctrl-C; a run that is nowhere on disk yet is saved first."""
     from ..runs import save_run
 
-    kept = words or "the run folder is as it was"
-    if fresh:
-        out = default_folder(run.experiment)
-        if os.path.lexists(out):
-            kept = f"{out} exists already, so this run was not saved"
-        else:
-            with uninterrupted():
-                save_run(run, out)
-            kept = f"the training done so far is saved in {out}" + (f", {words}" if words else "")
+    if not fresh:
+        kept = words or "the run folder is as it was"
+        raise KeyboardInterrupt(f"interrupted; {kept}")
+    out = default_folder(run.experiment)
+    if os.path.lexists(out):
+        raise KeyboardInterrupt(f"interrupted; {out} exists already, so this run was not saved")
+    with uninterrupted():
+        save_run(run, out)
+    kept = f"the training done so far is saved in {out}"
+    if words:
+        kept += f", {words}"
     raise KeyboardInterrupt(f"interrupted; {kept}")
 
 
-def after(run: Any, fresh: bool, work: Callable[..., Any], *arguments: Any, words: str = "") -> Any:
-    """What `work` makes of the arguments; where it is interrupted the run that it was made for is
-    kept."""
+def after(
+    run: Any,
+    fresh: bool,
+    work: Callable[..., Any],
+    *arguments: Any,
+    words: str = "",
+) -> Any:
+    """What `work` makes of the arguments; where it is interrupted the run
+    that it was made for is kept."""
     try:
         return endable(work, *arguments)
     except KeyboardInterrupt:
@@ -175,8 +212,8 @@ def stages_of(run: Any, fresh: bool) -> Any:
 
 
 def certified(run: Any, fresh: bool) -> tuple[Any, bool]:
-    """(the stages, whether all are certified): stage by stage, so that Ctrl-C keeps those that are
-    done."""
+    """(the stages, whether all are certified): stage by stage, so that Ctrl-C
+    keeps those that are done."""
     from ..plateaus import certify
 
     found, done = stages_of(run, fresh), []
@@ -186,18 +223,22 @@ def certified(run: Any, fresh: bool) -> tuple[Any, bool]:
                 report(k / len(found), f"{stage.kind} stage")
                 done += certify(replace(found, stages=(stage,))).stages
     except KeyboardInterrupt:
-        return replace(found, stages=(*done, *found.stages[len(done) :])), False
+        left = found.stages[len(done) :]
+        return replace(found, stages=(*done, *left)), False
     return replace(found, stages=tuple(done)), True
 
 
 # ------------------------------------------------------------------------- engines
 def engine_of(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = None) -> Any:
-    """The engine of `arguments.add_engine`; slurm: the [slurm] table of a sweep."""
+    """The engine of `arguments.add_engine`; slurm: the [slurm] table of a
+    sweep."""
     from ..engines import make
 
     if options.scheduler and options.engine != "dask":
         raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
-    chosen = {"scheduler": options.scheduler} if options.scheduler else {}
+    chosen: dict[str, Any] = {}
+    if options.scheduler:
+        chosen = {"scheduler": options.scheduler}
     if options.engine == "slurm":
         chosen = {"folder": str(out / "slurm"), **(slurm or {})}
     return make(options.engine, options.workers, chosen)

@@ -1,5 +1,5 @@
-"""The tour: the six networks of the paper and one on real data, trained, certified, and shown on
-one page.
+"""The tour: the six networks of the paper and one on real data, trained,
+certified, and shown on one page.
 
 Layout of a tour folder:
     summary.json   {"runs": [...]}, one record a finished run (see `Stages.record`)
@@ -38,13 +38,14 @@ COLUMNS = (
     "index",
     "case",
 )
-TRAINING = 0.4  # its share of a run in the progress bar, measured
+# Its share of a run in the progress bar, measured.
+TRAINING = 0.4
 Progress = Callable[[float, str], None]
 
 
 def prepare(folder: str | Path) -> Path:
-    """The folder of a tour: new, empty, or an earlier tour, which is replaced. Raises StorageError
-    for anything else."""
+    """The folder of a tour: new, empty, or an earlier tour, which is
+    replaced. Raises StorageError for anything else."""
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise StorageError(f"{target} is a file, and a tour needs a folder; choose another --out")
@@ -60,15 +61,19 @@ def _is_tour(folder: Path) -> bool:
         summary = read_json(folder / "summary.json")
     except InputError:
         return False
-    entries = summary.get("runs") if isinstance(summary, dict) else None
-    return isinstance(entries, list) and all(
-        isinstance(e, dict) and {"experiment", "stages"} <= set(e) for e in entries
-    )
+    if not isinstance(summary, dict):
+        return False
+    entries = summary.get("runs")
+    return isinstance(entries, list) and all(map(_is_entry, entries))
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and {"experiment", "stages"} <= set(entry)
 
 
 def _clear(target: Path) -> None:
-    """Take away an earlier tour: its page and its runs. Whatever else lies there is somebody's and
-    stays."""
+    """Take away an earlier tour: its page and its runs. Whatever else lies
+    there is somebody's and stays."""
     page = target / "index.html"
     if page.is_file() and not page.is_symlink():
         page.unlink()
@@ -94,12 +99,17 @@ def tour(
     names: tuple[str, ...] = NAMES,
     progress: Progress | None = None,
 ) -> list[Stages]:
-    """Train and certify the named experiments; write index.html, summary.json and one folder a run.
+    """Train and certify the named experiments; write index.html, summary.json
+    and one folder a run.
 
-    An earlier tour in the folder is replaced when the first run is trained. The summary is written
-    anew after each run and the page when the tour ends, also by Ctrl-C or an error, so that what
-    was finished is readable. progress: called with (fraction done, what is being done). Raises
-    StorageError for a folder that holds something else.
+    An earlier tour in the folder is replaced when the first run is trained.
+    The summary is written anew after each run and the page when the tour
+    ends, also by Ctrl-C or an error, so that what was finished is readable.
+
+    seed: of every experiment, in place of its own.
+    progress: called with (fraction done, what is being done).
+
+    Raises StorageError for a folder that holds something else.
     """
     target, done = prepare(folder), []
     report = progress or (lambda fraction, words: None)
@@ -119,8 +129,8 @@ def tour(
 
 @finishing
 def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
-    """Train, save, then certify one experiment; one that diverges has no stages, and the tour goes
-    on."""
+    """Train, save, then certify one experiment; one that diverges has no
+    stages, and the tour goes on."""
     run = train(
         name,
         seed=seed,
@@ -132,7 +142,9 @@ def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progr
     save_run(run, target / "runs" / name)
     if run.trajectory.status == "interrupted":
         raise KeyboardInterrupt
-    found, certified = Stages(run, ()) if run.failed else stages(run), []
+    if run.failed:
+        return Stages(run, ())
+    found, certified = stages(run), []
     for k, stage in enumerate(found.stages):
         progress(TRAINING + (1 - TRAINING) * k / len(found), f"certify {name}")
         certified += certify(replace(found, stages=(stage,))).stages
@@ -140,12 +152,10 @@ def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progr
 
 
 def _finished(done: list[Stages], target: Path) -> str:
+    if not done:
+        return "no run of the tour was finished"
     names = ", ".join(found.run.experiment.name for found in done)
-    return (
-        f"finished before: {names}, readable in {target}"
-        if done
-        else "no run of the tour was finished"
-    )
+    return f"finished before: {names}, readable in {target}"
 
 
 def summary(runs: list[Stages]) -> dict[str, object]:
@@ -159,16 +169,20 @@ def table(runs: list[Stages]) -> str:
 
 
 def _row(found: Stages, stage: Stage) -> list[object]:
-    certificate, point, units = stage.certificate, stage.fixed_point, stage.effective_units
-    there = [None] * 4
-    if point is not None:
-        there = [tiny(point.gradient_norm), point.distance, point.index, point.construction]
-    return [
+    units = stage.effective_units
+    layers = (units,) if isinstance(units, int) else units
+    verdict = None
+    if stage.certificate is not None:
+        verdict = stage.certificate.verdict
+    row = [
         found.run.experiment.name,
         stage.kind,
         f"{stage.start:.4g} - {stage.end:.4g}",
         stage.loss,
-        units if isinstance(units, int) else " > ".join(map(str, units)),
-        None if certificate is None else certificate.verdict,
-        *there,
+        " > ".join(map(str, layers)),
+        verdict,
     ]
+    point = stage.fixed_point
+    if point is None:
+        return [*row, None, None, None, None]
+    return [*row, tiny(point.gradient_norm), point.distance, point.index, point.construction]

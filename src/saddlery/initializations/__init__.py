@@ -1,5 +1,5 @@
-"""Initial weights: isotropic, on an invariant manifold, or such that a linear network's whole path
-is known.
+"""Initial weights: isotropic, on an invariant manifold, or such that a linear
+network's whole path is known.
 
 Nothing here moves weights that are there.
 """

@@ -1,7 +1,9 @@
-"""Linear networks as products of weight matrices, and the starts from which their whole path is
-known.
+"""Linear networks as products of weight matrices, and the starts from which
+their whole path is known.
 
-f(x) = W_L ... W_1 x: the incoming weights u of a layer are a matrix (H, U), its outgoing weights v,
+    f(x) = W_L ... W_1 x
+
+The incoming weights u of a layer are a matrix (H, U), its outgoing weights v,
 where it mixes, the transpose of one, and so is a read-out.
 """
 
@@ -19,70 +21,143 @@ from ..tasks.base import orthogonal
 from .streams import Streams
 
 ZERO = 1e-12  # of the largest: singular values of E[y x'] below are none
+Place = tuple[int, str]  # (layer, name) of a weight matrix in the parameters
 
 
 def why_not_linear(network: Network) -> str:
-    """What keeps a network from being a plain product of weight matrices, in words; empty for one
-    that is."""
+    """What keeps a network from being a plain product of weight matrices, in
+    words; empty for one that is.
+
+    Example
+    -------
+    >>> from saddlery.initializations.linear_networks import why_not_linear
+    >>> from saddlery.networks import Layer, Network
+    >>> from saddlery.units import dense
+    >>> why_not_linear(Network((Layer(dense("linear"), 3, residual=True),)))
+    'layer 0 is residual'
+    """
     for k, layer in enumerate(network.layers):
         if layer.unit.name != "linear" or layer.unit.options:
             return f"units of layer {k} are {layer.unit!r}, not linear neurons without bias"
         if layer.residual:
             return f"layer {k} is residual"
-    return "" if network.reads == "all" else f"of its output only the {network.reads} is read"
+    if network.reads != "all":
+        return f"of its output only the {network.reads} is read"
+    return ""
 
 
 def factors(network: Network, params: Params) -> list[np.ndarray]:
-    """W_1 ... W_L of a linear network, first to last, each (outputs, inputs)."""
-    found = [np.asarray(params[k][name]) for k, name in _places(network)]
-    return [w if name == "u" else w.T for w, (_, name) in zip(found, _places(network), strict=True)]
+    """W_1 ... W_L of a linear network, first to last, each (outputs, inputs).
+
+    params: u (H, U), and v (H, O) and readout (H, O) where the network has
+        them.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.initializations.linear_networks import factors
+    >>> from saddlery.networks import Layer, Network, unflatten
+    >>> from saddlery.units import dense
+    >>> network = Network((Layer(dense("linear"), 4),))
+    >>> params = unflatten(network, np.zeros(20), (3,), 2)
+    >>> [w.shape for w in factors(network, params)]
+    [(4, 3), (2, 4)]
+    """
+    found = []
+    for k, name in _places(network):
+        matrix = np.asarray(params[k][name])
+        found.append(matrix if name == "u" else matrix.T)
+    return found
 
 
 def modes(
     correlation: Float[np.ndarray, "O D"],
 ) -> tuple[Float[np.ndarray, "O r"], Float[np.ndarray, " r"], Float[np.ndarray, "r D"]]:
-    """The modes of E[y x'] = q s r': its singular values that are not zero, in descending order,
-    and their vectors."""
+    """The modes of E[y x'] = q s r': its singular values that are not zero,
+    in descending order, and their vectors.
+
+    correlation (O, D): E[y x'], a mean over samples.
+
+    q (O, r), s (r,) and r' (r, D). Cost: one singular value decomposition.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.initializations.linear_networks import modes
+    >>> q, s, rt = modes(np.array([[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]))
+    >>> s.tolist(), np.abs(q.T).tolist(), np.abs(rt).tolist()
+    ([2.0], [[1.0, 0.0]], [[0.0, 1.0, 0.0]])
+    """
     q, s, rt = np.linalg.svd(correlation, full_matrices=False)
     kept = s > ZERO * s[0]
     return q[:, kept], s[kept], rt[kept]
 
 
+# ------------------------------------------------------------------------- starts
 def lambda_balanced(
-    network: Network, shapes: Params, scale: float, imbalance: float, streams: Streams
+    network: Network,
+    shapes: Params,
+    scale: float,
+    imbalance: float,
+    streams: Streams,
 ) -> Params:
-    """W2'W2 - W1W1' = imbalance I. The side with fewer columns (or the one whose square has to be
-    the smaller) is N(0, scale^2); the other has its singular basis over units, sizes sqrt(s^2 +
-    |imbalance|) and a random basis outside; run axis first."""
+    """Weights of R runs, run axis first, with W2'W2 - W1W1' = imbalance I.
+
+    One side is N(0, scale^2): that with fewer columns, or the one whose
+    square has to be the smaller. The other has its singular basis over units,
+    sizes sqrt(s^2 + |imbalance|) and a random basis outside.
+
+    network: linear, of two weight matrices W1 (H, D) and W2 (O, H).
+    shapes: of its parameters.
+    imbalance: 0; above it needs H <= O, below it H <= D.
+
+    Raises InputError for other networks and for more units than that. Source:
+    Domine et al. (2025).
+    """
     places = _demand_linear(network, "a lambda_balanced start")
     require(
         len(places) == 2,
         "the network",
-        "of two weight matrices for a lambda_balanced start",
-        Words(f"{len(places)}"),
+        needed="of two weight matrices for a lambda_balanced start",
+        given=Words(f"{len(places)}"),
     )
-    (units, inputs), (_, outputs) = shapes[0]["u"], shapes[0]["v"]
-    require(
-        imbalance == 0 or units <= (outputs if imbalance > 0 else inputs),
-        "imbalance of the initialization",
-        (
-            "0, above it with at most as many units as outputs, or below it with at "
-            "most as many units as inputs"
-        ),
-        Words(f"{imbalance:g} with {units} units, {inputs} inputs and {outputs} outputs"),
-    )
-    incoming_first = imbalance > 0 or (imbalance == 0 and inputs <= outputs)
-    side = scale * streams.standard_normal((units, inputs if incoming_first else outputs))
-    other = _partner(side, outputs if incoming_first else inputs, abs(imbalance), streams)
-    u, v = (side, other) if incoming_first else (other, side)
+    units, inputs = shapes[0]["u"]
+    outputs = shapes[0]["v"][1]
+    _demand_room(imbalance, units, inputs, outputs)
+
+    if imbalance > 0 or (imbalance == 0 and inputs <= outputs):
+        u = scale * streams.standard_normal((units, inputs))
+        v = _partner(u, outputs, abs(imbalance), streams)
+    else:
+        v = scale * streams.standard_normal((units, outputs))
+        u = _partner(v, inputs, abs(imbalance), streams)
     return ({"u": u, "v": v},)
 
 
-def _partner(side: np.ndarray, columns: int, more: float, streams: Streams) -> np.ndarray:
-    """Matrices m (R, H, columns) with m m' = side side' + more I."""
+def _demand_room(imbalance: float, units: int, inputs: int, outputs: int) -> None:
+    """Raise InputError where the larger square would need a rank that it
+    cannot have."""
+    larger = outputs if imbalance > 0 else inputs
+    sizes = f"{units} units, {inputs} inputs and {outputs} outputs"
+    require(
+        imbalance == 0 or units <= larger,
+        "imbalance of the initialization",
+        needed=(
+            "0, above it with at most as many units as outputs, or below it with at "
+            "most as many units as inputs"
+        ),
+        given=Words(f"{imbalance:g} with {sizes}"),
+    )
+
+
+def _partner(
+    side: Float[np.ndarray, "R H K"], columns: int, more: float, streams: Streams
+) -> Float[np.ndarray, "R H C"]:
+    """Matrices m with m m' = side side' + more I."""
     left, s, _ = np.linalg.svd(side, full_matrices=more > 0)
     missing = left.shape[2] - s.shape[1]
-    sizes = np.sqrt(np.pad(s**2, ((0, 0), (0, missing))) + more)
+    squares = np.pad(s**2, ((0, 0), (0, missing)))
+    sizes = np.sqrt(squares + more)
     basis = orthogonal(streams, columns, sizes.shape[1])
     return (left * sizes[:, None]) @ basis.swapaxes(1, 2)
 
@@ -90,42 +165,81 @@ def _partner(side: np.ndarray, columns: int, more: float, streams: Streams) -> n
 def aligned(
     network: Network,
     shapes: Params,
-    correlation: np.ndarray,
+    correlation: Float[np.ndarray, "O D"],
     scale: float,
     streams: Streams,
 ) -> Params:
-    """W_l = scale B_l B_(l-1)', with B_0 and B_L the singular vectors of E[y x'] and random
-    orthonormal ones between; run axis first."""
+    """Weights of R runs, run axis first, whose product has the modes of E[y
+    x'].
+
+        W_l = scale B_l B_(l-1)'
+
+    B_0 and B_L are the singular vectors of E[y x'], those between random
+    orthonormal columns, as many in each as the narrowest layer and E[y x']
+    allow.
+
+    network: linear, of any depth.
+    shapes: of its parameters.
+    correlation (O, D): E[y x'], a mean over samples, other than zero.
+
+    Raises InputError for other networks and for no correlation. Source: Saxe,
+    McClelland & Ganguli (2014), Section 1.2.
+    """
     places = _demand_linear(network, "an aligned start")
     q, s, rt = modes(correlation)
-    require(len(s) > 0, "E[y x']", "other than zero for an aligned start", Words("zero"))
-    inner = [shapes[k][name][0 if name == "u" else 1] for k, name in places[:-1]]
+    require(
+        len(s) > 0,
+        "E[y x']",
+        needed="other than zero for an aligned start",
+        given=Words("zero"),
+    )
+
+    inner = [_outputs(shapes, place) for place in places[:-1]]
     count = min(len(s), *inner)
-    bases = [rt[:count].T, *(orthogonal(streams, size, count) for size in inner), q[:, :count]]
-    matrices = [scale * after @ before.swapaxes(-1, -2) for before, after in pairwise(bases)]
+    between = [orthogonal(streams, size, count) for size in inner]
+    bases = [rt[:count].T, *between, q[:, :count]]
+    matrices = []
+    for before, after in pairwise(bases):
+        matrices.append(scale * after @ before.swapaxes(-1, -2))
     return _with_factors(shapes, places, matrices)
 
 
-def _places(network: Network) -> list[tuple[int, str]]:
-    """Where W_1 ... W_L stand in the parameters: (layer, name)."""
-    found = []
+# ---------------------------------------------------------------- weight matrices
+def _places(network: Network) -> list[Place]:
+    """Where W_1 ... W_L stand in the parameters."""
+    found: list[Place] = []
     for k, layer in enumerate(network.layers):
-        found += [(k, "u"), (k, "v")] if layer.mixes else [(k, "u")]
-    return [*found, (len(network.layers) - 1, "readout")] if network.readout else found
+        found.append((k, "u"))
+        if layer.mixes:
+            found.append((k, "v"))
+    if network.readout:
+        found.append((len(network.layers) - 1, "readout"))
+    return found
+
+
+def _outputs(shapes: Params, place: Place) -> int:
+    """Of one weight matrix."""
+    k, name = place
+    rows, columns = shapes[k][name]
+    return rows if name == "u" else columns
 
 
 def _with_factors(
-    shapes: Params, places: Sequence[tuple[int, str]], matrices: Sequence[np.ndarray]
+    shapes: Params, places: Sequence[Place], matrices: Sequence[np.ndarray]
 ) -> Params:
+    """The parameters that have these weight matrices (R, outputs, inputs)."""
     params: Params = tuple({} for _ in shapes)
-    for (k, name), w in zip(places, matrices, strict=True):
-        params[k][name] = w if name == "u" else w.swapaxes(1, 2)
+    for (k, name), matrix in zip(places, matrices, strict=True):
+        params[k][name] = matrix if name == "u" else matrix.swapaxes(1, 2)
     return params
 
 
-def _demand_linear(network: Network, purpose: str) -> list[tuple[int, str]]:
+def _demand_linear(network: Network, purpose: str) -> list[Place]:
     reason = why_not_linear(network)
     require(
-        not reason, "the network", f"dense and linear for {purpose}", Words(f"one where {reason}")
+        not reason,
+        "the network",
+        needed=f"dense and linear for {purpose}",
+        given=Words(f"one where {reason}"),
     )
     return _places(network)

@@ -1,5 +1,5 @@
-"""Tasks: data, or exact data statistics, and a loss. A task of one's own is a frozen dataclass
-derived from `Task`.
+"""Tasks: data, or exact data statistics, and a loss. A task of one's own is a
+frozen dataclass derived from `Task`.
 
 How a network learns them is not known here.
 """

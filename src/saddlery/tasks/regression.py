@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from jaxtyping import Float
 
 from ..basis.checks import Words, numbers, require, whole
 from ..networks import Data, Moments
@@ -15,15 +16,29 @@ from .base import WIDEST, Task, generator, orthogonal, room
 
 @dataclass(frozen=True)
 class InContextRegression(Task):
-    """Predict y_q = w . x_q from a prompt of N pairs (x_n, w . x_n), with a new w ~ N(0, I) every
-    sequence.
+    """Predict y_q = w . x_q from a prompt of N pairs (x_n, w . x_n), with a
+    new w ~ N(0, I) every sequence.
 
-    x ~ N(0, Lambda), Lambda with eigenvalues `eigenvalues` (any positive numbers; coordinate axes
-    unless `rotate`).
-    length: N. sequences: how many to sample (rows (x_n, y_n), last row (x_q, 0)), or 0 for the
-    population. Population statistics of the cubic feature vec(b x_q'), b = mean y_n x_n:
-        E[y z'] = vec(Lambda^2)',  E[z z'] = (Lambda^2 + (Lambda + tr(Lambda) I) Lambda / N) (x) Lambda,  E|y|^2 = tr Lambda.
-    Source: Zhang, Singh, Latham & Saxe (2025), eq 15 and Appendix; losses here carry the half.
+    Inputs are drawn from N(0, Lambda); a prompt (N + 1, D + 1) has rows (x_n,
+    y_n) and the last row (x_q, 0). The population has exact moments of the
+    cubic feature z = vec(b x_q'), b = mean y_n x_n, which
+    `population_moments` states.
+
+    eigenvalues (D,): of Lambda, above zero.
+    length: N.
+    sequences: how many to sample, or 0 for the population.
+    rotate: whether the eigenvectors of Lambda are random, else the coordinate
+        axes.
+
+    Losses carry the half. Source: Zhang, Singh, Latham & Saxe (2025), eq 15 and
+    Appendix.
+
+    Example
+    -------
+    >>> from saddlery.tasks import InContextRegression
+    >>> data = InContextRegression((0.7, 0.3), length=4, sequences=10).data(seed=0)
+    >>> data.inputs.shape, data.targets.shape
+    ((10, 5, 3), (10, 1))
     """
 
     kind: ClassVar[str] = "in_context_regression"
@@ -32,27 +47,26 @@ class InContextRegression(Task):
     sequences: int = 0
     rotate: bool = False
 
-    def covariance(self, seed: int) -> np.ndarray:
+    def covariance(self, seed: int) -> Float[np.ndarray, "D D"]:
         """Lambda (D, D)."""
         values = numbers(self.eigenvalues, "eigenvalues")
+        d = len(values)
         require(
-            len(values) > 0 and bool(np.all(np.isfinite(values) & (values > 0))),
+            d > 0 and bool(np.all(np.isfinite(values) & (values > 0))),
             "eigenvalues",
-            "finite numbers above zero",
-            self.eigenvalues,
+            needed="finite numbers above zero",
+            given=self.eigenvalues,
         )
-        pairs = len(values) ** 2  # entries of the cubic feature
+        pairs = d**2  # entries of the cubic feature
         require(
             pairs <= WIDEST,
             "eigenvalues",
-            f"at most {math.isqrt(WIDEST)} numbers",
-            Words(f"{len(values):,}"),
+            needed=f"at most {math.isqrt(WIDEST)} numbers",
+            given=Words(f"{d:,}"),
         )
-        q = (
-            orthogonal(generator(seed, self.kind), len(values), len(values))
-            if self.rotate
-            else np.eye(len(values))
-        )
+        q = np.eye(d)
+        if self.rotate:
+            q = orthogonal(generator(seed, self.kind), d, d)
         return (q * values) @ q.T
 
     def data(self, seed: int) -> Data:
@@ -63,37 +77,73 @@ class InContextRegression(Task):
         room("sequences and length", max(self.sequences, 1), *shape)
         if self.sequences == 0:
             return Data(shape, 1, moments=population_moments(covariance, self.length))
-        prompts, answers = sample_prompts(
-            covariance, self.length, self.sequences, generator(seed, self.kind + " draw")
-        )
-        return Data(shape, 1, prompts, answers)
+        rng = generator(seed, self.kind + " draw")
+        prompts, answers = sample_prompts(covariance, self.length, self.sequences, rng)
+        return Data(shape, 1, inputs=prompts, targets=answers)
 
 
-def second_moment_of_covariance(covariance: np.ndarray, length: int) -> np.ndarray:
-    """E[S^2] for the sample covariance S of `length` Gaussian vectors: L^2 + (L + tr(L) I) L /
-    N."""
+def second_moment_of_covariance(
+    covariance: Float[np.ndarray, "D D"], length: int
+) -> Float[np.ndarray, "D D"]:
+    """E[S^2] for the sample covariance S of N Gaussian vectors.
+
+        E[S^2] = Lambda^2 + (Lambda + tr(Lambda) I) Lambda / N
+
+    covariance (D, D): Lambda.
+    length: N.
+
+    S = mean x_n x_n' is taken about the known mean zero.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.tasks.regression import second_moment_of_covariance
+    >>> second_moment_of_covariance(np.eye(1), length=1)  # the fourth moment of N(0, 1)
+    array([[3.]])
+    """
     identity = np.eye(len(covariance))
-    return (
-        covariance @ covariance
-        + (covariance + np.trace(covariance) * identity) @ covariance / length
+    spread = covariance + np.trace(covariance) * identity
+    return covariance @ covariance + spread @ covariance / length
+
+
+def population_moments(covariance: Float[np.ndarray, "D D"], length: int) -> Moments:
+    """The exact moments of the cubic feature z = vec(b x_q'), b = mean y_n
+    x_n.
+
+        E[y z'] = vec(Lambda^2)',    E|y|^2 = tr Lambda,
+        E[z z'] = (Lambda^2 + (Lambda + tr(Lambda) I) Lambda / N) (x) Lambda
+
+    covariance (D, D): Lambda.
+    length: N, of a prompt.
+
+    Source: Zhang, Singh, Latham & Saxe (2025), Appendix.
+    """
+    second = second_moment_of_covariance(covariance, length)
+    return Moments(
+        feature="in-context",
+        features=np.kron(second, covariance),
+        cross=(covariance @ covariance).reshape(1, -1),
+        target=float(np.trace(covariance)),
     )
 
 
-def population_moments(covariance: np.ndarray, length: int) -> Moments:
-    """The exact moments of the cubic feature; see `InContextRegression`."""
-    features = np.kron(second_moment_of_covariance(covariance, length), covariance)
-    cross = (covariance @ covariance).reshape(1, -1)
-    return Moments("in-context", features, cross, float(np.trace(covariance)))
-
-
 def sample_prompts(
-    covariance: np.ndarray, length: int, sequences: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Prompts (P, N + 1, D + 1) and answers (P, 1)."""
+    covariance: Float[np.ndarray, "D D"],
+    length: int,
+    sequences: int,
+    rng: np.random.Generator,
+) -> tuple[Float[np.ndarray, "R N K"], Float[np.ndarray, "R 1"]]:
+    """Prompts (R, N + 1, D + 1) of R sequences and their answers (R, 1).
+
+    covariance (D, D): Lambda, of the inputs.
+    length: N, of a prompt.
+    sequences: R.
+    """
     d = len(covariance)
-    x = rng.standard_normal((sequences, length + 1, d)) @ np.linalg.cholesky(covariance).T
+    white = rng.standard_normal((sequences, length + 1, d))
+    x = white @ np.linalg.cholesky(covariance).T
     w = rng.standard_normal((sequences, d))
     y = np.einsum("pnd,pd->pn", x, w)
     prompts = np.concatenate([x, y[..., None]], axis=2)
-    prompts[:, -1, -1] = 0.0
+    prompts[:, -1, -1] = 0.0  # the answer is not shown
     return prompts, y[:, -1:]

@@ -1,7 +1,9 @@
-"""The commands, a file each: a file that is put here is a command, and nothing else is touched.
+"""The commands, a file each: a file that is put here is a command, and
+nothing else is touched.
 
-Each file ends in its `COMMAND`, a `Command` of the same name. Files are imported when --help shows
-them or their command is typed, so they import nothing heavy before their function runs.
+Each file ends in its `COMMAND`, a `Command` of the same name. Files are
+imported when --help shows them or their command is typed, so they import
+nothing heavy before their function runs.
 """
 
 from __future__ import annotations
@@ -20,13 +22,17 @@ _added: Family[Command] | None = None
 
 def shipped() -> list[str]:
     """The names of the files, without importing them."""
-    files = [name for folder in __path__ for name in os.listdir(folder)]
-    names = [name.removesuffix(".py") for name in files if name.endswith(".py")]
-    return sorted(name for name in names if not name.startswith("_"))
+    found = []
+    for folder in __path__:
+        for name in os.listdir(folder):
+            if name.endswith(".py") and not name.startswith("_"):
+                found.append(name.removesuffix(".py"))
+    return sorted(found)
 
 
 def added() -> Family[Command]:
-    """The commands from outside the package: registered ones, and those of installed packages."""
+    """The commands from outside the package: registered ones, and those of
+    installed packages."""
     global _added
     if _added is None:
         from ...basis.families import Family  # not above: it is not needed for a shipped command
@@ -41,7 +47,8 @@ def names() -> list[str]:
 
 
 def command(name: str) -> Command | None:
-    """The command of that name, or None; a shipped one without a look at any other."""
+    """The command of that name, or None; a shipped one without a look at any
+    other."""
     if name not in shipped():
         return added().get(name)
     module = import_module(f".{name}", __name__)
@@ -55,7 +62,8 @@ def command(name: str) -> Command | None:
 
 def commands() -> dict[str, Command]:
     """name -> the command, of all that there are."""
-    return {name: found for name in names() if (found := command(name)) is not None}
+    found = {name: command(name) for name in names()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def register(one: Command) -> Command:
@@ -73,9 +81,8 @@ def register(one: Command) -> Command:
     from ...basis.checks import InputError, require
 
     require(isinstance(one, Command), "a command", "a Command", one)
-    require(
-        callable(one.function), f"the function of command {one.name!r}", "callable", one.function
-    )
+    function = f"the function of command {one.name!r}"
+    require(callable(one.function), function, needed="callable", given=one.function)
     one_word = one.name.replace("-", "_").isidentifier()
     require(one_word, "the name of a command", "one word", one.name)
     if one.name in shipped():

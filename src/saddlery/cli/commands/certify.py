@@ -13,7 +13,8 @@ from ..command import Command
 
 @finishing
 def certify(options: Namespace) -> int:
-    """Certify the fixed point behind every plateau; the record also goes into the run folder."""
+    """Certify the fixed point behind every plateau; the record also goes into
+    the run folder."""
     from pathlib import Path
 
     from ...plateaus.earlier import changed_verdicts, read_stages
@@ -21,13 +22,13 @@ def certify(options: Namespace) -> int:
     from ..outputs import file_to_write, say, show, write_record
     from ..subjects import certified, run_of, stop
 
-    folder = Path(options.run)
-    target = Path(options.out) if options.out else None
-    if target is None and os.path.isdir(folder):
-        target = folder / "stages.json"
+    target, before = None, None
+    if options.out:
+        target = Path(options.out)
+    elif os.path.isdir(options.run):
+        target = Path(options.run) / "stages.json"
     if target is not None:
-        file_to_write(target)
-    before = read_stages(target) if target is not None else None
+        before = read_stages(file_to_write(target))
     run, fresh = run_of(options)
     found, complete = certified(run, fresh)
     if not complete and not any(stage.certificate for stage in found.stages):

@@ -13,9 +13,8 @@ from ..command import Command
 
 def _options(parser: ArgumentParser) -> None:
     add_run(parser)
-    add_page(
-        parser, "also write one self-contained HTML page, a figure and a table for each theory"
-    )
+    words = "also write one self-contained HTML page, a figure and a table for each theory"
+    add_page(parser, words)
 
 
 @finishing

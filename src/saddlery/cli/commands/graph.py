@@ -26,9 +26,8 @@ def graph(options: Namespace) -> int:
     target, page = out_to_write(options), page_to_write(options)
     experiment = experiment_of(options)
     with progress(f"graph {experiment.name}") as report:
-        found = saddle_graph(
-            experiment, progress=lambda left, of: report(left / of, f"{of} fixed points")
-        )
+        looked = lambda left, of: report(left / of, f"{of} fixed points")
+        found = saddle_graph(experiment, progress=looked)
     record = {"experiment": experiment.name, "seed": experiment.seed, **found.record()}
     write_record(record, target)
     write_page(page, lambda: graph_page(found, experiment))

@@ -1,4 +1,5 @@
-"""`saddlery list`: what experiments are made of, read from the registries themselves."""
+"""`saddlery list`: what experiments are made of, read from the registries
+themselves."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ def _options(parser: ArgumentParser) -> None:
 
 
 def listing(options: Namespace) -> int:
-    """List the members of a family, units, tasks, losses and all else that has a name, or of all."""
+    """List the members of a family, units, tasks, losses and all else that
+    has a name, or of all."""
     from ...basis.families import left_out
     from ..outputs import out_to_write, say, show, write_words
     from ..subjects import import_given
@@ -31,8 +33,9 @@ def listing(options: Namespace) -> int:
     import_given(options)
     kinds = [options.kind] if options.kind else list(LISTS)
     listed = {kind: LISTS[kind]() for kind in kinds}
-    records = {kind: _record(entries) for kind, entries in listed.items()}
-    record = records[options.kind] if options.kind else records
+    record: Any = {kind: _record(entries) for kind, entries in listed.items()}
+    if options.kind:
+        record = record[options.kind]
     text = "\n\n".join(_text(kind, entries) for kind, entries in listed.items())
     for words in left_out():
         say(f"note: {words}")
@@ -51,42 +54,54 @@ def _text(kind: str, entries: list[Entry]) -> str:
     from ...basis.records import text_table
 
     noun = SINGULAR.get(kind, kind.removesuffix("s"))
-    columns, rows = (noun, "what it is"), [[name, words] for name, words, _ in entries]
-    if any(keys for _, _, keys in entries):
-        columns = (noun, "keys", "what it is")
-        rows = [[name, ", ".join(keys) or "-", words] for name, words, keys in entries]
-    return text_table(columns, rows)
+    if not any(keys for _, _, keys in entries):
+        return text_table((noun, "what it is"), [[name, words] for name, words, _ in entries])
+    rows = [[name, ", ".join(keys) or "-", words] for name, words, keys in entries]
+    return text_table((noun, "keys", "what it is"), rows)
 
 
 def _units() -> list[Entry]:
     from ... import units
 
-    return [
-        (name, _properties(units.make(name).symmetry), units.options(name))
-        for name in units.names()
-    ]
+    found = []
+    for name in units.names():
+        words = _properties(units.make(name).symmetry)
+        found.append((name, words, units.options(name)))
+    return found
 
 
-def _properties(s: Any) -> str:
-    kind = f"homogeneous ({s.homogeneous})" if s.homogeneous else ""
-    if s.linear:
-        kind = "linear in its weights"
-    silent = f"leading degree {s.degree}" if s.degree else "no silent point"
-    return ", ".join(words for words in (kind, silent) if words)
+def _properties(symmetry: Any) -> str:
+    silent = "no silent point"
+    if symmetry.degree:
+        silent = f"leading degree {symmetry.degree}"
+    if symmetry.linear:
+        return f"linear in its weights, {silent}"
+    if symmetry.homogeneous:
+        return f"homogeneous ({symmetry.homogeneous}), {silent}"
+    return silent
 
 
 def _classes(classes: Mapping[str, type]) -> list[Entry]:
-    return [
-        (name, first_sentence(cls.__doc__ or ""), _keys(cls))
-        for name, cls in sorted(classes.items())
-    ]
+    found = []
+    for name, cls in sorted(classes.items()):
+        found.append((name, first_sentence(cls.__doc__ or ""), _keys(cls)))
+    return found
 
 
 def first_sentence(text: str) -> str:
-    """Up to the first full stop that ends a word."""
+    """Up to the first full stop that ends a word.
+
+    Example
+    -------
+    >>> from saddlery.cli.commands.list import first_sentence
+    >>> first_sentence("Weights N(0, 0.1^2), ... and no bias. Then\\nmore.")
+    'Weights N(0, 0.1^2), ... and no bias.'
+    """
     paragraph = " ".join(text.strip().split("\n\n")[0].split())
     found = re.match(r".*?[^\s.]\.(?=\s|$)", paragraph)
-    return found.group() if found else paragraph
+    if found is None:
+        return paragraph
+    return found.group()
 
 
 def _keys(cls: Any) -> dict[str, Any]:

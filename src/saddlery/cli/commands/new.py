@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def new(options: Namespace) -> int:
-    """Copy the TOML of a shipped experiment to a file that is not there yet."""
+    """Copy the TOML of a shipped experiment to a file that is not there
+    yet."""
     from pathlib import Path
     from shlex import join
 

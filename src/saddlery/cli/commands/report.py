@@ -37,7 +37,7 @@ def report(options: Namespace) -> int:
         raise InputError(
             f"--fields is for the page of a sweep, and {options.run} is none; leave it out"
         )
-    target = file_to_write(Path(options.out) if options.out else _default_page(options.run))
+    target = file_to_write(Path(options.out or _default_page(options.run)))
     run, fresh = run_of(options)
     found, complete = certified(run, fresh)
     if not complete:
@@ -49,14 +49,17 @@ def report(options: Namespace) -> int:
 
 
 def _default_page(subject: str) -> Path:
-    """Where the page of a run goes: in its folder, in that of its sweep, or here."""
+    """Where the page of a run goes: in its folder, in that of its sweep, or
+    here."""
     from pathlib import Path
 
     folder = Path(subject)
     home, _, number = subject.rpartition("#")
     if os.path.exists(Path(home) / "sweep.json"):
         return Path(home) / f"run{number}.html"
-    return folder / "report.html" if os.path.isdir(folder) else Path(f"{folder.stem}.html")
+    if os.path.isdir(folder):
+        return folder / "report.html"
+    return Path(f"{folder.stem}.html")
 
 
 def _of_sweep(options: Namespace) -> int:
@@ -73,8 +76,10 @@ def _of_sweep(options: Namespace) -> int:
         raise InputError(f"{folder} is a sweep, with seeds of its own; leave --seed out")
     if options.data is not None:
         raise InputError(f"the page of the sweep {folder} needs no data; leave --data out")
-    target = file_to_write(Path(options.out) if options.out else folder / "report.html")
-    fields = [name.strip() for name in options.fields.split(",")] if options.fields else None
+    target = file_to_write(Path(options.out or folder / "report.html"))
+    fields = None
+    if options.fields:
+        fields = [name.strip() for name in options.fields.split(",")]
     write_text(target, sweep_page(folder, fields))
     say(f"page in {target}")
     show(options, {"report": str(target)}, str(target))

@@ -10,8 +10,10 @@ from ..arguments import given
 from ..codes import DONE
 from ..command import Command
 
-SHOWN = 40  # rows of a printed table of runs
-USUAL = ("status", "stages", "units", "loss")  # columns that are shown, beside the fields
+# Rows of a printed table of runs.
+SHOWN = 40
+# Columns that are shown, beside the fields.
+USUAL = ("status", "stages", "units", "loss")
 
 
 def _options(parser: ArgumentParser) -> None:
@@ -27,22 +29,23 @@ def runs(options: Namespace) -> int:
     from ...sweeps import as_records, export, export_place, query, write_rows
     from ..outputs import file_to_write, say, show
 
-    words = options.folders
-    filtered = len(words) > 1 and not os.path.isdir(words[-1])
-    folders, condition = (words[:-1], words[-1]) if filtered else (words, "")
-    target = file_to_write(export_place(options.out)) if options.out else None
+    folders, condition = options.folders, ""
+    if len(folders) > 1 and not os.path.isdir(folders[-1]):
+        *folders, condition = folders
+    target = None
+    if options.out:
+        target = file_to_write(export_place(options.out))
     table = query(folders, condition)
-    columns = _columns(options, table)
-    chosen: Any = table[columns]
+    chosen: Any = table[_columns(options, table)]
     if target and target.suffix.lower() in (".csv", ".json"):
         write_rows(chosen if options.columns else table, target)
     elif target:
         require(
             not options.columns,
             "--columns",
-            "left out",
-            options.columns,
-            "arrays are written whole",
+            needed="left out",
+            given=options.columns,
+            remedy="arrays are written whole",
         )
         export(folders, target, condition)
     if target:
@@ -54,7 +57,8 @@ def runs(options: Namespace) -> int:
 
 
 def _say_unfinished(folder: str) -> None:
-    """That runs are missing, where a sweep has not come to its end, and how it goes on."""
+    """That runs are missing, where a sweep has not come to its end, and how
+    it goes on."""
     from shlex import join
 
     from ...sweeps import kept, read_record
@@ -62,16 +66,16 @@ def _say_unfinished(folder: str) -> None:
 
     done, wanted = kept(folder), read_record(folder)["runs"]
     if done < wanted:
-        onwards = join(["saddlery", "sweep", f"{folder}/sweep.toml", "--out", folder, "--resume"])
-        say(
-            f"note: {folder} is not finished, {done:,} of {wanted:,} runs are there; "
-            f"{onwards} goes on"
-        )
+        command = ["saddlery", "sweep", f"{folder}/sweep.toml", "--out", folder, "--resume"]
+        there = f"{done:,} of {wanted:,} runs are there"
+        say(f"note: {folder} is not finished, {there}; {join(command)} goes on")
 
 
 def _text(chosen: Any) -> str:
     """The first rows as a table, and how many there are."""
-    lines = [chosen.head(SHOWN).to_string(index=False) if len(chosen) else "no run"]
+    lines = ["no run"]
+    if len(chosen):
+        lines = [chosen.head(SHOWN).to_string(index=False)]
     if len(chosen) > SHOWN:
         lines.append(f"... {len(chosen) - SHOWN:,} more; --out FILE.csv writes all")
     return "\n".join([*lines, f"{len(chosen):,} runs"])

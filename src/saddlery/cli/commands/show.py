@@ -10,7 +10,8 @@ from ..command import Command
 
 
 def show(options: Namespace) -> int:
-    """Print the TOML of a shipped experiment; with --json the table that it holds."""
+    """Print the TOML of a shipped experiment; with --json the table that it
+    holds."""
     from .. import shipped
     from ..outputs import out_to_write, write_words
     from ..outputs import show as print_result

@@ -42,28 +42,31 @@ def study(options: Namespace) -> int:
     if options.all == (options.study is not None):
         raise InputError("name one study or give --all; see `saddlery list studies`")
     import_given(options)
-    chosen = list(STUDIES.values()) if options.all else [STUDIES.named(options.study)]
     out = Path(options.out or "studies")
+    if options.all:
+        chosen, target = list(STUDIES.values()), out
+    else:
+        chosen = [STUDIES.named(options.study)]
+        target = out / chosen[0].name
     place_to_write(out / "claims.json")
     engine, outcomes = engine_of(options, out), []
     for one in chosen:
-        outcomes.append(_outcome(options, one, out, engine))
+        outcome = _outcome(options, one, out, engine)
+        outcomes.append(outcome)
         if options.all:
-            say(f"{one.name}: " + ", ".join(f"{j.claim} {j.verdict}" for j in outcomes[-1].judged))
-    target = out if options.all else out / chosen[0].name
+            verdicts = ", ".join(f"{judged.claim} {judged.verdict}" for judged in outcome.judged)
+            say(f"{one.name}: {verdicts}")
     write_claims(outcomes, target / "claims.json")
     write_text(target / "index.html", studies_page(outcomes))
     say(f"page in {target / 'index.html'}, claims in {target / 'claims.json'}")
-    show(
-        options,
-        [entry for outcome in outcomes for entry in outcome.record()],
-        "\n\n".join(map(repr, outcomes)),
-    )
+    record = [entry for outcome in outcomes for entry in outcome.record()]
+    show(options, record, "\n\n".join(map(repr, outcomes)))
     return DONE
 
 
 def _outcome(options: Namespace, one: Study, out: Path, engine: Any) -> Any:
-    """What one study found; what was measured before it was interrupted is kept."""
+    """What one study found; what was measured before it was interrupted is
+    kept."""
     from ...studies import run_study
     from ..progress import progress
 

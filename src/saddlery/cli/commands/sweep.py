@@ -1,4 +1,5 @@
-"""`saddlery sweep`: thousands of runs of one experiment, stored so that nothing finished is lost."""
+"""`saddlery sweep`: thousands of runs of one experiment, stored so that
+nothing finished is lost."""
 
 from __future__ import annotations
 
@@ -59,17 +60,16 @@ def sweep(options: Namespace) -> int:
             )
             done = endable(work, design, out)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; {kept(out):,} of {len(design):,} runs are kept in "
-            f"{out}, --resume goes on"
-        ) from None
+        runs = f"{kept(out):,} of {len(design):,} runs"
+        words = f"interrupted; {runs} are kept in {out}, --resume goes on"
+        raise KeyboardInterrupt(words) from None
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
 
 
 def _design(options: Namespace) -> Any:
-    """One's own design, which is trusted with its imports, or the frozen one of a folder, which is
-    not."""
+    """One's own design, which is trusted with its imports, or the frozen one
+    of a folder, which is not."""
     from dataclasses import replace
     from pathlib import Path
 
@@ -81,10 +81,12 @@ def _design(options: Namespace) -> Any:
     frozen = os.path.exists(folder / "sweep.json")
     design = Sweep.load(options.sweep, imports=options.imports if frozen else None)
     if options.data is not None:
-        design = design.on(design.experiment.found(folder, data=options.data).task)
+        experiment = design.experiment.found(folder, data=options.data)
+        design = design.on(experiment.task)
     if frozen:
         return design
-    return replace(design, imports=tuple(dict.fromkeys((*design.imports, *options.imports))))
+    imports = dict.fromkeys((*design.imports, *options.imports))  # each once, in order
+    return replace(design, imports=tuple(imports))
 
 
 COMMAND = Command(

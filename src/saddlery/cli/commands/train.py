@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 @finishing
 def train(options: Namespace) -> int:
-    """Train an experiment and save its run folder, also when Ctrl-C ends it early."""
+    """Train an experiment and save its run folder, also when Ctrl-C ends it
+    early."""
     from pathlib import Path
 
     from ...doors.outlets import refuse_existing
@@ -26,15 +27,17 @@ def train(options: Namespace) -> int:
     from ..subjects import default_folder, experiment_of, trained
 
     experiment = experiment_of(options)
-    out = Path(options.out) if options.out else default_folder(experiment)
+    out = Path(options.out or default_folder(experiment))
     refuse_existing(out)
     place_to_write(out)
     run = trained(experiment)
     with uninterrupted():
         save_run(run, out)
         interrupted = run.trajectory.status == "interrupted" or asked()
-        finished = "interrupted; what was finished is saved" if interrupted else "saved"
-        say(f"{finished} in {out}")
+        words = f"saved in {out}"
+        if interrupted:
+            words = f"interrupted; what was finished is {words}"
+        say(words)
         show(options, _record(run, out), repr(run))
     return INTERRUPTED if interrupted else DONE
 
