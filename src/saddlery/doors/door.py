@@ -125,6 +125,16 @@ def decoded(content: bytes, source: str, what: str = "text") -> str:
     says.
 
     source: begins the sentence that refuses them.
+
+    Example
+    -------
+    >>> from saddlery.doors.door import decoded
+    >>> decoded("seed = 1".encode("utf-16"), "mine.toml")
+    'seed = 1'
+    >>> decoded(b"caf\\xe9", "mine.toml")
+    Traceback (most recent call last):
+    saddlery.basis.checks.InputError: mine.toml: the file cannot be read as text
+    (byte 0xe9 at place 3 is not UTF-8); save it as UTF-8
     """
     encoding = _encoding(content)
     refused = f"{source}: the file cannot be read as {what}"
@@ -470,6 +480,19 @@ def npz_headers(
     unpacked.
 
     Cost: a few hundred bytes an array.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from saddlery.doors.door import npz_headers
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "trajectory.npz"
+    ...     np.savez(file, loss=np.zeros(7))
+    ...     headers = npz_headers(file)
+    >>> headers["loss"].shape, headers["loss"].nbytes
+    ((7,), 56)
     """
     headers = {}
     with _archive(path, missing) as members:
@@ -496,6 +519,19 @@ def read_npz(
 
     Raises InputError, naming file and array, for one that is missing, too
     large, of objects or damaged.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> import numpy as np
+    >>> from saddlery.doors.door import read_npz
+    >>> with TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "trajectory.npz"
+    ...     np.savez(file, loss=np.array([0.5, 0.1]), states=np.zeros((2, 9)))
+    ...     arrays = read_npz(file, ["loss"])
+    >>> arrays
+    {'loss': array([0.5, 0.1])}
     """
     arrays = {}
     with _archive(path) as members:

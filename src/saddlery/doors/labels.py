@@ -1,8 +1,8 @@
-"""Data frames and labelled arrays, named by one written schema (`schema.LABELS`): results give
-values, and names, dimensions, units and definitions come from there.
+"""Data frames and labelled arrays, named by one written schema (`schema.LABELS`): results
+give values, and names, dimensions, units and definitions come from there.
 
-A value that does not exist is None in what a result gives. In a data frame it is missing, in an
-array NaN, or -1 where numbers are whole or flags, or an empty text.
+A value that does not exist is None in what a result gives. In a data frame it is missing,
+in an array NaN, or -1 where numbers are whole or flags, or an empty text.
 """
 
 from __future__ import annotations
@@ -20,23 +20,47 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Columns = Mapping[str, Sequence[Any]]
-DTYPES = {"number": "float64", "whole": "Int64", "flag": "boolean", "text": "object"}
+# Of the columns of data frames, by kind.
+DTYPES = {
+    "number": "float64",
+    "whole": "Int64",
+    "flag": "boolean",
+    "text": "object",
+}
+# Of arrays, by kind: what stands for what does not exist, and their type.
+NOTHING = {
+    "number": (np.nan, float),
+    "whole": (-1, int),
+    "flag": (-1, np.int8),
+}
 OBSERVABLE = "observable."  # before the name of what a run records beside its loss
 
 
 def frame(table: str, columns: Columns, about: Mapping[str, Any]) -> pd.DataFrame:
-    """Columns as a data frame with a row for each entry of the table's first dimension; `attrs`
-    holds what it is about, and the units and the definition of every column.
+    """Columns as a data frame with a row for each entry of the table's first dimension.
+
+    table: of `schema.LABELS`.
+    about: what goes into its `attrs`, beside the units and the definition of every column.
 
     Raises InputError where pandas is not installed.
+
+    Example
+    -------
+    >>> from saddlery.doors.labels import frame
+    >>> columns = {"jump": [None, 7.2], "units": [0, 1]}
+    >>> made = frame("prediction", columns, {"theory": "linear modes"})
+    >>> made.index.name, str(made.dtypes["units"]), made.attrs["units"]
+    ('stage', 'Int64', {'jump': 'flow time', 'units': '1'})
     """
     installed(("pandas",), "a data frame", "sweeps")
     import pandas as pd
 
     labels = {name: label_of(table, name) for name in columns}
-    made = pd.DataFrame(
-        {name: pd.Series(list(columns[name]), dtype=DTYPES[labels[name].kind]) for name in columns}
-    )
+    series = {}
+    for name, values in columns.items():
+        dtype: Any = DTYPES[labels[name].kind]
+        series[name] = pd.Series(list(values), dtype=dtype)
+    made = pd.DataFrame(series)
     made.index.name = LABELS[table][0].axes[0]
     units = {name: label.units for name, label in labels.items()}
     definitions = {name: label.definition for name, label in labels.items()}
@@ -49,10 +73,11 @@ def dataset(
     about: Mapping[str, Any],
     numbers: Mapping[str, Sequence[int]] | None = None,
 ) -> xr.Dataset:
-    """Arrays, by table and name, as a dataset; every variable has its units and its definition, and
-    those others are drawn against are coordinates.
+    """Arrays, by table and name, as a dataset; every variable has its units and its
+    definition, and those others are drawn against are coordinates.
 
-    about: its attributes. numbers: along dimensions whose entries are not counted from 0.
+    about: its attributes.
+    numbers: along dimensions whose entries are not counted from 0.
 
     Raises InputError where xarray is not installed.
     """
@@ -63,22 +88,26 @@ def dataset(
     for table, values in tables.items():
         for name, value in values.items():
             label = label_of(table, name)
-            made = filled(value, label.kind)
-            inner = tuple(f"{name}_{k}" for k in range(made.ndim - len(label.axes)))
-            variables[name] = (label.axes + inner, made, attributes(label))
-            coordinates += [name] if label.coordinate else []
+            array = filled(value, label.kind)
+            # Axes that no table names, as an observable may have.
+            inner = [f"{name}_{k}" for k in range(array.ndim - len(label.axes))]
+            variables[name] = ((*label.axes, *inner), array, attributes(label))
+            if label.coordinate:
+                coordinates.append(name)
     made = xr.Dataset(variables, attrs=dict(about)).set_coords(coordinates)
-    counted = lambda name, size: np.asarray((numbers or {}).get(name, range(size)))
-    places = {
-        name: (name, counted(name, size), {"definition": DIMENSIONS[str(name)]})
-        for name, size in made.sizes.items()
-        if name in DIMENSIONS
-    }
+
+    given = numbers or {}
+    places = {}
+    for name, size in made.sizes.items():
+        if name in DIMENSIONS:
+            counted = np.asarray(given.get(str(name), range(size)))
+            places[name] = (name, counted, {"definition": DIMENSIONS[str(name)]})
     return made.assign_coords(places)
 
 
 def described(data: xr.Dataset, table: str) -> xr.Dataset:
-    """A dataset that was read, with the units and the definitions of what the table names."""
+    """A dataset that was read, with the units and the definitions of what the table
+    names."""
     for label in LABELS[table]:
         if label.name in data:
             data[label.name].attrs.update(attributes(label))
@@ -91,32 +120,60 @@ def attributes(label: Label) -> dict[str, str]:
 
 
 def label_of(table: str, name: str) -> Label:
-    """The label of a variable of a table; of an observable, that of its first dimensions."""
+    """The label of a variable of a table; of an observable, that of its first dimensions.
+
+    Example
+    -------
+    >>> from saddlery.doors.labels import label_of
+    >>> label_of("run", "loss").definition
+    'mean over samples; squared loss is half the squared norm'
+    >>> label_of("run", "observable.rank").axes
+    ('point',)
+    """
     if name.startswith(OBSERVABLE):
-        axes = LABELS[table][0].axes
         return Label(
-            name, axes, "recorded beside the loss (see networks.observables)", "as recorded"
+            name,
+            axes=LABELS[table][0].axes,
+            definition="recorded beside the loss (see networks.observables)",
+            units="as recorded",
         )
     return next(label for label in LABELS[table] if label.name == name)
 
 
 def filled(values: Any, kind: str) -> np.ndarray:
-    """Values as an array, what does not exist as said above."""
+    """Values as an array, what does not exist as said above.
+
+    Example
+    -------
+    >>> from saddlery.doors.labels import filled
+    >>> filled([0.5, None], "number"), filled([3, None], "whole")
+    (array([0.5, nan]), array([ 3, -1]))
+    """
     if isinstance(values, np.ndarray):
         return values
-    if kind == "text":
-        return np.array(["" if value is None else value for value in values], dtype=str)
-    nothing, dtype = {"number": (np.nan, float), "whole": (-1, int), "flag": (-1, np.int8)}[kind]
+    nothing, dtype = ("", str) if kind == "text" else NOTHING[kind]
     listed = [nothing if value is None else value for value in values]
     return np.array(listed, dtype=dtype)
 
 
 def stacked(runs: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays of different lengths one above the other: NaN, or -1 where numbers are whole, beyond
-    the end of each."""
+    """Arrays (T, ...) of different lengths one above the other (R, T, ...): NaN, or -1
+    where numbers are whole, beyond the end of each.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.doors.labels import stacked
+    >>> stacked([np.array([0.5, 0.1, 0.0]), np.array([0.4])])
+    array([[0.5, 0.1, 0. ],
+           [0.4, nan, nan]])
+    """
     whole = runs[0].dtype.kind == "i"
-    shape = tuple(max(sizes) for sizes in zip(*(a.shape for a in runs), strict=True))
-    block = np.full((len(runs), *shape), -1 if whole else np.nan, runs[0].dtype)
+    beyond = -1 if whole else np.nan
+    shapes = [values.shape for values in runs]
+    longest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
+    block = np.full((len(runs), *longest), beyond, runs[0].dtype)
     for place, values in zip(block, runs, strict=True):
-        place[tuple(slice(size) for size in values.shape)] = values
+        there = tuple(slice(size) for size in values.shape)
+        place[there] = values
     return block

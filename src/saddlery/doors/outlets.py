@@ -50,7 +50,15 @@ def remedy(
     error: OSError,
     otherwise: str = "choose another --out",
 ) -> str:
-    """What to do about an error of the system."""
+    """What to do about an error of the system.
+
+    Example
+    -------
+    >>> import errno
+    >>> from saddlery.doors.outlets import remedy
+    >>> remedy(OSError(errno.ENOSPC, "No space left on device"))
+    'free some space'
+    """
     return REMEDIES.get(error.errno or 0, otherwise)
 
 
@@ -59,6 +67,16 @@ def storage_errors(target: Path) -> Iterator[None]:
     """Turn the system's errors into one sentence.
 
     It says which place, why not, and what to do.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from saddlery.doors.outlets import storage_errors
+    >>> with storage_errors(Path("results")):
+    ...     raise PermissionError(13, "Permission denied")
+    Traceback (most recent call last):
+    saddlery.basis.checks.StorageError: results cannot be written: Permission
+    denied; nothing was left half-written, choose a place you may write to
     """
     try:
         yield
@@ -150,11 +168,8 @@ def check_place(target: Path) -> None:
         if place.stream is None:
             _check_parent(target, Path(os.path.abspath(place.path)))
             return
-        writable = isinstance(place.stream, int) or os.access(
-            place.stream,
-            os.W_OK,
-        )
-        if not writable:
+        is_open = isinstance(place.stream, int)
+        if not is_open and not os.access(place.stream, os.W_OK):
             raise _system_error(errno.EACCES)
 
 
@@ -206,7 +221,23 @@ def refuse_existing(target: Path) -> None:
 @contextlib.contextmanager
 def placed(target: Path) -> Iterator[Path]:
     """A file to write to; then it takes its place (see the head of this
-    module), or is removed on failure."""
+    module), or is removed on failure.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from saddlery.doors.outlets import placed
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "losses.csv"
+    ...     _ = path.write_text("older")
+    ...     with placed(path) as staging:
+    ...         _ = staging.write_text("newer")
+    ...         meanwhile = path.read_text()
+    ...     afterwards = path.read_text()
+    >>> meanwhile, afterwards
+    ('older', 'newer')
+    """
     with storage_errors(target):
         place = place_of(target)
         if place.stream is None:
@@ -261,13 +292,15 @@ def _take_place(staging: Path, path: Path) -> None:
 
 @giving_up
 def _pour(content: Path, stream: Path | int) -> None:
-    """Copy a file into a device, a pipe or a descriptor; waits for the reader of a pipe."""
-    handle = os.dup(stream) if isinstance(stream, int) else _opened(stream)
-    with os.fdopen(handle, "wb") as out, open(content, "rb") as source:
+    """Copy a file into a device, a pipe or a descriptor; waits for the
+    reader of a pipe."""
+    with os.fdopen(_opened(stream), "wb") as out, open(content, "rb") as source:
         shutil.copyfileobj(source, out)
 
 
-def _opened(stream: Path) -> int:
+def _opened(stream: Path | int) -> int:
+    if isinstance(stream, int):
+        return os.dup(stream)
     while True:
         try:
             handle = os.open(stream, os.O_WRONLY | os.O_NONBLOCK)

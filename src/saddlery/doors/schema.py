@@ -58,8 +58,10 @@ AGAIN_ROW = "remove the file, and it is measured again"
 class Field(NamedTuple):
     """A field of a record, or a column of a table of rows.
 
-    kind: see `FIELD_KINDS` and `_column_kinds`. none: whether it may be
-    null. least, among: of its values. optional: whether it may be missing.
+    kind: see `FIELD_KINDS` and `_column_kinds`.
+    none: whether it may be null.
+    least, among: of its values.
+    optional: whether it may be missing.
     """
 
     name: str
@@ -78,9 +80,11 @@ class Field(NamedTuple):
 class Numbers(NamedTuple):
     """An array.
 
-    axes: by letter. kind: "f" floating, "i" whole. order: "rising" or
-    "never falling" along its first axis. least: of its values. last:
-    whether the last entry of a failed run may be no finite number.
+    axes: by letter.
+    kind: "f" floating, "i" whole.
+    order: "rising" or "never falling" along its first axis.
+    least: of its values.
+    last: whether the last entry of a failed run may be no finite number.
     """
 
     name: str
@@ -219,9 +223,14 @@ OF_TRAINED = (
 
 # ----------------------------------------------------------------------- labels
 class Label(NamedTuple):
-    """A labelled array, or a column of a data frame. axes: its dimensions, see `DIMENSIONS`. kind:
-    see `KINDS`. definition: what it is, and where the number that it is does not exist. units: "1"
-    for counts and ratios. coordinate: whether others are drawn against it."""
+    """A labelled array, or a column of a data frame.
+
+    axes: its dimensions, see `DIMENSIONS`.
+    definition: what it is, and where the number that it is does not exist.
+    units: "1" for counts and ratios.
+    kind: see `labels.DTYPES`.
+    coordinate: whether others are drawn against it.
+    """
 
     name: str
     axes: tuple[str, ...]
@@ -420,6 +429,12 @@ def damaged(path: str | Path, words: object, remedy: str) -> InputError:
     """The sentence about a file that is not what it should be.
 
     words: why, cut where other libraries quote the file itself.
+
+    Example
+    -------
+    >>> from saddlery.doors.schema import damaged
+    >>> print(damaged("record.json", "without 'status'", "train it again"))
+    record.json: damaged (without 'status'); train it again
     """
     line = " ".join(str(words).split())
     if len(line) > REASON:
@@ -511,7 +526,8 @@ def check_stages(record: Any, path: str | Path) -> dict[str, Any]:
 
 
 def check_row(row: Any, path: str | Path) -> dict[str, Any]:
-    """A row of a study: a table, by name, of numbers, texts, nulls and lists of them."""
+    """A row of a study: a table, by name, of numbers, texts, nulls and lists
+    of them."""
     if not isinstance(row, dict) or not row:
         words = f"a table of numbers is needed, got {shown(row)}"
         raise damaged(path, words, AGAIN_ROW)
@@ -531,7 +547,9 @@ def check_headers(
 
     Looked at before anything is unpacked.
 
-    prefix: of further arrays, (T, ...). parameters: P, where it is known.
+    prefix: of further arrays, (T, ...).
+    parameters: P, where it is known.
+
     Raises InputError.
     """
     sizes: dict[str, int] = {}
@@ -595,6 +613,17 @@ def check_arrays(
     """Raise InputError where numbers are out of order or range, or none.
 
     failed: a run whose last point may be so.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.doors.schema import Numbers, check_arrays
+    >>> steps = {"step": np.array([0, 2, 1])}
+    >>> table = [Numbers("step", "T", "i", order="rising")]
+    >>> check_arrays(steps, table, "trajectory.npz", failed=False, remedy="remove it")
+    Traceback (most recent call last):
+    saddlery.basis.checks.InputError: trajectory.npz: damaged
+    (step must be rising, got [2 1]); remove it
     """
     for array in table:
         values = arrays[array.name]
@@ -642,11 +671,12 @@ def read_rows(
     """The index of one batch, if it is the whole of it.
 
     A row for each of `runs`, in order, with every column of `INDEX` and of
-    the fields that vary. identity: of the sweep, which the name of the file
-    holds.
+    the fields that vary.
 
-    Raises InputError; FileNotFoundError where there is no such file. Cost:
-    milliseconds.
+    identity: of the sweep, which the name of the file holds.
+
+    Raises InputError; FileNotFoundError where there is no such file.
+    Cost: milliseconds.
     """
     import pyarrow.parquet as parquet
 

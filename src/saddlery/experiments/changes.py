@@ -1,5 +1,5 @@
-"""Entries of an experiment's table replaced by dotted paths, as by --set KEY=VALUE and by the
-fields of a sweep."""
+"""Entries of an experiment's table replaced by dotted paths, as by --set KEY=VALUE and
+by the fields of a sweep."""
 
 from __future__ import annotations
 
@@ -12,25 +12,32 @@ from ..basis.echo import MOST, shown
 from ..doors.door import read_toml
 from .experiment import LAYER_KEYS
 
-PLACE, INVALID = (
-    "value",
-    "not valid TOML, ",
-)  # how the door names a text, and what it says of one that is none
+PLACE = "value"  # how the door names the text of a value
+INVALID = "not valid TOML, "  # and what it says of one that is none
 EXAMPLE = "for example --set initialization.scale=1e-5"
 
 
 def changed(
-    table: Mapping[str, Any], changes: Mapping[str, Any], label: str = ""
+    table: Mapping[str, Any],
+    changes: Mapping[str, Any],
+    label: str = "",
 ) -> dict[str, Any]:
-    """A copy of the table with dotted entries replaced: {"network.layers.0.width": 20}.
+    """A copy of the table with dotted entries replaced.
 
-    A new `kind` or `unit` drops the options of the old one, and is therefore set before everything
-    else. Raises InputError, beginning with `label`, for a path that leads nowhere.
+    A new `kind` or `unit` drops the options of the old one, and is therefore set before
+    everything else.
+
+    Raises InputError, beginning with `label`, for a path that leads nowhere.
+
+    Example
+    -------
+    >>> from saddlery.experiments.changes import changed
+    >>> table = {"rule": {"kind": "adam", "beta1": 0.8}, "seed": 0}
+    >>> changed(table, {"rule.learning_rate": 0.1, "rule.kind": "descent"})
+    {'rule': {'kind': 'descent', 'learning_rate': 0.1}, 'seed': 0}
     """
     new = copy.deepcopy(dict(table))
-    for path, value in sorted(
-        changes.items(), key=lambda change: change[0].rpartition(".")[2] not in ("kind", "unit")
-    ):
+    for path, value in sorted(changes.items(), key=_is_option):
         try:
             _replace(new, path, value)
         except InputError as error:
@@ -38,15 +45,30 @@ def changed(
     return new
 
 
+def _is_option(change: tuple[str, Any]) -> bool:
+    """False of what is set first."""
+    path, _ = change
+    last = path.rpartition(".")[2]
+    return last not in ("kind", "unit")
+
+
 def parsed(changes: Sequence[str]) -> dict[str, Any]:
-    """KEY=VALUE texts as paths and TOML values; a bare word is text."""
+    """KEY=VALUE texts as paths and TOML values; a bare word is text.
+
+    Raises InputError for a text that is no such pair, and for a path that is given twice.
+
+    Example
+    -------
+    >>> from saddlery.experiments.changes import parsed
+    >>> parsed(["rule.kind=adam", "network.layers.0.width=20"])
+    {'rule.kind': 'adam', 'network.layers.0.width': 20}
+    """
     pairs = [_parsed(change) for change in changes]
     paths = [path for path, _ in pairs]
     for path in paths:
-        if paths.count(path) > 1:
-            raise InputError(
-                f"--set {path[:MOST]}: given {paths.count(path)} times; give each entry once"
-            )
+        count = paths.count(path)
+        if count > 1:
+            raise InputError(f"--set {path[:MOST]}: given {count} times; give each entry once")
     return dict(pairs)
 
 
@@ -61,15 +83,12 @@ def _parsed(change: str) -> tuple[str, Any]:
         if not words.startswith(INVALID):  # a value, but one too large or too deep
             raise InputError(f"--set {path[:MOST]}: {words.removeprefix(PLACE)}") from None
         if text[0] in "[{\"'":
-            words = words.removeprefix(INVALID)
-            raise InputError(
-                f"--set {path}: {shown(text)} is not a TOML value ({words}); quote it for the shell"
-            ) from None
+            why = f"is not a TOML value ({words.removeprefix(INVALID)})"
+            raise InputError(f"--set {path}: {shown(text)} {why}; quote it for the shell") from None
         return path, text  # a bare word: rule.kind=adam
     if len(table) > 1:
-        raise InputError(
-            f"--set {path[:MOST]}: {shown(text)} is more than one value; repeat --set for each"
-        )
+        remedy = "repeat --set for each"
+        raise InputError(f"--set {path[:MOST]}: {shown(text)} is more than one value; {remedy}")
     return path, table["value"]
 
 
@@ -81,21 +100,19 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(place, list):
         index = _key(place, last, path)
         if isinstance(place[index], dict):
-            raise InputError(
-                f"{path[:MOST]}: entry {shown(last)} is a table; name a key in it, such "
-                f"as {path[:MOST]}.width=20"
-            )
+            remedy = f"name a key in it, such as {path[:MOST]}.width=20"
+            raise InputError(f"{path[:MOST]}: entry {shown(last)} is a table; {remedy}")
         place[index] = value
         return
     if not isinstance(place, dict):
         _key(place, last, path)
     if isinstance(place.get(last), dict):
-        raise InputError(
-            f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {', '.join(place[last])}"
-        )
-    if last == "kind" and place.get(last) != value:
+        keys = ", ".join(place[last])
+        raise InputError(f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {keys}")
+    is_new = place.get(last) != value
+    if last == "kind" and is_new:
         place.clear()
-    if last == "unit" and place.get(last) != value:
+    if last == "unit" and is_new:
         for option in set(place) - set(LAYER_KEYS):
             del place[option]
     place[last] = value
@@ -110,7 +127,9 @@ def _key(place: Any, key: str, path: str) -> Any:
     elif isinstance(place, list):
         if key.isdecimal() and len(key) < 10 and int(key) < len(place):
             return int(key)
-        choice = f"choose one of 0 to {len(place) - 1}" if len(place) > 1 else "there is only 0"
+        choice = "there is only 0"
+        if len(place) > 1:
+            choice = f"choose one of 0 to {len(place) - 1}"
     else:
         choice = f"what stands here is the value {shown(place)}"
     raise InputError(f"{path[:MOST]}: there is no {shown(key)} here; {choice}")

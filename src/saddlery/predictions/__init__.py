@@ -49,8 +49,17 @@ __all__ = [
 
 
 class Predictions(tuple[Prediction, ...]):
-    """The predictions of one experiment. outside: the theories that speak of such experiments but
-    not of this one, since an assumption holds too little: a sentence each, with the number."""
+    """The predictions of one experiment.
+
+    outside: the theories that speak of such experiments but not of this one, since an
+        assumption holds too little: a sentence each, with the number.
+
+    Example
+    -------
+    >>> from saddlery import predict
+    >>> [prediction.theory for prediction in predict("diagonal")]
+    ['diagonal jumps', 'alternating gradient flows']
+    """
 
     outside: tuple[str, ...] = ()
 
@@ -61,13 +70,16 @@ def predict(
     theory: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Predictions:
-    """The stages that theory expects, by every theory that applies, before the experiment is run.
+    """The stages that theory expects, by every theory that applies, before the experiment
+    is run.
 
-    experiment: one, its shipped name, TOML path or table, a run or its folder. theory: only this
-    one. progress: called with (fraction done, theory) before each. Raises InputError where none
-    applies, with the condition that fails for each. Cost: a few decompositions, and for most
-    theories the flow of the narrow networks that are learned, about a second each; the experiment
-    itself is not trained.
+    experiment: one, its shipped name, TOML path or table, a run or its folder.
+    theory: only this one.
+    progress: called with (fraction done, theory) before each.
+
+    Raises InputError where none applies, with the condition that fails for each.
+    Cost: a few decompositions, and for most theories the flow of the narrow networks
+    that are learned, about a second each; the experiment itself is not trained.
 
     Example
     -------
@@ -85,8 +97,10 @@ def predict(
         try:
             found.append(stages_of(subject))
         except (DoesNotApply, NumericalError) as reason:
-            refusals.append(f"{name}: {reason}")
-            outside += refusals[-1:] if isinstance(reason, OutsideRange) else []
+            refusal = f"{name}: {reason}"
+            refusals.append(refusal)
+            if isinstance(reason, OutsideRange):
+                outside.append(refusal)
     if not found:
         raise InputError(f"no theory applies to {subject.name!r}; " + "; ".join(refusals))
     answer = Predictions(found)

@@ -1,8 +1,8 @@
 """A prediction: the stages that theory expects of an experiment, before it is run.
 
-A theory is a function from an experiment to a `Prediction`; it raises `DoesNotApply`, naming the
-condition that fails, for experiments it says nothing about. Adding one is one file that calls
-`register`.
+A theory is a function from an experiment to a `Prediction`; it raises `DoesNotApply`,
+naming the condition that fails, for experiments it says nothing about. Adding one is
+one file that calls `register`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ..basis.families import Family
 from ..basis.records import Printed, Result, plain
@@ -23,21 +24,49 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+Numbers = Float[np.ndarray, " T"]
 Spread = tuple[float | None, float | None, float | None]  # mean, low, high
 INTERVAL = 0.9  # the nominal probability of the intervals of jump times
+COLUMNS = (
+    "stage",
+    "loss",
+    "units",
+    "jump",
+    "mean jump",
+    "90% of draws",
+    "index",
+    "share",
+    "range",
+)
+# What the table of a stage takes over as it is.
+SHARED = ("loss", "jump", "mean", "low", "high", "index", "share")
+# Neither this nor its root is zero, so that ratios to it are numbers.
+LEAST = 1e-300
 
 
 @dataclass(frozen=True, repr=False)
 class PredictedStage(Result):
-    """One plateau as theory expects it.
+    """One plateau as theory expects it; None stands for what the theory does not say.
 
-    loss: of its fixed point. units: effective units a layer. jump: the flow time at which the loss
-    is half-way from the plateau before, for the experiment's own initial weights; None for the
-    first. mean, low, high: of that time over random draws of the initial weights, and the interval
-    that holds 90% of them. index: negative Hessian eigenvalues, where the theory says. share: of
-    the draws that come to this stage by the same path; the mean and the interval are over these.
-    None where there is only one path. range: the assumption behind this jump that holds least,
-    beside those of the whole prediction.
+    loss: of its fixed point.
+    units: effective units, a layer each.
+    jump: the flow time at which the loss is half-way from the plateau before, for the
+        experiment's own initial weights; None for the first.
+    mean, low, high: of that time over random draws of the initial weights, and the
+        interval that holds 90% of them.
+    index: negative Hessian eigenvalues.
+    share: of the draws that come to this stage by the same path; the mean and the
+        interval are over these. None where there is only one path.
+    range: the assumption behind this jump that holds least, beside those of the whole
+        prediction.
+
+    Example
+    -------
+    >>> from saddlery import predict
+    >>> found = predict("linear", theory="linear modes")[0]
+    >>> stage = found.stages[1]
+    >>> round(stage.jump, 1), round(stage.low, 1), round(stage.high, 1)
+    (7.2, 7.0, 7.3)
     """
 
     loss: float
@@ -51,50 +80,56 @@ class PredictedStage(Result):
     range: Range | None = None
 
     def printed(self) -> Printed:
-        rows = {**vars(self), "units": " > ".join(map(str, self.units)), "range": range_of(self)}
+        said = {"units": chain(self.units), "range": range_of(self)}
+        rows = {**vars(self), **said}
         return Printed(("predicted stage", ""), list(rows.items()))
 
     def columns(self) -> dict[str, Any]:
         """By the names of the schema."""
-        kept = ("loss", "jump", "mean", "low", "high", "index", "share")
-        return {**{name: getattr(self, name) for name in kept}, "units": sum(self.units)}
+        kept = {name: getattr(self, name) for name in SHARED}
+        return {**kept, "units": sum(self.units)}
 
     def record(self) -> dict[str, object]:
         """JSON form."""
-        units = self.units[0] if len(self.units) == 1 else list(self.units)
-        return plain(
-            {
-                **vars(self),
-                "units": units,
-                "range": None if self.range is None else self.range.record(),
-            }
-        )
+        one_layer = len(self.units) == 1
+        units = self.units[0] if one_layer else list(self.units)
+        said = {"units": units, "range": _recorded(self.range)}
+        return plain({**vars(self), **said})
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prediction(Result):
-    """The stages of one experiment by one theory. theory: its name; source: where it comes from;
-    limit: what it neglects.
+    """The stages of one experiment by one theory.
 
-    curve: flow times and losses (T,) of the whole run, where the theory has them; else None.
-    ranges: how far the assumptions hold that all its stages share. error: the relative error that
-    its jump times are stated to have, of theories that give no intervals.
+    theory: its name.
+    source: where it comes from.
+    limit: what it neglects.
+    curve (T,), (T,): flow times and losses of the whole run, where the theory has them.
+    ranges: how far the assumptions hold that all its stages share.
+    error: the relative error that its jump times are stated to have, of theories that
+        give no intervals.
+
+    Example
+    -------
+    >>> from saddlery import predict
+    >>> found = predict("linear")[0]
+    >>> found.theory, len(found), found[2].units
+    ('directions one by one', 3, (2,))
     """
 
     theory: str
     source: str
     limit: str
     stages: tuple[PredictedStage, ...]
-    curve: tuple[np.ndarray, np.ndarray] | None = None
+    curve: tuple[Numbers, Numbers] | None = None
     ranges: tuple[Range, ...] = ()
     error: float | None = None
 
     @property
     def range(self) -> Range | None:
         """Of all assumptions, of the whole and of its stages, the one that holds least."""
-        return worst(
-            [*self.ranges, *(stage.range for stage in self.stages if stage.range is not None)]
-        )
+        of_stages = [stage.range for stage in self.stages if stage.range is not None]
+        return worst([*self.ranges, *of_stages])
 
     def __len__(self) -> int:
         return len(self.stages)
@@ -109,40 +144,32 @@ class Prediction(Result):
             "source": self.source,
             "limit": self.limit,
             "error": self.error,
-            "range": None if self.range is None else self.range.record(),
+            "range": _recorded(self.range),
             "ranges": [r.record() for r in self.ranges],
             "stages": [s.record() for s in self.stages],
         }
 
     def table(self) -> tuple[tuple[str, ...], list[list[object]]]:
         """Columns and rows of the printed table."""
-        columns = (
-            "stage",
-            "loss",
-            "units",
-            "jump",
-            "mean jump",
-            "90% of draws",
-            "index",
-            "share",
-            "range",
-        )
-        return columns, [_row(k, stage) for k, stage in enumerate(self.stages)]
+        return COLUMNS, [_row(k, stage) for k, stage in enumerate(self.stages)]
 
     @property
     def assumptions(self) -> str:
-        """What all stages share, in a line: each measure with its verdict and limits; empty where
-        there is none."""
-        stated = [] if not self.error else [f"jump times are stated to {100 * self.error:.0f}%"]
-        return "; ".join([*map(str, self.ranges), *stated])
+        """What all stages share, in a line: each measure with its verdict and limits;
+        empty where there is none."""
+        stated = [str(found) for found in self.ranges]
+        if self.error:
+            stated.append(f"jump times are stated to {100 * self.error:.0f}%")
+        return "; ".join(stated)
 
     def printed(self) -> Printed:
-        head = [f"{self.theory} ({self.source}); {self.limit}", self.assumptions]
+        title = f"{self.theory} ({self.source}); {self.limit}"
+        head = [title, self.assumptions]
         return Printed(*self.table(), head=[line for line in head if line])
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a stage, by the names of `schema.LABELS["prediction"]`; what theory does not say is
-        missing. Needs pandas.
+        """A row a stage, by the names of `schema.LABELS["prediction"]`; what theory does
+        not say is missing. Needs pandas.
 
         Example
         -------
@@ -153,11 +180,13 @@ class Prediction(Result):
         return labels.frame("prediction", self._columns(), self._about())
 
     def to_xarray(self) -> xr.Dataset:
-        """The same along `stage`, and the curve of the whole run, where theory has it. Needs
-        xarray."""
+        """The same along `stage`, and the curve of the whole run, where theory has it.
+        Needs xarray."""
         values: dict[str, Any] = {**self._columns()}
         if self.curve is not None:
-            values["curve_flow_time"], values["curve_loss"] = map(np.asarray, self.curve)
+            flow_time, loss = self.curve
+            values["curve_flow_time"] = np.asarray(flow_time)
+            values["curve_loss"] = np.asarray(loss)
         return labels.dataset({"prediction": values}, self._about())
 
     def _columns(self) -> dict[str, list[Any]]:
@@ -168,17 +197,46 @@ class Prediction(Result):
 
 
 def transposed(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Columns of rows that have the same names."""
-    return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+    """Columns of rows that have the same names.
+
+    Example
+    -------
+    >>> from saddlery.predictions.base import transposed
+    >>> transposed([{"loss": 0.5, "units": 0}, {"loss": 0.1, "units": 1}])
+    {'loss': [0.5, 0.1], 'units': [0, 1]}
+    """
+    if not rows:
+        return {}
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def chain(units: Sequence[int]) -> str:
+    """Effective units from the first layer to the last, for tables.
+
+    Example
+    -------
+    >>> from saddlery.predictions.base import chain
+    >>> chain((2, 1))
+    '2 > 1'
+    """
+    return " > ".join(map(str, units))
+
+
+def range_of(stage: PredictedStage) -> str | None:
+    """For tables: the verdict on a stage and the number behind it."""
+    if stage.range is None:
+        return None
+    return f"{stage.range.verdict} ({stage.range.value:.2g})"
 
 
 def _row(k: int, stage: PredictedStage) -> list[object]:
-    spread = None if stage.low is None else f"{stage.low:.4g} - {stage.high:.4g}"
-    units = " > ".join(map(str, stage.units))
+    spread = None
+    if stage.low is not None:
+        spread = f"{stage.low:.4g} - {stage.high:.4g}"
     return [
         k,
         stage.loss,
-        units,
+        chain(stage.units),
         stage.jump,
         stage.mean,
         spread,
@@ -188,29 +246,53 @@ def _row(k: int, stage: PredictedStage) -> list[object]:
     ]
 
 
-def range_of(stage: PredictedStage) -> str | None:
-    """For tables: the verdict on a stage and the number behind it."""
-    return None if stage.range is None else f"{stage.range.verdict} ({stage.range.value:.2g})"
+def _recorded(found: Range | None) -> dict[str, Any] | None:
+    return None if found is None else found.record()
 
 
+# --------------------------------------------------------------------- the theories
 Theory = Callable[[Experiment], Prediction]
 THEORIES: Family[Theory] = Family("theory")
 
 
 def register(name: str) -> Callable[[Theory], Theory]:
-    """Make a theory known to `predict` under a name, as a decorator; raises InputError where the
-    name is taken."""
+    """Make a theory known to `predict` under a name, as a decorator.
+
+    Raises InputError where the name is taken.
+    """
     return lambda theory: THEORIES.add(name, theory)
 
 
 def demand(condition: bool, words: str) -> None:
-    """Raise DoesNotApply with the words unless the condition holds."""
+    """Raise DoesNotApply with the words unless the condition holds.
+
+    Example
+    -------
+    >>> from saddlery.predictions.base import demand
+    >>> demand(False, "the loss is logistic, not squared")
+    Traceback (most recent call last):
+    saddlery.predictions.ranges.DoesNotApply: the loss is logistic, not squared
+    """
     if not condition:
         raise DoesNotApply(words)
 
 
-def off_diagonal(matrix: np.ndarray) -> float:
-    """The largest off-diagonal entry relative to the diagonal entries it stands between."""
-    size = np.sqrt(np.maximum(np.outer(np.diag(matrix), np.diag(matrix)), 1e-300))
+def off_diagonal(matrix: Float[np.ndarray, "D D"]) -> float:
+    """max |m_ij| / sqrt(m_ii m_jj) over i != j: how far a matrix is from diagonal.
+
+    matrix (D, D): with no negative number on its diagonal, such as a covariance.
+
+    Returns 0 of a diagonal matrix, the largest correlation of a covariance.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.predictions.base import off_diagonal
+    >>> off_diagonal(np.array([[4.0, 1.0], [1.0, 1.0]]))
+    0.5
+    """
+    diagonal = np.diag(matrix)
+    size = np.sqrt(np.maximum(np.outer(diagonal, diagonal), LEAST))
     relative = np.abs(matrix) / size
-    return float(np.max(relative - np.diag(np.diag(relative)), initial=0.0))
+    apart = relative - np.diag(np.diag(relative))
+    return float(np.max(apart, initial=0.0))

@@ -16,7 +16,7 @@ from ..plateaus import Stages
 from ..plateaus.stage import stages_of
 from ..runs import Run
 from ..runs.store import Subject
-from .base import PredictedStage, Prediction, range_of, transposed
+from .base import PredictedStage, Prediction, chain, range_of, transposed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,17 +35,16 @@ class ComparisonTolerances(Tolerances, decides="comparison"):
     )
 
 
-COLUMNS = (  # of the printed table
-    *(
-        "units",
-        "loss",
-        "seen",
-        "loss of the run",
-        "jump",
-        "jump of the run",
-        "error",
-        "within 90% of draws",
-    ),
+# Of the printed table.
+COLUMNS = (
+    "units",
+    "loss",
+    "seen",
+    "loss of the run",
+    "jump",
+    "jump of the run",
+    "error",
+    "within 90% of draws",
     "range",
 )
 
@@ -54,11 +53,15 @@ COLUMNS = (  # of the printed table
 class ComparedStage(Result):
     """One predicted stage and what the run did.
 
-    predicted: the stage. seen: whether a plateau of the run has its loss, to a quarter of the
-    smaller neighbouring drop, and its effective units. loss, units: of that plateau (of its fixed
-    point, where certified); None where none was seen. jump: the flow time at which the run's loss
-    was half-way between the predicted losses; None if it never was. error: of the predicted jump,
-    relative. inside: whether the measured jump lies within the interval of the prediction.
+    predicted: the stage.
+    seen: whether a plateau of the run has its loss, to a quarter of the smaller
+        neighbouring drop, and its effective units.
+    loss, units: of that plateau (of its fixed point, where certified); None where none
+        was seen.
+    jump: the flow time at which the run's loss was half-way between the predicted
+        losses; None if it never was.
+    error: of the predicted jump, relative: predicted / measured - 1.
+    inside: whether the measured jump lies within the interval of the prediction.
     """
 
     predicted: PredictedStage
@@ -70,7 +73,8 @@ class ComparedStage(Result):
     inside: bool | None
 
     def printed(self) -> Printed:
-        return Printed(("compared stage", ""), list(zip(COLUMNS, _row(self), strict=True)))
+        rows = zip(COLUMNS, _row(self), strict=True)
+        return Printed(("compared stage", ""), list(rows))
 
     def columns(self) -> dict[str, Any]:
         """By the names of the schema."""
@@ -91,7 +95,11 @@ class ComparedStage(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Pictured, Result):
-    """A prediction beside a run. extra: plateaus of the run that were not predicted."""
+    """A prediction beside a run.
+
+    stages: one for each predicted stage.
+    extra: plateaus of the run that were not predicted.
+    """
 
     prediction: Prediction
     run: Run
@@ -100,12 +108,12 @@ class Comparison(Pictured, Result):
 
     def record(self) -> dict[str, object]:
         """JSON form."""
-        stages = [stage.record() for stage in self.stages]
+        worst = self.prediction.range
         return {
             "experiment": self.run.experiment.name,
             "theory": self.prediction.theory,
-            "range": None if self.prediction.range is None else self.prediction.range.record(),
-            "stages": stages,
+            "range": None if worst is None else worst.record(),
+            "stages": [stage.record() for stage in self.stages],
             "extra": self.extra,
         }
 
@@ -114,13 +122,15 @@ class Comparison(Pictured, Result):
         return COLUMNS, [_row(stage) for stage in self.stages]
 
     def printed(self) -> Printed:
-        ending = f"; {self.extra} plateaus of the run were not predicted" if self.extra else ""
-        head = f"{self.run.experiment.name}: {self.prediction.theory} beside the run{ending}"
-        lines = [head, self.prediction.assumptions]
-        return Printed(*self.table(), head=[line for line in lines if line])
+        title = f"{self.run.experiment.name}: {self.prediction.theory} beside the run"
+        if self.extra:
+            title += f"; {self.extra} plateaus of the run were not predicted"
+        head = [title, self.prediction.assumptions]
+        return Printed(*self.table(), head=[line for line in head if line])
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a predicted stage, by the names of `schema.LABELS["comparison"]`. Needs pandas."""
+        """A row a predicted stage, by the names of `schema.LABELS["comparison"]`. Needs
+        pandas."""
         return labels.frame("comparison", self._columns(), self._about())
 
     def to_xarray(self) -> xr.Dataset:
@@ -131,25 +141,30 @@ class Comparison(Pictured, Result):
         return transposed([stage.columns() for stage in self.stages])
 
     def _about(self) -> dict[str, Any]:
-        return {**self.run.about(), "theory": self.prediction.theory, "extra": self.extra}
+        theory = self.prediction.theory
+        return {**self.run.about(), "theory": theory, "extra": self.extra}
 
 
 def _row(stage: ComparedStage) -> list[object]:
-    p = stage.predicted
-    error = None if stage.error is None else f"{100 * stage.error:+.2f}%"
-    inside = None if stage.inside is None else "yes" if stage.inside else "no"
-    units = " > ".join(map(str, p.units))
+    expected = stage.predicted
+    error = None
+    if stage.error is not None:
+        error = f"{100 * stage.error:+.2f}%"
     return [
-        units,
-        p.loss,
-        "yes" if stage.seen else "no",
+        chain(expected.units),
+        expected.loss,
+        _yes_or_no(stage.seen),
         stage.loss,
-        p.jump,
+        expected.jump,
         stage.jump,
         error,
-        inside,
-        range_of(p),
+        None if stage.inside is None else _yes_or_no(stage.inside),
+        range_of(expected),
     ]
+
+
+def _yes_or_no(holds: bool) -> str:
+    return "yes" if holds else "no"
 
 
 def compare(prediction: Prediction, subject: Stages | Subject) -> Comparison:
@@ -162,34 +177,55 @@ def compare(prediction: Prediction, subject: Stages | Subject) -> Comparison:
     >>> from saddlery import stages, train
     >>> from saddlery.predictions import compare, predict
     >>> side_by_side = compare(predict("linear")[0], stages(train("linear")))
-    >>> all(stage.seen for stage in side_by_side.stages), abs(side_by_side.stages[1].error) < 0.02
-    (True, True)
+    >>> all(stage.seen for stage in side_by_side.stages)
+    True
+    >>> abs(side_by_side.stages[1].error) < 0.02
+    True
     """
     found = stages_of(subject)
     losses = [stage.loss for stage in prediction.stages]
-    taken, compared = set(), []
+    taken: set[int | None] = set()
+    compared = []
     for k, stage in enumerate(prediction.stages):
         match = _plateau(found, stage, _reach(losses, k), taken)
         taken.add(match)
-        jump = None if k == 0 else found.run.trajectory.crossing(0.5 * (losses[k - 1] + losses[k]))
-        compared.append(_compared(found, stage, match, jump))
-    return Comparison(prediction, found.run, tuple(compared), len(found) - len(taken - {None}))
+        compared.append(_compared(found, stage, match, _jump(found, losses, k)))
+    extra = len(found) - len(taken - {None})
+    return Comparison(prediction, found.run, tuple(compared), extra)
+
+
+def _jump(found: Stages, losses: list[float], k: int) -> float | None:
+    """When the loss of the run is half-way to predicted stage k."""
+    if k == 0:
+        return None
+    half_way = 0.5 * (losses[k - 1] + losses[k])
+    return found.run.trajectory.crossing(half_way)
 
 
 def _compared(
-    found: Stages, stage: PredictedStage, match: int | None, jump: float | None
+    found: Stages,
+    stage: PredictedStage,
+    match: int | None,
+    jump: float | None,
 ) -> ComparedStage:
-    error = None if jump is None or stage.jump is None else stage.jump / jump - 1
-    inside = (
-        None
-        if jump is None or stage.low is None or stage.high is None
-        else stage.low <= jump <= stage.high
+    loss, units, error, inside = None, None, None, None
+    if match is not None:
+        plateau = found[match]
+        known = plateau if plateau.fixed_point is None else plateau.fixed_point
+        loss, units = known.loss, _units(found, match)
+    if jump is not None and stage.jump is not None:
+        error = stage.jump / jump - 1
+    if jump is not None and stage.low is not None and stage.high is not None:
+        inside = stage.low <= jump <= stage.high
+    return ComparedStage(
+        predicted=stage,
+        seen=match is not None,
+        loss=loss,
+        units=units,
+        jump=jump,
+        error=error,
+        inside=inside,
     )
-    if match is None:
-        return ComparedStage(stage, False, None, None, jump, error, inside)
-    plateau = found[match]
-    loss = plateau.loss if plateau.fixed_point is None else plateau.fixed_point.loss
-    return ComparedStage(stage, True, loss, _units(found, match), jump, error, inside)
 
 
 def _units(found: Stages, k: int) -> tuple[int, ...]:
@@ -197,15 +233,27 @@ def _units(found: Stages, k: int) -> tuple[int, ...]:
 
 
 def _reach(losses: list[float], k: int) -> float:
+    """How far from its predicted loss stage k is looked for."""
     drops = [abs(a - b) for a, b in pairwise(losses)]
-    return ComparisonTolerances.now().loss * min(drops[max(k - 1, 0) : k + 1], default=np.inf)
+    beside = drops[max(k - 1, 0) : k + 1]
+    return ComparisonTolerances.now().loss * min(beside, default=np.inf)
 
 
 def _plateau(
-    found: Stages, stage: PredictedStage, reach: float, taken: set[int | None]
+    found: Stages,
+    stage: PredictedStage,
+    reach: float,
+    taken: set[int | None],
 ) -> int | None:
     """The plateau nearest in loss among those of the right effective units, if it is near
     enough."""
-    able = [k for k in range(len(found)) if k not in taken and _units(found, k) == stage.units]
-    best = min(able, key=lambda k: abs(found[k].loss - stage.loss), default=None)
-    return best if best is not None and abs(found[best].loss - stage.loss) <= reach else None
+
+    def away(k: int) -> float:
+        return abs(found[k].loss - stage.loss)
+
+    free = [k for k in range(len(found)) if k not in taken]
+    able = [k for k in free if _units(found, k) == stage.units]
+    if not able:
+        return None
+    best = min(able, key=away)
+    return best if away(best) <= reach else None

@@ -1,21 +1,26 @@
-"""Linear networks whose whole path is known in closed form: every flow time, no small parameter.
+"""Linear networks whose whole path is known in closed form: every flow time, no small
+parameter.
 
-(a) Two weight matrices, inputs that are white up to a common variance c, and W2'W2 - W1W1' = lambda
-I at the start, hence
-    always: `balanced_path`, for a start in any directions and of any size (the weights sqrt(c) W
-    obey the flow of c = 1).
-(b) Any number L of them from an aligned start, where the modes q_k, r_k of E[y x'] have an input
-variance c_k of their own,
-    E[x x'] r_k = c_k r_k: modes never meet, W_L ... W_1 = sum_k u_k(t) q_k r_k', with u_k by `mode_strength`.
-The plateaus are those of this loss curve, found as on a run; each is named by the modes whose
-strength is nearer to its end s_k/c_k than to zero, and has the loss of the saddle where these are
-learned, 1/2 (E|y|^2 - sum_k s_k^2/c_k).
+(a) Two weight matrices, inputs that are white up to a common variance c, and
+    W2'W2 - W1W1' = lambda I at the start, hence always: `balanced_path`, for a start in
+    any directions and of any size (the weights sqrt(c) W obey the flow of c = 1).
+(b) Any number L of them from an aligned start, where the modes q_k, r_k of E[y x'] have
+    an input variance c_k of their own, E[x x'] r_k = c_k r_k: modes never meet,
+    W_L ... W_1 = sum_k u_k(t) q_k r_k', with u_k by `mode_strength`.
 
-No closed form is known for inputs whose covariance mixes the modes, nor for deep networks from
-random weights. For the first, from small weights, take "directions one by one", which integrates
-the narrow networks that are learned; for the second train the network.
-Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem 3.1; Domine et
-al. (2025), Theorem 4.3.
+The plateaus are those of this loss curve, found as on a run; each is named by the modes
+whose strength is nearer to its end s_k/c_k than to zero, and has the loss of the saddle
+where these are learned,
+
+    1/2 (E|y|^2 - sum_k s_k^2/c_k).
+
+No closed form is known for inputs whose covariance mixes the modes, nor for deep
+networks from random weights. For the first, from small weights, take "directions one by
+one", which integrates the narrow networks that are learned; for the second train the
+network.
+
+Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem 3.1;
+Domine et al. (2025), Theorem 4.3.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -44,42 +50,65 @@ from .ranges import RangeTolerances, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]
 Products = Callable[[Times], Float[np.ndarray, "T O D"]]
-# of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights from aligned ones
+# Of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights from aligned
+# ones.
 BALANCED = 1e-9
 WHITE = 1e-9  # of the mean input variance: what E[x x'] may depart from c I
 SETTLED = 1e-9  # of the whole fall of the loss: the curve ends where less is to come
 SEEN = 1e-12  # of the loss: less cannot be told from rounding
-# between neighbours on the curve: arsinh of a mode's strength, of its end; nats of the loss still
-# to be lost
+# Between neighbours on the curve: arsinh of a mode's strength, of its end; nats of the
+# loss still to be lost.
 STEP = 0.03
 SHORT = 1e-7  # of the flow time: neighbours on the curve are not nearer than half of this
-# of the start: a part along the modes that is smaller than this knows less than nine digits of its
-# path
+# Of the start: a part along the modes that is smaller than this knows less than nine
+# digits of its path.
 DECIDED = 1e-7
 DOUBLINGS = 300  # of 1/s_1: how far the end is looked for
 TINY = 1e-80  # a strength that takes longer than that to grow, whatever the depth
 CHUNK = 32  # times at once
+ROOT = 1e-14  # of a flow time at which the loss falls through a level
 
 
 @register("exact linear path")
 @in_float64
 def exact_linear_path(experiment: Experiment) -> Prediction:
-    """The whole path of a linear network from balanced or aligned weights, in closed form. Raises
-    DoesNotApply."""
+    """The whole path of a linear network from balanced or aligned weights, in closed
+    form.
+
+    Raises DoesNotApply. Cost: the map at some hundreds of flow times, about 0.1 s.
+
+    Example
+    -------
+    >>> from saddlery import Experiment, Initialization
+    >>> from saddlery.predictions.exact import exact_linear_path
+    >>> start = Initialization(kind="aligned", scale=1e-3)
+    >>> found = exact_linear_path(Experiment.named("linear").replace(initialization=start))
+    >>> [(round(stage.loss, 6), stage.units) for stage in found.stages]
+    [(0.58, (0,)), (0.08, (1,)), (0.0, (2,))]
+    >>> time, loss = found.curve
+    >>> round(float(loss[0]), 6)
+    0.579999
+
+    Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem
+    3.1; Domine et al. (2025), Theorem 4.3.
+    """
     path = _path(experiment)
     steps = step_range(experiment, float(path.s[0]), RangeTolerances.now().sharp)
     demand_range([steps])
-    time, loss = _curve(path, experiment.stop.flow_time or 0.0)
-    stages = tuple(_stages(path, time, loss, len(experiment.network.layers)))
-    source = "Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025"
+    curve = _curve(path, experiment.stop.flow_time or 0.0)
+    stages = tuple(_stages(path, curve, len(experiment.network.layers)))
     late = 0.5 * steps.value  # s over ln(1 + eta s) / eta, less one
-    limit = (
-        f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%"
-        if late
-        else "exact"
-    )
+    limit = "exact"
+    if late:
+        limit = f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%"
     return Prediction(
-        "exact linear path", source, limit, stages, (time, loss), (steps,), error=late
+        theory="exact linear path",
+        source="Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025",
+        limit=limit,
+        stages=stages,
+        curve=(curve.time, curve.loss),
+        ranges=(steps,),
+        error=late,
     )
 
 
@@ -87,10 +116,12 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
 class _Path:
     """The map of a network in time, beside what it learns.
 
-    product: W at times. moments: of the data. q (O, r), s (r,), rt (r, D): the modes that can be
-        learned; variances (r,):
-    c_k. groups: modes that are learned as one where their singular values are equal. saddles: of
-    two balanced weight matrices, where their index is known.
+    product: W at times.
+    moments: of the data.
+    q (O, r), s (r,), rt (r, D): the modes that can be learned.
+    variances (r,): c_k.
+    groups: modes that are learned as one where their singular values are equal.
+    saddles: of two balanced weight matrices, where their index is known.
     """
 
     product: Products
@@ -110,14 +141,11 @@ class _Path:
         losses, strengths = [], []
         for part in np.array_split(times, -(-len(times) // CHUNK)):
             w = self.product(part)
-            losses.append(
-                irreducible + 0.5 * np.einsum("tod,de,toe->t", w - best, s, w - best, optimize=True)
-            )
-            strengths.append(
-                np.einsum("ok,tod,kd->tk", self.q, w, self.rt, optimize=True)
-                * self.variances
-                / self.s
-            )
+            off = w - best
+            above = np.einsum("tod,de,toe->t", off, s, off, optimize=True)
+            losses.append(irreducible + 0.5 * above)
+            along = np.einsum("ok,tod,kd->tk", self.q, w, self.rt, optimize=True)
+            strengths.append(along * self.variances / self.s)
         return np.concatenate(losses), np.concatenate(strengths)
 
     def loss(self, time: float) -> float:
@@ -125,27 +153,31 @@ class _Path:
 
     def learned(self, time: float) -> list[int]:
         """The modes nearer to their end than to zero."""
-        block = self.q.T @ self.product(np.array([time]))[0] @ self.rt.T * (self.variances / self.s)
+        w = self.product(np.array([time]))[0]
+        block = self.q.T @ w @ self.rt.T * (self.variances / self.s)
         found = []
         for group in self.groups:
             part = block[np.ix_(group, group)]
-            found += group[: int(np.sum(np.linalg.eigvalsh(0.5 * (part + part.T)) > 0.5))]
+            shares = np.linalg.eigvalsh(0.5 * (part + part.T))
+            found += group[: int(np.sum(shares > 0.5))]
         return found
 
     def rest(self, learned: list[int]) -> float:
         """The loss of the saddle where these modes are learned."""
-        return self._rest(float(np.sum(self.s[learned] ** 2 / self.variances[learned])))
+        explained = self.s[learned] ** 2 / self.variances[learned]
+        return self._rest(float(np.sum(explained)))
 
     def _rest(self, explained: float) -> float:
         left = self.moments.target - explained
         return 0.5 * left if abs(left) > ROUNDING * self.moments.target else 0.0
 
     def index(self, learned: list[int]) -> int | None:
-        """Of that saddle; None where it is not known, or part of a multiple mode and so of a
-        continuum."""
+        """Of that saddle; None where it is not known, or part of a multiple mode and so
+        of a continuum."""
         if self.saddles is None:
             return None
-        inside = np.sum((self.saddles.vectors.T @ self.q[:, learned]) ** 2, axis=1) > 0.5
+        overlaps = (self.saddles.vectors.T @ self.q[:, learned]) ** 2
+        inside = np.sum(overlaps, axis=1) > 0.5
         try:
             return self.saddles.saddle(np.flatnonzero(inside).tolist()).index
         except InputError:
@@ -153,60 +185,67 @@ class _Path:
 
 
 # ------------------------------------------------------------------ the curve and its stages
-def _curve(path: _Path, reach: float) -> tuple[np.ndarray, np.ndarray]:
-    """Flow times and exact losses from the start to where nothing is to come, and at least to
-    `reach`."""
-    time = np.concatenate([[0.0], 2.0 ** np.arange(DOUBLINGS) / path.s[0]])
+class _Curve(NamedTuple):
+    """time (T,): flow times; loss (T,): exact."""
+
+    time: np.ndarray
+    loss: np.ndarray
+
+
+def _curve(path: _Path, reach: float) -> _Curve:
+    """From the start to where nothing is to come, and at least to `reach`."""
+    doublings = 2.0 ** np.arange(DOUBLINGS)
+    time = np.concatenate([[0.0], doublings / path.s[0]])
     loss, strengths = path.at(time)
     final = float(loss[-1])
     little = max(SETTLED * (float(loss[0]) - final), SEEN * float(loss[0]))
     count = 2 + int(np.flatnonzero(loss > final + little).max(initial=0))
     time, loss, strengths = time[:count], loss[:count], strengths[:count]
     if reach > time[-1]:
-        last = path.at(np.array([reach]))
-        time, loss, strengths = (
-            np.append(time, reach),
-            np.append(loss, last[0]),
-            np.vstack([strengths, last[1]]),
-        )
+        last_loss, last_strengths = path.at(np.array([reach]))
+        time = np.append(time, reach)
+        loss = np.append(loss, last_loss)
+        strengths = np.vstack([strengths, last_strengths])
     while True:
         to_come = np.log(np.maximum(loss - final, little))
-        step = np.maximum(
-            np.abs(np.diff(to_come)), np.abs(np.diff(np.arcsinh(strengths), axis=0)).max(axis=1)
-        )
-        coarse = np.flatnonzero((step > STEP) & (np.diff(time) > SHORT * time[1:]))
+        grown = np.abs(np.diff(np.arcsinh(strengths), axis=0)).max(axis=1)
+        step = np.maximum(np.abs(np.diff(to_come)), grown)
+        apart = np.diff(time) > SHORT * time[1:]
+        coarse = np.flatnonzero((step > STEP) & apart)
         if not len(coarse):
-            return time, loss
+            return _Curve(time, loss)
         between = 0.5 * (time[coarse] + time[coarse + 1])
-        added = path.at(between)
-        time, loss = np.insert(time, coarse + 1, between), np.insert(loss, coarse + 1, added[0])
-        strengths = np.insert(strengths, coarse + 1, added[1], axis=0)
+        new_loss, new_strengths = path.at(between)
+        time = np.insert(time, coarse + 1, between)
+        loss = np.insert(loss, coarse + 1, new_loss)
+        strengths = np.insert(strengths, coarse + 1, new_strengths, axis=0)
 
 
-def _stages(
-    path: _Path, time: np.ndarray, loss: np.ndarray, layers: int
-) -> Iterator[PredictedStage]:
+def _stages(path: _Path, curve: _Curve, layers: int) -> Iterator[PredictedStage]:
     """One for each saddle at which the curve rests."""
     before = None
-    for plateau in find_plateaus(time, loss):
-        learned = path.learned(float(time[plateau.quietest]))
+    for plateau in find_plateaus(curve.time, curve.loss):
+        learned = path.learned(float(curve.time[plateau.quietest]))
         rest = path.rest(learned)
-        if before is not None and rest >= before:
-            continue
-        jump = None if before is None else _crossing(path, time, loss, 0.5 * (before + rest))
-        yield PredictedStage(rest, (len(learned),) * layers, jump, index=path.index(learned))
+        jump = None
+        if before is not None:
+            if rest >= before:
+                continue
+            jump = _crossing(path, curve, 0.5 * (before + rest))
+        units = (len(learned),) * layers
+        yield PredictedStage(rest, units, jump, index=path.index(learned))
         before = rest
 
 
-def _crossing(path: _Path, time: np.ndarray, loss: np.ndarray, level: float) -> float | None:
+def _crossing(path: _Path, curve: _Curve, level: float) -> float | None:
     """When the exact loss falls through a level; None if it starts below or never does."""
-    above = int(np.sum(loss > level))
-    if not 0 < above < len(loss):
+    above = int(np.sum(curve.loss > level))
+    if not 0 < above < len(curve.loss):
         return None
-    bracket = (float(time[above - 1]), float(time[above]))
-    return float(
-        root_scalar(lambda t: path.loss(t) - level, bracket=bracket, xtol=1e-300, rtol=1e-14).root
-    )
+    bracket = (float(curve.time[above - 1]), float(curve.time[above]))
+    height = lambda time: path.loss(time) - level
+    # Relative alone: flow times may be of any size.
+    return float(root_scalar(height, bracket=bracket, xtol=1e-300, rtol=ROOT).root)
 
 
 # ------------------------------------------------------------------ the conditions
@@ -228,10 +267,11 @@ def _path(experiment: Experiment) -> _Path:
 
 
 def _balanced(moments: Moments, first: np.ndarray, second: np.ndarray) -> _Path:
-    """(a)"""
+    """(a), from W1 (H, D) and W2 (O, H)."""
     q, s, rt = modes(moments.cross)
     variance = float(np.mean(np.diag(moments.features)))
-    departure = float(np.abs(moments.features / variance - np.eye(len(moments.features))).max())
+    covariance = moments.features / variance
+    departure = float(np.abs(covariance - np.eye(len(covariance))).max())
     demand(
         departure <= WHITE,
         f"inputs are not white: E[x x'] departs by {departure:.2g} of the mean variance from a"
@@ -245,7 +285,9 @@ def _balanced(moments: Moments, first: np.ndarray, second: np.ndarray) -> _Path:
         " lambda I;"
         " start from lambda_balanced or aligned weights",
     )
-    undecided = _part_along(q, s, rt, variance, first, second)
+    growing = _growing(q, s, rt, variance=variance, first=first, second=second)
+    values = np.linalg.svd(growing, compute_uv=False)
+    undecided = float(values[-1] / values[0])
     demand(
         undecided > DECIDED,
         f"rounding decides when the last mode is learned, if ever: the start has {undecided:.1g}"
@@ -256,57 +298,73 @@ def _balanced(moments: Moments, first: np.ndarray, second: np.ndarray) -> _Path:
     units = _spanned(np.hstack([first, second.T]))
     start = np.sqrt(variance) * units.T @ first, np.sqrt(variance) * second @ units
     inputs = first.shape[1]
-    product = lambda times: (
-        balanced_path(times, *start, moments.cross)[:, inputs:, :inputs] / variance
+
+    def product(times: Times) -> np.ndarray:
+        whole = balanced_path(times, *start, moments.cross)
+        return whole[:, inputs:, :inputs] / variance
+
+    is_balanced = abs(imbalance) <= BALANCED
+    return _Path(
+        product=product,
+        moments=moments,
+        q=q,
+        s=s,
+        rt=rt,
+        variances=np.full(len(s), variance),
+        groups=_equal(s),
+        saddles=_saddles(moments, len(first)) if is_balanced else None,
     )
-    equal = np.cumsum(np.append(0, -np.diff(s) > EQUAL * s[0]))
-    groups = [np.flatnonzero(equal == k).tolist() for k in range(equal[-1] + 1)]
-    saddles = _saddles(moments, len(first)) if abs(imbalance) <= BALANCED else None
-    return _Path(product, moments, q, s, rt, np.full(len(s), variance), groups, saddles)
 
 
-def _part_along(
+def _equal(s: np.ndarray) -> list[list[int]]:
+    """The modes (r,) of equal singular values together."""
+    falls = -np.diff(s) > EQUAL * s[0]
+    group = np.cumsum(np.append(0, falls))
+    return [np.flatnonzero(group == k).tolist() for k in range(group[-1] + 1)]
+
+
+def _growing(
     q: np.ndarray,
     s: np.ndarray,
     rt: np.ndarray,
+    *,
     variance: float,
     first: np.ndarray,
     second: np.ndarray,
-) -> float:
-    """The smallest part of the start along the directions that grow, for as many modes as there are
-    units, of the largest.
+) -> np.ndarray:
+    """The part of the start along the directions that grow, of every mode and unit (r, H).
 
-    Mode k grows at f = sqrt(lambda^2/4 + s^2) along [s r_k; (f + lambda/2) q_k] of [W1'; W2], with
-    lambda of sqrt(c) W.
+    Mode k grows at f = sqrt(lambda^2/4 + s^2) along [s r_k; (f + lambda/2) q_k] of
+    [W1'; W2], with lambda of sqrt(c) W. Of the singular values the smallest says how well
+    the last mode is known, for as many modes as there are units.
     """
-    imbalance = variance * float(np.mean(np.sum(second**2, axis=0) - np.sum(first**2, axis=1)))
+    differences = np.sum(second**2, axis=0) - np.sum(first**2, axis=1)
+    imbalance = variance * float(np.mean(differences))
     ends = np.sqrt(0.25 * imbalance**2 + s**2) + 0.5 * imbalance
-    growing = (s[:, None] * (rt @ first.T) + ends[:, None] * (q.T @ second)) / np.hypot(s, ends)[
-        :, None
-    ]
-    values = np.linalg.svd(growing, compute_uv=False)
-    return float(values[-1] / values[0])
+    along = s[:, None] * (rt @ first.T) + ends[:, None] * (q.T @ second)
+    return along / np.hypot(s, ends)[:, None]
 
 
 def _spanned(rows: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (H, k) of what the two sides of the units span, to rounding: W2 W1 sees
-    no more of them."""
+    """An orthonormal basis (H, k) of what the two sides of the units span, to rounding: W2
+    W1 sees no more of them."""
     left, s, _ = np.linalg.svd(rows, full_matrices=False)
-    return left[:, s > max(rows.shape) * np.finfo(float).eps * s[0]]
+    rounding = max(rows.shape) * np.finfo(float).eps * s[0]
+    return left[:, s > rounding]
 
 
 def _imbalance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """lambda, and what W2'W2 - W1W1' departs from lambda I, both relative to the weights' size."""
+    """lambda, and what W2'W2 - W1W1' departs from lambda I, both relative to the weights'
+    size."""
     size = max(float(np.linalg.norm(first)), float(np.linalg.norm(second))) ** 2
     difference = second.T @ second - first @ first.T
     imbalance = float(np.mean(np.diag(difference)))
-    return imbalance / size, float(
-        np.linalg.norm(difference - imbalance * np.eye(len(difference)))
-    ) / size
+    rest = difference - imbalance * np.eye(len(difference))
+    return imbalance / size, float(np.linalg.norm(rest)) / size
 
 
 def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
-    """(b)"""
+    """(b), from W_1 to W_L."""
     layers, (q, s, rt) = len(weights), modes(moments.cross)
     amount, departure = _alignment(weights, q, rt)
     demand(
@@ -326,39 +384,55 @@ def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
         )
 
     def product(times: Times) -> np.ndarray:
-        pairs = zip(s, start, c, strict=True)
-        strengths = [
-            mode_strength(times, float(a), float(b), layers=layers, variance=float(v))
-            for a, b, v in pairs
-        ]
+        strengths = []
+        for mode, begin, variance in zip(s, start, c, strict=True):
+            u = mode_strength(
+                times,
+                float(mode),
+                float(begin),
+                layers=layers,
+                variance=float(variance),
+            )
+            strengths.append(u)
         return np.einsum("kt,ok,kd->tod", np.array(strengths), q, rt, optimize=True)
 
-    saddles = _saddles(moments, len(weights[0])) if layers == 2 else None
-    return _Path(product, moments, q, s, rt, c, [[k] for k in range(len(s))], saddles)
+    return _Path(
+        product=product,
+        moments=moments,
+        q=q,
+        s=s,
+        rt=rt,
+        variances=c,
+        groups=[[k] for k in range(len(s))],
+        saddles=_saddles(moments, len(weights[0])) if layers == 2 else None,
+    )
 
 
 def _alignment(
-    weights: list[np.ndarray], q: np.ndarray, rt: np.ndarray
+    weights: list[np.ndarray],
+    q: np.ndarray,
+    rt: np.ndarray,
 ) -> tuple[np.ndarray, float]:
-    """The weight a of every mode (r,), 0 where there is none, and what the weights depart from
-    aligned and balanced ones.
+    """The weight a of every mode (r,), 0 where there is none, and what the weights depart
+    from aligned and balanced ones.
 
-    Each mode is followed through the layers, b_l = W_l b_(l-1) / a_l from b_0 = r_k on; aligned
-    weights are sum_k a b_l b_(l-1)' with b_L = q_k and one weight a for all layers.
+    Each mode is followed through the layers, b_l = W_l b_(l-1) / a_l from b_0 = r_k on;
+    aligned weights are sum_k a b_l b_(l-1)' with b_L = q_k and one weight a for all
+    layers.
     """
-    before, amounts, images = rt.T, [], [rt.T]
+    amounts, images = [], [rt.T]
     for w in weights:
-        image = w @ before
-        amounts.append(np.linalg.norm(image, axis=0))
-        before = image / np.where(amounts[-1] > 0, amounts[-1], 1.0)
-        images.append(before)
+        image = w @ images[-1]
+        size = np.linalg.norm(image, axis=0)
+        amounts.append(size)
+        images.append(image / np.where(size > 0, size, 1.0))
     images[-1] = q
     begun = np.min(amounts, axis=0) > BALANCED * np.max(amounts)
     amount = np.where(begun, np.mean(amounts, axis=0), 0.0)
-    ideal = [(after * amount) @ before.T for before, after in pairwise(images)]
-    departures = [
-        np.linalg.norm(w - i) / np.linalg.norm(w) for w, i in zip(weights, ideal, strict=True)
-    ]
+    departures = []
+    for w, (before, after) in zip(weights, pairwise(images), strict=True):
+        ideal = (after * amount) @ before.T
+        departures.append(np.linalg.norm(w - ideal) / np.linalg.norm(w))
     return amount, float(np.max(departures))
 
 

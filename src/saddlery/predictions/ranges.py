@@ -1,12 +1,12 @@
-"""How far a theory's assumptions hold for one experiment: a computed number, and the limits that
-runs have set it.
+"""How far a theory's assumptions hold for one experiment: a computed number, and the
+limits that runs have set it.
 
-Every theory here neglects something that is small: what modes do to each other while the first is
-learned, the map of the initial weights, the step of a discrete rule. Each of these is a number that
-can be computed beforehand. Up to `near` the theory stands as it is; beyond `outside` it says
-nothing (or takes stages that run together as one); between the two its intervals are widened. The limits
-below were set once, by the study "range": random problems, where 90% intervals must hold 85
-to 95% of the runs.
+Every theory here neglects something that is small: what modes do to each other while the
+first is learned, the map of the initial weights, the step of a discrete rule. Each of
+these is a number that can be computed beforehand. Up to `near` the theory stands as it
+is; beyond `outside` it says nothing (or takes stages that run together as one); between
+the two its intervals are widened. The limits below were set once, by the study "range":
+random problems, where 90% intervals must hold 85 to 95% of the runs.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from ..basis.checks import SaddleryError
 from ..basis.records import Printed, Result, plain
@@ -31,11 +32,14 @@ MEASURED = 'measured by the study "range"'
 
 @dataclass(frozen=True)
 class RangeTolerances(Tolerances, decides="ranges"):
-    """How far the assumptions of the theories hold: up to the first number a theory stands as it
-    is, beyond the second it does not apply, between the two its intervals are widened."""
+    """How far the assumptions of the theories hold: up to the first number a theory stands
+    as it is, beyond the second it does not apply, between the two its intervals are
+    widened."""
 
     overlap: tuple[float, float] = chosen(
-        (0.03, 0.2), "strength of the next mode when one is learned, of its end", MEASURED
+        (0.03, 0.2),
+        "strength of the next mode when one is learned, of its end",
+        MEASURED,
     )
     doubt: float = chosen(
         3.0,
@@ -55,10 +59,14 @@ class RangeTolerances(Tolerances, decides="ranges"):
         MEASURED,
     )
     start: tuple[float, float] = chosen(
-        (0.005, 0.02), "strength of the slowest mode at the start, of its end", MEASURED
+        (0.005, 0.02),
+        "strength of the slowest mode at the start, of its end",
+        MEASURED,
     )
     start_jointly: tuple[float, float] = chosen(
-        (0.05, 0.2), "the same where modes are followed together", MEASURED
+        (0.05, 0.2),
+        "the same where modes are followed together",
+        MEASURED,
     )
     wait: tuple[float, float] = chosen(
         (0.1, 0.5),
@@ -77,7 +85,9 @@ class RangeTolerances(Tolerances, decides="ranges"):
         MEASURED,
     )
     next: tuple[float, float] = chosen(
-        (0.1, 0.3), "the same of the next unit when one has grown", MEASURED
+        (0.1, 0.3),
+        "the same of the next unit when one has grown",
+        MEASURED,
     )
     sharp: tuple[float, float] = chosen(
         (0.02, 0.1),
@@ -98,19 +108,22 @@ class RangeTolerances(Tolerances, decides="ranges"):
 
 
 class DoesNotApply(SaddleryError):
-    """A condition of a theory that an experiment does not meet; the message says which, with the
-    number."""
+    """A condition of a theory that an experiment does not meet; the message says which,
+    with the number."""
 
 
 class OutsideRange(DoesNotApply):
-    """An assumption of a theory that holds too little for an experiment that it otherwise speaks
-    of."""
+    """An assumption of a theory that holds too little for an experiment that it otherwise
+    speaks of."""
 
 
 @dataclass(frozen=True, repr=False)
 class Range(Result):
-    """One assumption, measured. measure: of what; value: small where it holds; near, outside: the
-    limits.
+    """One assumption, measured.
+
+    measure: of what.
+    value: small where it holds.
+    near, outside: the limits.
 
     Example
     -------
@@ -144,80 +157,130 @@ class Range(Result):
 
 
 def worst(ranges: Sequence[Range]) -> Range | None:
-    """The assumption that holds least, by what part of its limit it uses up; None of none."""
-    return max(
-        ranges, key=lambda r: r.value / r.outside if np.isfinite(r.value) else np.inf, default=None
-    )
+    """The assumption that holds least, by what part of its limit it uses up; None of none.
+
+    Example
+    -------
+    >>> from saddlery.predictions import Range
+    >>> from saddlery.predictions.ranges import worst
+    >>> overlap = Range("overlap", 0.02, near=0.03, outside=0.2)
+    >>> step = Range("step", 0.4, near=0.3, outside=0.7)
+    >>> worst([overlap, step]).measure
+    'step'
+    """
+    return max(ranges, key=_used_up, default=None)
+
+
+def _used_up(found: Range) -> float:
+    part = found.value / found.outside
+    return part if np.isfinite(found.value) else np.inf
 
 
 def demand_range(ranges: Sequence[Range]) -> None:
-    """Raise OutsideRange, with the number, where an assumption does not hold."""
+    """Raise OutsideRange, with the number, where an assumption does not hold.
+
+    Example
+    -------
+    >>> from saddlery.predictions import Range
+    >>> from saddlery.predictions.ranges import demand_range
+    >>> demand_range([Range("overlap", 0.5, near=0.03, outside=0.2)])
+    Traceback (most recent call last):
+    saddlery.predictions.ranges.OutsideRange: overlap is 0.5, and beyond 0.2 the theory
+    does not hold (study "range")
+    """
     for found in ranges:
         if found.verdict == "outside":
-            raise OutsideRange(
-                f"{found.measure} is {found.value:.2g}, and beyond {found.outside:g} the theory"
-                " does not hold"
-                f' (study "{STUDY}")'
-            )
+            limit = f"beyond {found.outside:g} the theory does not hold"
+            source = f'(study "{STUDY}")'
+            raise OutsideRange(f"{found.measure} is {found.value:.2g}, and {limit} {source}")
 
 
 # ------------------------------------------------------------------ the measures
 def start_range(strength: float, limits: Limits | None = None) -> Range:
-    """Of the map at the start, of what is learned last."""
-    return Range(
-        "strength of the initial map", float(strength), *(limits or RangeTolerances.now().start)
-    )
+    """Of the map at the start, of what is learned last: its strength over that at its end."""
+    limits = limits or RangeTolerances.now().start
+    return Range("strength of the initial map", float(strength), *limits)
 
 
 def step_range(experiment: Experiment, rate: float, limits: Limits | None = None) -> Range:
-    """Of the learning rate, beside the fastest rate; zero for a flow."""
+    """Of the learning rate, beside the fastest rate 1/flow time; zero for a flow.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.predictions.ranges import step_range
+    >>> from saddlery.rules import GradientDescent
+    >>> print(step_range(Experiment.named("linear").replace(rule=GradientDescent(0.5)), 1.0))
+    near: learning rate times the fastest rate 0.5 (within to 0.3, outside from 0.7)
+    """
+    limits = limits or RangeTolerances.now().step
     value = step_of(experiment) * float(rate)
-    return Range(
-        "learning rate times the fastest rate", value, *(limits or RangeTolerances.now().step)
-    )
+    return Range("learning rate times the fastest rate", value, *limits)
 
 
 def overlap_range(overlap: float) -> Range:
     """Of neighbouring modes: how far the next one is when one is half learned."""
-    return Range("overlap of neighbouring modes", float(overlap), *RangeTolerances.now().overlap)
+    limits = RangeTolerances.now().overlap
+    return Range("overlap of neighbouring modes", float(overlap), *limits)
 
 
-def sharpness_range(experiment: Experiment, objective: Objective, end: np.ndarray) -> Range:
-    """Of the learning rate, beside the largest that rests at the end, 2/lambda_max; zero for a
-    flow."""
+def sharpness_range(
+    experiment: Experiment,
+    objective: Objective,
+    end: Float[np.ndarray, " P"],
+) -> Range:
+    """Of the learning rate, beside the largest that rests at the end, 2/lambda_max; zero
+    for a flow.
+
+    end (P,): the state that the run ends in.
+    """
     step = step_of(experiment)
-    value = 0.5 * step * sharpness(objective, end) if step else 0.0
-    return Range(
-        "learning rate times half the sharpness at the end", value, *RangeTolerances.now().sharp
-    )
+    value = 0.0
+    if step:
+        value = 0.5 * step * sharpness(objective, end)
+    limits = RangeTolerances.now().sharp
+    return Range("learning rate times half the sharpness at the end", value, *limits)
 
 
-def sharpness(objective: Objective, state: np.ndarray) -> float:
-    """lambda_max of the Hessian at a state, by power iteration, to about a percent."""
-    direction, largest = np.random.default_rng(0).standard_normal(len(state)), 0.0
+def sharpness(objective: Objective, state: Float[np.ndarray, " P"]) -> float:
+    """lambda_max of the Hessian at a state (P,), in absolute value, by power iteration.
+
+    To about a percent. Cost: 60 Hessian-vector products.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery import Experiment
+    >>> from saddlery.predictions.ranges import sharpness
+    >>> linear = Experiment.named("linear")  # at zero weights +-s_k: here 1.0 and 0.4
+    >>> round(sharpness(linear.objective(), np.zeros(200)), 2)
+    1.0
+    """
+    direction = np.random.default_rng(0).standard_normal(len(state))
+    largest = 0.0
     for _ in range(ITERATIONS):
-        image = np.asarray(objective.hessian_vector(state, direction / np.linalg.norm(direction)))
-        largest, direction = float(np.linalg.norm(image)), image
+        unit = direction / np.linalg.norm(direction)
+        direction = np.asarray(objective.hessian_vector(state, unit))
+        largest = float(np.linalg.norm(direction))
         if largest == 0:
             break
     return largest
 
 
 def relaxing_range(left: float) -> Range:
-    """Of what has been learned, while the next mode is: the network has not come to the saddle that
-    theory starts from."""
-    return Range(
-        "relaxation still to come when the next mode grows",
-        float(left),
-        *RangeTolerances.now().relaxing,
-    )
+    """Of what has been learned, while the next mode is: the network has not come to the
+    saddle that theory starts from.
+
+    left: the loss still to lose, of the next drop.
+    """
+    limits = RangeTolerances.now().relaxing
+    return Range("relaxation still to come when the next mode grows", float(left), *limits)
 
 
 def spread_range(slowest: float, fastest: float) -> Range:
     """Of the rates of modes that overlap and are taken as one stage."""
-    return Range(
-        "spread of rates within one stage", 1 - slowest / fastest, *RangeTolerances.now().spread
-    )
+    limits = RangeTolerances.now().spread
+    return Range("spread of rates within one stage", 1 - slowest / fastest, *limits)
 
 
 # ------------------------------------------------------------------ steps in place of a flow
@@ -226,13 +289,33 @@ def step_of(experiment: Experiment) -> float:
     return float(getattr(experiment.rule, "learning_rate", 0.0))
 
 
-def rates(s: np.ndarray, step: float) -> np.ndarray:
-    """At which small weights grow in flow time: s for a flow; ln(1 + eta s) / eta for descent, (1 +
-    eta s)^n in n steps."""
-    return np.log1p(step * np.asarray(s)) / step if step else np.asarray(s, float)
+def rates(s: Float[np.ndarray, "*r"] | np.floating, step: float) -> Any:
+    """At which small weights grow in flow time: s for a flow; for descent of rate eta
+    ln(1 + eta s) / eta, since n steps make (1 + eta s)^n.
+
+    s: rates of the flow, an array of any shape or one number.
+    step: eta, 0 for a flow.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.predictions.ranges import rates
+    >>> rates(np.array([1.0, 0.4]), 0.1).round(4)
+    array([0.9531, 0.3922])
+    """
+    if step == 0:
+        return np.asarray(s, float)
+    return np.log1p(step * np.asarray(s)) / step
 
 
 def shift(value: float, rate: float) -> float:
-    """By how much a jump may be early or late where strengths are known up to a factor 1 + value:
-    ln(1 + value) / (2 rate)."""
+    """By how much a jump may be early or late where strengths are known up to a factor
+    1 + value: ln(1 + value) / (2 rate).
+
+    Example
+    -------
+    >>> from saddlery.predictions.ranges import shift
+    >>> round(shift(0.1, 1.0), 4)
+    0.0477
+    """
     return float(np.log1p(value) / (2 * rate))

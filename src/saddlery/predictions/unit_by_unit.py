@@ -1,12 +1,14 @@
-"""One unit at a time: networks whose units start at degree two or more, from their own small
-initial weights.
+"""One unit at a time: networks whose units start at degree two or more, from their own
+small initial weights.
 
-At a saddle every unit that has not grown follows the gradient of its utility, with the residual
-correlation of that saddle, and the first to escape in finite time (`escapes`) is the next to join.
-The units that have grown, and it, then flow to rest on the invariant manifold of their width
-(`settle`); the others have moved on by what they would have anyway.
-Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin et al. (2025), here
-with finite weights.
+At a saddle every unit that has not grown follows the gradient of its utility, with the
+residual correlation of that saddle, and the first to escape in finite time (`escapes`)
+is the next to join. The units that have grown, and it, then flow to rest on the
+invariant manifold of their width (`settle`); the others have moved on by what they would
+have anyway.
+
+Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin et al.
+(2025), here with finite weights.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from ..experiments import Experiment
 from ..networks import Objective
 from ..saddles.narrow_networks import BEGIN, NarrowNetwork, states_of, with_units
 from ..theory import escapes, grow
-from .base import PredictedStage, Prediction, demand, register
+from .base import LEAST, PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
 from .ranges import Range, RangeTolerances, demand_range, sharpness_range
 
 SAME = 0.99  # cosine between the maps of two new units that are taken for one
+PROBE = 1e-3  # of the natural size of a unit: where these maps are compared
 MOST = 200_000  # entries of the leading form
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"
@@ -38,7 +41,32 @@ LIMIT = (
 @register("units one by one")
 @in_float64
 def units_one_by_one(experiment: Experiment) -> Prediction:
-    """The units that join, in the order of their escape times. Raises DoesNotApply."""
+    """The units that join, in the order of their escape times.
+
+    Raises DoesNotApply. Cost: the flow of each narrow network that is learned, and the
+    escapes of H units in each of a thousand draws.
+
+    Source: Zhang, Saxe & Latham (2026), Section 5.2.
+    """
+    objective = _conditions(experiment)
+    path = _Path(experiment, objective)
+    stages = tuple(path.stages())
+    end = path.learned
+    ranges = (
+        path.start_range(),
+        sharpness_range(experiment, end.objective, end.state),
+    )
+    demand_range(ranges)
+    return Prediction(
+        theory="units one by one",
+        source="Zhang, Saxe & Latham 2026, Section 5.2",
+        limit=LIMIT,
+        stages=stages,
+        ranges=ranges,
+    )
+
+
+def _conditions(experiment: Experiment) -> Objective:
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
     degree = unit.symmetry.degree
@@ -50,38 +78,42 @@ def units_one_by_one(experiment: Experiment) -> Prediction:
     )
     demand(unit.smooth, f"units {unit.name} are not smooth")
     objective = experiment.objective()
-    u, v = (side.shape[2] for side in initial_sides(experiment, objective, [experiment.seed]))
+    sides = initial_sides(experiment, objective, [experiment.seed])
+    u, v = (side.shape[2] for side in sides)
+    entries = v * u**degree
     demand(
-        v * u**degree <= MOST,
-        f"the leading form of a unit has {v * u**degree:,} entries, more than {MOST:,}",
+        entries <= MOST,
+        f"the leading form of a unit has {entries:,} entries, more than {MOST:,}",
     )
-    source = "Zhang, Saxe & Latham 2026, Section 5.2"
-    path = _Path(experiment, objective)
-    stages = tuple(path.stages())
-    ranges = (
-        path.start_range(),
-        sharpness_range(experiment, path.learned.objective, path.learned.state),
-    )
-    demand_range(ranges)
-    return Prediction("units one by one", source, LIMIT, stages, ranges=ranges)
+    return objective
 
 
 class _Path:
-    """The stages of the experiment's own draw, and what part of other draws takes the same path,
-    when."""
+    """The stages of the experiment's own draw, and what part of other draws takes the
+    same path, when."""
 
     def __init__(self, experiment: Experiment, objective: Objective) -> None:
-        self.objective, self.learned = objective, NarrowNetwork.nothing(objective)
-        self.natural = (
-            self.learned.size_to_join(1.0, 2) / BEGIN
-        )  # |theta| of a unit that has learned
+        self.objective = objective
+        self.learned = NarrowNetwork.nothing(objective)
+        # |theta| of a unit that has learned.
+        self.natural = self.learned.size_to_join(1.0, 2) / BEGIN
         self.own = _Draws.of(experiment, objective, [experiment.seed])
         self.others = _Draws.of(experiment, objective, other_seeds(experiment))
         self.first_size = float(self.own.sizes().max()) / self.natural
 
     def start_range(self) -> Range:
         return Range(
-            "size of the largest unit at the start", self.first_size, *RangeTolerances.now().small
+            "size of the largest unit at the start",
+            self.first_size,
+            *RangeTolerances.now().small,
+        )
+
+    def next_range(self) -> Range:
+        largest = float(self.own.sizes().max(initial=0.0))
+        return Range(
+            "size of the next unit when one has grown",
+            largest / self.natural,
+            *RangeTolerances.now().next,
         )
 
     def stages(self) -> Iterator[PredictedStage]:
@@ -100,29 +132,33 @@ class _Path:
             amplitude = self.learned.size_to_join(size / first, form.ndim)
             u, v = self.own.split(amplitude * direction)
             self.learned, settled = self.learned.join((u, v))
+            # `since` counts to where the unit alone would be infinite: from there back to
+            # where it joins, and on to half of the drop.
             delay = settled.half_time(before) - float(escapes(form, u, v).time[0])
-            self.others, share = _same_path(
-                self.objective, self.others, form, self.own.split(direction), share
-            )
-            next_size = float(self.own.sizes().max(initial=0.0)) / self.natural
+            own = self.own.split(direction)
+            self.others, part = _same_path(self.objective, self.others, form, own)
+            share = share * part
+            mean, low, high = spread(self.others.since + delay)
             yield PredictedStage(
-                self.learned.loss,
-                (self.learned.count,),
-                float(self.own.since[0]) + delay,
-                *spread(self.others.since + delay),
+                loss=self.learned.loss,
+                units=(self.learned.count,),
+                jump=float(self.own.since[0]) + delay,
+                mean=mean,
+                low=low,
+                high=high,
                 share=share,
-                range=Range(
-                    "size of the next unit when one has grown",
-                    next_size,
-                    *RangeTolerances.now().next,
-                ),
+                range=self.next_range(),
             )
 
 
 @dataclass
 class _Draws:
-    """Units of many draws. u (M, H, U), v (M, H, V); dormant (M, H): which have not grown; since
-    (M,): the last jump."""
+    """Units of many draws.
+
+    u (M, H, U), v (M, H, V): their weights.
+    dormant (M, H): which have not grown.
+    since (M,): the flow time of the last escape.
+    """
 
     u: np.ndarray
     v: np.ndarray
@@ -132,7 +168,7 @@ class _Draws:
     @staticmethod
     def of(experiment: Experiment, objective: Objective, seeds: list[int]) -> _Draws:
         u, v = initial_sides(experiment, objective, seeds)
-        return _Draws(u, v, np.ones(u.shape[:2], bool), np.zeros(len(u)))
+        return _Draws(u, v, dormant=np.ones(u.shape[:2], bool), since=np.zeros(len(u)))
 
     def sizes(self) -> np.ndarray:
         """|theta| of every unit that has not grown (M, H), 0 for the others."""
@@ -140,14 +176,25 @@ class _Draws:
         return np.where(self.dormant, sizes, 0.0)
 
     def split(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return rows[:, : self.u.shape[2]], rows[:, self.u.shape[2] :]
+        incoming = self.u.shape[2]
+        return rows[:, :incoming], rows[:, incoming:]
 
     def only(self, chosen: np.ndarray) -> _Draws:
-        return _Draws(self.u[chosen], self.v[chosen], self.dormant[chosen], self.since[chosen])
+        return _Draws(
+            u=self.u[chosen],
+            v=self.v[chosen],
+            dormant=self.dormant[chosen],
+            since=self.since[chosen],
+        )
 
     def escape(self, form: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The wait until the first unit of each draw escapes (M,), and that unit's direction (M, U
-        + V); the rest move on."""
+        """The first unit of each draw escapes; the rest move on by what they do meanwhile.
+
+        form (V, U, ..., U): the leading form of a new unit at this saddle.
+
+        Returns the wait (M,), infinite where none escapes, and the direction of the unit
+        (M, U + V).
+        """
         where = np.nonzero(self.dormant)
         found = escapes(form, self.u[where], self.v[where], groups=where[0])
         times = np.full(self.dormant.shape, np.inf)
@@ -157,9 +204,9 @@ class _Draws:
         first, wait = times.argmin(axis=1), times.min(axis=1)
         rows = np.arange(len(first))
         self.dormant[rows, first] &= ~np.isfinite(wait)
-        where = np.nonzero(self.dormant & np.isfinite(wait)[:, None])
-        later = grow(form, self.u[where], self.v[where], wait[where[0]])
-        self.u[where], self.v[where] = later.u, later.v
+        left = np.nonzero(self.dormant & np.isfinite(wait)[:, None])
+        later = grow(form, self.u[left], self.v[left], wait[left[0]])
+        self.u[left], self.v[left] = later.u, later.v
         self.since = self.since + wait
         return wait, direction[rows, first]
 
@@ -169,17 +216,22 @@ def _same_path(
     draws: _Draws,
     form: np.ndarray,
     own: tuple[np.ndarray, np.ndarray],
-    share: float,
 ) -> tuple[_Draws, float]:
-    """The draws whose next unit has the same map as our own, and their share of all."""
+    """The draws whose next unit has the same map as our own, and their part of these.
+
+    own (1, U), (1, V): the direction of our next unit.
+    """
     if not len(draws.since):
         return draws, 0.0
     wait, rows = draws.escape(form)
     one = with_units(objective, 1)
-    size = 1e-3 * one.scales.weights
-    u, v = (np.vstack(pair) for pair in zip(own, draws.split(rows), strict=True))
+    size = PROBE * one.scales.weights
+    theirs = draws.split(rows)
+    u, v = (np.vstack(pair) for pair in zip(own, theirs, strict=True))
     states = states_of(one, size * u[:, None], size * v[:, None])
-    maps = np.asarray(jax.vmap(one.predictions)(jnp.asarray(states))).reshape(len(states), -1)
-    norms = np.maximum(np.linalg.norm(maps, axis=1), 1e-300)
-    same = np.isfinite(wait) & (maps[1:] @ maps[0] > SAME * norms[1:] * norms[0])
-    return draws.only(same), share * float(np.mean(same))
+    predictions = np.asarray(jax.vmap(one.predictions)(jnp.asarray(states)))
+    maps = predictions.reshape(len(states), -1)
+    norms = np.maximum(np.linalg.norm(maps, axis=1), LEAST)
+    alike = maps[1:] @ maps[0] > SAME * norms[1:] * norms[0]
+    same = np.isfinite(wait) & alike
+    return draws.only(same), float(np.mean(same))

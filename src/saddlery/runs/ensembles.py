@@ -1,5 +1,5 @@
-"""Many experiments trained as few programs: runs of one shape are stepped side by side, a chunk
-that fits the cache at a time."""
+"""Many experiments trained as few programs: runs of one shape are stepped side by side, a
+chunk that fits the cache at a time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-CACHE = (
-    1_300_000  # bytes that the gradients of a chunk may touch, measured (see docs/development.md)
-)
+# Bytes that the gradients of a chunk may touch, measured (see docs/development.md).
+CACHE = 1_300_000
 WIDEST = 16_384  # runs in one chunk of an accelerator
+# Of a run: what the printed table of an ensemble shows, and what its data frame holds.
+SHOWN = ("experiment", "seed", "status", "steps", "final_loss")
+KEPT = ("experiment", "identity", "seed", "status", "final_loss", "steps", "reason")
+# Along the points of a run, and once a run: what its labelled arrays hold.
+CURVES = ("flow_time", "step", "loss", "gradient_norm", "states")
+OWN = ("experiment", "identity", "seed", "status")
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +56,8 @@ class Failure(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble(Result):
-    """Runs side by side, in the order of their experiments, and in the place of each experiment
-    that could not be run its `Failure`.
+    """Runs side by side, in the order of their experiments, and in the place of each
+    experiment that could not be run its `Failure`.
 
     Example
     -------
@@ -69,7 +74,8 @@ class Ensemble(Result):
     @staticmethod
     def of(found: Iterable[tuple[int, Run | Failure]]) -> Ensemble:
         """Of what `train_many` yields, all of it in memory."""
-        return Ensemble(tuple(member for _, member in sorted(found, key=lambda pair: pair[0])))
+        in_order = sorted(found, key=lambda pair: pair[0])
+        return Ensemble(tuple(member for _, member in in_order))
 
     @property
     def runs(self) -> dict[int, Run]:
@@ -84,10 +90,13 @@ class Ensemble(Result):
 
     def printed(self) -> Printed:
         columns = ("run", "experiment", "seed", "status", "steps", "loss")
-        shown = ("experiment", "seed", "status", "steps", "final_loss")
-        records = [member.record() for member in self.members]
-        rows = [[k, *map(record.get, shown)] for k, record in enumerate(records)]
-        missed = [f"run {k}: {r['reason']}" for k, r in enumerate(records) if k not in self.runs]
+        ran = self.runs
+        rows, missed = [], []
+        for k, member in enumerate(self.members):
+            record = member.record()
+            rows.append([k, *map(record.get, SHOWN)])
+            if k not in ran:
+                missed.append(f"run {k}: {record['reason']}")
         return Printed(columns, rows, notes=missed)
 
     def record(self) -> list[dict[str, object]]:
@@ -97,23 +106,21 @@ class Ensemble(Result):
     def to_dataframe(self) -> pd.DataFrame:
         """A row a member, by the names of `schema.LABELS["ensemble"]`. Needs pandas."""
         records = [member.record() for member in self.members]
-        kept = ("experiment", "identity", "seed", "status", "final_loss", "steps", "reason")
-        columns = {name: [record.get(name) for record in records] for name in kept}
+        columns = {name: [record.get(name) for record in records] for name in KEPT}
         return labels.frame("ensemble", columns, {})
 
     def to_xarray(self) -> xr.Dataset:
-        """The curves and the weights of those that ran along `run` and `point`, filled up beyond
-        the end of shorter ones. Raises InputError where none ran. Needs xarray."""
+        """The curves and the weights of those that ran along `run` and `point`, filled up
+        beyond the end of shorter ones. Raises InputError where none ran. Needs xarray."""
         runs = self.runs
         require(len(runs) > 0, "members", "at least one that ran", Words("none"))
         paths = [run.trajectory for run in runs.values()]
         records = [run.record() for run in runs.values()]
-        curves = ("flow_time", "step", "loss", "gradient_norm", "states")
-        own = ("experiment", "identity", "seed", "status")
-        values = {
-            **{name: labels.stacked([getattr(path, name) for path in paths]) for name in curves},
-            **{name: [record[name] for record in records] for name in own},
-        }
+        values: dict[str, Any] = {}
+        for name in CURVES:
+            values[name] = labels.stacked([getattr(path, name) for path in paths])
+        for name in OWN:
+            values[name] = [record[name] for record in records]
         return labels.dataset({"ensemble": values}, {}, {"run": list(runs)})
 
 
@@ -124,15 +131,20 @@ def train_many(
     observables: bool = True,
     progress: Callable[[float, float], None] | None = None,
 ) -> Iterator[tuple[int, Run | Failure]]:
-    """Train experiments and yield (place in the sequence, run), a chunk at a time, so that memory
-    stays bounded.
+    """Train experiments and yield (place in the sequence, run), a chunk at a time, so that
+    memory stays bounded.
 
-    Experiments of the same network, rule, precision and data shape share one compiled program;
-    their seeds, initial weights, data, ends and learning rates (the rule's `numbers`) may differ.
-    Each run is what `train` gives, to rounding. chunk: runs stepped side by side, None for as many
-    as the cache holds (`chunk_size`). A run that diverges is yielded with that status, an
-    experiment that is impossible as a `Failure`; neither touches its neighbours. progress: called
-    with (fraction of the chunk done, mean loss).
+    Experiments of the same network, rule, precision and data shape share one compiled
+    program; their seeds, initial weights, data, ends and learning rates (the rule's
+    `numbers`) may differ. Each run is what `train` gives, to rounding. A run that diverges
+    is yielded with that status, an experiment that is impossible as a `Failure`; neither
+    touches its neighbours.
+
+    chunk: runs stepped side by side, None for as many as the cache holds (`chunk_size`).
+    observables: whether those of every saved state are recorded.
+    progress: called with (fraction of the chunk done, mean loss).
+
+    Raises KeyboardInterrupt where a chunk was interrupted: none of its runs is yielded.
 
     Example
     -------
@@ -152,7 +164,8 @@ def train_many(
         try:
             with precision_context(experiment.precision):
                 ready = prepare(experiment)
-                key = (program_of(ready), _scale(driver.expected(experiment.stop, ready.rule)))
+                steps = driver.expected(experiment.stop, ready.rule)
+                key = (program_of(ready), _scale(steps))
         except SaddleryError as error:
             yield k, Failure(experiment, str(error))
             continue
@@ -168,26 +181,33 @@ def train_many(
 
 def _scale(steps: float) -> int:
     """Of how many steps, to a factor of two: a chunk takes as long as its longest run."""
-    return round(math.log2(steps)) if 0 < steps < math.inf else 0
+    if not 0 < steps < math.inf:
+        return 0
+    return round(math.log2(steps))
 
 
 def chunk_size(ready: Prepared) -> int:
-    """How many runs to step side by side: as many as keep what their gradients touch within the
-    cache, a power of two and at most `Rule.together`; on an accelerator a whole ensemble."""
+    """How many runs to step side by side.
+
+    As many as keep what their gradients touch within the cache, a power of two and at
+    most `Rule.together`; on an accelerator a whole ensemble.
+    """
     if jax.default_backend() != "cpu" and ready.rule.together > 1:
         return WIDEST
     room = CACHE // touched(ready.objective)
-    return int(min(ready.rule.together, 2 ** max(room.bit_length() - 1, 0)))
+    power_of_two = 2 ** max(room.bit_length() - 1, 0)
+    return int(min(ready.rule.together, power_of_two))
 
 
 def time_chunks(
-    experiment: Experiment, sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64)
+    experiment: Experiment,
+    sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64),
 ) -> dict[int, float]:
-    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many` or of a
-    sweep is best set to.
+    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many`
+    or of a sweep is best set to.
 
-    The seeds from the experiment's own up are trained, as many as the largest size, once to compile
-    and once to be timed.
+    The seeds from the experiment's own up are trained, as many as the largest size, once
+    to compile and once to be timed.
 
     Example
     -------
@@ -208,26 +228,28 @@ def time_chunks(
 
 
 def touched(objective: Objective) -> int:
-    """Bytes of everything that one gradient computes on the way, from its trace; what fuses is
-    counted too."""
+    """Bytes of everything that one gradient computes on the way, from its trace; what fuses
+    is counted too."""
     samples = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in objective.samples)
-    return _touched(
-        objective.function, jax.ShapeDtypeStruct((objective.size,), samples[0].dtype), samples
-    )
+    theta = jax.ShapeDtypeStruct((objective.size,), samples[0].dtype)
+    return _touched(objective.function, theta, samples)
 
 
 @functools.lru_cache(maxsize=256)
 def _touched(
-    function: Any, theta: jax.ShapeDtypeStruct, samples: tuple[jax.ShapeDtypeStruct, ...]
+    function: Any,
+    theta: jax.ShapeDtypeStruct,
+    samples: tuple[jax.ShapeDtypeStruct, ...],
 ) -> int:
     trace = jax.make_jaxpr(jax.grad(function))(theta, samples)
-    return max(
-        1, sum(_bytes(variable.aval) for equation in trace.eqns for variable in equation.outvars)
-    )
+    made = [variable for equation in trace.eqns for variable in equation.outvars]
+    return max(1, sum(_bytes(variable.aval) for variable in made))
 
 
 def _bytes(aval: Any) -> int:
-    return int(np.prod(aval.shape)) * aval.dtype.itemsize if hasattr(aval, "shape") else 0
+    if not hasattr(aval, "shape"):
+        return 0
+    return int(np.prod(aval.shape)) * aval.dtype.itemsize
 
 
 def program_of(ready: Prepared) -> Any:
@@ -244,7 +266,9 @@ def program_of(ready: Prepared) -> Any:
 
 
 def _trained(
-    members: Sequence[tuple[int, Prepared]], observables: bool, progress: Any
+    members: Sequence[tuple[int, Prepared]],
+    observables: bool,
+    progress: Any,
 ) -> Iterator[tuple[int, Run]]:
     ready = [member for _, member in members]
     first, begin = ready[0], time.perf_counter()
@@ -273,8 +297,12 @@ def _trained(
 def _samples(objectives: Sequence[Objective]) -> tuple[Any, bool]:
     """The samples of all, and whether they are the same ones."""
     arrays = [(o.inputs, o.targets, np.asarray(o.constant)) for o in objectives]
-    if all(
-        np.array_equal(a, b) for other in arrays[1:] for a, b in zip(other, arrays[0], strict=True)
-    ):
+    first = arrays[0]
+    if all(_equal(other, first) for other in arrays[1:]):
         return objectives[0].samples, True
-    return tuple(jnp.asarray(np.stack(parts)) for parts in zip(*arrays, strict=True)), False
+    stacked = [jnp.asarray(np.stack(parts)) for parts in zip(*arrays, strict=True)]
+    return tuple(stacked), False
+
+
+def _equal(some: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(some, others, strict=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -37,15 +37,27 @@ BELOW = 1e-5
 SHORT = (
     "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
 )
+# What a record keeps the versions of.
+PACKAGES = ("saddlery", "jax", "diffrax", "optax", "numpy", "scipy")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Run(Pictured, Result):
     """A trained experiment.
 
-    experiment: what was run. trajectory: what happened (see `Trajectory`). data: "samples", or the
-    feature whose exact moments replaced them. versions: of saddlery and what it stands on.
-    wall_seconds: including compilation. warnings: sentences a reader of the record should know.
+    experiment: what was run.
+    trajectory: what happened (see `Trajectory`).
+    data: "samples", or the feature whose exact moments replaced them.
+    versions: of saddlery and what it stands on.
+    wall_seconds: including compilation.
+    warnings: sentences a reader of the record should know.
+
+    Example
+    -------
+    >>> from saddlery import train
+    >>> run = train("linear")
+    >>> run.trajectory.status, run.data, run.failed
+    ('stopped', 'input', False)
     """
 
     experiment: Experiment
@@ -106,8 +118,8 @@ class Run(Pictured, Result):
         return {name: value for name, value in self.record().items() if name in kept}
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a saved point, by the names of `schema.LABELS["run"]`: the curves, and observables
-        of one number a point. Needs pandas.
+        """A row a saved point, by the names of `schema.LABELS["run"]`: the curves, and
+        observables of one number a point. Needs pandas.
 
         Example
         -------
@@ -125,14 +137,15 @@ class Run(Pictured, Result):
 @functools.cache
 def versions() -> Mapping[str, str]:
     """The versions a record keeps."""
-    packages = ("saddlery", "jax", "diffrax", "optax", "numpy", "scipy")
     found = {}
-    for name in packages:
+    for name in PACKAGES:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
-    return {**found, "python": platform.python_version(), "platform": platform.platform()}
+    found["python"] = platform.python_version()
+    found["platform"] = platform.platform()
+    return found
 
 
 @finishing
@@ -144,15 +157,20 @@ def train(
     note: Callable[[str], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
-    """Train an experiment (or the one of that shipped name, TOML path or table) and return its
-    record.
+    """Train an experiment (or the one of that shipped name, TOML path or table) and return
+    its record.
 
-    seed: replaces the experiment's. progress: called with (fraction done, loss). note: called with
-    each of the record's warnings, those known before the first step then. The same experiment gives the same
-    bits again on the same machine. Ctrl-C returns what was finished, with status "interrupted".
+    seed: replaces the experiment's.
+    progress: called with (fraction done, loss).
+    note: called with each of the record's warnings, those known before the first step
+        then.
+    keep_failed: whether a run that diverges is returned, with that status.
 
-    Raises InputError for an impossible experiment, and NumericalError where the run diverges,
-    unless keep_failed.
+    The same experiment gives the same bits again on the same machine. Ctrl-C returns what
+    was finished, with status "interrupted".
+
+    Raises InputError for an impossible experiment, and NumericalError where the run
+    diverges, unless keep_failed.
 
     Example
     -------
@@ -168,8 +186,7 @@ def train(
     begin = time.perf_counter()
     with precision_context(chosen.precision):
         ready = prepare(chosen)
-        for warning in ready.warnings if note is not None else ():
-            note(warning)  # type: ignore[misc]
+        _tell(note, ready.warnings)
         trajectory = driver.run(
             ready.objective.function,
             ready.objective.samples,
@@ -181,20 +198,30 @@ def train(
             progress=progress,
         )
         run = ready.record(trajectory, time.perf_counter() - begin)
-        for warning in run.warnings[len(ready.warnings) :] if note is not None else ():
-            note(warning)  # type: ignore[misc]
+        _tell(note, run.warnings[len(ready.warnings) :])
     if run.failed and not keep_failed:
         raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
     return run
 
 
+def _tell(note: Callable[[str], None] | None, warnings: Iterable[str]) -> None:
+    if note is None:
+        return
+    for warning in warnings:
+        note(warning)
+
+
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An experiment as the driver takes it: what is stepped from where, in the span of linear units
-    where that is the same.
+    """An experiment as the driver takes it: what is stepped from where, in the span of
+    linear units where that is the same.
 
-    warnings: what a reader of the record should know, and whoever waits for it; all known before
-    the first step.
+    whole: the loss of all weights.
+    span: of linear units, where their number makes no difference to the loss.
+    rule: bound to the parts of the network.
+    start (P,): the initial weights.
+    warnings: what a reader of the record should know, and whoever waits for it; all known
+        before the first step.
     """
 
     experiment: Experiment
@@ -213,38 +240,56 @@ class Prepared:
         return self.start if self.span is None else self.span.theta
 
     def record(
-        self, trajectory: Trajectory, wall_seconds: float, *, observables: bool = True
+        self,
+        trajectory: Trajectory,
+        wall_seconds: float,
+        *,
+        observables: bool = True,
     ) -> Run:
-        """The run of what the driver recorded, in the weights of the experiment's own network."""
-        states = trajectory.states if self.span is None else self.span.widen(trajectory.states)
-        shown, warnings = dict(trajectory.observables), self.warnings
-        for observable in OBSERVABLES.values() if observables else ():
+        """The run of what the driver recorded, in the weights of the experiment's own
+        network."""
+        narrow = trajectory.states
+        states = narrow if self.span is None else self.span.widen(narrow)
+        shown, warnings = dict(trajectory.observables), list(self.warnings)
+        asked = OBSERVABLES.values() if observables else ()
+        for observable in asked:
             try:
-                shown |= self._measured(observable, states, trajectory.states)
+                shown |= self._measured(observable, states, narrow)
             except InputError as error:  # of one's own: no reason to lose a run
-                warnings = (*warnings, str(error))
-        warnings = (*warnings, *self._below_its_bound(trajectory.loss))
-        trajectory = replace(trajectory, states=states, observables=shown)
+                warnings.append(str(error))
+        warnings += self._below_its_bound(trajectory.loss)
         return Run(
-            self.experiment, trajectory, self.whole.exact, versions(), wall_seconds, warnings
+            experiment=self.experiment,
+            trajectory=replace(trajectory, states=states, observables=shown),
+            data=self.whole.exact,
+            versions=versions(),
+            wall_seconds=wall_seconds,
+            warnings=tuple(warnings),
         )
 
     def _below_its_bound(self, loss: np.ndarray) -> tuple[str, ...]:
         """A warning where the loss went below what certificates take for its least."""
         bound = self.whole.constant
         excess = loss[np.isfinite(loss)] - bound
-        if not excess.min(initial=0.0) < -BELOW * np.abs(excess).max(initial=0.0):
+        rounding = BELOW * np.abs(excess).max(initial=0.0)
+        if not excess.min(initial=0.0) < -rounding:
             return ()
         least = bound + excess.min()
-        return (
-            f"the loss fell to {number(least)}, below {number(bound)} which is taken for its lower"
-            f" bound; add a constant to loss {self.whole.function.loss.name!r}",
-        )
+        fell = f"the loss fell to {number(least)}, below {number(bound)}"
+        remedy = f"add a constant to loss {self.whole.function.loss.name!r}"
+        return (f"{fell} which is taken for its lower bound; {remedy}",)
 
     def _measured(
-        self, observable: Observable, wide: np.ndarray, narrow: np.ndarray
+        self,
+        observable: Observable,
+        wide: np.ndarray,
+        narrow: np.ndarray,
     ) -> Mapping[str, np.ndarray]:
-        """An observable of the states; in the span, where it costs less, if it is the same there."""
+        """An observable of the states; in the span, where it costs less, if it is the same
+        there.
+
+        wide (T, P), narrow (T, P'): states of the whole network and in the span.
+        """
         subject, states = self.whole, wide
         if self.span is not None and observable.in_span:
             subject, states = self.objective, narrow
@@ -254,13 +299,31 @@ class Prepared:
 
 @giving_up
 def prepare(experiment: Experiment) -> Prepared:
-    """An experiment ready to be stepped; call it in the precision of the experiment."""
+    """An experiment ready to be stepped; call it in the precision of the experiment.
+
+    Raises InputError where it is impossible (see `foretold`).
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> from saddlery.basis.precision import in_float64
+    >>> from saddlery.runs.run import prepare
+    >>> ready = in_float64(prepare)(Experiment.named("linear"))
+    >>> ready.start.size, ready.theta.size  # 50 units on inputs and targets of two entries
+    (200, 16)
+    """
     pinned = experiment.pinned()
     whole = pinned.objective()
     start = pinned.initial_state()
     rule = pinned.rule.bound(whole.parts)
-    single = (SHORT,) if pinned.precision == "float32" else ()
-    warnings = (*single, *pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop))
+    warnings = [*pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop)]
+    if pinned.precision == "float32":
+        warnings.insert(0, SHORT)
     return Prepared(
-        pinned, whole, span(whole, start) if rule.rotates else None, rule, start, warnings
+        experiment=pinned,
+        whole=whole,
+        span=span(whole, start) if rule.rotates else None,
+        rule=rule,
+        start=start,
+        warnings=tuple(warnings),
     )

@@ -47,7 +47,11 @@ class BlowUp:
     direction: int | None
 
 
-def blow_up(v: float, u: Float[np.ndarray, " D"], strengths: Float[np.ndarray, " D"]) -> BlowUp:
+def blow_up(
+    v: float,
+    u: Float[np.ndarray, " D"],
+    strengths: Float[np.ndarray, " D"],
+) -> BlowUp:
     """The blow-up of one unit, in the eigenbasis of S = E[y Z].
 
     v: its outgoing weight. u (D,): its incoming weights.
@@ -155,7 +159,8 @@ class _Path:
         s = w^2, since R may begin at zero.
         """
         fastest = int(np.argmax(np.where(self.weights > 0, self.rates, -np.inf)))
-        rate, weight = float(self.rates[fastest]), float(self.weights[fastest])
+        rate = float(self.rates[fastest])
+        weight = float(self.weights[fastest])
         if rate <= 0 or weight <= 0:
             return float("inf")
 

@@ -30,7 +30,8 @@ from ..basis.values import Value
 VANISHED = 1e-10  # of the first gradient: components below are zero
 RANK = 1e-12  # of the largest: eigenvalues of G below are zero
 OUTSIDE = 1e-9  # of b: what may lie outside the range of G
-AT_ONCE = 1e-12  # relative: coordinates that reach their walls this near in time do so at once
+# relative: coordinates that reach their walls this near in time do so at once
+AT_ONCE = 1e-12
 TINY = 1e-300  # in place of a size of zero, to which others are compared
 
 Array = np.ndarray
@@ -79,13 +80,12 @@ def diagonal_jumps(
     >>> [(round(jump.time, 6), jump.beta.round(6).tolist()) for jump in jumps]
     [(0.0, [0.0, 0.0]), (1.0, [1.0, 0.0]), (2.0, [1.0, -0.5])]
     """
-    high, low = (np.ones((1, np.size(correlation))),) * 2 if walls is None else _rows(walls)
-    return diagonal_paths(curvature, correlation, high, low, limit=limit)[0]
-
-
-def _rows(walls: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    high, low = walls
-    return np.asarray(high, float)[None], np.asarray(low, float)[None]
+    if walls is None:
+        one = np.ones(np.size(correlation))
+        walls = one, one
+    high, low = (np.asarray(wall, float)[None] for wall in walls)
+    paths = diagonal_paths(curvature, correlation, high, low, limit=limit)
+    return paths[0]
 
 
 def diagonal_paths(
@@ -98,9 +98,12 @@ def diagonal_paths(
 ) -> tuple[tuple[Jump, ...], ...]:
     """`diagonal_jumps` of R small weights side by side.
 
-    high, low: at how much integrated gradient a coordinate is released to positive and to negative
-    values, for each of them. Cost: one non-negative least-squares problem a saddle that any of them
-    visits, and arrays (R, D) a jump.
+    curvature (D, D), correlation (D,), limit: as for `diagonal_jumps`.
+    high (R, D), low (R, D): at how much integrated gradient a coordinate is released to
+        positive and to negative values, for each of them.
+
+    Cost: one non-negative least-squares problem a saddle that any of them visits, and
+    arrays (R, D) a jump.
 
     Example
     -------
@@ -114,12 +117,14 @@ def diagonal_paths(
     g, b = _checked(curvature, correlation)
     _check_walls(high, low, len(b))
     saddles = _Saddles(g, b, *_least_squares(g, b))
-    signs, s, time = np.zeros(high.shape), np.zeros(high.shape), np.zeros(len(high))
+    signs, s = np.zeros(high.shape), np.zeros(high.shape)
+    time = np.zeros(len(high))
     paths = [[Jump(0.0, np.zeros(len(b)), saddles.floor)] for _ in high]
     left = np.arange(len(high))
     still = VANISHED * max(float(np.abs(b).max()), TINY)
     while True:
-        slope = np.array([saddles.at(row).slope for row in signs[left]]).reshape(-1, len(b))
+        slopes = [saddles.at(row).slope for row in signs[left]]
+        slope = np.array(slopes).reshape(-1, len(b))
         moving = np.abs(slope) > still
         going = moving.any(axis=1)
         left, slope, moving = left[going], slope[going], moving[going]
@@ -130,14 +135,17 @@ def diagonal_paths(
         above, below, at = high[left], low[left], s[left]
         # to the wall the gradient pushes s towards
         distance = np.where(slope > 0, at + below, above - at)
-        waits = np.where(moving, distance / np.where(moving, np.abs(slope), 1.0), np.inf)
+        speed = np.where(moving, np.abs(slope), 1.0)
+        waits = np.where(moving, distance / speed, np.inf)
         wait = waits.min(axis=1, keepdims=True)
         hit = waits <= wait * (1 + AT_ONCE)
+        wall = np.where(slope > 0, -below, above)
         at = np.where(moving, at - wait * slope, at)
-        at = np.where(hit, np.where(slope > 0, -below, above), at)
+        at = np.where(hit, wall, at)
+        negative = np.where(at == -below, -1.0, 0.0)
         time[left] += wait[:, 0]
         s[left] = at
-        signs[left] = np.where(at == above, 1.0, np.where(at == -below, -1.0, 0.0))
+        signs[left] = np.where(at == above, 1.0, negative)
         for k in left:
             saddle = saddles.at(signs[k])
             paths[k].append(Jump(float(time[k]), saddle.beta, saddle.loss))
@@ -150,12 +158,24 @@ class _Saddle(NamedTuple):
 
 
 class _Saddles:
-    """The saddles by the signs of their coordinates, each computed when it is first visited."""
+    """The saddles by the signs of their coordinates, each computed when it is first
+    visited.
+
+    g (D, D), b (D,): of the loss, which is 1/2 |root beta - target|^2.
+    floor: the loss at zero.
+    """
 
     def __init__(
-        self, g: np.ndarray, b: np.ndarray, root: np.ndarray, target: np.ndarray, floor: float
+        self,
+        g: np.ndarray,
+        b: np.ndarray,
+        root: np.ndarray,
+        target: np.ndarray,
+        floor: float,
     ) -> None:
-        self.g, self.b, self.root, self.target, self.floor = g, b, root, target, floor
+        self.g, self.b = g, b
+        self.root, self.target = root, target
+        self.floor = floor
         self.known: dict[bytes, _Saddle] = {}
 
     def at(self, signs: np.ndarray) -> _Saddle:
@@ -220,7 +240,12 @@ def _check_walls(high: np.ndarray, low: np.ndarray, size: int) -> None:
     finite(low, "walls")
     fits = high.shape == low.shape == (len(high), size)
     positive = fits and bool(np.all(high > 0) and np.all(low > 0))
-    require(positive, "walls", f"two arrays of {size} positive numbers", Words(f"{high}, {low}"))
+    require(
+        positive,
+        "walls",
+        needed=f"two arrays of {size} positive numbers",
+        given=Words(f"{high}, {low}"),
+    )
 
 
 def _constrained(root: Array, target: Array, signs: Array) -> Array:

@@ -26,14 +26,17 @@ from jaxtyping import Float, Int
 from ..basis.checks import Words, finite, require
 from ..basis.values import Value
 
-# of a Runge-Kutta step of order four, in units of the time in which a unit can change by itself
+# of a Runge-Kutta step of order four, in units of the time in which a unit can change by
+# itself
 STEP_SHARE = 0.1
-# a unit this many times its initial size (and settled) is followed no further: the rest is closed
+# a unit this many times its initial size (and settled) is followed no further: the rest
+# is closed
 GROWN_SINCE_START = 1e3
 # |component of grad U across n| / |grad U| up to which the direction counts as settled
 ACROSS = 1e-3
 STILL = 1e-9  # of the largest grad U at its size: a unit whose own is below has died
-MOST_STEPS = 40_000  # steps; a unit that has not escaped by then counts as one that never does
+# a unit that has not escaped by then counts as one that never does
+MOST_STEPS = 40_000
 ARRIVED = 1e-12  # of the time asked for: what may be left of it
 TINY = 1e-300  # in place of a size of zero, by which is divided
 
@@ -82,19 +85,22 @@ def escapes(
     """
     theta, split = _checked(form, u, v)
     count = len(theta)
-    groups = np.arange(count) if groups is None else np.asarray(groups)
+    alone = np.arange(count)
+    groups = alone if groups is None else np.asarray(groups)
     rate = _rate(form)
 
     time, ends = np.full(count, np.inf), theta.copy()
     earliest = np.full(int(groups.max(initial=-1)) + 1, np.inf)  # escape of every group
-    first, passed, alive = _sizes(theta), np.zeros(count), np.arange(count)
+    first, passed = _sizes(theta), np.zeros(count)
+    alive = np.arange(count)
     for _ in range(MOST_STEPS):
         alive = alive[passed[alive] <= earliest[groups[alive]]]
         if not len(alive) or rate == 0:
             break
         own = theta[alive]
         slope, size = _slope(form, own, split), _sizes(own)
-        done = (size > GROWN_SINCE_START * first[alive]) & _settled(own, slope, size)
+        grown = size > GROWN_SINCE_START * first[alive]
+        done = grown & _settled(own, slope, size)
         dead = _sizes(slope) <= STILL * rate * size ** (form.ndim - 1)
 
         for k in np.flatnonzero(done):

@@ -124,7 +124,8 @@ def mode_time(
 
 
 def _check(s: float, start: float, layers: int, variance: float) -> None:
-    require(np.isfinite(s) and s >= 0, "s", needed="a finite singular value of at least 0", given=s)
+    possible = np.isfinite(s) and s >= 0
+    require(possible, "s", needed="a finite singular value of at least 0", given=s)
     positive(start, "start")
     positive(variance, "variance")
     whole(layers, "layers", 2)
@@ -176,7 +177,8 @@ def _series_at_one(rest: Numbers, z: Numbers, b: float) -> Numbers:
 
 
 def _advance(z0: float, grown: Numbers, layers: int) -> Numbers:
-    """The z at which the clock has moved on by `grown`: Newton's method between bounds."""
+    """The z at which the clock has moved on by `grown`: Newton's method between
+    bounds."""
     target = _clock(z0, layers) + grown
     # 0 <= dz/d(clock) = p^(1 - b) <= 1
     low = np.full_like(target, z0)

@@ -34,7 +34,8 @@ RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
 ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero
 EQUAL = 1e-9  # of the largest: modes nearer than this are one multiple mode
 OUTSIDE = 1e-9  # of C: what may lie outside the range of S
-EXPLAINED = 1e-9  # of what the best map explains: by so much the target moment may be rounded
+# of what the best map explains: by so much the target moment may be rounded
+EXPLAINED = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +65,9 @@ class LinearSaddles(Value):
 
     strengths (r,): the l_k in descending order.
     vectors (O, r): the modes e_k.
-    covariance (D, D): S. correlation (O, D): C. target: E|y|^2.
+    covariance (D, D): S.
+    correlation (O, D): C.
+    target: E|y|^2.
     width: H.
     """
 
@@ -152,7 +155,8 @@ class LinearSaddles(Value):
             )
 
     def _exchanges(self, chosen: tuple[int, ...], left: list[int]) -> int:
-        """Pairs of a mode of the set and a stronger one outside, which would lower the loss."""
+        """Pairs of a mode of the set and a stronger one outside, which would lower the
+        loss."""
         if not chosen or not left:
             return 0
         inside = self.strengths[list(chosen)] + EQUAL * self.strengths[0]
@@ -178,12 +182,14 @@ def pseudo_inverse(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
     keep = values > RANK * max(values[-1], 0.0)
     if not keep.any():
         return np.zeros_like(s)
-    # S = root root'. Rows are sorted before the QR decomposition, so that each keeps its digits.
+    # S = root root'. Rows are sorted before the QR decomposition, so that each keeps its
+    # digits.
     root = size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
     order = np.argsort(-size)
     decomposed = scipy.linalg.qr(root[order], mode="economic", pivoting=True)
     q, r = map(np.asarray, decomposed[:2])
-    side = scipy.linalg.solve_triangular(r, q.T)[:, np.argsort(order)]  # S = q r r' q'
+    # S = q r r' q'
+    side = scipy.linalg.solve_triangular(r, q.T)[:, np.argsort(order)]
     return side.T @ side
 
 
@@ -237,7 +243,10 @@ def linear_saddles(
     )
 
 
-def _moments(covariance: np.ndarray, correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _moments(
+    covariance: np.ndarray,
+    correlation: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """S and C; raises InputError where S is no covariance, each input in its own unit."""
     s = finite(np.asarray(covariance, float), "covariance")
     c = finite(np.asarray(correlation, float), "correlation")

@@ -1,17 +1,18 @@
-"""The fields of experiments, version by version: why what is stored outlives the code that wrote
-it.
+"""The fields of experiments, version by version: why what is stored outlives the code
+that wrote it.
 
-*A stored experiment means what it meant*: what its file leaves out has the default of the version
-that wrote it, whatever the default is today. *Its identity stays*: what version 1 always wrote is
-part of it, and all else only where it differs from the default that it came with.
+*A stored experiment means what it meant*: what its file leaves out has the default of the
+version that wrote it, whatever the default is today. *Its identity stays*: what version 1
+always wrote is part of it, and all else only where it differs from the default that it
+came with.
 
-The tables are files beside this one, a version each, and those of released versions never change.
-Whoever adds a field or changes a default runs `python tools/fields.py`, which says what is new and
-writes the next table.
+The tables are files beside this one, a version each, and those of released versions never
+change. Whoever adds a field or changes a default runs `python tools/fields.py`, which
+says what is new and writes the next table.
 
-A family is a set of fields: "experiment", "network", "layer", "initialization", "stop", "sweep",
-"measure", and one for each shipped kind, such as "task linear_teacher", "rule flow" or "unit
-conv_relu". Kinds of one's own are in no table.
+A family is a set of fields: "experiment", "network", "layer", "initialization", "stop",
+"sweep", "measure", and one for each shipped kind, such as "task linear_teacher",
+"rule flow" or "unit conv_relu". Kinds of one's own are in no table.
 """
 
 from __future__ import annotations
@@ -31,8 +32,12 @@ REQUIRED = "(required)"  # in the place of a default: there is none
 
 
 class Family(NamedTuple):
-    """defaults: of all fields of a family, in the order in which they are written. always: those
-    that are written whatever they are; others where they differ from their defaults."""
+    """The fields of one family in one version.
+
+    defaults: of all fields, in the order in which they are written.
+    always: those that are written whatever they are; others where they differ from their
+        defaults.
+    """
 
     defaults: dict[str, Any]
     always: tuple[str, ...]
@@ -40,19 +45,22 @@ class Family(NamedTuple):
 
 @functools.cache
 def fields_of(version: int) -> dict[str, Family]:
-    """The table of a version. Raises InputError where this saddlery lacks it."""
+    """The table of a version. Raises InputError where this saddlery lacks it.
+
+    Example
+    -------
+    >>> from saddlery.experiments.fields import fields_of
+    >>> fields_of(1)["initialization"].defaults["scale"]
+    0.001
+    """
+    file = resources.files("saddlery.experiments.fields") / f"{version}.json"
     try:
-        text = (resources.files("saddlery.experiments.fields") / f"{version}.json").read_text(
-            "utf-8"
-        )
+        text = file.read_text("utf-8")
     except FileNotFoundError:
-        raise InputError(
-            f"the table of version {version} of experiments is missing; install saddlery again"
-        ) from None
-    return {
-        name: Family(one["defaults"], tuple(one["always"]))
-        for name, one in json.loads(text).items()
-    }
+        lacking = f"the table of version {version} of experiments is missing"
+        raise InputError(f"{lacking}; install saddlery again") from None
+    table = json.loads(text)
+    return {name: Family(one["defaults"], tuple(one["always"])) for name, one in table.items()}
 
 
 def _family(version: int, name: str) -> Family:
@@ -60,7 +68,8 @@ def _family(version: int, name: str) -> Family:
 
 
 def came_with(family: str, name: str, declared: Any) -> Any:
-    """The default that a field had when it came; the declared one where no table has it yet."""
+    """The default that a field had when it came; the declared one where no table has it
+    yet."""
     for version in range(1, VERSION + 1):
         defaults = _family(version, family).defaults
         if name in defaults:
@@ -69,49 +78,71 @@ def came_with(family: str, name: str, declared: Any) -> Any:
 
 
 def essential(
-    family: str, values: Mapping[str, Any], declared: Mapping[str, Any], *, always: bool = False
+    family: str,
+    values: Mapping[str, Any],
+    declared: Mapping[str, Any],
+    *,
+    always: bool = False,
 ) -> dict[str, Any]:
-    """Of the values of all fields of a family, as they stand in a file, those that are part of an
-    identity, in the order in which fields came; what is absent (None) is left out.
+    """Of the values of all fields of a family, as they stand in a file, those that are part
+    of an identity, in the order in which fields came; what is absent (None) is left out.
 
-    declared: today's defaults, of fields that no table has. always: how a family in no table, of a
-    kind of one's own, is written.
+    declared: today's defaults, of fields that no table has.
+    always: how a family in no table, of a kind of one's own, is written.
+
+    Example
+    -------
+    >>> from saddlery.experiments.fields import essential
+    >>> usual = {"unit": "mine", "gain": 1.0}
+    >>> essential("unit mine", {"unit": "mine", "gain": 2.0}, usual)
+    {'gain': 2.0}
+    >>> essential("unit mine", {"unit": "mine", "gain": 2.0}, usual, always=True)
+    {'unit': 'mine', 'gain': 2.0}
     """
     versions = [fields_of(version) for version in range(1, VERSION + 1)]
     tables = [one[family] for one in versions if family in one]
     of_ones_own = tuple(values) if always else ()
     written = tables[0].always if tables else of_ones_own
-    order = dict.fromkeys(name for one in tables for name in one.defaults if name in values)
-    usual = {
-        name: as_stored(came_with(family, name, declared.get(name, REQUIRED))) for name in values
-    }
-    return {
-        name: values[name]
-        for name in (*order, *(name for name in values if name not in order))
-        if values[name] is not None and (name in written or values[name] != usual[name])
-    }
+    came = [name for one in tables for name in one.defaults if name in values]
+    kept = {}
+    for name in dict.fromkeys([*came, *values]):
+        usual = as_stored(came_with(family, name, declared.get(name, REQUIRED)))
+        differs = name in written or values[name] != usual
+        if values[name] is not None and differs:
+            kept[name] = values[name]
+    return kept
 
 
 def completed(family: str, values: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """Values read from a file of some version, with what it left out and what has another default
-    today."""
+    """Values read from a file of some version, with what it left out and what has another
+    default today."""
     if version == VERSION:
         return dict(values)
-    then, now = (_family(v, family).defaults for v in (version, VERSION))
-    meant = {
-        name: then.get(name, came_with(family, name, default)) for name, default in now.items()
-    }
-    return {**{k: v for k, v in meant.items() if v != now[k] and v != REQUIRED}, **values}
+    then = _family(version, family).defaults
+    now = _family(VERSION, family).defaults
+    other = {}
+    for name, default in now.items():
+        meant = then.get(name, came_with(family, name, default))
+        if meant not in (default, REQUIRED):
+            other[name] = meant
+    return {**other, **values}
 
 
 def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """The table of an experiment as the version that wrote it meant it. Sections of the wrong kind
-    are left as they are."""
+    """The table of an experiment as the version that wrote it meant it. Sections of the
+    wrong kind are left as they are."""
     if version == VERSION:
         return dict(table)
 
     def section(family: str, values: Any) -> Any:
-        return completed(family, values, version) if isinstance(values, Mapping) else values
+        if not isinstance(values, Mapping):
+            return values
+        return completed(family, values, version)
+
+    def layer(entry: Any) -> Any:
+        if not isinstance(entry, Mapping):
+            return entry
+        return section(f"unit {entry.get('unit')}", section("layer", entry))
 
     found = section("experiment", table)
     for name in ("initialization", "stop"):
@@ -126,31 +157,35 @@ def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
         taught["options_of_unit"] = section(f"unit {taught['unit']}", options)
     network = section("network", found.get("network", {}))
     if isinstance(network, dict) and isinstance(network.get("layers"), list):
-        layer = lambda entry: section(f"unit {entry.get('unit')}", section("layer", entry))
-        network["layers"] = [
-            layer(entry) if isinstance(entry, Mapping) else entry for entry in network["layers"]
-        ]
+        network["layers"] = [layer(entry) for entry in network["layers"]]
     return {**found, "network": network}
 
 
 def check_version(version: Any) -> int:
     """The version of a stored table. Raises InputError where this saddlery cannot read it."""
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        raise InputError(
-            f"version must be a whole number from 1 on, got {shown(version)}; leave it out"
-        )
+        needed = "must be a whole number from 1 on"
+        raise InputError(f"version {needed}, got {shown(version)}; leave it out")
     if version > VERSION:
-        raise InputError(
-            f"written in version {version} of experiments, this saddlery reads up to "
-            f"{VERSION}; install a later one"
-        )
+        written = f"written in version {version} of experiments"
+        remedy = "install a later one"
+        raise InputError(f"{written}, this saddlery reads up to {VERSION}; {remedy}")
     for between in range(version, VERSION + 1):
         fields_of(between)
     return version
 
 
 def as_stored(value: Any) -> Any:
-    """A value as it stands in a file: lists for tuples."""
+    """A value as it stands in a file: lists for tuples.
+
+    Example
+    -------
+    >>> from saddlery.experiments.fields import as_stored
+    >>> as_stored({"kernel": (3, 3)})
+    {'kernel': [3, 3]}
+    """
     if isinstance(value, Mapping):
-        return {k: as_stored(v) for k, v in value.items()}
-    return [as_stored(v) for v in value] if isinstance(value, (tuple, list)) else value
+        return {key: as_stored(one) for key, one in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [as_stored(one) for one in value]
+    return value
