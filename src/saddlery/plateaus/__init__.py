@@ -1,5 +1,5 @@
-"""Plateaus: where a run dwells, the stages this makes, the fixed points it visits, and how it
-leaves them.
+"""Plateaus: where a run dwells, the stages this makes, the fixed points it visits, and
+how it leaves them.
 
 What theory expected is said elsewhere.
 """

@@ -5,17 +5,18 @@ The curve is read as a road: `fallen` is the loss lost so far (it never decrease
 flow time a function of it. A plateau is a stretch of road where a little loss costs
 much time compared with both neighbouring drops.
 
-1. *Noise.* Loss cannot rise along a flow, so whatever isotonic regression rejects is noise. Past
-   means bound a falling loss from above and future means from below, at every dyadic length: a
-   confidence band. The taut string through the band is the curve in it whose speed has the fewest
-   peaks and valleys: a valley it keeps is in the data. Where the loss never rises, noise is in its
-   speed: a random step is a random progress. What such a jitter makes by chance of a stretch of so
-   many samples is taken off its strength. Where a loss was rounded, to decimals, to significant
-   digits or to float16, it says no more than that the loss was within half a step of the last
-   digit: the band is so wide.
-2. *Dwell.* Valleys of log speed are merged, weakest first, until each is `prominence` deep when
-   speed is averaged over loss: over half a drop for a drop, over a tenth of the smaller
-   neighbouring drop for the plateau.
+1. *Noise.* Loss cannot rise along a flow, so whatever isotonic regression rejects
+   is noise. Past means bound a falling loss from above and future means from below,
+   at every dyadic length: a confidence band. The taut string through the band is the
+   curve in it whose speed has the fewest peaks and valleys: a valley it keeps is in
+   the data. Where the loss never rises, noise is in its speed: a random step is a
+   random progress. What such a jitter makes by chance of a stretch of so many samples
+   is taken off its strength. Where a loss was rounded, to decimals, to significant
+   digits or to float16, it says no more than that the loss was within half a step of
+   the last digit: the band is so wide.
+2. *Dwell.* Valleys of log speed are merged, weakest first, until each is
+   `prominence` deep when speed is averaged over loss: over half a drop for a drop,
+   over a tenth of the smaller neighbouring drop for the plateau.
 
 All is relative to the curve's own drops, so rescaling loss or flow time, or
 shifting the loss, changes nothing.

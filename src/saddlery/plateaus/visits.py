@@ -1,8 +1,10 @@
-"""Visits: whether a run passed close to the fixed point of a narrower network, and how close."""
+"""Visits: whether a run passed close to the fixed point of a narrower network, and how
+close."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,29 +12,38 @@ from ..basis.checks import InputError, positive, unpacked, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import Printed, Result, plain
 from ..networks import Objective
+from ..runs import Run
 from ..runs.store import Subject, run_of
 from ..saddles.fixed_points import FixedPointTolerances, embed_state_near, fixed_point
 from ..symmetry import Reduction, nearest_embedding, reduce
 
-SAME = 1.01  # of the smallest distance: as near
+# In place of the norm of a fixed point that is zero, by which is divided.
+TINY = 1e-300
+# Of the smallest distance: as near.
+SAME = 1.01
 ENDED = "; the run ends there, and is not seen to leave it"
-SCAN, STARTS = (
-    64,
-    16,
-)  # states compared with the fixed points; and those of them from which these are sought
+# States of the run that are compared with the fixed points.
+SCAN = 64
+# Of these: from which fixed points are sought.
+STARTS = 16
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Visit(Result):
     """Whether a run passed close to a fixed point of given effective widths.
 
-    verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found none;
-        `reason` says why).
-    distance: from the trajectory to the nearest embedding found of the fixed point, in weights: an
-    upper bound of the smallest distance, since embeddings make up many families and only the best
-    of a search is known. relative: over the norm of the fixed point. flow_time: when. loss: of the
-    fixed point; run_loss: of the run there. at_end: whether the run ends as near, or near enough to
-    count as a visit: it has not been seen to leave the point again, or was on its way.
+    verdict: "visited", "not visited" or "no fixed point" (the narrow refinement found
+        none).
+    reason: in words, with the numbers that decided.
+    distance: from the trajectory to the nearest embedding found of the fixed point,
+        2-norm in weights: an upper bound of the smallest distance, since embeddings
+        make up many families and only the best of a search is known.
+    relative: the distance over the norm of the fixed point.
+    flow_time: when.
+    loss, run_loss: of the fixed point, and of the run then.
+    state (P,): the embedded fixed point; None where there is none.
+    at_end: whether the run ends as near, or near enough to count as a visit: it has not
+        been seen to leave the point again, or was on its way.
     """
 
     widths: tuple[int, ...]
@@ -64,84 +75,146 @@ class Visit(Result):
         return plain({name: value for name, value in vars(self).items() if name != "state"})
 
 
-class _Approach:
-    """One saved state beside an embedding of a fixed point."""
+class _Approach(NamedTuple):
+    """A saved state of a run beside an embedding of a fixed point.
 
-    def __init__(self, index: int, state: np.ndarray, at: np.ndarray) -> None:
-        self.index, self.state = index, state
-        self.distance = float(np.linalg.norm(state - at))
+    index: of the saved state.
+    state (P,): the embedding.
+    distance: between them.
+    """
+
+    index: int
+    state: np.ndarray
+    distance: float
+
+
+class _Narrow(NamedTuple):
+    """A fixed point of full width of a narrow network: its objective and its state
+    (P',)."""
+
+    objective: Objective
+    point: np.ndarray
 
 
 @in_float64
 def visit(subject: Subject, widths: int | tuple[int, ...], *, within: float = 0.1) -> Visit:
     """How close a run came to the fixed point of its reduction to the given widths.
 
-    States along the run are reduced to `widths` and refined; the fixed points found are embedded
-    back beside 64 states of the run, each time as near as a search finds (`nearest_embedding`), and
-    the closest approach decides: the run came at least as close as said. Fixed points that need
-    fewer units than asked (the origin, for one) do not count.
-    within: relative distance below which the point counts as visited (10%: a judgement; the
-    distance is reported).
+    Weights (P,) along the run are reduced to `widths` and refined; the fixed points
+    found are embedded back beside 64 states of the run, each time as near as a search
+    finds (`nearest_embedding`), and the closest approach decides: the run came at least
+    as close as said. Fixed points that need fewer units than asked (the origin, for
+    one) do not count.
 
-    Raises InputError where the widths do not fit the network. Cost: 64 reductions and 16
-    refinements of the narrow network.
+    subject: a run or its folder, or an experiment, which is trained.
+    widths: effective units, at least one: of every layer, or one number a layer.
+    within: relative distance below which the point counts as visited (10%: a judgement;
+        the distance is reported).
+
+    Raises InputError where the widths do not fit the network. Cost: 64 reductions and
+    16 refinements of the narrow network.
 
     Example
     -------
     >>> from saddlery import train, visit
-    >>> visit(train("linear"), 1).verdict
-    'visited'
+    >>> found = visit(train("linear"), 1)
+    >>> found.verdict, round(found.loss, 3), found.relative < 0.05, found.at_end
+    ('visited', 0.08, True, False)
     """
     spare_programs()
     positive(within, "within")
-    run, given = run_of(subject), unpacked(widths)
-    each = given if isinstance(given, tuple) else (given,) * len(run.experiment.network.layers)
+    run = run_of(subject)
+    chosen = _widths(run, widths)
+    objective, states = run.objective(), run.trajectory.states
+    scan: dict[int, Reduction] = {}
+    for k in _spread(len(states), SCAN):
+        scan[int(k)] = reduce(objective, np.asarray(states[k], float), widths=chosen)
+    reductions = list(scan.values())
+    starts = [reductions[k] for k in _spread(len(scan), STARTS)]
+    points, refusal = _narrow_points(objective, starts, objective.scales.gradient)
+    if not points:
+        return _no_fixed_point(chosen, refusal)
+
+    ways = [_way_by(run, objective, narrow, scan) for narrow in points]
+    closest = [min(way, key=lambda one: one.distance) for way in ways]
+    nearest = min(range(len(points)), key=lambda k: closest[k].distance)
+    return _visit(
+        run,
+        chosen,
+        closest[nearest],
+        last=ways[nearest][-1],
+        within=within,
+    )
+
+
+def _widths(run: Run, given: int | tuple[int, ...]) -> tuple[int, ...]:
+    """One a layer."""
+    each = unpacked(given)
+    if not isinstance(each, tuple):
+        each = (each,) * len(run.experiment.network.layers)
     chosen = tuple(whole(width, "widths", 0) for width in each)
-    if any(w < 1 for w in chosen):
+    if any(width < 1 for width in chosen):
         raise InputError(
             f"widths must be at least one unit a layer, got {chosen}; the origin "
             "is the initial plateau"
         )
-    objective, t = run.objective(), run.trajectory
-    scan = {
-        int(k): reduce(objective, np.asarray(t.states[k], float), widths=chosen)
-        for k in _spread(len(t.loss), SCAN)
-    }
-    starts = [list(scan.values())[k] for k in _spread(len(scan), STARTS)]
-    points, refusal = _narrow_points(objective, starts, objective.scales.gradient)
-    if not points:
-        nan = float("nan")
-        return Visit(chosen, "no fixed point", refusal, nan, nan, nan, nan, nan, None)
-    near = [
-        _Approach(
-            k, embed_state_near(objective, small, point, reduction, nearest_embedding), t.states[k]
-        )
-        for small, point in points
-        for k, reduction in scan.items()
-    ]
-    closest = min(near, key=lambda one: one.distance)
-    k, state, distance = closest.index, closest.state, closest.distance
-    size = max(float(np.linalg.norm(state)), 1e-300)
+    return chosen
+
+
+def _way_by(
+    run: Run, objective: Objective, narrow: _Narrow, scan: dict[int, Reduction]
+) -> list[_Approach]:
+    """How the run passes one fixed point: its nearest embedding beside every state that
+    was looked at, in order."""
+    way = []
+    for k, reduction in scan.items():
+        small, point = narrow
+        at = embed_state_near(objective, small, point, reduction, nearest_embedding)
+        away = float(np.linalg.norm(at - run.trajectory.states[k]))
+        way.append(_Approach(k, at, away))
+    return way
+
+
+def _visit(
+    run: Run, widths: tuple[int, ...], closest: _Approach, *, last: _Approach, within: float
+) -> Visit:
+    """The record of the closest approach, on a way that ends with `last`."""
+    trajectory = run.trajectory
+    distance = closest.distance
+    size = max(float(np.linalg.norm(closest.state)), TINY)
     relative = distance / size
-    of_the_point = near.index(closest) // len(scan)
-    last = near[(of_the_point + 1) * len(scan) - 1]
     at_end = last.distance <= max(SAME * distance, within * size)
-    words = (
-        f"the trajectory comes within {distance:.3g} ({relative:.3g} of the fixed point's norm)"
-        " or less at flow time"
-        f" {t.flow_time[k]:.4g}" + at_end * ENDED
-    )
+    flow_time = float(trajectory.flow_time[closest.index])
+    near = f"within {distance:.3g} ({relative:.3g} of the fixed point's norm) or less"
+    words = f"the trajectory comes {near} at flow time {flow_time:.4g}"
+    if at_end:
+        words += ENDED
     return Visit(
-        chosen,
-        "visited" if relative <= within else "not visited",
-        words,
-        distance,
-        relative,
-        float(t.flow_time[k]),
-        float(objective.loss(state)),
-        float(t.loss[k]),
-        state,
-        at_end,
+        widths=widths,
+        verdict="visited" if relative <= within else "not visited",
+        reason=words,
+        distance=distance,
+        relative=relative,
+        flow_time=flow_time,
+        loss=float(run.objective().loss(closest.state)),
+        run_loss=float(trajectory.loss[closest.index]),
+        state=closest.state,
+        at_end=at_end,
+    )
+
+
+def _no_fixed_point(widths: tuple[int, ...], refusal: str) -> Visit:
+    nothing = float("nan")
+    return Visit(
+        widths=widths,
+        verdict="no fixed point",
+        reason=refusal,
+        distance=nothing,
+        relative=nothing,
+        flow_time=nothing,
+        loss=nothing,
+        run_loss=nothing,
+        state=None,
     )
 
 
@@ -152,23 +225,25 @@ def _spread(count: int, most: int) -> np.ndarray:
 
 def _narrow_points(
     objective: Objective, reductions: list[Reduction], scale: float
-) -> tuple[list[tuple[Objective, np.ndarray]], str]:
-    """The different fixed points of full width that the reductions lead to (by their map), and why
-    the last failed."""
-    found: list[tuple[Objective, np.ndarray]] = []
+) -> tuple[list[_Narrow], str]:
+    """The different fixed points of full width that the reductions lead to (by their
+    map), and why the last failed."""
+    found: list[_Narrow] = []
     refusal = "no state to start from"
     for reduction in reductions:
         small = objective.with_network(reduction.network)
         refinement = fixed_point(small, reduction.theta, scale, None)
+        narrow = _Narrow(small, refinement.point)
         if not refinement.converged:
             refusal = f"{refinement.status}: {refinement.reason}"
         elif reduce(small, refinement.point).widths != reduction.widths:
             refusal = "the fixed points found need fewer units"
-        elif not any(_same_map(small, refinement.point, *other) for other in found):
-            found.append((small, refinement.point))
+        elif not any(_same_map(narrow, other) for other in found):
+            found.append(narrow)
     return found, refusal
 
 
-def _same_map(a: Objective, x: np.ndarray, b: Objective, y: np.ndarray) -> bool:
-    error = a.map_error(np.asarray(a.predictions(x)), np.asarray(b.predictions(y)))
+def _same_map(one: _Narrow, other: _Narrow) -> bool:
+    first, second = (np.asarray(n.objective.predictions(n.point)) for n in (one, other))
+    error = one.objective.map_error(first, second)
     return error < FixedPointTolerances.now().same_map

@@ -110,6 +110,16 @@ class Found(Value):
         return np.inf if self.behind is None else self.behind.margins[0].measured
 
     @property
+    def narrow_units(self) -> tuple[int, ...]:
+        """Of the narrow network, one number a layer; none where none is known."""
+        return () if self.reduction is None else self.reduction.widths
+
+    @property
+    def construction(self) -> str | None:
+        """The case of Theorem 1 that embeds the narrow network, if one is known."""
+        return None if self.reduction is None else self.reduction.construction
+
+    @property
     def is_behind(self) -> bool:
         """Whether it is a fixed point, and the one behind the state."""
         return self.behind is not None and self.behind.holds
@@ -276,8 +286,7 @@ def _others(
 ) -> Iterator[Found]:
     """The fixed points of finer reductions of the state, then that of the state itself,
     where dense Hessians can be formed."""
-    coarse = first.reduction.widths if first.reduction else ()
-    seen = {coarse, objective.network.widths}
+    seen = {first.narrow_units, objective.network.widths}
     for share in FINER:
         finer = reduce(objective, theta, tolerance=share * min(tolerance, COARSEST))
         if finer.widths not in seen:

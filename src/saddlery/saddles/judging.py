@@ -7,6 +7,7 @@ flat directions together.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -34,10 +35,17 @@ Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]
 
 
+# Where second order across kinks was searched, and nothing found.
+UNPROVEN = (
+    "no descent of second order was found across kinks that cost nothing at first order, "
+    "which proves nothing"
+)
+
+
 @dataclass(frozen=True)
 class BoundTolerances(Tolerances, decides="bound"):
-    """When what is left of the loss is that of a state that has not settled, and no silent
-    unit's to lower."""
+    """When what is left of the loss is that of a state that has not settled,
+    and no silent unit's to lower."""
 
     left: float = chosen(
         1e-2,
@@ -54,29 +62,60 @@ class BoundTolerances(Tolerances, decides="bound"):
 
 
 def excess(objective: Objective, state: np.ndarray) -> float:
-    """How far the loss is above its lower bound."""
+    """How far the loss is above its lower bound, at a state (P,).
+
+    Example
+    -------
+    Half the squares of the singular values 1 and 0.4, where nothing is learned.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> round(excess(objective, np.zeros(objective.size)), 6)
+    0.58
+    """
     return float(objective.loss(state)) - objective.constant
 
 
 @in_float64
 def spectrum_at(
-    objective: Objective, state: np.ndarray, *, seed: int = 0, gradient_norm: float = 0.0
+    objective: Objective,
+    state: np.ndarray,
+    *,
+    seed: int = 0,
+    gradient_norm: float = 0.0,
 ) -> Spectrum:
     """The Hessian's spectrum at a state (P,): dense up to 2,000 parameters, its two
     ends by Lanczos beyond.
 
     Signs are counted in natural units of the weights, S H S with S =
     diag(`Objective.units_at`), where they do not depend on the units of inputs and
-    targets; eigenvalues are those of H itself. The state is a fixed point only up to
-    its gradient g. Where the Hessian is flat, an error d of the state leaves g ~ d^2
-    and eigenvalues ~ d, so eigenvalues up to sqrt(|g| max|l| / |theta|) cannot be
-    told from zero, |theta| at least the task's natural weights; nor can those that
-    are rounding beside the task's natural curvature, or that the rounding of the data
-    explains (see `rounding`).
-    gradient_norm: zero for a state that is exact. Where the state lies on kinks,
-    silent units of a kind with kinks included, the spectrum is that of the Hessian on
-    the directions that cross none: beyond, there is no Hessian. Cost: see
-    `dense_spectrum`, twice where units differ.
+    targets; eigenvalues are those of H itself.
+
+    The state is a fixed point only up to its gradient g. Where the Hessian is flat, an
+    error d of the state leaves g ~ d^2 and eigenvalues ~ d, so eigenvalues up to
+    sqrt(|g| max|l| / |theta|) cannot be told from zero, |theta| at least the task's
+    natural weights; nor can those that are rounding beside the task's natural
+    curvature, or that the rounding of the data explains (see `rounding`).
+
+    Where the state lies on kinks, silent units of a kind with kinks included, the
+    spectrum is that of the Hessian on the directions that cross none: beyond, there is
+    no Hessian.
+
+    seed: of the Lanczos vectors.
+    gradient_norm: what refinement left of |g|; zero for a state that is exact.
+
+    Cost: see `dense_spectrum`, twice where units differ.
+
+    Example
+    -------
+    Where nothing is learned, each of 50 linear units sees the singular values s of the
+    map as curvatures s and -s.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> spectrum = spectrum_at(objective, np.zeros(objective.size))
+    >>> spectrum.index, np.unique(spectrum.eigenvalues.round(6)).tolist()
+    (100, [-1.0, -0.4, 0.4, 1.0])
     """
     units = objective.units_at(state)
     on = kinks_at(objective, state, _zero(objective))
@@ -92,8 +131,8 @@ def _zero(objective: Objective) -> float:
 
 
 def _blur(objective: Objective, state: Vector, units: Vector, *, exact: bool) -> Blur:
-    """Largest eigenvalue -> those that cannot be told from zero, by rounding and by
-    the error of the state."""
+    """Largest eigenvalue -> up to which size others cannot be told from zero, by
+    rounding and by the error of the state."""
     scales = objective.standard
     limits = SpectrumTolerances.now()
     rounding = limits.rounding * np.finfo(float).eps * scales.curvature
@@ -101,7 +140,12 @@ def _blur(objective: Objective, state: Vector, units: Vector, *, exact: bool) ->
     slope = 0.0
     if not exact:
         slope = float(np.linalg.norm(units * np.asarray(objective.gradient(state))))
-    return lambda largest: max(rounding, float(np.sqrt(slope * largest / size)))
+
+    def blur(largest: float) -> float:
+        error = float(np.sqrt(slope * largest / size))
+        return max(rounding, error)
+
+    return blur
 
 
 def _dense(
@@ -159,17 +203,38 @@ def _scaled(on: Kinks | None, units: Vector) -> Kinks | None:
     return on.scaled(units)
 
 
-def _by_lanczos(product: Callable, size: int, on: Kinks | None, **options: Any) -> Spectrum:
+def _by_lanczos(
+    product: Callable[[np.ndarray], np.ndarray],
+    size: int,
+    on: Kinks | None,
+    **options: Any,
+) -> Spectrum:
     """The two ends of a spectrum on the directions that cross no kink."""
     if on is None:
         return lanczos_spectrum(product, size, **options)
-    within = lambda d: on.smooth.T @ product(on.smooth @ d)
+
+    def within(d: np.ndarray) -> np.ndarray:
+        return on.smooth.T @ product(on.smooth @ d)
+
     found = lanczos_spectrum(within, on.dimension, **options)
     return kinks.lifted(found, on)
 
 
 def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Utility]:
-    """The best silent unit of every layer that has one."""
+    """The best silent unit of every layer that has one, at a state (P,).
+
+    seed: of the search for it.
+
+    Example
+    -------
+    A linear unit joins the first mode, s = 1, at utility s / 2.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> origin = np.zeros(objective.size)
+    >>> [round(found.value, 6) for found in utilities_at(objective, origin, seed=0)]
+    [0.5]
+    """
     found = []
     for k, layer in enumerate(objective.network.layers):
         if layer.unit.symmetry.degree and silent_units(objective, state, k).any():
@@ -182,9 +247,11 @@ def utilities_at(objective: Objective, state: np.ndarray, seed: int) -> list[Uti
 class Escape(Value):
     """The kind of fixed point and the way down from it, if there is one.
 
-    order: q, at which the loss falls along `direction` (P,). rate: of the
-    exponential growth along it, at second order. utility: of the silent unit that
-    it moves, if it is one.
+    verdict, reason: as of a `FixedPoint`.
+    order: q, at which the loss falls.
+    rate: of the exponential growth along it, at second order.
+    direction (P,): along which it falls, of unit length.
+    utility: of the silent unit that it moves, if it is one.
     """
 
     verdict: str
@@ -205,16 +272,23 @@ def escape_from(
 ) -> Escape:
     """The kind of fixed point, by the clearest evidence there is.
 
-    found: the fixed point; spectrum: of its Hessian; utilities: of its silent units;
+    found: the fixed point (P,).
+    spectrum: of its Hessian.
+    utilities: of its silent units, one a layer that has some.
     on: the kinks that it lies on.
+    seed: of the searches.
+
+    Cost: nothing beside what is given where there is negative curvature or a silent
+    unit that helps; else that of `look_for_descent`.
     """
+    evidence = _Evidence(objective, found, spectrum, utilities, on, seed)
     if on is None:
-        return _escape(objective, found, spectrum, utilities, seed, on)
+        return evidence.escape()
     if not on.decided and not at_lower_bound(objective, found.state):
         words = "no one-sided slope was found to fall, which is no proof here"
         reason = f"on kinks whose first order is not decided: {words} ({on.words()})"
         return Escape("undecided", reason)
-    escape = _escape(objective, found, spectrum, utilities, seed, on)
+    escape = evidence.escape()
     return replace(escape, reason=escape.reason + _on_kinks(on, objective.size))
 
 
@@ -227,69 +301,145 @@ def _on_kinks(on: Kinks, size: int) -> str:
     return words
 
 
-def _escape(
-    objective: Objective,
-    found: Found,
-    spectrum: Spectrum,
-    utilities: list[Utility],
-    seed: int,
-    on: Kinks | None,
-) -> Escape:
-    """From the surest evidence to searches: negative curvature, silent units, chains
-    of linear layers, bounds of the loss, kinks, and what is flat."""
-    state = found.state
-    down = _downwards(objective, state, spectrum, on)
-    if on is not None and on.below:
-        # Utilities pass through kinks above too.
-        utilities = [u for u in utilities if _falls_by(objective, state, u)]
-    if down is not None and not (on is not None and _any_faster(utilities, spectrum)):
-        return _by_curvature(spectrum, down)
+@dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What is known of a fixed point, and what can be found out: each way down by name,
+    None where it does not decide."""
 
-    flat = f"no Hessian eigenvalue below {-spectrum.tolerance:.1e}"
-    judged = [(u, _utility_above_zero(objective, state, u)) for u in utilities]
-    helpful = [u for u, number in judged if number.decided and number.value > 0]
-    if helpful and at_lower_bound(objective, state) and _only_unsettled(objective, found):
+    objective: Objective
+    found: Found
+    spectrum: Spectrum
+    given: list[Utility]
+    on: Kinks | None
+    seed: int
+
+    def escape(self) -> Escape:
+        """From the surest evidence to searches: negative curvature, silent units, chains
+        of linear layers, bounds of the loss, kinks, and what is flat."""
+        for way in (self._curvature, self._silent_unit, self._chain, self._bound):
+            escape = way()
+            if escape is not None:
+                return escape
+        return self._searched()
+
+    @property
+    def state(self) -> Vector:
+        return self.found.state
+
+    @property
+    def flat(self) -> str:
+        """That nothing falls at second order, in words."""
+        return f"no Hessian eigenvalue below {-self.spectrum.tolerance:.1e}"
+
+    @functools.cached_property
+    def down(self) -> Vector | None:
+        """A direction (P,) of negative curvature, or None."""
+        return _downwards(self.objective, self.state, self.spectrum, self.on)
+
+    @functools.cached_property
+    def utilities(self) -> list[Utility]:
+        """Those that are evidence: utilities pass through kinks above too."""
+        if self.on is None or not self.on.below:
+            return self.given
+        return [u for u in self.given if _falls_by(self.objective, self.state, u)]
+
+    @functools.cached_property
+    def above_zero(self) -> list[Rounded]:
+        """How far each utility is above zero."""
+        return [_utility_above_zero(self.objective, self.state, u) for u in self.utilities]
+
+    @functools.cached_property
+    def at_bound(self) -> bool:
+        return at_lower_bound(self.objective, self.state)
+
+    @functools.cached_property
+    def least(self) -> LeastLoss | None:
+        return least_loss(self.objective)
+
+    def _curvature(self) -> Escape | None:
+        if self.down is None:
+            return None
+        # The Hessian is not all of second order on kinks, which silent units are on.
+        if self.on is not None and _any_faster(self.utilities, self.spectrum):
+            return None
+        return _by_curvature(self.spectrum, self.down)
+
+    def _silent_unit(self) -> Escape | None:
         helpful = []
-    if helpful:
-        beside = _beside_silent_units(spectrum, down is not None)
-        return _by_silent_unit(objective, state, helpful, beside)
-    chain = along_chain(objective, state)
-    if chain is not None:
-        return _by_higher_order(objective, chain)
+        for utility, number in zip(self.utilities, self.above_zero, strict=True):
+            if number.decided and number.value > 0:
+                helpful.append(utility)
+        if not helpful:
+            return None
+        if self.at_bound and _only_unsettled(self.objective, self.found):
+            return None
+        beside = _beside_silent_units(self.spectrum, self.down is not None)
+        return _by_silent_unit(self.objective, self.state, helpful, beside)
 
-    if at_lower_bound(objective, state):
-        return Escape("minimum", f"{flat}, and the loss is at its lower bound")
-    least = least_loss(objective)
-    if least is not None and above(objective, state, least.loss).zero:
-        bound = f"the loss is the least of any linear map of rank {least.rank}"
-        return Escape("minimum", f"{flat}, and {bound}")
+    def _chain(self) -> Escape | None:
+        chain = along_chain(self.objective, self.state)
+        if chain is None:
+            return None
+        return _by_higher_order(self.objective, chain)
 
-    dense = objective.size <= fixed_points.DENSE
-    across = kinks.look_across(objective, state, on, dense=dense, seed=seed)
-    if across.fall is not None:
-        return _by_fall_across(across.fall)
-    looked = _look_along_what_is_flat(objective, found, spectrum, seed)
-    if looked.descent is not None:
-        return _by_higher_order(objective, looked.descent)
-    if not across.proven:
-        words = (
-            "no descent of second order was found across kinks that cost nothing at first order, "
-            "which proves nothing"
+    def _bound(self) -> Escape | None:
+        """A minimum, where the loss is as low as can be."""
+        if self.at_bound:
+            return Escape("minimum", f"{self.flat}, and the loss is at its lower bound")
+        if self.least is None:
+            return None
+        if not above(self.objective, self.state, self.least.loss).zero:
+            return None
+        bound = f"the loss is the least of any linear map of rank {self.least.rank}"
+        return Escape("minimum", f"{self.flat}, and {bound}")
+
+    def _searched(self) -> Escape:
+        """Across kinks and along what is flat; where nothing falls, how much that
+        proves."""
+        across = self._look_across()
+        if across.fall is not None:
+            return _by_fall_across(across.fall)
+        looked = self._look_along_what_is_flat()
+        if looked.descent is not None:
+            return _by_higher_order(self.objective, looked.descent)
+        if not across.proven:
+            return Escape("undecided", f"{self.flat}; {UNPROVEN}; {looked.words}")
+        words = f"{self.flat}; {looked.words}"
+        if self.least is not None:
+            return _above_the_least(self.objective, self.state, self.least, words)
+        if looked.unsettled is not None:
+            return Escape("undecided", words)
+        doubtful = _doubtful(self.above_zero, looked)
+        if doubtful is not None:
+            left = f"the correlation of new units with what is left is {doubtful}"
+            return Escape(
+                "undecided",
+                f"{self.flat}; undecided to rounding: {left}; {looked.words}",
+            )
+        if self.utilities:
+            most = max(u.value for u in self.utilities)
+            silent = f"silent units have utility {most:.1e}, zero to rounding"
+            words = f"{self.flat}; {silent}; {looked.words}"
+        return Escape("minimum", words)
+
+    def _look_across(self) -> kinks.Across:
+        return kinks.look_across(
+            self.objective,
+            self.state,
+            self.on,
+            dense=self.objective.size <= fixed_points.DENSE,
+            seed=self.seed,
         )
-        return Escape("undecided", f"{flat}; {words}; {looked.words}")
-    if least is not None:
-        return _above_the_least(objective, state, least, f"{flat}; {looked.words}")
-    if looked.unsettled is not None:
-        return Escape("undecided", f"{flat}; {looked.words}")
-    doubtful = _doubtful([number for _, number in judged], looked)
-    if doubtful is not None:
-        left = f"the correlation of new units with what is left is {doubtful}"
-        words = f"undecided to rounding: {left}"
-        return Escape("undecided", f"{flat}; {words}; {looked.words}")
-    if utilities:
-        most = max(u.value for u in utilities)
-        flat += f"; silent units have utility {most:.1e}, zero to rounding"
-    return Escape("minimum", f"{flat}; {looked.words}")
+
+    def _look_along_what_is_flat(self) -> Looked:
+        """The search for descents of higher order."""
+        norm = self.found.refinement.gradient_norm
+
+        def again(small: Objective, state: np.ndarray) -> Spectrum:
+            return spectrum_at(small, state, seed=self.seed, gradient_norm=norm)
+
+        flat = flat_directions(self.objective, self.found, self.spectrum, again)
+        return look_for_descent(self.objective, self.found, flat, self.seed)
 
 
 # ------------------------------------------------------------------- second order
@@ -384,19 +534,6 @@ def _by_silent_unit(
     )
 
 
-def _look_along_what_is_flat(
-    objective: Objective, found: Found, spectrum: Spectrum, seed: int
-) -> Looked:
-    """The search for descents of higher order."""
-    norm = found.refinement.gradient_norm
-
-    def again(small: Objective, state: np.ndarray) -> Spectrum:
-        return spectrum_at(small, state, seed=seed, gradient_norm=norm)
-
-    flat = flat_directions(objective, found, spectrum, again)
-    return look_for_descent(objective, found, flat, seed)
-
-
 def _doubtful(utilities: list[Rounded], looked: Looked) -> Rounded | None:
     """The first correlation of new units that may be above zero or rounding."""
     for number in utilities:
@@ -422,8 +559,16 @@ def _by_higher_order(objective: Objective, descent: DescentDirection) -> Escape:
 
 # ------------------------------------------------------------------- bounds of the loss
 def at_lower_bound(objective: Objective, state: np.ndarray) -> bool:
-    """Whether the loss is its lower bound, to 1e-12 of what there was to learn or to
-    the rounding of the loss."""
+    """Whether the loss at a state (P,) is its lower bound, to 1e-12 of what there was to
+    learn or to the rounding of the loss.
+
+    Example
+    -------
+    >>> from saddlery import train
+    >>> run = train("linear")
+    >>> [at_lower_bound(run.objective(), run.trajectory.states[k]) for k in (0, -1)]
+    [False, True]
+    """
     return above(objective, state, objective.constant).zero
 
 
@@ -443,15 +588,31 @@ def _only_unsettled(objective: Objective, found: Found) -> bool:
     start = np.asarray(found.narrow_state, float)
     limits = BoundTolerances.now()
     near = limits.near * float(np.linalg.norm(start))
-    settled = fixed_points.minimised(small, start, gtol=0.0, maxiter=100, initial_trust_radius=near)
-    moved = float(np.linalg.norm(settled - start))
-    return moved <= near and excess(small, settled) <= limits.left * excess(small, start)
+    settled = fixed_points.minimised(
+        small,
+        start,
+        gtol=0.0,
+        maxiter=100,
+        initial_trust_radius=near,
+    )
+    if not float(np.linalg.norm(settled - start)) <= near:
+        return False
+    return excess(small, settled) <= limits.left * excess(small, start)
 
 
 def above(objective: Objective, state: np.ndarray, bound: float) -> Rounded:
-    """How far the loss is above a bound, and what explains that it is: 1e-12 of what
-    there was to learn, or rounding."""
-    loss, eps = float(objective.loss(state)), np.finfo(float).eps
+    """How far the loss at a state (P,) is above a bound, and what explains that it is:
+    1e-12 of what there was to learn, or rounding.
+
+    Example
+    -------
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> gap = above(objective, np.zeros(objective.size), 0.5)
+    >>> round(gap.value, 6), gap.decided
+    (0.08, True)
+    """
+    loss, eps = float(objective.loss(state)), float(np.finfo(float).eps)
     # Sums of |y|^2 and |f|^2, which cancel in losses.
     terms = 2 * loss + objective.target_scale**2
     learnt = FixedPointTolerances.now().gradient * objective.scales.loss

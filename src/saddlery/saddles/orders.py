@@ -59,8 +59,9 @@ class Looked(NamedTuple):
 class Flat(NamedTuple):
     """A fixed point in natural units: what the search of flat directions works on.
 
-    kernel (P, k): of theta / units, without the weights of units that no sample turns on, on
-        which the loss does not depend nearby.
+    state, units (P,): the fixed point, and the natural units of weights there.
+    kernel (P, k): of theta / units, without the weights of units that no sample turns
+        on, on which the loss does not depend nearby.
     unseen: how many these are.
     """
 
@@ -75,17 +76,39 @@ class Flat(NamedTuple):
         """What is left out of the search."""
         if not self.unseen:
             return ""
-        return f"; the {self.unseen} weights of units that no sample turns on do nothing nearby"
+        which = f"the {self.unseen} weights of units that no sample turns on"
+        return f"; {which} do nothing nearby"
 
 
-def look_for_descent(objective: Objective, found: Found, flat: Flat | None, seed: int) -> Looked:
+def look_for_descent(
+    objective: Objective,
+    found: Found,
+    flat: Flat | None,
+    seed: int,
+) -> Looked:
     """The descent of lowest order along silent units or flat directions.
 
-    found: a fixed point (P,) without descent of second order. flat: None where the
-    network is too large. Cost: a Taylor series for each layer with silent units, losses
-    along three paths of these, and the search of `find_descent` along what is flat.
+    found: a fixed point (P,) without descent of second order.
+    flat: what is flat there (`flat_directions`); None where the network is too large.
+    seed: of the search along it.
+
+    Cost: a Taylor series for each layer with silent units, losses along three paths of
+    these, and the search of `find_descent` along what is flat.
+
+    Example
+    -------
+    Units of degree two at the origin: one of them alone lowers the loss at third order.
+
+    >>> from saddlery import Experiment
+    >>> from saddlery.saddles.fixed_points import find_fixed_point
+    >>> objective = Experiment.named("quadratic").objective()
+    >>> origin = find_fixed_point(objective, np.zeros(objective.size))
+    >>> descent = look_for_descent(objective, origin, None, seed=0).descent
+    >>> descent.order, descent.how
+    (3, 'along 1 silent unit of correlation of degree 2')
     """
-    silent, change = _series_of_silent_units(objective, found.state), Change(objective, found.state)
+    silent = _series_of_silent_units(objective, found.state)
+    change = Change(objective, found.state)
     descents = []
     for layer, series in silent.items():
         descents += _silent_descents(objective, found.state, layer, series, change)
@@ -128,7 +151,24 @@ def _series_of_silent_units(objective: Objective, state: np.ndarray) -> dict[int
 # ------------------------------------------------------------------- deep linear networks
 def along_chain(objective: Objective, state: np.ndarray) -> DescentDirection | None:
     """The descent along a chain of free directions of a deep linear network at a fixed
-    point (P,), where the loss is seen to fall along it; else None."""
+    point (P,), where the loss is seen to fall along it; else None.
+
+    Cost: that of `free_chain`, and some losses.
+
+    Example
+    -------
+    At the origin of three matrices the loss falls at third order (see `free_chain`).
+
+    >>> from saddlery import Experiment
+    >>> from saddlery.networks import Layer, Network
+    >>> from saddlery.units import make
+    >>> layers = (Layer(make("linear"), 3, mixes=False), Layer(make("linear"), 3))
+    >>> experiment = Experiment.named("linear").replace(network=Network(layers))
+    >>> objective = experiment.objective()
+    >>> descent = along_chain(objective, np.zeros(objective.size))
+    >>> descent.order, round(descent.measured_order, 3)
+    (3, 3.0)
+    """
     if not is_deep_linear(objective):
         return None
     chain = free_chain(objective, state)
@@ -270,8 +310,23 @@ def flat_directions(
     beyond dense Hessians, the narrow network with two silent units more a layer, which
     embeds the same map: what more of them could do, two can.
 
-    spectrum: of the Hessian there. again: (objective, state) -> its spectrum. None
-    where the network has too many parameters.
+    spectrum: of the Hessian there.
+    again: (objective, state) -> its spectrum.
+
+    None where the network has too many parameters.
+
+    Example
+    -------
+    At the origin of units of degree two the loss is flat in all weights.
+
+    >>> from saddlery import Experiment
+    >>> from saddlery.saddles.fixed_points import find_fixed_point
+    >>> from saddlery.saddles.judging import spectrum_at
+    >>> objective = Experiment.named("quadratic").objective()
+    >>> origin = find_fixed_point(objective, np.zeros(objective.size))
+    >>> spectrum = spectrum_at(objective, origin.state)
+    >>> flat_directions(objective, origin, spectrum, spectrum_at).kernel.shape
+    (30, 30)
     """
     state = found.state
     if spectrum.kernel is None:
@@ -349,8 +404,7 @@ def _along_flat_directions(
 
 
 def _projection(kernel: np.ndarray, rest: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """On the span of the columns of a kernel (P, k), whose complement others (P, P
-    - k)
+    """On the span of the columns of a kernel (P, k), whose complement others (P, P - k)
     span: by the fewer of them."""
     if rest.shape[1] < kernel.shape[1]:
         return lambda d: d - rest @ (rest.T @ d)
