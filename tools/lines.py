@@ -2,10 +2,10 @@
 
 python tools/lines.py [CHECKOUT]        a row a room, of this checkout or another
 
-letters: mean length of lines that are not empty. Of a thousand of these: over 100 columns, with a
+letters: mean length of lines; filled: of those that are not empty. Of a thousand of the latter: over 100 columns, with a
 conditional expression, with a comment. Of public docstrings of functions and classes: with an
 example, with a shape or a signature that states one, with a source. Last: functions of more than
-40 statements.
+40 statements. The last rows: rooms that compute, and all.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ Public = ast.FunctionDef | ast.ClassDef
 SHAPE = re.compile(r"\([A-Z]'?(, ?[A-Z]'?)*,?\)|Float\[|Int\[|Vector")
 SOURCE = re.compile(r"\(\d{4}\)|\b(19|20)\d\d\b|Source|Theorem|Algorithm")
 LONG = 40
+COMPUTE = (
+    *("units", "networks", "tasks", "initializations", "rules", "training", "solvers"),
+    *("symmetry", "theory", "saddles", "plateaus", "predictions"),
+)
 
 
 class Counts(NamedTuple):
-    """lines: their lengths. The others: how many."""
+    """lines: lengths of those that are not empty. The others: how many; every: lines."""
 
+    every: int
     lines: list[int]
     conditionals: int
     comments: int
@@ -36,8 +41,9 @@ class Counts(NamedTuple):
     long: int
 
 
-def counts(folder: Path) -> Counts:
-    texts = [path.read_text("utf-8") for path in sorted(folder.rglob("*.py"))]
+def counts(*folders: Path) -> Counts:
+    paths = sorted(path for folder in folders for path in folder.rglob("*.py"))
+    texts = [path.read_text("utf-8") for path in paths]
     lines = [line for text in texts for line in text.splitlines() if line.strip()]
     trees = [ast.parse(text) for text in texts]
     nodes = [node for tree in trees for node in ast.walk(tree)]
@@ -48,6 +54,7 @@ def counts(folder: Path) -> Counts:
         if (words := ast.get_docstring(node))
     ]
     return Counts(
+        every=sum(len(text.splitlines()) for text in texts),
         lines=[len(line) for line in lines],
         conditionals=sum(isinstance(node, ast.IfExp) for node in nodes),
         comments=sum(line.lstrip().startswith("#") or "  # " in line for line in lines),
@@ -81,7 +88,8 @@ def row(name: str, found: Counts) -> str:
     hundred = max(found.docstrings, 1) / 100
     cells = [
         f"{len(found.lines):6}",
-        f"{sum(found.lines) / max(len(found.lines), 1):8.1f}",
+        f"{sum(found.lines) / max(found.every, 1):8.1f}",
+        f"{sum(found.lines) / max(len(found.lines), 1):7.1f}",
         f"{sum(length > 100 for length in found.lines) / thousand:6.1f}",
         f"{found.conditionals / thousand:12.1f}",
         f"{found.comments / thousand:9.1f}",
@@ -98,11 +106,12 @@ def main() -> int:
     checkout = Path(sys.argv[1]) if sys.argv[1:] else Path(__file__).parent.parent
     house = checkout / "src" / "saddlery"
     print(
-        "room             lines letters  >100 conditionals comments docstrings examples  shapes"
+        "room             lines letters filled  >100 conditionals comments docstrings examples  shapes"
         " sources long"
     )
     for folder in sorted(path for path in house.iterdir() if (path / "__init__.py").exists()):
         print(row(folder.name, counts(folder)))
+    print(row("that compute", counts(*(house / room for room in COMPUTE))))
     print(row("all", counts(house)))
     return 0
 
