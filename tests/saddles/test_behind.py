@@ -165,15 +165,6 @@ def test_far_fixed_points_are_none():
     }
 
 
-@pytest.mark.slow
-def test_of_far_fixed_points_the_nearest_is_named():
-    """The coarse reduction of this end leads 0.29 of the state's size away, where another minimum
-    lies 0.11 away."""
-    end = certify(train(Experiment.named("tanh").replace(seed=3)))[-1].certificate
-    assert end.verdict == "minimum"
-    assert end.relative_distance < 0.15
-
-
 def test_the_run_must_slow_down():
     """(a) A path from one saddle to the next: half-way along it no fixed point is behind, although
     both are near in weights."""

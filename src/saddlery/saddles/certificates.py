@@ -585,7 +585,8 @@ class _Judge(NamedTuple):
 
     def with_units_as_they_are(self, found: Found, judged: FixedPoint) -> FixedPoint:
         """The certificate of the state's own fixed point, where one in which small units
-        are silent is left through these alone and the state rests at another."""
+        are silent is left through these alone and the state rests at one of another
+        kind. (Of two of a kind that with silent units is the narrower network.)"""
         utility = judged.utility
         if utility is None or not utility.value > 0:
             return judged
@@ -602,4 +603,6 @@ class _Judge(NamedTuple):
         if own is None:
             return judged
         other = self.certificate(own)
-        return other if isinstance(other, FixedPoint) else judged
+        if not isinstance(other, FixedPoint) or other.verdict == judged.verdict:
+            return judged
+        return other

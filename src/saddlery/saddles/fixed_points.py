@@ -25,7 +25,7 @@ from ..solvers import Refinement, refine
 from ..symmetry import Reduction, Utility, embed_near, reduce
 from ..symmetry.embedding import Sides
 from ..symmetry.reduction import sides
-from ..symmetry.utility import unseen_coordinates
+from ..symmetry.utility import silent_units, unseen_coordinates
 from ..units import Unit
 from .behind import Around, Behind, BehindTolerances, behind, level_units
 from .kinks import kinks_at
@@ -54,11 +54,6 @@ class FixedPointTolerances(Tolerances, decides="fixed_points"):
         1e-3,
         "how far silent units may be from exactly so, of the weights",
         "a judgement",
-    )
-    near: float = chosen(
-        0.1,
-        "distance up to which the first fixed point behind a state is taken, of the state's size",
-        "a judgement: a third of what counts as behind; beyond it the nearest is taken",
     )
     own: float = chosen(
         0.1,
@@ -154,9 +149,9 @@ def find_fixed_point(
     default that of the task. tolerance: of the map, for the reduction of the state
     (or pass the `reduction`). around: what is known of the plateau (see `behind`).
     route: "reduce" or "direct", or "auto": the state itself if it is at rest (on
-    kinks: B-stationary, see `kinks`), else the first that is behind the state and near
-    it of those that its reductions lead to, coarse to fine, and direct refinement.
-    Where all that are behind it lie farther away, the nearest; where none is, the
+    kinks: B-stationary, see `kinks`), else the first that is behind the state of
+    those that its reductions lead to, coarse to fine, and direct refinement: the
+    narrowest network that meets the conditions. Where none is, the
     nearest one found, whose `behind` says how it misses. A fixed point
     that turns out to need fewer units is returned as that narrower network. Nothing
     is raised for a state without a fixed point. Cost: a few Newton steps on the
@@ -187,20 +182,15 @@ def find_fixed_point(
 
     coarse = reduction or reduce(objective, theta, tolerance=tolerance)
     first = measured(_through_narrow(objective, theta, coarse, scale))
-    if route == "reduce" or _is_near(first):
+    if route == "reduce" or first.is_behind:
         return first
-    looked_at = [first]
+    nearest = first
     for other in _others(objective, theta, scale, tolerance, first):
         found = measured(other)
-        if _is_near(found):
+        if found.is_behind:
             return found
-        looked_at.append(found)
-    return min(looked_at, key=lambda found: (not found.is_behind, found.share))
-
-
-def _is_near(found: Found) -> bool:
-    """Whether no nearer fixed point behind the state is looked for."""
-    return found.is_behind and found.share <= FixedPointTolerances.now().near
+        nearest = min(nearest, found, key=lambda one: one.share)
+    return nearest
 
 
 @in_float64
@@ -224,6 +214,9 @@ def own_fixed_point(
     What refinement leaves of a unit that should be silent is no other fixed point: the
     size at which that gradient is the tolerance. Cost: a gradient; where that is much
     less than U s^p direct refinement, up to 2,000 parameters.
+
+    Nor is one at which a unit that grows was made silent by Newton's method: each small
+    unit must be within a tenth of its size of where it was.
     """
     if objective.size > DENSE:
         return None
@@ -238,10 +231,37 @@ def own_fixed_point(
     own = _measured(objective, theta, _without_narrow(refinement.point, refinement), around)
     if not own.is_behind or own.share > least * silenced.share:
         return None
+    if not _keeps_small_units(objective, theta, own.state, silenced.state, units):
+        return None
     apart = float(np.linalg.norm((own.state - silenced.state) / units))
     if apart <= LEFT_OVER * growth.size(_zero() * objective.standard.gradient):
         return None
     return replace(own, reduction=reduce(objective, own.state, tolerance=_same_map()))
+
+
+def _keeps_small_units(
+    objective: Objective,
+    theta: np.ndarray,
+    own: np.ndarray,
+    silenced: np.ndarray,
+    units: np.ndarray,
+) -> bool:
+    """Whether the units of a state (P,) that another fixed point has silent are in its own
+    as they are, each to a share of its size."""
+    least = FixedPointTolerances.now().own
+    for k in range(len(objective.network.layers)):
+        small = silent_units(objective, silenced, k)
+        moved = _unit_sizes(objective, (own - theta) / units, k)
+        size = _unit_sizes(objective, theta / units, k)
+        if not np.all(moved[small] <= least * size[small]):
+            return False
+    return True
+
+
+def _unit_sizes(objective: Objective, state: np.ndarray, layer: int) -> np.ndarray:
+    """sqrt(|u_i|^2 + |v_i|^2) of the units of a layer (H,)."""
+    u, v = sides(objective.network, objective.params(state), layer)
+    return np.sqrt(np.sum(u**2, axis=1) + np.sum(v**2, axis=1))
 
 
 class _Growth(NamedTuple):
