@@ -1,5 +1,5 @@
-"""Entries of an experiment's table replaced by dotted paths, as by --set KEY=VALUE and
-by the fields of a sweep."""
+"""Entries of an experiment's table replaced by dotted paths, as by --set
+KEY=VALUE and by the fields of a sweep."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def changed(
 ) -> dict[str, Any]:
     """A copy of the table with dotted entries replaced.
 
-    A new `kind` or `unit` drops the options of the old one, and is therefore set before
-    everything else.
+    A new `kind` or `unit` drops the options of the old one, and is therefore
+    set before everything else.
 
     Raises InputError, beginning with `label`, for a path that leads nowhere.
 
@@ -55,7 +55,8 @@ def _is_option(change: tuple[str, Any]) -> bool:
 def parsed(changes: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE texts as paths and TOML values; a bare word is text.
 
-    Raises InputError for a text that is no such pair, and for a path that is given twice.
+    Raises InputError for a text that is no such pair, and for a path
+    that is given twice.
 
     Example
     -------

@@ -1,5 +1,5 @@
-"""An experiment: network, task, initialization, rule, stop and seed; immutable, and the
-same thing as its TOML file."""
+"""An experiment: network, task, initialization, rule, stop and seed;
+immutable, and the same thing as its TOML file."""
 
 from __future__ import annotations
 
@@ -64,12 +64,13 @@ class Experiment(Result):
     task: what is learned, and from which data.
     network, initialization: what learns it, and from which weights.
     rule, stop: how the weights move, and until when.
-    seed: a whole number from 0 on; of the weights, of batches, and of data that are drawn.
+    seed: a whole number from 0 on; of the weights, of batches, and of
+        data that are drawn.
     name, description: words for people; they determine nothing.
-    precision: "float64", or "float32" for training only (certificates are always made
-        in float64).
-    moments: None to use exact data moments where they apply and save work, True to
-        demand, False to forbid them.
+    precision: "float64", or "float32" for training only (certificates are
+        always made in float64).
+    moments: None to use exact data moments where they apply and save work,
+        True to demand, False to forbid them.
 
     Raises InputError, naming the field, for values that do not go together.
 
@@ -120,8 +121,8 @@ class Experiment(Result):
 
     # ------------------------------------------------------------ what it means
     def pinned(self) -> Experiment:
-        """The experiment with the content of its task's files fixed (see `Task.pinned`);
-        `train` does this."""
+        """The experiment with the content of its task's files fixed (see
+        `Task.pinned`); `train` does this."""
         return dataclasses.replace(self, task=self.task.pinned())
 
     @property
@@ -130,10 +131,11 @@ class Experiment(Result):
         return self._kept(_data)(self.task, self._data_seed)
 
     def objective(self) -> Objective:
-        """The loss this experiment trains, on its task's data; the latest few are kept.
+        """The loss this experiment trains, on its task's data; the
+        latest few are kept.
 
-        Raises InputError where the network is too large for a run to be recorded, before
-        anything of that size is made.
+        Raises InputError where the network is too large for a run to be
+        recorded, before anything of that size is made.
 
         Example
         -------
@@ -150,19 +152,19 @@ class Experiment(Result):
         return self.seed if self.task.seeded else 0
 
     def _kept(self, function: Any) -> Any:
-        """The function with its memory; without it where data come from files, which may
-        change, or options cannot be hashed."""
+        """The function with its memory; without it where data come from files,
+        which may change, or options cannot be hashed."""
         return function if _fixed(self.task) else function.__wrapped__
 
     def initial_state(self, seed: int | None = None) -> np.ndarray:
-        """The initial flat parameters (P,); those of another seed, on the same data, where
-        one is given."""
+        """The initial flat parameters (P,); those of another seed, on the same
+        data, where one is given."""
         drawn = self.seed if seed is None else seed
         return self.initial_states([drawn])[0]
 
     def initial_states(self, seeds: Sequence[int]) -> np.ndarray:
-        """The initial flat parameters of R seeds (R, P), all on this experiment's data;
-        each is what `initial_state` gives for its seed."""
+        """The initial flat parameters of R seeds (R, P), all on this
+        experiment's data; each is what `initial_state` gives for its seed."""
         data = self.data
         _admit(self.network, data)
         drawn = [whole(seed, "seed", 0) for seed in seeds]
@@ -170,8 +172,9 @@ class Experiment(Result):
 
     @property
     def identity(self) -> str:
-        """A short hash of everything that determines the run. Name and description do not,
-        nor does where data files lie once the digest of their numbers is known.
+        """A short hash of everything that determines the run. Name and
+        description do not, nor does where data files lie once the digest of
+        their numbers is known.
 
         Example
         -------
@@ -186,13 +189,13 @@ class Experiment(Result):
 
     @property
     def former_identity(self) -> str:
-        """The identity as version 0.1.0 had it, of which the places of data files were
-        part; the same without such files."""
+        """The identity as version 0.1.0 had it, of which the places of data
+        files were part; the same without such files."""
         return _hash(self.determining(places=True))
 
     def determining(self, *, places: bool = False) -> dict[str, Any]:
-        """What determines the run, as a nested dict of plain values: the same in every
-        version (see `fields`).
+        """What determines the run, as a nested dict of plain values: the same
+        in every version (see `fields`).
 
         places: with those of data files whose digest is known.
         """
@@ -222,9 +225,10 @@ class Experiment(Result):
         return {"kind": kind, **_essential(f"rule {kind}", self.rule, always=True)}
 
     def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
-        """The experiment with its data files where they are now: at `data` (a file or a
-        folder), where they were, or beside or above one of the folders, by the last parts
-        of their paths. Only files with the numbers of the digest are taken."""
+        """The experiment with its data files where they are now: at `data` (a
+        file or a folder), where they were, or beside or above one of the
+        folders, by the last parts of their paths. Only files with the numbers
+        of the digest are taken."""
         given = None if data is None else Path(data)
         if given is not None:
             self._demand_data(given)
@@ -232,8 +236,8 @@ class Experiment(Result):
         return self if task is self.task else dataclasses.replace(self, task=task)
 
     def _demand_data(self, given: Path) -> None:
-        """Raise InputError unless data can be given anew, and those of the digest are at
-        the given place."""
+        """Raise InputError unless data can be given anew, and those of the
+        digest are at the given place."""
         digest = getattr(self.task, "digest", "")
         require(
             bool(digest),
@@ -286,8 +290,8 @@ class Experiment(Result):
 
     @staticmethod
     def from_toml(text: str, source: str = "experiment", folder: str | Path = ".") -> Experiment:
-        """The experiment a TOML text describes; the data files it names are relative to
-        `folder`.
+        """The experiment a TOML text describes; the data files it names are
+        relative to `folder`.
 
         Raises InputError naming the file, the line or the key.
         """
@@ -353,8 +357,8 @@ def made_from_toml(
     *,
     missing: str = "",
 ) -> T:
-    """What `maker` makes of a TOML text, or of the file at a `Path`; errors begin with
-    `source`.
+    """What `maker` makes of a TOML text, or of the file at a `Path`; errors
+    begin with `source`.
 
     Example
     -------
@@ -376,8 +380,8 @@ def _hash(table: Mapping[str, Any]) -> str:
     return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
 
 
-# Data and objectives of that many tasks and seeds: an ensemble asks for the same again
-# and again.
+# Data and objectives of that many tasks and seeds: an ensemble asks for the
+# same again and again.
 KEPT = 8
 
 
@@ -449,8 +453,8 @@ def find(reference: str | Path) -> Experiment:
 
 
 def is_file(reference: str | Path) -> bool:
-    """Whether words mean a file rather than a shipped experiment: by their ending, in
-    letters of either case, or a slash.
+    """Whether words mean a file rather than a shipped experiment: by their
+    ending, in letters of either case, or a slash.
 
     Example
     -------
@@ -463,8 +467,8 @@ def is_file(reference: str | Path) -> bool:
 
 
 def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
-    """The experiment meant by what every verb takes: one that is made, its table, its
-    shipped name or the path of its file."""
+    """The experiment meant by what every verb takes: one that is made, its
+    table, its shipped name or the path of its file."""
     if isinstance(subject, Experiment):
         return subject
     if isinstance(subject, Mapping):
@@ -481,8 +485,8 @@ def from_table(
     """An experiment from nested dicts.
 
     folder: data files are relative to it.
-    unsaid: the version of a table that does not say: today's, or the first one for what
-        is stored.
+    unsaid: the version of a table that does not say: today's, or the first one
+        for what is stored.
 
     Raises InputError, naming the key.
 
@@ -525,7 +529,8 @@ def from_table(
 
 
 def _section(table: Mapping[str, Any], name: str, maker: Any, kinds: str = "") -> Any:
-    """What `maker` makes of a section; kinds: what is listed where it must name a kind."""
+    """What `maker` makes of a section; kinds: what is listed where it
+    must name a kind."""
     section = table.get(name, {})
     require(isinstance(section, Mapping), f"[{name}]", "a table", section)
     if kinds:

@@ -1,5 +1,5 @@
-"""What the mechanisms of growth share: their conditions, the draws, and the spread over
-them."""
+"""What the mechanisms of growth share: their conditions, the draws, and the
+spread over them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
 
 
 def one_layer_from_small_weights(experiment: Experiment) -> None:
-    """Demand a single sum of units, small random weights, and gradient flow or full-batch
-    descent.
+    """Demand a single sum of units, small random weights, and gradient flow or
+    full-batch descent.
 
     Raises DoesNotApply, with the condition that fails.
 
@@ -85,8 +85,8 @@ def other_seeds(experiment: Experiment) -> list[int]:
 
 
 def spread(times: Float[np.ndarray, " M"]) -> Spread:
-    """Mean and nominal 90% interval of jump times over draws; nothing where too few are
-    left.
+    """Mean and nominal 90% interval of jump times over draws; nothing
+    where too few are left.
 
     times (M,): flow times, one a draw.
 
@@ -111,8 +111,9 @@ def widened(found: Spread, rate: float, *, early: float = 0.0, late: float = 0.0
     """The interval where neighbours move a jump.
 
     rate: at which what jumps has grown, 1/flow time.
-    early, late: the factors, less one, up to which the strengths behind the jump are
-        known; it is earlier or later by between half of what they make and all of it.
+    early, late: the factors, less one, up to which the strengths behind the
+        jump are known; it is earlier or later by between half of what they
+        make and all of it.
 
     Example
     -------

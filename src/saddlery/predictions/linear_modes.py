@@ -1,26 +1,28 @@
-"""Two-layer linear networks from small weights: which mode when, for one draw of the
-weights and for all of them.
+"""Two-layer linear networks from small weights: which mode when, for one draw
+of the weights and for all of them.
 
-Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by
+Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is
+driven by
 
     a_ki = (q_k.v_i + r_k.u_i) / sqrt(2)
 
-of every unit, each growing as e^(s_k t); the opposite combinations shrink. What grows is
-balanced whatever the start was, and M = 1/2 sum_i a_i a_i', the strengths of the modes
-in the map (its off-diagonal entries mix modes), obeys, with S = diag(s), C = diag(c),
+of every unit, each growing as e^(s_k t); the opposite combinations shrink.
+What grows is balanced whatever the start was, and M = 1/2 sum_i a_i a_i', the
+strengths of the modes in the map (its off-diagonal entries mix modes), obeys,
+with S = diag(s), C = diag(c),
 
     M' = S M + M S - 2 M C M,
     M(t)^-1 = e^(-St) M(0)^-1 e^(-St) + (C/S) (1 - e^(-2St)),
 
-exactly for white inputs, C = c I, however near the modes lie; of other variances as far
-as modes do not overlap. With N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H
-degrees of freedom, drawn by its Cholesky factor (Bartlett 1933); what is left of it once
-k modes are learned is the lower right corner. Descent of learning rate eta takes the
-exponents from s to ln(1 + eta s) / eta.
+exactly for white inputs, C = c I, however near the modes lie; of other variances
+as far as modes do not overlap. With N(0, e^2) weights M(0) is e^2/2 times a
+Wishart matrix of H degrees of freedom, drawn by its Cholesky factor (Bartlett
+1933); what is left of it once k modes are learned is the lower right corner.
+Descent of learning rate eta takes the exponents from s to ln(1 + eta s) / eta.
 
-Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix equation;
-Zhang, Saxe & Latham (2026), Section 5.1; that small weights reduce to it, and the
-distribution of M(0), are derived here.
+Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix
+equation; Zhang, Saxe & Latham (2026), Section 5.1; that small weights reduce
+to it, and the distribution of M(0), are derived here.
 """
 
 from __future__ import annotations
@@ -52,11 +54,12 @@ from .ranges import (
     step_range,
 )
 
-# Relative: inputs whose covariance mixes the modes by more are not aligned with them.
+# Relative: inputs whose covariance mixes the modes by more are not
+# aligned with them.
 ALIGNED = 1e-9
 DRAWS = 1000  # of initial weights
-# Neighbours that a mode is followed with: earlier ones are learned, later ones have not
-# begun.
+# Neighbours that a mode is followed with: earlier ones are learned, later
+# ones have not begun.
 BEFORE, AFTER = 3, 4
 ROUNDS, NEARLY = 60, 1e-10  # of bisection; of the flow time
 LIMIT = (
@@ -72,8 +75,8 @@ NO_SPREAD: Spread = (None, None, None)
 def linear_modes(experiment: Experiment) -> Prediction:
     """Modes of a two-layer linear network, in the order of their singular values.
 
-    Raises DoesNotApply. Cost: a thousand inverses of at most eight modes at sixty flow
-    times, about 0.1 s a stage.
+    Raises DoesNotApply. Cost: a thousand inverses of at most eight modes at
+    sixty flow times, about 0.1 s a stage.
 
     Example
     -------
@@ -83,8 +86,8 @@ def linear_modes(experiment: Experiment) -> Prediction:
     >>> [(round(stage.loss, 6), stage.index) for stage in found.stages]
     [(0.58, 100), (0.08, 49), (0.0, 0)]
 
-    Source: Saxe, McClelland & Ganguli (2014), eq 6; Zhang, Saxe & Latham (2026), Section
-    5.1.
+    Source: Saxe, McClelland & Ganguli (2014), eq 6; Zhang, Saxe & Latham
+    (2026), Section 5.1.
     """
     moments = _conditions(experiment)
     width, scale = experiment.network.widths[0], experiment.initialization.scale
@@ -134,16 +137,16 @@ def linear_modes(experiment: Experiment) -> Prediction:
 
 
 def _groups(overlaps: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """The modes that are one stage, as (first, behind the last): no plateau lies between
-    those that overlap."""
+    """The modes that are one stage, as (first, behind the last): no plateau
+    lies between those that overlap."""
     most = RangeTolerances.now().overlap[1]
     apart = [k + 1 for k in range(count - 1) if overlaps[k] <= most]
     return list(pairwise([0, *apart, count]))
 
 
 def _demand_apart(ends: np.ndarray, order: list[int], groups: list[tuple[int, int]]) -> None:
-    """Demand that modes of one share of the loss are learned as one: between them is a
-    continuum of saddles."""
+    """Demand that modes of one share of the loss are learned as one: between
+    them is a continuum of saddles."""
     stage = {mode: k for k, (first, last) in enumerate(groups) for mode in order[first:last]}
     ranked = np.argsort(-ends, kind="stable")
     for one, other in pairwise(int(k) for k in ranked):
@@ -171,14 +174,14 @@ class _Modes:
     ends: np.ndarray
 
     def overlaps(self, strengths: np.ndarray) -> np.ndarray:
-        """How far mode k + 1 is, of its end, when mode k is learned: from u0/s at the
-        start."""
+        """How far mode k + 1 is, of its end, when mode k is learned: from
+        u0/s at the start."""
         ratio = -self.rates[1:] / self.rates[:-1]
         return np.minimum(strengths[1:] * strengths[:-1] ** ratio, 1.0)
 
     def half_times(self, factors: np.ndarray, first: int, last: int) -> np.ndarray:
-        """When the loss is half-way from the saddle without modes first..last-1 to that
-        with them (M,).
+        """When the loss is half-way from the saddle without modes
+        first..last-1 to that with them (M,).
 
         factors (M, r, r): Cholesky factors of M(0), one a draw.
         """
@@ -211,8 +214,8 @@ class _Modes:
         begun = fade[:, :, None] * start * fade[:, None, :]
         filled = (c / s) * (1 - fade**2)
         inverse = begun + np.eye(len(s)) * filled[:, None]
-        # Its entries are of very different sizes: it is scaled to a unit diagonal before
-        # it is inverted.
+        # Its entries are of very different sizes: it is scaled to a unit
+        # diagonal before it is inverted.
         size = 1 / np.sqrt(np.einsum("mkk->mk", inverse))
         rows, columns = size[:, :, None], size[:, None, :]
         m = np.linalg.inv(inverse * rows * columns) * rows * columns
@@ -272,8 +275,8 @@ def variances(
 
 
 def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
-    """The Cholesky factor (r, r) of M(0) for the experiment's own initial weights, modes
-    in the order of learning."""
+    """The Cholesky factor (r, r) of M(0) for the experiment's own initial
+    weights, modes in the order of learning."""
     data = experiment.task.data(experiment.seed)
     state = experiment.initial_state()
     (params,) = unflatten(experiment.network, state, data.shape, data.outputs)
@@ -283,8 +286,8 @@ def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.nda
 
 
 def _drawn_factors(modes: int, width: int, scale: float, seed: int) -> np.ndarray:
-    """The same for DRAWS other ones (M, r, r): the roots of chi^2 of H - k degrees of
-    freedom, and normal numbers below them."""
+    """The same for DRAWS other ones (M, r, r): the roots of chi^2 of H - k
+    degrees of freedom, and normal numbers below them."""
     rng = np.random.default_rng([seed, SEED])
     factors = np.tril(rng.standard_normal((DRAWS, modes, modes)), -1)
     k = np.arange(modes)

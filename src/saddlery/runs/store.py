@@ -1,5 +1,5 @@
-"""Runs on disk: a folder that is written whole or not at all, and never holds anything
-that could run code.
+"""Runs on disk: a folder that is written whole or not at all, and never holds
+anything that could run code.
 
 Layout of a run folder, schema version 1:
 
@@ -12,8 +12,8 @@ Layout of a run folder, schema version 1:
     stages.json        added by `saddlery certify`: the stages and certificates, as in a
                        tour's summary
 
-Numbers are float64 (float32 runs: float32). Loss is the mean over samples, squared loss
-with the half.
+Numbers are float64 (float32 runs: float32). Loss is the mean over samples,
+squared loss with the half.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
 # Ends the sentence about a file that is missing.
 NO_RUN = ", so {} is not a complete run folder; train it again"
 OBSERVED = "observable."  # before the names of observables among the arrays
-# How near a recorded loss is to that of its state: of itself, and of the largest of the
-# run. A loss is a sum of products of numbers as large as that, and is exact to their
-# rounding: this is far above what float64 leaves (1e-15 on all shipped experiments), and
-# float32 leaves the square root of that.
+# How near a recorded loss is to that of its state: of itself, and of the
+# largest of the run. A loss is a sum of products of numbers as large as that,
+# and is exact to their rounding: this is far above what float64 leaves (1e-15
+# on all shipped experiments), and float32 leaves the square root of that.
 NEAR, NEAR_IN_FLOAT32 = (1e-6, 1e-9), (1e-3, 1e-5)
 
 
@@ -110,9 +110,9 @@ Subject = Run | Experiment | Mapping[str, Any] | str | Path
 
 
 def run_of(subject: Subject) -> Run:
-    """The run meant by what every verb takes: one that is at hand, or its folder; of an
-    experiment, its table, its shipped name or the path of its file, the run that training
-    it gives.
+    """The run meant by what every verb takes: one that is at hand, or its
+    folder; of an experiment, its table, its shipped name or the path of its
+    file, the run that training it gives.
 
     Example
     -------
@@ -151,8 +151,8 @@ def _demand_subject(subject: Any) -> None:
 
 
 def _is_folder(subject: Subject) -> TypeGuard[str | Path]:
-    """Whether a run folder is meant: a folder, or a path that ends otherwise than
-    experiments do."""
+    """Whether a run folder is meant: a folder, or a path that ends otherwise
+    than experiments do."""
     if not isinstance(subject, (str, Path)):
         return False
     path = str(subject)
@@ -173,16 +173,16 @@ def _experiment(subject: Experiment | Mapping[str, Any] | str | Path) -> Experim
 def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     """Read a run folder.
 
-    data: where its data files are now (a file or a folder), for a run on files of one's
-        own; without it they are looked for where they were, and by the last parts of
-        their paths beside and above the folder. Their digest decides.
+    data: where its data files are now (a file or a folder), for a run on files of
+        one's own; without it they are looked for where they were, and by the last
+        parts of their paths beside and above the folder. Their digest decides.
 
-    Every file passes the check of `schema`, and where the experiment's data are at hand
-    the recorded losses are computed again from three of the saved states. Nothing is
-    unpickled, and nothing is unpacked before its size is known.
+    Every file passes the check of `schema`, and where the experiment's data are
+    at hand the recorded losses are computed again from three of the saved states.
+    Nothing is unpickled, and nothing is unpacked before its size is known.
 
-    Raises InputError, naming the file, where one is damaged, of another version, or
-    experiment.toml is not the one the run was trained by.
+    Raises InputError, naming the file, where one is damaged, of another
+    version, or experiment.toml is not the one the run was trained by.
     """
     source = Path(folder)
     if not os.path.isdir(source):  # also of names that no folder can have
@@ -239,7 +239,8 @@ def _read_record(path: Path) -> dict[str, Any]:
 def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, np.ndarray]:
     """The arrays of a trajectory.
 
-    parameters: of its network, if known; else what is unpacked is bounded by a fixed size.
+    parameters: of its network, if known; else what is unpacked is
+        bounded by a fixed size.
     """
     with schema.as_damaged(path, schema.AGAIN_RUN):
         headers = npz_headers(path, missing=NO_RUN.format(path.parent))
@@ -254,8 +255,8 @@ def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, n
 
 @in_float64
 def _objective_of(experiment: Experiment) -> Objective | None:
-    """The loss of an experiment; None where its data are not at hand, which is said where
-    they are needed."""
+    """The loss of an experiment; None where its data are not at hand, which is
+    said where they are needed."""
     try:
         return experiment.objective()
     except SaddleryError:
@@ -264,8 +265,8 @@ def _objective_of(experiment: Experiment) -> Objective | None:
 
 @in_float64
 def _check_losses(path: Path, objective: Objective, loss: np.ndarray, states: np.ndarray) -> None:
-    """Raise InputError where the loss (T,) of the first, the middle or the last saved state
-    (T, P) is not the recorded one."""
+    """Raise InputError where the loss (T,) of the first, the middle or the
+    last saved state (T, P) is not the recorded one."""
     single = states.dtype == np.float32
     relative, absolute = NEAR_IN_FLOAT32 if single else NEAR
     finite = np.flatnonzero(np.isfinite(loss))
