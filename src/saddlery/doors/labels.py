@@ -37,7 +37,11 @@ NOTHING = {
 OBSERVABLE = "observable."  # before the name of what a run records beside its loss
 
 
-def frame(table: str, columns: Columns, about: Mapping[str, Any]) -> pd.DataFrame:
+def frame(
+    table: str,
+    columns: Columns,
+    about: Mapping[str, Any],
+) -> pd.DataFrame:
     """Columns as a data frame with a row for each entry of the table's first
     dimension.
 

@@ -103,7 +103,11 @@ class Experiment(Result):
             object.__setattr__(self, "moments", flag(self.moments, "moments"))
         known(self.precision, ("float64", "float32"), "precision")
         for layer in self.network.layers:
-            whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
+            whole(
+                layer.width,
+                "width of a layer",
+                remedy="a layer needs at least one unit",
+            )
         require(
             not (self.rule.batch and self.moments),
             "moments",
@@ -128,7 +132,8 @@ class Experiment(Result):
     @property
     def data(self) -> Data:
         """What the task hands to training; the latest few are kept."""
-        return self._kept(_data)(self.task, self._data_seed)
+        made = self._kept(_data)
+        return made(self.task, self._data_seed)
 
     def objective(self) -> Objective:
         """The loss this experiment trains, on its task's data; the
@@ -145,7 +150,8 @@ class Experiment(Result):
         True
         """
         moments = False if self.rule.batch else self.moments
-        return self._kept(_objective)(self.network, self.task, self._data_seed, moments)
+        made = self._kept(_objective)
+        return made(self.network, self.task, self._data_seed, moments)
 
     @property
     def _data_seed(self) -> int:
@@ -168,7 +174,13 @@ class Experiment(Result):
         data = self.data
         _admit(self.network, data)
         drawn = [whole(seed, "seed", 0) for seed in seeds]
-        return self.initialization.draws(self.network, data.shape, data.outputs, drawn, data=data)
+        return self.initialization.draws(
+            self.network,
+            data.shape,
+            data.outputs,
+            drawn,
+            data=data,
+        )
 
     @property
     def identity(self) -> str:
@@ -224,7 +236,11 @@ class Experiment(Result):
         kind = self.rule.kind
         return {"kind": kind, **_essential(f"rule {kind}", self.rule, always=True)}
 
-    def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
+    def found(
+        self,
+        *folders: str | Path,
+        data: str | Path | None = None,
+    ) -> Experiment:
         """The experiment with its data files where they are now: at `data` (a
         file or a folder), where they were, or beside or above one of the
         folders, by the last parts of their paths. Only files with the numbers
@@ -247,7 +263,8 @@ class Experiment(Result):
             remedy="leave it out, or name the files in the experiment",
         )
         if not os.path.exists(given):
-            raise InputError(f"{given}: there is no such file or folder of data; check the path")
+            missing = "there is no such file or folder of data"
+            raise InputError(f"{given}: {missing}; check the path")
         self.task.demand_at(given)
 
     def replace(self, **changes: Any) -> Experiment:
@@ -260,7 +277,7 @@ class Experiment(Result):
     # ------------------------------------------------------------------- TOML
     def table(self) -> dict[str, Any]:
         """The experiment as nested dicts of plain values, without what is absent."""
-        stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
+        stop = dataclasses.asdict(self.stop)
         moments = {} if self.moments is None else {"moments": self.moments}
         return {
             "version": VERSION,
@@ -273,7 +290,7 @@ class Experiment(Result):
             "network": _network_table(self.network),
             "initialization": dataclasses.asdict(self.initialization),
             "rule": self.rule.options(),
-            "stop": stop,
+            "stop": _present(stop),
         }
 
     def to_toml(self) -> str:
@@ -289,7 +306,11 @@ class Experiment(Result):
         return tomli_w.dumps(self.table())
 
     @staticmethod
-    def from_toml(text: str, source: str = "experiment", folder: str | Path = ".") -> Experiment:
+    def from_toml(
+        text: str,
+        source: str = "experiment",
+        folder: str | Path = ".",
+    ) -> Experiment:
         """The experiment a TOML text describes; the data files it names are
         relative to `folder`.
 
@@ -315,8 +336,9 @@ class Experiment(Result):
         return Experiment.from_toml(text, name)
 
     def printed(self) -> Printed:
-        title = f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}"
-        ends = {name: value for name, value in vars(self.stop).items() if value is not None}
+        content = f"{self.network.architecture} on {self.task.kind}"
+        title = f"Experiment {self.name!r}: {content}"
+        ends = _present(vars(self.stop))
         stop = ", ".join(f"{name} {value:g}" for name, value in ends.items())
         rows: list[tuple[str, object]] = [
             ("task", self.task.kind),
@@ -391,7 +413,12 @@ def _data(task: Task, seed: int) -> Data:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _objective(network: Network, task: Task, seed: int, moments: bool | None) -> Objective:
+def _objective(
+    network: Network,
+    task: Task,
+    seed: int,
+    moments: bool | None,
+) -> Objective:
     data = _data(task, seed) if _fixed(task) else task.data(seed)
     _admit(network, data)
     return objective(network, data, moments=moments)
@@ -428,7 +455,8 @@ def catalog() -> list[str]:
     ['diagonal', 'digits', 'digits_relu']
     """
     files = [file.name for file in _catalog().iterdir()]
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+    texts = [name for name in files if name.endswith(".toml")]
+    return sorted(name.removesuffix(".toml") for name in texts)
 
 
 def _catalog() -> Traversable:
@@ -507,10 +535,22 @@ def from_table(
         known(key, SECTIONS, "key")
     table = as_meant(table, check_version(table.get("version", unsaid)))
     rule = table.get("rule", {})
-    require(isinstance(rule, Mapping), "[rule]", "a table", rule, 'such as kind = "flow"')
+    require(
+        isinstance(rule, Mapping),
+        "[rule]",
+        needed="a table",
+        given=rule,
+        remedy='such as kind = "flow"',
+    )
     example = "see `saddlery show linear` for an example"
     for key in REQUIRED:
-        require(key in table, f"[{key}]", "given", given=NOTHING, remedy=example)
+        require(
+            key in table,
+            f"[{key}]",
+            needed="given",
+            given=NOTHING,
+            remedy=example,
+        )
 
     def task(kind: str, **options: Any) -> Task:
         return tasks.make(kind, folder, **options)
@@ -528,14 +568,25 @@ def from_table(
     return Experiment(**made, **simple)
 
 
-def _section(table: Mapping[str, Any], name: str, maker: Any, kinds: str = "") -> Any:
+def _section(
+    table: Mapping[str, Any],
+    name: str,
+    maker: Any,
+    kinds: str = "",
+) -> Any:
     """What `maker` makes of a section; kinds: what is listed where it
     must name a kind."""
     section = table.get(name, {})
     require(isinstance(section, Mapping), f"[{name}]", "a table", section)
     if kinds:
         listed = f"see `saddlery list {kinds}`"
-        require("kind" in section, f"[{name}] kind", "given", given=NOTHING, remedy=listed)
+        require(
+            "kind" in section,
+            f"[{name}] kind",
+            needed="given",
+            given=NOTHING,
+            remedy=listed,
+        )
     try:
         return maker(**section)
     except InputError as error:
@@ -543,7 +594,8 @@ def _section(table: Mapping[str, Any], name: str, maker: Any, kinds: str = "") -
         raise InputError(f"[{name}] {words}") from None
     except TypeError as error:
         words = shown(Words(error))
-        raise InputError(f"[{name}] has a value or a key of the wrong kind: {words}") from None
+        refused = f"[{name}] has a value or a key of the wrong kind"
+        raise InputError(f"{refused}: {words}") from None
 
 
 def _network(
@@ -566,8 +618,18 @@ def _layer(index: int, entry: dict[str, Any]) -> Layer:
     for key in ("unit", "width"):
         misspelt = nearest(key, others)
         remedy = f"was it meant by {misspelt!r}?" if misspelt else ""
-        require(key in entry, f"layer {index}: {key}", "given", given=NOTHING, remedy=remedy)
-    whole(entry["width"], f"layer {index}: width", remedy="a layer needs at least one unit")
+        require(
+            key in entry,
+            f"layer {index}: {key}",
+            needed="given",
+            given=NOTHING,
+            remedy=remedy,
+        )
+    whole(
+        entry["width"],
+        f"layer {index}: width",
+        remedy="a layer needs at least one unit",
+    )
     own = {key: entry.pop(key) for key in LAYER_KEYS if key in entry}
     unit = units.make(own.pop("unit"), **entry)
     return Layer(unit, **own)
@@ -580,9 +642,15 @@ def _stop(**options: Any) -> Stop:
     return Stop(**options)
 
 
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is absent."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _network_table(network: Network) -> dict[str, Any]:
     """As it stands in a file, without what is usual."""
-    table: dict[str, Any] = {"layers": [_layer_table(layer) for layer in network.layers]}
+    layers = [_layer_table(layer) for layer in network.layers]
+    table: dict[str, Any] = {"layers": layers}
     if network.readout:
         table["readout"] = True
     if network.reads != "all":

@@ -65,7 +65,12 @@ def sizes(objective: Objective) -> Sizes:
     inputs = _rows(objective.inputs)
     targets = _rows(objective.targets)
     norm = _rms(inputs) * float(np.sqrt(inputs.shape[1]))
-    return Sizes(_rms(inputs), _rms(targets), norm=norm, output=objective.target_scale)
+    return Sizes(
+        _rms(inputs),
+        _rms(targets),
+        norm=norm,
+        output=objective.target_scale,
+    )
 
 
 def _rows(samples: np.ndarray) -> np.ndarray:
@@ -100,7 +105,8 @@ def rate(objective: Objective, start: Float[np.ndarray, " P"]) -> float:
     for _ in range(PRODUCTS):
         if not 0 < size < np.inf:
             return size
-        direction = np.asarray(objective.hessian_vector(start, direction / size), float)
+        image = objective.hessian_vector(start, direction / size)
+        direction = np.asarray(image, float)
         size = float(np.linalg.norm(direction))
     return size
 
@@ -144,13 +150,15 @@ def foretold(
         bound = float(found.norm * found.output + of_weights)
     if not bound < np.inf:
         _demand_finite(objective, start, found)
-    if isinstance(rule, (GradientDescent, Momentum)) and bound * rule.learning_rate > 2:
+    descent = isinstance(rule, (GradientDescent, Momentum))
+    if descent and bound * rule.learning_rate > 2:
         _demand_finite(objective, start, found)
         return (*said, *_too_long_steps(rule, rate(objective, start)))
     explicit = isinstance(rule, GradientFlow) and rule.solver != "kvaerno5"
     if explicit and bound * (stop.flow_time or 0) > LOOK * REACH:
         _demand_finite(objective, start, found)
-        return (*said, *_too_many_steps(found, weights, rate(objective, start), stop))
+        fastest = rate(objective, start)
+        return (*said, *_too_many_steps(found, weights, fastest, stop))
     return tuple(said)
 
 
@@ -167,7 +175,11 @@ def _unusual(found: Sizes) -> list[str]:
     return said
 
 
-def _demand_finite(objective: Objective, start: np.ndarray, found: Sizes) -> None:
+def _demand_finite(
+    objective: Objective,
+    start: np.ndarray,
+    found: Sizes,
+) -> None:
     loss = float(objective.loss(start))
     slope = np.asarray(objective.gradient(start))
     if np.isfinite(loss) and bool(np.all(np.isfinite(slope))):
@@ -180,7 +192,12 @@ def _demand_finite(objective: Objective, start: np.ndarray, found: Sizes) -> Non
     )
 
 
-def _too_many_steps(found: Sizes, weights: float, fastest: float, stop: Stop) -> tuple[str, ...]:
+def _too_many_steps(
+    found: Sizes,
+    weights: float,
+    fastest: float,
+    stop: Stop,
+) -> tuple[str, ...]:
     """Of an explicit flow: what its first curvature makes of its flow time."""
     count = fastest * (stop.flow_time or 0.0) / REACH
     if count < LONG:

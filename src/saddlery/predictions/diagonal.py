@@ -60,7 +60,8 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     """
     moments = _conditions(experiment)
     g, b = moments.features, moments.cross[0]
-    steps = step_range(experiment, float(np.abs(b).max()), RangeTolerances.now().sharp)
+    fastest = float(np.abs(b).max())
+    steps = step_range(experiment, fastest, RangeTolerances.now().sharp)
     seeds = [experiment.seed, *other_seeds(experiment)]
     u, v = initial_sides(experiment, experiment.objective(), seeds)
     demand_range([steps])
@@ -106,12 +107,18 @@ def _conditions(experiment: Experiment) -> Moments:
     network = experiment.network
     unit, width = network.layers[0].unit, network.widths[0]
     demand(unit.name == "diagonal", f"units are {unit.name}, not diagonal")
-    demand(width == 1, f"the layer has {width} units, not the one of a diagonal network")
+    demand(
+        width == 1,
+        f"the layer has {width} units, not the one of a diagonal network",
+    )
     data = experiment.task.data(experiment.seed)
     demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     demand(data.outputs == 1, f"the network has {data.outputs} outputs, not one")
     moments = input_moments(network, data)
-    demand(bool(np.any(moments.cross[0])), "nothing is to be learned: E[y x] is zero")
+    demand(
+        bool(np.any(moments.cross[0])),
+        "nothing is to be learned: E[y x] is zero",
+    )
     return moments
 
 
@@ -125,7 +132,11 @@ def _half_sizes(g: np.ndarray, b: np.ndarray) -> np.ndarray:
     return HALF * np.maximum(learned, least)
 
 
-def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _walls(
+    u: np.ndarray,
+    v: np.ndarray,
+    sizes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every draw and
     coordinate (M, D)."""
     high = 0.5 * np.log(4 * sizes / (u + v) ** 2)

@@ -81,7 +81,10 @@ def directions_one_by_one(experiment: Experiment) -> Prediction:
     """
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
-    demand(unit.symmetry.linear, f"units {unit.name} are not linear in their incoming weights")
+    demand(
+        unit.symmetry.linear,
+        f"units {unit.name} are not linear in their incoming weights",
+    )
     path = _Path(experiment, experiment.objective())
     stages = tuple(path.stages())
     ranges = path.ranges()
@@ -122,7 +125,13 @@ class _Earlier:
         return max(float(still) - float(alone), 0.0)
 
 
-NOTHING = _Earlier(begun=0.0, times=np.zeros(1), left=np.zeros(1), jump=0.0, rate=0.0)
+NOTHING = _Earlier(
+    begun=0.0,
+    times=np.zeros(1),
+    left=np.zeros(1),
+    jump=0.0,
+    rate=0.0,
+)
 
 
 class _Path:
@@ -368,7 +377,12 @@ class _Draws:
         self.now = self.now + wait
         return joined
 
-    def follow(self, times: np.ndarray, residuals: np.ndarray, leading: _Leading) -> None:
+    def follow(
+        self,
+        times: np.ndarray,
+        residuals: np.ndarray,
+        leading: _Leading,
+    ) -> None:
         """u' = R'v, v' = R u while the learned units flow to rest; each draw
         as long as its leading directions are small.
 
@@ -385,7 +399,12 @@ class _Draws:
                 return
             self._move(small, residual, length)
 
-    def _move(self, small: np.ndarray, residual: np.ndarray, length: float) -> None:
+    def _move(
+        self,
+        small: np.ndarray,
+        residual: np.ndarray,
+        length: float,
+    ) -> None:
         """The draws `small` for a while by one R, exactly: what grows along
         its singular pairs and what shrinks. The largest weight is one
         afterwards, the rest in `log`."""
@@ -415,7 +434,8 @@ def _until(
     It is convex in its logarithm, so that Newton's method from where the
     fastest rate alone would have it falls onto the root.
     """
-    squares = 0.5 * np.sum(growing[..., : leading.count] ** 2, axis=1) / leading.joining
+    together = growing[..., : leading.count]
+    squares = 0.5 * np.sum(together**2, axis=1) / leading.joining
     leads = 2 * s[: leading.count]
     target = np.log(leading.strength) - 2 * log
     begun = np.log(np.maximum(squares.sum(axis=1), LEAST))

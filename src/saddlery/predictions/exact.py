@@ -100,7 +100,8 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
     late = 0.5 * steps.value  # s over ln(1 + eta s) / eta, less one
     limit = "exact"
     if late:
-        limit = f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%"
+        behind = f"late by up to {100 * late:.2g}%"
+        limit = f"exact for the flow, behind which descent is {behind}"
     return Prediction(
         theory="exact linear path",
         source="Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025",
@@ -221,7 +222,11 @@ def _curve(path: _Path, reach: float) -> _Curve:
         strengths = np.insert(strengths, coarse + 1, new_strengths, axis=0)
 
 
-def _stages(path: _Path, curve: _Curve, layers: int) -> Iterator[PredictedStage]:
+def _stages(
+    path: _Path,
+    curve: _Curve,
+    layers: int,
+) -> Iterator[PredictedStage]:
     """One for each saddle at which the curve rests."""
     before = None
     for plateau in find_plateaus(curve.time, curve.loss):
@@ -259,8 +264,12 @@ def _path(experiment: Experiment) -> _Path:
     data = experiment.task.data(experiment.seed)
     demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     moments = input_moments(network, data)
-    demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")
-    params = unflatten(network, experiment.initial_state(), data.shape, data.outputs)
+    demand(
+        bool(np.any(moments.cross)),
+        "nothing linear is to be learned: E[y x'] is zero",
+    )
+    start = experiment.initial_state()
+    params = unflatten(network, start, data.shape, data.outputs)
     weights = factors(network, params)
     if len(weights) == 2 and experiment.initialization.kind != "aligned":
         return _balanced(moments, *weights)
@@ -379,10 +388,12 @@ def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
     q, s, rt, start = q[:, begun], s[begun], rt[begun], amount[begun] ** layers
     c = variances(moments.features, rt)
     for k, (u, end) in enumerate(zip(start, s / c, strict=True)):
-        inside = u > TINY and (layers == 2 or u < end)  # two layers are known from above, too
+        # Two layers are known from above, too.
+        inside = u > TINY and (layers == 2 or u < end)
+        bounds = f"{TINY:g} and its end {end:.3g}"
         demand(
             inside,
-            f"mode {k} starts at strength {u:.3g}, not between {TINY:g} and its end {end:.3g}",
+            f"mode {k} starts at strength {u:.3g}, not between {bounds}",
         )
 
     def product(times: Times) -> np.ndarray:

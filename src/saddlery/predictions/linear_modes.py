@@ -144,10 +144,16 @@ def _groups(overlaps: np.ndarray, count: int) -> list[tuple[int, int]]:
     return list(pairwise([0, *apart, count]))
 
 
-def _demand_apart(ends: np.ndarray, order: list[int], groups: list[tuple[int, int]]) -> None:
+def _demand_apart(
+    ends: np.ndarray,
+    order: list[int],
+    groups: list[tuple[int, int]],
+) -> None:
     """Demand that modes of one share of the loss are learned as one: between
     them is a continuum of saddles."""
-    stage = {mode: k for k, (first, last) in enumerate(groups) for mode in order[first:last]}
+    stage = {}
+    for k, (first, last) in enumerate(groups):
+        stage.update(dict.fromkeys(order[first:last], k))
     ranked = np.argsort(-ends, kind="stable")
     for one, other in pairwise(int(k) for k in ranked):
         same = ends[one] - ends[other] <= EQUAL * ends.max()
@@ -179,7 +185,12 @@ class _Modes:
         ratio = -self.rates[1:] / self.rates[:-1]
         return np.minimum(strengths[1:] * strengths[:-1] ** ratio, 1.0)
 
-    def half_times(self, factors: np.ndarray, first: int, last: int) -> np.ndarray:
+    def half_times(
+        self,
+        factors: np.ndarray,
+        first: int,
+        last: int,
+    ) -> np.ndarray:
         """When the loss is half-way from the saddle without modes
         first..last-1 to that with them (M,).
 
@@ -188,8 +199,10 @@ class _Modes:
         begin, end = max(first - BEFORE, 0), min(last + AFTER, len(self.s))
         own = slice(begin, end)
         inverse = np.linalg.inv(factors[:, own, own])
-        start = np.swapaxes(inverse, 1, 2) @ inverse  # M(0)^-1 of what is not learned yet
-        level = 0.5 * float(self.ends[first:last].sum() + 2 * self.ends[last:end].sum())
+        # M(0)^-1 of what is not learned yet.
+        start = np.swapaxes(inverse, 1, 2) @ inverse
+        joining, after = self.ends[first:last].sum(), self.ends[last:end].sum()
+        level = 0.5 * float(joining + 2 * after)
 
         def above(times: np.ndarray) -> np.ndarray:
             return self._left(start, times, own) > level
@@ -207,7 +220,12 @@ class _Modes:
                 break
         return 0.5 * (low + high)
 
-    def _left(self, start: np.ndarray, times: np.ndarray, own: slice) -> np.ndarray:
+    def _left(
+        self,
+        start: np.ndarray,
+        times: np.ndarray,
+        own: slice,
+    ) -> np.ndarray:
         """Twice the loss that the modes leave, for every draw at its own time (M,)."""
         s, c = self.s[own], self.c[own]
         fade = np.exp(-times[:, None] * self.rates[own])
@@ -235,14 +253,23 @@ def _conditions(experiment: Experiment) -> Moments:
         unit.symmetry.linear and unit.linear_in_input,
         f"units are {unit.name}, not linear neurons",
     )
-    demand(unit.mixed == 0 and not layer.residual, "the layer is residual or convolutional")
-    demand(start.kind == "isotropic", f"initial weights are {start.kind}, not isotropic")
+    demand(
+        unit.mixed == 0 and not layer.residual,
+        "the layer is residual or convolutional",
+    )
+    demand(
+        start.kind == "isotropic",
+        f"initial weights are {start.kind}, not isotropic",
+    )
     flow_or_descent(experiment)
     data = experiment.task.data(experiment.seed)
     demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     demand(len(data.shape) == 1, f"inputs have shape {data.shape}, not vectors")
     moments = input_moments(network, data)
-    demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")
+    demand(
+        bool(np.any(moments.cross)),
+        "nothing linear is to be learned: E[y x'] is zero",
+    )
     return moments
 
 
@@ -274,7 +301,11 @@ def variances(
     return c
 
 
-def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
+def _own_factor(
+    experiment: Experiment,
+    q: np.ndarray,
+    rt: np.ndarray,
+) -> np.ndarray:
     """The Cholesky factor (r, r) of M(0) for the experiment's own initial
     weights, modes in the order of learning."""
     data = experiment.task.data(experiment.seed)
@@ -285,7 +316,12 @@ def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.nda
     return np.asarray(np.linalg.qr(drive, mode="r")).T / np.sqrt(2)
 
 
-def _drawn_factors(modes: int, width: int, scale: float, seed: int) -> np.ndarray:
+def _drawn_factors(
+    modes: int,
+    width: int,
+    scale: float,
+    seed: int,
+) -> np.ndarray:
     """The same for DRAWS other ones (M, r, r): the roots of chi^2 of H - k
     degrees of freedom, and normal numbers below them."""
     rng = np.random.default_rng([seed, SEED])

@@ -84,11 +84,10 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
     u, v = initial_sides(experiment, objective, seeds)
     fits = _fits(experiment, objective, clusters, u, v)
     fits.sort(key=lambda fit: fit.times[0])
-    at_start = [_at_start(u, v, fit.cluster, objective.inputs) / fit.end for fit in fits]
-    ranges = (
-        start_range(max(at_start)),
-        step_range(experiment, max(fit.cluster.rate for fit in fits)),
-    )
+    x = objective.inputs
+    strengths = [_at_start(u, v, fit.cluster, x) / fit.end for fit in fits]
+    fastest = max(fit.cluster.rate for fit in fits)
+    ranges = start_range(max(strengths)), step_range(experiment, fastest)
     demand_range(ranges)
     overlap = _overlap(fits)
     demand_range([overlap])
@@ -134,7 +133,11 @@ class _Cluster:
         amplitudes = (np.abs(v) + w @ self.shape) / np.sqrt(2)
         return np.where(sees, amplitudes, 0.0)
 
-    def unit(self, inputs: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
+    def unit(
+        self,
+        inputs: np.ndarray,
+        size: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """A balanced unit along the cluster that sees nothing else: u
         (1, D), v (1, 1)."""
         # Elsewhere it is off, with a margin.
@@ -158,8 +161,11 @@ def _clusters(objective: Objective) -> list[_Cluster]:
         f"inputs are not orthogonal: largest off-diagonal correlation {largest:.2g}",
     )
     drive = y[:, 0] * np.sqrt(np.diag(gram)) / len(x)
-    signs = [_Cluster(sign, np.where(sign * drive > 0, drive, 0.0)) for sign in (1, -1)]
-    found = [cluster for cluster in signs if cluster.rate > 0]
+    found = []
+    for sign in (1, -1):
+        cluster = _Cluster(sign, np.where(sign * drive > 0, drive, 0.0))
+        if cluster.rate > 0:
+            found.append(cluster)
     demand(len(found) > 0, "all targets are zero")
     return found
 
@@ -237,7 +243,11 @@ def _sorted_out(
 
 
 # ------------------------------------------------------------------------ the stages
-def _stages(objective: Objective, fits: list[_Fit], overlap: Range) -> Iterator[PredictedStage]:
+def _stages(
+    objective: Objective,
+    fits: list[_Fit],
+    overlap: Range,
+) -> Iterator[PredictedStage]:
     """One a cluster, in the order of our own draw; other draws count while
     theirs is the same."""
     learned = NarrowNetwork.nothing(objective)
@@ -273,7 +283,12 @@ def _interval(times: np.ndarray, rate: float, overlap: Range, k: int) -> Spread:
     return widened(spread(times), rate, late=doubt)
 
 
-def _at_start(u: np.ndarray, v: np.ndarray, cluster: _Cluster, inputs: np.ndarray) -> float:
+def _at_start(
+    u: np.ndarray,
+    v: np.ndarray,
+    cluster: _Cluster,
+    inputs: np.ndarray,
+) -> float:
     """The mean strength over draws of all units along a cluster, before they
     have sorted themselves out."""
     unit_inputs = inputs / np.linalg.norm(inputs, axis=1)[:, None]

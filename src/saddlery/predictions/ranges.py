@@ -205,7 +205,11 @@ def start_range(strength: float, limits: Limits | None = None) -> Range:
     return Range("strength of the initial map", float(strength), *limits)
 
 
-def step_range(experiment: Experiment, rate: float, limits: Limits | None = None) -> Range:
+def step_range(
+    experiment: Experiment,
+    rate: float,
+    limits: Limits | None = None,
+) -> Range:
     """Of the learning rate, beside the fastest rate 1/flow time; zero for a flow.
 
     Example
@@ -242,7 +246,11 @@ def sharpness_range(
     if step:
         value = 0.5 * step * sharpness(objective, end)
     limits = RangeTolerances.now().sharp
-    return Range("learning rate times half the sharpness at the end", value, *limits)
+    return Range(
+        "learning rate times half the sharpness at the end",
+        value,
+        *limits,
+    )
 
 
 def sharpness(objective: Objective, state: Float[np.ndarray, " P"]) -> float:
@@ -278,7 +286,11 @@ def relaxing_range(left: float) -> Range:
     left: the loss still to lose, of the next drop.
     """
     limits = RangeTolerances.now().relaxing
-    return Range("relaxation still to come when the next mode grows", float(left), *limits)
+    return Range(
+        "relaxation still to come when the next mode grows",
+        float(left),
+        *limits,
+    )
 
 
 def spread_range(slowest: float, fastest: float) -> Range:

@@ -123,7 +123,10 @@ class _Path:
             form, before = self.learned.residual(), self.learned.loss
             size = float(np.linalg.norm(form))
             first = first or size
-            demand(first > 0, "the leading correlation of a new unit with the targets is zero")
+            demand(
+                first > 0,
+                "the leading correlation of a new unit with the targets is zero",
+            )
             if size <= LEARNED * first:
                 return
             wait, direction = self.own.escape(form)
@@ -166,9 +169,18 @@ class _Draws:
     since: np.ndarray
 
     @staticmethod
-    def of(experiment: Experiment, objective: Objective, seeds: list[int]) -> _Draws:
+    def of(
+        experiment: Experiment,
+        objective: Objective,
+        seeds: list[int],
+    ) -> _Draws:
         u, v = initial_sides(experiment, objective, seeds)
-        return _Draws(u, v, dormant=np.ones(u.shape[:2], bool), since=np.zeros(len(u)))
+        return _Draws(
+            u,
+            v,
+            dormant=np.ones(u.shape[:2], bool),
+            since=np.zeros(len(u)),
+        )
 
     def sizes(self) -> np.ndarray:
         """|theta| of every unit that has not grown (M, H), 0 for the others."""

@@ -58,7 +58,10 @@ def alternating_gradient_flows(experiment: Experiment) -> Prediction:
     """
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
-    demand(unit.symmetry.degree is not None, f"units {unit.name} have no silent point")
+    demand(
+        unit.symmetry.degree is not None,
+        f"units {unit.name} have no silent point",
+    )
     objective, start = experiment.objective(), experiment.initial_state()
     index = np.array(objective.parts.units.index)
     largest = float(np.linalg.norm(start[index], axis=1).max())
@@ -86,7 +89,13 @@ def _run(objective: Objective, start: np.ndarray, largest: float) -> Trajectory:
     demand(largest < limit, f"initial weights are not small: {size}")
     rule = AlternatingFlow().bound(parts)
     stop = Stop(flow_time=FOREVER, steps=STEPS)
-    trajectory = driver.run(objective.function, objective.samples, start, rule, stop)
+    trajectory = driver.run(
+        objective.function,
+        objective.samples,
+        start,
+        rule,
+        stop,
+    )
     demand(
         trajectory.status == "stopped",
         f"its run could not be continued: {trajectory.reason}",
@@ -171,7 +180,11 @@ def _waits(owed: float, crossed: float) -> Range:
     )
 
 
-def _turns(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[Range]:
+def _turns(
+    objective: Objective,
+    index: np.ndarray,
+    trajectory: Trajectory,
+) -> Iterator[Range]:
     """For each rest: how far, at most, the units that joined since the one
     before had turned while they waited, 1 - cos; with all jumps before it,
     since times add up.

@@ -52,8 +52,12 @@ class Failure(Result):
 
     def record(self) -> dict[str, object]:
         """JSON form; it has no identity, which may be what failed."""
-        experiment = {"experiment": self.experiment.name, "seed": self.experiment.seed}
-        return {**experiment, "status": "impossible", "reason": self.reason}
+        return {
+            "experiment": self.experiment.name,
+            "seed": self.experiment.seed,
+            "status": "impossible",
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -82,7 +86,8 @@ class Ensemble(Result):
     @property
     def runs(self) -> dict[int, Run]:
         """Those that ran, by their places."""
-        return {k: member for k, member in enumerate(self.members) if isinstance(member, Run)}
+        placed = enumerate(self.members)
+        return {k: member for k, member in placed if isinstance(member, Run)}
 
     def __len__(self) -> int:
         return len(self.members)

@@ -202,7 +202,8 @@ def train(
         run = ready.record(trajectory, time.perf_counter() - begin)
         _tell(note, run.warnings[len(ready.warnings) :])
     if run.failed and not keep_failed:
-        raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
+        name, reason = chosen.name, trajectory.reason
+        raise NumericalError(f"the run of {name!r} failed: {reason}")
     return run
 
 
@@ -318,7 +319,8 @@ def prepare(experiment: Experiment) -> Prepared:
     whole = pinned.objective()
     start = pinned.initial_state()
     rule = pinned.rule.bound(whole.parts)
-    warnings = [*pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop)]
+    ahead = foretold(whole, start, pinned.rule, pinned.stop)
+    warnings = [*pinned.task.notes(), *ahead]
     if pinned.precision == "float32":
         warnings.insert(0, SHORT)
     return Prepared(

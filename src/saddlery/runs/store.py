@@ -75,8 +75,9 @@ def save_run(run: Run, folder: str | Path) -> Path:
     """
     target = Path(folder)
     with placed_folder(target) as staging:
+        experiment = run.experiment.to_toml()
         record = json.dumps(plain(_record(run)), indent=1)
-        (staging / "experiment.toml").write_text(run.experiment.to_toml(), encoding="utf-8")
+        (staging / "experiment.toml").write_text(experiment, encoding="utf-8")
         (staging / "record.json").write_text(record, encoding="utf-8")
         np.savez_compressed(staging / "trajectory.npz", **_arrays(run.trajectory))
     return target
@@ -166,7 +167,8 @@ def _experiment(subject: Experiment | Mapping[str, Any] | str | Path) -> Experim
         return chosen(subject)
     except InputError as error:
         if isinstance(subject, str) and not is_file(subject):
-            raise InputError(f"{subject}: there is no such run folder, and {error}") from None
+            missing = "there is no such run folder"
+            raise InputError(f"{subject}: {missing}, and {error}") from None
         raise
 
 
@@ -186,7 +188,8 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     """
     source = Path(folder)
     if not os.path.isdir(source):  # also of names that no folder can have
-        raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
+        remedy = "make one with `saddlery train`"
+        raise InputError(f"{source}: there is no such run folder; {remedy}")
     record = _read_record(source / "record.json")
     experiment = as_written(source / "experiment.toml")
     if record["identity"] not in (experiment.identity, experiment.former_identity):
@@ -212,7 +215,10 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     )
 
 
-def _trajectory(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Trajectory:
+def _trajectory(
+    arrays: Mapping[str, np.ndarray],
+    record: Mapping[str, Any],
+) -> Trajectory:
     observed = [name for name in arrays if name.startswith(OBSERVED)]
     return Trajectory(
         **{name: arrays[name] for name in ARRAYS},
@@ -232,11 +238,16 @@ def _read_record(path: Path) -> dict[str, Any]:
     if record.get("version") != VERSION:
         written = f"written in version {shown(record.get('version'))} of the run format"
         remedy = "train it again or install the matching saddlery"
-        raise InputError(f"{path}: {written}, this saddlery reads version {VERSION}; {remedy}")
+        reads = f"this saddlery reads version {VERSION}"
+        raise InputError(f"{path}: {written}, {reads}; {remedy}")
     return schema.check(record, schema.RUN_RECORD, path)
 
 
-def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, np.ndarray]:
+def _read_arrays(
+    path: Path,
+    status: str,
+    parameters: int | None,
+) -> dict[str, np.ndarray]:
     """The arrays of a trajectory.
 
     parameters: of its network, if known; else what is unpacked is
@@ -244,12 +255,23 @@ def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, n
     """
     with schema.as_damaged(path, schema.AGAIN_RUN):
         headers = npz_headers(path, missing=NO_RUN.format(path.parent))
-    sizes = schema.check_headers(headers, schema.TRAJECTORY, path, OBSERVED, parameters)
+    sizes = schema.check_headers(
+        headers,
+        schema.TRAJECTORY,
+        path,
+        OBSERVED,
+        parameters,
+    )
     names = [*ARRAYS, *(name for name in headers if name.startswith(OBSERVED))]
     limits = {} if parameters is None else {"states": sizes["T"] * parameters}
     with schema.as_damaged(path, schema.AGAIN_RUN):
         arrays = read_npz(path, names, limits)
-    schema.check_arrays(arrays, schema.TRAJECTORY, path, failed=status in schema.FAILED)
+    schema.check_arrays(
+        arrays,
+        schema.TRAJECTORY,
+        path,
+        failed=status in schema.FAILED,
+    )
     return arrays
 
 
@@ -264,7 +286,12 @@ def _objective_of(experiment: Experiment) -> Objective | None:
 
 
 @in_float64
-def _check_losses(path: Path, objective: Objective, loss: np.ndarray, states: np.ndarray) -> None:
+def _check_losses(
+    path: Path,
+    objective: Objective,
+    loss: np.ndarray,
+    states: np.ndarray,
+) -> None:
     """Raise InputError where the loss (T,) of the first, the middle or the
     last saved state (T, P) is not the recorded one."""
     single = states.dtype == np.float32
@@ -273,7 +300,8 @@ def _check_losses(path: Path, objective: Objective, loss: np.ndarray, states: np
     scale = float(np.abs(loss[finite]).max(initial=0.0))
     for k in {0, len(loss) // 2, len(loss) - 1} & set(finite.tolist()):
         found = float(objective.loss(np.asarray(states[k], float)))
-        if not abs(found - loss[k]) <= relative * abs(loss[k]) + absolute * scale:
+        near = relative * abs(loss[k]) + absolute * scale
+        if not abs(found - loss[k]) <= near:
             recorded = f"the loss of saved point {k} is recorded as {loss[k]:.6g}"
             words = f"{recorded}, and its state has {found:.6g}"
             raise schema.damaged(path, words, schema.AGAIN_RUN)

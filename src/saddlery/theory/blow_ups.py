@@ -93,7 +93,12 @@ def blow_up(
     return _ended(time, -int(heading), weights, -ahead)
 
 
-def _ended(time: float, sign: int, weights: np.ndarray, rates: np.ndarray) -> BlowUp:
+def _ended(
+    time: float,
+    sign: int,
+    weights: np.ndarray,
+    rates: np.ndarray,
+) -> BlowUp:
     if not np.isfinite(time):
         return BlowUp(time=time, sign=0, direction=None)
     fastest = int(np.argmax(np.where(weights > 0, rates, -np.inf)))

@@ -271,7 +271,11 @@ def _moments(
     return s, c
 
 
-def _require_in_range(c: np.ndarray, s: np.ndarray, inverse: np.ndarray) -> None:
+def _require_in_range(
+    c: np.ndarray,
+    s: np.ndarray,
+    inverse: np.ndarray,
+) -> None:
     """C = C S^+ S, each input in its own unit of measure."""
     size = moment_sizes(s)
     outside = float(np.linalg.norm((c - c @ inverse @ s) / size))

@@ -60,8 +60,10 @@ def fields_of(version: int) -> dict[str, Family]:
     except FileNotFoundError:
         lacking = f"the table of version {version} of experiments is missing"
         raise InputError(f"{lacking}; install saddlery again") from None
-    table = json.loads(text)
-    return {name: Family(one["defaults"], tuple(one["always"])) for name, one in table.items()}
+    families = {}
+    for name, one in json.loads(text).items():
+        families[name] = Family(one["defaults"], tuple(one["always"]))
+    return families
 
 
 def _family(version: int, name: str) -> Family:
@@ -115,7 +117,11 @@ def essential(
     return kept
 
 
-def completed(family: str, values: Mapping[str, Any], version: int) -> dict[str, Any]:
+def completed(
+    family: str,
+    values: Mapping[str, Any],
+    version: int,
+) -> dict[str, Any]:
     """Values read from a file of some version, with what it left out and what
     has another default today."""
     if version == VERSION:
@@ -154,7 +160,8 @@ def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
         kind = entry.get("kind", "flow") if isinstance(entry, Mapping) else ""
         found[name] = section(f"{name} {kind}", entry)
     taught = found["task"]
-    if isinstance(taught, dict) and isinstance(taught.get("unit"), str):  # a teacher's units
+    # A teacher's units.
+    if isinstance(taught, dict) and isinstance(taught.get("unit"), str):
         options = taught.get("options_of_unit", {})
         taught["options_of_unit"] = section(f"unit {taught['unit']}", options)
     network = section("network", found.get("network", {}))
@@ -167,8 +174,8 @@ def check_version(version: Any) -> int:
     """The version of a stored table. Raises InputError where this saddlery
     cannot read it."""
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        needed = "must be a whole number from 1 on"
-        raise InputError(f"version {needed}, got {shown(version)}; leave it out")
+        given = f"got {shown(version)}; leave it out"
+        raise InputError(f"version must be a whole number from 1 on, {given}")
     if version > VERSION:
         written = f"written in version {version} of experiments"
         remedy = "install a later one"
