@@ -29,16 +29,17 @@ from ..basis.echo import Words, said, shown
 from .outlets import remedy
 
 # Limits of what is let in.
-# Bytes of an experiment's or a sweep's text: a grid of 50,000 values is a twentieth
-# of it.
+
+# Bytes of an experiment's or a sweep's text: a grid of 50,000 values is a
+# twentieth of it.
 TEXT = 4 * 2**20
 RECORD = 64 * 2**20  # bytes of a JSON record: those of saddlery are a few kilobytes
 NUMBERS = 2**28  # numbers of one array: two gigabytes in float64
 MEMBERS = 10_000  # arrays of one archive
 LEVELS = 32  # of tables and lists inside each other: experiments have five
 
-# Byte-order marks, by which a text says its encoding. The longer ones first: that of
-# UTF-32 begins like that of UTF-16.
+# Byte-order marks, by which a text says its encoding. The longer ones first:
+# that of UTF-32 begins like that of UTF-16.
 BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe\x00\x00": "utf-32",
@@ -227,7 +228,8 @@ def _parsed_toml(text: str, source: str) -> dict[str, Any]:
     except RecursionError:
         raise _too_deep(source) from None
     except ValueError as error:
-        # Whole numbers of more than 4,300 digits, and dates such as the 31st of June.
+        # Whole numbers of more than 4,300 digits, and dates such as the 31st
+        # of June.
         raise InputError(f"{refused}, {_first_clause(error)}") from None
 
 
@@ -297,7 +299,8 @@ def _too_deep(source: str) -> InputError:
 def _examine(value: Any, source: str) -> None:
     """Raise InputError for a parsed value that is nested too deeply, or for
     whole numbers that no file or table of ours can hold."""
-    # A list of what is left to see, not a recursion: the nesting is what is in doubt.
+    # A list of what is left to see, not a recursion: the nesting is
+    # what is in doubt.
     waiting: list[tuple[str, Any, int]] = [("", value, 1)]
     while waiting:
         place, found, level = waiting.pop()

@@ -1,8 +1,9 @@
-"""Data frames and labelled arrays, named by one written schema (`schema.LABELS`): results
-give values, and names, dimensions, units and definitions come from there.
+"""Data frames and labelled arrays, named by one written schema
+(`schema.LABELS`): results give values, and names, dimensions, units and
+definitions come from there.
 
-A value that does not exist is None in what a result gives. In a data frame it is missing,
-in an array NaN, or -1 where numbers are whole or flags, or an empty text.
+A value that does not exist is None in what a result gives. In a data frame it is
+missing, in an array NaN, or -1 where numbers are whole or flags, or an empty text.
 """
 
 from __future__ import annotations
@@ -36,11 +37,17 @@ NOTHING = {
 OBSERVABLE = "observable."  # before the name of what a run records beside its loss
 
 
-def frame(table: str, columns: Columns, about: Mapping[str, Any]) -> pd.DataFrame:
-    """Columns as a data frame with a row for each entry of the table's first dimension.
+def frame(
+    table: str,
+    columns: Columns,
+    about: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Columns as a data frame with a row for each entry of the table's first
+    dimension.
 
     table: of `schema.LABELS`.
-    about: what goes into its `attrs`, beside the units and the definition of every column.
+    about: what goes into its `attrs`, beside the units and the
+        definition of every column.
 
     Raises InputError where pandas is not installed.
 
@@ -73,8 +80,8 @@ def dataset(
     about: Mapping[str, Any],
     numbers: Mapping[str, Sequence[int]] | None = None,
 ) -> xr.Dataset:
-    """Arrays, by table and name, as a dataset; every variable has its units and its
-    definition, and those others are drawn against are coordinates.
+    """Arrays, by table and name, as a dataset; every variable has its units
+    and its definition, and those others are drawn against are coordinates.
 
     about: its attributes.
     numbers: along dimensions whose entries are not counted from 0.
@@ -106,8 +113,8 @@ def dataset(
 
 
 def described(data: xr.Dataset, table: str) -> xr.Dataset:
-    """A dataset that was read, with the units and the definitions of what the table
-    names."""
+    """A dataset that was read, with the units and the definitions of what
+    the table names."""
     for label in LABELS[table]:
         if label.name in data:
             data[label.name].attrs.update(attributes(label))
@@ -120,7 +127,8 @@ def attributes(label: Label) -> dict[str, str]:
 
 
 def label_of(table: str, name: str) -> Label:
-    """The label of a variable of a table; of an observable, that of its first dimensions.
+    """The label of a variable of a table; of an observable, that of its first
+    dimensions.
 
     Example
     -------
@@ -157,8 +165,8 @@ def filled(values: Any, kind: str) -> np.ndarray:
 
 
 def stacked(runs: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays (T, ...) of different lengths one above the other (R, T, ...): NaN, or -1
-    where numbers are whole, beyond the end of each.
+    """Arrays (T, ...) of different lengths one above the other (R, T, ...):
+    NaN, or -1 where numbers are whole, beyond the end of each.
 
     Example
     -------

@@ -1,4 +1,5 @@
-"""Experiments: everything that determines a run, as an object and as TOML; those that are shipped.
+"""Experiments: everything that determines a run, as an object and as TOML;
+those that are shipped.
 
 Nothing is trained here.
 """

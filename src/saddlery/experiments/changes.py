@@ -1,5 +1,5 @@
-"""Entries of an experiment's table replaced by dotted paths, as by --set KEY=VALUE and
-by the fields of a sweep."""
+"""Entries of an experiment's table replaced by dotted paths, as by --set
+KEY=VALUE and by the fields of a sweep."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def changed(
 ) -> dict[str, Any]:
     """A copy of the table with dotted entries replaced.
 
-    A new `kind` or `unit` drops the options of the old one, and is therefore set before
-    everything else.
+    A new `kind` or `unit` drops the options of the old one, and is therefore
+    set before everything else.
 
     Raises InputError, beginning with `label`, for a path that leads nowhere.
 
@@ -55,7 +55,8 @@ def _is_option(change: tuple[str, Any]) -> bool:
 def parsed(changes: Sequence[str]) -> dict[str, Any]:
     """KEY=VALUE texts as paths and TOML values; a bare word is text.
 
-    Raises InputError for a text that is no such pair, and for a path that is given twice.
+    Raises InputError for a text that is no such pair, and for a path
+    that is given twice.
 
     Example
     -------
@@ -68,7 +69,8 @@ def parsed(changes: Sequence[str]) -> dict[str, Any]:
     for path in paths:
         count = paths.count(path)
         if count > 1:
-            raise InputError(f"--set {path[:MOST]}: given {count} times; give each entry once")
+            remedy = "give each entry once"
+            raise InputError(f"--set {path[:MOST]}: given {count} times; {remedy}")
     return dict(pairs)
 
 
@@ -81,14 +83,16 @@ def _parsed(change: str) -> tuple[str, Any]:
     except InputError as error:
         words = str(error).removeprefix(f"{PLACE}: ")
         if not words.startswith(INVALID):  # a value, but one too large or too deep
-            raise InputError(f"--set {path[:MOST]}: {words.removeprefix(PLACE)}") from None
+            why = words.removeprefix(PLACE)
+            raise InputError(f"--set {path[:MOST]}: {why}") from None
         if text[0] in "[{\"'":
             why = f"is not a TOML value ({words.removeprefix(INVALID)})"
-            raise InputError(f"--set {path}: {shown(text)} {why}; quote it for the shell") from None
+            refused = f"--set {path}: {shown(text)} {why}"
+            raise InputError(f"{refused}; quote it for the shell") from None
         return path, text  # a bare word: rule.kind=adam
     if len(table) > 1:
-        remedy = "repeat --set for each"
-        raise InputError(f"--set {path[:MOST]}: {shown(text)} is more than one value; {remedy}")
+        refused = f"--set {path[:MOST]}: {shown(text)} is more than one value"
+        raise InputError(f"{refused}; repeat --set for each")
     return path, table["value"]
 
 

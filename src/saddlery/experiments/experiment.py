@@ -1,5 +1,5 @@
-"""An experiment: network, task, initialization, rule, stop and seed; immutable, and the
-same thing as its TOML file."""
+"""An experiment: network, task, initialization, rule, stop and seed;
+immutable, and the same thing as its TOML file."""
 
 from __future__ import annotations
 
@@ -64,12 +64,13 @@ class Experiment(Result):
     task: what is learned, and from which data.
     network, initialization: what learns it, and from which weights.
     rule, stop: how the weights move, and until when.
-    seed: a whole number from 0 on; of the weights, of batches, and of data that are drawn.
+    seed: a whole number from 0 on; of the weights, of batches, and of
+        data that are drawn.
     name, description: words for people; they determine nothing.
-    precision: "float64", or "float32" for training only (certificates are always made
-        in float64).
-    moments: None to use exact data moments where they apply and save work, True to
-        demand, False to forbid them.
+    precision: "float64", or "float32" for training only (certificates are
+        always made in float64).
+    moments: None to use exact data moments where they apply and save work,
+        True to demand, False to forbid them.
 
     Raises InputError, naming the field, for values that do not go together.
 
@@ -102,7 +103,11 @@ class Experiment(Result):
             object.__setattr__(self, "moments", flag(self.moments, "moments"))
         known(self.precision, ("float64", "float32"), "precision")
         for layer in self.network.layers:
-            whole(layer.width, "width of a layer", remedy="a layer needs at least one unit")
+            whole(
+                layer.width,
+                "width of a layer",
+                remedy="a layer needs at least one unit",
+            )
         require(
             not (self.rule.batch and self.moments),
             "moments",
@@ -120,20 +125,22 @@ class Experiment(Result):
 
     # ------------------------------------------------------------ what it means
     def pinned(self) -> Experiment:
-        """The experiment with the content of its task's files fixed (see `Task.pinned`);
-        `train` does this."""
+        """The experiment with the content of its task's files fixed (see
+        `Task.pinned`); `train` does this."""
         return dataclasses.replace(self, task=self.task.pinned())
 
     @property
     def data(self) -> Data:
         """What the task hands to training; the latest few are kept."""
-        return self._kept(_data)(self.task, self._data_seed)
+        made = self._kept(_data)
+        return made(self.task, self._data_seed)
 
     def objective(self) -> Objective:
-        """The loss this experiment trains, on its task's data; the latest few are kept.
+        """The loss this experiment trains, on its task's data; the
+        latest few are kept.
 
-        Raises InputError where the network is too large for a run to be recorded, before
-        anything of that size is made.
+        Raises InputError where the network is too large for a run to be
+        recorded, before anything of that size is made.
 
         Example
         -------
@@ -143,35 +150,43 @@ class Experiment(Result):
         True
         """
         moments = False if self.rule.batch else self.moments
-        return self._kept(_objective)(self.network, self.task, self._data_seed, moments)
+        made = self._kept(_objective)
+        return made(self.network, self.task, self._data_seed, moments)
 
     @property
     def _data_seed(self) -> int:
         return self.seed if self.task.seeded else 0
 
     def _kept(self, function: Any) -> Any:
-        """The function with its memory; without it where data come from files, which may
-        change, or options cannot be hashed."""
+        """The function with its memory; without it where data come from files,
+        which may change, or options cannot be hashed."""
         return function if _fixed(self.task) else function.__wrapped__
 
     def initial_state(self, seed: int | None = None) -> np.ndarray:
-        """The initial flat parameters (P,); those of another seed, on the same data, where
-        one is given."""
+        """The initial flat parameters (P,); those of another seed, on the same
+        data, where one is given."""
         drawn = self.seed if seed is None else seed
         return self.initial_states([drawn])[0]
 
     def initial_states(self, seeds: Sequence[int]) -> np.ndarray:
-        """The initial flat parameters of R seeds (R, P), all on this experiment's data;
-        each is what `initial_state` gives for its seed."""
+        """The initial flat parameters of R seeds (R, P), all on this
+        experiment's data; each is what `initial_state` gives for its seed."""
         data = self.data
         _admit(self.network, data)
         drawn = [whole(seed, "seed", 0) for seed in seeds]
-        return self.initialization.draws(self.network, data.shape, data.outputs, drawn, data=data)
+        return self.initialization.draws(
+            self.network,
+            data.shape,
+            data.outputs,
+            drawn,
+            data=data,
+        )
 
     @property
     def identity(self) -> str:
-        """A short hash of everything that determines the run. Name and description do not,
-        nor does where data files lie once the digest of their numbers is known.
+        """A short hash of everything that determines the run. Name and
+        description do not, nor does where data files lie once the digest of
+        their numbers is known.
 
         Example
         -------
@@ -186,13 +201,13 @@ class Experiment(Result):
 
     @property
     def former_identity(self) -> str:
-        """The identity as version 0.1.0 had it, of which the places of data files were
-        part; the same without such files."""
+        """The identity as version 0.1.0 had it, of which the places of data
+        files were part; the same without such files."""
         return _hash(self.determining(places=True))
 
     def determining(self, *, places: bool = False) -> dict[str, Any]:
-        """What determines the run, as a nested dict of plain values: the same in every
-        version (see `fields`).
+        """What determines the run, as a nested dict of plain values: the same
+        in every version (see `fields`).
 
         places: with those of data files whose digest is known.
         """
@@ -221,10 +236,15 @@ class Experiment(Result):
         kind = self.rule.kind
         return {"kind": kind, **_essential(f"rule {kind}", self.rule, always=True)}
 
-    def found(self, *folders: str | Path, data: str | Path | None = None) -> Experiment:
-        """The experiment with its data files where they are now: at `data` (a file or a
-        folder), where they were, or beside or above one of the folders, by the last parts
-        of their paths. Only files with the numbers of the digest are taken."""
+    def found(
+        self,
+        *folders: str | Path,
+        data: str | Path | None = None,
+    ) -> Experiment:
+        """The experiment with its data files where they are now: at `data` (a
+        file or a folder), where they were, or beside or above one of the
+        folders, by the last parts of their paths. Only files with the numbers
+        of the digest are taken."""
         given = None if data is None else Path(data)
         if given is not None:
             self._demand_data(given)
@@ -232,8 +252,8 @@ class Experiment(Result):
         return self if task is self.task else dataclasses.replace(self, task=task)
 
     def _demand_data(self, given: Path) -> None:
-        """Raise InputError unless data can be given anew, and those of the digest are at
-        the given place."""
+        """Raise InputError unless data can be given anew, and those of the
+        digest are at the given place."""
         digest = getattr(self.task, "digest", "")
         require(
             bool(digest),
@@ -243,7 +263,8 @@ class Experiment(Result):
             remedy="leave it out, or name the files in the experiment",
         )
         if not os.path.exists(given):
-            raise InputError(f"{given}: there is no such file or folder of data; check the path")
+            missing = "there is no such file or folder of data"
+            raise InputError(f"{given}: {missing}; check the path")
         self.task.demand_at(given)
 
     def replace(self, **changes: Any) -> Experiment:
@@ -256,7 +277,7 @@ class Experiment(Result):
     # ------------------------------------------------------------------- TOML
     def table(self) -> dict[str, Any]:
         """The experiment as nested dicts of plain values, without what is absent."""
-        stop = {k: v for k, v in dataclasses.asdict(self.stop).items() if v is not None}
+        stop = dataclasses.asdict(self.stop)
         moments = {} if self.moments is None else {"moments": self.moments}
         return {
             "version": VERSION,
@@ -269,7 +290,7 @@ class Experiment(Result):
             "network": _network_table(self.network),
             "initialization": dataclasses.asdict(self.initialization),
             "rule": self.rule.options(),
-            "stop": stop,
+            "stop": _present(stop),
         }
 
     def to_toml(self) -> str:
@@ -285,9 +306,13 @@ class Experiment(Result):
         return tomli_w.dumps(self.table())
 
     @staticmethod
-    def from_toml(text: str, source: str = "experiment", folder: str | Path = ".") -> Experiment:
-        """The experiment a TOML text describes; the data files it names are relative to
-        `folder`.
+    def from_toml(
+        text: str,
+        source: str = "experiment",
+        folder: str | Path = ".",
+    ) -> Experiment:
+        """The experiment a TOML text describes; the data files it names are
+        relative to `folder`.
 
         Raises InputError naming the file, the line or the key.
         """
@@ -311,8 +336,9 @@ class Experiment(Result):
         return Experiment.from_toml(text, name)
 
     def printed(self) -> Printed:
-        title = f"Experiment {self.name!r}: {self.network.architecture} on {self.task.kind}"
-        ends = {name: value for name, value in vars(self.stop).items() if value is not None}
+        content = f"{self.network.architecture} on {self.task.kind}"
+        title = f"Experiment {self.name!r}: {content}"
+        ends = _present(vars(self.stop))
         stop = ", ".join(f"{name} {value:g}" for name, value in ends.items())
         rows: list[tuple[str, object]] = [
             ("task", self.task.kind),
@@ -353,8 +379,8 @@ def made_from_toml(
     *,
     missing: str = "",
 ) -> T:
-    """What `maker` makes of a TOML text, or of the file at a `Path`; errors begin with
-    `source`.
+    """What `maker` makes of a TOML text, or of the file at a `Path`; errors
+    begin with `source`.
 
     Example
     -------
@@ -376,8 +402,8 @@ def _hash(table: Mapping[str, Any]) -> str:
     return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
 
 
-# Data and objectives of that many tasks and seeds: an ensemble asks for the same again
-# and again.
+# Data and objectives of that many tasks and seeds: an ensemble asks for the
+# same again and again.
 KEPT = 8
 
 
@@ -387,7 +413,12 @@ def _data(task: Task, seed: int) -> Data:
 
 
 @functools.lru_cache(maxsize=KEPT)
-def _objective(network: Network, task: Task, seed: int, moments: bool | None) -> Objective:
+def _objective(
+    network: Network,
+    task: Task,
+    seed: int,
+    moments: bool | None,
+) -> Objective:
     data = _data(task, seed) if _fixed(task) else task.data(seed)
     _admit(network, data)
     return objective(network, data, moments=moments)
@@ -424,7 +455,8 @@ def catalog() -> list[str]:
     ['diagonal', 'digits', 'digits_relu']
     """
     files = [file.name for file in _catalog().iterdir()]
-    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+    texts = [name for name in files if name.endswith(".toml")]
+    return sorted(name.removesuffix(".toml") for name in texts)
 
 
 def _catalog() -> Traversable:
@@ -449,8 +481,8 @@ def find(reference: str | Path) -> Experiment:
 
 
 def is_file(reference: str | Path) -> bool:
-    """Whether words mean a file rather than a shipped experiment: by their ending, in
-    letters of either case, or a slash.
+    """Whether words mean a file rather than a shipped experiment: by their
+    ending, in letters of either case, or a slash.
 
     Example
     -------
@@ -463,8 +495,8 @@ def is_file(reference: str | Path) -> bool:
 
 
 def chosen(subject: Experiment | Mapping[str, Any] | str | Path) -> Experiment:
-    """The experiment meant by what every verb takes: one that is made, its table, its
-    shipped name or the path of its file."""
+    """The experiment meant by what every verb takes: one that is made, its
+    table, its shipped name or the path of its file."""
     if isinstance(subject, Experiment):
         return subject
     if isinstance(subject, Mapping):
@@ -481,8 +513,8 @@ def from_table(
     """An experiment from nested dicts.
 
     folder: data files are relative to it.
-    unsaid: the version of a table that does not say: today's, or the first one for what
-        is stored.
+    unsaid: the version of a table that does not say: today's, or the first one
+        for what is stored.
 
     Raises InputError, naming the key.
 
@@ -503,10 +535,22 @@ def from_table(
         known(key, SECTIONS, "key")
     table = as_meant(table, check_version(table.get("version", unsaid)))
     rule = table.get("rule", {})
-    require(isinstance(rule, Mapping), "[rule]", "a table", rule, 'such as kind = "flow"')
+    require(
+        isinstance(rule, Mapping),
+        "[rule]",
+        needed="a table",
+        given=rule,
+        remedy='such as kind = "flow"',
+    )
     example = "see `saddlery show linear` for an example"
     for key in REQUIRED:
-        require(key in table, f"[{key}]", "given", given=NOTHING, remedy=example)
+        require(
+            key in table,
+            f"[{key}]",
+            needed="given",
+            given=NOTHING,
+            remedy=example,
+        )
 
     def task(kind: str, **options: Any) -> Task:
         return tasks.make(kind, folder, **options)
@@ -524,13 +568,25 @@ def from_table(
     return Experiment(**made, **simple)
 
 
-def _section(table: Mapping[str, Any], name: str, maker: Any, kinds: str = "") -> Any:
-    """What `maker` makes of a section; kinds: what is listed where it must name a kind."""
+def _section(
+    table: Mapping[str, Any],
+    name: str,
+    maker: Any,
+    kinds: str = "",
+) -> Any:
+    """What `maker` makes of a section; kinds: what is listed where it
+    must name a kind."""
     section = table.get(name, {})
     require(isinstance(section, Mapping), f"[{name}]", "a table", section)
     if kinds:
         listed = f"see `saddlery list {kinds}`"
-        require("kind" in section, f"[{name}] kind", "given", given=NOTHING, remedy=listed)
+        require(
+            "kind" in section,
+            f"[{name}] kind",
+            needed="given",
+            given=NOTHING,
+            remedy=listed,
+        )
     try:
         return maker(**section)
     except InputError as error:
@@ -538,7 +594,8 @@ def _section(table: Mapping[str, Any], name: str, maker: Any, kinds: str = "") -
         raise InputError(f"[{name}] {words}") from None
     except TypeError as error:
         words = shown(Words(error))
-        raise InputError(f"[{name}] has a value or a key of the wrong kind: {words}") from None
+        refused = f"[{name}] has a value or a key of the wrong kind"
+        raise InputError(f"{refused}: {words}") from None
 
 
 def _network(
@@ -561,8 +618,18 @@ def _layer(index: int, entry: dict[str, Any]) -> Layer:
     for key in ("unit", "width"):
         misspelt = nearest(key, others)
         remedy = f"was it meant by {misspelt!r}?" if misspelt else ""
-        require(key in entry, f"layer {index}: {key}", "given", given=NOTHING, remedy=remedy)
-    whole(entry["width"], f"layer {index}: width", remedy="a layer needs at least one unit")
+        require(
+            key in entry,
+            f"layer {index}: {key}",
+            needed="given",
+            given=NOTHING,
+            remedy=remedy,
+        )
+    whole(
+        entry["width"],
+        f"layer {index}: width",
+        remedy="a layer needs at least one unit",
+    )
     own = {key: entry.pop(key) for key in LAYER_KEYS if key in entry}
     unit = units.make(own.pop("unit"), **entry)
     return Layer(unit, **own)
@@ -575,9 +642,15 @@ def _stop(**options: Any) -> Stop:
     return Stop(**options)
 
 
+def _present(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is absent."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def _network_table(network: Network) -> dict[str, Any]:
     """As it stands in a file, without what is usual."""
-    table: dict[str, Any] = {"layers": [_layer_table(layer) for layer in network.layers]}
+    layers = [_layer_table(layer) for layer in network.layers]
+    table: dict[str, Any] = {"layers": layers}
     if network.readout:
         table["readout"] = True
     if network.reads != "all":

@@ -1,10 +1,10 @@
-"""What can be said of a run before it begins: how large the numbers are, how fast the
-fastest direction moves, how many steps.
+"""What can be said of a run before it begins: how large the numbers are, how
+fast the fastest direction moves, how many steps.
 
 An explicit solver takes steps as short as the fastest direction allows,
-r = max |eigenvalue of the Hessian|: some r T of them in a flow time T, however little
-happens. Inputs of size s make r of order s^2 near a fit and s at small weights, so that
-data which are not standardised cost steps, not accuracy.
+r = max |eigenvalue of the Hessian|: some r T of them in a flow time T, however
+little happens. Inputs of size s make r of order s^2 near a fit and s at small
+weights, so that data which are not standardised cost steps, not accuracy.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ..networks import Objective
 from ..rules import GradientDescent, GradientFlow, Momentum, Rule
 from ..training import Stop
 
-# Step times rate at which explicit Runge-Kutta pairs of order 5 become unstable (dopri8:
-# 6).
+# Step times rate at which explicit Runge-Kutta pairs of order 5 become
+# unstable (dopri8: 6).
 REACH = 3.3
-# Steps that a bound foretells, from which it is worth 20 products with the Hessian to
-# know better.
+# Steps that a bound foretells, from which it is worth 20 products with the
+# Hessian to know better.
 LOOK = 1e6
-# Steps from which a run says so: minutes of a small network at 10 to 100 microseconds a
-# step.
+# Steps from which a run says so: minutes of a small network at 10 to 100
+# microseconds a step.
 LONG = 1e7
 ENDLESS = 1e9  # steps from which a run is not begun: hours to days
 USUAL = (1e-3, 1e3)  # root mean squares of inputs and targets that need no remark
@@ -65,7 +65,12 @@ def sizes(objective: Objective) -> Sizes:
     inputs = _rows(objective.inputs)
     targets = _rows(objective.targets)
     norm = _rms(inputs) * float(np.sqrt(inputs.shape[1]))
-    return Sizes(_rms(inputs), _rms(targets), norm=norm, output=objective.target_scale)
+    return Sizes(
+        _rms(inputs),
+        _rms(targets),
+        norm=norm,
+        output=objective.target_scale,
+    )
 
 
 def _rows(samples: np.ndarray) -> np.ndarray:
@@ -82,7 +87,8 @@ def _rms(values: np.ndarray) -> float:
 
 
 def rate(objective: Objective, start: Float[np.ndarray, " P"]) -> float:
-    """The largest |eigenvalue| of the Hessian at the initial weights (P,), 1/flow time.
+    """The largest |eigenvalue| of the Hessian at the initial weights
+    (P,), 1/flow time.
 
     From below, by power iteration. Cost: 20 products with the Hessian.
 
@@ -99,7 +105,8 @@ def rate(objective: Objective, start: Float[np.ndarray, " P"]) -> float:
     for _ in range(PRODUCTS):
         if not 0 < size < np.inf:
             return size
-        direction = np.asarray(objective.hessian_vector(start, direction / size), float)
+        image = objective.hessian_vector(start, direction / size)
+        direction = np.asarray(image, float)
         size = float(np.linalg.norm(direction))
     return size
 
@@ -110,15 +117,16 @@ def foretold(
     rule: Rule,
     stop: Stop,
 ) -> tuple[str, ...]:
-    """Sentences on what a run will meet, for its record and for whoever waits for it; none
-    where it is as usual.
+    """Sentences on what a run will meet, for its record and for whoever waits
+    for it; none where it is as usual.
 
     start (P,): the initial weights.
 
-    Raises InputError where the loss of the initial weights is not finite, or an explicit
-    flow would take more than 10^9 steps: with the sizes, the rate, and what to do.
-    Cost: a pass over the samples, and 20 products with the Hessian where a bound on the
-    rate gives cause.
+    Raises InputError where the loss of the initial weights is not finite, or
+    an explicit flow would take more than 10^9 steps: with the sizes, the
+    rate, and what to do.
+    Cost: a pass over the samples, and 20 products with the Hessian where a
+    bound on the rate gives cause.
 
     Example
     -------
@@ -142,13 +150,15 @@ def foretold(
         bound = float(found.norm * found.output + of_weights)
     if not bound < np.inf:
         _demand_finite(objective, start, found)
-    if isinstance(rule, (GradientDescent, Momentum)) and bound * rule.learning_rate > 2:
+    descent = isinstance(rule, (GradientDescent, Momentum))
+    if descent and bound * rule.learning_rate > 2:
         _demand_finite(objective, start, found)
         return (*said, *_too_long_steps(rule, rate(objective, start)))
     explicit = isinstance(rule, GradientFlow) and rule.solver != "kvaerno5"
     if explicit and bound * (stop.flow_time or 0) > LOOK * REACH:
         _demand_finite(objective, start, found)
-        return (*said, *_too_many_steps(found, weights, rate(objective, start), stop))
+        fastest = rate(objective, start)
+        return (*said, *_too_many_steps(found, weights, fastest, stop))
     return tuple(said)
 
 
@@ -165,7 +175,11 @@ def _unusual(found: Sizes) -> list[str]:
     return said
 
 
-def _demand_finite(objective: Objective, start: np.ndarray, found: Sizes) -> None:
+def _demand_finite(
+    objective: Objective,
+    start: np.ndarray,
+    found: Sizes,
+) -> None:
     loss = float(objective.loss(start))
     slope = np.asarray(objective.gradient(start))
     if np.isfinite(loss) and bool(np.all(np.isfinite(slope))):
@@ -178,7 +192,12 @@ def _demand_finite(objective: Objective, start: np.ndarray, found: Sizes) -> Non
     )
 
 
-def _too_many_steps(found: Sizes, weights: float, fastest: float, stop: Stop) -> tuple[str, ...]:
+def _too_many_steps(
+    found: Sizes,
+    weights: float,
+    fastest: float,
+    stop: Stop,
+) -> tuple[str, ...]:
     """Of an explicit flow: what its first curvature makes of its flow time."""
     count = fastest * (stop.flow_time or 0.0) / REACH
     if count < LONG:
@@ -197,8 +216,8 @@ def _too_many_steps(found: Sizes, weights: float, fastest: float, stop: Stop) ->
 
 
 def _too_long_steps(rule: Rule, fastest: float) -> tuple[str, ...]:
-    """Of descent: steps longer than the first curvature allows, 2 / c, or 2 (1 + beta) / c
-    with momentum beta."""
+    """Of descent: steps longer than the first curvature allows, 2 / c, or 2
+    (1 + beta) / c with momentum beta."""
     learning_rate = float(rule.values["learning_rate"])
     most = 2 * (1 + float(rule.values.get("momentum", 0.0)))
     if learning_rate * fastest <= most:

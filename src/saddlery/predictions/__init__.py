@@ -51,8 +51,8 @@ __all__ = [
 class Predictions(tuple[Prediction, ...]):
     """The predictions of one experiment.
 
-    outside: the theories that speak of such experiments but not of this one, since an
-        assumption holds too little: a sentence each, with the number.
+    outside: the theories that speak of such experiments but not of this one,
+        since an assumption holds too little: a sentence each, with the number.
 
     Example
     -------
@@ -70,16 +70,17 @@ def predict(
     theory: str | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Predictions:
-    """The stages that theory expects, by every theory that applies, before the experiment
-    is run.
+    """The stages that theory expects, by every theory that applies, before the
+    experiment is run.
 
     experiment: one, its shipped name, TOML path or table, a run or its folder.
     theory: only this one.
     progress: called with (fraction done, theory) before each.
 
     Raises InputError where none applies, with the condition that fails for each.
-    Cost: a few decompositions, and for most theories the flow of the narrow networks
-    that are learned, about a second each; the experiment itself is not trained.
+    Cost: a few decompositions, and for most theories the flow of the
+    narrow networks that are learned, about a second each; the experiment
+    itself is not trained.
 
     Example
     -------

@@ -1,8 +1,8 @@
 """A prediction: the stages that theory expects of an experiment, before it is run.
 
-A theory is a function from an experiment to a `Prediction`; it raises `DoesNotApply`,
-naming the condition that fails, for experiments it says nothing about. Adding one is
-one file that calls `register`.
+A theory is a function from an experiment to a `Prediction`; it raises
+`DoesNotApply`, naming the condition that fails, for experiments it says
+nothing about. Adding one is one file that calls `register`.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ class PredictedStage(Result):
 
     loss: of its fixed point.
     units: effective units, a layer each.
-    jump: the flow time at which the loss is half-way from the plateau before, for the
-        experiment's own initial weights; None for the first.
-    mean, low, high: of that time over random draws of the initial weights, and the
-        interval that holds 90% of them.
+    jump: the flow time at which the loss is half-way from the plateau before,
+        for the experiment's own initial weights; None for the first.
+    mean, low, high: of that time over random draws of the initial weights, and
+        the interval that holds 90% of them.
     index: negative Hessian eigenvalues.
-    share: of the draws that come to this stage by the same path; the mean and the
-        interval are over these. None where there is only one path.
-    range: the assumption behind this jump that holds least, beside those of the whole
-        prediction.
+    share: of the draws that come to this stage by the same path; the mean and
+        the interval are over these. None where there is only one path.
+    range: the assumption behind this jump that holds least, beside those of
+        the whole prediction.
 
     Example
     -------
@@ -104,10 +104,11 @@ class Prediction(Result):
     theory: its name.
     source: where it comes from.
     limit: what it neglects.
-    curve (T,), (T,): flow times and losses of the whole run, where the theory has them.
+    curve: flow times (T,) and losses (T,) of the whole run, where the theory
+        has them.
     ranges: how far the assumptions hold that all its stages share.
-    error: the relative error that its jump times are stated to have, of theories that
-        give no intervals.
+    error: the relative error that its jump times are stated to have, of
+        theories that give no intervals.
 
     Example
     -------
@@ -127,7 +128,8 @@ class Prediction(Result):
 
     @property
     def range(self) -> Range | None:
-        """Of all assumptions, of the whole and of its stages, the one that holds least."""
+        """Of all assumptions, of the whole and of its stages, the one
+        that holds least."""
         of_stages = [stage.range for stage in self.stages if stage.range is not None]
         return worst([*self.ranges, *of_stages])
 
@@ -155,8 +157,8 @@ class Prediction(Result):
 
     @property
     def assumptions(self) -> str:
-        """What all stages share, in a line: each measure with its verdict and limits;
-        empty where there is none."""
+        """What all stages share, in a line: each measure with its verdict and
+        limits; empty where there is none."""
         stated = [str(found) for found in self.ranges]
         if self.error:
             stated.append(f"jump times are stated to {100 * self.error:.0f}%")
@@ -168,8 +170,8 @@ class Prediction(Result):
         return Printed(*self.table(), head=[line for line in head if line])
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a stage, by the names of `schema.LABELS["prediction"]`; what theory does
-        not say is missing. Needs pandas.
+        """A row a stage, by the names of `schema.LABELS["prediction"]`; what
+        theory does not say is missing. Needs pandas.
 
         Example
         -------
@@ -180,8 +182,8 @@ class Prediction(Result):
         return labels.frame("prediction", self._columns(), self._about())
 
     def to_xarray(self) -> xr.Dataset:
-        """The same along `stage`, and the curve of the whole run, where theory has it.
-        Needs xarray."""
+        """The same along `stage`, and the curve of the whole run, where theory
+        has it. Needs xarray."""
         values: dict[str, Any] = {**self._columns()}
         if self.curve is not None:
             flow_time, loss = self.curve

@@ -54,12 +54,12 @@ class ComparedStage(Result):
     """One predicted stage and what the run did.
 
     predicted: the stage.
-    seen: whether a plateau of the run has its loss, to a quarter of the smaller
-        neighbouring drop, and its effective units.
-    loss, units: of that plateau (of its fixed point, where certified); None where none
-        was seen.
-    jump: the flow time at which the run's loss was half-way between the predicted
-        losses; None if it never was.
+    seen: whether a plateau of the run has its loss, to a quarter of the
+        smaller neighbouring drop, and its effective units.
+    loss, units: of that plateau (of its fixed point, where certified); None
+        where none was seen.
+    jump: the flow time at which the run's loss was half-way between the
+        predicted losses; None if it never was.
     error: of the predicted jump, relative: predicted / measured - 1.
     inside: whether the measured jump lies within the interval of the prediction.
     """
@@ -129,8 +129,8 @@ class Comparison(Pictured, Result):
         return Printed(*self.table(), head=[line for line in head if line])
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a predicted stage, by the names of `schema.LABELS["comparison"]`. Needs
-        pandas."""
+        """A row a predicted stage, by the names of
+        `schema.LABELS["comparison"]`. Needs pandas."""
         return labels.frame("comparison", self._columns(), self._about())
 
     def to_xarray(self) -> xr.Dataset:
@@ -168,7 +168,8 @@ def _yes_or_no(holds: bool) -> str:
 
 
 def compare(prediction: Prediction, subject: Stages | Subject) -> Comparison:
-    """A prediction beside the stages of a run (certified or not) of the same experiment.
+    """A prediction beside the stages of a run (certified or not) of the same
+    experiment.
 
     subject: the stages, a run or its folder, or an experiment, which is trained.
 
@@ -245,8 +246,8 @@ def _plateau(
     reach: float,
     taken: set[int | None],
 ) -> int | None:
-    """The plateau nearest in loss among those of the right effective units, if it is near
-    enough."""
+    """The plateau nearest in loss among those of the right effective units, if
+    it is near enough."""
 
     def away(k: int) -> float:
         return abs(found[k].loss - stage.loss)

@@ -1,16 +1,16 @@
-"""Diagonal linear networks: coordinates are released, and taken back, in the order of
-Pesme & Flammarion.
+"""Diagonal linear networks: coordinates are released, and taken back, in the
+order of Pesme & Flammarion.
 
 With f = sum_d u_d v_d x_d, beta = u v and m the integral of -dL/dbeta,
 
     beta = ((u + v)^2 e^(2m) - (u - v)^2 e^(-2m)) / 4
 
-at the initial weights: coordinate d is half learned from m = 1/2 ln(4 b/(u + v)^2) on,
-or down from -1/2 ln(4 b/(u - v)^2), with b the size at which a coordinate alone has lost
-half of its loss. Between these two walls beta is as good as zero.
+at the initial weights: coordinate d is half learned from m = 1/2 ln(4 b/(u + v)^2)
+on, or down from -1/2 ln(4 b/(u - v)^2), with b the size at which a coordinate
+alone has lost half of its loss. Between these two walls beta is as good as zero.
 
-Source: Pesme & Flammarion (2023), Algorithm 1; the walls for unequal initial weights are
-derived here.
+Source: Pesme & Flammarion (2023), Algorithm 1; the walls for unequal initial
+weights are derived here.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from .base import PredictedStage, Prediction, demand, off_diagonal, register
 from .draws import initial_sides, one_layer_from_small_weights, other_seeds, spread
 from .ranges import Range, RangeTolerances, demand_range, step_range
 
-# A mode x' = 2 s x (1 - x) has lost half of its loss at x = 1 - sqrt(1/2): this is its
-# x / (1 - x).
+# A mode x' = 2 s x (1 - x) has lost half of its loss at x = 1 - sqrt(1/2):
+# this is its x / (1 - x).
 HALF = np.sqrt(2) - 1
 ROUNDING = 1e-14  # of the first loss: what is left when all is learned
-# Of the largest size: what coordinates that have nothing to learn count as learning.
+# Of the largest size: what coordinates that have nothing to learn count as
+# learning.
 SMALLEST = 1e-3
 LIMIT = (
     "exact for uncorrelated inputs and small weights; otherwise the error of the times falls like"
@@ -59,7 +60,8 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     """
     moments = _conditions(experiment)
     g, b = moments.features, moments.cross[0]
-    steps = step_range(experiment, float(np.abs(b).max()), RangeTolerances.now().sharp)
+    fastest = float(np.abs(b).max())
+    steps = step_range(experiment, fastest, RangeTolerances.now().sharp)
     seeds = [experiment.seed, *other_seeds(experiment)]
     u, v = initial_sides(experiment, experiment.objective(), seeds)
     demand_range([steps])
@@ -105,12 +107,18 @@ def _conditions(experiment: Experiment) -> Moments:
     network = experiment.network
     unit, width = network.layers[0].unit, network.widths[0]
     demand(unit.name == "diagonal", f"units are {unit.name}, not diagonal")
-    demand(width == 1, f"the layer has {width} units, not the one of a diagonal network")
+    demand(
+        width == 1,
+        f"the layer has {width} units, not the one of a diagonal network",
+    )
     data = experiment.task.data(experiment.seed)
     demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     demand(data.outputs == 1, f"the network has {data.outputs} outputs, not one")
     moments = input_moments(network, data)
-    demand(bool(np.any(moments.cross[0])), "nothing is to be learned: E[y x] is zero")
+    demand(
+        bool(np.any(moments.cross[0])),
+        "nothing is to be learned: E[y x] is zero",
+    )
     return moments
 
 
@@ -124,9 +132,13 @@ def _half_sizes(g: np.ndarray, b: np.ndarray) -> np.ndarray:
     return HALF * np.maximum(learned, least)
 
 
-def _walls(u: np.ndarray, v: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every draw and coordinate
-    (M, D)."""
+def _walls(
+    u: np.ndarray,
+    v: np.ndarray,
+    sizes: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """1/2 ln(4 b / (u + v)^2) and 1/2 ln(4 b / (u - v)^2) of every draw and
+    coordinate (M, D)."""
     high = 0.5 * np.log(4 * sizes / (u + v) ** 2)
     low = 0.5 * np.log(4 * sizes / (u - v) ** 2)
     demand(

@@ -1,21 +1,23 @@
 """One direction at a time: networks linear in their incoming weights, any data
 covariance, from their own small weights.
 
-At a saddle with residual correlation R = E[r z'] (the leading form of a new unit, V x U)
-every unit obeys u' = R'v, v' = R u. Its part along the leading singular pair,
+At a saddle with residual correlation R = E[r z'] (the leading form of a
+new unit, V x U) every unit obeys u' = R'v, v' = R u. Its part along the
+leading singular pair,
 
     a_i = (r.u_i + q.v_i) / sqrt 2,
 
-grows like e^(sigma t) and lends the map the strength 1/2 sum_i a_i^2 e^(2 sigma t): when
-that is of order one, the direction joins those that have been learned, and the network
-flows to rest on the manifold of its rank. The units' other parts go on as they are, and
-grow next with the next R. Equal singular values join as one, each combination of them
-that grows by itself at its own time; and so do those that overlap: when one is half
-learned the next has reached (u0/s)^(1 - s_2/s_1) of its end, with u0 the strength of the
-initial weights, and where that is more than a fifth no plateau lies between them.
+grows like e^(sigma t) and lends the map the strength 1/2 sum_i a_i^2 e^(2
+sigma t): when that is of order one, the direction joins those that have been
+learned, and the network flows to rest on the manifold of its rank. The units'
+other parts go on as they are, and grow next with the next R. Equal singular
+values join as one, each combination of them that grows by itself at its own
+time; and so do those that overlap: when one is half learned the next has
+reached (u0/s)^(1 - s_2/s_1) of its end, with u0 the strength of the initial
+weights, and where that is more than a fifth no plateau lies between them.
 
-Source: Zhang, Saxe & Latham (2026), eqs 10 and 12; Kunin et al. (2025), Conjecture 4.1,
-here with finite weights.
+Source: Zhang, Saxe & Latham (2026), eqs 10 and 12; Kunin et al. (2025),
+Conjecture 4.1, here with finite weights.
 """
 
 from __future__ import annotations
@@ -57,8 +59,8 @@ from .ranges import (
 EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20
 RISE = 1.15  # of 1/rate before its jump a mode is a tenth learned: ln(10)/2
-# Of the first correlation: a negative curvature within the learned units that counts as
-# none.
+# Of the first correlation: a negative curvature within the learned units
+# that counts as none.
 RESTORED = 1e-6
 EXPONENT = 600.0  # e to this is still a number
 LIMIT = (
@@ -69,17 +71,20 @@ LIMIT = (
 @register("directions one by one")
 @in_float64
 def directions_one_by_one(experiment: Experiment) -> Prediction:
-    """The directions that join, in the order of the residual correlation's singular
-    values.
+    """The directions that join, in the order of the residual
+    correlation's singular values.
 
-    Raises DoesNotApply. Cost: the flow of each narrow network that is learned, and along
-    it a decomposition of R a step for all of a thousand draws.
+    Raises DoesNotApply. Cost: the flow of each narrow network that is learned,
+    and along it a decomposition of R a step for all of a thousand draws.
 
     Source: Zhang, Saxe & Latham (2026), Section 5.1, eqs 10 and 12.
     """
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
-    demand(unit.symmetry.linear, f"units {unit.name} are not linear in their incoming weights")
+    demand(
+        unit.symmetry.linear,
+        f"units {unit.name} are not linear in their incoming weights",
+    )
     path = _Path(experiment, experiment.objective())
     stages = tuple(path.stages())
     ranges = path.ranges()
@@ -109,8 +114,8 @@ class _Earlier:
     rate: float
 
     def at(self, time: float) -> float:
-        """The loss still to lose at a flow time, beyond what is left of a mode that is
-        learned by itself (that part is the overlap's).
+        """The loss still to lose at a flow time, beyond what is left of a mode
+        that is learned by itself (that part is the overlap's).
 
         Such a mode has p/(1-p) = (sqrt 2 - 1) e^(2 s t) from its jump on.
         """
@@ -120,7 +125,13 @@ class _Earlier:
         return max(float(still) - float(alone), 0.0)
 
 
-NOTHING = _Earlier(begun=0.0, times=np.zeros(1), left=np.zeros(1), jump=0.0, rate=0.0)
+NOTHING = _Earlier(
+    begun=0.0,
+    times=np.zeros(1),
+    left=np.zeros(1),
+    jump=0.0,
+    rate=0.0,
+)
 
 
 class _Path:
@@ -211,9 +222,9 @@ def _half_way(
     before: float,
     slower: float,
 ) -> np.ndarray:
-    """When the loss is half-way down (M,), where equal directions join at times (M, n) and
-    each then takes the path's course, `slower` by that factor where steps take the place
-    of the flow."""
+    """When the loss is half-way down (M,), where equal directions join at
+    times (M, n) and each then takes the path's course, `slower` by that factor
+    where steps take the place of the flow."""
     times = slower * settled.flow_time
     refined = settled.refinement.loss
     end = settled.loss[-1] if refined is None else refined
@@ -259,15 +270,15 @@ class _Leading:
         return (u @ self.rt[:pairs].T + v @ self.q[:, :pairs]) / np.sqrt(2)
 
     def excess(self, growing: np.ndarray) -> np.ndarray:
-        """log of the mean strength 1/2 sum_i a_i^2 of the leading directions, over that at
-        which they join (M,)."""
+        """log of the mean strength 1/2 sum_i a_i^2 of the leading directions,
+        over that at which they join (M,)."""
         squares = np.sum(growing[..., : self.count] ** 2, axis=(1, 2))
         mean = 0.5 * squares / self.joining
         return np.log(np.maximum(mean, LEAST) / self.strength)
 
     def ends(self) -> np.ndarray:
-        """The strength of every pair once it is learned, as far as its singular value
-        tells."""
+        """The strength of every pair once it is learned, as far as its
+        singular value tells."""
         return self.strength / BEGIN**2 * self.s / self.s[0]
 
 
@@ -277,8 +288,8 @@ def _leading(
     first: _Leading | None,
     draws: _Draws,
 ) -> _Leading | None:
-    """What escapes from this saddle; None where nothing is left to learn or no unit to
-    learn it."""
+    """What escapes from this saddle; None where nothing is left to learn or no
+    unit to learn it."""
     q, s, rt = np.linalg.svd(learned.residual())
     largest = float(s[0]) if first is None else float(first.s[0])
     if s[0] <= LEARNED * largest:
@@ -331,8 +342,8 @@ class _Draws:
         return np.log(np.maximum(strengths, LEAST) / ends) + 2 * self.log[:, None]
 
     def overlaps(self, leading: _Leading) -> np.ndarray:
-        """How far pair k + 1 will be when pair k is learned, of its end: (pairs - 1,), in
-        the geometric mean over draws."""
+        """How far pair k + 1 will be when pair k is learned, of its end:
+        (pairs - 1,), in the geometric mean over draws."""
         mean = self.parts(leading).mean(axis=0)
         s = rates(leading.s, self.step)
         learned = leading.s > LEARNED * leading.s[0]
@@ -343,9 +354,9 @@ class _Draws:
     def escape(self, leading: _Leading) -> np.ndarray:
         """Grow until the leading directions join; what is on them is learned.
 
-        Returns when each joins (M, joining): with A the units' parts on them once their
-        mean strength is large enough, each eigenvector of 1/2 A'A grows from its own
-        strength at its own rate.
+        Returns when each joins (M, joining): with A the units' parts on them
+        once their mean strength is large enough, each eigenvector of 1/2 A'A
+        grows from its own strength at its own rate.
         """
         growing, s = leading.growing(self.u, self.v), rates(leading.s, self.step)
         wait = _until(leading, growing, s, self.log)
@@ -366,12 +377,17 @@ class _Draws:
         self.now = self.now + wait
         return joined
 
-    def follow(self, times: np.ndarray, residuals: np.ndarray, leading: _Leading) -> None:
-        """u' = R'v, v' = R u while the learned units flow to rest; each draw as long as
-        its leading directions are small.
+    def follow(
+        self,
+        times: np.ndarray,
+        residuals: np.ndarray,
+        leading: _Leading,
+    ) -> None:
+        """u' = R'v, v' = R u while the learned units flow to rest; each draw
+        as long as its leading directions are small.
 
-        times (T,), residuals R (T, V, U): of the flow. Each interval is taken with the
-        mean of R at its ends.
+        times (T,), residuals R (T, V, U): of the flow. Each interval is taken
+        with the mean of R at its ends.
         """
         lengths = np.diff(times)
         means = 0.5 * (residuals[1:] + residuals[:-1])
@@ -383,9 +399,15 @@ class _Draws:
                 return
             self._move(small, residual, length)
 
-    def _move(self, small: np.ndarray, residual: np.ndarray, length: float) -> None:
-        """The draws `small` for a while by one R, exactly: what grows along its singular
-        pairs and what shrinks. The largest weight is one afterwards, the rest in `log`."""
+    def _move(
+        self,
+        small: np.ndarray,
+        residual: np.ndarray,
+        length: float,
+    ) -> None:
+        """The draws `small` for a while by one R, exactly: what grows along
+        its singular pairs and what shrinks. The largest weight is one
+        afterwards, the rest in `log`."""
         q, s, rt = np.linalg.svd(residual, full_matrices=False)
         u, v = self.u[small], self.v[small]
         incoming, outgoing = u @ rt.T, v @ q
@@ -406,13 +428,14 @@ def _until(
     s: np.ndarray,
     log: np.ndarray,
 ) -> np.ndarray:
-    """How long until the mean strength of the leading directions is that at which they
-    join (M,).
+    """How long until the mean strength of the leading directions is that at
+    which they join (M,).
 
-    It is convex in its logarithm, so that Newton's method from where the fastest rate
-    alone would have it falls onto the root.
+    It is convex in its logarithm, so that Newton's method from where the
+    fastest rate alone would have it falls onto the root.
     """
-    squares = 0.5 * np.sum(growing[..., : leading.count] ** 2, axis=1) / leading.joining
+    together = growing[..., : leading.count]
+    squares = 0.5 * np.sum(together**2, axis=1) / leading.joining
     leads = 2 * s[: leading.count]
     target = np.log(leading.strength) - 2 * log
     begun = np.log(np.maximum(squares.sum(axis=1), LEAST))

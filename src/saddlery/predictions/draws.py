@@ -1,5 +1,5 @@
-"""What the mechanisms of growth share: their conditions, the draws, and the spread over
-them."""
+"""What the mechanisms of growth share: their conditions, the draws, and the
+spread over them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
 
 
 def one_layer_from_small_weights(experiment: Experiment) -> None:
-    """Demand a single sum of units, small random weights, and gradient flow or full-batch
-    descent.
+    """Demand a single sum of units, small random weights, and gradient flow or
+    full-batch descent.
 
     Raises DoesNotApply, with the condition that fails.
 
@@ -37,8 +37,12 @@ def one_layer_from_small_weights(experiment: Experiment) -> None:
     descent
     """
     network, start = experiment.network, experiment.initialization
-    single = len(network.layers) == 1 and not network.readout and not network.layers[0].residual
-    demand(single, "the network is deep, residual or has a read-out, not one sum of units")
+    first = network.layers[0]
+    one_layer = len(network.layers) == 1 and not network.readout
+    demand(
+        one_layer and not first.residual,
+        "the network is deep, residual or has a read-out, not one sum of units",
+    )
     demand(
         start.kind in INDEPENDENT,
         f"initial weights are {start.kind}, not small and independent",
@@ -55,7 +59,11 @@ def flow_or_descent(experiment: Experiment) -> None:
     )
 
 
-def initial_sides(experiment: Experiment, objective: Objective, seeds: list[int]) -> Sides:
+def initial_sides(
+    experiment: Experiment,
+    objective: Objective,
+    seeds: list[int],
+) -> Sides:
     """The units of several draws of initial weights on the same data.
 
     seeds: of M draws.
@@ -85,8 +93,8 @@ def other_seeds(experiment: Experiment) -> list[int]:
 
 
 def spread(times: Float[np.ndarray, " M"]) -> Spread:
-    """Mean and nominal 90% interval of jump times over draws; nothing where too few are
-    left.
+    """Mean and nominal 90% interval of jump times over draws; nothing
+    where too few are left.
 
     times (M,): flow times, one a draw.
 
@@ -107,12 +115,19 @@ def spread(times: Float[np.ndarray, " M"]) -> Spread:
     return float(times.mean()), float(low), float(high)
 
 
-def widened(found: Spread, rate: float, *, early: float = 0.0, late: float = 0.0) -> Spread:
+def widened(
+    found: Spread,
+    rate: float,
+    *,
+    early: float = 0.0,
+    late: float = 0.0,
+) -> Spread:
     """The interval where neighbours move a jump.
 
     rate: at which what jumps has grown, 1/flow time.
-    early, late: the factors, less one, up to which the strengths behind the jump are
-        known; it is earlier or later by between half of what they make and all of it.
+    early, late: the factors, less one, up to which the strengths behind the
+        jump are known; it is earlier or later by between half of what they
+        make and all of it.
 
     Example
     -------

@@ -1,5 +1,5 @@
-"""Linear networks whose whole path is known in closed form: every flow time, no small
-parameter.
+"""Linear networks whose whole path is known in closed form: every flow time,
+no small parameter.
 
 (a) Two weight matrices, inputs that are white up to a common variance c, and
     W2'W2 - W1W1' = lambda I at the start, hence always: `balanced_path`, for a start in
@@ -8,19 +8,19 @@ parameter.
     an input variance c_k of their own, E[x x'] r_k = c_k r_k: modes never meet,
     W_L ... W_1 = sum_k u_k(t) q_k r_k', with u_k by `mode_strength`.
 
-The plateaus are those of this loss curve, found as on a run; each is named by the modes
-whose strength is nearer to its end s_k/c_k than to zero, and has the loss of the saddle
-where these are learned,
+The plateaus are those of this loss curve, found as on a run; each is named by
+the modes whose strength is nearer to its end s_k/c_k than to zero, and has the
+loss of the saddle where these are learned,
 
     1/2 (E|y|^2 - sum_k s_k^2/c_k).
 
-No closed form is known for inputs whose covariance mixes the modes, nor for deep
-networks from random weights. For the first, from small weights, take "directions one by
-one", which integrates the narrow networks that are learned; for the second train the
-network.
+No closed form is known for inputs whose covariance mixes the modes, nor for
+deep networks from random weights. For the first, from small weights, take
+"directions one by one", which integrates the narrow networks that are learned;
+for the second train the network.
 
-Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem 3.1;
-Domine et al. (2025), Theorem 4.3.
+Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022),
+Theorem 3.1; Domine et al. (2025), Theorem 4.3.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ from .ranges import RangeTolerances, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]
 Products = Callable[[Times], Float[np.ndarray, "T O D"]]
-# Of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights from aligned
-# ones.
+# Of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights
+# from aligned ones.
 BALANCED = 1e-9
 WHITE = 1e-9  # of the mean input variance: what E[x x'] may depart from c I
 SETTLED = 1e-9  # of the whole fall of the loss: the curve ends where less is to come
 SEEN = 1e-12  # of the loss: less cannot be told from rounding
-# Between neighbours on the curve: arsinh of a mode's strength, of its end; nats of the
-# loss still to be lost.
+# Between neighbours on the curve: arsinh of a mode's strength, of its end;
+# nats of the loss still to be lost.
 STEP = 0.03
 SHORT = 1e-7  # of the flow time: neighbours on the curve are not nearer than half of this
-# Of the start: a part along the modes that is smaller than this knows less than nine
-# digits of its path.
+# Of the start: a part along the modes that is smaller than this knows less
+# than nine digits of its path.
 DECIDED = 1e-7
 DOUBLINGS = 300  # of 1/s_1: how far the end is looked for
 TINY = 1e-80  # a strength that takes longer than that to grow, whatever the depth
@@ -72,8 +72,8 @@ ROOT = 1e-14  # of a flow time at which the loss falls through a level
 @register("exact linear path")
 @in_float64
 def exact_linear_path(experiment: Experiment) -> Prediction:
-    """The whole path of a linear network from balanced or aligned weights, in closed
-    form.
+    """The whole path of a linear network from balanced or aligned
+    weights, in closed form.
 
     Raises DoesNotApply. Cost: the map at some hundreds of flow times, about 0.1 s.
 
@@ -89,8 +89,8 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
     >>> round(float(loss[0]), 6)
     0.579999
 
-    Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al. (2022), Theorem
-    3.1; Domine et al. (2025), Theorem 4.3.
+    Source: Saxe, McClelland & Ganguli (2014), Section 1.2; Braun et al.
+    (2022), Theorem 3.1; Domine et al. (2025), Theorem 4.3.
     """
     path = _path(experiment)
     steps = step_range(experiment, float(path.s[0]), RangeTolerances.now().sharp)
@@ -100,7 +100,8 @@ def exact_linear_path(experiment: Experiment) -> Prediction:
     late = 0.5 * steps.value  # s over ln(1 + eta s) / eta, less one
     limit = "exact"
     if late:
-        limit = f"exact for the flow, behind which descent is late by up to {100 * late:.2g}%"
+        behind = f"late by up to {100 * late:.2g}%"
+        limit = f"exact for the flow, behind which descent is {behind}"
     return Prediction(
         theory="exact linear path",
         source="Saxe et al. 2014; Braun et al. 2022; Domine et al. 2025",
@@ -172,8 +173,8 @@ class _Path:
         return 0.5 * left if abs(left) > ROUNDING * self.moments.target else 0.0
 
     def index(self, learned: list[int]) -> int | None:
-        """Of that saddle; None where it is not known, or part of a multiple mode and so
-        of a continuum."""
+        """Of that saddle; None where it is not known, or part of a multiple
+        mode and so of a continuum."""
         if self.saddles is None:
             return None
         overlaps = (self.saddles.vectors.T @ self.q[:, learned]) ** 2
@@ -221,7 +222,11 @@ def _curve(path: _Path, reach: float) -> _Curve:
         strengths = np.insert(strengths, coarse + 1, new_strengths, axis=0)
 
 
-def _stages(path: _Path, curve: _Curve, layers: int) -> Iterator[PredictedStage]:
+def _stages(
+    path: _Path,
+    curve: _Curve,
+    layers: int,
+) -> Iterator[PredictedStage]:
     """One for each saddle at which the curve rests."""
     before = None
     for plateau in find_plateaus(curve.time, curve.loss):
@@ -238,7 +243,8 @@ def _stages(path: _Path, curve: _Curve, layers: int) -> Iterator[PredictedStage]
 
 
 def _crossing(path: _Path, curve: _Curve, level: float) -> float | None:
-    """When the exact loss falls through a level; None if it starts below or never does."""
+    """When the exact loss falls through a level; None if it starts
+    below or never does."""
     above = int(np.sum(curve.loss > level))
     if not 0 < above < len(curve.loss):
         return None
@@ -258,8 +264,12 @@ def _path(experiment: Experiment) -> _Path:
     data = experiment.task.data(experiment.seed)
     demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     moments = input_moments(network, data)
-    demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")
-    params = unflatten(network, experiment.initial_state(), data.shape, data.outputs)
+    demand(
+        bool(np.any(moments.cross)),
+        "nothing linear is to be learned: E[y x'] is zero",
+    )
+    start = experiment.initial_state()
+    params = unflatten(network, start, data.shape, data.outputs)
     weights = factors(network, params)
     if len(weights) == 2 and experiment.initialization.kind != "aligned":
         return _balanced(moments, *weights)
@@ -332,11 +342,12 @@ def _growing(
     first: np.ndarray,
     second: np.ndarray,
 ) -> np.ndarray:
-    """The part of the start along the directions that grow, of every mode and unit (r, H).
+    """The part of the start along the directions that grow, of every
+    mode and unit (r, H).
 
-    Mode k grows at f = sqrt(lambda^2/4 + s^2) along [s r_k; (f + lambda/2) q_k] of
-    [W1'; W2], with lambda of sqrt(c) W. Of the singular values the smallest says how well
-    the last mode is known, for as many modes as there are units.
+    Mode k grows at f = sqrt(lambda^2/4 + s^2) along [s r_k; (f + lambda/2) q_k]
+    of [W1'; W2], with lambda of sqrt(c) W. Of the singular values the smallest
+    says how well the last mode is known, for as many modes as there are units.
     """
     differences = np.sum(second**2, axis=0) - np.sum(first**2, axis=1)
     imbalance = variance * float(np.mean(differences))
@@ -346,16 +357,16 @@ def _growing(
 
 
 def _spanned(rows: np.ndarray) -> np.ndarray:
-    """An orthonormal basis (H, k) of what the two sides of the units span, to rounding: W2
-    W1 sees no more of them."""
+    """An orthonormal basis (H, k) of what the two sides of the units span, to
+    rounding: W2 W1 sees no more of them."""
     left, s, _ = np.linalg.svd(rows, full_matrices=False)
     rounding = max(rows.shape) * np.finfo(float).eps * s[0]
     return left[:, s > rounding]
 
 
 def _imbalance(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    """lambda, and what W2'W2 - W1W1' departs from lambda I, both relative to the weights'
-    size."""
+    """lambda, and what W2'W2 - W1W1' departs from lambda I, both relative to
+    the weights' size."""
     size = max(float(np.linalg.norm(first)), float(np.linalg.norm(second))) ** 2
     difference = second.T @ second - first @ first.T
     imbalance = float(np.mean(np.diag(difference)))
@@ -377,10 +388,12 @@ def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
     q, s, rt, start = q[:, begun], s[begun], rt[begun], amount[begun] ** layers
     c = variances(moments.features, rt)
     for k, (u, end) in enumerate(zip(start, s / c, strict=True)):
-        inside = u > TINY and (layers == 2 or u < end)  # two layers are known from above, too
+        # Two layers are known from above, too.
+        inside = u > TINY and (layers == 2 or u < end)
+        bounds = f"{TINY:g} and its end {end:.3g}"
         demand(
             inside,
-            f"mode {k} starts at strength {u:.3g}, not between {TINY:g} and its end {end:.3g}",
+            f"mode {k} starts at strength {u:.3g}, not between {bounds}",
         )
 
     def product(times: Times) -> np.ndarray:
@@ -413,12 +426,12 @@ def _alignment(
     q: np.ndarray,
     rt: np.ndarray,
 ) -> tuple[np.ndarray, float]:
-    """The weight a of every mode (r,), 0 where there is none, and what the weights depart
-    from aligned and balanced ones.
+    """The weight a of every mode (r,), 0 where there is none, and what the
+    weights depart from aligned and balanced ones.
 
-    Each mode is followed through the layers, b_l = W_l b_(l-1) / a_l from b_0 = r_k on;
-    aligned weights are sum_k a b_l b_(l-1)' with b_L = q_k and one weight a for all
-    layers.
+    Each mode is followed through the layers, b_l = W_l b_(l-1) / a_l from
+    b_0 = r_k on; aligned weights are sum_k a b_l b_(l-1)' with b_L = q_k and
+    one weight a for all layers.
     """
     amounts, images = [], [rt.T]
     for w in weights:

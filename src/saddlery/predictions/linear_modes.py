@@ -1,26 +1,28 @@
-"""Two-layer linear networks from small weights: which mode when, for one draw of the
-weights and for all of them.
+"""Two-layer linear networks from small weights: which mode when, for one draw
+of the weights and for all of them.
 
-Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is driven by
+Near zero mode k, with singular value s_k of E[y x'] and input variance c_k, is
+driven by
 
     a_ki = (q_k.v_i + r_k.u_i) / sqrt(2)
 
-of every unit, each growing as e^(s_k t); the opposite combinations shrink. What grows is
-balanced whatever the start was, and M = 1/2 sum_i a_i a_i', the strengths of the modes
-in the map (its off-diagonal entries mix modes), obeys, with S = diag(s), C = diag(c),
+of every unit, each growing as e^(s_k t); the opposite combinations shrink.
+What grows is balanced whatever the start was, and M = 1/2 sum_i a_i a_i', the
+strengths of the modes in the map (its off-diagonal entries mix modes), obeys,
+with S = diag(s), C = diag(c),
 
     M' = S M + M S - 2 M C M,
     M(t)^-1 = e^(-St) M(0)^-1 e^(-St) + (C/S) (1 - e^(-2St)),
 
-exactly for white inputs, C = c I, however near the modes lie; of other variances as far
-as modes do not overlap. With N(0, e^2) weights M(0) is e^2/2 times a Wishart matrix of H
-degrees of freedom, drawn by its Cholesky factor (Bartlett 1933); what is left of it once
-k modes are learned is the lower right corner. Descent of learning rate eta takes the
-exponents from s to ln(1 + eta s) / eta.
+exactly for white inputs, C = c I, however near the modes lie; of other variances
+as far as modes do not overlap. With N(0, e^2) weights M(0) is e^2/2 times a
+Wishart matrix of H degrees of freedom, drawn by its Cholesky factor (Bartlett
+1933); what is left of it once k modes are learned is the lower right corner.
+Descent of learning rate eta takes the exponents from s to ln(1 + eta s) / eta.
 
-Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix equation;
-Zhang, Saxe & Latham (2026), Section 5.1; that small weights reduce to it, and the
-distribution of M(0), are derived here.
+Source: Saxe, McClelland & Ganguli (2014), eq 6; Fukumizu (1998) for the matrix
+equation; Zhang, Saxe & Latham (2026), Section 5.1; that small weights reduce
+to it, and the distribution of M(0), are derived here.
 """
 
 from __future__ import annotations
@@ -52,11 +54,12 @@ from .ranges import (
     step_range,
 )
 
-# Relative: inputs whose covariance mixes the modes by more are not aligned with them.
+# Relative: inputs whose covariance mixes the modes by more are not
+# aligned with them.
 ALIGNED = 1e-9
 DRAWS = 1000  # of initial weights
-# Neighbours that a mode is followed with: earlier ones are learned, later ones have not
-# begun.
+# Neighbours that a mode is followed with: earlier ones are learned, later
+# ones have not begun.
 BEFORE, AFTER = 3, 4
 ROUNDS, NEARLY = 60, 1e-10  # of bisection; of the flow time
 LIMIT = (
@@ -72,8 +75,8 @@ NO_SPREAD: Spread = (None, None, None)
 def linear_modes(experiment: Experiment) -> Prediction:
     """Modes of a two-layer linear network, in the order of their singular values.
 
-    Raises DoesNotApply. Cost: a thousand inverses of at most eight modes at sixty flow
-    times, about 0.1 s a stage.
+    Raises DoesNotApply. Cost: a thousand inverses of at most eight modes at
+    sixty flow times, about 0.1 s a stage.
 
     Example
     -------
@@ -83,8 +86,8 @@ def linear_modes(experiment: Experiment) -> Prediction:
     >>> [(round(stage.loss, 6), stage.index) for stage in found.stages]
     [(0.58, 100), (0.08, 49), (0.0, 0)]
 
-    Source: Saxe, McClelland & Ganguli (2014), eq 6; Zhang, Saxe & Latham (2026), Section
-    5.1.
+    Source: Saxe, McClelland & Ganguli (2014), eq 6; Zhang, Saxe & Latham
+    (2026), Section 5.1.
     """
     moments = _conditions(experiment)
     width, scale = experiment.network.widths[0], experiment.initialization.scale
@@ -134,17 +137,23 @@ def linear_modes(experiment: Experiment) -> Prediction:
 
 
 def _groups(overlaps: np.ndarray, count: int) -> list[tuple[int, int]]:
-    """The modes that are one stage, as (first, behind the last): no plateau lies between
-    those that overlap."""
+    """The modes that are one stage, as (first, behind the last): no plateau
+    lies between those that overlap."""
     most = RangeTolerances.now().overlap[1]
     apart = [k + 1 for k in range(count - 1) if overlaps[k] <= most]
     return list(pairwise([0, *apart, count]))
 
 
-def _demand_apart(ends: np.ndarray, order: list[int], groups: list[tuple[int, int]]) -> None:
-    """Demand that modes of one share of the loss are learned as one: between them is a
-    continuum of saddles."""
-    stage = {mode: k for k, (first, last) in enumerate(groups) for mode in order[first:last]}
+def _demand_apart(
+    ends: np.ndarray,
+    order: list[int],
+    groups: list[tuple[int, int]],
+) -> None:
+    """Demand that modes of one share of the loss are learned as one: between
+    them is a continuum of saddles."""
+    stage = {}
+    for k, (first, last) in enumerate(groups):
+        stage.update(dict.fromkeys(order[first:last], k))
     ranked = np.argsort(-ends, kind="stable")
     for one, other in pairwise(int(k) for k in ranked):
         same = ends[one] - ends[other] <= EQUAL * ends.max()
@@ -171,22 +180,29 @@ class _Modes:
     ends: np.ndarray
 
     def overlaps(self, strengths: np.ndarray) -> np.ndarray:
-        """How far mode k + 1 is, of its end, when mode k is learned: from u0/s at the
-        start."""
+        """How far mode k + 1 is, of its end, when mode k is learned: from
+        u0/s at the start."""
         ratio = -self.rates[1:] / self.rates[:-1]
         return np.minimum(strengths[1:] * strengths[:-1] ** ratio, 1.0)
 
-    def half_times(self, factors: np.ndarray, first: int, last: int) -> np.ndarray:
-        """When the loss is half-way from the saddle without modes first..last-1 to that
-        with them (M,).
+    def half_times(
+        self,
+        factors: np.ndarray,
+        first: int,
+        last: int,
+    ) -> np.ndarray:
+        """When the loss is half-way from the saddle without modes
+        first..last-1 to that with them (M,).
 
         factors (M, r, r): Cholesky factors of M(0), one a draw.
         """
         begin, end = max(first - BEFORE, 0), min(last + AFTER, len(self.s))
         own = slice(begin, end)
         inverse = np.linalg.inv(factors[:, own, own])
-        start = np.swapaxes(inverse, 1, 2) @ inverse  # M(0)^-1 of what is not learned yet
-        level = 0.5 * float(self.ends[first:last].sum() + 2 * self.ends[last:end].sum())
+        # M(0)^-1 of what is not learned yet.
+        start = np.swapaxes(inverse, 1, 2) @ inverse
+        joining, after = self.ends[first:last].sum(), self.ends[last:end].sum()
+        level = 0.5 * float(joining + 2 * after)
 
         def above(times: np.ndarray) -> np.ndarray:
             return self._left(start, times, own) > level
@@ -204,15 +220,20 @@ class _Modes:
                 break
         return 0.5 * (low + high)
 
-    def _left(self, start: np.ndarray, times: np.ndarray, own: slice) -> np.ndarray:
+    def _left(
+        self,
+        start: np.ndarray,
+        times: np.ndarray,
+        own: slice,
+    ) -> np.ndarray:
         """Twice the loss that the modes leave, for every draw at its own time (M,)."""
         s, c = self.s[own], self.c[own]
         fade = np.exp(-times[:, None] * self.rates[own])
         begun = fade[:, :, None] * start * fade[:, None, :]
         filled = (c / s) * (1 - fade**2)
         inverse = begun + np.eye(len(s)) * filled[:, None]
-        # Its entries are of very different sizes: it is scaled to a unit diagonal before
-        # it is inverted.
+        # Its entries are of very different sizes: it is scaled to a unit
+        # diagonal before it is inverted.
         size = 1 / np.sqrt(np.einsum("mkk->mk", inverse))
         rows, columns = size[:, :, None], size[:, None, :]
         m = np.linalg.inv(inverse * rows * columns) * rows * columns
@@ -232,14 +253,23 @@ def _conditions(experiment: Experiment) -> Moments:
         unit.symmetry.linear and unit.linear_in_input,
         f"units are {unit.name}, not linear neurons",
     )
-    demand(unit.mixed == 0 and not layer.residual, "the layer is residual or convolutional")
-    demand(start.kind == "isotropic", f"initial weights are {start.kind}, not isotropic")
+    demand(
+        unit.mixed == 0 and not layer.residual,
+        "the layer is residual or convolutional",
+    )
+    demand(
+        start.kind == "isotropic",
+        f"initial weights are {start.kind}, not isotropic",
+    )
     flow_or_descent(experiment)
     data = experiment.task.data(experiment.seed)
     demand(data.loss is SQUARED, f"the loss is {data.loss.name}, not squared")
     demand(len(data.shape) == 1, f"inputs have shape {data.shape}, not vectors")
     moments = input_moments(network, data)
-    demand(bool(np.any(moments.cross)), "nothing linear is to be learned: E[y x'] is zero")
+    demand(
+        bool(np.any(moments.cross)),
+        "nothing linear is to be learned: E[y x'] is zero",
+    )
     return moments
 
 
@@ -271,9 +301,13 @@ def variances(
     return c
 
 
-def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.ndarray:
-    """The Cholesky factor (r, r) of M(0) for the experiment's own initial weights, modes
-    in the order of learning."""
+def _own_factor(
+    experiment: Experiment,
+    q: np.ndarray,
+    rt: np.ndarray,
+) -> np.ndarray:
+    """The Cholesky factor (r, r) of M(0) for the experiment's own initial
+    weights, modes in the order of learning."""
     data = experiment.task.data(experiment.seed)
     state = experiment.initial_state()
     (params,) = unflatten(experiment.network, state, data.shape, data.outputs)
@@ -282,9 +316,14 @@ def _own_factor(experiment: Experiment, q: np.ndarray, rt: np.ndarray) -> np.nda
     return np.asarray(np.linalg.qr(drive, mode="r")).T / np.sqrt(2)
 
 
-def _drawn_factors(modes: int, width: int, scale: float, seed: int) -> np.ndarray:
-    """The same for DRAWS other ones (M, r, r): the roots of chi^2 of H - k degrees of
-    freedom, and normal numbers below them."""
+def _drawn_factors(
+    modes: int,
+    width: int,
+    scale: float,
+    seed: int,
+) -> np.ndarray:
+    """The same for DRAWS other ones (M, r, r): the roots of chi^2 of H - k
+    degrees of freedom, and normal numbers below them."""
     rng = np.random.default_rng([seed, SEED])
     factors = np.tril(rng.standard_normal((DRAWS, modes, modes)), -1)
     k = np.arange(modes)

@@ -1,22 +1,22 @@
-"""Two-layer ReLU networks on orthogonal inputs: one cluster of targets of one sign after
-the other.
+"""Two-layer ReLU networks on orthogonal inputs: one cluster of targets of one
+sign after the other.
 
 With w_k = u.x_k / |x_k| and g_k = y_k |x_k| / n, a small unit obeys, exactly,
 
     v' = sum_k g_k w_k,    w_k' = v g_k,    over the samples with w_k > 0,
 
-so that w_k that have reached zero stay there. Each unit ends with one sign of v, sees
-only samples of that sign, and grows like e^(c t), c = |g| over these: fastest if it sees
-all of them, c = |D|, D = mean y x over the sign. With amplitude
+so that w_k that have reached zero stay there. Each unit ends with one sign of v,
+sees only samples of that sign, and grows like e^(c t), c = |g| over these: fastest
+if it sees all of them, c = |D|, D = mean y x over the sign. With amplitude
 
     a_i = (|v| + g.w / c) / sqrt 2
 
-the cluster has the strength 1/2 sum_i a_i^2 e^(2 c t); it is fitted when that is of
-order one, and leaves the other cluster as it is, since no unit of one sees a sample of
-the other.
+the cluster has the strength 1/2 sum_i a_i^2 e^(2 c t); it is fitted when that
+is of order one, and leaves the other cluster as it is, since no unit of one
+sees a sample of the other.
 
-Source: Boursier, Pillaud-Vivien & Flammarion (2022); the times for finite initial
-weights are derived here.
+Source: Boursier, Pillaud-Vivien & Flammarion (2022); the times for finite
+initial weights are derived here.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ from .ranges import (
 )
 
 ORTHOGONAL = 1e-9  # largest cosine of two inputs
-# How long units sort themselves out, in 1/c of the slower cluster, and in how many steps.
+# How long units sort themselves out, in 1/c of the slower cluster, and
+# in how many steps.
 EARLY, STEPS = 12.0, 1500
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"
@@ -66,8 +67,8 @@ LIMIT = (
 def orthogonal_relu(experiment: Experiment) -> Prediction:
     """The clusters of positive and of negative targets, in the order of their times.
 
-    Raises DoesNotApply. Cost: 1500 steps of a thousand draws of H units on N samples,
-    and the flow of one or two units.
+    Raises DoesNotApply. Cost: 1500 steps of a thousand draws of H units on N
+    samples, and the flow of one or two units.
 
     Source: Boursier, Pillaud-Vivien & Flammarion (2022).
     """
@@ -83,11 +84,10 @@ def orthogonal_relu(experiment: Experiment) -> Prediction:
     u, v = initial_sides(experiment, objective, seeds)
     fits = _fits(experiment, objective, clusters, u, v)
     fits.sort(key=lambda fit: fit.times[0])
-    at_start = [_at_start(u, v, fit.cluster, objective.inputs) / fit.end for fit in fits]
-    ranges = (
-        start_range(max(at_start)),
-        step_range(experiment, max(fit.cluster.rate for fit in fits)),
-    )
+    x = objective.inputs
+    strengths = [_at_start(u, v, fit.cluster, x) / fit.end for fit in fits]
+    fastest = max(fit.cluster.rate for fit in fits)
+    ranges = start_range(max(strengths)), step_range(experiment, fastest)
     demand_range(ranges)
     overlap = _overlap(fits)
     demand_range([overlap])
@@ -120,21 +120,26 @@ class _Cluster:
         return np.abs(self.drive) / self.rate
 
     def end(self, lengths: np.ndarray) -> float:
-        """The strength at which one unit along the cluster fits it best; lengths |x_n|
-        (N,)."""
+        """The strength at which one unit along the cluster fits it best;
+        lengths |x_n| (N,)."""
         one = self.shape * lengths  # the map of strength one on the samples
         targets = len(lengths) * np.abs(self.drive) / lengths
         return float(one @ targets / (one @ one))
 
     def amplitudes(self, v: np.ndarray, w: np.ndarray) -> np.ndarray:
-        """a_i of the units that see all of the cluster, 0 for the others; v (M, H), w (M,
-        H, N)."""
+        """a_i of the units that see all of the cluster, 0 for the others; v
+        (M, H), w (M, H, N)."""
         sees = np.all((w > 0) | (self.drive == 0), axis=-1) & (self.sign * v > 0)
         amplitudes = (np.abs(v) + w @ self.shape) / np.sqrt(2)
         return np.where(sees, amplitudes, 0.0)
 
-    def unit(self, inputs: np.ndarray, size: float) -> tuple[np.ndarray, np.ndarray]:
-        """A balanced unit along the cluster that sees nothing else: u (1, D), v (1, 1)."""
+    def unit(
+        self,
+        inputs: np.ndarray,
+        size: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """A balanced unit along the cluster that sees nothing else: u
+        (1, D), v (1, 1)."""
         # Elsewhere it is off, with a margin.
         w = np.where(self.drive != 0, np.abs(self.drive), -self.rate)
         along = (w / np.linalg.norm(inputs, axis=1)) @ inputs
@@ -156,8 +161,11 @@ def _clusters(objective: Objective) -> list[_Cluster]:
         f"inputs are not orthogonal: largest off-diagonal correlation {largest:.2g}",
     )
     drive = y[:, 0] * np.sqrt(np.diag(gram)) / len(x)
-    signs = [_Cluster(sign, np.where(sign * drive > 0, drive, 0.0)) for sign in (1, -1)]
-    found = [cluster for cluster in signs if cluster.rate > 0]
+    found = []
+    for sign in (1, -1):
+        cluster = _Cluster(sign, np.where(sign * drive > 0, drive, 0.0))
+        if cluster.rate > 0:
+            found.append(cluster)
     demand(len(found) > 0, "all targets are zero")
     return found
 
@@ -217,8 +225,8 @@ def _sorted_out(
     w: np.ndarray,
     clusters: list[_Cluster],
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """v (M, H) and w (M, H, N) after the early phase, and its duration: exact between the
-    moments at which samples are lost."""
+    """v (M, H) and w (M, H, N) after the early phase, and its duration: exact
+    between the moments at which samples are lost."""
     drive = sum(cluster.drive for cluster in clusters)
     duration = EARLY / min(cluster.rate for cluster in clusters)
     step = duration / STEPS
@@ -235,9 +243,13 @@ def _sorted_out(
 
 
 # ------------------------------------------------------------------------ the stages
-def _stages(objective: Objective, fits: list[_Fit], overlap: Range) -> Iterator[PredictedStage]:
-    """One a cluster, in the order of our own draw; other draws count while theirs is the
-    same."""
+def _stages(
+    objective: Objective,
+    fits: list[_Fit],
+    overlap: Range,
+) -> Iterator[PredictedStage]:
+    """One a cluster, in the order of our own draw; other draws count while
+    theirs is the same."""
     learned = NarrowNetwork.nothing(objective)
     yield PredictedStage(learned.loss, (0,))
     same = np.ones(len(fits[0].times), bool)
@@ -271,9 +283,14 @@ def _interval(times: np.ndarray, rate: float, overlap: Range, k: int) -> Spread:
     return widened(spread(times), rate, late=doubt)
 
 
-def _at_start(u: np.ndarray, v: np.ndarray, cluster: _Cluster, inputs: np.ndarray) -> float:
-    """The mean strength over draws of all units along a cluster, before they have sorted
-    themselves out."""
+def _at_start(
+    u: np.ndarray,
+    v: np.ndarray,
+    cluster: _Cluster,
+    inputs: np.ndarray,
+) -> float:
+    """The mean strength over draws of all units along a cluster, before they
+    have sorted themselves out."""
     unit_inputs = inputs / np.linalg.norm(inputs, axis=1)[:, None]
     along = u @ (cluster.shape @ unit_inputs)
     grown = np.maximum(cluster.sign * v[..., 0] + along, 0.0) / np.sqrt(2)
@@ -281,8 +298,8 @@ def _at_start(u: np.ndarray, v: np.ndarray, cluster: _Cluster, inputs: np.ndarra
 
 
 def _overlap(fits: list[_Fit]) -> Range:
-    """How far the second cluster is when the first is fitted, of its end, for our own
-    draw: they join at BEGIN^2."""
+    """How far the second cluster is when the first is fitted, of its end, for
+    our own draw: they join at BEGIN^2."""
     if len(fits) < 2:
         return overlap_range(0.0)
     first, second = fits

@@ -1,12 +1,13 @@
-"""How far a theory's assumptions hold for one experiment: a computed number, and the
-limits that runs have set it.
+"""How far a theory's assumptions hold for one experiment: a computed number,
+and the limits that runs have set it.
 
-Every theory here neglects something that is small: what modes do to each other while the
-first is learned, the map of the initial weights, the step of a discrete rule. Each of
-these is a number that can be computed beforehand. Up to `near` the theory stands as it
-is; beyond `outside` it says nothing (or takes stages that run together as one); between
-the two its intervals are widened. The limits below were set once, by the study "range":
-random problems, where 90% intervals must hold 85 to 95% of the runs.
+Every theory here neglects something that is small: what modes do to each other
+while the first is learned, the map of the initial weights, the step of a
+discrete rule. Each of these is a number that can be computed beforehand. Up to
+`near` the theory stands as it is; beyond `outside` it says nothing (or takes
+stages that run together as one); between the two its intervals are widened.
+The limits below were set once, by the study "range": random problems, where
+90% intervals must hold 85 to 95% of the runs.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ MEASURED = 'measured by the study "range"'
 
 @dataclass(frozen=True)
 class RangeTolerances(Tolerances, decides="ranges"):
-    """How far the assumptions of the theories hold: up to the first number a theory stands
-    as it is, beyond the second it does not apply, between the two its intervals are
-    widened."""
+    """How far the assumptions of the theories hold: up to the first number a
+    theory stands as it is, beyond the second it does not apply, between the
+    two its intervals are widened."""
 
     overlap: tuple[float, float] = chosen(
         (0.03, 0.2),
@@ -108,13 +109,13 @@ class RangeTolerances(Tolerances, decides="ranges"):
 
 
 class DoesNotApply(SaddleryError):
-    """A condition of a theory that an experiment does not meet; the message says which,
-    with the number."""
+    """A condition of a theory that an experiment does not meet; the message
+    says which, with the number."""
 
 
 class OutsideRange(DoesNotApply):
-    """An assumption of a theory that holds too little for an experiment that it otherwise
-    speaks of."""
+    """An assumption of a theory that holds too little for an experiment that
+    it otherwise speaks of."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -157,7 +158,8 @@ class Range(Result):
 
 
 def worst(ranges: Sequence[Range]) -> Range | None:
-    """The assumption that holds least, by what part of its limit it uses up; None of none.
+    """The assumption that holds least, by what part of its limit it
+    uses up; None of none.
 
     Example
     -------
@@ -197,12 +199,17 @@ def demand_range(ranges: Sequence[Range]) -> None:
 
 # ------------------------------------------------------------------ the measures
 def start_range(strength: float, limits: Limits | None = None) -> Range:
-    """Of the map at the start, of what is learned last: its strength over that at its end."""
+    """Of the map at the start, of what is learned last: its strength over
+    that at its end."""
     limits = limits or RangeTolerances.now().start
     return Range("strength of the initial map", float(strength), *limits)
 
 
-def step_range(experiment: Experiment, rate: float, limits: Limits | None = None) -> Range:
+def step_range(
+    experiment: Experiment,
+    rate: float,
+    limits: Limits | None = None,
+) -> Range:
     """Of the learning rate, beside the fastest rate 1/flow time; zero for a flow.
 
     Example
@@ -229,8 +236,8 @@ def sharpness_range(
     objective: Objective,
     end: Float[np.ndarray, " P"],
 ) -> Range:
-    """Of the learning rate, beside the largest that rests at the end, 2/lambda_max; zero
-    for a flow.
+    """Of the learning rate, beside the largest that rests at the end,
+    2/lambda_max; zero for a flow.
 
     end (P,): the state that the run ends in.
     """
@@ -239,11 +246,16 @@ def sharpness_range(
     if step:
         value = 0.5 * step * sharpness(objective, end)
     limits = RangeTolerances.now().sharp
-    return Range("learning rate times half the sharpness at the end", value, *limits)
+    return Range(
+        "learning rate times half the sharpness at the end",
+        value,
+        *limits,
+    )
 
 
 def sharpness(objective: Objective, state: Float[np.ndarray, " P"]) -> float:
-    """lambda_max of the Hessian at a state (P,), in absolute value, by power iteration.
+    """lambda_max of the Hessian at a state (P,), in absolute value, by power
+    iteration.
 
     To about a percent. Cost: 60 Hessian-vector products.
 
@@ -268,13 +280,17 @@ def sharpness(objective: Objective, state: Float[np.ndarray, " P"]) -> float:
 
 
 def relaxing_range(left: float) -> Range:
-    """Of what has been learned, while the next mode is: the network has not come to the
-    saddle that theory starts from.
+    """Of what has been learned, while the next mode is: the network has not
+    come to the saddle that theory starts from.
 
     left: the loss still to lose, of the next drop.
     """
     limits = RangeTolerances.now().relaxing
-    return Range("relaxation still to come when the next mode grows", float(left), *limits)
+    return Range(
+        "relaxation still to come when the next mode grows",
+        float(left),
+        *limits,
+    )
 
 
 def spread_range(slowest: float, fastest: float) -> Range:
@@ -290,8 +306,8 @@ def step_of(experiment: Experiment) -> float:
 
 
 def rates(s: Float[np.ndarray, "*r"] | np.floating, step: float) -> Any:
-    """At which small weights grow in flow time: s for a flow; for descent of rate eta
-    ln(1 + eta s) / eta, since n steps make (1 + eta s)^n.
+    """At which small weights grow in flow time: s for a flow; for descent of
+    rate eta ln(1 + eta s) / eta, since n steps make (1 + eta s)^n.
 
     s: rates of the flow, an array of any shape or one number.
     step: eta, 0 for a flow.
@@ -309,8 +325,8 @@ def rates(s: Float[np.ndarray, "*r"] | np.floating, step: float) -> Any:
 
 
 def shift(value: float, rate: float) -> float:
-    """By how much a jump may be early or late where strengths are known up to a factor
-    1 + value: ln(1 + value) / (2 rate).
+    """By how much a jump may be early or late where strengths are known up to
+    a factor 1 + value: ln(1 + value) / (2 rate).
 
     Example
     -------

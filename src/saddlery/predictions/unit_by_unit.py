@@ -1,14 +1,14 @@
-"""One unit at a time: networks whose units start at degree two or more, from their own
-small initial weights.
+"""One unit at a time: networks whose units start at degree two or more, from
+their own small initial weights.
 
-At a saddle every unit that has not grown follows the gradient of its utility, with the
-residual correlation of that saddle, and the first to escape in finite time (`escapes`)
-is the next to join. The units that have grown, and it, then flow to rest on the
-invariant manifold of their width (`settle`); the others have moved on by what they would
-have anyway.
+At a saddle every unit that has not grown follows the gradient of its utility,
+with the residual correlation of that saddle, and the first to escape in finite
+time (`escapes`) is the next to join. The units that have grown, and it, then
+flow to rest on the invariant manifold of their width (`settle`); the others
+have moved on by what they would have anyway.
 
-Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin et al.
-(2025), here with finite weights.
+Source: Zhang, Saxe & Latham (2026), Section 5.2; the phases are those of Kunin
+et al. (2025), here with finite weights.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ LIMIT = (
 def units_one_by_one(experiment: Experiment) -> Prediction:
     """The units that join, in the order of their escape times.
 
-    Raises DoesNotApply. Cost: the flow of each narrow network that is learned, and the
-    escapes of H units in each of a thousand draws.
+    Raises DoesNotApply. Cost: the flow of each narrow network that is learned,
+    and the escapes of H units in each of a thousand draws.
 
     Source: Zhang, Saxe & Latham (2026), Section 5.2.
     """
@@ -89,8 +89,8 @@ def _conditions(experiment: Experiment) -> Objective:
 
 
 class _Path:
-    """The stages of the experiment's own draw, and what part of other draws takes the
-    same path, when."""
+    """The stages of the experiment's own draw, and what part of other draws
+    takes the same path, when."""
 
     def __init__(self, experiment: Experiment, objective: Objective) -> None:
         self.objective = objective
@@ -123,7 +123,10 @@ class _Path:
             form, before = self.learned.residual(), self.learned.loss
             size = float(np.linalg.norm(form))
             first = first or size
-            demand(first > 0, "the leading correlation of a new unit with the targets is zero")
+            demand(
+                first > 0,
+                "the leading correlation of a new unit with the targets is zero",
+            )
             if size <= LEARNED * first:
                 return
             wait, direction = self.own.escape(form)
@@ -132,8 +135,8 @@ class _Path:
             amplitude = self.learned.size_to_join(size / first, form.ndim)
             u, v = self.own.split(amplitude * direction)
             self.learned, settled = self.learned.join((u, v))
-            # `since` counts to where the unit alone would be infinite: from there back to
-            # where it joins, and on to half of the drop.
+            # `since` counts to where the unit alone would be infinite: from
+            # there back to where it joins, and on to half of the drop.
             delay = settled.half_time(before) - float(escapes(form, u, v).time[0])
             own = self.own.split(direction)
             self.others, part = _same_path(self.objective, self.others, form, own)
@@ -166,9 +169,18 @@ class _Draws:
     since: np.ndarray
 
     @staticmethod
-    def of(experiment: Experiment, objective: Objective, seeds: list[int]) -> _Draws:
+    def of(
+        experiment: Experiment,
+        objective: Objective,
+        seeds: list[int],
+    ) -> _Draws:
         u, v = initial_sides(experiment, objective, seeds)
-        return _Draws(u, v, dormant=np.ones(u.shape[:2], bool), since=np.zeros(len(u)))
+        return _Draws(
+            u,
+            v,
+            dormant=np.ones(u.shape[:2], bool),
+            since=np.zeros(len(u)),
+        )
 
     def sizes(self) -> np.ndarray:
         """|theta| of every unit that has not grown (M, H), 0 for the others."""
@@ -188,12 +200,13 @@ class _Draws:
         )
 
     def escape(self, form: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The first unit of each draw escapes; the rest move on by what they do meanwhile.
+        """The first unit of each draw escapes; the rest move on by what
+        they do meanwhile.
 
         form (V, U, ..., U): the leading form of a new unit at this saddle.
 
-        Returns the wait (M,), infinite where none escapes, and the direction of the unit
-        (M, U + V).
+        Returns the wait (M,), infinite where none escapes, and the direction
+        of the unit (M, U + V).
         """
         where = np.nonzero(self.dormant)
         found = escapes(form, self.u[where], self.v[where], groups=where[0])

@@ -1,10 +1,10 @@
-"""Alternating gradient flows as a prediction: the limit of vanishing initial weights,
-for any single sum of units.
+"""Alternating gradient flows as a prediction: the limit of vanishing initial
+weights, for any single sum of units.
 
-The rule `agf` is run from the experiment's own initial weights; its rests are the
-plateaus. It needs no more of the units than their leading degree, so it speaks of
-networks that no other theory does; where one of them applies that one is nearer to the
-flow, since it keeps what many units of finite size do together.
+The rule `agf` is run from the experiment's own initial weights; its rests are
+the plateaus. It needs no more of the units than their leading degree, so it
+speaks of networks that no other theory does; where one of them applies that one
+is nearer to the flow, since it keeps what many units of finite size do together.
 
 Source: Kunin et al. (2025), Algorithm 1.
 """
@@ -58,7 +58,10 @@ def alternating_gradient_flows(experiment: Experiment) -> Prediction:
     """
     one_layer_from_small_weights(experiment)
     unit = experiment.network.layers[0].unit
-    demand(unit.symmetry.degree is not None, f"units {unit.name} have no silent point")
+    demand(
+        unit.symmetry.degree is not None,
+        f"units {unit.name} have no silent point",
+    )
     objective, start = experiment.objective(), experiment.initial_state()
     index = np.array(objective.parts.units.index)
     largest = float(np.linalg.norm(start[index], axis=1).max())
@@ -86,7 +89,13 @@ def _run(objective: Objective, start: np.ndarray, largest: float) -> Trajectory:
     demand(largest < limit, f"initial weights are not small: {size}")
     rule = AlternatingFlow().bound(parts)
     stop = Stop(flow_time=FOREVER, steps=STEPS)
-    trajectory = driver.run(objective.function, objective.samples, start, rule, stop)
+    trajectory = driver.run(
+        objective.function,
+        objective.samples,
+        start,
+        rule,
+        stop,
+    )
     demand(
         trajectory.status == "stopped",
         f"its run could not be continued: {trajectory.reason}",
@@ -100,14 +109,15 @@ def _run(objective: Objective, start: np.ndarray, largest: float) -> Trajectory:
 
 
 def _error(units: Units, size: float) -> float:
-    """The relative error that jump times are stated to have, from units of this size, of
-    the natural one.
+    """The relative error that jump times are stated to have, from units of
+    this size, of the natural one.
 
-    Of order two, waits last ln(1/size) over their rate, and of H units that grow at one
-    rate the strengths add up, which is worth 1/2 ln H and something of order one, of
-    units with kinks twice that, as their directions are not settled then. Above, a unit
-    takes from the threshold on a part (size / threshold)^(order - 2) of its wait, in
-    which the others grow by the old residual.
+    Of order two, waits last ln(1/size) over their rate, and of H units that
+    grow at one rate the strengths add up, which is worth 1/2 ln H and
+    something of order one, of units with kinks twice that, as their
+    directions are not settled then. Above, a unit takes from the threshold on
+    a part (size / threshold)^(order - 2) of its wait, in which the others
+    grow by the old residual.
     """
     if units.order == 2:
         together = TOGETHER[0] + TOGETHER[1] * np.log(len(units.index))
@@ -124,8 +134,8 @@ def _stages(
 ) -> Iterator[PredictedStage]:
     """One for each rest with a lower loss than the one before.
 
-    The clock is late by what waits were too short to make up for, as where units grow
-    side by side: that is taken off, and is the measure of how far they do.
+    The clock is late by what waits were too short to make up for, as where units
+    grow side by side: that is taken off, and is the measure of how far they do.
 
     index (H, units' weights): where the weights of every unit stand.
     """
@@ -170,14 +180,20 @@ def _waits(owed: float, crossed: float) -> Range:
     )
 
 
-def _turns(objective: Objective, index: np.ndarray, trajectory: Trajectory) -> Iterator[Range]:
-    """For each rest: how far, at most, the units that joined since the one before had
-    turned while they waited, 1 - cos; with all jumps before it, since times add up.
+def _turns(
+    objective: Objective,
+    index: np.ndarray,
+    trajectory: Trajectory,
+) -> Iterator[Range]:
+    """For each rest: how far, at most, the units that joined since the one
+    before had turned while they waited, 1 - cos; with all jumps before it,
+    since times add up.
 
-    Before anything is learned every unit moves by itself, exactly so at vanishing size.
-    Later the drops have moved those that wait, and at finite size otherwise than in no
-    time. Units with kinks may end up on either side of one, which decides how fast they
-    grow: jump times of single runs differed by a factor of seven.
+    Before anything is learned every unit moves by itself, exactly so at
+    vanishing size. Later the drops have moved those that wait, and at finite
+    size otherwise than in no time. Units with kinks may end up on either side
+    of one, which decides how fast they grow: jump times of single runs
+    differed by a factor of seven.
     """
     smooth = objective.network.layers[0].unit.smooth
     seen = trajectory.observables

@@ -1,5 +1,5 @@
-"""Many experiments trained as few programs: runs of one shape are stepped side by side, a
-chunk that fits the cache at a time."""
+"""Many experiments trained as few programs: runs of one shape are stepped side
+by side, a chunk that fits the cache at a time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# Bytes that the gradients of a chunk may touch, measured (see docs/development.md).
+# Bytes that the gradients of a chunk may touch, measured (see
+# docs/development.md).
 CACHE = 1_300_000
 WIDEST = 16_384  # runs in one chunk of an accelerator
-# Of a run: what the printed table of an ensemble shows, and what its data frame holds.
+# Of a run: what the printed table of an ensemble shows, and what its
+# data frame holds.
 SHOWN = ("experiment", "seed", "status", "steps", "final_loss")
 KEPT = ("experiment", "identity", "seed", "status", "final_loss", "steps", "reason")
 # Along the points of a run, and once a run: what its labelled arrays hold.
@@ -50,14 +52,18 @@ class Failure(Result):
 
     def record(self) -> dict[str, object]:
         """JSON form; it has no identity, which may be what failed."""
-        experiment = {"experiment": self.experiment.name, "seed": self.experiment.seed}
-        return {**experiment, "status": "impossible", "reason": self.reason}
+        return {
+            "experiment": self.experiment.name,
+            "seed": self.experiment.seed,
+            "status": "impossible",
+            "reason": self.reason,
+        }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Ensemble(Result):
-    """Runs side by side, in the order of their experiments, and in the place of each
-    experiment that could not be run its `Failure`.
+    """Runs side by side, in the order of their experiments, and in the place
+    of each experiment that could not be run its `Failure`.
 
     Example
     -------
@@ -80,7 +86,8 @@ class Ensemble(Result):
     @property
     def runs(self) -> dict[int, Run]:
         """Those that ran, by their places."""
-        return {k: member for k, member in enumerate(self.members) if isinstance(member, Run)}
+        placed = enumerate(self.members)
+        return {k: member for k, member in placed if isinstance(member, Run)}
 
     def __len__(self) -> int:
         return len(self.members)
@@ -110,8 +117,9 @@ class Ensemble(Result):
         return labels.frame("ensemble", columns, {})
 
     def to_xarray(self) -> xr.Dataset:
-        """The curves and the weights of those that ran along `run` and `point`, filled up
-        beyond the end of shorter ones. Raises InputError where none ran. Needs xarray."""
+        """The curves and the weights of those that ran along `run` and
+        `point`, filled up beyond the end of shorter ones. Raises InputError
+        where none ran. Needs xarray."""
         runs = self.runs
         require(len(runs) > 0, "members", "at least one that ran", Words("none"))
         paths = [run.trajectory for run in runs.values()]
@@ -131,20 +139,22 @@ def train_many(
     observables: bool = True,
     progress: Callable[[float, float], None] | None = None,
 ) -> Iterator[tuple[int, Run | Failure]]:
-    """Train experiments and yield (place in the sequence, run), a chunk at a time, so that
-    memory stays bounded.
+    """Train experiments and yield (place in the sequence, run), a chunk at a
+    time, so that memory stays bounded.
 
-    Experiments of the same network, rule, precision and data shape share one compiled
-    program; their seeds, initial weights, data, ends and learning rates (the rule's
-    `numbers`) may differ. Each run is what `train` gives, to rounding. A run that diverges
-    is yielded with that status, an experiment that is impossible as a `Failure`; neither
-    touches its neighbours.
+    Experiments of the same network, rule, precision and data shape share one
+    compiled program; their seeds, initial weights, data, ends and learning
+    rates (the rule's `numbers`) may differ. Each run is what `train` gives, to
+    rounding. A run that diverges is yielded with that status, an experiment
+    that is impossible as a `Failure`; neither touches its neighbours.
 
-    chunk: runs stepped side by side, None for as many as the cache holds (`chunk_size`).
+    chunk: runs stepped side by side, None for as many as the cache
+        holds (`chunk_size`).
     observables: whether those of every saved state are recorded.
     progress: called with (fraction of the chunk done, mean loss).
 
-    Raises KeyboardInterrupt where a chunk was interrupted: none of its runs is yielded.
+    Raises KeyboardInterrupt where a chunk was interrupted: none of its runs is
+    yielded.
 
     Example
     -------
@@ -189,8 +199,8 @@ def _scale(steps: float) -> int:
 def chunk_size(ready: Prepared) -> int:
     """How many runs to step side by side.
 
-    As many as keep what their gradients touch within the cache, a power of two and at
-    most `Rule.together`; on an accelerator a whole ensemble.
+    As many as keep what their gradients touch within the cache, a power of two
+    and at most `Rule.together`; on an accelerator a whole ensemble.
     """
     if jax.default_backend() != "cpu" and ready.rule.together > 1:
         return WIDEST
@@ -203,11 +213,11 @@ def time_chunks(
     experiment: Experiment,
     sizes: Sequence[int] = (1, 2, 4, 8, 16, 32, 64),
 ) -> dict[int, float]:
-    """CPU seconds a run for every chunk size, on this machine: what `chunk` of `train_many`
-    or of a sweep is best set to.
+    """CPU seconds a run for every chunk size, on this machine: what `chunk` of
+    `train_many` or of a sweep is best set to.
 
-    The seeds from the experiment's own up are trained, as many as the largest size, once
-    to compile and once to be timed.
+    The seeds from the experiment's own up are trained, as many as the largest
+    size, once to compile and once to be timed.
 
     Example
     -------
@@ -228,8 +238,8 @@ def time_chunks(
 
 
 def touched(objective: Objective) -> int:
-    """Bytes of everything that one gradient computes on the way, from its trace; what fuses
-    is counted too."""
+    """Bytes of everything that one gradient computes on the way, from its
+    trace; what fuses is counted too."""
     samples = tuple(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in objective.samples)
     theta = jax.ShapeDtypeStruct((objective.size,), samples[0].dtype)
     return _touched(objective.function, theta, samples)

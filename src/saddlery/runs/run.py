@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FAILED = ("diverged", "not finite", "step too small")
-# Of the largest loss above its bound: falls below it by less are rounding, of float32 too.
+# Of the largest loss above its bound: falls below it by less are
+# rounding, of float32 too.
 BELOW = 1e-5
 SHORT = (
     "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
@@ -73,7 +74,8 @@ class Run(Pictured, Result):
 
     @property
     def failed(self) -> bool:
-        """Whether the run could not be continued: it diverged, or no step was small enough."""
+        """Whether the run could not be continued: it diverged, or no step
+        was small enough."""
         return self.trajectory.status in FAILED
 
     @property
@@ -118,8 +120,8 @@ class Run(Pictured, Result):
         return {name: value for name, value in self.record().items() if name in kept}
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a saved point, by the names of `schema.LABELS["run"]`: the curves, and
-        observables of one number a point. Needs pandas.
+        """A row a saved point, by the names of `schema.LABELS["run"]`: the
+        curves, and observables of one number a point. Needs pandas.
 
         Example
         -------
@@ -157,20 +159,20 @@ def train(
     note: Callable[[str], None] | None = None,
     keep_failed: bool = False,
 ) -> Run:
-    """Train an experiment (or the one of that shipped name, TOML path or table) and return
-    its record.
+    """Train an experiment (or the one of that shipped name, TOML path or
+    table) and return its record.
 
     seed: replaces the experiment's.
     progress: called with (fraction done, loss).
-    note: called with each of the record's warnings, those known before the first step
-        then.
+    note: called with each of the record's warnings, those known before
+        the first step then.
     keep_failed: whether a run that diverges is returned, with that status.
 
-    The same experiment gives the same bits again on the same machine. Ctrl-C returns what
-    was finished, with status "interrupted".
+    The same experiment gives the same bits again on the same machine. Ctrl-C
+    returns what was finished, with status "interrupted".
 
-    Raises InputError for an impossible experiment, and NumericalError where the run
-    diverges, unless keep_failed.
+    Raises InputError for an impossible experiment, and NumericalError where
+    the run diverges, unless keep_failed.
 
     Example
     -------
@@ -200,7 +202,8 @@ def train(
         run = ready.record(trajectory, time.perf_counter() - begin)
         _tell(note, run.warnings[len(ready.warnings) :])
     if run.failed and not keep_failed:
-        raise NumericalError(f"the run of {chosen.name!r} failed: {trajectory.reason}")
+        name, reason = chosen.name, trajectory.reason
+        raise NumericalError(f"the run of {name!r} failed: {reason}")
     return run
 
 
@@ -213,15 +216,15 @@ def _tell(note: Callable[[str], None] | None, warnings: Iterable[str]) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """An experiment as the driver takes it: what is stepped from where, in the span of
-    linear units where that is the same.
+    """An experiment as the driver takes it: what is stepped from where, in the
+    span of linear units where that is the same.
 
     whole: the loss of all weights.
     span: of linear units, where their number makes no difference to the loss.
     rule: bound to the parts of the network.
     start (P,): the initial weights.
-    warnings: what a reader of the record should know, and whoever waits for it; all known
-        before the first step.
+    warnings: what a reader of the record should know, and whoever waits for
+        it; all known before the first step.
     """
 
     experiment: Experiment
@@ -246,8 +249,8 @@ class Prepared:
         *,
         observables: bool = True,
     ) -> Run:
-        """The run of what the driver recorded, in the weights of the experiment's own
-        network."""
+        """The run of what the driver recorded, in the weights of the
+        experiment's own network."""
         narrow = trajectory.states
         states = narrow if self.span is None else self.span.widen(narrow)
         shown, warnings = dict(trajectory.observables), list(self.warnings)
@@ -285,8 +288,8 @@ class Prepared:
         wide: np.ndarray,
         narrow: np.ndarray,
     ) -> Mapping[str, np.ndarray]:
-        """An observable of the states; in the span, where it costs less, if it is the same
-        there.
+        """An observable of the states; in the span, where it costs less, if it
+        is the same there.
 
         wide (T, P), narrow (T, P'): states of the whole network and in the span.
         """
@@ -316,7 +319,8 @@ def prepare(experiment: Experiment) -> Prepared:
     whole = pinned.objective()
     start = pinned.initial_state()
     rule = pinned.rule.bound(whole.parts)
-    warnings = [*pinned.task.notes(), *foretold(whole, start, pinned.rule, pinned.stop)]
+    ahead = foretold(whole, start, pinned.rule, pinned.stop)
+    warnings = [*pinned.task.notes(), *ahead]
     if pinned.precision == "float32":
         warnings.insert(0, SHORT)
     return Prepared(

@@ -1,5 +1,5 @@
-"""Runs on disk: a folder that is written whole or not at all, and never holds anything
-that could run code.
+"""Runs on disk: a folder that is written whole or not at all, and never holds
+anything that could run code.
 
 Layout of a run folder, schema version 1:
 
@@ -12,8 +12,8 @@ Layout of a run folder, schema version 1:
     stages.json        added by `saddlery certify`: the stages and certificates, as in a
                        tour's summary
 
-Numbers are float64 (float32 runs: float32). Loss is the mean over samples, squared loss
-with the half.
+Numbers are float64 (float32 runs: float32). Loss is the mean over samples,
+squared loss with the half.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
 # Ends the sentence about a file that is missing.
 NO_RUN = ", so {} is not a complete run folder; train it again"
 OBSERVED = "observable."  # before the names of observables among the arrays
-# How near a recorded loss is to that of its state: of itself, and of the largest of the
-# run. A loss is a sum of products of numbers as large as that, and is exact to their
-# rounding: this is far above what float64 leaves (1e-15 on all shipped experiments), and
-# float32 leaves the square root of that.
+# How near a recorded loss is to that of its state: of itself, and of the
+# largest of the run. A loss is a sum of products of numbers as large as that,
+# and is exact to their rounding: this is far above what float64 leaves (1e-15
+# on all shipped experiments), and float32 leaves the square root of that.
 NEAR, NEAR_IN_FLOAT32 = (1e-6, 1e-9), (1e-3, 1e-5)
 
 
@@ -75,8 +75,9 @@ def save_run(run: Run, folder: str | Path) -> Path:
     """
     target = Path(folder)
     with placed_folder(target) as staging:
+        experiment = run.experiment.to_toml()
         record = json.dumps(plain(_record(run)), indent=1)
-        (staging / "experiment.toml").write_text(run.experiment.to_toml(), encoding="utf-8")
+        (staging / "experiment.toml").write_text(experiment, encoding="utf-8")
         (staging / "record.json").write_text(record, encoding="utf-8")
         np.savez_compressed(staging / "trajectory.npz", **_arrays(run.trajectory))
     return target
@@ -110,9 +111,9 @@ Subject = Run | Experiment | Mapping[str, Any] | str | Path
 
 
 def run_of(subject: Subject) -> Run:
-    """The run meant by what every verb takes: one that is at hand, or its folder; of an
-    experiment, its table, its shipped name or the path of its file, the run that training
-    it gives.
+    """The run meant by what every verb takes: one that is at hand, or its
+    folder; of an experiment, its table, its shipped name or the path of its
+    file, the run that training it gives.
 
     Example
     -------
@@ -151,8 +152,8 @@ def _demand_subject(subject: Any) -> None:
 
 
 def _is_folder(subject: Subject) -> TypeGuard[str | Path]:
-    """Whether a run folder is meant: a folder, or a path that ends otherwise than
-    experiments do."""
+    """Whether a run folder is meant: a folder, or a path that ends otherwise
+    than experiments do."""
     if not isinstance(subject, (str, Path)):
         return False
     path = str(subject)
@@ -166,27 +167,29 @@ def _experiment(subject: Experiment | Mapping[str, Any] | str | Path) -> Experim
         return chosen(subject)
     except InputError as error:
         if isinstance(subject, str) and not is_file(subject):
-            raise InputError(f"{subject}: there is no such run folder, and {error}") from None
+            missing = "there is no such run folder"
+            raise InputError(f"{subject}: {missing}, and {error}") from None
         raise
 
 
 def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     """Read a run folder.
 
-    data: where its data files are now (a file or a folder), for a run on files of one's
-        own; without it they are looked for where they were, and by the last parts of
-        their paths beside and above the folder. Their digest decides.
+    data: where its data files are now (a file or a folder), for a run on files of
+        one's own; without it they are looked for where they were, and by the last
+        parts of their paths beside and above the folder. Their digest decides.
 
-    Every file passes the check of `schema`, and where the experiment's data are at hand
-    the recorded losses are computed again from three of the saved states. Nothing is
-    unpickled, and nothing is unpacked before its size is known.
+    Every file passes the check of `schema`, and where the experiment's data are
+    at hand the recorded losses are computed again from three of the saved states.
+    Nothing is unpickled, and nothing is unpacked before its size is known.
 
-    Raises InputError, naming the file, where one is damaged, of another version, or
-    experiment.toml is not the one the run was trained by.
+    Raises InputError, naming the file, where one is damaged, of another
+    version, or experiment.toml is not the one the run was trained by.
     """
     source = Path(folder)
     if not os.path.isdir(source):  # also of names that no folder can have
-        raise InputError(f"{source}: there is no such run folder; make one with `saddlery train`")
+        remedy = "make one with `saddlery train`"
+        raise InputError(f"{source}: there is no such run folder; {remedy}")
     record = _read_record(source / "record.json")
     experiment = as_written(source / "experiment.toml")
     if record["identity"] not in (experiment.identity, experiment.former_identity):
@@ -212,7 +215,10 @@ def load_run(folder: str | Path, *, data: str | Path | None = None) -> Run:
     )
 
 
-def _trajectory(arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> Trajectory:
+def _trajectory(
+    arrays: Mapping[str, np.ndarray],
+    record: Mapping[str, Any],
+) -> Trajectory:
     observed = [name for name in arrays if name.startswith(OBSERVED)]
     return Trajectory(
         **{name: arrays[name] for name in ARRAYS},
@@ -232,30 +238,47 @@ def _read_record(path: Path) -> dict[str, Any]:
     if record.get("version") != VERSION:
         written = f"written in version {shown(record.get('version'))} of the run format"
         remedy = "train it again or install the matching saddlery"
-        raise InputError(f"{path}: {written}, this saddlery reads version {VERSION}; {remedy}")
+        reads = f"this saddlery reads version {VERSION}"
+        raise InputError(f"{path}: {written}, {reads}; {remedy}")
     return schema.check(record, schema.RUN_RECORD, path)
 
 
-def _read_arrays(path: Path, status: str, parameters: int | None) -> dict[str, np.ndarray]:
+def _read_arrays(
+    path: Path,
+    status: str,
+    parameters: int | None,
+) -> dict[str, np.ndarray]:
     """The arrays of a trajectory.
 
-    parameters: of its network, if known; else what is unpacked is bounded by a fixed size.
+    parameters: of its network, if known; else what is unpacked is
+        bounded by a fixed size.
     """
     with schema.as_damaged(path, schema.AGAIN_RUN):
         headers = npz_headers(path, missing=NO_RUN.format(path.parent))
-    sizes = schema.check_headers(headers, schema.TRAJECTORY, path, OBSERVED, parameters)
+    sizes = schema.check_headers(
+        headers,
+        schema.TRAJECTORY,
+        path,
+        OBSERVED,
+        parameters,
+    )
     names = [*ARRAYS, *(name for name in headers if name.startswith(OBSERVED))]
     limits = {} if parameters is None else {"states": sizes["T"] * parameters}
     with schema.as_damaged(path, schema.AGAIN_RUN):
         arrays = read_npz(path, names, limits)
-    schema.check_arrays(arrays, schema.TRAJECTORY, path, failed=status in schema.FAILED)
+    schema.check_arrays(
+        arrays,
+        schema.TRAJECTORY,
+        path,
+        failed=status in schema.FAILED,
+    )
     return arrays
 
 
 @in_float64
 def _objective_of(experiment: Experiment) -> Objective | None:
-    """The loss of an experiment; None where its data are not at hand, which is said where
-    they are needed."""
+    """The loss of an experiment; None where its data are not at hand, which is
+    said where they are needed."""
     try:
         return experiment.objective()
     except SaddleryError:
@@ -263,16 +286,22 @@ def _objective_of(experiment: Experiment) -> Objective | None:
 
 
 @in_float64
-def _check_losses(path: Path, objective: Objective, loss: np.ndarray, states: np.ndarray) -> None:
-    """Raise InputError where the loss (T,) of the first, the middle or the last saved state
-    (T, P) is not the recorded one."""
+def _check_losses(
+    path: Path,
+    objective: Objective,
+    loss: np.ndarray,
+    states: np.ndarray,
+) -> None:
+    """Raise InputError where the loss (T,) of the first, the middle or the
+    last saved state (T, P) is not the recorded one."""
     single = states.dtype == np.float32
     relative, absolute = NEAR_IN_FLOAT32 if single else NEAR
     finite = np.flatnonzero(np.isfinite(loss))
     scale = float(np.abs(loss[finite]).max(initial=0.0))
     for k in {0, len(loss) // 2, len(loss) - 1} & set(finite.tolist()):
         found = float(objective.loss(np.asarray(states[k], float)))
-        if not abs(found - loss[k]) <= relative * abs(loss[k]) + absolute * scale:
+        near = relative * abs(loss[k]) + absolute * scale
+        if not abs(found - loss[k]) <= near:
             recorded = f"the loss of saved point {k} is recorded as {loss[k]:.6g}"
             words = f"{recorded}, and its state has {found:.6g}"
             raise schema.damaged(path, words, schema.AGAIN_RUN)

@@ -1,7 +1,7 @@
 """Closed forms: arrays in, arrays out.
 
-Nothing here knows a network or an experiment; which theory speaks of which experiment is
-said in `predictions`.
+Nothing here knows a network or an experiment; which theory speaks of which
+experiment is said in `predictions`.
 """
 
 from .balanced import balanced_path

@@ -1,4 +1,5 @@
-"""Two-layer linear networks from balanced weights, exactly, and finite for any horizon.
+"""Two-layer linear networks from balanced weights, exactly, and finite for any
+horizon.
 
 With white inputs, C = S_yx, and W2' W2 - W1 W1' = lambda I (kept by the flow),
 Q = [W1'; W2] (D + O, H) obeys
@@ -28,7 +29,8 @@ from ..basis.checks import InputError, Words, finite, require
 
 # nats: one row more than e^45 times another cannot be seen from it in float64
 LARGEST_GAP = 45.0
-# nats: e^x overflows beyond 709, so that rows centred at 0 may span nearly twice that
+# nats: e^x overflows beyond 709, so that rows centred at 0 may span
+# nearly twice that
 LARGEST_SPAN = 1300.0
 # rates of a smaller |2 f t| are those of f = 0, to all digits
 STANDING = 1e-12
@@ -53,10 +55,11 @@ def balanced_path(
     flow_time (T,): at or after 0, however long.
     first (H, D), second (O, H): the weights W1, W2 at time 0.
     correlation (O, D): C = mean y x'.
-    tolerance: allowed departure of W2'W2 - W1W1' from lambda I, relative to the weights.
+    tolerance: allowed departure of W2'W2 - W1W1' from lambda I,
+        relative to the weights.
 
-    Raises InputError for shapes that do not fit and for unbalanced weights, with the
-    departure. Cost: one QR of (D + O + H, H) a time.
+    Raises InputError for shapes that do not fit and for unbalanced weights,
+    with the departure. Cost: one QR of (D + O + H, H) a time.
 
     Example
     -------
@@ -137,7 +140,8 @@ def _at(basis: Array, rates: Array, start: Array, time: float) -> Array:
 
 
 def _gains(rates: Array, time: float) -> tuple[Array, Array]:
-    """log(e^(f t) / g) = log sqrt(integral_0^t e^(2 f s) ds), and g, for every rate f.
+    """log(e^(f t) / g) = log sqrt(integral_0^t e^(2 f s) ds), and g, for every
+    rate f.
 
     Neither overflows.
     """

@@ -9,8 +9,8 @@ and the unit blows up after t_inf = integral ds / sqrt(R), to where s runs off, 
 never (it dies: R tends to a constant). R is convex: s moves the way of v(0) until R is
 zero, if it ever is, and from there the other way for good.
 
-Source: Zhang, Saxe & Latham (2026), eq 14 and Appendix H for the system; the integral
-is derived here.
+Source: Zhang, Saxe & Latham (2026), eq 14 and Appendix H for the system; the
+integral is derived here.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class BlowUp:
 
     time: flow time, good to about 1e-8 relative; inf for a unit that dies.
     sign: of v then, 0 for one that dies.
-    direction: the eigenvector, counted as given, along which u grows; None for one that
-        dies.
+    direction: the eigenvector, counted as given, along which u grows; None
+        for one that dies.
     """
 
     time: float
@@ -57,9 +57,9 @@ def blow_up(
     v: its outgoing weight. u (D,): its incoming weights.
     strengths (D,): l_d, the eigenvalues of S (loss 1/2 mean (y - f)^2; flow time).
 
-    A balanced unit along one eigenvector, v' = 2 l v^2, takes 1 / (2 l v). Times scale
-    like 1 / (size of the weights). Raises InputError for shapes that do not fit. Cost:
-    one or two quadratures.
+    A balanced unit along one eigenvector, v' = 2 l v^2, takes 1 / (2 l v).
+    Times scale like 1 / (size of the weights). Raises InputError for shapes
+    that do not fit. Cost: one or two quadratures.
 
     Example
     -------
@@ -93,7 +93,12 @@ def blow_up(
     return _ended(time, -int(heading), weights, -ahead)
 
 
-def _ended(time: float, sign: int, weights: np.ndarray, rates: np.ndarray) -> BlowUp:
+def _ended(
+    time: float,
+    sign: int,
+    weights: np.ndarray,
+    rates: np.ndarray,
+) -> BlowUp:
     if not np.isfinite(time):
         return BlowUp(time=time, sign=0, direction=None)
     fastest = int(np.argmax(np.where(weights > 0, rates, -np.inf)))
@@ -137,7 +142,8 @@ class _Path:
         return float(brentq(self.slope, 0.0, end))  # pyright: ignore (stubs)
 
     def between(self, turn: float) -> float:
-        """The time from s = 0 to the turn, where 1 / sqrt(R) has an integrable singularity.
+        """The time from s = 0 to the turn, where 1 / sqrt(R) has an
+        integrable singularity.
 
         With s = turn - w^2 the integrand is smooth.
         """
@@ -155,8 +161,8 @@ class _Path:
     def time(self) -> float:
         """The time from s = 0 to infinity; inf where R stays bounded.
 
-        In the end the fastest exponential is alone, whose integral is known. Before it
-        s = w^2, since R may begin at zero.
+        In the end the fastest exponential is alone, whose integral is known.
+        Before it s = w^2, since R may begin at zero.
         """
         fastest = int(np.argmax(np.where(self.weights > 0, self.rates, -np.inf)))
         rate = float(self.rates[fastest])

@@ -58,19 +58,20 @@ def diagonal_jumps(
     walls: tuple[Float[np.ndarray, " D"], Float[np.ndarray, " D"]] | None = None,
     limit: int = 1000,
 ) -> tuple[Jump, ...]:
-    """The saddles of a diagonal linear network in order, from beta = 0 to the minimum.
+    """The saddles of a diagonal linear network in order, from beta = 0 to the
+    minimum.
 
     curvature (D, D): G = mean x x', positive semi-definite.
     correlation (D,): b = mean y x, in the range of G; L carries the half.
-    walls: at how much integrated gradient a coordinate is released to positive and to
-        negative values, both (D,); 1 and 1 by default, in the time t / ln(1/a). With
-        ln(2/|u + v|) and ln(2/|u - v|) of some small weights u, v the times are flow
-        times for these.
+    walls: at how much integrated gradient a coordinate is released to positive
+        and to negative values, both (D,); 1 and 1 by default, in the time
+        t / ln(1/a). With ln(2/|u + v|) and ln(2/|u - v|) of some small weights
+        u, v the times are flow times for these.
     limit: of jumps.
 
-    Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over samples it
-    scales alike. Raises InputError for impossible data, NumericalError beyond `limit`
-    jumps. Cost: one non-negative least-squares problem a jump.
+    Flow time is that of theta' = -dL/dtheta; with flow on L/2 or a sum over
+    samples it scales alike. Raises InputError for impossible data, NumericalError
+    beyond `limit` jumps. Cost: one non-negative least-squares problem a jump.
 
     Example
     -------
@@ -99,11 +100,11 @@ def diagonal_paths(
     """`diagonal_jumps` of R small weights side by side.
 
     curvature (D, D), correlation (D,), limit: as for `diagonal_jumps`.
-    high (R, D), low (R, D): at how much integrated gradient a coordinate is released to
-        positive and to negative values, for each of them.
+    high (R, D), low (R, D): at how much integrated gradient a coordinate is
+        released to positive and to negative values, for each of them.
 
-    Cost: one non-negative least-squares problem a saddle that any of them visits, and
-    arrays (R, D) a jump.
+    Cost: one non-negative least-squares problem a saddle that any of them
+    visits, and arrays (R, D) a jump.
 
     Example
     -------
@@ -158,8 +159,8 @@ class _Saddle(NamedTuple):
 
 
 class _Saddles:
-    """The saddles by the signs of their coordinates, each computed when it is first
-    visited.
+    """The saddles by the signs of their coordinates, each computed when
+    it is first visited.
 
     g (D, D), b (D,): of the loss, which is 1/2 |root beta - target|^2.
     floor: the loss at zero.

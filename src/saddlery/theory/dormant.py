@@ -11,9 +11,9 @@ it runs to infinity in finite time,
     t = 1 / ((kappa - 2) kappa U(n) |theta|^(kappa - 2))
 once n has settled, or for ever stays small.
 
-Source: Zhang, Saxe & Latham (2026), eq 14; Kunin et al. (2025), eqs 5-7, of whose
-dormant phase this is the form with finite initial weights. For p = 2 and one output
-`blow_up` has the same times by quadrature.
+Source: Zhang, Saxe & Latham (2026), eq 14; Kunin et al. (2025), eqs 5-7, of
+whose dormant phase this is the form with finite initial weights. For p = 2 and
+one output `blow_up` has the same times by quadrature.
 """
 
 from __future__ import annotations
@@ -26,13 +26,14 @@ from jaxtyping import Float, Int
 from ..basis.checks import Words, finite, require
 from ..basis.values import Value
 
-# of a Runge-Kutta step of order four, in units of the time in which a unit can change by
-# itself
+# of a Runge-Kutta step of order four, in units of the time in which a unit can
+# change by itself
 STEP_SHARE = 0.1
-# a unit this many times its initial size (and settled) is followed no further: the rest
-# is closed
+# a unit this many times its initial size (and settled) is followed no further:
+# the rest is closed
 GROWN_SINCE_START = 1e3
-# |component of grad U across n| / |grad U| up to which the direction counts as settled
+# |component of grad U across n| / |grad U| up to which the direction
+# counts as settled
 ACROSS = 1e-3
 STILL = 1e-9  # of the largest grad U at its size: a unit whose own is below has died
 # a unit that has not escaped by then counts as one that never does
@@ -47,9 +48,10 @@ Array = np.ndarray
 class Grown(Value):
     """N units after growing.
 
-    time (N,): at which each escapes, inf where it never does; or the time asked for.
-    u (N, U), v (N, V): the units there; escaped ones with their last direction at unit
-        size.
+    time (N,): at which each escapes, inf where it never does; or the time
+        asked for.
+    u (N, U), v (N, V): the units there; escaped ones with their last
+        direction at unit size.
     """
 
     time: Float[np.ndarray, " N"]
@@ -67,12 +69,12 @@ def escapes(
 
     form (V, U, ..., U): T, with p >= 2 last axes.
     u (N, U), v (N, V): the units at time 0.
-    groups (N,): whole numbers; where given, units are followed only until the first of
-        their group has escaped, and the others count as never escaping.
+    groups (N,): whole numbers; where given, units are followed only until the
+        first of their group has escaped, and the others count as never escaping.
 
-    Times are good to about 1e-6 relative and scale like |theta|^(1 - p). Raises
-    InputError for shapes that do not fit. Cost: a few hundred products with T for all
-    units at once.
+    Times are good to about 1e-6 relative and scale like |theta|^(1 - p).
+    Raises InputError for shapes that do not fit. Cost: a few hundred products
+    with T for all units at once.
 
     Example
     -------
@@ -195,7 +197,8 @@ def _settled(theta: Array, slope: Array, size: Array) -> Array:
 
 
 def _step(rate: float, size: Array, kappa: int) -> Array:
-    """A share of the time |theta| / |grad U|, at the least, in which a unit can change."""
+    """A share of the time |theta| / |grad U|, at the least, in which a
+    unit can change."""
     return STEP_SHARE / (rate * size ** (kappa - 2))
 
 

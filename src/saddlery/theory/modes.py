@@ -7,8 +7,8 @@ and ends at s/c. With p = c u / s in (0, 1) and z = log(p / (1 - p)),
     z' = L c^(2/L - 1) s^(2 - 2/L) p^(1 - 2/L),
 which is what is inverted here: neither small p nor p near 1 loses digits.
 
-Source: Saxe, McClelland & Ganguli (2014), eqs 6-9 (two layers) and Section 1.2 (any
-depth).
+Source: Saxe, McClelland & Ganguli (2014), eqs 6-9 (two layers) and
+Section 1.2 (any depth).
 """
 
 from __future__ import annotations
@@ -42,10 +42,11 @@ def mode_strength(
     layers: L, weight matrices.
     variance: c of the input along the mode.
 
-    Two layers: u = (s/c) / (1 + (s/(c u0) - 1) exp(-2 s t)); s = 0 decays as a power.
-    More layers: from inverting `mode_time` by Newton's method, to 1e-13 relative.
-    Raises InputError for a negative time, strength or start, or (more than two layers)
-    s = 0 or a start above s/c.
+    Two layers: u = (s/c) / (1 + (s/(c u0) - 1) exp(-2 s t)); s = 0 decays
+    as a power. More layers: from inverting `mode_time` by Newton's method,
+    to 1e-13 relative.
+    Raises InputError for a negative time, strength or start, or (more than two
+    layers) s = 0 or a start above s/c.
 
     Example
     -------

@@ -12,8 +12,8 @@ weights the sets {1..k} are visited where inputs are white; else the order is on
 dynamics, by the singular values of what is left of C.
 
 Source: Baldi & Hornik (1989), Theorem 1 and Fact 4; index and lowest eigenvalue:
-counted from the second variation and checked numerically on white and on correlated
-inputs (Achour, Malgouyres & Gerchinovitz 2024 classify the saddles).
+counted from the second variation and checked numerically on white and on
+correlated inputs (Achour, Malgouyres & Gerchinovitz 2024 classify the saddles).
 """
 
 from __future__ import annotations
@@ -46,9 +46,10 @@ class LinearSaddle(Value):
     product (O, D): W_A.
     loss: with the half.
     index: negative eigenvalues of the Hessian at balanced weights.
-    lowest_eigenvalue: of it; None where all H units are used (then only exchanges of
-        modes lower the loss).
-    escape (K,): singular values of C - W_A S, the rates at which new modes leave it.
+    lowest_eigenvalue: of it; None where all H units are used (then only
+        exchanges of modes lower the loss).
+    escape (K,): singular values of C - W_A S, the rates at which new modes
+        leave it.
     """
 
     modes: tuple[int, ...]
@@ -155,8 +156,8 @@ class LinearSaddles(Value):
             )
 
     def _exchanges(self, chosen: tuple[int, ...], left: list[int]) -> int:
-        """Pairs of a mode of the set and a stronger one outside, which would lower the
-        loss."""
+        """Pairs of a mode of the set and a stronger one outside, which would
+        lower the loss."""
         if not chosen or not left:
             return 0
         inside = self.strengths[list(chosen)] + EQUAL * self.strengths[0]
@@ -182,8 +183,8 @@ def pseudo_inverse(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
     keep = values > RANK * max(values[-1], 0.0)
     if not keep.any():
         return np.zeros_like(s)
-    # S = root root'. Rows are sorted before the QR decomposition, so that each keeps its
-    # digits.
+    # S = root root'. Rows are sorted before the QR decomposition, so that each
+    # keeps its digits.
     root = size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
     order = np.argsort(-size)
     decomposed = scipy.linalg.qr(root[order], mode="economic", pivoting=True)
@@ -206,9 +207,9 @@ def linear_saddles(
     target: E|y|^2.
     width: H, at least 1.
 
-    Raises InputError for a covariance that is not positive semi-definite, a correlation
-    outside its range, or a target moment below what the best map explains. Cost: one
-    eigendecomposition.
+    Raises InputError for a covariance that is not positive semi-definite, a
+    correlation outside its range, or a target moment below what the best map
+    explains. Cost: one eigendecomposition.
 
     Example
     -------
@@ -270,7 +271,11 @@ def _moments(
     return s, c
 
 
-def _require_in_range(c: np.ndarray, s: np.ndarray, inverse: np.ndarray) -> None:
+def _require_in_range(
+    c: np.ndarray,
+    s: np.ndarray,
+    inverse: np.ndarray,
+) -> None:
     """C = C S^+ S, each input in its own unit of measure."""
     size = moment_sizes(s)
     outside = float(np.linalg.norm((c - c @ inverse @ s) / size))

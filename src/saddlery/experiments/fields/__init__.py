@@ -1,18 +1,19 @@
-"""The fields of experiments, version by version: why what is stored outlives the code
-that wrote it.
+"""The fields of experiments, version by version: why what is stored outlives
+the code that wrote it.
 
-*A stored experiment means what it meant*: what its file leaves out has the default of the
-version that wrote it, whatever the default is today. *Its identity stays*: what version 1
-always wrote is part of it, and all else only where it differs from the default that it
-came with.
+*A stored experiment means what it meant*: what its file leaves out has the
+default of the version that wrote it, whatever the default is today. *Its
+identity stays*: what version 1 always wrote is part of it, and all else only
+where it differs from the default that it came with.
 
-The tables are files beside this one, a version each, and those of released versions never
-change. Whoever adds a field or changes a default runs `python tools/fields.py`, which
-says what is new and writes the next table.
+The tables are files beside this one, a version each, and those of released
+versions never change. Whoever adds a field or changes a default runs
+`python tools/fields.py`, which says what is new and writes the next table.
 
-A family is a set of fields: "experiment", "network", "layer", "initialization", "stop",
-"sweep", "measure", and one for each shipped kind, such as "task linear_teacher",
-"rule flow" or "unit conv_relu". Kinds of one's own are in no table.
+A family is a set of fields: "experiment", "network", "layer",
+"initialization", "stop", "sweep", "measure", and one for each shipped kind,
+such as "task linear_teacher", "rule flow" or "unit conv_relu". Kinds of one's
+own are in no table.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ class Family(NamedTuple):
     """The fields of one family in one version.
 
     defaults: of all fields, in the order in which they are written.
-    always: those that are written whatever they are; others where they differ from their
-        defaults.
+    always: those that are written whatever they are; others where they differ
+        from their defaults.
     """
 
     defaults: dict[str, Any]
@@ -59,8 +60,10 @@ def fields_of(version: int) -> dict[str, Family]:
     except FileNotFoundError:
         lacking = f"the table of version {version} of experiments is missing"
         raise InputError(f"{lacking}; install saddlery again") from None
-    table = json.loads(text)
-    return {name: Family(one["defaults"], tuple(one["always"])) for name, one in table.items()}
+    families = {}
+    for name, one in json.loads(text).items():
+        families[name] = Family(one["defaults"], tuple(one["always"]))
+    return families
 
 
 def _family(version: int, name: str) -> Family:
@@ -68,8 +71,8 @@ def _family(version: int, name: str) -> Family:
 
 
 def came_with(family: str, name: str, declared: Any) -> Any:
-    """The default that a field had when it came; the declared one where no table has it
-    yet."""
+    """The default that a field had when it came; the declared one where no
+    table has it yet."""
     for version in range(1, VERSION + 1):
         defaults = _family(version, family).defaults
         if name in defaults:
@@ -84,8 +87,9 @@ def essential(
     *,
     always: bool = False,
 ) -> dict[str, Any]:
-    """Of the values of all fields of a family, as they stand in a file, those that are part
-    of an identity, in the order in which fields came; what is absent (None) is left out.
+    """Of the values of all fields of a family, as they stand in a file, those
+    that are part of an identity, in the order in which fields came; what is
+    absent (None) is left out.
 
     declared: today's defaults, of fields that no table has.
     always: how a family in no table, of a kind of one's own, is written.
@@ -113,9 +117,13 @@ def essential(
     return kept
 
 
-def completed(family: str, values: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """Values read from a file of some version, with what it left out and what has another
-    default today."""
+def completed(
+    family: str,
+    values: Mapping[str, Any],
+    version: int,
+) -> dict[str, Any]:
+    """Values read from a file of some version, with what it left out and what
+    has another default today."""
     if version == VERSION:
         return dict(values)
     then = _family(version, family).defaults
@@ -129,8 +137,8 @@ def completed(family: str, values: Mapping[str, Any], version: int) -> dict[str,
 
 
 def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """The table of an experiment as the version that wrote it meant it. Sections of the
-    wrong kind are left as they are."""
+    """The table of an experiment as the version that wrote it meant it.
+    Sections of the wrong kind are left as they are."""
     if version == VERSION:
         return dict(table)
 
@@ -152,7 +160,8 @@ def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
         kind = entry.get("kind", "flow") if isinstance(entry, Mapping) else ""
         found[name] = section(f"{name} {kind}", entry)
     taught = found["task"]
-    if isinstance(taught, dict) and isinstance(taught.get("unit"), str):  # a teacher's units
+    # A teacher's units.
+    if isinstance(taught, dict) and isinstance(taught.get("unit"), str):
         options = taught.get("options_of_unit", {})
         taught["options_of_unit"] = section(f"unit {taught['unit']}", options)
     network = section("network", found.get("network", {}))
@@ -162,10 +171,11 @@ def as_meant(table: Mapping[str, Any], version: int) -> dict[str, Any]:
 
 
 def check_version(version: Any) -> int:
-    """The version of a stored table. Raises InputError where this saddlery cannot read it."""
+    """The version of a stored table. Raises InputError where this saddlery
+    cannot read it."""
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
-        needed = "must be a whole number from 1 on"
-        raise InputError(f"version {needed}, got {shown(version)}; leave it out")
+        given = f"got {shown(version)}; leave it out"
+        raise InputError(f"version must be a whole number from 1 on, {given}")
     if version > VERSION:
         written = f"written in version {version} of experiments"
         remedy = "install a later one"
