@@ -22,6 +22,7 @@ import test_manifolds
 import test_modes
 import test_objectives
 import test_orders
+import test_paper
 import test_plateaus
 import test_reduction
 import test_rest
@@ -129,7 +130,19 @@ MUTATIONS = {
         fixed_points,
         "unseen_coordinates",
         lambda objective, state: np.zeros(objective.size, bool),
-        test_kinks.test_a_run_whose_last_unit_is_off_rests,
+        lambda: test_kinks.test_units_that_no_sample_turns_on_stay_where_the_run_still_moves(0.2),
+    ),
+    "fixed points: a unit that grows may be silenced by refinement": (
+        fixed_points,
+        "_keeps_small_units",
+        lambda objective, theta, own, silenced, units: True,
+        lambda: test_paper.test_sensible_variants_of_the_six("relu, more inputs"),
+    ),
+    "fixed points: no state has a fixed point of its own": (
+        certificates,
+        "own_fixed_point",
+        lambda *arguments, **options: None,
+        lambda: test_kinks.test_a_small_unit_that_is_off_where_the_error_is_stays(1e-3, 1e-7),
     ),
     "fixed points: as large as the state, however small that is": (
         fixed_points.FixedPointTolerances,
@@ -554,7 +567,7 @@ def test_saddles_are_all_there():
 AT_LENGTH = (
     "orders: units do not cancel",
     "certificates: the largest utility wins",
-    "fixed points: units that no sample turns on are made silent",
+    "fixed points: a unit that grows may be silenced by refinement",
     "rescaled units are not balanced",
 )
 

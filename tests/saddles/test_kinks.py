@@ -897,6 +897,17 @@ def test_units_that_no_sample_turns_on_stay(size):
     assert silent.utility.value == pytest.approx(1 / 8)
 
 
+@pytest.mark.parametrize("size", [1e-2, 0.2])
+def test_units_that_no_sample_turns_on_stay_where_the_run_still_moves(size):
+    """(b) The fixed point beside a state that is not quite at rest has them where they are: by way
+    of the narrow network they would be silent."""
+    subject = one_layer("relu", 2, np.eye(2), [[1.0], [0.5]])
+    state = np.array([1.0, -1.0, -size, -size, 1.0 + 1e-5, size])
+    c = certify_state(subject, state)
+    assert (c.verdict, c.route, c.narrow_units) == ("minimum", "reduce", (1,))
+    assert c.distance < 2e-5
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-4, 1e-5, 1e-6])
 def test_a_run_whose_last_unit_is_off_rests(scale):
@@ -947,6 +958,21 @@ def test_a_small_unit_that_is_off_stays_in_other_units_of_the_data(inputs, targe
         state = natural * np.array([first, -0.1, size, turned, first, size])
         moved = 1e-9 * natural * np.random.default_rng(0).standard_normal(6)
         assert certify_state(subject, state + moved).verdict == verdict
+
+
+@pytest.mark.parametrize("size", [1e-7, 1e-9, 1e-12])
+def test_what_is_left_of_a_silent_unit_is_none_of_its_own(size):
+    """(a) One quadratic unit has learned x_1^2 of x_1^2 + x_2^2/2; a second one of 1e-7 has a
+    gradient of 1e-14, which is zero. It grows all the same: a degenerate saddle, of order 3."""
+    x = np.array([[1.0, 0], [0, 1.0], [1.0, 1.0], [1.0, -1.0]])
+    y = x[:, :1] ** 2 + 0.5 * x[:, 1:] ** 2
+    subject = one_layer("quadratic", 2, x, y, moments=False)
+    away = size * np.array([0.6, 0.8, 0.5])
+    learned = certify_state(subject, np.array([1.0, 0.0, 0, 0, 1.0, 0]))
+    assert (learned.verdict, learned.escape_order) == ("degenerate saddle", 3)
+    beside = learned.state + np.array([0, 0, away[0], away[1], 0, away[2]])
+    found = certify_state(subject, beside)
+    assert (found.verdict, found.escape_order) == ("degenerate saddle", 3)
 
 
 def test_a_half_silent_unit_at_rest_is_not_exchanged():

@@ -73,8 +73,6 @@ NEWTON_STEPS = 150
 # are within these shares of it.
 COARSEST = 0.02
 FINER = (0.1, 0.01, 0.001)
-# Of a silent unit, in units of the size at which its gradient is the tolerance: it may be left.
-LEFT_OVER = 100.0
 # The least size of a state that distances are compared with, of the task's natural weights.
 LEAST = 1e-3
 
@@ -211,30 +209,24 @@ def own_fixed_point(
     minimum. silenced: the fixed point in which it is silent; utility: U > 0 of the best
     silent unit there, of which a unit of size s grows with a gradient of about U s^p, in
     natural units of the weights.
-    What refinement leaves of a unit that should be silent is no other fixed point: the
-    size at which that gradient is the tolerance. Cost: a gradient; where that is much
-    less than U s^p direct refinement, up to 2,000 parameters.
-
-    Nor is one at which a unit that grows was made silent by Newton's method: each small
-    unit must be within a tenth of its size of where it was.
+    It is none of its own where Newton's method has made a unit silent that grows: each
+    small unit must be within a tenth of its size of where it was. Cost: a gradient; where
+    that is much less than U s^p, as that of small units that do grow is not, direct
+    refinement, up to 2,000 parameters.
     """
     if objective.size > DENSE:
         return None
     units = level_units(objective, theta)
-    growth = _growth(objective, units, utility)
     size = float(np.linalg.norm((theta - silenced.state) / units))
     slope = float(np.linalg.norm(units * np.asarray(objective.gradient(theta))))
     least = FixedPointTolerances.now().own
-    if slope > least * growth.gradient(size):
+    if slope > least * _growth(objective, units, utility, size):
         return None
     refinement = refined(objective, theta, scale, BehindTolerances.now().weights)
     own = _measured(objective, theta, _without_narrow(refinement.point, refinement), around)
     if not own.is_behind or own.share > least * silenced.share:
         return None
     if not _keeps_small_units(objective, theta, own.state, silenced.state, units):
-        return None
-    apart = float(np.linalg.norm((own.state - silenced.state) / units))
-    if apart <= LEFT_OVER * growth.size(_zero() * objective.standard.gradient):
         return None
     return replace(own, reduction=reduce(objective, own.state, tolerance=_same_map()))
 
@@ -264,23 +256,12 @@ def _unit_sizes(objective: Objective, state: np.ndarray, layer: int) -> np.ndarr
     return np.sqrt(np.sum(u**2, axis=1) + np.sum(v**2, axis=1))
 
 
-class _Growth(NamedTuple):
-    """How a unit that should be silent grows: |grad L| = U s^p for one of size s."""
-
-    utility: float
-    degree: int
-
-    def gradient(self, size: float) -> float:
-        return self.utility * size**self.degree
-
-    def size(self, gradient: float) -> float:
-        return (gradient / self.utility) ** (1 / self.degree)
-
-
-def _growth(objective: Objective, units: np.ndarray, utility: Utility) -> _Growth:
-    """That of a silent unit, in units (P,) of the weights."""
+def _growth(objective: Objective, units: np.ndarray, utility: Utility, size: float) -> float:
+    """U s^p, the gradient of a silent unit that has grown to size s, in units (P,)
+    of the weights."""
     u, v = sides(objective.network, objective.params(units), utility.layer)
-    return _Growth(utility.value / utility.stretch(u[0], v[0]), utility.order - 1)
+    degree = utility.order - 1
+    return utility.value / utility.stretch(u[0], v[0]) * size**degree
 
 
 def _measured(
