@@ -1,5 +1,4 @@
-"""One driving loop for every rule: it stops, saves and observes; the rule only
-steps.
+"""One driving loop for every rule: it stops, saves and observes; the rule only steps.
 
 States are saved where the trajectory moves and sparsely on plateaus. A point is
 saved when, since the last saved one, the weights moved by more than `resolution`
@@ -131,8 +130,7 @@ class Trajectory(Result):
         return Printed(("trajectory", ""), [*self.rows(), parameters])
 
     def record(self) -> dict[str, object]:
-        """JSON form: how it ended, and the curves, without weights and
-        observables."""
+        """JSON form: how it ended, and the curves, without weights and observables."""
         ending = {
             "status": self.status,
             "reason": self.reason,
@@ -146,8 +144,7 @@ class Trajectory(Result):
         return self.labelled_frame({})
 
     def to_xarray(self) -> xr.Dataset:
-        """The curves, the observables and the weights along `point`. Needs
-        xarray."""
+        """The curves, the observables and the weights along `point`. Needs xarray."""
         return self.labelled_arrays({})
 
     def labelled_frame(self, about: Mapping[str, Any]) -> pd.DataFrame:
@@ -449,8 +446,7 @@ class _Member:
         carry: Mapping[str, Any],
         limit: int,
     ) -> None:
-        """Keep what was saved since the last look, and see whether the run is
-        over."""
+        """Keep what was saved since the last look, and see whether the run is over."""
         self.parts.append(dict(record))
         self.saved += len(record["loss"])
         if self.saved >= limit:
@@ -477,8 +473,7 @@ class _Member:
 
 
 def _remedy(rule: Rule) -> str:
-    """What to do about a run that leaves the numbers: a flow has no learning
-    rate."""
+    """What to do about a run that leaves the numbers: a flow has no learning rate."""
     if hasattr(rule, "learning_rate"):
         return "lower the learning rate"
     return "standardise the data, or start from smaller weights"
@@ -525,8 +520,7 @@ def _met(carry: Mapping[str, Any], stop: Stop) -> str:
 
 
 def _fraction(carry: Mapping[str, Any], stop: Stop) -> float:
-    """How much of the run is done, by its clock or its steps, whichever is
-    further."""
+    """How much of the run is done, by its clock or its steps, whichever is further."""
     if bool(carry["halt"]):
         return 1.0
     parts = []

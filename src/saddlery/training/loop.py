@@ -1,5 +1,4 @@
-"""The compiled part of the driving loop: members of one program step side by
-side.
+"""The compiled part of the driving loop: members of one program step side by side.
 
 A chunk of B members is stepped as one, until a look at the clock is due: every
 array of the carry has a leading axis B. Between two looks each member takes a
@@ -115,8 +114,8 @@ class _Chunk:
         limits: Limits,
         resolution: Array,
     ) -> tuple[Carry, Array, dict[str, Any]]:
-        """Strides and looks until a member's record is full, or it is time to show
-        how far they came."""
+        """Strides and looks until a member's record is full, or it is time to
+        show how far they came."""
         members = carry["halt"].shape[0]
         each = functools.partial(_each, members=members, shared=self.shared)
 
@@ -304,8 +303,7 @@ def _due(
     limits: Limits,
     resolution: Array,
 ) -> Array:
-    """Whether a member has moved far, or long, since it was saved, or is at its
-    end."""
+    """Whether a member has moved far, or long, since it was saved, or is at its end."""
     walker = carry["walker"]
     moved = _way(before, walker.theta - before["last"], carry["change"], resolution)
     late = walker.time - before["saved_at"] > PLATEAU * walker.time
