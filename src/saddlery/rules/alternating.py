@@ -186,8 +186,7 @@ class _Phase(NamedTuple):
 
 @dataclass(frozen=True)
 class _Bound(Rule):
-    """AGF of these units, with a flow for the active ones; `size` is the
-    threshold."""
+    """AGF of these units, with a flow for the active ones; `size` is the threshold."""
 
     together: ClassVar[int] = 1
     flow: GradientFlow
@@ -409,8 +408,7 @@ class _Bound(Rule):
         limit: Array,
         step: Array,
     ) -> tuple[Array, ...]:
-        """The exponential where no unit meets a kink, else short Runge-Kutta
-        steps.
+        """The exponential where no unit meets a kink, else short Runge-Kutta steps.
 
         Whether one does is seen by taking the second half of the step anew.
         """
@@ -572,8 +570,8 @@ class _Dormant(NamedTuple):
     """The utility of every dormant unit beside the active ones.
 
     Through the gradient of the loss with all dormant units so small that they do
-    not feel each other: of size delta, with delta^kappa and machine precision /
-    delta^(kappa - 1) equal.
+    not feel each other: of size delta, with delta^kappa and machine
+    precision / delta^(kappa - 1) equal.
 
     active (P,): the weights, with the dormant units at zero.
     units, index (N, d): where they lie.

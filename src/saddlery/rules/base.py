@@ -42,7 +42,8 @@ class Units(Protocol):
     index (N, d): where they lie in the flat vector (P,).
     order: the degree in all their weights.
     smooth: whether they have no kinks.
-    alike: whether all are of one kind, so that near silence they have one Hessian.
+    alike: whether all are of one kind, so that near silence they have one
+        Hessian.
     """
 
     @property
@@ -91,8 +92,7 @@ class Walker(NamedTuple):
 
 
 class Rule(ABC):
-    """Base of all rules: a frozen dataclass with a `kind`, a `start` and an
-    `advance`.
+    """Base of all rules: a frozen dataclass with a `kind`, a `start` and an `advance`.
 
     batch: samples drawn for one step (with replacement), 0 for all of them.
     rotates: whether a step commutes with every rotation of the weights, so that

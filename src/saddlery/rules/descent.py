@@ -218,8 +218,7 @@ class Adam(Descent):
 
 @dataclass(frozen=True)
 class SignDescent(Descent):
-    """theta <- theta - eta sign(g) of weights (P,), each at the same pace;
-    sign(0) = 0.
+    """theta <- theta - eta sign(g) of weights (P,), each at the same pace; sign(0) = 0.
 
     What Adam does without its means. Flow time counts eta a step.
 

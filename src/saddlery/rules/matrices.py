@@ -89,8 +89,7 @@ class _Bound(Descent):
 
 @dataclass(frozen=True)
 class SchattenDescent(MatrixDescent):
-    """Steepest descent of every weight matrix under the Schatten-p norm, at unit
-    norm:
+    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm:
 
         W <- W - eta D,    D = A diag(s^(q-1)) B' / |s|_q^(q-1),
     with the gradient g = A diag(s) B' (I, O) of each matrix and 1/p + 1/q = 1:
