@@ -99,14 +99,14 @@ class Network(Result):
 
     Example
     -------
-    >>> import numpy as np
+    >>> import jax.numpy as jnp
     >>> from saddlery.networks import Layer, Network
     >>> from saddlery.units import dense
     >>> network = Network((Layer(dense("relu"), 2),))
     >>> network.count((3,), outputs=1)
     8
-    >>> params = ({"u": np.eye(2, 3), "v": np.array([[1.0], [2.0]])},)
-    >>> network.apply(params, np.array([5.0, 7.0, 9.0])).tolist()
+    >>> params = ({"u": jnp.eye(2, 3), "v": jnp.array([[1.0], [2.0]])},)
+    >>> network.apply(params, jnp.array([5.0, 7.0, 9.0])).tolist()
     [19.0]
     """
 
