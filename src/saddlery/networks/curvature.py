@@ -1,8 +1,8 @@
 """Dense Hessians that use the structure of a sum of units.
 
-For one layer f_n = sum_i phi_in v_i with squared loss L = 1/(2N) sum |y_n -
-f_n|^2, write t_n for the features of all units and their derivatives with respect
-to u. With G = mean t_n t_n' (one matrix product) and e = f - y,
+For one layer f_n = sum_i phi_in v_i with squared loss L = 1/(2N) sum
+|y_n - f_n|^2, write t_n for the features of all units and their derivatives with
+respect to u. With G = mean t_n t_n' (one matrix product) and e = f - y,
 
     d2L/dv_i dv_j = G[phi_i, phi_j] (x) I_O
     d2L/dv_i du_j = G[phi_i, dphi_j] v_j      + delta_ij mean(dphi_i e)
@@ -42,8 +42,8 @@ def hessian(
     returned takes JAX's slope at the kink and means something only on directions
     that cross none (`kinks.Kinks.smooth`), as `judging.spectrum_at` takes it.
 
-    Cost: N (H (1 + U))^2 for one layer of sums of units with squared loss (U
-    numbers in u), else P Hessian-vector products. Memory P^2 doubles: 32 MB at
+    Cost: N (H (1 + U))^2 for one layer of sums of units with squared loss
+    (U numbers in u), else P Hessian-vector products. Memory P^2 doubles: 32 MB at
     2,000 parameters.
 
     Example

@@ -68,8 +68,7 @@ class Loss(Immutable):
         return f"Loss({self.name})"
 
     def factor(self, shape: Shape) -> float:
-        """c of a quadratic loss c/2 |y - f|^2 of targets of a shape, (O,) or
-        more."""
+        """c of a quadratic loss c/2 |y - f|^2 of targets of a shape, (O,) or more."""
         return _factor(self, tuple(shape))
 
     def __reduce__(self) -> tuple[Callable[..., Loss], tuple[object, ...]]:
@@ -156,8 +155,8 @@ def loss_named(name: str) -> Loss:
 
 
 def register(loss: Loss) -> Loss:
-    """Make a loss of one's own available by name, as in `[task] loss =
-    "log_cosh"`; returns it.
+    """Make a loss of one's own available by name, as in `[task]
+    loss = "log_cosh"`; returns it.
 
     Raises InputError for a name that is taken, or where the loss is not what it
     has to be (see `check_loss`). Cost: a few seconds, mostly of compiling.

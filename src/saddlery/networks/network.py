@@ -87,27 +87,26 @@ class Layer:
 
 @dataclass(frozen=True, repr=False)
 class Network(Result):
-    """f(x): layers of units, an optional linear read-out, and which token is
-    read.
+    """f(x): layers of units, an optional linear read-out, and which token is read.
 
     layers: first to last, at least one.
     readout: whether a matrix of its own follows the last layer, which then needs
         `outputs` or residual.
     reads: "all" of the output, or the "last" token of a sequence.
 
-    Parameters are a tuple with one dict a layer, as above, or one flat vector (P,):
-    see `flatten`. Raises InputError for layers that do not fit each other.
+    Parameters are a tuple with one dict a layer, as above, or one flat vector
+    (P,): see `flatten`. Raises InputError for layers that do not fit each other.
 
     Example
     -------
-    >>> import numpy as np
+    >>> import jax.numpy as jnp
     >>> from saddlery.networks import Layer, Network
     >>> from saddlery.units import dense
     >>> network = Network((Layer(dense("relu"), 2),))
     >>> network.count((3,), outputs=1)
     8
-    >>> params = ({"u": np.eye(2, 3), "v": np.array([[1.0], [2.0]])},)
-    >>> network.apply(params, np.array([5.0, 7.0, 9.0])).tolist()
+    >>> params = ({"u": jnp.eye(2, 3), "v": jnp.array([[1.0], [2.0]])},)
+    >>> network.apply(params, jnp.array([5.0, 7.0, 9.0])).tolist()
     [19.0]
     """
 
@@ -507,8 +506,7 @@ def _in_order(params: Params) -> Iterator[np.ndarray]:
 
 @dataclass(frozen=True)
 class UnitWeights:
-    """Where the units of a network that is a single sum of them lie in the flat
-    vector.
+    """Where the units of a network that is a single sum of them lie in the flat vector.
 
     index: (N, d), the places of theta_i = (u_i, v_i).
     order: the degree kappa in theta_i at which a unit's map starts.
@@ -528,8 +526,8 @@ def unit_weights(network: Network, inputs: Shape, outputs: int) -> UnitWeights:
     inputs: the shape of a sample, (D,) for vectors.
     outputs: O.
 
-    Raises InputError for networks of more than one sum, and units without a silent
-    point.
+    Raises InputError for networks of more than one sum, and units without a
+    silent point.
 
     Example
     -------

@@ -50,15 +50,14 @@ Samples = tuple[Array, Array, Array]
 
 @dataclass(frozen=True, eq=False)
 class Moments(Value):
-    """Second moments of a feature l and targets y: all means over samples, not
-    centred.
+    """Second moments of a feature l and targets y: all means over samples, not centred.
 
     feature: the name of the lift they belong to ("input" for z itself).
     features (M, M): E[l l'].
     cross (O, M): E[y l'].
     target: E[|y|^2], not halved.
-    sway (O, M): E[|y| (|l| + sum_k |z_k dl/dz_k|)'], to whose last digit `cross` is
-        known; None where the moments are exact.
+    sway (O, M): E[|y| (|l| + sum_k |z_k dl/dz_k|)'], to whose last digit `cross`
+        is known; None where the moments are exact.
     root (K, M + O): the triangular factor R of samples, R'R = E[(l, y)(l, y)'],
         which holds twice the digits of its square; None where they are exact.
     """
@@ -265,8 +264,8 @@ class Objective(Result):
     inputs (N, ...), targets (N, ...): samples, or equivalent samples.
     constant: what no map can remove.
     exact: "samples", or the name of the feature whose moments replace them.
-    power: mean |y|^2 of the targets, which equivalent samples do not show; None to
-        take it from `targets`.
+    power: mean |y|^2 of the targets, which equivalent samples do not show; None
+        to take it from `targets`.
     doubt (N, ...): to the last digits of which numbers equivalent targets are
         known, where these are larger than the targets themselves.
 
@@ -407,8 +406,7 @@ class Objective(Result):
             )
 
     def _distance_from_zero(self) -> float:
-        """sqrt(mean |y - f|^2) of the map f of zero weights, what is to be
-        learned."""
+        """sqrt(mean |y - f|^2) of the map f of zero weights, what is to be learned."""
         origin = np.asarray(self.predictions(np.zeros(self.size)))
         seen = float(np.sum((self.targets - origin) ** 2)) / len(origin)
         return float(np.sqrt(seen + self.unseen))
@@ -484,8 +482,8 @@ class Objective(Result):
 
     @functools.cached_property
     def standard(self) -> Scales:
-        """The natural sizes of weights and derivatives in natural units, theta /
-        units."""
+        """The natural sizes of weights and derivatives in natural units,
+        theta / units."""
         s = self.units
         with precision_context("float64"):
             return natural_scales(
@@ -690,8 +688,8 @@ def input_moments(network: Network, data: Data) -> Moments:
 
 
 def equivalent_samples(moments: Moments) -> tuple[np.ndarray, np.ndarray, float]:
-    """(inputs (r, M), targets (r, O), constant) with the given moments, S = E[l l']
-    of rank r:
+    """(inputs (r, M), targets (r, O), constant) with the given moments, of which
+    S = E[l l'] has rank r:
 
         inputs = sqrt(r) S^(1/2),    targets = inputs W*',
         constant = 1/2 (E|y|^2 - <W*, E[y l']>),

@@ -163,8 +163,8 @@ def unit_norms(
 
 
 def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
-    """s_1^2 / sum s^2 of each matrix u (H, U): 1 where all units lie on one line, 0
-    where all are zero, NaN where weights are not finite.
+    """s_1^2 / sum s^2 of each matrix u (H, U): 1 where all units lie on one line,
+    0 where all are zero, NaN where weights are not finite.
 
     The largest eigenvalue of a Gram matrix is as exact as s_1, and costs less.
 

@@ -118,8 +118,7 @@ def sway(
     samples: Samples,
     sizes: tuple[Any, Any],
 ) -> Any:
-    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and
-    targets.
+    """sum |z dQ/dz| of Q = value(theta, samples), z the weights, inputs and targets.
 
     theta (P,), samples: where Q is taken, in JAX's numbers.
     sizes: of inputs (N, ...) and of targets (N, ...), as of `sizes_of`.

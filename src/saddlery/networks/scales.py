@@ -115,10 +115,10 @@ def natural_units(
     outputs of order one, in their own units.
 
     shape, outputs: of a sample, (D,) for vectors, and O of its target.
-    inputs: root-mean-square size of an input's entries, zeros count as one. Inputs
-        whose entries are in units of their own have a size each, (D,), for neurons
-        that read them one by one and for the residual stream of vectors; for
-        others their mean counts.
+    inputs: root-mean-square size of an input's entries, zeros count as one.
+        Inputs whose entries are in units of their own have a size each, (D,), for
+        neurons that read them one by one and for the residual stream of vectors;
+        for others their mean counts.
     targets: root-mean-square size of what is to be learned, zero counts as one.
 
     An incoming weight is measured by the inverse of what it multiplies (the

@@ -1,14 +1,14 @@
 """Units that are linear in u, in the span of their own weights: the same training
 with fewer of them.
 
-Where phi is linear in u, rotating the H units of a layer among each other, (u, v)
--> (Q'u, Q'v) with Q'Q = 1, leaves the map as it is. The gradient of [u v] (H, U +
-V) is [u v] K with K of the weights' products alone, so training never leaves the
-columns of [u v](0): with [u v](0) = Q R, Q (H, U + V), the H units move as Q
-times the U + V units of a network that starts at R. This is the invariant
-manifold of rank U + V (Zhang, Saxe & Latham 2026, Theorem 3), on which every
-state lies. It holds for rules that commute with rotations of the weights, and to
-rounding.
+Where phi is linear in u, rotating the H units of a layer among each other,
+(u, v) -> (Q'u, Q'v) with Q'Q = 1, leaves the map as it is. The gradient of [u v]
+(H, U + V) is [u v] K with K of the weights' products alone, so training never
+leaves the columns of [u v](0): with [u v](0) = Q R, Q (H, U + V), the H units
+move as Q times the U + V units of a network that starts at R. This is the
+invariant manifold of rank U + V (Zhang, Saxe & Latham 2026, Theorem 3), on which
+every state lies. It holds for rules that commute with rotations of the weights,
+and to rounding.
 """
 
 from __future__ import annotations

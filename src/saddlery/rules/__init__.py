@@ -1,8 +1,9 @@
-"""Learning rules: gradient flow by adaptive solvers, and rules of fixed steps, through optax where
-it has them.
+"""Learning rules: gradient flow by adaptive solvers, and rules of fixed steps,
+through optax where it has them.
 
-A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient function, and
-where it asks for them the places of the weight matrices and of the units.
+A rule moves a `Walker` and knows no model: it sees flat parameters and a gradient
+function, and where it asks for them the places of the weight matrices and of the
+units.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ __all__ = [
 
 
 def make(kind: str, **options: Any) -> Rule:
-    """The rule called `kind`; see `RULES`. options: fields of that rule.
+    """The rule called `kind`; see `RULES`.
+
+    options: fields of that rule.
 
     Raises InputError for kinds, options and values that are not known.
 
@@ -57,6 +60,5 @@ def make(kind: str, **options: Any) -> Rule:
     try:
         return settle(cls(**options))
     except TypeError as error:
-        raise InputError(
-            f"rule {kind!r} could not be made from {sorted(options)}: {said(error)}"
-        ) from None
+        given = sorted(options)
+        raise InputError(f"rule {kind!r} could not be made from {given}: {said(error)}") from None

@@ -1,25 +1,28 @@
-"""Alternating gradient flows: the limit of vanishing initial weights, one unit at a time.
+"""Alternating gradient flows: the limit of vanishing initial weights, one unit at
+a time.
 
-Units are dormant or active. While the active ones rest, every dormant unit follows the
-gradient of its own utility,
+Units are dormant or active. While the active ones rest, every dormant unit
+follows the gradient of its own utility,
     theta_i' = grad U(theta_i),
     U homogeneous of degree kappa in theta_i = (u_i, v_i),
-until the first reaches the threshold size. It joins the active ones, which then run
-gradient flow to rest as if nothing else were there, while the others stand still; an
-active unit that falls well below the threshold is dormant again. Units with kinks (ReLU)
-may slide: the gradient points at a kink from both sides, and the flow follows it. No
-error-controlled step is long there, so that such a flow is continued by short steps of
-fixed length, whose mean velocity is that of the sliding flow (Filippov 1988) and
-vanishes where it rests. One that comes to rest in neither way is refused.
+until the first reaches the threshold size. It joins the active ones, which then
+run gradient flow to rest as if nothing else were there, while the others stand
+still; an active unit that falls well below the threshold is dormant again. Units
+with kinks (ReLU) may slide: the gradient points at a kink from both sides, and
+the flow follows it. No error-controlled step is long there, so that such a flow
+is continued by short steps of fixed length, whose mean velocity is that of the
+sliding flow (Filippov 1988) and vanishes where it rests. One that comes to rest
+in neither way is refused.
 
-Source: Kunin et al. (2025), Algorithm 1, in which that flow takes no time. Here the
-clock runs until its gradient has fallen to a tenth of the largest, which is the jump of
-the loss, and the wait that follows is shorter by as much: the same in the limit, nearer
-to the flow before it.
+Source: Kunin et al. (2025), Algorithm 1, in which that flow takes no time. Here
+the clock runs until its gradient has fallen to a tenth of the largest, which is
+the jump of the loss, and the wait that follows is shorter by as much: the same in
+the limit, nearer to the flow before it.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -33,52 +36,69 @@ from ..basis.checks import InputError, positive, require
 from .base import Gradient, Parts, Rule, Units, Walker
 from .flow import GradientFlow
 
-RESTS = 1e-5  # of the largest gradient on the way: below this the active units rest
-# of the largest gradient: below this the jump is over, and the clock stands as good as
-# still until the units rest
+# Of the largest gradient on the way: below this the active units rest.
+RESTS = 1e-5
+# Of the largest gradient: below this the jump is over, and the clock stands as good as
+# still until the units rest.
 CALM = 0.1
-DROPPED = 0.5  # of the threshold: an active unit smaller than this is dormant again
-# steps of an error-controlled flow; one that takes more slides along kinks, where no such
-# step is long
+# Of the threshold: an active unit smaller than this is dormant again.
+DROPPED = 0.5
+
+# Steps of an error-controlled flow; one that takes more slides along kinks, where no
+# such step is long.
 CONTROLLED = 2_000
-SLIDE = 128  # steps of fixed length between two looks at such a flow, averaged over its halves
-STABLE = 0.5  # of 1/lambda_max: that length,
-SHARE_MOVED = 0.1  # and of the weights, that it may move them at most
-POWER_ITERATIONS = 12  # for lambda_max
-CREEPING = 1_000  # looks after which a flow rests that still creeps,
-REFUSED_LOOKS = 3_000  # and after which one that does not rest is refused
-# steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more for
-# kappa > 2)
+# Steps of fixed length between two looks at such a flow, averaged over its halves.
+SLIDE = 128
+# That length, of 1/lambda_max; and what share of the weights it may move at most.
+STABLE, SHARE_MOVED = 0.5, 0.1
+# For lambda_max.
+POWER_ITERATIONS = 12
+# Looks after which a flow rests that still creeps, and after which one that does not
+# rest is refused.
+CREEPING, REFUSED_LOOKS = 1_000, 3_000
+
+# Steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more
+# for kappa > 2).
 CUTS = 4
-# relative error of a step over which the utility of units with kinks counts as quadratic
+# Relative error of a step over which the utility of units with kinks counts as
+# quadratic.
 QUADRATIC_ERROR = 1e-3
-# where it does not, so many Runge-Kutta steps of this length, in units of the fastest rate
+# Where it does not, so many Runge-Kutta steps of this length, in units of the fastest
+# rate.
 SHORT_STEPS, SHORT_STEP = 8, 0.25
-# of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit
-# changes by itself
+# Of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit
+# changes by itself.
 TURN = 0.05
-# a unit this many times its size at the last saddle, and settled, grows in closed form
-# (kappa > 2)
+# A unit this many times its size at the last saddle, and settled, grows in closed form
+# (kappa > 2).
 GROWN_SINCE_SADDLE = 100.0
-# |component of grad U across the direction| / |grad U| up to which a direction has settled
+# |component of grad U across the direction| / |grad U| up to which a direction has
+# settled.
 ACROSS = 1e-3
-CROSSING_STEPS = 10  # to the moment at which a unit crosses
-TINY = 1e-300  # in place of a size of zero, by which is divided
+# Newton steps to the moment at which a unit crosses.
+CROSSING_STEPS = 10
+# In place of a size of zero, by which is divided.
+TINY = 1e-300
+
+
+UNBOUND = "the rule 'agf' needs to know the units: call bound(parts) first"
 
 
 @dataclass(frozen=True)
 class AlternatingFlow(Rule):
-    """Alternating gradient flows (AGF) of one sum of units, in place of a flow from tiny weights.
+    """Alternating gradient flows (AGF) of one sum of units, in place of a flow
+    from tiny weights.
 
-    threshold: the size |theta_i| of a unit (d,) at which it becomes active, as a fraction
-        of the natural size of one unit.
+    threshold: the size |theta_i| of a unit (d,) at which it becomes active, as a
+        fraction, below one, of the natural size of one unit.
     relative_tolerance: of the flow of the active units.
 
-    Dormant units move by the exponential of the Hessian of their utility where kappa = 2
-    (exact for linear units, and for ReLU ones between two kinks), by Runge-Kutta steps
-    and the closed form of the blow-up for kappa > 2. Jump times differ from those of the
-    flow by O(1 / ln(1/scale)) for kappa = 2 (many units share in what one does here) and
-    by a power of the scale for kappa > 2; the cost does not depend on the scale.
+    Dormant units move by the exponential of the Hessian of their utility where
+    kappa = 2 (exact for linear units, and for ReLU ones between two kinks), by
+    Runge-Kutta steps and the closed form of the blow-up for kappa > 2. Jump times
+    differ from those of the flow by O(1 / ln(1/scale)) for kappa = 2 (many units
+    share in what one does here) and by a power of the scale for kappa > 2; the
+    cost does not depend on the scale.
 
     Example
     -------
@@ -109,39 +129,59 @@ class AlternatingFlow(Rule):
         return _Bound(flow=flow, units=parts.units, size=size)
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
-        raise InputError("the rule 'agf' needs to know the units: call bound(parts) first")
+        raise InputError(UNBOUND)
 
     def advance(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Bool[Array, ""]]:
-        raise InputError("the rule 'agf' needs to know the units: call bound(parts) first")
+        raise InputError(UNBOUND)
 
 
 class _Flow(NamedTuple):
-    """The flow of the active units."""
+    """The flow of the active units.
 
-    state: Any  # what the solver remembers
-    slope: Array  # the latest gradient (P,),
-    peak: Array  # and its largest norm
-    clock: Array  # its own time
+    state: what the solver remembers.
+    slope (P,), peak: the latest gradient, and the largest norm of one.
+    clock, steps: its own time, and its steps.
+    calm: whether the jump is over.
+    lost: whether it was given up.
+    """
+
+    state: Any
+    slope: Array
+    peak: Array
+    clock: Array
     steps: Array
-    calm: Array  # whether the jump is over
-    lost: Array  # whether it was given up
+    calm: Array
+    lost: Array
 
 
 class _Phase(NamedTuple):
-    """What the units do: the active ones flow, or all wait."""
+    """What the units do: the active ones flow, or all wait.
 
-    active: Array  # (N,)
-    moving: Array  # whether the active units flow
+    active (N,): which are.
+    moving: whether the active units flow.
+    flow: theirs.
+    spent: flow time that the dormant units have to make up for.
+    owed: of that, what was left of earlier flows when this one began: by so much
+        the clock is late, as where units grow side by side.
+    first (N,): sizes when the wait began.
+    step: the next one of a wait, 0 for not chosen.
+    pull: the largest |grad U| on the unit sphere so far.
+    """
+
+    active: Array
+    moving: Array
     flow: _Flow
-    spent: Array  # flow time the dormant units have to make up for
-    # of that, what was left of earlier flows when this one began: by so much the clock is
-    # late, as where units grow side by side
+    spent: Array
     owed: Array
-    first: Array  # (N,) sizes when the wait began
-    step: Array  # the next one of a wait, 0 for not chosen
-    pull: Array  # the largest |grad U| on the unit sphere so far
+    first: Array
+    step: Array
+    pull: Array
 
 
 @dataclass(frozen=True)
@@ -168,11 +208,16 @@ class _Bound(Rule):
 
     @property
     def refusal(self) -> str:
-        steps = f"{CONTROLLED:,} steps of controlled error and {REFUSED_LOOKS * SLIDE:,} short ones"
+        short = REFUSED_LOOKS * SLIDE
+        steps = f"{CONTROLLED:,} steps of controlled error and {short:,} short ones"
         return f"the flow of the active units did not come to rest in {steps}"
 
     def advance(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Bool[Array, ""]]:
         return jax.lax.cond(
             walker.inner.moving,
@@ -196,11 +241,17 @@ class _Bound(Rule):
         return _places(self._index) // self._index.shape[1]
 
     # ---------------------------------------------------------------- active units
-    def _set_off(self, begin: _Departure, gradient: Gradient, key: Array) -> Walker:
+    def _set_off(
+        self,
+        begin: _Departure,
+        gradient: Gradient,
+        key: Array,
+    ) -> Walker:
         """The walker where the flow of the active units begins."""
         theta, active = begin.theta, begin.active
         zero = jnp.zeros((), theta.dtype)
-        alone = self.flow.start(self._only(theta, active), self._own(gradient, active), key)
+        own = self._own(gradient, active)
+        alone = self.flow.start(self._only(theta, active), own, key)
         flow = _Flow(
             state=alone.inner,
             slope=alone.gradient,
@@ -223,13 +274,22 @@ class _Bound(Rule):
         return Walker(theta, begin.time, alone.gradient, phase)
 
     def _flow_on(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Array]:
         """One step of the active units; at rest the wait begins."""
         phase, flow = walker.inner, walker.inner.flow
-        # where the jump is over the clock stands still, and no horizon is near
+        # Where the jump is over the clock stands still, and no horizon is near.
         end = jnp.where(flow.calm, jnp.inf, flow.clock + horizon - walker.time)
-        alone = Walker(self._only(walker.theta, phase.active), flow.clock, flow.slope, flow.state)
+        alone = Walker(
+            theta=self._only(walker.theta, phase.active),
+            time=flow.clock,
+            gradient=flow.slope,
+            inner=flow.state,
+        )
         own = self._own(gradient, phase.active)
         sliding = flow.steps >= CONTROLLED
         moved, kept, speed = jax.lax.cond(
@@ -272,9 +332,14 @@ class _Bound(Rule):
 
     # --------------------------------------------------------------- dormant units
     def _wait(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Array]:
-        """One step of the dormant units; with the first to cross the threshold the flow begins."""
+        """One step of the dormant units; with the first to cross the threshold
+        the flow begins."""
         phase = walker.inner
         room = horizon - walker.time + phase.spent
         dormant = _Dormant(
@@ -316,11 +381,16 @@ class _Bound(Rule):
         return went_on, jnp.array(True)
 
     def _exponential(
-        self, dormant: _Dormant, units: Array, phase: _Phase, room: Array
+        self,
+        dormant: _Dormant,
+        units: Array,
+        phase: _Phase,
+        room: Array,
     ) -> tuple[Array, ...]:
         """theta_i(h) = e^(H_i h) theta_i, H_i the Hessian of the utility.
 
-        Up to where the first unit crosses. Returned: the units, h, and the next step.
+        Up to where the first unit crosses. Returned: the units, h, and the next
+        step.
         """
         modes = dormant.modes(units)
         limit = jnp.minimum(_crossed_by(modes, self.size), room)
@@ -331,13 +401,18 @@ class _Bound(Rule):
         return _after(modes, h), h, step
 
     def _between_kinks(
-        self, dormant: _Dormant, units: Array, modes: Modes, limit: Array, step: Array
+        self,
+        dormant: _Dormant,
+        units: Array,
+        modes: Modes,
+        limit: Array,
+        step: Array,
     ) -> tuple[Array, ...]:
         """The exponential where no unit meets a kink, else short Runge-Kutta steps.
 
         Whether one does is seen by taking the second half of the step anew.
         """
-        rates = modes[0]
+        rates, _, _ = modes
         shortest = SHORT_STEPS * SHORT_STEP / jnp.maximum(jnp.max(jnp.abs(rates)), TINY)
         longest = jnp.minimum(limit, jnp.maximum(step, shortest))
         h = _first_crossing(modes, longest, self.size)
@@ -347,25 +422,35 @@ class _Bound(Rule):
         sound = jnp.max(error) <= QUADRATIC_ERROR
 
         short = jnp.minimum(limit, shortest) / SHORT_STEPS
-        one = lambda _, at: _runge_kutta(dormant.slope, at, dormant.slope(at), short)
+
+        def one(_: Any, at: Array) -> Array:
+            return _runge_kutta(dormant.slope, at, dormant.slope(at), short)
+
         through = lambda: jax.lax.fori_loop(0, SHORT_STEPS, one, units)
         moved = jax.lax.cond(sound, lambda: moved, through)
         length = jnp.where(sound, h, SHORT_STEPS * short)
         return moved, length, jnp.where(sound, 4 * h, 0.0)
 
     def _runge_kutta(
-        self, dormant: _Dormant, units: Array, phase: _Phase, room: Array
+        self,
+        dormant: _Dormant,
+        units: Array,
+        phase: _Phase,
+        room: Array,
     ) -> tuple[Array, ...]:
-        """A step of order four, or in closed form the last one, of the unit that crosses first."""
-        slope, sizes = dormant.slope(units), _sizes(units)
-        slopes, lengths = _sizes(slope), jnp.maximum(sizes, TINY)
+        """A step of order four, or in closed form the last one, of the unit that
+        crosses first."""
+        slope = dormant.slope(units)
+        slopes = _sizes(slope)
+        sizes = _sizes(units)
+        lengths = jnp.maximum(sizes, TINY)
         along = jnp.sum(slope * units, axis=1)  # kappa U(theta_i)
         across = _sizes(slope - (along / lengths**2)[:, None] * units)
         settled = across <= ACROSS * slopes
         grown = (sizes > GROWN_SINCE_SADDLE * phase.first) & (sizes < self.size)
         ready = (along > 0) & settled & grown
 
-        # |theta|^(2 - kappa) falls linearly in time
+        # |theta|^(2 - kappa) falls linearly in time.
         power = 2 - self.units.order
         left = sizes**2 / along * (1 - (self.size / sizes) ** power) / -power
         left = jnp.where(ready, left, jnp.inf)
@@ -375,8 +460,9 @@ class _Bound(Rule):
         h = jnp.minimum(jnp.where(closed, left[winner], plain), room)
 
         moved = _runge_kutta(dormant.slope, units, slope, h)
-        # the winner alone crosses
-        below = jnp.minimum(1.0, 0.99 * self.size / jnp.maximum(_sizes(moved), TINY))
+        # The winner alone crosses.
+        held_back = 0.99 * self.size / jnp.maximum(_sizes(moved), TINY)
+        below = jnp.minimum(1.0, held_back)
         crossing = self.size * units[winner] / lengths[winner]
         ended = (below[:, None] * moved).at[winner].set(crossing)
         return jnp.where(closed, ended, moved), h, phase.step
@@ -392,33 +478,49 @@ class _Bound(Rule):
 
 
 class _Departure(NamedTuple):
-    """Where a flow of active units begins."""
+    """Where a flow of active units begins.
 
-    theta: Array  # (P,)
+    theta (P,), time: there.
+    active (N,): which they are.
+    first (N,): sizes when the wait before it began.
+    pull: as of `_Phase`.
+    owed: flow time that the wait was too short to make up for.
+    """
+
+    theta: Array
     time: Array
-    active: Array  # (N,)
-    first: Array  # (N,) sizes when the wait before it began
+    active: Array
+    first: Array
     pull: Array
-    owed: Array  # flow time that the wait was too short to make up for
+    owed: Array
 
 
 Own = Callable[[Array, Array], Array]
 
 
 def _controlled(
-    flow: GradientFlow, walker: Walker, gradient: Own, key: Array, end: Array
+    flow: GradientFlow,
+    walker: Walker,
+    gradient: Own,
+    key: Array,
+    end: Array,
 ) -> tuple[Walker, Array, Array]:
-    """One step of controlled error: the walker, whether it was kept, and its speed there."""
+    """One step of controlled error: the walker, whether it was kept, and its
+    speed there."""
     moved, kept = flow.advance(walker, gradient, key, end)
     return moved, kept, jnp.linalg.norm(moved.gradient)
 
 
-def _slide(walker: Walker, gradient: Own, key: Array) -> tuple[Walker, Array, Array]:
+def _slide(
+    walker: Walker,
+    gradient: Own,
+    key: Array,
+) -> tuple[Walker, Array, Array]:
     """SLIDE short steps.
 
-    The mean place over the later half less that over the earlier one has the velocity of
-    a sliding flow, whatever the single steps do across the kinks; where that vanishes
-    the later mean is the place of rest.
+    The mean place over the later half less that over the earlier one has the
+    velocity of a sliding flow, whatever the single steps do across the kinks;
+    where that vanishes the later mean is the place of rest.
     """
     length = _stable_step(walker.theta, gradient, key)
     half = SLIDE // 2
@@ -432,16 +534,19 @@ def _slide(walker: Walker, gradient: Own, key: Array) -> tuple[Walker, Array, Ar
     middle, earlier = jax.lax.fori_loop(0, half, step, (walker.theta, zero))
     _, later = jax.lax.fori_loop(0, half, step, (middle, zero))
     velocity = (later - earlier) / (half * length)
-    time = walker.time + 0.75 * SLIDE * length  # the middle of the later half
+    # The middle of the later half.
+    time = walker.time + 0.75 * SLIDE * length
     moved = Walker(later, time, -velocity, walker.inner)
     return moved, jnp.array(True), jnp.linalg.norm(velocity)
 
 
 def _stable_step(theta: Array, gradient: Own, key: Array) -> Array:
-    """Half of 1/lambda_max, by power iteration; shorter where that would move the weights far."""
+    """Half of 1/lambda_max, by power iteration; shorter where that would move the
+    weights far."""
 
     def curved(d: Array) -> Array:
-        return jax.jvp(lambda t: gradient(t, key), (theta,), (d,))[1]
+        _, along = jax.jvp(lambda t: gradient(t, key), (theta,), (d,))
+        return along
 
     def unit(d: Array) -> Array:
         return d / jnp.maximum(jnp.linalg.norm(d), TINY)
@@ -450,35 +555,44 @@ def _stable_step(theta: Array, gradient: Own, key: Array) -> Array:
     iterated = lambda _, d: unit(curved(d))
     direction = jax.lax.fori_loop(0, POWER_ITERATIONS, iterated, unit(slope + theta))
     largest = jnp.linalg.norm(curved(direction))
-    short = SHARE_MOVED * jnp.linalg.norm(theta) / jnp.maximum(jnp.linalg.norm(slope), TINY)
-    return jnp.minimum(STABLE / jnp.maximum(largest, TINY), short)
+    stable = STABLE / jnp.maximum(largest, TINY)
+    speed = jnp.maximum(jnp.linalg.norm(slope), TINY)
+    short = SHARE_MOVED * jnp.linalg.norm(theta) / speed
+    return jnp.minimum(stable, short)
 
 
-# eigenvalues (N, d) and eigenvectors (N, d, d) of the Hessian of U, and the units in these (N, d)
+# Eigenvalues (N, d) and eigenvectors (N, d, d) of the Hessian of U, and the units in
+# these (N, d).
 Modes = tuple[Array, Array, Array]
 
 
 class _Dormant(NamedTuple):
     """The utility of every dormant unit beside the active ones.
 
-    Through the gradient of the loss with all dormant units so small that they do not
-    feel each other: of size delta, with delta^kappa and machine precision /
-    delta^(kappa - 1) equal.
+    Through the gradient of the loss with all dormant units so small that they do
+    not feel each other: of size delta, with delta^kappa and machine
+    precision / delta^(kappa - 1) equal.
+
+    active (P,): the weights, with the dormant units at zero.
+    units, index (N, d): where they lie.
+    mask (N,): which are dormant.
+    gradient, key: of the loss.
+    least: a smaller |grad U| on the unit sphere is what the rest of the active
+        units leaves, and counts as none.
     """
 
-    active: Array  # (P,): with the dormant units at zero
+    active: Array
     units: Units
-    index: np.ndarray  # (N, d)
-    mask: Array  # (N,)
+    index: np.ndarray
+    mask: Array
     gradient: Gradient
     key: Array
-    # a smaller |grad U| on the unit sphere is what the rest of the active units leaves,
-    # and counts as none
     least: Array
 
     def at(self, directions: Array) -> Array:
         """grad U at unit vectors (N, d)."""
-        kappa, eps = self.units.order, float(jnp.finfo(directions.dtype).eps)
+        kappa = self.units.order
+        eps = float(jnp.finfo(directions.dtype).eps)
         delta = eps ** (1 / (2 * kappa - 1))
         small = jnp.where(self.mask[:, None], delta * directions, 0.0)
         slope = self.gradient(self.active + self.flat(small), self.key)
@@ -505,20 +619,29 @@ class _Dormant(NamedTuple):
     def hessian(self, units: Array) -> Array:
         """The Hessian of U (N, d, d).
 
-        Of smooth units at zero, where it is constant; (1, d, d) where it is that of all.
+        Of smooth units at zero, where it is constant; (1, d, d) where it is that
+        of all.
         """
         if not self.units.smooth:
-            n = _directions(units)
-            column = lambda e: jax.jvp(self.at, (n,), (jnp.broadcast_to(e, n.shape),))[1]
+            column = functools.partial(self._columns_at, _directions(units))
         elif self.units.alike:
             column = self._column_of_one
         else:
-            column = lambda e: self._curved(self.flat(jnp.broadcast_to(e, self.index.shape)))[
-                self.index
-            ]
+            column = self._columns_at_zero
         columns = jax.vmap(column)(jnp.eye(units.shape[1], dtype=units.dtype))
         found = jnp.moveaxis(columns, 0, 2)
         return 0.5 * (found + jnp.swapaxes(found, 1, 2))
+
+    def _columns_at(self, directions: Array, e: Array) -> Array:
+        """The Hessian of every unit along e, at unit vectors (N, d), (N, d)."""
+        along = jnp.broadcast_to(e, directions.shape)
+        _, columns = jax.jvp(self.at, (directions,), (along,))
+        return columns
+
+    def _columns_at_zero(self, e: Array) -> Array:
+        """The Hessian of every unit along e, (N, d)."""
+        along = jnp.broadcast_to(e, self.index.shape)
+        return self._curved(self.flat(along))[self.index]
 
     def _column_of_one(self, e: Array) -> Array:
         """The Hessian of the first dormant unit along e, (1, d)."""
@@ -533,7 +656,8 @@ class _Dormant(NamedTuple):
     def _curved(self, direction: Array) -> Array:
         """-(d^2 L / d theta^2) along a direction of dormant units."""
         slope = lambda theta: self.gradient(theta, self.key)
-        return -jax.jvp(slope, (self.active,), (direction,))[1]
+        _, along = jax.jvp(slope, (self.active,), (direction,))
+        return -along
 
 
 def _places(index: np.ndarray) -> np.ndarray:
@@ -542,6 +666,7 @@ def _places(index: np.ndarray) -> np.ndarray:
 
 
 def _sizes(units: Array) -> Array:
+    """|theta_i| of every unit, (N,)."""
     return jnp.linalg.norm(units, axis=1)
 
 
@@ -550,7 +675,8 @@ def _directions(units: Array) -> Array:
 
 
 def _tick(time: Array) -> Array:
-    """The least by which a clock that stands still moves, so that no two records share a time."""
+    """The least by which a clock that stands still moves, so that no two records
+    share a time."""
     return 4 * jnp.finfo(time.dtype).eps * time
 
 
@@ -572,8 +698,8 @@ def _crossed_by(modes: Modes, size: float) -> Array:
 def _first_crossing(modes: Modes, h: Array, size: float) -> Array:
     """The time at which the first unit crosses, or h if none has by then.
 
-    log |theta_i(t)|^2 is convex in t, and so is the largest: Newton's method from the
-    right falls onto the root.
+    log |theta_i(t)|^2 is convex in t, and so is the largest: Newton's method from
+    the right falls onto the root.
     """
     rates, _, parts = modes
 
@@ -589,8 +715,12 @@ def _first_crossing(modes: Modes, h: Array, size: float) -> Array:
 
 
 def _runge_kutta(
-    field: Callable[[Array], Array], units: Float[Array, "N d"], slope: Array, h: Array
+    field: Callable[[Array], Array],
+    units: Float[Array, "N d"],
+    slope: Array,
+    h: Array,
 ) -> Array:
+    """The units after one classical step of order four; slope: of the field there."""
     second = field(units + 0.5 * h * slope)
     third = field(units + 0.5 * h * second)
     fourth = field(units + h * third)

@@ -24,7 +24,8 @@ class Matrices(Protocol):
     """A stack of weight matrices y = x W within the flat vector (P,).
 
     stack: how many matrices, of how many inputs and outputs.
-    take: theta (P,) -> the matrices (M, I, O); put: the matrices -> their weights, flat.
+    take: theta (P,) -> the matrices (M, I, O).
+    put: theta (P,) and such matrices -> theta with these in place of its own.
     """
 
     @property
@@ -38,9 +39,11 @@ class Matrices(Protocol):
 class Units(Protocol):
     """The units of a single sum.
 
-    index (N, d): where they lie in the flat vector. order: the degree in all their
-    weights. smooth: whether they have no kinks. alike: whether all are of one kind, so
-    that near silence they have one Hessian.
+    index (N, d): where they lie in the flat vector (P,).
+    order: the degree in all their weights.
+    smooth: whether they have no kinks.
+    alike: whether all are of one kind, so that near silence they have one
+        Hessian.
     """
 
     @property
@@ -75,9 +78,10 @@ class Parts(Protocol):
 class Walker(NamedTuple):
     """Where a run stands.
 
-    theta (P,): the weights. time: flow time.
-    gradient (P,): the latest one the rule computed, at theta (flow) or one step before
-        (descent).
+    theta (P,): the weights.
+    time: flow time.
+    gradient (P,): the latest one the rule computed, at theta (flow) or one step
+        before (descent).
     inner: what the rule remembers.
     """
 
@@ -91,13 +95,41 @@ class Rule(ABC):
     """Base of all rules: a frozen dataclass with a `kind`, a `start` and an `advance`.
 
     batch: samples drawn for one step (with replacement), 0 for all of them.
-    rotates: whether a step commutes with every rotation of the weights, so that units
-        linear in u may be trained in their span (see `spans`).
-    together: how many runs are stepped side by side at most; 1 where a step takes one of
-        several ways by its state, since side by side all would take all of them.
-    numbers: fields that enter a step as plain numbers, such as the learning rate: rules
-        that differ in those alone share one compiled program, in which JAX, not Python,
-        computes with them.
+    rotates: whether a step commutes with every rotation of the weights, so that
+        units linear in u may be trained in their span (see `spans`).
+    together: how many runs are stepped side by side at most; 1 where a step takes
+        one of several ways by its state, since side by side all would take all of
+        them.
+    numbers: fields that enter a step as plain numbers, such as the learning rate:
+        rules that differ in those alone share one compiled program, in which JAX,
+        not Python, computes with them.
+
+    A rule of one's own is such a class with a `kind` of its own; named kinds are
+    found by `make`, and in experiments.
+
+    Example
+    -------
+    Of weights theta (P,), a step halves what is left to go on 1/2 |theta|^2:
+
+    >>> from dataclasses import dataclass
+    >>> from typing import ClassVar
+    >>> import jax
+    >>> import jax.numpy as jnp
+    >>> from saddlery.rules import Rule, Walker
+    >>> @dataclass(frozen=True)
+    ... class Halving(Rule):
+    ...     def start(self, theta, gradient, key):
+    ...         return Walker(theta, jnp.zeros(()), gradient(theta, key), ())
+    ...
+    ...     def advance(self, walker, gradient, key, horizon):
+    ...         slope = gradient(walker.theta, key)
+    ...         theta = walker.theta - 0.5 * slope
+    ...         return Walker(theta, walker.time + 0.5, slope, ()), True
+    >>> bowl, key = lambda theta, key: theta, jax.random.key(0)
+    >>> walker = Halving().start(jnp.array([8.0]), bowl, key)
+    >>> walker, kept = Halving().advance(walker, bowl, key, jnp.inf)
+    >>> walker.theta.tolist(), kept
+    ([4.0], True)
     """
 
     kind: ClassVar[str] = ""
@@ -129,7 +161,8 @@ class Rule(ABC):
         return {name: getattr(self, name) for name in self.numbers}
 
     def given(self, values: Mapping[str, Any]) -> Rule:
-        """The rule with other numbers, unchecked: in a compiled program they are not known yet."""
+        """The rule with other numbers, unchecked: in a compiled program they are
+        not known yet."""
         made = copy.copy(self)
         for name, value in values.items():
             object.__setattr__(made, name, value)
@@ -150,12 +183,20 @@ class Rule(ABC):
 
     @abstractmethod
     def advance(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Bool[Array, ""]]:
         """One attempted step; False where it was rejected (the walker then waits).
 
-        An adaptive flow never goes past flow time `horizon`; a rule of fixed steps takes
-        the last one whole, and so ends less than a step behind it.
+        gradient: (theta (P,), key) -> dL/dtheta (P,).
+        key: of the batch that is drawn.
+        horizon: the flow time at which the run ends.
+
+        An adaptive flow never goes past flow time `horizon`; a rule of fixed
+        steps takes the last one whole, and so ends less than a step behind it.
         """
 
     def stride(
@@ -167,9 +208,8 @@ class Rule(ABC):
         most: Array,
         longest: Array,
     ) -> tuple[Walker, Array]:
-        """Up to `most` steps between two looks of the driver, and how many were kept.
-
-        Of this rule one attempt.
+        """Up to `most` steps between two looks of the driver, and how many were
+        kept: one attempt, unless a rule says more.
 
         draw: k -> the key of the k-th of these steps.
         longest: the largest `most` of all runs stepped side by side.
@@ -190,5 +230,8 @@ class Rule(ABC):
 
     def options(self) -> dict[str, Any]:
         """The kind and every field, as in an experiment file."""
+        options: dict[str, Any] = {"kind": self.kind}
         fields = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {"kind": self.kind} | {name: unpacked(value) for name, value in fields.items()}
+        for name, value in fields.items():
+            options[name] = unpacked(value)
+        return options

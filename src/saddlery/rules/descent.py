@@ -17,9 +17,9 @@ from jaxtyping import Array
 from ..basis.checks import positive, share, whole
 from .base import Gradient, Rule, Walker
 
-PACE = 16  # steps between two looks at most
-FEWEST_LOOKS = 500  # at a run
-# roundings of the clock: times nearer than this to the horizon are it
+# Steps between two looks at most, and looks at a run at least.
+PACE, FEWEST_LOOKS = 16, 500
+# Roundings of the clock: times nearer than this to the horizon are it.
 NEAR_HORIZON = 8
 
 
@@ -27,10 +27,10 @@ NEAR_HORIZON = 8
 class Descent(Rule):
     """theta <- theta - update, of weights (P,).
 
-    Flow time is the learning rate times the steps: the last may end past a horizon. A
-    rule with an update of its own (`transformation`, `on_matrices`) has those `numbers`
-    that it names itself: none, if it names none, so that it may use its learning rate in
-    any way.
+    Flow time is the learning rate times the steps: the last may end past a
+    horizon. A rule with an update of its own (`transformation`, `on_matrices`)
+    has those `numbers` that it names itself: none, if it names none, so that it
+    may use its learning rate in any way.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -46,7 +46,7 @@ class Descent(Rule):
     def __post_init__(self) -> None:
         positive(self.learning_rate, "learning_rate")
         super().__post_init__()
-        whole(self.batch, "batch", 0, "0 takes all samples")
+        whole(self.batch, "batch", least=0, remedy="0 takes all samples")
 
     def transformation(self) -> optax.GradientTransformation:
         return optax.sgd(self.learning_rate)
@@ -61,7 +61,11 @@ class Descent(Rule):
         )
 
     def advance(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Array]:
         one = jnp.ones((), jnp.int32)
         moved, count = self.stride(walker, gradient, lambda _: key, horizon, one, one)
@@ -85,7 +89,9 @@ class Descent(Rule):
         def one(k: Array, state: tuple) -> tuple:
             theta, optimizer, _ = state
             moved = self._step(theta, optimizer, gradient, draw(k))
-            return jax.tree.map(lambda old, new: jnp.where(k < count, new, old), state, moved)
+            # The longest of all strides side by side goes on; this one is over.
+            counted = lambda old, new: jnp.where(k < count, new, old)
+            return jax.tree.map(counted, state, moved)
 
         state = (walker.theta, walker.inner["optimizer"], walker.gradient)
         theta, optimizer, slope = jax.lax.fori_loop(0, longest, one, state)
@@ -102,15 +108,22 @@ class Descent(Rule):
         return min(steps, flow_time / self.learning_rate)
 
     def pace(self, length: float) -> int:
-        """Sixteen, or fewer where a run is so short that it would be looked at too rarely."""
+        """Sixteen, or fewer where a run is so short that it would be looked at
+        too rarely."""
         return int(min(PACE, max(1, length // FEWEST_LOOKS)))
 
     def _step(
-        self, theta: Array, optimizer: Any, gradient: Gradient, key: Array
+        self,
+        theta: Array,
+        optimizer: Any,
+        gradient: Gradient,
+        key: Array,
     ) -> tuple[Array, Any, Array]:
+        """theta, the optimizer's state after the step, and the gradient before."""
         slope = gradient(theta, key)
         update, optimizer = self.transformation().update(slope, optimizer, theta)
-        return jnp.asarray(optax.apply_updates(theta, update)), optimizer, slope
+        theta = jnp.asarray(optax.apply_updates(theta, update))
+        return theta, optimizer, slope
 
     def _clock(self, steps: Array, horizon: Array, dtype: Any) -> Array:
         """Flow time after so many steps; a running sum would drift by rounding."""
@@ -121,10 +134,11 @@ class Descent(Rule):
 
 @dataclass(frozen=True)
 class GradientDescent(Descent):
-    """theta <- theta - eta g: full-batch gradient descent, or stochastic where `batch` is given.
+    """theta <- theta - eta g: full-batch gradient descent, or stochastic where
+    `batch` is given.
 
-    theta, g (P,): the weights and the gradient of the loss.
-    One step is `learning_rate` of flow time.
+    theta, g (P,): the weights and the gradient of the loss. One step is
+    `learning_rate` of flow time.
 
     Example
     -------
@@ -140,9 +154,15 @@ class GradientDescent(Descent):
 
 @dataclass(frozen=True)
 class Momentum(Descent):
-    """Heavy-ball momentum m <- beta m + g, theta <- theta - eta m (optax.sgd), all (P,).
+    """Heavy-ball momentum (optax.sgd), all (P,):
 
-    Flow time counts eta a step. Source: Polyak (1964).
+        m <- beta m + g,    theta <- theta - eta m.
+
+    momentum: beta, at least 0 and below 1.
+
+    Flow time counts eta a step.
+
+    Source: Polyak (1964).
 
     Example
     -------
@@ -198,7 +218,19 @@ class Adam(Descent):
 
 @dataclass(frozen=True)
 class SignDescent(Descent):
-    """theta <- theta - eta sign(g) of weights (P,), each at the same pace; sign(0) = 0."""
+    """theta <- theta - eta sign(g) of weights (P,), each at the same pace; sign(0) = 0.
+
+    What Adam does without its means. Flow time counts eta a step.
+
+    Example
+    -------
+    >>> import jax.numpy as jnp
+    >>> from saddlery.rules import SignDescent
+    >>> update = SignDescent(learning_rate=0.1).transformation().update
+    >>> step, _ = update(jnp.array([3.0, -0.01]), ())
+    >>> [round(float(entry), 6) for entry in step]
+    [-0.1, 0.1]
+    """
 
     kind: ClassVar[str] = "sign"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -210,7 +242,18 @@ class SignDescent(Descent):
 
 @dataclass(frozen=True)
 class NormalisedDescent(Descent):
-    """theta <- theta - eta g / |g|, the 2-norm over all weights (P,): a step has length eta."""
+    """theta <- theta - eta g / |g|, the 2-norm over all weights (P,): a step has
+    length eta, also on a plateau. Flow time counts eta a step.
+
+    Example
+    -------
+    >>> import jax.numpy as jnp
+    >>> from saddlery.rules import NormalisedDescent
+    >>> update = NormalisedDescent(learning_rate=0.1).transformation().update
+    >>> step, _ = update(jnp.array([3e-9, 4e-9]), ())
+    >>> [round(float(entry), 6) for entry in step]
+    [-0.06, -0.08]
+    """
 
     kind: ClassVar[str] = "normalised"
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)
@@ -219,13 +262,15 @@ class NormalisedDescent(Descent):
 
     def transformation(self) -> optax.GradientTransformation:
         def update(g: Array) -> Array:
-            return -self.learning_rate * g / jnp.maximum(jnp.linalg.norm(g), tiny(g))
+            length = jnp.maximum(jnp.linalg.norm(g), tiny(g))
+            return -self.learning_rate * g / length
 
         return stateless(update)
 
 
 def stateless(function: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """The update that is a function of the gradient alone, array by array of any shape."""
+    """The update that is a function of the gradient alone, array by array of any
+    shape."""
     return optax.stateless(lambda g, _: jax.tree.map(function, g))
 
 

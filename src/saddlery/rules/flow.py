@@ -14,27 +14,32 @@ from ..basis.checks import known, positive
 from .base import Gradient, Rule, Walker
 
 SOLVERS = ("tsit5", "dopri8", "kvaerno5")
-# of the usual step control, in diffrax's terms
+# Of the usual step control, in diffrax's terms.
 PROPORTIONAL, INTEGRAL = 0.2, 0.5
-# of a step: the next one where this one gave no number
+# Of a step: the next one where this one gave no number.
 REFUSED_STEP = 0.2
-# of weights that are all zero, in place of their size
+# Of weights that are all zero, in place of their size.
 UNIT_OF_ZERO = 1e-3
+# Roundings of the clock: by such a step it hardly moves.
+STANDING = 8
 
 
 @dataclass(frozen=True)
 class GradientFlow(Rule):
-    """theta' = -dL/dtheta, theta (P,), by an embedded Runge-Kutta pair with step-size control.
+    """theta' = -dL/dtheta, theta (P,), by an embedded Runge-Kutta pair with
+    step-size control (diffrax).
 
     relative_tolerance: error of one step relative to each weight.
-    absolute_tolerance: of a weight near zero, as a fraction of the root-mean-square
-        initial weight times the relative tolerance; 1 keeps small initial weights, which
-        decide when a saddle is left, as accurate as large ones.
-    solver: tsit5 (order 5) or dopri8 (order 8, for tight tolerances), both explicit,
-        whose steps on a plateau stay as short as the active units are fast; or kvaerno5
-        (order 5, implicit, P^3 a step), whose steps grow with the plateau: for up to a
-        few hundred weights and plateaus of many thousand times what a jump takes, as of
-        units of degree two or more from scales below 1e-4.
+    absolute_tolerance: of a weight near zero, as a fraction of the
+        root-mean-square initial weight times the relative tolerance; 1 keeps
+        small initial weights, which decide when a saddle is left, as accurate as
+        large ones.
+    solver: tsit5 (order 5) or dopri8 (order 8, for tight tolerances), both
+        explicit, whose steps on a plateau stay as short as the active units are
+        fast; or kvaerno5 (order 5, implicit, P^3 a step), whose steps grow with
+        the plateau: for up to a few hundred weights and plateaus of many thousand
+        times what a jump takes, as of units of degree two or more from scales
+        below 1e-4.
 
     Measured: relative tolerance 1e-6 follows a 10-50-5 linear network to 4e-7.
 
@@ -47,7 +52,8 @@ class GradientFlow(Rule):
 
     kind: ClassVar[str] = "flow"
     rotates: ClassVar[bool] = True
-    together: ClassVar[int] = 8  # their steps differ in length, and all wait for the last
+    # Their steps differ in length, and all wait for the last.
+    together: ClassVar[int] = 8
     relative_tolerance: float = 1e-6
     absolute_tolerance: float = 1.0
     solver: str = "tsit5"
@@ -58,16 +64,25 @@ class GradientFlow(Rule):
         known(self.solver, SOLVERS, "solver")
         super().__post_init__()
 
-    def _parts(self, floor: Array) -> tuple[diffrax.AbstractSolver, diffrax.PIDController]:
+    def _parts(
+        self,
+        floor: Array,
+    ) -> tuple[diffrax.AbstractSolver, diffrax.PIDController]:
         """The solver and its step control; floor: absolute tolerance of a weight."""
         controller = diffrax.PIDController(
-            self.relative_tolerance, floor, pcoeff=PROPORTIONAL, icoeff=INTEGRAL
+            self.relative_tolerance,
+            floor,
+            pcoeff=PROPORTIONAL,
+            icoeff=INTEGRAL,
         )
         if self.solver == "tsit5":
             return diffrax.Tsit5(), controller
         if self.solver == "dopri8":
             return diffrax.Dopri8(), controller
-        newton = diffrax.VeryChord(rtol=self.relative_tolerance, atol=floor)  # type: ignore[arg-type]
+        newton = diffrax.VeryChord(
+            rtol=self.relative_tolerance,
+            atol=floor,  # type: ignore[arg-type]
+        )
         return diffrax.Kvaerno5(root_finder=newton), controller
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
@@ -79,7 +94,14 @@ class GradientFlow(Rule):
         order = solver.error_order(term)
         zero = jnp.zeros((), theta.dtype)
         end, state = controller.init(
-            term, zero, zero + jnp.inf, theta, None, None, solver.func, order
+            term,
+            zero,
+            zero + jnp.inf,
+            theta,
+            None,
+            None,
+            solver.func,
+            order,
         )
         inner = {
             "floor": floor,
@@ -90,30 +112,49 @@ class GradientFlow(Rule):
         return Walker(theta, zero, gradient(theta, key), inner)
 
     def advance(
-        self, walker: Walker, gradient: Gradient, key: Array, horizon: Array
+        self,
+        walker: Walker,
+        gradient: Gradient,
+        key: Array,
+        horizon: Array,
     ) -> tuple[Walker, Array]:
         before = walker.inner
         solver, controller = self._parts(before["floor"])
         term = _descent_field(gradient, key)
         begin, end = walker.time, jnp.minimum(before["end"], horizon)
         new, error, _, solver_state, result = solver.step(
-            term, begin, end, walker.theta, None, before["solver"], False
+            term,
+            begin,
+            end,
+            walker.theta,
+            None,
+            before["solver"],
+            False,
         )
         order = solver.error_order(term)
         assert order is not None and error is not None  # all three solvers have them
 
-        standing = 8 * jnp.finfo(begin.dtype).eps * begin  # a step by which the clock hardly moves
+        standing = STANDING * jnp.finfo(begin.dtype).eps * begin
         long = (end - begin > standing) | (end >= horizon)
         solved = result == diffrax.RESULTS.successful
-        sound = long & solved & jnp.all(jnp.isfinite(new)) & jnp.all(jnp.isfinite(error))
+        finite = jnp.all(jnp.isfinite(new)) & jnp.all(jnp.isfinite(error))
+        sound = long & solved & finite
 
         keep, next_begin, next_end, _, state, _ = controller.adapt_step_size(
-            begin, end, walker.theta, new, None, error, order, before["controller"]
+            begin,
+            end,
+            walker.theta,
+            new,
+            None,
+            error,
+            order,
+            before["controller"],
         )
         keep = jnp.asarray(keep) & sound
-        # a step that is not sound would make the next one no number
+        # A step that is not sound would make the next one no number.
         adapted = next_begin, next_end, state
-        refused = begin, begin + REFUSED_STEP * (end - begin), before["controller"]
+        shorter = begin + REFUSED_STEP * (end - begin)
+        refused = begin, shorter, before["controller"]
         time, next_end, state = _tree_where(sound, adapted, refused)
 
         inner = {
@@ -136,7 +177,12 @@ def _tree_where(condition: Array, yes: Any, no: Any) -> Any:
 
 
 def _last_slope(
-    state: Any, walker: Walker, term: diffrax.ODETerm, *, theta: Array, keep: Array
+    state: Any,
+    walker: Walker,
+    term: diffrax.ODETerm,
+    *,
+    theta: Array,
+    keep: Array,
 ) -> Array:
     """theta' at the place the walker has now, theta.
 

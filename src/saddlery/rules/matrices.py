@@ -24,8 +24,8 @@ from .descent import Descent, stateless, tiny
 class MatrixDescent(Descent):
     """Rules that take every weight matrix as one thing.
 
-    `bound` tells them where the matrices are: every tensor of a unit is one, or a part of that of
-    its layer (see `networks.tensors`).
+    `bound` tells them where the matrices (M, I, O) are: every tensor of a unit is
+    one, or a part of that of its layer (see `networks.tensors`).
     """
 
     learning_rate: float = 1e-3
@@ -39,9 +39,8 @@ class MatrixDescent(Descent):
         )
 
     def transformation(self) -> optax.GradientTransformation:
-        raise InputError(
-            f"the rule {self.kind!r} needs to know the weight matrices: call bound(parts) first"
-        )
+        needed = "the weight matrices: call bound(parts) first"
+        raise InputError(f"the rule {self.kind!r} needs to know {needed}")
 
     @abstractmethod
     def on_matrices(self) -> optax.GradientTransformation:
@@ -90,12 +89,12 @@ class _Bound(Descent):
 
 @dataclass(frozen=True)
 class SchattenDescent(MatrixDescent):
-    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm.
+    """Steepest descent of every weight matrix under the Schatten-p norm, at unit norm:
 
         W <- W - eta D,    D = A diag(s^(q-1)) B' / |s|_q^(q-1),
-    with the gradient g = A diag(s) B' (I, O) of each matrix and 1/p + 1/q = 1: the step
-    of Schatten-p norm one that lowers the loss most. p = 2: g over its Frobenius norm; p
-    to infinity: the polar factor (see `spectral`).
+    with the gradient g = A diag(s) B' (I, O) of each matrix and 1/p + 1/q = 1:
+    the step of Schatten-p norm one that lowers the loss most. p = 2: g over its
+    Frobenius norm; p to infinity: the polar factor (see `spectral`).
 
     p: above 1.
 
@@ -126,6 +125,7 @@ class SchattenDescent(MatrixDescent):
         q = self.p / (self.p - 1)
 
         def dual(s: Array) -> Array:
+            """The singular values of the step, of Schatten-p norm one."""
             return s ** (q - 1) / _norm(s, q) ** (q - 1)
 
         return stateless(lambda g: -self.learning_rate * _spectral(g, dual))
@@ -133,11 +133,12 @@ class SchattenDescent(MatrixDescent):
 
 @dataclass(frozen=True)
 class SpectralDescent(MatrixDescent):
-    """Exact spectral descent by the polar factor of the gradient of every matrix.
+    """Exact spectral descent by the polar factor of the gradient of every matrix,
 
-        W <- W - eta A B'    with g = A diag(s) B' (I, O)
+        W <- W - eta A B'    with g = A diag(s) B' (I, O).
 
-    cutoff: singular values below this share of the largest count as zero and do not move.
+    cutoff: singular values below this share of the largest count as zero and do
+        not move.
 
     Source: Carlson et al. (2015); what Muon approximates.
 
@@ -165,14 +166,16 @@ class SpectralDescent(MatrixDescent):
 
 @dataclass(frozen=True)
 class Muon(MatrixDescent):
-    """Muon by optax: Nesterov momentum, then Newton-Schulz steps towards the polar factor.
+    """Muon by optax: Nesterov momentum, then Newton-Schulz steps towards the
+    polar factor.
 
-    Of every matrix (I, O), without the width factor sqrt(max(1, outputs/inputs)) and
-    without weight decay, so that it is spectral descent but for the momentum and the
-    iteration. The iteration starts from g / |g|: singular values below about 1e-3 of
-    that stay small.
+    Of every matrix (I, O), without the width factor sqrt(max(1, outputs/inputs))
+    and without weight decay, so that it is spectral descent but for the momentum
+    and the iteration. The iteration starts from g / |g|: singular values below
+    about 1e-3 of that stay small.
 
-    momentum: at least 0 and below 1. steps: of Newton-Schulz.
+    momentum: at least 0 and below 1.
+    steps: of Newton-Schulz.
 
     Source: Jordan et al. (2024).
 
@@ -213,9 +216,11 @@ def _spectral(g: Array, function: Callable[[Array], Array]) -> Array:
 
 
 def _top(s: Array) -> Array:
+    """The largest singular value of each matrix, above zero, (M, 1)."""
     return jnp.maximum(jnp.max(s, axis=-1, keepdims=True), tiny(s))
 
 
 def _norm(s: Array, q: float) -> Array:
+    """|s|_q of each matrix, (M, 1); scaled, so that no power overflows."""
     scaled = s / _top(s)
     return _top(s) * jnp.sum(scaled**q, axis=-1, keepdims=True) ** (1 / q)

@@ -1,5 +1,5 @@
-"""What symmetry makes: embedded fixed points, their reduction, effective units, and silent units
-that wait to be born.
+"""What symmetry makes: embedded fixed points, their reduction, effective units,
+and silent units that wait to be born.
 
 Whether a state is a fixed point, and of which kind, is for `saddles` to say.
 """

@@ -1,4 +1,5 @@
-"""Effective units: how many active units, rays and directions a layer has, and how few would do."""
+"""Effective units: how many active units, rays and directions a layer has, and
+how few would do."""
 
 from __future__ import annotations
 
@@ -22,14 +23,14 @@ class EffectiveUnits(Result):
     """Counts for one layer at one state.
 
     active: units with |u_i||v_i| above `tolerance` of the largest.
-    rays: classes of active units with proportional u (by a positive factor, or any real
-        one for units that have a parity) within an angle of 0.1 rad.
-    rank: of the matrix of incoming weights of the active units, singular values above
-        `tolerance` of the largest.
+    rays: classes of active units with proportional u (by a positive factor, or
+        any real one for units that have a parity) within an angle of 0.1 rad.
+    rank: of the matrix of incoming weights of the active units, singular values
+        above `tolerance` of the largest.
     minimal: units of the smallest network that reproduces the map (see `reduce`).
 
-    Where minimal is 0 no unit does anything that is seen in the map, and all counts are
-    0, however alike the silent units are.
+    Where minimal is 0 no unit does anything that is seen in the map, and all
+    counts are 0, however alike the silent units are.
     """
 
     active: int
@@ -56,7 +57,8 @@ def effective_units(
     """Effective units of every layer.
 
     theta (P,): the state.
-    tolerance: as in `reduce` for minimal, relative to the largest unit for the rest.
+    tolerance: as in `reduce` for minimal, relative to the largest unit for the
+        rest.
     reduction: of the same state, to save computing it again.
 
     Cost: that of `reduce`.
@@ -79,7 +81,13 @@ def effective_units(
     return tuple(counts)
 
 
-def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) -> EffectiveUnits:
+def count_units(
+    u: Side,
+    v: Side,
+    unit: Unit,
+    minimal: int,
+    tolerance: float,
+) -> EffectiveUnits:
     """The counts of one layer from its two sides, u (H, U) and v (H, V)."""
     size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
     largest = size.max(initial=0.0)
@@ -96,7 +104,8 @@ def count_units(u: Side, v: Side, unit: Unit, minimal: int, tolerance: float) ->
 
 
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
-    """Classes of rows (H, U) within `angle` radians of each other, greedily from the longest.
+    """Classes of rows (H, U) within `angle` radians of each other, greedily from
+    the longest.
 
     both: of each other's line.
 

@@ -1,11 +1,12 @@
-"""Embedded fixed points: the four constructions of Theorem 1, one at a time and to any width.
+"""Embedded fixed points: the four constructions of Theorem 1, one at a time and
+to any width.
 
-The raw constructions act on the two sides of one layer's units, u (H, U) and v (H, V),
-and check nothing: they are the formulas. `embed` applies them to a network, only where
-the unit has the property that the construction needs.
+The raw constructions act on the two sides of one layer's units, u (H, U) and v
+(H, V), and check nothing: they are the formulas. `embed` applies them to a
+network, only where the unit has the property that the construction needs.
 
-Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i), (ii):
-Fukumizu & Amari (2000).
+Source: Zhang, Saxe & Latham (2026), Theorem 1 (eqs 4-7) and Corollary 2; (i),
+(ii): Fukumizu & Amari (2000).
 """
 
 from __future__ import annotations
@@ -28,17 +29,22 @@ Side = Float[np.ndarray, "_ _"]  # (units, numbers a unit)
 Sides = tuple[Side, Side]
 CONSTRUCTIONS = ("i", "ii", "iii", "iv")
 
-ACTIVE = 1e-3  # of the largest |u||v|: units below are silent
-LIKENESS = 0.9  # cosine, or one less the relative distance: units that are realisations of one
-# of what all shares of a unit add up to: below it they cancel, and say nothing
+# Of the largest |u||v|: units below are silent.
+ACTIVE = 1e-3
+# Cosine, or one less the relative distance: units that are realisations of one.
+LIKENESS = 0.9
+# Of what all shares of a unit add up to: below it they cancel, and say nothing.
 CANCELLED = 1e-8
-TINY = 1e-300  # in place of a length of zero, by which is divided
+# In place of a length of zero, by which is divided.
+TINY = 1e-300
 
 
 def duplicate(u: Side, v: Side, unit: int, share: float) -> Sides:
     """(i) u_H = u_i, v_H = g v_i, v_i <- (1 - g) v_i; needs nothing.
 
-    u (H, U), v (H, V): the layer. unit: i. share: g, any real number.
+    u (H, U), v (H, V): the layer.
+    unit: i.
+    share: g, any real number.
 
     Example
     -------
@@ -55,15 +61,18 @@ def silent(u: Side, v: Side) -> Sides:
 
     u (H, U), v (H, V): the layer.
     """
-    return np.vstack([u, np.zeros_like(u[:1])]), np.vstack([v, np.zeros_like(v[:1])])
+    more_u = np.vstack([u, np.zeros_like(u[:1])])
+    more_v = np.vstack([v, np.zeros_like(v[:1])])
+    return more_u, more_v
 
 
 def ray(u: Side, v: Side, unit: int, incoming: float, outgoing: float) -> Sides:
-    """(iii) u_H = g_u u_i, v_H = g_v v_i, v_i <- (1 - g_u g_v) v_i; needs degree-1 homogeneity.
+    """(iii) u_H = g_u u_i, v_H = g_v v_i, v_i <- (1 - g_u g_v) v_i; needs
+    degree-1 homogeneity.
 
     u (H, U), v (H, V): the layer. unit: i.
-    incoming, outgoing: g_u and g_v, any real numbers; g_u >= 0 if phi is only positively
-        homogeneous.
+    incoming, outgoing: g_u and g_v, any real numbers; g_u >= 0 if phi is only
+        positively homogeneous.
 
     Example
     -------
@@ -79,9 +88,13 @@ def ray(u: Side, v: Side, unit: int, incoming: float, outgoing: float) -> Sides:
 
 
 def span(
-    u: Side, v: Side, incoming: Float[np.ndarray, " H"], outgoing: Float[np.ndarray, " H"]
+    u: Side,
+    v: Side,
+    incoming: Float[np.ndarray, " H"],
+    outgoing: Float[np.ndarray, " H"],
 ) -> Sides:
-    """(iv) u_H = sum_i a_i u_i, v_H = sum_i b_i v_i, v_i <- v_i - a_i v_H; needs phi linear in u.
+    """(iv) u_H = sum_i a_i u_i, v_H = sum_i b_i v_i, v_i <- v_i - a_i v_H; needs
+    phi linear in u.
 
     u (H, U), v (H, V): the layer. incoming (H,), outgoing (H,): a and b.
 
@@ -127,14 +140,21 @@ def richest(unit: Unit) -> str:
 
 
 def embed_sides(
-    u: Side, v: Side, construction: str, width: int, rng: np.random.Generator, positive: bool
+    u: Side,
+    v: Side,
+    construction: str,
+    width: int,
+    rng: np.random.Generator,
+    positive: bool,
 ) -> Sides:
-    """One construction applied until there are `width` units, each new one made from the first.
+    """One construction applied until there are `width` units, each new one made
+    from the first.
 
-    u (H, U), v (H, V): the narrow layer. positive: whether incoming factors must be.
+    u (H, U), v (H, V): the narrow layer. positive: whether incoming factors must
+    be.
 
-    Coefficients are normal with variance n^(-1/2), n the number of new units, so that
-    all n together change the old units by order one whatever the width.
+    Coefficients are normal with variance n^(-1/2), n the number of new units, so
+    that all n together change the old units by order one whatever the width.
     """
     first, new = len(u), width - len(u)
     size = max(new, 1) ** -0.25
@@ -165,8 +185,8 @@ def embed_sides(
 class Embedding(Result):
     """A wide network at an embedded point; unpacks as (network, params).
 
-    constructions: the case of Theorem 1 used in each layer, "none" where no unit was
-        added.
+    constructions: the case of Theorem 1 used in each layer, "none" where no unit
+        was added.
     """
 
     network: Network
@@ -204,20 +224,22 @@ def embed(
     construction: str | None = None,
     seed: int = 0,
 ) -> Embedding:
-    """A wide network at a fixed point, from a narrow one at a fixed point, of the same map.
+    """A wide network at a fixed point, from a narrow one at a fixed point, of the
+    same map.
 
-    params: of every layer the incoming "u" (H, ...), and of one that mixes the outgoing
-        "v" (H, V).
-    widths: of the wide network, one number for all layers or one a layer, none below the
-        narrow one's.
-    construction: "i", "ii", "iii" or "iv"; by default the richest that every widened
-        layer's unit allows.
-    seed: of the coefficients, which are random and scaled so that weights stay of the
-        narrow network's size.
+    params: of every layer the incoming "u" (H, ...), and of one that mixes the
+        outgoing "v" (H, V).
+    widths: of the wide network, one number for all layers or one a layer, none
+        below the narrow one's.
+    construction: "i", "ii", "iii" or "iv"; by default the richest that every
+        widened layer's unit allows.
+    seed: of the coefficients, which are random and scaled so that weights stay of
+        the narrow network's size.
 
-    The result unpacks as (network, parameters), the latter NumPy float64. The wide
-    gradient is a combination of the narrow one's, so it is zero as far as the narrow one
-    is. Raises InputError where a unit lacks the property. Cost: O(H^2).
+    The result unpacks as (network, parameters), the latter NumPy float64. The
+    wide gradient is a combination of the narrow one's, so it is zero as far as
+    the narrow one is. Raises InputError where a unit lacks the property. Cost:
+    O(H^2).
 
     Example
     -------
@@ -272,7 +294,8 @@ def _check_width(network: Network, index: int, target: int) -> None:
 
 
 def _chosen(layer: Layer, target: int, construction: str | None) -> str:
-    """The construction asked for, or the richest; of a layer without units what needs none."""
+    """The construction asked for, or the richest; of a layer without units what
+    needs none."""
     unit = layer.unit
     chosen = construction or richest(unit)
     if target > layer.width and not applies(unit, chosen):
@@ -284,21 +307,23 @@ def _chosen(layer: Layer, target: int, construction: str | None) -> str:
 
 
 def _numpy(params: Params) -> Params:
-    return tuple({k: np.asarray(a, float) for k, a in layer.items()} for layer in params)
+    of_layer = lambda layer: {k: np.asarray(a, float) for k, a in layer.items()}
+    return tuple(of_layer(layer) for layer in params)
 
 
 # --------------------------------------------- the embedding nearest to a state
 def embed_near(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
     """The embedding of a narrow layer that lies near a wide one.
 
-    Its coefficients are read off the wide layer, then corrected. Linear units: U = A U*,
-    V = B V* with B' A = 1 (all compositions of (iv)); homogeneous units: each wide unit
-    joins the ray it lies on, or is silent; other units: each narrow unit is shared by
-    the wide units equal to it, or to its mirror image where the unit has a parity, all
-    others are silent (or, without a silent point, share the nearest). The map is exactly
-    that of the narrow layer.
+    Its coefficients are read off the wide layer, then corrected. Linear units:
+    U = A U*, V = B V* with B' A = 1 (all compositions of (iv)); homogeneous
+    units: each wide unit joins the ray it lies on, or is silent; other units:
+    each narrow unit is shared by the wide units equal to it, or to its mirror
+    image where the unit has a parity, all others are silent (or, without a silent
+    point, share the nearest). The map is exactly that of the narrow layer.
 
-    narrow: u (h, U) and v (h, V). wide: u (H, U) and v (H, V), as the result.
+    narrow: u (h, U) and v (h, V).
+    wide: u (H, U) and v (H, V), as the result.
 
     Example
     -------
@@ -325,7 +350,7 @@ def _span_near(un: Side, vn: Side, uw: Side, vw: Side) -> Sides:
     overlap = b.T @ a
     rounding = 1e-8 * max(np.abs(overlap).max(), TINY)
     if np.linalg.matrix_rank(overlap, tol=rounding) < len(un):
-        # nothing to be read off: any orthonormal frame that is near is as good
+        # Nothing to be read off: any orthonormal frame that is near is as good.
         a = b = np.linalg.qr(a + 1e-12 * np.eye(*a.shape))[0]
         overlap = b.T @ a
     return a @ un, (b @ np.linalg.inv(overlap).T) @ vn
@@ -334,7 +359,8 @@ def _span_near(un: Side, vn: Side, uw: Side, vw: Side) -> Sides:
 def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> Int[np.ndarray, " H"]:
     """Which narrow unit each wide one realises, (H,); -1 for none (a silent unit).
 
-    un (h, U): incoming weights of the narrow units. uw (H, U), vw (H, V): the wide ones.
+    un (h, U): incoming weights of the narrow units.
+    uw (H, U), vw (H, V): the wide ones.
     """
     symmetry, count = unit.symmetry, len(un)
     likeness = _likeness(un, uw, unit)
@@ -343,17 +369,20 @@ def assign(un: Side, uw: Side, vw: Side, unit: Unit) -> Int[np.ndarray, " H"]:
     size = np.linalg.norm(uw, axis=1) * np.linalg.norm(vw, axis=1)
     live = size > ACTIVE * size.max(initial=0.0)
     member = np.where((close & live) | (not symmetry.silent), best, -1)
-    for k in range(count):  # every narrow unit must be realised somewhere
+    # Every narrow unit must be realised somewhere.
+    for k in range(count):
         if np.any(member == k):
             continue
         spare = np.bincount(member[member >= 0], minlength=count)[member] > 1
         free = (member == -1) | spare
-        member[int(np.argmax(np.where(free, likeness[:, k], -np.inf)))] = k
+        likest = np.argmax(np.where(free, likeness[:, k], -np.inf))
+        member[int(likest)] = k
     return member
 
 
 def _likeness(un: Side, uw: Side, unit: Unit) -> Float[np.ndarray, "H h"]:
-    """One where a wide unit is on the ray of a narrow one, or equal to it; less elsewhere."""
+    """One where a wide unit is on the ray of a narrow one, or equal to it; less
+    elsewhere."""
     symmetry = unit.symmetry
     if symmetry.homogeneous is None:
         distance, _ = gaps(uw, un, symmetry.flip)
@@ -363,14 +392,18 @@ def _likeness(un: Side, uw: Side, unit: Unit) -> Float[np.ndarray, "H h"]:
 
 
 def gaps(
-    rows: Side, others: Side, flip: float | None
+    rows: Side,
+    others: Side,
+    flip: float | None,
 ) -> tuple[Float[np.ndarray, "M N"], Float[np.ndarray, "M N"]]:
-    """Distances of incoming weights, up to the sign where units have a parity, and the signs.
+    """Distances of incoming weights, up to the sign where units have a parity,
+    and the signs.
 
         |u_i -+ w_j| (M, N), and -1 (M, N) where the mirror image -w_j is nearer
 
-    rows (M, U): u. others (N, U): w. flip: phi(z; -u) = flip phi(z; u), None without a
-        parity.
+    rows (M, U): u.
+    others (N, U): w.
+    flip: phi(z; -u) = flip phi(z; u), None without a parity.
 
     Example
     -------
@@ -383,25 +416,33 @@ def gaps(
     if flip is None:
         return distance, np.ones_like(distance)
     mirrored = cdist(rows, -others)
-    return np.minimum(distance, mirrored), np.where(mirrored < distance, -1.0, 1.0)
+    sign = np.where(mirrored < distance, -1.0, 1.0)
+    return np.minimum(distance, mirrored), sign
 
 
 def unit_rows(rows: Float[np.ndarray, "M U"]) -> Float[np.ndarray, "M U"]:
     """Every row over its length; rows of zeros stay zeros."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.maximum(lengths, TINY)
 
 
 def shared_near(
-    un: Side, vn: Side, uw: Side, vw: Side, member: Int[np.ndarray, " H"], unit: Unit
+    un: Side,
+    vn: Side,
+    uw: Side,
+    vw: Side,
+    member: Int[np.ndarray, " H"],
+    unit: Unit,
 ) -> Sides:
     """The embedding in which wide unit i realises narrow unit member_i (-1: silent).
 
     Its coefficients are read off the wide layer:
         u_i = a_i u*,    v_i = b_i v* / sum_j a_j b_j
-    over the units that share it, for homogeneous units; otherwise u_i is u* or -u*,
-    whichever is nearer, and b_i carries the sign of the unit's parity.
+    over the units that share it, for homogeneous units; otherwise u_i is u* or
+    -u*, whichever is nearer, and b_i carries the sign of the unit's parity.
 
-    un (h, U), vn (h, V): the narrow layer. uw (H, U), vw (H, V): the wide one.
+    un (h, U), vn (h, V): the narrow layer.
+    uw (H, U), vw (H, V): the wide one.
     """
     u, v = np.zeros_like(uw), np.zeros_like(vw)
     for k in range(len(un)):
@@ -410,7 +451,7 @@ def shared_near(
         outgoing = vw[group] @ vn[k] / max(vn[k] @ vn[k], TINY)
         total = seen @ outgoing
         if not np.isfinite(total) or abs(total) < CANCELLED:
-            # the shares say nothing: equal ones
+            # The shares say nothing: equal ones.
             if unit.symmetry.homogeneous is not None:
                 incoming = seen = np.ones(len(group))
             outgoing, total = seen, float(len(group))
@@ -419,7 +460,11 @@ def shared_near(
     return u, v
 
 
-def _incoming(narrow: np.ndarray, wide: Side, unit: Unit) -> tuple[np.ndarray, np.ndarray]:
+def _incoming(
+    narrow: np.ndarray,
+    wide: Side,
+    unit: Unit,
+) -> tuple[np.ndarray, np.ndarray]:
     """a_i with u_i = a_i u*, and s_i with phi(z; u_i) = s_i phi(z; u*)."""
     symmetry = unit.symmetry
     if symmetry.homogeneous is not None:

@@ -1,15 +1,16 @@
 """Invariant manifolds: relations between the units of a layer that gradient flow keeps.
 
-With theta_i = [u_i; v_i], once true these stay true under gradient flow (and under
-gradient descent with any step):
+With theta_i = [u_i; v_i], once true these stay true under gradient flow (and
+under gradient descent with any step):
     (i)   theta_i = theta_j              any unit; theta_i = -theta_j where phi is odd in u
     (ii)  theta_i = 0                    units with phi(z; 0) = 0
     (iii) theta_i = g theta_j            phi homogeneous of degree 1 in u: any real g,
                                          or g >= 0 only
     (iv)  theta_i = sum_j g_j theta_j    phi linear in u
-Each is theta_i = sum_j c_j theta_j with its own c, so that a set of them is a linear
-subspace A Theta = 0 of the stacked units Theta (H, U + V), and every independent one
-lowers the effective width by one. How far a state is from them is measured in weights.
+Each is theta_i = sum_j c_j theta_j with its own c, so that a set of them is a
+linear subspace A Theta = 0 of the stacked units Theta (H, U + V), and every
+independent one lowers the effective width by one. How far a state is from them is
+measured in weights.
 
 Source: Zhang, Saxe & Latham (2026), Theorem 3.
 """
@@ -33,8 +34,10 @@ Rows = np.ndarray  # (H, K), as many as are at hand
 # rows (H, K) and the centres chosen (C, K) -> the point nearest to each row (H, K)
 Nearby = Callable[[Rows, Rows], Rows]
 
-ALTERNATIONS = 50  # between lines and members; it stops when nothing moves
-MOVED = 1e-15  # absolute: centres that move by less stand still
+# Between lines and members; it stops when nothing moves.
+ALTERNATIONS = 50
+# Absolute: centres that move by less stand still.
+MOVED = 1e-15
 
 
 @dataclass(frozen=True)
@@ -50,10 +53,17 @@ class Relation:
     coefficients: tuple[float, ...]
 
 
-def equal(width: int, unit: int, other: int, *, mirrored: bool = False) -> Relation:
+def equal(
+    width: int,
+    unit: int,
+    other: int,
+    *,
+    mirrored: bool = False,
+) -> Relation:
     """(i) theta_unit = theta_other, of `width` units.
 
-    mirrored: theta_unit = -theta_other, the same unit again where phi is odd in u.
+    mirrored: theta_unit = -theta_other, the same unit again where phi is odd in
+        u.
 
     Example
     -------
@@ -71,7 +81,12 @@ def silent_unit(width: int, unit: int) -> Relation:
 
 
 def proportional(
-    width: int, unit: int, other: int, ratio: float, *, construction: str = "iii"
+    width: int,
+    unit: int,
+    other: int,
+    ratio: float,
+    *,
+    construction: str = "iii",
 ) -> Relation:
     """(iii) theta_unit = ratio theta_other, of `width` units."""
     require(
@@ -117,7 +132,8 @@ def combination(
 
 
 def holds_for(relation: Relation, unit: Unit) -> bool:
-    """Whether Theorem 3 says that flow keeps the relation between units of this kind."""
+    """Whether Theorem 3 says that flow keeps the relation between units of this
+    kind."""
     symmetry, case = unit.symmetry, relation.construction
     unsigned = min(relation.coefficients) >= 0
     if case == "i":
@@ -133,8 +149,8 @@ def holds_for(relation: Relation, unit: Unit) -> bool:
 class Manifold(Value):
     """The states of one layer of H units on which some relations hold: A Theta = 0.
 
-    Nothing here asks whether flow keeps the relations; `invariant` says which units it
-    does so for.
+    Nothing here asks whether flow keeps the relations; `invariant` says which
+    units it does so for.
 
     Example
     -------
@@ -207,8 +223,8 @@ class Nearest(Value):
 
     distance: to it, in weights.
     stacked (H, U + V): itself.
-    exact: whether no nearer one exists (linear units); otherwise the distance is an
-        upper bound from a local search.
+    exact: whether no nearer one exists (linear units); otherwise the distance is
+        an upper bound from a local search.
     """
 
     distance: float
@@ -217,17 +233,19 @@ class Nearest(Value):
 
 
 def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
-    """The nearest state whose units span an invariant manifold of effective width h or less.
+    """The nearest state whose units span an invariant manifold of effective width
+    h or less.
 
     u (H, U), v (H, V): the two sides of the layer. width: h, at least 0.
 
-    Linear units: the best approximation of rank h of Theta = [u, v] (Eckart & Young
-    1936), exactly. Homogeneous units: h lines (or rays) through the origin, each unit on
-    one of them; others: h points and the silent point, if there is one, each unit at one
-    of them; both by alternating between members and lines or points, from a greedy
-    start, which gives an upper bound. Where units have a parity a point stands for its
-    mirror image too, (-u, -v) for odd units and (-u, v) for even ones. Cost: one
-    singular value decomposition, or 50 passes of H h (U + V).
+    Linear units: the best approximation of rank h of Theta = [u, v] (Eckart &
+    Young 1936), exactly. Homogeneous units: h lines (or rays) through the origin,
+    each unit on one of them; others: h points and the silent point, if there is
+    one, each unit at one of them; both by alternating between members and lines
+    or points, from a greedy start, which gives an upper bound. Where units have a
+    parity a point stands for its mirror image too, (-u, -v) for odd units and
+    (-u, v) for even ones. Cost: one singular value decomposition, or 50 passes of
+    H h (U + V).
 
     Example
     -------
@@ -293,7 +311,8 @@ def widths_distances(
 
 
 def _lines(stacked: Stacked, count: int, *, signed: bool) -> Stacked:
-    """Every row on the nearest of `count` lines (rays unless signed) through the origin."""
+    """Every row on the nearest of `count` lines (rays unless signed) through the
+    origin."""
 
     def nearest(rows: Rows, directions: Rows) -> Rows:
         return _on_lines(rows, directions, signed)
@@ -309,7 +328,11 @@ def _lines(stacked: Stacked, count: int, *, signed: bool) -> Stacked:
     return _on_lines(stacked, directions, signed)
 
 
-def _member(rows: Rows, directions: Rows, signed: bool) -> tuple[np.ndarray, np.ndarray]:
+def _member(
+    rows: Rows,
+    directions: Rows,
+    signed: bool,
+) -> tuple[np.ndarray, np.ndarray]:
     """On which line every row has most of its length, and how much of it along each."""
     amount = rows @ directions.T
     length = np.abs(amount) if signed else amount
@@ -327,7 +350,8 @@ def _on_lines(rows: Rows, directions: Rows, signed: bool) -> Rows:
 
 
 def _axis(members: Rows, before: np.ndarray, signed: bool) -> np.ndarray:
-    """The line nearest to some rows; as a ray it points the way most of their weight does."""
+    """The line nearest to some rows; as a ray it points the way most of their
+    weight does."""
     if not signed:
         members = members[members @ before > 0]
     if not members.any():
@@ -337,7 +361,8 @@ def _axis(members: Rows, before: np.ndarray, signed: bool) -> np.ndarray:
 
 
 def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Mirrors:
-    """Factors of [u, v] that give the same unit: one, and its mirror image if it has a parity."""
+    """Factors of [u, v] that give the same unit: one, and its mirror image if it
+    has a parity."""
     own = np.ones(incoming + outgoing)
     if flip is None:
         return own[None]
@@ -345,7 +370,13 @@ def _mirrors(incoming: int, outgoing: int, flip: float | None) -> Mirrors:
     return np.array([own, mirrored])
 
 
-def _points(stacked: Stacked, count: int, mirrors: Mirrors, *, silent: bool) -> Stacked:
+def _points(
+    stacked: Stacked,
+    count: int,
+    mirrors: Mirrors,
+    *,
+    silent: bool,
+) -> Stacked:
     """Every row at the nearest of `count` points or of their mirror images.
 
     Or at the origin where that is allowed.
@@ -384,8 +415,15 @@ def _nearest_place(rows: Rows, points: Rows) -> np.ndarray:
     return np.linalg.norm(rows[:, None] - points[None], axis=2).argmin(axis=1)
 
 
-def _greedy(rows: Rows, count: int, nearest: Nearby, *, directions: bool) -> Rows:
-    """`count` rows (or their directions), each the farthest from what the others leave."""
+def _greedy(
+    rows: Rows,
+    count: int,
+    nearest: Nearby,
+    *,
+    directions: bool,
+) -> Rows:
+    """`count` rows (or their directions), each the farthest from what the others
+    leave."""
     chosen = np.zeros((0, rows.shape[1]))
     for _ in range(count):
         left = rows - nearest(rows, chosen)

@@ -1,11 +1,11 @@
 """The nearest embedding of a narrow layer: how far a wide one is from its fixed points.
 
-These, which Theorem 1 makes of a narrow layer, are a union of smooth families: one for
-each choice of which wide unit realises which narrow one (or, where there is a silent
-point, none), and in which of its mirror images; within a family the shares are free but
-for one equation a narrow unit. The nearest point of a family is closed, or the root of
-one equation. Over the families there is a local search from several starts: what is
-found is an upper bound of the distance.
+These, which Theorem 1 makes of a narrow layer, are a union of smooth families:
+one for each choice of which wide unit realises which narrow one (or, where there
+is a silent point, none), and in which of its mirror images; within a family the
+shares are free but for one equation a narrow unit. The nearest point of a family
+is closed, or the root of one equation. Over the families there is a local search
+from several starts: what is found is an upper bound of the distance.
 """
 
 from __future__ import annotations
@@ -18,13 +18,18 @@ from scipy.optimize import brentq, linear_sum_assignment
 from ..units import Unit
 from .embedding import Sides, embed_near, gaps
 
-PASSES = 20  # over all units; it stops when none moves
-PROJECTIONS = 30  # between incoming and outgoing coefficients of linear units
-COMPLETE = 1e-12  # of B'A = 1: rounding
-# of the wide units, those that come first, with which a search begins
+# Over all units; it stops when none moves.
+PASSES = 20
+# Between incoming and outgoing coefficients of linear units.
+PROJECTIONS = 30
+# Of B'A = 1: rounding.
+COMPLETE = 1e-12
+# Of the wide units, those that come first, with which a search begins.
 BEGINNINGS = (0.125, 0.25, 0.5, 1.0)
-LEAST_MOVE = 1e-12  # of the largest change of the squared distance: a move that gains less is none
-TINY = 1e-300  # in place of a length of zero, by which is divided
+# Of the largest change of the squared distance: a move that gains less is none.
+LEAST_MOVE = 1e-12
+# In place of a length of zero, by which is divided.
+TINY = 1e-300
 
 Array = np.ndarray
 
@@ -32,15 +37,17 @@ Array = np.ndarray
 def nearest_embedding(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
     """The nearest embedding found of a narrow layer beside a wide one.
 
-    Linear units: U = A U*, V = B V* with B'A = 1, by alternating projections from what
-    `embed_near` reads off. Homogeneous ones: a_i u* and b_i v* with sum_i a_i b_i = 1 on
-    every ray, by the root of its multiplier. Others: copies of u*, or mirror images
-    where units have a parity, with shares that add up to one, others silent: every unit
-    moves to where the distance falls most, from an assignment of narrow units to single
-    wide ones and from a few that share. The map is exactly that of the narrow layer, and
-    the distance never above that of `embed_near`.
+    Linear units: U = A U*, V = B V* with B'A = 1, by alternating projections from
+    what `embed_near` reads off. Homogeneous ones: a_i u* and b_i v* with sum_i
+    a_i b_i = 1 on every ray, by the root of its multiplier. Others: copies of u*,
+    or mirror images where units have a parity, with shares that add up to one,
+    others silent: every unit moves to where the distance falls most, from an
+    assignment of narrow units to single wide ones and from a few that share. The
+    map is exactly that of the narrow layer, and the distance never above that of
+    `embed_near`.
 
-    narrow: u* (h, U) and v* (h, V). wide: (H, U) and (H, V), as the result; h <= H.
+    narrow: u* (h, U) and v* (h, V). wide: (H, U) and (H, V), as the result;
+        h <= H.
 
     Cost: some 100 H h steps.
 
@@ -77,9 +84,9 @@ def distance(a: Sides, b: Sides) -> float:
 def _spans(narrow: Sides, wide: Sides, near: Sides) -> list[Sides]:
     """Embeddings A U*, B V* with B'A = 1, from two starts of B.
 
-    Given B, the nearest A is that of least squares plus B (B'B)^-1 (1 - B'A); and the
-    other way round. B is what was read off or, since that is huge beside a state of
-    hardly any weights, an orthonormal frame.
+    Given B, the nearest A is that of least squares plus B (B'B)^-1 (1 - B'A); and
+    the other way round. B is what was read off or, since that is huge beside a
+    state of hardly any weights, an orthonormal frame.
     """
     inverse_u, inverse_v = np.linalg.pinv(narrow[0]), np.linalg.pinv(narrow[1])
     free_a, free_b = wide[0] @ inverse_u, wide[1] @ inverse_v
@@ -117,7 +124,8 @@ def _rays(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
 
 
 def _balanced(narrow: Sides) -> tuple[Array, Array, Array]:
-    """The same units with |u*| = |v*|, on the same ray, and the squares of these lengths."""
+    """The same units with |u*| = |v*|, on the same ray, and the squares of these
+    lengths."""
     un, vn = narrow
     size_u = np.maximum(np.linalg.norm(un, axis=1), TINY)
     size_v = np.maximum(np.linalg.norm(vn, axis=1), TINY)
@@ -130,8 +138,8 @@ def _balanced(narrow: Sides) -> tuple[Array, Array, Array]:
 def _on_hyperbola(a: Array, b: Array, *, signed: bool) -> tuple[Array, Array]:
     """The nearest (a', b') with sum a' b' = 1, and a' >= 0 unless signed.
 
-    With p = (a + b)/sqrt 2 and m = (a - b)/sqrt 2 it is |p|^2 - |m|^2 = 2, solved by
-    p/(1 + l), m/(1 - l), -1 < l < 1.
+    With p = (a + b)/sqrt 2 and m = (a - b)/sqrt 2 it is |p|^2 - |m|^2 = 2, solved
+    by p/(1 + l), m/(1 - l), -1 < l < 1.
     """
     p, m = (a + b) / np.sqrt(2), (a - b) / np.sqrt(2)
     edge = 1 - 1e-9
@@ -186,7 +194,8 @@ def _copies(narrow: Sides, wide: Sides, unit: Unit) -> list[Sides]:
 
 
 def _starts(prices: _Prices, *, silent: bool) -> list[Array]:
-    """Places (H,): each narrow unit at one wide one, and shared by some that gain most."""
+    """Places (H,): each narrow unit at one wide one, and shared by some that gain
+    most."""
     units, count = len(prices.gain), len(prices.weight)
     alone = _alone(prices)
     best = prices.gain.argmin(axis=1)
@@ -237,7 +246,8 @@ def _priced(narrow: Sides, wide: Sides, unit: Unit) -> _Prices:
 
 
 def _settled(prices: _Prices, place: Array, *, silent: bool) -> Array:
-    """Places (-1: silent) from which no unit alone can move so that the distance falls."""
+    """Places (-1: silent) from which no unit alone can move so that the distance
+    falls."""
     place = place.copy()
     for _ in range(PASSES):
         moved = False
@@ -278,7 +288,8 @@ def _cost(change: Array, place: int) -> float:
 
 
 def _placed(narrow: Sides, prices: _Prices, place: Array) -> Sides:
-    """The nearest point of the family: shares as they are, what is missing in equal parts."""
+    """The nearest point of the family: shares as they are, what is missing in
+    equal parts."""
     (un, vn), units = narrow, len(place)
     u, v = np.zeros((units, un.shape[1])), np.zeros((units, vn.shape[1]))
     for k in range(len(un)):

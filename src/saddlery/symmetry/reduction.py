@@ -1,4 +1,5 @@
-"""Reduction, the inverse of embedding: the narrow network that computes (nearly) the same map."""
+"""Reduction, the inverse of embedding: the narrow network that computes (nearly)
+the same map."""
 
 from __future__ import annotations
 
@@ -18,13 +19,18 @@ from ..networks import Network, Objective, Params, flatten
 from ..units import Unit
 from .embedding import ACTIVE, Side, Sides, embed_near, gaps, richest, unit_rows
 
-CANDIDATES = 4  # tried in one call
-LIKE = (1e-6, 1e-3, 0.1)  # relative distances (or angles) within which units are looked at as one
-# of their weights, that alike units together do: less, and they are looked at together
+# Tried in one call.
+CANDIDATES = 4
+# Relative distances (or angles) within which units are looked at as one.
+LIKE = (1e-6, 1e-3, 0.1)
+# Of their weights, that alike units together do: less, and they are looked at together.
 CANCELS = 0.5
-JOINS = 0.1  # of its centre's length: farther away a unit is no member of a cluster
-CLUSTERINGS = 10  # rounds; it stops when no unit changes its cluster
-TINY = 1e-300  # in place of a length of zero, by which is divided
+# Of its centre's length: farther away a unit is no member of a cluster.
+JOINS = 0.1
+# Rounds; it stops when no unit changes its cluster.
+CLUSTERINGS = 10
+# In place of a length of zero, by which is divided.
+TINY = 1e-300
 
 State = Float[np.ndarray, " P"]
 Weights = Float[np.ndarray, " H"]
@@ -37,13 +43,13 @@ class Reduction(Result):
 
     network, theta (P,): the narrow network and its flat parameters.
     widths: units kept a layer.
-    constructions: by which case of Theorem 1 each layer of the wide state embeds it
-        ("none" where nothing was removed).
+    constructions: by which case of Theorem 1 each layer of the wide state embeds
+        it ("none" where nothing was removed).
     error: sqrt(mean |f - g|^2) of the two maps over sqrt(mean |y|^2).
     tolerance: what was allowed.
-    before: both sides of each layer, u (H, U) and v (H, V), just before it was reduced
-        (the layers before it already narrow), which is what an embedding back beside
-        the wide state needs.
+    before: both sides of each layer, u (H, U) and v (H, V), just before it was
+        reduced (the layers before it already narrow), which is what an embedding
+        back beside the wide state needs.
     """
 
     network: Network
@@ -76,7 +82,8 @@ class Reduction(Result):
 
     @property
     def construction(self) -> str:
-        """One word for all layers, for example "iii", or "iii, ii" where layers differ."""
+        """One word for all layers, for example "iii", or "iii, ii" where layers
+        differ."""
         return ", ".join(dict.fromkeys(self.constructions))
 
 
@@ -88,26 +95,30 @@ def reduce(
     tolerance: float = 0.02,
     widths: tuple[int, ...] | None = None,
 ) -> Reduction:
-    """The smallest network, of those that symmetry leads to, of the map of a wide state.
+    """The smallest network, of those that symmetry leads to, of the map of a wide
+    state.
 
-    Layer by layer, the fewest units h = 0, 1, 2, ... whose map is within `tolerance` of
-    the wide one's. Linear units are reduced by the singular value decomposition of
-    sum_i v_i u_i', homogeneous ones by merging rays, others by merging equal units, up
-    to sign where the unit has a parity (tanh: (-u, -v) is (u, v) again; quadratic:
-    (-u, v) is), and by dropping silent ones: what embedding can have made. Units are
-    kept by what they do to the map: those whose parts cancel, and those that no sample
-    turns on, go first. Coincidences outside Theorem 1 are not looked for: the quadratic
-    units u and 2u count as two, and so do attention heads whose key and query are scaled
-    against each other. Units that a residual layer adds to are all kept.
+    Layer by layer, the fewest units h = 0, 1, 2, ... whose map is within
+    `tolerance` of the wide one's. Linear units are reduced by the singular value
+    decomposition of sum_i v_i u_i', homogeneous ones by merging rays, others by
+    merging equal units, up to sign where the unit has a parity (tanh: (-u, -v) is
+    (u, v) again; quadratic: (-u, v) is), and by dropping silent ones: what
+    embedding can have made. Units are kept by what they do to the map: those
+    whose parts cancel, and those that no sample turns on, go first. Coincidences
+    outside Theorem 1 are not looked for: the quadratic units u and 2u count as
+    two, and so do attention heads whose key and query are scaled against each
+    other. Units that a residual layer adds to are all kept.
 
     theta (P,): the wide state.
-    tolerance: root-mean-square difference over the objective's samples relative to that
-        of the targets (2% by default: a judgement, recorded in the result).
+    tolerance: root-mean-square difference over the objective's samples relative
+        to that of the targets (2% by default: a judgement, recorded in the
+        result).
     widths: take these, one a layer, instead of searching.
 
-    Raises InputError for a state of the wrong size or one that is not finite. Cost: a
-    pass of the wide network over the samples and one for every width tried, after the
-    first four at a time; of linear units only as many as the rank are passed.
+    Raises InputError for a state of the wrong size or one that is not finite.
+    Cost: a pass of the wide network over the samples and one for every width
+    tried, after the first four at a time; of linear units only as many as the
+    rank are passed.
 
     Example
     -------
@@ -161,7 +172,8 @@ def _narrowed(
     tolerance: float,
     width: int | None,
 ) -> tuple[Objective, Params, float] | None:
-    """The objective and weights with fewer units in one layer, and the error of its map.
+    """The objective and weights with fewer units in one layer, and the error of
+    its map.
 
     None where none can be spared.
     """
@@ -181,8 +193,14 @@ def _narrowed(
 
     fewer, most = fewer_units(u, v, network.layers[index].unit, responses)
     stand_in = _StandIn.of(network, params, index, u=u[:most], v=v[:most])
-    tries = ((count, narrow) for count in _counts(len(u), most, width) for narrow in fewer(count))
-    tried = _errors(current.with_network(stand_in.network), stand_in.state, tries, target)
+
+    def tries() -> Iterator[Try]:
+        for count in _counts(len(u), most, width):
+            for narrow in fewer(count):
+                yield count, narrow
+
+    wide_enough = current.with_network(stand_in.network)
+    tried = _errors(wide_enough, stand_in.state, tries(), target)
     for _count, several in groupby(tried, key=lambda one: one[0]):
         _, narrow, error = min(several, key=lambda one: one[2])
         if error <= tolerance or width is not None:
@@ -201,8 +219,8 @@ def _counts(units: int, most: int, width: int | None) -> range | list[int]:
 class _StandIn(NamedTuple):
     """A network wide enough for any map of a layer, so that every width is one program.
 
-    Narrower layers are filled up by silent units, u (H, U) as they were and v (H, V)
-    zero.
+    Narrower layers are filled up by silent units, u (H, U) as they were and v
+    (H, V) zero.
     """
 
     network: Network
@@ -212,7 +230,15 @@ class _StandIn(NamedTuple):
     v: Side
 
     @classmethod
-    def of(cls, network: Network, params: Params, index: int, *, u: Side, v: Side) -> _StandIn:
+    def of(
+        cls,
+        network: Network,
+        params: Params,
+        index: int,
+        *,
+        u: Side,
+        v: Side,
+    ) -> _StandIn:
         wide, start = network.with_sides(params, index, u, v)
         return cls(wide, start, index, u=u, v=v)
 
@@ -285,12 +311,17 @@ def construction_of(wide: Sides, narrow: Sides, unit: Unit) -> str:
 
 
 def fewer_units(
-    u: Side, v: Side, unit: Unit, responses: Callable[[], Weights]
+    u: Side,
+    v: Side,
+    unit: Unit,
+    responses: Callable[[], Weights],
 ) -> tuple[Fewer, int]:
-    """count -> the best `count` units for one layer, or a few candidates, and the most needed.
+    """count -> the best `count` units for one layer, or a few candidates, and the
+    most needed.
 
-    These make any map of the layer: as many as the rank can be where units are linear,
-    else all. What all counts have in common is computed once, when it is needed.
+    These make any map of the layer: as many as the rank can be where units are
+    linear, else all. What all counts have in common is computed once, when it is
+    needed.
 
     u (H, U), v (H, V): the layer.
     responses: () -> the root-mean-square of phi(z; u_i) over the samples, (H,).
@@ -310,10 +341,16 @@ def fewer_units(
     return candidates, len(u)
 
 
-def _merged(u: Side, v: Side, unit: Unit, responses: Weights) -> list[Callable[[int], Sides]]:
-    # of a unit that no sample turns on nothing joins another
+def _merged(
+    u: Side,
+    v: Side,
+    unit: Unit,
+    responses: Weights,
+) -> list[Callable[[int], Sides]]:
+    # Of a unit that no sample turns on nothing joins another.
     seen = np.where(responses[:, None] > 0, v, 0.0)
-    return [merge(u, seen, unit, weight) for weight in net_weights(u, seen, unit, responses)]
+    weights = net_weights(u, seen, unit, responses)
+    return [merge(u, seen, unit, weight) for weight in weights]
 
 
 def _different(candidates: list[Sides]) -> list[Sides]:
@@ -326,7 +363,8 @@ def _different(candidates: list[Sides]) -> list[Sides]:
 
 
 def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
-    """count -> the best linear units, of the leading singular triplets of sum_i v_i u_i'.
+    """count -> the best linear units, of the leading singular triplets of sum_i
+    v_i u_i'.
 
         u_k = sqrt(s_k) r_k,    v_k = sqrt(s_k) q_k,
     balanced; beyond the rank they are zero. u (H, U), v (H, V): the layer.
@@ -346,7 +384,12 @@ def low_rank(u: Side, v: Side) -> Callable[[int], Sides]:
     return lambda count: (every_u[:count], every_v[:count])
 
 
-def net_weights(u: Side, v: Side, unit: Unit, responses: Weights) -> list[Weights]:
+def net_weights(
+    u: Side,
+    v: Side,
+    unit: Unit,
+    responses: Weights,
+) -> list[Weights]:
     """What each unit does to the map, (H,), alone and together with those like it.
 
     First weight_i = |phi(.; u_i)| |v_i|, so that a unit that no sample turns on weighs
@@ -373,17 +416,23 @@ def net_weights(u: Side, v: Side, unit: Unit, responses: Weights) -> list[Weight
 
 
 def _points(u: Side, unit: Unit) -> Side:
-    """What is compared of incoming weights: directions of homogeneous units, else themselves."""
+    """What is compared of incoming weights: directions of homogeneous units, else
+    themselves."""
     return unit_rows(u) if unit.symmetry.homogeneous else u
 
 
-def merge(u: Side, v: Side, unit: Unit, weight: Weights) -> Callable[[int], Sides]:
+def merge(
+    u: Side,
+    v: Side,
+    unit: Unit,
+    weight: Weights,
+) -> Callable[[int], Sides]:
     """count -> clusters of units on one ray (homogeneous) or with equal u (otherwise).
 
-    The rest are dropped as silent. Where units have a parity, -u counts as u: a line for
-    a ray. Centres are chosen greedily by the weight they would explain, then units join
-    the nearest centre and centres move to the weighted mean, a few rounds (spherical
-    k-means).
+    The rest are dropped as silent. Where units have a parity, -u counts as u: a
+    line for a ray. Centres are chosen greedily by the weight they would explain,
+    then units join the nearest centre and centres move to the weighted mean, a
+    few rounds (spherical k-means).
 
     u (H, U), v (H, V): the layer. weight (H,): what each unit does to the map.
 
@@ -419,7 +468,12 @@ class _Chosen:
     The heaviest, then always the one with most weight x distance^2.
     """
 
-    def __init__(self, points: Side, weight: Weights, flip: float | None) -> None:
+    def __init__(
+        self,
+        points: Side,
+        weight: Weights,
+        flip: float | None,
+    ) -> None:
         self._points, self._weight, self._flip = points, weight, flip
         self._order: list[int] = []
         self._gap = np.full(len(points), np.inf)
@@ -435,7 +489,12 @@ class _Chosen:
 
 
 def _cluster(
-    points: Side, weight: Weights, centres: Side, *, flip: float | None, normalise: bool
+    points: Side,
+    weight: Weights,
+    centres: Side,
+    *,
+    flip: float | None,
+    normalise: bool,
 ) -> tuple[Side, np.ndarray]:
     """Centres (count, U) moved to the means of what joins them, and who joined which.
 

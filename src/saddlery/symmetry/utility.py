@@ -1,15 +1,16 @@
-"""The utility of a silent unit: whether a unit born at its silent point lowers the loss, and how.
+"""The utility of a silent unit: whether a unit born at its silent point lowers
+the loss, and how.
 
-For a unit whose phi starts at degree p in u, a silent unit (u, v) changes the loss by
--U(u, v) + higher orders, with
+For a unit whose phi starts at degree p in u, a silent unit (u, v) changes the
+loss by -U(u, v) + higher orders, with
     U(u, v) = mean <phi_p(.; u) v, residual> = v . G(u),
     residual = -d loss / d output,    G(u) = -dL/dv of a unit at v = 0,
-homogeneous of degree p + 1. For p >= 2 the Hessian on silent units is zero, so only U
-tells a saddle from a minimum: max U > 0 on the unit sphere proves a descent direction of
-order p + 1, max U <= 0 that there is none of that order.
+homogeneous of degree p + 1. For p >= 2 the Hessian on silent units is zero, so
+only U tells a saddle from a minimum: max U > 0 on the unit sphere proves a
+descent direction of order p + 1, max U <= 0 that there is none of that order.
 
-Source: the utility of Kunin et al. (2025), eq 3; derived here for networks that are sums
-of units.
+Source: the utility of Kunin et al. (2025), eq 3; derived here for networks that
+are sums of units.
 """
 
 from __future__ import annotations
@@ -34,17 +35,20 @@ from ..networks.rounding import Rounded, sizes_of, sway
 from ..units.base import lowest_order
 from .reduction import sides
 
-ONE = 0.999  # cosine between two maximisers that are one
-# random units at which a Taylor coefficient must vanish to vanish everywhere (one would
-# do, with probability one)
+# Cosine between two maximisers that are one.
+ONE = 0.999
+# Random units at which a Taylor coefficient must vanish to vanish everywhere (one would
+# do, with probability one).
 RANDOM_UNITS = 4
-# of the largest: second moments below it are rounding, and nothing is seen there
+# Of the largest: second moments below it are rounding, and nothing is seen there.
 RESOLVED_MOMENT = 1e-14
-ON_KINK = 1e-9  # of |u|: as near as a kink that a state lies on
-CLIMB = 12  # rounds of random search for the unit of greatest correlation,
-DRAWS_A_ROUND = 32  # units in each,
-NARROWER = 0.6  # of the width before, that they are drawn from
-TINY = 1e-300  # in place of a length of zero, by which is divided
+# Of |u|: as near as a kink that a state lies on.
+ON_KINK = 1e-9
+# Rounds of random search for the unit of greatest correlation, units in each, and how
+# much narrower, of the width before, they are drawn.
+CLIMB, DRAWS_A_ROUND, NARROWER = 12, 32, 0.6
+# In place of a length of zero, by which is divided.
+TINY = 1e-300
 
 State = Float[np.ndarray, " P"]
 
@@ -55,12 +59,12 @@ class Utility(Result):
 
     value: max U over |u|^2 + |v|^2 = 1.
     order: p + 1, the order in the size of the unit at which the loss falls.
-    rate: for p = 1 the exponential rate 2 U at which the unit grows from its silent
-        point; None for higher p (it grows like a power).
+    rate: for p = 1 the exponential rate 2 U at which the unit grows from its
+        silent point; None for higher p (it grows like a power).
     u (U,), v (V,): the maximiser, flattened.
     layer: which.
-    spread: relative difference between the best two of the starts that found it, a
-        measure of how well the maximum was located.
+    spread: relative difference between the best two of the starts that found it,
+        a measure of how well the maximum was located.
     """
 
     value: float
@@ -99,19 +103,19 @@ def best_silent_unit(
 ) -> Utility:
     """max U over silent units of one layer, by a shifted power iteration on the sphere.
 
-    The maximum over v is closed: v is along G(u), and |u|^2 = p/(p+1) is the best split,
-    so
+    The maximum over v is closed: v is along G(u), and |u|^2 = p/(p+1) is the best
+    split, so
         max U = (p/(p+1))^(p/2) (p+1)^(-1/2) max_{|u|=1} |G(u)|.
-    The search over u is a local method from many random and data-free starts: the value
-    is a proven lower bound of the maximum (a positive value proves descent), unless
-    v = 0 is a kink of a layer above (see `gain`).
+    The search over u is a local method from many random and data-free starts: the
+    value is a proven lower bound of the maximum (a positive value proves
+    descent), unless v = 0 is a kink of a layer above (see `gain`).
 
     theta (P,): the state.
     layer: which, counted from 0.
     starts, steps: of the search. seed: of the starts.
 
-    Raises InputError for a unit without a silent point. Cost: steps passes over the
-    samples with `starts` extra units.
+    Raises InputError for a unit without a silent point. Cost: steps passes over
+    the samples with `starts` extra units.
 
     Example
     -------
@@ -140,8 +144,8 @@ def utility_maxima(
 ) -> list[Utility]:
     """The local maxima of the utility found from many starts, highest first.
 
-    Each direction once (and not its mirror image, where units have a parity). Arguments
-    as for `best_silent_unit`.
+    Each direction once (and not its mirror image, where units have a parity).
+    Arguments as for `best_silent_unit`.
     """
     u, gain, degree = _climbed(objective, theta, layer, starts=starts, steps=steps, seed=seed)
     found: list[Utility] = []
@@ -156,7 +160,8 @@ def utility_maxima(
 
 
 def _likeness(one: Utility, other: Utility, flip: float | None) -> float:
-    """The cosine between two units, or between one and the mirror image of the other."""
+    """The cosine between two units, or between one and the mirror image of the
+    other."""
     u, v = float(one.u @ other.u), float(one.v @ other.v)
     if flip is None:
         return u + v
@@ -164,16 +169,21 @@ def _likeness(one: Utility, other: Utility, flip: float | None) -> float:
 
 
 def _climbed(
-    objective: Objective, theta: State, layer: int, *, starts: int, steps: int, seed: int
+    objective: Objective,
+    theta: State,
+    layer: int,
+    *,
+    starts: int,
+    steps: int,
+    seed: int,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """The best u of every start (K, ...), G there (K, V), and p."""
     network = objective.network
     unit = network.layers[layer].unit
     degree = unit.symmetry.degree
     if degree is None:
-        raise InputError(
-            f"unit {unit.name!r} declares no leading degree, so silent units have no utility"
-        )
+        what = f"unit {unit.name!r} declares no leading degree"
+        raise InputError(f"{what}, so silent units have no utility")
     rng = np.random.default_rng(seed)
     shape = _shape(objective, theta, layer)
     function = _with_more(objective, layer, starts)
@@ -181,7 +191,16 @@ def _climbed(
     us, gains = [], []
     for frame in _frames(objective, theta, layer, rng):
         drawn = rng.standard_normal((starts, *shape))
-        u, gain = _ascend(function, network, layer, steps, drawn, frame, state, objective.samples)
+        u, gain = _ascend(
+            function,
+            network,
+            layer,
+            steps,
+            drawn,
+            frame,
+            state,
+            objective.samples,
+        )
         us.append(np.asarray(u))
         gains.append(np.asarray(gain))
     return np.concatenate(us), np.concatenate(gains), degree
@@ -200,20 +219,24 @@ def _with_more(objective: Objective, layer: int, units: int) -> MeanLoss:
 
 
 def _frames(
-    objective: Objective, theta: State, layer: int, rng: np.random.Generator
+    objective: Objective,
+    theta: State,
+    layer: int,
+    rng: np.random.Generator,
 ) -> Iterator[np.ndarray]:
     """Coordinates u = A g in which to search, (U, U).
 
-    Those of the weights and, for units with kinks, those in which the data lie evenly
-    around the origin. Samples far from it, and a bias beside, leave kinks between them
-    only a narrow cone of u.
+    Those of the weights and, for units with kinks, those in which the data lie
+    evenly around the origin. Samples far from it, and a bias beside, leave kinks
+    between them only a narrow cone of u.
     """
     shape = _shape(objective, theta, layer)
     yield np.eye(math.prod(shape))
     if objective.network.layers[layer].unit.smooth:
         return
+    # What one of u and -u does not turn on the other does.
     u = rng.standard_normal((RANDOM_UNITS, *shape))
-    u = jnp.asarray(np.concatenate([u, -u]))  # what one does not turn on the other does
+    u = jnp.asarray(np.concatenate([u, -u]))
     inputs = objective.samples[0]
     moments = _slopes(objective.function, layer, jnp.asarray(theta), u, inputs)
     values, vectors = np.linalg.eigh(moments)
@@ -234,7 +257,8 @@ def leading_tensor(
     for p the unit's leading degree: for quadratic units and one output the matrix
     E[r Z], r the residual.
 
-    theta: a state (P,), or several (T, P), for which the result has a leading axis T.
+    theta: a state (P,), or several (T, P), for which the result has a leading
+        axis T.
     layer: which, counted from 0.
 
     Raises InputError for units that are not smooth or have no silent point. Cost:
@@ -253,19 +277,24 @@ def leading_tensor(
     network = objective.network
     unit = network.layers[layer].unit
     if unit.symmetry.degree is None or not unit.smooth:
-        raise InputError(
-            f"unit {unit.name!r} has no smooth silent point, so its utility has no leading tensor"
-        )
+        what = f"unit {unit.name!r} has no smooth silent point"
+        raise InputError(f"{what}, so its utility has no leading tensor")
     function = _with_more(objective, layer, 1)
     state = np.asarray(theta, float)
     return np.asarray(_leading(function, network, layer, state, objective.samples))
 
 
 @in_float64
-def silent_units(objective: Objective, state: State, index: int) -> Bool[np.ndarray, " H"]:
-    """Which units of a layer stand at their silent point, u = 0 and v = 0, as booleans (H,).
+def silent_units(
+    objective: Objective,
+    state: State,
+    index: int,
+) -> Bool[np.ndarray, " H"]:
+    """Which units of a layer stand at their silent point, u = 0 and v = 0, as
+    booleans (H,).
 
-    state (P,). index: of the layer.
+    state (P,).
+    index: of the layer.
 
     Example
     -------
@@ -275,25 +304,36 @@ def silent_units(objective: Objective, state: State, index: int) -> Bool[np.ndar
     >>> silent_units(experiment.objective(), 0 * experiment.initial_state(), 0).sum()
     np.int64(50)
     """
-    u, v = sides(objective.network, objective.params(np.asarray(state, float)), index)
-    return (np.linalg.norm(u, axis=1) == 0) & (np.linalg.norm(v, axis=1) == 0)
+    params = objective.params(np.asarray(state, float))
+    u, v = sides(objective.network, params, index)
+    no_u = np.linalg.norm(u, axis=1) == 0
+    no_v = np.linalg.norm(v, axis=1) == 0
+    return no_u & no_v
 
 
 @in_float64
-def unseen_units(objective: Objective, state: State, index: int) -> Bool[np.ndarray, " H"]:
-    """Which units of a layer no sample turns on, at the state and beside it, as booleans (H,).
+def unseen_units(
+    objective: Objective,
+    state: State,
+    index: int,
+) -> Bool[np.ndarray, " H"]:
+    """Which units of a layer no sample turns on, at the state and beside it, as
+    booleans (H,).
 
-    phi(z_n; .) is zero around u. Nothing moves them, so that they stay as they are. Only
-    units with kinks can be so.
+    phi(z_n; .) is zero around u. Nothing moves them, so that they stay as they
+    are. Only units with kinks can be so.
 
-    state (P,). index: of the layer.
+    state (P,).
+    index: of the layer.
     """
-    network, params = objective.network, objective.params(np.asarray(state, float))
+    network = objective.network
+    params = objective.params(np.asarray(state, float))
     u, v = sides(network, params, index)
     if network.layers[index].unit.smooth:
         return np.zeros(len(u), bool)
     lengths = np.linalg.norm(u, axis=1, keepdims=True)
-    directions = _rows_of_length_one(np.random.default_rng(0).standard_normal(u.shape))
+    rng = np.random.default_rng(0)
+    directions = _rows_of_length_one(rng.standard_normal(u.shape))
     step = ON_KINK * lengths * directions
     off = []
     for side in (0.0, 1.0, -1.0):
@@ -304,37 +344,58 @@ def unseen_units(objective: Objective, state: State, index: int) -> Bool[np.ndar
 
 
 @in_float64
-def silent_direction(objective: Objective, state: State, utility: Utility) -> State:
+def silent_direction(
+    objective: Objective,
+    state: State,
+    utility: Utility,
+) -> State:
     """The unit vector (P,) that moves the first silent unit along the maximiser.
 
-    state (P,). utility: of the layer in which that unit is.
+    state (P,).
+    utility: of the layer in which that unit is.
     """
     params = objective.params(np.zeros(objective.size))
-    first = int(np.flatnonzero(silent_units(objective, state, utility.layer))[0])
-    u, v = (np.array(side) for side in sides(objective.network, params, utility.layer))
+    are_silent = silent_units(objective, state, utility.layer)
+    first = int(np.flatnonzero(are_silent)[0])
+    both = sides(objective.network, params, utility.layer)
+    u, v = (np.array(side) for side in both)
     u[first], v[first] = utility.u, utility.v
     _, moved = objective.network.with_sides(params, utility.layer, u, v)
     return flatten(moved)
 
 
 @in_float64
-def silent_coordinates(objective: Objective, state: State) -> Bool[np.ndarray, " P"]:
-    """Booleans (P,): which parameters belong to units at their silent point. state (P,)."""
-    return _unit_coordinates(objective, lambda index: silent_units(objective, state, index))
+def silent_coordinates(
+    objective: Objective,
+    state: State,
+) -> Bool[np.ndarray, " P"]:
+    """Booleans (P,): which parameters belong to units at their silent point.
+    state (P,)."""
+    chosen = lambda index: silent_units(objective, state, index)
+    return _unit_coordinates(objective, chosen)
 
 
 @in_float64
-def unseen_coordinates(objective: Objective, state: State) -> Bool[np.ndarray, " P"]:
-    """Booleans (P,): which parameters belong to units that no sample turns on. state (P,)."""
-    return _unit_coordinates(objective, lambda index: unseen_units(objective, state, index))
+def unseen_coordinates(
+    objective: Objective,
+    state: State,
+) -> Bool[np.ndarray, " P"]:
+    """Booleans (P,): which parameters belong to units that no sample turns on.
+    state (P,)."""
+    chosen = lambda index: unseen_units(objective, state, index)
+    return _unit_coordinates(objective, chosen)
 
 
-def _unit_coordinates(objective: Objective, chosen: Callable[[int], np.ndarray]) -> np.ndarray:
+def _unit_coordinates(
+    objective: Objective,
+    chosen: Callable[[int], np.ndarray],
+) -> np.ndarray:
     """Booleans (P,): which parameters belong to the chosen units.
 
     chosen: layer -> booleans (H,).
     """
-    network, params = objective.network, objective.params(np.zeros(objective.size))
+    network = objective.network
+    params = objective.params(np.zeros(objective.size))
     for index in range(len(network.layers)):
         mask = chosen(index)
         u, v = (np.array(side) for side in sides(network, params, index))
@@ -343,9 +404,13 @@ def _unit_coordinates(objective: Objective, chosen: Callable[[int], np.ndarray])
     return flatten(params) > 0
 
 
-# ----------------------------------------------------- rounding, and degrees beyond the leading one
+# ------------------------------- rounding, and degrees beyond the leading one
 @in_float64
-def utility_rounded(objective: Objective, theta: State, utility: Utility) -> Rounded:
+def utility_rounded(
+    objective: Objective,
+    theta: State,
+    utility: Utility,
+) -> Rounded:
     """The value of a utility with what rounding of samples and weights moves it by.
 
     theta (P,): the state. Cost: a few gradients.
@@ -354,8 +419,16 @@ def utility_rounded(objective: Objective, theta: State, utility: Utility) -> Rou
     function = _with_more(objective, layer, 1)
     u = jnp.asarray(utility.u).reshape(1, *_shape(objective, theta, layer))
     v = jnp.asarray(utility.v)
-    state, sizes = jnp.asarray(theta), sizes_of(objective)
-    moved = _utility_sway(function, network, layer, u, v, state, objective.samples, sizes)
+    moved = _utility_sway(
+        function,
+        network,
+        layer,
+        u,
+        v,
+        theta=jnp.asarray(theta),
+        samples=objective.samples,
+        sizes=sizes_of(objective),
+    )
     return Rounded(utility.value, float(moved))
 
 
@@ -363,12 +436,13 @@ def utility_rounded(objective: Objective, theta: State, utility: Utility) -> Rou
 class Series:
     """The correlation of new units with what is left, degree by degree.
 
-    degree: the first at which it is not zero to rounding, None where it is zero up to
-        `highest`.
+    degree: the first at which it is not zero to rounding, None where it is zero
+        up to `highest`.
     highest: the last one looked at.
-    doubt: the number of lowest degree that is neither zero nor certain, None without
-        one.
-    u (U,), v (V,): the unit of unit length in natural units whose correlation of that
+    doubt: the number of lowest degree that is neither zero nor certain, None
+        without one.
+    u (U,), v (V,): the unit of unit length in natural units whose correlation of
+    that
         degree is greatest found, flattened.
     """
 
@@ -381,16 +455,22 @@ class Series:
 
 @in_float64
 def correlation_series(
-    objective: Objective, theta: State, layer: int = 0, *, highest: int = 9, seed: int = 0
+    objective: Objective,
+    theta: State,
+    layer: int = 0,
+    *,
+    highest: int = 9,
+    seed: int = 0,
 ) -> Series | None:
     """The first degree j at which the correlation of new units does not vanish.
 
         T_j(u) = j-th Taylor coefficient of eps -> G(eps u),    G(u) = -dL/dv
-    A form that vanishes at random units vanishes everywhere, so that "zero up to degree
-    J" leaves no descent of order J + 1 or lower to silent units of this layer alone.
-    Where T_q is the first that does not, the loss falls at order q + 1 along several
-    units whose lower degrees cancel, or of one unit along a curve. None for units that
-    are not smooth, or made of functions whose Taylor series JAX does not know.
+    A form that vanishes at random units vanishes everywhere, so that "zero up to
+    degree J" leaves no descent of order J + 1 or lower to silent units of this
+    layer alone. Where T_q is the first that does not, the loss falls at order
+    q + 1 along several units whose lower degrees cancel, or of one unit along a
+    curve. None for units that are not smooth, or made of functions whose Taylor
+    series JAX does not know.
 
     theta (P,): the state. layer: which, counted from 0.
     highest: the last degree looked at. seed: of the random units.
@@ -413,7 +493,14 @@ def correlation_series(
         pairs = zip(values[:, degree - 1], moved[:, degree - 1], strict=True)
         some = [Rounded(float(value), float(size)) for value, size in pairs]
         if any(one.decided for one in some):
-            best, v = _highest(objective, theta, layer, degree=degree, units=units, rng=rng)
+            best, v = _highest(
+                objective,
+                theta,
+                layer,
+                degree=degree,
+                units=units,
+                rng=rng,
+            )
             return Series(degree, highest, doubt=doubt, u=best, v=v)
         doubt = doubt or next((one for one in some if not one.zero), None)
     return Series(None, highest, doubt=doubt)
@@ -430,12 +517,14 @@ def _series_at(
 ) -> tuple[np.ndarray, np.ndarray]:
     """v_k . T_j(u_k) for random v_k, (K, J), and the sway of each."""
     network, function = objective.network, objective.function
-    state, count = jnp.asarray(theta), len(u)
-    taylor = _taylor(function, layer, highest, state, jnp.asarray(u), objective.samples[0])
+    state = jnp.asarray(theta)
+    inputs = objective.samples[0]
+    taylor = _taylor(function, layer, highest, state, jnp.asarray(u), inputs)
     rows = np.asarray(taylor)
+    count = len(u)
     outputs = network.outgoing(objective.params(state), layer).shape[1]
     v = rng.standard_normal((count, outputs))
-    # K J units, one after the other
+    # K J units, one after the other.
     features = rows.reshape(count * highest, *rows.shape[2:])
     degrees = np.tile(np.arange(1.0, highest + 1), count)
     values, moved = _correlated(
@@ -448,8 +537,8 @@ def _series_at(
         objective.samples,
         sizes_of(objective),
     )
-    shape = (count, highest)
-    return np.asarray(values).reshape(shape), np.asarray(moved).reshape(shape)
+    a_degree_a_column = lambda found: np.asarray(found).reshape(count, highest)
+    return a_degree_a_column(values), a_degree_a_column(moved)
 
 
 def _highest(
@@ -465,7 +554,8 @@ def _highest(
 
     Random ones are tried, and ever nearer to the best.
     """
-    function, state, samples = objective.function, jnp.asarray(theta), objective.samples
+    function, samples = objective.function, objective.samples
+    state = jnp.asarray(theta)
     best, width = np.zeros_like(units), 1.0
     for _ in range(CLIMB):
         around = width * rng.standard_normal((DRAWS_A_ROUND, *units.shape))
@@ -482,15 +572,29 @@ def _highest(
     return (units * best).ravel(), v
 
 
-def _units_of(objective: Objective, layer: int, shape: tuple[int, ...]) -> jax.Array:
-    """The natural units of one unit's incoming weights; ones where the layer has no unit."""
+def _units_of(
+    objective: Objective,
+    layer: int,
+    shape: tuple[int, ...],
+) -> jax.Array:
+    """The natural units of one unit's incoming weights; ones where the layer has
+    no unit."""
     params = objective.params(objective.units)
     u = params[layer]["u"]
     return jnp.asarray(u[0] if len(u) else np.ones(shape))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _utility_sway(function: MeanLoss, network: Network, layer: int, u, v, theta, samples, sizes):
+def _utility_sway(
+    function: MeanLoss,
+    network: Network,
+    layer: int,
+    u,
+    v,
+    theta,
+    samples,
+    sizes,
+):
     unit = network.layers[layer].unit
 
     def value(theta, samples):
@@ -504,7 +608,8 @@ def _utility_sway(function: MeanLoss, network: Network, layer: int, u, v, theta,
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _taylor(function: MeanLoss, layer: int, highest: int, theta, u, inputs):
-    """The Taylor coefficients 1 ... highest of eps -> phi(z_n; eps u_k), (K, J, N, ...).
+    """The Taylor coefficients 1 ... highest of eps -> phi(z_n; eps u_k),
+    (K, J, N, ...).
 
     z_n: what the layer reads.
     """
@@ -515,8 +620,11 @@ def _taylor(function: MeanLoss, layer: int, highest: int, theta, u, inputs):
 
     def one(x, u):
         z = _before(network, params, x, layer)
-        _, derivatives = jet(lambda eps: unit.phi(z, eps * u), (jnp.zeros(()),), (start,))
-        coefficients = [jnp.asarray(d) / math.factorial(k) for k, d in enumerate(derivatives, 1)]
+        along = lambda eps: unit.phi(z, eps * u)
+        _, derivatives = jet(along, (jnp.zeros(()),), (start,))
+        coefficients = []
+        for k, derivative in enumerate(derivatives, 1):
+            coefficients.append(jnp.asarray(derivative) / math.factorial(k))
         return jnp.stack(coefficients)
 
     on_samples = jax.vmap(one, (0, None))
@@ -535,15 +643,24 @@ def _before(network: Network, params, z: jax.Array, layer: int) -> jax.Array:
     return z
 
 
-def _loss_with(function: MeanLoss, layer: int, features, v, theta, samples) -> jax.Array:
+def _loss_with(
+    function: MeanLoss,
+    layer: int,
+    features,
+    v,
+    theta,
+    samples,
+) -> jax.Array:
     """The loss with K more units in one layer.
 
-    features (K, N, ...): theirs. v (K, V): their outgoing weights.
+    features (K, N, ...): theirs.
+    v (K, V): their outgoing weights.
     """
     network = function.reading
     inputs, targets, constant = samples
     params = unflatten(function.network, theta, function.shape, function.outputs)
-    own_u, own_v = network.incoming(params, layer), network.outgoing(params, layer)
+    own_u = network.incoming(params, layer)
+    own_v = network.outgoing(params, layer)
     more = jnp.zeros((len(v), own_u.shape[1]), theta.dtype)
     both = jnp.concatenate([own_u, more]), jnp.concatenate([own_v, v])
     _, wide = network.with_sides(params, layer, *both)
@@ -566,7 +683,8 @@ def _loss_with(function: MeanLoss, layer: int, features, v, theta, samples) -> j
         return z[-1] if network.reads == "last" else z
 
     predictions = jax.vmap(predict, (0, 1))(inputs, features)
-    return jnp.mean(jax.vmap(function.loss.function)(targets, predictions)) + constant
+    losses = jax.vmap(function.loss.function)(targets, predictions)
+    return jnp.mean(losses) + constant
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -583,7 +701,16 @@ def _gains_of(function: MeanLoss, layer: int, features, theta, samples):
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _correlated(function: MeanLoss, layer: int, features, v, degrees, theta, samples, sizes):
+def _correlated(
+    function: MeanLoss,
+    layer: int,
+    features,
+    v,
+    degrees,
+    theta,
+    samples,
+    sizes,
+):
     """v . G of each unit alone, and its sway.
 
     Its features of degree j sway by j + 1 times themselves.
@@ -609,7 +736,8 @@ def _rows_of_length_one(rows: np.ndarray) -> np.ndarray:
 
 
 def _record(u: np.ndarray, gain: np.ndarray, degree: int, layer: int) -> Utility:
-    """The best of units u (K, ...) at unit length, with G there, its weights split at best."""
+    """The best of units u (K, ...) at unit length, with G there, its weights
+    split at best."""
     sizes = np.linalg.norm(gain.reshape(len(gain), -1), axis=1)
     order = np.argsort(-sizes)
     best = order[0]
@@ -644,13 +772,16 @@ def gain(
     """G(u_k) = -dL/dv_k of extra units k with incoming weights u_k and v_k = 0, (K, V).
 
     function: the loss of the network with K more units in the layer.
-    network: without them. u (K, ...): theirs. theta (P,): the state of the network.
+    network: without them.
+    u (K, ...): theirs.
+    theta (P,): the state of the network.
 
-    Where a layer above has a kink at v_k = 0, the slope on one of its sides: no evidence
-    there (see `kinks.Kinks.below`).
+    Where a layer above has a kink at v_k = 0, the slope on one of its sides: no
+    evidence there (see `kinks.Kinks.below`).
     """
     narrow = unflatten(network, theta, function.shape, function.outputs)
-    own_u, own_v = network.incoming(narrow, layer), network.outgoing(narrow, layer)
+    own_u = network.incoming(narrow, layer)
+    own_v = network.outgoing(narrow, layer)
     both_u = jnp.concatenate([own_u, u.reshape(len(u), -1)])
 
     def loss(v: jax.Array) -> jax.Array:
@@ -663,7 +794,16 @@ def gain(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, g, frame, theta, samples):
+def _ascend(
+    function: MeanLoss,
+    network: Network,
+    layer: int,
+    steps: int,
+    g,
+    frame,
+    theta,
+    samples,
+):
     """The best u = A g of length one that each start comes by, and G there."""
     unit = network.layers[layer].unit
     degree = unit.symmetry.degree or 1
@@ -680,7 +820,10 @@ def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, g, fra
         forms = leading(framed(g)).reshape(len(g), -1)
         return jnp.sqrt(jnp.sum(forms**2, axis=1) + 1e-60)
 
-    def step(carry: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
+    def step(
+        carry: tuple[jax.Array, ...],
+        _: None,
+    ) -> tuple[tuple[jax.Array, ...], None]:
         g, best, highest = carry
         size, back = jax.vjp(sizes, g)
         (slope,) = back(jnp.ones_like(size))
@@ -699,7 +842,11 @@ def _ascend(function: MeanLoss, network: Network, layer: int, steps: int, g, fra
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _leading(
-    function: MeanLoss, network: Network, layer: int, theta: jax.Array, samples
+    function: MeanLoss,
+    network: Network,
+    layer: int,
+    theta: jax.Array,
+    samples,
 ) -> jax.Array:
     """T at a state, or at each of several."""
     shape = network.shapes(function.shape, function.outputs)[layer]["u"][1:]

@@ -1,4 +1,5 @@
-"""Training: one driving loop and its compiled part, for every rule and any number of members.
+"""Training: one driving loop and its compiled part, for every rule and any number
+of members.
 
 Callables and arrays; no model is known here, and nothing is kept on disk.
 """

@@ -1,12 +1,13 @@
 """One driving loop for every rule: it stops, saves and observes; the rule only steps.
 
-States are saved where the trajectory moves and sparsely on plateaus. A point is saved
-when, since the last saved one, the weights moved by more than `resolution` of their
-norm, or the loss changed by more than that share of itself (plus a thousandth of the
-initial loss), or one part in a hundred of the run so far has passed; and where what the
-rule shows of its own state changes. Rules of fixed steps take up to sixteen steps from
-look to look, fewer where they would go beyond three times as far. A run is a chunk of
-one of the runs that `run_chunk` takes side by side.
+States are saved where the trajectory moves and sparsely on plateaus. A point is
+saved when, since the last saved one, the weights moved by more than `resolution`
+of their norm, or the loss changed by more than that share of itself (plus a
+thousandth of the initial loss), or one part in a hundred of the run so far has
+passed; and where what the rule shows of its own state changes. Rules of fixed
+steps take up to sixteen steps from look to look, fewer where they would go beyond
+three times as far. A run is a chunk of one of the runs that `run_chunk` takes
+side by side.
 """
 
 from __future__ import annotations
@@ -35,14 +36,16 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# of one run: what is compiled and done between two looks at the clock
+# Of one run: what is compiled and done between two looks at the clock.
 SAVES, ATTEMPTS = 256, 20_000
-FEWEST_SAVES = 32  # points a member between two looks, however large the chunk
-FEWEST_ATTEMPTS = 1000  # between two looks, however large the chunk
+# Of a member of a chunk, however large that is.
+FEWEST_SAVES, FEWEST_ATTEMPTS = 32, 1000
 
-CURVES = ("flow_time", "step", "loss", "gradient_norm")  # of a trajectory, (T,)
+# Of a trajectory, (T,) each.
+CURVES = ("flow_time", "step", "loss", "gradient_norm")
 
-Progress = Callable[[float, float], None]  # called with (fraction done, current loss)
+# Called with (fraction done, current loss).
+Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
@@ -52,11 +55,11 @@ class Stop:
     flow_time: for descent, learning rate times steps.
     steps: accepted ones.
     loss: at or below.
-    gradient_norm: 2-norm of the full gradient at or below; saddles have small gradients
-        too, so a run may stop on a plateau.
+    gradient_norm: 2-norm of the full gradient at or below; saddles have small
+        gradients too, so a run may stop on a plateau.
 
-    The last two are looked at where states are saved. Raises InputError without a flow
-    time and without steps.
+    The last two are looked at where states are saved. Raises InputError without a
+    flow time and without steps.
 
     Example
     -------
@@ -96,10 +99,10 @@ class Trajectory(Result):
     flow_time, loss, gradient_norm (T,).
     step (T,): accepted steps so far.
     states (T, P).
-    observables: name -> (T, ...), what the rule shows of its own state, and in a run's
-        record those of its units (see `observables`).
-    status: "stopped" (a criterion was met), "diverged", "not finite", "step too small"
-        or "interrupted"; reason says it in words.
+    observables: name -> (T, ...), what the rule shows of its own state, and in a
+        run's record those of its units (see `observables`).
+    status: "stopped" (a criterion was met), "diverged", "not finite", "step too
+        small" or "interrupted"; reason says it in words.
     rejected: attempts the error control refused.
     """
 
@@ -124,16 +127,21 @@ class Trajectory(Result):
         ]
 
     def printed(self) -> Printed:
-        return Printed(("trajectory", ""), [*self.rows(), ("parameters", self.states.shape[1])])
+        parameters = ("parameters", self.states.shape[1])
+        return Printed(("trajectory", ""), [*self.rows(), parameters])
 
     def record(self) -> dict[str, object]:
         """JSON form: how it ended, and the curves, without weights and observables."""
-        ending = {"status": self.status, "reason": self.reason, "rejected": self.rejected}
+        ending = {
+            "status": self.status,
+            "reason": self.reason,
+            "rejected": self.rejected,
+        }
         return plain({**ending, **self._curves()})
 
     def to_dataframe(self) -> pd.DataFrame:
-        """A row a saved point, by the names of `schema.LABELS["run"]`: the curves, and observables
-        of one number a point. Needs pandas."""
+        """A row a saved point, by the names of `schema.LABELS["run"]`: the
+        curves, and observables of one number a point. Needs pandas."""
         return self.labelled_frame({})
 
     def to_xarray(self) -> xr.Dataset:
@@ -142,8 +150,10 @@ class Trajectory(Result):
 
     def labelled_frame(self, about: Mapping[str, Any]) -> pd.DataFrame:
         """`to_dataframe` of what these attributes say."""
-        shown = {**self._curves(), **self._observed()}
-        columns = {name: values.tolist() for name, values in shown.items() if values.ndim == 1}
+        columns = {}
+        for name, values in {**self._curves(), **self._observed()}.items():
+            if values.ndim == 1:
+                columns[name] = values.tolist()
         return labels.frame("run", columns, about)
 
     def labelled_arrays(self, about: Mapping[str, Any]) -> xr.Dataset:
@@ -156,11 +166,14 @@ class Trajectory(Result):
         return {name: getattr(self, name) for name in CURVES}
 
     def _observed(self) -> dict[str, np.ndarray]:
-        shown = self.observables.items()
-        return {f"{labels.OBSERVABLE}{name}": np.asarray(values) for name, values in shown}
+        shown = {}
+        for name, values in self.observables.items():
+            shown[f"{labels.OBSERVABLE}{name}"] = np.asarray(values)
+        return shown
 
     def crossing(self, level: float) -> float | None:
-        """The flow time at which the loss falls through a level for good; None if it does not.
+        """The flow time at which the loss falls through a level for good; None if
+        it does not.
 
         By monotone cubic interpolation between saved points.
 
@@ -172,8 +185,10 @@ class Trajectory(Result):
         k = int(above[-1])
         near = slice(max(k - 1, 0), k + 3)
         curve = PchipInterpolator(self.flow_time[near], self.loss[near])
+        above_level = lambda t: float(curve(t)) - level
         start, end = float(self.flow_time[k]), float(self.flow_time[k + 1])
-        return brentq(lambda t: float(curve(t)) - level, start, end, xtol=1e-12 * end)  # type: ignore[return-value]
+        found = brentq(above_level, start, end, xtol=1e-12 * end)
+        return found  # type: ignore[return-value]
 
 
 def run(
@@ -191,20 +206,21 @@ def run(
 ) -> Trajectory:
     """Move theta by the rule until a stop criterion is met.
 
-    loss: (theta (P,), samples) -> number. loss, batch and rule must be hashable: runs
-        that share them and the shapes share one compiled program.
+    loss: (theta (P,), samples) -> number. loss, batch and rule must be hashable:
+        runs that share them and the shapes share one compiled program.
     samples: what the loss reads.
     theta (P,): the start.
-    batch: (samples, key, size) -> samples; needed where the rule has a batch size.
+    batch: (samples, key, size) -> samples; needed where the rule has a batch
+        size.
     seed: of the batches.
     resolution: how far the run moves between two saved points, see above.
-    limit: beyond so many saved points the resolution is halved again and again, to bound
-        memory.
+    limit: beyond so many saved points the resolution is halved again and again,
+        to bound memory.
     progress: called with (fraction done, current loss).
 
-    Ctrl-C returns what was finished, with status "interrupted". Raises InputError for an
-    empty or non-finite start, or one that meets a criterion already. Cost: the rule's
-    steps plus one gradient a saved point.
+    Ctrl-C returns what was finished, with status "interrupted". Raises InputError
+    for an empty or non-finite start, or one that meets a criterion already. Cost:
+    the rule's steps plus one gradient a saved point.
 
     Example
     -------
@@ -251,8 +267,8 @@ def run_chunk(
 ) -> list[Trajectory]:
     """The trajectories of B runs of one program, stepped side by side.
 
-    Each is what `run` gives, to rounding. A run that diverges, or is over before it
-    begins (status "refused"), leaves the others as they are.
+    Each is what `run` gives, to rounding. A run that diverges, or is over before
+    it begins (status "refused"), leaves the others as they are.
 
     thetas (B, P): a row a run.
     rules, stops, seeds (B,): one a run, the rules of one `program`.
@@ -260,9 +276,23 @@ def run_chunk(
     progress: called with (fraction done, loss), means over the chunk.
     loss, batch, resolution, limit: as for `run`.
 
-    Raises InputError for starts that are not finite, rules of several programs, and a rule
-    of one's own that does not do what rules do (see `check_rule`). The
+    Raises InputError for starts that are not finite, rules of several programs,
+    and a rule of one's own that does not do what rules do (see `check_rule`). The
     cost is that of the longest run for every member.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.rules import GradientDescent
+    >>> from saddlery.training import Stop
+    >>> from saddlery.training.driver import run_chunk
+    >>> def bowl(theta, samples):
+    ...     return 0.5 * theta @ theta
+    >>> rules = [GradientDescent(0.1), GradientDescent(0.5)]
+    >>> starts, stops = np.ones((2, 1)), [Stop(steps=1)] * 2
+    >>> runs = run_chunk(bowl, None, starts, rules, stops, seeds=[0, 0])
+    >>> [float(run.states[-1].round(6)[0]) for run in runs]
+    [0.9, 0.5]
     """
     for theta in thetas:
         finite(np.asarray(theta), "the initial weights")
@@ -270,13 +300,21 @@ def run_chunk(
     rule = _program(rules, batch)
     check_rule(rules[0], thetas[0])
     members = len(thetas)
-    drawn = batch if rule.batch else None
-    saves, attempts = _saves(members), max(FEWEST_ATTEMPTS, ATTEMPTS // members)
-    start, advance = programs(loss, rule, drawn, shared, saves, attempts)
+    start, advance = programs(
+        loss,
+        rule,
+        batch if rule.batch else None,
+        shared,
+        _saves(members),
+        max(FEWEST_ATTEMPTS, ATTEMPTS // members),
+    )
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    limits = jax.tree.map(lambda *values: jnp.stack(values), *map(_limits, stops, rules))
+    stacked = lambda *values: jnp.stack(values)
+    limits = jax.tree.map(stacked, *map(_limits, stops, rules))
     carry = start(jnp.asarray(thetas), samples, keys, limits)
-    runs = [_Member(stop, resolution, rule) for rule, stop in zip(rules, stops, strict=True)]
+    runs = []
+    for stop, own in zip(stops, rules, strict=True):
+        runs.append(_Member(stop, resolution, own))
     for member, seen in zip(runs, _each_member(carry), strict=True):
         member.refuse(seen)
     try:
@@ -287,11 +325,12 @@ def run_chunk(
             record = jax.tree.map(np.asarray, record)
             every = zip(runs, np.asarray(counts), _each_member(carry), strict=True)
             for k, (member, count, seen) in enumerate(every):
-                saved = jax.tree.map(lambda a, k=k, n=int(count): a[k, :n], record)
-                member.take(saved, seen, limit)
+                of_member = lambda a, k=k, n=int(count): a[k, :n]
+                member.take(jax.tree.map(of_member, record), seen, limit)
             if progress is not None:
                 fraction = float(np.mean([member.fraction for member in runs]))
-                progress(fraction, float(np.mean(np.asarray(carry["loss"]))))
+                mean_loss = float(np.mean(np.asarray(carry["loss"])))
+                progress(fraction, mean_loss)
     except KeyboardInterrupt:
         if not partial_runs_count():
             raise
@@ -305,7 +344,12 @@ def run_chunk(
 def _program(rules: Sequence[Rule], batch: BatchFunction | None) -> Rule:
     """The rule that stands for all of them."""
     several = {rule.program for rule in rules}
-    require(len(several) == 1, "rules", needed="of one program", given=Words("several"))
+    require(
+        len(several) == 1,
+        "rules",
+        needed="of one program",
+        given=Words("several"),
+    )
     (rule,) = several
     if rule.batch and batch is None:
         raise InputError(
@@ -317,12 +361,17 @@ def _program(rules: Sequence[Rule], batch: BatchFunction | None) -> Rule:
 
 def _saves(members: int) -> int:
     """Points of a member between two looks: one alone has the room of all."""
-    return SAVES if members == 1 else max(FEWEST_SAVES, SAVES // members)
+    if members == 1:
+        return SAVES
+    return max(FEWEST_SAVES, SAVES // members)
 
 
 def _each_member(carry: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """What the carry holds of one member after another, but for the walker."""
-    arrays = {name: np.asarray(value) for name, value in carry.items() if name != "walker"}
+    arrays = {}
+    for name, value in carry.items():
+        if name != "walker":
+            arrays[name] = np.asarray(value)
     for k in range(len(arrays["loss"])):
         yield {name: array[k] for name, array in arrays.items()}
 
@@ -354,20 +403,29 @@ def _limits(stop: Stop, rule: Rule) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for name, none in never.items():
         limit = getattr(stop, name)
-        limits[name] = jnp.asarray(float(none if limit is None else limit))
+        limits[name] = _number(none if limit is None else limit)
     pace = rule.pace(expected(stop, rule))
     limits["pace"] = jnp.asarray(pace, jnp.int32)
-    limits["numbers"] = {name: jnp.asarray(float(value)) for name, value in rule.values.items()}
+    limits["numbers"] = {name: _number(value) for name, value in rule.values.items()}
     return limits
 
 
+def _number(value: Any) -> Any:
+    return jnp.asarray(float(value))
+
+
 class _Member:
-    """One run of a chunk as the host sees it: what was saved so far, and how it ended."""
+    """One run of a chunk as the host sees it: what was saved so far, and how it
+    ended."""
 
     def __init__(self, stop: Stop, resolution: float, rule: Rule) -> None:
-        self.stop, self.resolution, self.rule = stop, resolution, rule
+        self.stop = stop
+        self.resolution = resolution
+        self.rule = rule
         self.parts: list[dict[str, Any]] = []
-        self.saved, self.rejected, self.fraction = 0, 0, 0.0
+        self.saved = 0
+        self.rejected = 0
+        self.fraction = 0.0
         self.status, self.reason = "", ""
 
     def refuse(self, carry: Mapping[str, Any]) -> None:
@@ -379,13 +437,18 @@ class _Member:
             limit, value = getattr(self.stop, name), float(carry[name])
             if limit is None or not value <= limit:
                 continue
+            needed = f"below its value {value:.3g} at the start"
             self.status = "refused"
             self.reason = (
-                f"stop: {name} must be below its value {value:.3g} at the start, got {limit!r};"
-                " lower it or stop on flow_time"
+                f"stop: {name} must be {needed}, got {limit!r}; lower it or stop on flow_time"
             )
 
-    def take(self, record: Mapping[str, Any], carry: Mapping[str, Any], limit: int) -> None:
+    def take(
+        self,
+        record: Mapping[str, Any],
+        carry: Mapping[str, Any],
+        limit: int,
+    ) -> None:
         """Keep what was saved since the last look, and see whether the run is over."""
         self.parts.append(dict(record))
         self.saved += len(record["loss"])
@@ -394,15 +457,22 @@ class _Member:
         self.rejected = int(carry["attempts"]) - int(carry["steps"])
         self.fraction = _fraction(carry, self.stop)
         if not self.status:
-            self.status, self.reason = _verdict(carry, record["states"], self.stop, self.rule)
+            ending = _verdict(carry, record["states"], self.stop, self.rule)
+            self.status, self.reason = ending
 
     def interrupt(self) -> None:
         self.status = "interrupted"
         self.reason = "stopped by the keyboard; the record holds what was finished"
 
     def trajectory(self) -> Trajectory:
-        record = jax.tree.map(lambda *arrays: np.concatenate(arrays), *self.parts)
-        return Trajectory(**record, status=self.status, reason=self.reason, rejected=self.rejected)
+        joined = lambda *arrays: np.concatenate(arrays)
+        record = jax.tree.map(joined, *self.parts)
+        return Trajectory(
+            **record,
+            status=self.status,
+            reason=self.reason,
+            rejected=self.rejected,
+        )
 
 
 def _remedy(rule: Rule) -> str:
@@ -413,25 +483,34 @@ def _remedy(rule: Rule) -> str:
 
 
 def _verdict(
-    carry: Mapping[str, Any], states: np.ndarray, stop: Stop, rule: Rule
+    carry: Mapping[str, Any],
+    states: np.ndarray,
+    stop: Stop,
+    rule: Rule,
 ) -> tuple[str, str]:
-    """How a run ended, empty while it has not; states: those saved last."""
+    """(status, reason) of how a run ended, empty while it has not.
+
+    states (T, P): those saved last.
+    """
     if not bool(carry["halt"]):
         return "", ""
-    loss, time = float(carry["loss"]), float(carry["saved_at"])
+    loss = float(carry["loss"])
+    when = f"at flow time {float(carry['saved_at']):.6g}"
     if not math.isfinite(loss) or not np.all(np.isfinite(states[-1:])):
-        what = f"the loss or the weights stopped being finite at flow time {time:.6g}"
+        what = f"the loss or the weights stopped being finite {when}"
         return "not finite", f"{what}; {_remedy(rule)}"
     if loss > LARGEST_LOSS * abs(float(carry["first_loss"])) + 1.0:
-        return "diverged", f"the loss grew to {loss:.3g} at flow time {time:.6g}; {_remedy(rule)}"
+        return "diverged", f"the loss grew to {loss:.3g} {when}; {_remedy(rule)}"
     if int(carry["failing"]) > REFUSED:
-        return "step too small", f"{rule.refusal}, at flow time {time:.6g}"
+        return "step too small", f"{rule.refusal}, {when}"
     return "stopped", _met(carry, stop)
 
 
 def _met(carry: Mapping[str, Any], stop: Stop) -> str:
     """The criterion that ended a run, in words."""
-    loss, norm, time = (float(carry[k]) for k in ("loss", "gradient_norm", "saved_at"))
+    loss = float(carry["loss"])
+    norm = float(carry["gradient_norm"])
+    time = float(carry["saved_at"])
     if stop.loss is not None and loss <= stop.loss:
         return f"loss {loss:.3g} reached the asked {stop.loss}"
     if stop.gradient_norm is not None and norm <= stop.gradient_norm:

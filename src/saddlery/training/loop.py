@@ -1,19 +1,20 @@
 """The compiled part of the driving loop: members of one program step side by side.
 
-A chunk of B members is stepped as one, until a look at the clock is due: every array of
-the carry has a leading axis B. Between two looks each member takes a `stride`, of as
-many steps as move it at most three times as far as points are saved apart; a look finds
-which members have moved far enough to be saved, and saves those. A stride that went
-further is taken again in fewer steps, so that at any learning rate a drop is seen in as
-many points as single steps allow. Strides are powers of two and end at their multiples,
-so that members look together. A chunk of one is not mapped, so that a rule that branches
-takes one branch only.
+A chunk of B members is stepped as one, until a look at the clock is due: every
+array of the carry has a leading axis B. Between two looks each member takes a
+`stride`, of as many steps as move it at most three times as far as points are
+saved apart; a look finds which members have moved far enough to be saved, and
+saves those. A stride that went further is taken again in fewer steps, so that at
+any learning rate a drop is seen in as many points as single steps allow. Strides
+are powers of two and end at their multiples, so that members look together. A
+chunk of one is not mapped, so that a rule that branches takes one branch only.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -24,28 +25,36 @@ from ..rules import Rule
 
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
-REFUSED = 60  # attempts in a row that the error control may refuse
-LONGEST_STRIDE = 3.0  # the farthest that one may go, in units of how far apart points are saved
-# of those units: a stride that went less far says no more about how long the next may be
-SHORTEST_WAY = 1e-3
-PLATEAU = 0.01  # of the run so far: after so long a point is saved where nothing moves
-# of the initial loss: what changes of the loss are compared to where it is near zero
-LOSS_FLOOR = 1e-3
-LARGEST_LOSS = 1e6  # times the initial one: a run beyond it has diverged
 
+# Attempts in a row that the error control may refuse.
+REFUSED = 60
+# The farthest that a stride may go, in units of how far apart points are saved.
+LONGEST_STRIDE = 3.0
+# Of those units: a stride that went less far says no more about how long the next
+# may be.
+SHORTEST_WAY = 1e-3
+# Of the run so far: after so long a point is saved where nothing moves.
+PLATEAU = 0.01
+# Of the initial loss: what changes of the loss are compared to where it is near zero.
+LOSS_FLOOR = 1e-3
+# Times the initial one: a run beyond it has diverged.
+LARGEST_LOSS = 1e6
+
+# By name: of every member where it ends, the `numbers` of its rule, and its `pace`,
+# the most steps of a stride.
 Limits = dict[str, Any]
+# By name: all that a loop carries of every member, see `_Chunk._start_one`.
 Carry = dict[str, Any]
 
 
 class Programs(NamedTuple):
-    """start(thetas, samples, keys, limits) and advance(carry, samples, keys, limits, resolution).
+    """The two compiled functions of a chunk of B members.
 
-    thetas (B, P), keys (B,), resolution (B,).
-    limits: of every member, where it ends, the `numbers` of its rule, and its `pace`,
-        the most steps of a stride.
+    start: (thetas, samples, keys, limits) -> carry.
+    advance: (carry, samples, keys, limits, resolution) -> the carry, how many
+        points were saved of every member (B,), and these, (B, saves, ...).
 
-    Returned by `advance`: the carry, how many points were saved of every member (B,), and
-    these, (B, saves, ...).
+    thetas (B, P), keys (B,), resolution (B,): a row a member.
     """
 
     start: Callable[..., Carry]
@@ -65,29 +74,116 @@ def programs(
 
     loss: (theta (P,), samples) -> number.
     rule: a `Rule.program`.
+    batch: (samples, key, size) -> samples; None without batches.
     shared: whether all members train on the same samples.
     saves, attempts: of one member between two returns of `advance`.
     """
+    chunk = _Chunk(loss, rule, batch, shared=shared, saves=saves, attempts=attempts)
+    return Programs(start=jax.jit(chunk.start), advance=jax.jit(chunk.advance))
 
-    def own(limits: Limits) -> Rule:
-        return rule.given(limits["numbers"])
 
-    def gradient_on(samples: Any) -> Callable[[Array, Array], Array]:
+@dataclass(frozen=True, eq=False)
+class _Chunk:
+    """What is compiled of one kind of run, see `programs`.
+
+    Methods whose name ends in `one` are of one member, without the axis B.
+    """
+
+    loss: LossFunction
+    rule: Rule
+    batch: BatchFunction | None
+    shared: bool
+    saves: int
+    attempts: int
+
+    def start(
+        self,
+        thetas: Array,
+        samples: Any,
+        keys: Array,
+        limits: Limits,
+    ) -> Carry:
+        every = _each(self._start_one, members=len(thetas), shared=self.shared)
+        return every(thetas, samples, keys, limits)
+
+    def advance(
+        self,
+        carry: Carry,
+        samples: Any,
+        keys: Array,
+        limits: Limits,
+        resolution: Array,
+    ) -> tuple[Carry, Array, dict[str, Any]]:
+        """Strides and looks until a member's record is full, or it is time to
+        show how far they came."""
+        members = carry["halt"].shape[0]
+        each = functools.partial(_each, members=members, shared=self.shared)
+
+        def save(carry: Carry, count: Array, record: Any) -> tuple[Carry, Array, Any]:
+            due = carry["due"]
+            value, norm = each(self._valued_one)(carry["walker"].theta, samples)
+            carry = jax.vmap(_saved_one)(carry, limits, value, norm)
+            # Beyond the record where none is due, which drops what is written.
+            place = jnp.arange(members), jnp.where(due, count, self.saves)
+            write = lambda buffer, now: buffer.at[place].set(now, mode="drop")
+            points = jax.vmap(self._point_one)(carry, limits)
+            return carry, count + due, jax.tree.map(write, record, points)
+
+        def pass_by(carry: Carry, count: Array, record: Any) -> tuple[Carry, Array, Any]:
+            return carry, count, record
+
+        def body(state: tuple) -> tuple:
+            carry, count, record, tried = state
+            longest = jnp.max(carry["stride"])
+            step = each(functools.partial(self._leap_one, longest=longest))
+            carry = step(carry, samples, keys, limits, resolution)
+            look = jnp.any(carry["due"])
+            carry, count, record = jax.lax.cond(look, save, pass_by, carry, count, record)
+            return carry, count, record, tried + longest
+
+        def going(state: tuple) -> Array:
+            carry, count, _, tried = state
+            room = jnp.all(count < self.saves) & (tried < self.attempts)
+            return room & ~jnp.all(carry["halt"])
+
+        def blank(like: Any) -> Array:
+            return jnp.zeros((members, self.saves, *like.shape[1:]), like.dtype)
+
+        points = jax.eval_shape(jax.vmap(self._point_one), carry, limits)
+        record = jax.tree.map(blank, points)
+        count = jnp.zeros(members, jnp.int32)
+        tried = jnp.zeros((), jnp.int32)
+        state = carry, count, record, tried
+        carry, count, record, _ = jax.lax.while_loop(going, body, state)
+        return carry, count, record
+
+    def _own(self, limits: Limits) -> Rule:
+        return self.rule.given(limits["numbers"])
+
+    def _gradient_on(self, samples: Any) -> Callable[[Array, Array], Array]:
         def gradient(theta: Array, key: Array) -> Array:
-            drawn = samples if batch is None else batch(samples, key, rule.batch)
-            return jax.grad(loss)(theta, drawn)
+            drawn = samples
+            if self.batch is not None:
+                drawn = self.batch(samples, key, self.rule.batch)
+            return jax.grad(self.loss)(theta, drawn)
 
         return gradient
 
-    def valued(theta: Array, samples: Any) -> tuple[Array, Array]:
+    def _valued_one(self, theta: Array, samples: Any) -> tuple[Array, Array]:
         """The loss, and the norm of its gradient."""
-        value, slope = jax.value_and_grad(loss)(theta, samples)
+        value, slope = jax.value_and_grad(self.loss)(theta, samples)
         return value, jnp.linalg.norm(slope)
 
-    def start(theta: Array, samples: Any, key: Array, limits: Limits) -> Carry:
-        walker = own(limits).start(theta, gradient_on(samples), key)
+    def _start_one(
+        self,
+        theta: Array,
+        samples: Any,
+        key: Array,
+        limits: Limits,
+    ) -> Carry:
+        walker = self._own(limits).start(theta, self._gradient_on(samples), key)
         zero = jnp.zeros((), jnp.int32)
-        value, norm = valued(theta, samples)
+        value, norm = self._valued_one(theta, samples)
         return {
             "walker": walker,
             "last": theta,
@@ -104,7 +200,8 @@ def programs(
             "halt": jnp.array(False),
         }
 
-    def leap(
+    def _leap_one(
+        self,
         carry: Carry,
         samples: Any,
         key: Array,
@@ -113,15 +210,22 @@ def programs(
         *,
         longest: Array,
     ) -> Carry:
-        """One stride of one member that is not at rest, and whether it is due to be saved then."""
-        mine, before, taken = own(limits), carry["walker"], carry["steps"]
+        """One stride of a member that is not at rest, and whether it is due to be
+        saved then."""
+        mine = self._own(limits)
+        before, taken = carry["walker"], carry["steps"]
         rests = carry["due"] | carry["halt"]
         draw = lambda k: jax.random.fold_in(key, taken + k)
         to_multiple = carry["stride"] - taken % carry["stride"]
         most = jnp.minimum(to_multiple, limits["steps"] - taken).astype(jnp.int32)
         most = jnp.where(rests, 0, most)
         walker, kept = mine.stride(
-            before, gradient_on(samples), draw, limits["flow_time"], most, longest
+            before,
+            self._gradient_on(samples),
+            draw,
+            limits["flow_time"],
+            most,
+            longest,
         )
         step = walker.theta - before.theta
         fall = walker.gradient @ step
@@ -136,6 +240,7 @@ def programs(
         showing = _differ(mine.observe(before), mine.observe(walker))
         new["due"] = _due(carry, new, limits, resolution) | showing
 
+        # One that went too far is taken back, and comes again in fewer steps.
         way = _way(carry, step, fall, resolution)
         too_far = (kept > 1) & ~(way <= LONGEST_STRIDE)
         new = _where(too_far, carry, new)
@@ -144,23 +249,8 @@ def programs(
         new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
         return _where(rests, carry, new)
 
-    def saved(carry: Carry, limits: Limits, value: Array, norm: Array) -> Carry:
-        """The carry of one member after a look; as it was where none was due."""
-        walker = carry["walker"]
-        new = {
-            **carry,
-            "last": walker.theta,
-            "saved_at": walker.time,
-            "due": jnp.array(False),
-            "change": jnp.zeros_like(carry["change"]),
-            "loss": value,
-            "gradient_norm": norm,
-        }
-        new["halt"] = finished(new, limits)
-        return _where(carry["due"], new, carry)
-
-    def point(carry: Carry, limits: Limits) -> dict[str, Any]:
-        """What is recorded of one member."""
+    def _point_one(self, carry: Carry, limits: Limits) -> dict[str, Any]:
+        """What is recorded of a member."""
         walker = carry["walker"]
         return {
             "flow_time": walker.time,
@@ -168,63 +258,32 @@ def programs(
             "loss": carry["loss"],
             "gradient_norm": carry["gradient_norm"],
             "states": walker.theta,
-            "observables": dict(own(limits).observe(walker)),
+            "observables": dict(self._own(limits).observe(walker)),
         }
 
-    def advance(carry: Carry, samples: Any, keys: Array, limits: Limits, resolution: Array):
-        members = carry["halt"].shape[0]
-        each = functools.partial(_each, members=members, shared=shared)
 
-        def save(carry: Carry, count: Array, record: Any) -> tuple[Carry, Array, Any]:
-            due = carry["due"]
-            value, norm = each(valued)(carry["walker"].theta, samples)
-            carry = jax.vmap(saved)(carry, limits, value, norm)
-            # beyond the record where none is due
-            place = jnp.arange(members), jnp.where(due, count, saves)
-            write = lambda buffer, now: buffer.at[place].set(now, mode="drop")
-            points = jax.vmap(point)(carry, limits)
-            return carry, count + due, jax.tree.map(write, record, points)
-
-        def body(state: tuple) -> tuple:
-            carry, count, record, tried = state
-            longest = jnp.max(carry["stride"])
-            step = each(functools.partial(leap, longest=longest))
-            carry = step(carry, samples, keys, limits, resolution)
-            carry, count, record = jax.lax.cond(
-                jnp.any(carry["due"]),
-                save,
-                lambda carry, count, record: (carry, count, record),
-                carry,
-                count,
-                record,
-            )
-            return carry, count, record, tried + longest
-
-        def going(state: tuple) -> Array:
-            carry, count, _, tried = state
-            return jnp.all(count < saves) & (tried < attempts) & ~jnp.all(carry["halt"])
-
-        def blank(like: Any) -> Array:
-            return jnp.zeros((members, saves, *like.shape[1:]), like.dtype)
-
-        record = jax.tree.map(blank, jax.eval_shape(jax.vmap(point), carry, limits))
-        count, tried = jnp.zeros(members, jnp.int32), jnp.zeros((), jnp.int32)
-        carry, count, record, _ = jax.lax.while_loop(going, body, (carry, count, record, tried))
-        return carry, count, record
-
-    def start_all(thetas: Array, samples: Any, keys: Array, limits: Limits) -> Carry:
-        return _each(start, members=len(thetas), shared=shared)(thetas, samples, keys, limits)
-
-    return Programs(start=jax.jit(start_all), advance=jax.jit(advance))
+def _saved_one(carry: Carry, limits: Limits, value: Array, norm: Array) -> Carry:
+    """The carry of a member after a look; as it was where none was due."""
+    walker = carry["walker"]
+    new = {
+        **carry,
+        "last": walker.theta,
+        "saved_at": walker.time,
+        "due": jnp.array(False),
+        "change": jnp.zeros_like(carry["change"]),
+        "loss": value,
+        "gradient_norm": norm,
+    }
+    new["halt"] = finished(new, limits)
+    return _where(carry["due"], new, carry)
 
 
 def _each(function: Callable, *, members: int, shared: bool) -> Callable:
-    """function(member, samples, *members) for every member of a chunk; one alone is not mapped."""
+    """function(member, samples, *members) for every member of a chunk; one alone
+    is not mapped."""
     if members > 1:
-        mapped = jax.vmap(
-            lambda first, samples, rest: function(first, samples, *rest),
-            (0, None if shared else 0, 0),
-        )
+        packed = lambda first, samples, rest: function(first, samples, *rest)
+        mapped = jax.vmap(packed, in_axes=(0, None if shared else 0, 0))
         return lambda first, samples, *rest: mapped(first, samples, rest)
 
     def only(tree: Any) -> Any:
@@ -238,7 +297,12 @@ def _each(function: Callable, *, members: int, shared: bool) -> Callable:
     return alone
 
 
-def _due(before: Carry, carry: Carry, limits: Limits, resolution: Array) -> Array:
+def _due(
+    before: Carry,
+    carry: Carry,
+    limits: Limits,
+    resolution: Array,
+) -> Array:
     """Whether a member has moved far, or long, since it was saved, or is at its end."""
     walker = carry["walker"]
     moved = _way(before, walker.theta - before["last"], carry["change"], resolution)
@@ -265,7 +329,8 @@ def _power_of_two(most: Array) -> Array:
 
     By its bits, since compiled exp2 and log2 round.
     """
-    return jnp.left_shift(jnp.int32(1), 31 - jax.lax.clz(most.astype(jnp.int32)))
+    leading_zeros = jax.lax.clz(most.astype(jnp.int32))
+    return jnp.left_shift(jnp.int32(1), 31 - leading_zeros)
 
 
 def _where(condition: Array, yes: Carry, no: Carry) -> Carry:
@@ -280,12 +345,14 @@ def _differ(before: Mapping[str, Array], after: Mapping[str, Array]) -> Array:
 
 def _broken(carry: Carry) -> Array:
     """Whether a member cannot go on."""
-    return ~jnp.all(jnp.isfinite(carry["walker"].theta)) | (carry["failing"] > REFUSED)
+    finite = jnp.all(jnp.isfinite(carry["walker"].theta))
+    return ~finite | (carry["failing"] > REFUSED)
 
 
 def finished(carry: Carry, limits: Limits) -> Array:
     """Whether a member has met a criterion or cannot go on."""
-    loss, largest = carry["loss"], LARGEST_LOSS * jnp.abs(carry["first_loss"]) + 1.0
+    loss = carry["loss"]
+    largest = LARGEST_LOSS * jnp.abs(carry["first_loss"]) + 1.0
     met = (
         (carry["walker"].time >= limits["flow_time"])
         | (carry["steps"] >= limits["steps"])

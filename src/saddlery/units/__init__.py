@@ -174,7 +174,8 @@ def register(unit: Unit) -> Unit:
     """Make a unit of one's own available by name (in this process); returns it.
 
     Raises InputError for a name that is taken, or where phi is not what the unit
-    declares (see `check_symmetry`). Cost: that of the checks, about half a second.
+    declares (see `check_symmetry`). Cost: that of the checks, about half a
+    second.
 
     Example
     -------

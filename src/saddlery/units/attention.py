@@ -1,5 +1,4 @@
-"""Heads: linear attention with merged or separate key and query, and softmax
-attention.
+"""Heads: linear attention with merged or separate key and query, and softmax attention.
 
 Two readings of a head. *Token heads* act on a sequence of tokens Z (N, D) and
 return one vector a token. *In-context heads* act on the regression prompt of
@@ -75,8 +74,8 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
         which phi is linear) or "softmax" (K and Q).
     rank: R, at least 1; a merged head has none.
 
-    phi has shape (N, D), of which v contracts the last axis. Raises InputError for
-    another kind, or a rank that is no whole number of at least 1.
+    phi has shape (N, D), of which v contracts the last axis. Raises InputError
+    for another kind, or a rank that is no whole number of at least 1.
 
     Source: Zhang, Saxe & Latham (2026), Section 2.
 

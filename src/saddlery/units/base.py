@@ -36,8 +36,8 @@ class Symmetry:
     homogeneous: "real" if phi(z; a u) = a phi(z; u) for every real a, "positive"
         if only for a >= 0, else None.
     linear: phi(z; u) is linear in u.
-    degree: p, the lowest order at which phi(z; eps u) does not vanish as eps -> 0,
-        at least 1; None without a silent point.
+    degree: p, the lowest order at which phi(z; eps u) does not vanish as
+        eps -> 0, at least 1; None without a silent point.
     parity: "odd" if phi(z; -u) = -phi(z; u), "even" if phi(z; -u) = phi(z; u),
         else None. Then (-u, -v), or (-u, v), is the same unit written otherwise.
         What is homogeneous over the reals is odd, declared or not.
@@ -161,9 +161,9 @@ class Unit(Immutable):
         v.
     example: a shape of z on which the declarations are checked.
 
-    Shapes of z and u are whatever the unit says: (D,) and (D,) for a neuron. Units
-    are compared by what they are made of, functions by identity. Raises InputError
-    inside `debug()` where phi is not what is declared.
+    Shapes of z and u are whatever the unit says: (D,) and (D,) for a neuron.
+    Units are compared by what they are made of, functions by identity. Raises
+    InputError inside `debug()` where phi is not what is declared.
 
     Example
     -------
@@ -232,8 +232,7 @@ class Unit(Immutable):
 
 @functools.cache
 def _lifted(unit: Unit) -> Unit:
-    """One lifted unit for each unit, so that networks of lifted units compare
-    equal."""
+    """One lifted unit for each unit, so that networks of lifted units compare equal."""
     assert unit.lift is not None
     return replace(
         unit,
@@ -252,7 +251,8 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     z: (D,) for vectors, (N, D) for tokens, (C, L) for signals.
 
     Raises InputError where JAX cannot follow phi, as where it is written in
-    numpy, or it gives no array of real numbers. Cost: phi is traced, not computed.
+    numpy, or it gives no array of real numbers. Cost: phi is traced, not
+    computed.
 
     Example
     -------
@@ -666,8 +666,10 @@ def lowest_order(unit: Unit, form: Callable[[Array], Array]) -> Array:
     """lim form(eps) / eps^p as eps -> 0 from above, of anything linear in
     phi(z; eps u), p the declared degree.
 
-    form: of a number eps; the result has its shape. form(1) for a homogeneous
-    unit, else the p-th Taylor coefficient; of a unit with kinks the one-sided one.
+    form: of a number eps; the result has its shape.
+
+    form(1) for a homogeneous unit, else the p-th Taylor coefficient; of a unit with
+    kinks the one-sided one.
     """
     if unit.symmetry.homogeneous:
         return form(jnp.ones(()))

@@ -79,9 +79,10 @@ def convolution(
     stride: how far it moves between two positions.
 
     z has shape (C, L) or (C, A, B) (the channel axis may be left out when C = 1);
-    u has shape (C, *kernel); phi has one entry a position, floor((L - K)/stride) +
-    1 an axis, and v one weight for every position and output. Raises InputError
-    for other kernels and strides; the unit does for inputs shorter than its kernel.
+    u has shape (C, *kernel); phi has one entry a position,
+    floor((L - K)/stride) + 1 an axis, and v one weight for every position and
+    output. Raises InputError for other kernels and strides; the unit does for
+    inputs shorter than its kernel.
 
     Example
     -------

@@ -71,8 +71,8 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
     bias: u is (w, b), and the declarations hold for it as a whole; without one u
         is w and b = 0.
 
-    z of any shape is flattened to (D,), as w is. Raises InputError for
-    an activation that is not known.
+    z of any shape is flattened to (D,), as w is. Raises InputError for an
+    activation that is not known.
 
     Example
     -------
@@ -122,8 +122,8 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
 
 @functools.cache
 def diagonal() -> Unit:
-    """A weight for each entry of z, phi(z; u) = u * z, which v contracts: one unit
-    is a diagonal linear network,
+    """A weight for each entry of z, phi(z; u) = u * z, which v contracts: one
+    unit is a diagonal linear network,
 
         f = sum_d u_d v_d z_d.
 

@@ -2,11 +2,12 @@
 curvature along random lines of u.
 
 Along a line p(t) = <w, phi(z; u + t d)>, an interval is halved again and again,
-always towards the half with the larger discrepancy, D_0 = |p(b) - p(a) - h (p'(a)
-+ p'(b)) / 2|, D_1 the same one derivative higher, D_2 = |p''(b) - p''(a)|. Of a
-function with so many continuous derivatives each D vanishes with the interval;
-across a jump it stays what it was, however small the interval. Derivatives are
-automatic ones at generic points; what they are *at* a kink is not asked.
+always towards the half with the larger discrepancy, D_0 = |p(b) - p(a) - h
+(p'(a) + p'(b)) / 2|, D_1 the same one derivative higher, D_2 = |p''(b) - p''(a)|.
+Of a function with so many continuous derivatives each D vanishes with the
+interval; across a jump it stays what it was, however small the interval.
+Derivatives are automatic ones at generic points; what they are *at* a kink is not
+asked.
 """
 
 from __future__ import annotations

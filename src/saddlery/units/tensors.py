@@ -1,9 +1,9 @@
 """The tensors of a unit: what its flat weights hold, one tensor after the other,
 row by row.
 
-A phi is written in kernels, biases, keys and queries; everything else sees one flat
-u. `split` is the way from one to the other, and there is no way back: what moves
-weights moves u.
+A phi is written in kernels, biases, keys and queries; everything else sees one
+flat u. `split` is the way from one to the other, and there is no way back: what
+moves weights moves u.
 """
 
 from __future__ import annotations
