@@ -437,8 +437,9 @@ def certify_state(
         reduction=reduction,
         around=around,
     )
-    if not found.refinement.converged:
-        return _nothing(found, scale, f"{found.refinement.status}: {found.refinement.reason}")
+    ended = found.refinement
+    if not ended.converged:
+        return _nothing(found, scale, f"{ended.status}: {ended.reason}")
     judge = _Judge(objective, theta, scale=scale, around=around, seed=seed)
     judged = judge.certificate(found)
     if not isinstance(judged, FixedPoint):
@@ -456,9 +457,8 @@ def _checked(objective: Objective, theta: np.ndarray) -> np.ndarray:
     remedy = "give one of a run that did not diverge"
     state = finite(np.asarray(theta, dtype=float), "the state", remedy)
     if state.shape != (objective.size,):
-        raise InputError(
-            f"the state must have shape ({objective.size},) for this network, got {state.shape}"
-        )
+        needed = f"the state must have shape ({objective.size},) for this network"
+        raise InputError(f"{needed}, got {state.shape}")
     check_units(objective)
     return state
 
@@ -497,15 +497,21 @@ def _falling(found: Found, scale: float, on: Kinks) -> Refusal:
     return _nothing(found, scale, words, descent=FirstOrder(on.slope, on.direction))
 
 
-def _flat_to_rounding(found: Found, scale: float, spectrum: Spectrum, natural: float) -> Refusal:
+def _flat_to_rounding(
+    found: Found,
+    scale: float,
+    spectrum: Spectrum,
+    natural: float,
+) -> Refusal:
     """The refusal of a point where nothing is left of loss and curvature.
 
     natural: the task's curvature.
     """
     flat = "the loss is flat to rounding at its lower bound"
     how = "as on the way to an infimum at infinity"
-    largest = f"largest eigenvalue {_largest(spectrum):.1e}, where {natural:.1e} is natural"
-    return _nothing(found, scale, f"{flat}, {how}: {largest}")
+    largest = f"largest eigenvalue {_largest(spectrum):.1e}"
+    words = f"{flat}, {how}: {largest}, where {natural:.1e} is natural"
+    return _nothing(found, scale, words)
 
 
 def _largest(spectrum: Spectrum) -> float:

@@ -116,7 +116,8 @@ def least_loss(objective: Objective) -> LeastLoss | None:
     fitted = even @ np.linalg.lstsq(even, y, rcond=None)[0]
     beyond = np.linalg.svd(fitted, compute_uv=False)[rank:]
     missed = float(np.sum((y - fitted) ** 2)) + float(np.sum(beyond**2))
-    return LeastLoss(objective.constant + 0.5 * _factor(objective) * missed / len(x), rank)
+    left = 0.5 * _factor(objective) * missed / len(x)
+    return LeastLoss(objective.constant + left, rank)
 
 
 @in_float64

@@ -69,11 +69,12 @@ DENSE = 2000
 FLAT_FIRST, STIFF_FIRST = 1e-9, 1e-3
 # For minima that are degenerate and approached linearly.
 NEWTON_STEPS = 150
-# Of the targets: finer reductions begin here, or at the tolerance where that is smaller, and
-# are within these shares of it.
+# Of the targets: finer reductions begin here, or at the tolerance where that is
+# smaller, and are within these shares of it.
 COARSEST = 0.02
 FINER = (0.1, 0.01, 0.001)
-# The least size of a state that distances are compared with, of the task's natural weights.
+# The least size of a state that distances are compared with, of the task's natural
+# weights.
 LEAST = 1e-3
 
 
@@ -83,7 +84,7 @@ class Found(Value):
 
     state (P,): the point.
     reduction: of the state it lies behind.
-    narrow_state: the flat parameters of the narrow network at its own fixed point, or None.
+    narrow_state (P',): of the narrow network at its own fixed point, or None.
     refinement: how it ended; only where it converged is the state a fixed point.
     route: "reduce" or "direct".
     behind: the conditions under which it is the fixed point behind the state; None where
@@ -99,7 +100,8 @@ class Found(Value):
 
     @property
     def share(self) -> float:
-        """Its distance from the state, of the state's size; of no fixed point, infinite."""
+        """Its distance from the state, of the state's size; of no fixed point,
+        infinite."""
         return np.inf if self.behind is None else self.behind.margins[0].measured
 
     @property
@@ -144,24 +146,29 @@ def find_fixed_point(
     """The fixed point dL/dtheta = 0 behind a state theta (P,), float64.
 
     scale: of gradients, against which |gradient| <= 1e-12 scale counts as zero; by
-    default that of the task. tolerance: of the map, for the reduction of the state
-    (or pass the `reduction`). around: what is known of the plateau (see `behind`).
-    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on
-    kinks: B-stationary, see `kinks`), else the first that is behind the state of
-    those that its reductions lead to, coarse to fine, and direct refinement: the
-    narrowest network that meets the conditions. Where none is, the
-    nearest one found, whose `behind` says how it misses. A fixed point
-    that turns out to need fewer units is returned as that narrower network. Nothing
-    is raised for a state without a fixed point. Cost: a few Newton steps on the
-    narrow network, some 10 p^3 each.
+        default that of the task.
+    tolerance: of the map, for the reduction of the state.
+    route: "reduce" or "direct", or "auto": the state itself if it is at rest (on kinks:
+        B-stationary, see `kinks`), else the first that is behind the state of those
+        that its reductions lead to, coarse to fine, and direct refinement: the
+        narrowest network that meets the conditions. Where none is, the nearest one
+        found, whose `behind` says how it misses.
+    reduction: of the state, to save computing it again.
+    around: what is known of the plateau (see `behind`).
+
+    A fixed point that turns out to need fewer units is returned as that narrower
+    network. Nothing is raised for a state without a fixed point: `refinement` says how
+    the search ended. Cost: a few Newton steps on the narrow network, some 10 p^3 each.
 
     Example
     -------
+    Behind small random weights lies the origin, a narrow network of no unit.
+
     >>> from saddlery import Experiment
-    >>> from saddlery.saddles.fixed_points import find_fixed_point
     >>> experiment = Experiment.named("linear")
-    >>> find_fixed_point(experiment.objective(), experiment.initial_state()).refinement.status
-    'converged'
+    >>> found = find_fixed_point(experiment.objective(), experiment.initial_state())
+    >>> found.refinement.status, found.narrow_units, found.is_behind
+    ('converged', (0,), True)
     """
     if scale is None:
         scale = objective.scales.gradient
@@ -206,13 +213,17 @@ def own_fixed_point(
 
     A small unit that points where nothing turns it on, or nothing moves it, stays for
     ever, though one that points elsewhere would grow: silencing it makes a saddle of a
-    minimum. silenced: the fixed point in which it is silent; utility: U > 0 of the best
-    silent unit there, of which a unit of size s grows with a gradient of about U s^p, in
-    natural units of the weights.
-    It is none of its own where Newton's method has made a unit silent that grows: each
-    small unit must be within a tenth of its size of where it was. Cost: a gradient; where
-    that is much less than U s^p, as that of small units that do grow is not, direct
-    refinement, up to 2,000 parameters.
+    minimum. It is none of its own where Newton's method has made a unit silent that
+    grows: each small unit must be within a tenth of its size of where it was.
+
+    silenced: the fixed point in which it is silent.
+    utility: U > 0 of the best silent unit there, of which a unit of size s grows with a
+        gradient of about U s^p, in natural units of the weights.
+    scale: of gradients.
+    around: what is known of the plateau (see `behind`).
+
+    Cost: a gradient; where that is much less than U s^p, as that of small units that do
+    grow is not, direct refinement, up to 2,000 parameters.
     """
     if objective.size > DENSE:
         return None
@@ -223,7 +234,8 @@ def own_fixed_point(
     if slope > least * _growth(objective, units, utility, size):
         return None
     refinement = refined(objective, theta, scale, BehindTolerances.now().weights)
-    own = _measured(objective, theta, _without_narrow(refinement.point, refinement), around)
+    itself = _without_narrow(refinement.point, refinement)
+    own = _measured(objective, theta, itself, around)
     if not own.is_behind or own.share > least * silenced.share:
         return None
     if not _keeps_small_units(objective, theta, own.state, silenced.state, units):
@@ -298,9 +310,9 @@ def _others(
     basin = _basin()
     if first.refinement.converged:
         basin = BehindTolerances.now().weights
-    # At a degenerate minimum small eigenvalues are made by what is left of the gradient, and
-    # Newton steps along them lead far away (three linear layers: 0.034 of the weights, where
-    # 0.017 is near); so the stiff directions come first.
+    # At a degenerate minimum small eigenvalues are made by what is left of the gradient,
+    # and Newton steps along them lead far away (three linear layers: 0.034 of the
+    # weights, where 0.017 is near); so the stiff directions come first.
     yield _direct(objective, theta, scale, basin, STIFF_FIRST)
     yield _direct(objective, theta, scale, basin)
 
@@ -339,7 +351,12 @@ def _at_rest(objective: Objective, theta: np.ndarray, scale: float) -> Found:
     return replace(standing, reduction=named.reduction, narrow_state=named.narrow_state)
 
 
-def _standing(objective: Objective, theta: np.ndarray, norm: float, scale: float) -> Refinement:
+def _standing(
+    objective: Objective,
+    theta: np.ndarray,
+    norm: float,
+    scale: float,
+) -> Refinement:
     """A state that is taken as it is."""
     return Refinement(
         point=theta,
@@ -375,10 +392,13 @@ def refined(
 ) -> Refinement:
     """Newton refinement of a state (P,).
 
-    scale: of gradients. basin: how far it may go, relative to the norm of the start
-    (or, if larger, to 1e-3 of the task's natural weights); None for anywhere. cutoff:
-    of eigenvalues that count as flat (see `refine`). Cost: that of `refine`, with
-    Hessians up to 2,000 parameters and Hessian-vector products beyond.
+    scale: of gradients.
+    basin: how far it may go, relative to the norm of the start (or, if larger, to 1e-3
+        of the task's natural weights); None for anywhere.
+    cutoff: of eigenvalues that count as flat (see `refine`).
+
+    Cost: that of `refine`, with Hessians up to 2,000 parameters and Hessian-vector
+    products beyond.
     """
     units, factor = objective.gradient_units(start)
     plain = bool(np.all(units == 1.0))
@@ -443,8 +463,10 @@ def _size(objective: Objective, state: np.ndarray) -> float:
 
 def minimised(small: Objective, start: np.ndarray, **options: float) -> np.ndarray:
     """Where a narrow network settles from a state (P,): trust-region minimisation by
-    scipy with its dense Hessian, for networks of at most DENSE parameters. options: of
-    scipy's "trust-exact"."""
+    scipy with its dense Hessian, for networks of at most DENSE parameters.
+
+    options: of scipy's "trust-exact".
+    """
     found = minimize(
         lambda t: float(small.loss(t)),
         start,
@@ -458,7 +480,10 @@ def minimised(small: Objective, start: np.ndarray, **options: float) -> np.ndarr
 
 @in_float64
 def fixed_point(
-    small: Objective, start: np.ndarray, scale: float, basin: float | None
+    small: Objective,
+    start: np.ndarray,
+    scale: float,
+    basin: float | None,
 ) -> Refinement:
     """The fixed point of a narrow network near a state (P,): Newton refinement, from
     where it settles if need be.
@@ -466,9 +491,23 @@ def fixed_point(
     Newton's method alone can miss when the run leaves the saddle before it has come
     near. The narrow network then settles in its own minimum first, as the flow on
     the invariant manifold would (trust-region minimisation by scipy, whose only
-    role is a better start; what counts is the refinement after it). scale: of
-    gradients. basin: of the start, None for anywhere. Cost: some Newton steps, and
-    up to 200 of the minimisation.
+    role is a better start; what counts is the refinement after it).
+
+    scale: of gradients.
+    basin: of the start, None for anywhere.
+
+    Cost: some Newton steps, and up to 200 of the minimisation.
+
+    Example
+    -------
+    One unit of a map of singular values 1 and 0.4 ends where 0.4^2 / 2 is left.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> small = objective.with_network(objective.network.with_widths([1]))
+    >>> found = fixed_point(small, np.full(4, 0.7), small.scales.gradient, None)
+    >>> found.status, round(found.loss, 6)
+    ('converged', 0.08)
     """
     first = refined(small, start, scale, basin)
     if first.converged or small.size > DENSE:
@@ -481,7 +520,11 @@ def fixed_point(
     return _moved(again, again.point - start, allowed)
 
 
-def _moved(refinement: Refinement, displacement: np.ndarray, basin: float | None) -> Refinement:
+def _moved(
+    refinement: Refinement,
+    displacement: np.ndarray,
+    basin: float | None,
+) -> Refinement:
     """The same refinement, as seen from elsewhere."""
     distance = float(np.linalg.norm(displacement))
     if basin is None or distance <= basin:
@@ -508,7 +551,12 @@ def _direct(
     return _polished(objective, theta, found, scale)
 
 
-def _polished(objective: Objective, theta: np.ndarray, found: Found, scale: float) -> Found:
+def _polished(
+    objective: Objective,
+    theta: np.ndarray,
+    found: Found,
+    scale: float,
+) -> Found:
     """A fixed point of the wide network with the narrow one it embeds, and its silent
     units exactly silent."""
     if not found.refinement.converged:
@@ -616,8 +664,8 @@ def _checked_wide(
     if not norm > _zero() * scale:
         return seen
     words = (
-        "the narrow fixed point converged, but embedded in the wide network its gradient norm is "
-        f"{norm:.1e}, above the tolerance {_zero() * scale:.1e}"
+        "the narrow fixed point converged, but embedded in the wide network its gradient "
+        f"norm is {norm:.1e}, above the tolerance {_zero() * scale:.1e}"
     )
     return replace(seen, status="stalled", reason=words)
 
@@ -631,11 +679,30 @@ def embed_state_near(
     near: Callable[[Sides, Sides, Unit], Sides] = embed_near,
 ) -> np.ndarray:
     """The narrow network embedded in the wide one by Theorem 1, as near to the
-    reduced state as its coefficients allow.
+    reduced state as its coefficients allow: a state (P,) of the same map.
 
     Undoes the reduction layer by layer from the last, each against the sides the
-    layer had before it was reduced. near: how coefficients are chosen, `embed_near`
-    or, at more cost, `nearest_embedding`.
+    layer had before it was reduced.
+
+    small, narrow (P',): the narrow network and its weights.
+    reduction: of the wide state.
+    near: how coefficients are chosen, `embed_near` or, at more cost,
+        `nearest_embedding`.
+
+    Example
+    -------
+    The fixed point of one unit, beside a run of 50 that passes it.
+
+    >>> from saddlery import train
+    >>> run = train("linear")
+    >>> objective = run.objective()
+    >>> near = run.trajectory.states[int(np.argmax(run.trajectory.loss < 0.081))]
+    >>> reduction = reduce(objective, near, widths=(1,))
+    >>> small = objective.with_network(reduction.network)
+    >>> point = fixed_point(small, reduction.theta, small.scales.gradient, None).point
+    >>> state = embed_state_near(objective, small, point, reduction)
+    >>> round(float(objective.loss(state)), 6), bool(np.linalg.norm(state - near) < 0.1)
+    (0.08, True)
     """
     network, params = small.network, small.params(np.asarray(narrow, float))
     for index in reversed(range(len(network.layers))):

@@ -346,7 +346,8 @@ class _Evidence:
     @functools.cached_property
     def above_zero(self) -> list[Rounded]:
         """How far each utility is above zero."""
-        return [_utility_above_zero(self.objective, self.state, u) for u in self.utilities]
+        objective, state = self.objective, self.state
+        return [_utility_above_zero(objective, state, u) for u in self.utilities]
 
     @functools.cached_property
     def at_bound(self) -> bool:
@@ -493,8 +494,10 @@ def _side_that_falls(
 ) -> np.ndarray | None:
     """The direction, forth or back, along which the loss falls at second order as it
     should; None where it does not."""
-    sides = (direction, -direction)
-    return next((side for side in sides if kinks.lowers(objective, state, side, fall, 2)), None)
+    for side in (direction, -direction):
+        if kinks.lowers(objective, state, side, fall, order=2):
+            return side
+    return None
 
 
 # ------------------------------------------------------------------- silent units, higher orders
@@ -580,7 +583,9 @@ def _only_unsettled(objective: Objective, found: Found) -> bool:
     with it a utility, that no silent unit needs to lower. At a saddle the narrow
     network has nothing left to lose.
     """
-    if found.narrow_state is None or found.reduction is None or not len(found.narrow_state):
+    if found.narrow_state is None or found.reduction is None:
+        return False
+    if not len(found.narrow_state):
         return False
     small = objective.with_network(found.reduction.network)
     if small.size > fixed_points.DENSE:
@@ -632,12 +637,17 @@ def _above_the_least(
     if not gap.decided:
         doubt = f"the loss is above the least of any linear map by {gap}"
         return Escape("undecided", f"{words}; undecided to rounding: {doubt}")
-    height = f"the loss is {gap.value:.3g} above the least of any linear map of rank {least.rank}"
+    bound = f"the least of any linear map of rank {least.rank}"
+    height = f"the loss is {gap.value:.3g} above {bound}"
     theorem = "deep linear networks have no other minima (Kawaguchi 2016, Zhang 2019)"
     return Escape("degenerate saddle", f"{words}; yet {height}, and {theorem}")
 
 
-def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utility) -> Rounded:
+def _utility_above_zero(
+    objective: Objective,
+    state: np.ndarray,
+    utility: Utility,
+) -> Rounded:
     """A utility with what may explain it: rounding, or the error of the state, a
     gradient of 1e-12 of the task's in natural units and, where something has been
     learned, 1e-9 of the utility where nothing was."""
@@ -652,7 +662,11 @@ def _utility_above_zero(objective: Objective, state: np.ndarray, utility: Utilit
     return Rounded(utility.value, max(least.sway, rounding.sway))
 
 
-def _utility_of_the_error(objective: Objective, state: np.ndarray, utility: Utility) -> float:
+def _utility_of_the_error(
+    objective: Objective,
+    state: np.ndarray,
+    utility: Utility,
+) -> float:
     """What a state that is known to a gradient of 1e-12 of the task's
     may make of a utility."""
     natural = objective.params(objective.units_at(state))

@@ -163,7 +163,8 @@ class NarrowNetwork(Value):
 
         Raises NumericalError where it does not come to rest at a fixed point.
         """
-        u, v = (np.vstack([own, added]) for own, added in zip(self.sides(), new, strict=True))
+        own_u, own_v = self.sides()
+        u, v = np.vstack([own_u, new[0]]), np.vstack([own_v, new[1]])
         count = len(u)
         larger = self.with_room(count)
         try:

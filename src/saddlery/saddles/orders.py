@@ -136,7 +136,10 @@ def look_for_descent(
     )
 
 
-def _series_of_silent_units(objective: Objective, state: np.ndarray) -> dict[int, Series]:
+def _series_of_silent_units(
+    objective: Objective,
+    state: np.ndarray,
+) -> dict[int, Series]:
     """By layer, of those that have silent units."""
     found = {}
     for layer in range(len(objective.network.layers)):
@@ -186,7 +189,12 @@ def along_chain(objective: Objective, state: np.ndarray) -> DescentDirection | N
     return _first(ray, size, change, how)
 
 
-def _first(path: Path, radius: float, change: Change, how: str) -> DescentDirection | None:
+def _first(
+    path: Path,
+    radius: float,
+    change: Change,
+    how: str,
+) -> DescentDirection | None:
     """The descent along a path, from the largest radius from which on the loss
     falls."""
     for k in range(STARTS):
@@ -260,7 +268,11 @@ def _shares(degree: int, q: int, most: int) -> Iterator[_Shares]:
         yield _Shares(a, b, max(1, q - 2 * min(left, default=q)))
 
 
-def _cancelling(nodes: int, degrees: list[int], q: int) -> tuple[np.ndarray, np.ndarray]:
+def _cancelling(
+    nodes: int,
+    degrees: list[int],
+    q: int,
+) -> tuple[np.ndarray, np.ndarray]:
     """a_i and b_i with sum b_i a_i^k = 0 for the given degrees, fewer than `nodes`, and
     sum b_i a_i^q > 0, of unit length."""
     a = np.arange(1.0, nodes + 1) / nodes
@@ -395,7 +407,8 @@ def _along_flat_directions(
         return replace(descent, direction=plain / np.linalg.norm(plain)), ""
     if descent is not None:
         return descent, f"along the {count} flat directions the loss falls by {descent}"
-    # Up to which order falls show above rounding, on the smallest sphere that measures one.
+    # Up to which order falls show above rounding, on the smallest sphere that measures
+    # one.
     some = kernel @ np.random.default_rng(seed).standard_normal(count)
     away = state / units + RADII[0] / 4 * scales.weights * some / np.linalg.norm(some)
     seen = looked_to(max(scales.loss, float(objective.loss(state))), noise(away))
@@ -403,7 +416,10 @@ def _along_flat_directions(
     return None, f"{words}{flat.words}"
 
 
-def _projection(kernel: np.ndarray, rest: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _projection(
+    kernel: np.ndarray,
+    rest: np.ndarray,
+) -> Callable[[np.ndarray], np.ndarray]:
     """On the span of the columns of a kernel (P, k), whose complement others (P, P - k)
     span: by the fewer of them."""
     if rest.shape[1] < kernel.shape[1]:
@@ -446,7 +462,8 @@ def _padded(objective: Objective, found: Found) -> tuple[Objective, np.ndarray] 
     for index in reversed(range(len(network.layers))):
         u, v = sides(narrow, params, index)
         more = ((0, min(2, network.widths[index] - len(u))), (0, 0))
-        narrow, params = narrow.with_sides(params, index, np.pad(u, more), np.pad(v, more))
+        u, v = np.pad(u, more), np.pad(v, more)
+        narrow, params = narrow.with_sides(params, index, u, v)
     small = objective.with_network(narrow)
     if small.size > fixed_points.DENSE:
         return None

@@ -77,7 +77,8 @@ class Settled(Value):
         Raises NumericalError for a flow that did not begin beside that saddle,
         or did not end below it.
         """
-        end = float(self.loss[-1] if self.refinement.loss is None else self.refinement.loss)
+        refined = self.refinement.loss
+        end = float(self.loss[-1] if refined is None else refined)
         level = 0.5 * (before + end)
         above = np.flatnonzero(self.loss > level)
         if not len(above) or above[-1] + 1 >= len(self.loss):
@@ -104,14 +105,31 @@ def settle(
     """Gradient flow from a state (P,) beside a saddle until it rests, and
     the fixed point there.
 
-    rest: the flow rests where its gradient is first this part of the largest on the
-    way. From exactly on a fixed point nothing moves: start beside it. Raises
-    NumericalError where the flow does not rest, for example because the loss falls
-    for ever towards infinite weights. Cost: the flow, and a few Newton steps.
+    From exactly on a fixed point nothing moves: start beside it.
 
+    rest: the flow rests where its gradient is first this part of the largest on the
+        way.
     held: directions along which the exact path does not move although the saddle is
-    unstable along them. What rounding has made of them is taken away before it
-    grows; a path that moves along them after all is left alone.
+        unstable along them. What rounding has made of them is taken away before it
+        grows; a path that moves along them after all is left alone.
+
+    Raises NumericalError where the flow does not rest, for example because the loss
+    falls for ever towards infinite weights. Cost: the flow, and a few Newton steps.
+
+    Example
+    -------
+    One small linear unit learns the first mode, and is half-way when it has lost half
+    of 0.58 - 0.08.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> small = objective.with_network(objective.network.with_widths([1]))
+    >>> jump = settle(small, np.full(4, 0.01))
+    >>> round(jump.refinement.loss, 6)
+    0.08
+    >>> half = np.interp(jump.half_time(0.58), jump.flow_time, jump.loss)
+    >>> round(float(half), 6)
+    0.33
     """
     parts: list[driver.Trajectory] = []
     theta = np.asarray(start, float)
@@ -154,7 +172,11 @@ def _restless(parts: list[driver.Trajectory], peak: float) -> NumericalError:
     )
 
 
-def _settled(objective: Objective, parts: list[driver.Trajectory], rest: int) -> Settled:
+def _settled(
+    objective: Objective,
+    parts: list[driver.Trajectory],
+    rest: int,
+) -> Settled:
     """All parts as one, the last one up to the sample `rest`, and
     the fixed point there."""
     theta = np.asarray(parts[-1].states[rest])

@@ -20,18 +20,32 @@ def explain_zero_modes(
     *,
     seed: int = 0,
 ) -> dict[str, int]:
-    """Count zero modes by cause; the counts add up to the columns of `kernel` (P, k).
+    """Zero modes by cause; the counts add up to the columns of `kernel` (P, k).
 
     symmetry: directions that leave the map unchanged to first order on *any* input
-    (tangents of rescalings, of mixtures of linear units, of shares within a ray).
-    silent: directions within units at their silent point. data: directions that
-    change the map, but not on the training inputs. unexplained: the rest. {} where
-    no kernel is known.
+        (tangents of rescalings, of mixtures of linear units, of shares within a ray).
+    silent: directions within units at their silent point.
+    data: directions that change the map, but not on the training inputs.
+    unexplained: the rest.
+
+    state (P,): the fixed point.
+    kernel: of its Hessian; {} where none is known.
+    seed: of the random inputs.
 
     Method: ranks of the network's Jacobian, restricted to the kernel, on random
     Gaussian inputs and on the data, in natural units of weights and of outputs;
     every entry of a random input is as large as that of the data. Cost: k
     Jacobian-vector products on the data and on about k / O random inputs.
+
+    Example
+    -------
+    Nothing moves units of degree two from their silent point at second order.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("quadratic").objective()
+    >>> origin, all_of_them = np.zeros(objective.size), np.eye(objective.size)
+    >>> explain_zero_modes(objective, origin, all_of_them)
+    {'symmetry': 0, 'silent': 30, 'data': 0, 'unexplained': 0}
     """
     if kernel is None:
         return {}
@@ -70,7 +84,12 @@ class _Pushed:
     """The first-order change of the predictions along directions (P, k) of the
     weights, in natural units of both."""
 
-    def __init__(self, objective: Objective, state: np.ndarray, natural: np.ndarray) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        state: np.ndarray,
+        natural: np.ndarray,
+    ) -> None:
         self.objective, self.state = objective, state
         self.count = natural.shape[1]
         # Few sizes, and few programs.

@@ -1,5 +1,5 @@
-"""Solvers of plain functions: fixed points, spectra and descents of what is given as callables and
-arrays.
+"""Solvers of plain functions: fixed points, spectra and descents of what is given as
+callables and arrays.
 
 No network, unit or task is known here.
 """

@@ -1,7 +1,10 @@
-"""Descent of higher order: whether a critical point with flat directions is a saddle all the same.
+"""Descent of higher order: whether a critical point with flat directions is a saddle
+all the same.
 
 On the flat directions of the Hessian, with the stiff ones relaxed, the loss changes as
+
     L(x + r d + s(r d)) - L(x) = -r^q F(d) + ...,    q >= 3,
+
 where s(.) is the minimum over the stiff directions (a Lyapunov-Schmidt reduction, here
 by Newton steps). A direction with F > 0 proves that x is no minimum. It is sought as
 the minimum of the loss on a sphere, from many starts, and followed to smaller and
@@ -43,23 +46,33 @@ class OrderTolerances(Tolerances, decides="orders"):
         most=0.5,
     )
     above_noise: float = chosen(
-        1e3, "the last fall whose order is measured, of the noise of the loss", "a judgement"
+        1e3,
+        "the last fall whose order is measured, of the noise of the loss",
+        "a judgement",
     )
     least_radius: float = chosen(
-        1e-3, "the last radius, of that at which the order settled", "a judgement", most=1.0
+        1e-3,
+        "the last radius, of that at which the order settled",
+        "a judgement",
+        most=1.0,
     )
 
 
-RADII = (0.3, 0.05)  # of the natural size of the weights, where directions are sought
-SMALLER = 6  # halvings of each of them, over which the order is measured,
-# and as many more at most, until it settles: a small term of low order takes over from a
-# large one of high order
+# Of the natural size of the weights, where directions are sought.
+RADII = (0.3, 0.05)
+# Halvings of each of them, over which the order is measured.
+SMALLER = 6
+# As many more at most, until it settles: a small term of low order takes over from a
+# large one of high order.
 YET_SMALLER = 18
-HIGHEST_ORDER = 12  # no search says that it has looked to a higher order
-# of the fall: a step of the search on a sphere that gains less is its last
+# No search says that it has looked to a higher order.
+HIGHEST_ORDER = 12
+# Of the fall: a step of the search on a sphere that gains less is its last.
 LEAST_GAIN = 1e-9
-POLISHED = 2  # of the starts, the best ones, that are followed to smaller spheres
-RELAXATIONS = 2  # Newton steps in the stiff directions
+# Of the starts, the best ones, that are followed to smaller spheres.
+POLISHED = 2
+# Newton steps in the stiff directions.
+RELAXATIONS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +80,8 @@ class DescentDirection(Value):
     """A direction of descent found among flat ones.
 
     direction (P,): of unit length.
-    order: q. measured_order: as observed.
+    order: q.
+    measured_order: as observed.
     value: F(d).
     fall: of the loss at `radius`, the smallest at which it was clear.
     how: in words, what was followed.
@@ -84,7 +98,7 @@ class DescentDirection(Value):
 
 @dataclass(frozen=True)
 class Unsettled:
-    """A fall of the loss on all spheres down to rounding, whose order is no whole number.
+    """A fall of the loss on all spheres down to rounding, of no whole order.
 
     fall: at the smallest `radius`.
     """
@@ -93,7 +107,8 @@ class Unsettled:
     radius: float
 
     def __str__(self) -> str:
-        return f"{self.fall:.1e} at radius {self.radius:.2g} in natural units, at no whole order"
+        where = f"at radius {self.radius:.2g} in natural units"
+        return f"{self.fall:.1e} {where}, at no whole order"
 
 
 def find_descent(
@@ -113,7 +128,8 @@ def find_descent(
 
     One without an order is returned if there is no other.
 
-    loss: (P,) -> number. gradient: (P,) -> (P,).
+    loss: (P,) -> number.
+    gradient: (P,) -> (P,).
     point (P,): the critical point.
     flat: orthogonal projection (P,) -> (P,) on the flat directions.
     stiff: g -> H^+ g on the others, to relax them; None leaves them alone, and misses
@@ -155,7 +171,8 @@ def find_descent(
     found = []
     for share in RADII:
         radius = share * size
-        draws = [unit_vector(flat(rng.standard_normal(len(point)))) for _ in range(starts)]
+        random = rng.standard_normal((starts, len(point)))
+        draws = [unit_vector(flat(d)) for d in random]
         if not draws[0].any():
             return None
         lowest = [landscape.lowest(radius, draw, steps) for draw in draws]
@@ -178,13 +195,14 @@ def _clearest(
 
 
 def looked_to(size: float, noise: float) -> int:
-    """The highest order whose fall, of natural size, would have been seen to have that order.
+    """The highest order that a fall of natural size would have been seen to have.
 
     A fall of order q and natural size is of r^q of the loss at a share r of the natural
     weights; two measurements of q take three spheres, the smallest of a quarter of the
     first radius, and a fall above the noise there.
 
-    size: of the loss. noise: of its changes.
+    size: of the loss.
+    noise: of its changes.
 
     Example
     -------
@@ -200,12 +218,17 @@ def looked_to(size: float, noise: float) -> int:
     return max(2, int(order + 1e-9))
 
 
-def measured(path: Path, radius: float, noise: Noise) -> DescentDirection | Unsettled | None:
-    """The descent along a path, if its order is the same whole number twice, at least 3.
+def measured(
+    path: Path,
+    radius: float,
+    noise: Noise,
+) -> DescentDirection | Unsettled | None:
+    """The descent along a path, if its order is twice the same whole number, at least 3.
 
-    path: radius -> (the place (P,), its distance from the point (the radius, or nearly),
-        the change of the loss there).
-    radius: the first. noise: as for `find_descent`.
+    path: radius -> (the place (P,), its distance from the point (the radius, or
+        nearly), the change of the loss there).
+    radius: the first.
+    noise: as for `find_descent`.
 
     Halved until the fall is lost in rounding, or the order of the last two halvings has
     settled; then it is measured once more at a much smaller radius, lest another term
@@ -247,18 +270,22 @@ def measured(path: Path, radius: float, noise: Noise) -> DescentDirection | Unse
 
 
 class _Spheres:
-    """The falls along a path at smaller and smaller radii, as far as they are above the noise."""
+    """The falls along a path at smaller and smaller radii, as far as these are above
+    the noise."""
 
     def __init__(self, path: Path, noise: Noise) -> None:
         self.path, self.noise = path, noise
         self.falls: list[float] = []
         self.lengths: list[float] = []
-        self.last = np.zeros(0)  # place at which the loss fell
-        self.least, self.change = 0.0, 0.0  # noise and change of the loss, where it was last tried
-        self.far = False  # whether the far radii were tried
+        # The place at which the loss fell last.
+        self.last = np.zeros(0)
+        # Noise and change of the loss, where it was last tried.
+        self.least, self.change = 0.0, 0.0
+        # Whether the far radii were tried.
+        self.far = False
 
     def falls_at(self, radius: float) -> bool:
-        """Whether the loss falls by more than the noise at a radius, which then counts."""
+        """Whether the loss falls at a radius by more than the noise; then it counts."""
         place, length, self.change = self.path(radius)
         self.least = self.noise(place) if callable(self.noise) else self.noise
         if not self.change < -self.least:
@@ -295,10 +322,10 @@ class _Spheres:
         return order if order >= 3 and agree else None
 
     def next(self) -> tuple[float, ...]:
-        """The radii to look at: half the last until the order settles, then three far ones.
+        """The radii to look at: half the last until the order settles, then three far.
 
-        The three much smaller ones, still above the noise if the order holds, are looked
-        at once; after them there are none.
+        The three much smaller ones, still above the noise if the order holds, are
+        looked at once; after them there are none.
         """
         r, order = self.lengths[-1], self.order
         if order is None:
@@ -378,15 +405,21 @@ class _Landscape:
             a, fall = better, lower
         return a
 
-    def _on_sphere(self, c: Vector, radius: float, scale: float) -> tuple[float, Vector]:
-        """The change of the loss in the direction of c, and its slope by c, over `scale`.
+    def _on_sphere(
+        self,
+        c: Vector,
+        radius: float,
+        scale: float,
+    ) -> tuple[float, Vector]:
+        """The change of the loss along c, and its slope by c, over `scale`.
 
         By the envelope theorem the slope of the relaxed loss is the flat part of the
         gradient.
         """
         own = self.flat(c)
         size = float(np.linalg.norm(own))
-        if not size > 0:  # a step of the search has led to the centre, which is no direction
+        if not size > 0:
+            # A step of the search has led to the centre, which is no direction.
             return 0.0, np.zeros_like(c)
         a = own / size
         x, loss = self.relaxed(radius * a)
@@ -396,7 +429,7 @@ class _Landscape:
 
 
 class _Valley:
-    """The minimum on smaller and smaller spheres, each from the direction of the one before."""
+    """The minimum on smaller and smaller spheres, each from that on the one before."""
 
     def __init__(self, landscape: _Landscape, direction: Vector, steps: int) -> None:
         self.landscape, self.direction, self.steps = landscape, direction, steps

@@ -1,4 +1,5 @@
-"""Refinement: the fixed point of a gradient field near a start, of any index, to machine precision.
+"""Refinement: the fixed point of a gradient field near a start, of any index, to
+machine precision.
 
 Eigen-filtered Newton in a trust region. With H = Q diag(l) Q', g = grad L and c = Q'g
 the step is
@@ -38,23 +39,31 @@ from ..basis.values import Value
 Vector = Float[np.ndarray, " P"]
 Matrix = Float[np.ndarray, "P P"]
 
-POLISH = 8  # most steps taken below the tolerance, as long as each at least halves |g|
-SHRINK = 10  # times the radius is quartered before a step is given up,
-SHRINK_BELOW = 2  # and below the tolerance
-# a badly predicted step that leaves more than this of |g| gets up to so many chord steps
+# Most steps taken below the tolerance, as long as each at least halves |g|.
+POLISH = 8
+# Times the radius is quartered before a step is given up: above the tolerance, and
+# below it.
+SHRINK, SHRINK_BELOW = 10, 2
+# A badly predicted step that leaves more than this of |g| gets up to so many chord
+# steps.
 LEAVES, CHORDS = 0.9, 4
 # Newton steps that keep this much of their length from one point to the next, over so
-# many points, do not converge
+# many points, do not converge.
 STEADY, STEADY_POINTS = 0.95, 8
-# and, if outward and longer than this fraction of |x|, they are a flight to infinity,
+# If they are outward, too, and longer than this fraction of |x|, they are a flight to
+# infinity.
 OUTWARD = 1e-3
-FLOWN = 1e8  # as is a point this many times larger than the start
-# matrix-free: most products a step, and the residual of |g + H d| that ends them early
+# So is a point this many times larger than the start.
+FLOWN = 1e8
+# Matrix-free: most products a step, and the residual of |g + H d| that ends them early.
 KRYLOV, FORCING = 400, 1e-6
-PREDICTED_WELL = 0.75  # of the predicted fall of |g|^2: the radius grows beyond this,
-PREDICTED_BADLY = 0.25  # and shrinks below this
-DAMPINGS = 70.0  # e-folds of the damping between steepest descent and rounding
-TINY = 1e-300  # in place of a length of zero, by which is divided
+# Of the predicted fall of |g|^2: the radius grows beyond the first, and shrinks below
+# the second.
+PREDICTED_WELL, PREDICTED_BADLY = 0.75, 0.25
+# E-folds of the damping between steepest descent and rounding.
+DAMPINGS = 70.0
+# In place of a length of zero, by which is divided.
+TINY = 1e-300
 ZEROS_NEED_DOUBLE = (
     "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"
 )
@@ -66,7 +75,8 @@ class Refinement(Value):
 
     point (P,): where |g| is least, read-only.
     loss: there, if a loss was given.
-    gradient_norm: absolute 2-norm; relative_gradient: that over `scale`.
+    gradient_norm: absolute 2-norm.
+    relative_gradient: that over `scale`.
     distance: |point - start|.
     steps: steps taken.
     status: "converged"; "diverged" (the iterates run off to infinity); "left the basin"
@@ -109,7 +119,8 @@ def refine(
     cutoff: float = 1e-9,
     max_steps: int = 60,
 ) -> Refinement:
-    """Find x with gradient(x) = 0 near `start`: a minimum, a saddle of any index, a maximum.
+    """Find x with gradient(x) = 0 near `start`: a minimum, a saddle of any index, or a
+    maximum.
 
     gradient: (P,) -> (P,) float64.
     start (P,): float64.
@@ -163,8 +174,9 @@ def refine(
         reach=_first_radius(x, radius, basin),
         max_steps=whole(max_steps, "max_steps"),
     )
-    begin = _Place(x, _checked_gradient(gradient, x), radius=search.reach, newton=np.nan)
-    # trial points may be wild; they are not accepted
+    slope = _checked_gradient(gradient, x)
+    begin = _Place(x, slope, radius=search.reach, newton=np.nan)
+    # Trial points may be wild; they are not accepted.
     with np.errstate(over="ignore", invalid="ignore"):
         trail, ended = search.run(begin)
 
@@ -199,7 +211,7 @@ def _model(
 
 
 def _first_radius(x: Vector, radius: float | None, basin: float | None) -> float:
-    """The longest first step: as asked, or by the size of the start; within the basin."""
+    """The longest first step within the basin: as asked, or by the size of the start."""
     reach = max(0.5 * float(np.linalg.norm(x)), 0.1)
     if radius is not None:
         reach = positive(radius, "radius")
@@ -227,19 +239,30 @@ def _checked_gradient(gradient: Callable[[Vector], Vector], x: Vector) -> Vector
     return g
 
 
-def _require_array(array: np.ndarray, name: str, shape: tuple[int, ...], needed: str) -> None:
+def _require_array(
+    array: np.ndarray,
+    name: str,
+    shape: tuple[int, ...],
+    needed: str,
+) -> None:
     require(array.shape == shape, name, needed=needed, given=array.shape)
     double = array.dtype == np.float64
     require(double, name, needed="float64", given=str(array.dtype), remedy=ZEROS_NEED_DOUBLE)
 
 
-# ------------------------------------------------------------------- linear models of the gradient
+# ------------------------------------------------------------------- models of the gradient
 class _Linear(NamedTuple):
-    """g + H d on a subspace, diagonal: d = basis @ a changes coefficient k by values_k a_k."""
+    """g + H d on a subspace, diagonal: d = basis @ a changes the coefficient c_k by l_k
+    a_k.
 
-    values: np.ndarray  # (K,) eigenvalues, or singular values on a Krylov space
-    basis: np.ndarray  # (P, K)
-    coefficients: np.ndarray  # (K,) of the gradient
+    values (K,): l, eigenvalues, or singular values on a Krylov space.
+    basis (P, K): of the subspace.
+    coefficients (K,): c, of the gradient.
+    """
+
+    values: np.ndarray
+    basis: np.ndarray
+    coefficients: np.ndarray
 
     def filtered(self, cutoff: float, share: float = 0.5) -> _Linear:
         """Without the values under the cutoff.
@@ -250,7 +273,10 @@ class _Linear(NamedTuple):
         largest = np.max(size, initial=0.0)
         least = len(self.basis) * np.finfo(float).eps
         keep = size > cutoff * largest
-        while np.linalg.norm(self.coefficients[~keep]) > share * total and cutoff > least:
+        while cutoff > least:
+            left_out = np.linalg.norm(self.coefficients[~keep])
+            if not left_out > share * total:
+                break
             cutoff = max(0.1 * cutoff, least)
             keep = size > cutoff * largest
         return _Linear(self.values[keep], self.basis[:, keep], self.coefficients[keep])
@@ -274,7 +300,8 @@ class _Linear(NamedTuple):
         length = float(np.linalg.norm(free))
         if not length > radius:
             return free
-        # at the upper end steepest descent fits in half the radius; the lower is beyond rounding
+        # At the upper end steepest descent fits in half the radius; the lower is beyond
+        # rounding.
         steepest = float(np.linalg.norm(self.values * self.coefficients))
         top = np.log(max(2 * steepest / radius, TINY))
         bottom = top - DAMPINGS
@@ -322,7 +349,10 @@ class _Free:
     H V = V+ T with T tridiagonal (K+1, K), then the singular values of T.
     """
 
-    def __init__(self, hessian_vector: Callable[[Vector, Vector], Vector] | None) -> None:
+    def __init__(
+        self,
+        hessian_vector: Callable[[Vector, Vector], Vector] | None,
+    ) -> None:
         self.hessian_vector = hessian_vector
 
     def __call__(self, x: Vector, g: Vector) -> _Linear | None:
@@ -352,7 +382,8 @@ class _Free:
 
 
 def _ends(t: np.ndarray, k: int) -> bool:
-    """Whether the Krylov space is exhausted, or (looked at now and then) holds the solution."""
+    """Whether the Krylov space is exhausted or, as is looked at now and then, holds the
+    solution."""
     if t[k + 1, k] <= 1e-13 * np.abs(t).max():
         return True
     return k % 10 == 9 and _residual(t[: k + 2, : k + 1]) < FORCING
@@ -368,10 +399,17 @@ def _residual(t: np.ndarray) -> float:
 
 # ------------------------------------------------------------------- the walk
 class _Place(NamedTuple):
+    """A point of the walk.
+
+    x, g (P,): the point, and the gradient there.
+    radius: longest step from here.
+    newton: length of the full Newton step that led here, before the radius cut it.
+    """
+
     x: Vector
     g: Vector
     radius: float
-    newton: float  # length of the full Newton step that led here, before the radius cut it
+    newton: float
 
     @property
     def norm(self) -> float:
@@ -379,15 +417,21 @@ class _Place(NamedTuple):
 
 
 class _Search(NamedTuple):
+    """What is walked on, and how far.
+
+    reach: the first radius, the length scale of the problem.
+    """
+
     gradient: Callable[[Vector], Vector]
     model: _Dense | _Free
     target: float
     cutoff: float
-    reach: float  # the first radius, the length scale of the problem
+    reach: float
     max_steps: int
 
     def run(self, place: _Place) -> tuple[list[_Place], str]:
-        """All places from the start on, |g| falling from each to the next; why no more."""
+        """All places from the start on, |g| falling from each to the next, and why there
+        are no more."""
         trail, below = [place], 0
         farthest = FLOWN * (1 + np.linalg.norm(place.x))
         while 0 < place.norm < np.inf and below <= POLISH:
@@ -432,7 +476,7 @@ class _Search(NamedTuple):
         return None
 
     def _tried(self, place: _Place, linear: _Linear, radius: float) -> _Place | None:
-        """The place one step away, its radius adapted to how well the fall was predicted."""
+        """The place one step away, its radius by how well the fall was predicted."""
         amounts = linear.within(radius)
         length = float(np.linalg.norm(amounts))
         if not np.isfinite(length) or length == 0:
@@ -449,7 +493,13 @@ class _Search(NamedTuple):
         newton = float(np.linalg.norm(linear.newton()))
         return _Place(x, g, radius=factor * radius, newton=newton)
 
-    def _corrected(self, place: _Place, new: _Place, linear: _Linear, radius: float) -> _Place:
+    def _corrected(
+        self,
+        place: _Place,
+        new: _Place,
+        linear: _Linear,
+        radius: float,
+    ) -> _Place:
         """The best of a trial and its chord steps.
 
         They are taken in the directions stiff enough not to undo it.
@@ -482,7 +532,10 @@ class _Search(NamedTuple):
 def _verdict(
     trail: list[_Place], ended: str, target: float, basin: float | None
 ) -> tuple[str, str]:
-    """The status, and a sentence with the numbers; ended: why there were no more steps."""
+    """The status, and a sentence with the numbers.
+
+    ended: why there were no more steps.
+    """
     best, start, steps = trail[-1], trail[0].x, len(trail) - 1
     norm = best.norm
     distance = float(np.linalg.norm(best.x - start))

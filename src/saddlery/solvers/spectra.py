@@ -1,5 +1,5 @@
-"""Spectra of Hessians: all eigenvalues by a dense decomposition, or every negative one and the
-largest by Lanczos."""
+"""Spectra of Hessians: all eigenvalues by a dense decomposition, or every negative one
+and the largest by Lanczos."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from ..basis.tolerances import Tolerances, chosen
 from ..basis.values import Value
 
 Vector = Float[np.ndarray, " P"]
-Product = Callable[[Vector], Vector]  # d -> H d
-Blur = Callable[[float], float]  # max|eigenvalue| -> what cannot be told from zero
+# d -> H d
+Product = Callable[[Vector], Vector]
+# max|eigenvalue| -> what cannot be told from zero
+Blur = Callable[[float], float]
 # unit directions (K, P) -> how far rounding moves d'Hd of each (K,)
 Bounds = Callable[[Float[np.ndarray, "K P"]], Float[np.ndarray, " K"]]
 
@@ -48,11 +50,14 @@ class SpectrumTolerances(Tolerances, decides="spectra"):
     )
 
 
-ASKED = 8  # eigenvalues whose rounding is asked for at a time, the smallest first
-# parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room
+# Eigenvalues whose rounding is asked for at a time, the smallest first.
+ASKED = 8
+# Parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room.
 FORMED = 64
-KEPT_ACCURACY = 1e-13  # relative accuracy of Lanczos where an eigenvalue is kept
-SKEW = 1e-8  # of the largest entry: what a symmetric matrix may lack in symmetry
+# Relative accuracy of Lanczos where an eigenvalue is kept.
+KEPT_ACCURACY = 1e-13
+# Of the largest entry: what a symmetric matrix may lack in symmetry.
+SKEW = 1e-8
 SIGNS_NEED_DOUBLE = (
     "the sign of a small eigenvalue is lost in float32; use float64 (jax.enable_x64)"
 )
@@ -88,7 +93,8 @@ class Spectrum(Value):
 
     @property
     def index(self) -> int | None:
-        """Number of eigenvalues below -tolerance; None where it is not known (see `reason`)."""
+        """Number of eigenvalues below -tolerance; None where `reason` says why it is not
+        known."""
         if self.signs is not None:
             return self.signs[0]
         if self.reason:
@@ -97,7 +103,8 @@ class Spectrum(Value):
 
     @property
     def zero_modes(self) -> int | None:
-        """Number of eigenvalues within the tolerance of zero; None unless all are known."""
+        """Number of eigenvalues within the tolerance of zero; None unless all of them
+        are known."""
         if self.signs is not None:
             return self.signs[1]
         if not self.complete:
@@ -115,7 +122,8 @@ class Spectrum(Value):
 
     @property
     def gap(self) -> float | None:
-        """How clear-cut the counts are: smallest non-zero over largest zero |eigenvalue|.
+        """How clear-cut the counts are: the smallest |eigenvalue| that is not zero over
+        the largest that is.
 
         Above about 100 no nearby tolerance would count otherwise. Infinite if the zeros
         are exact; None if all or none count as zero, or if not all eigenvalues are
@@ -208,7 +216,8 @@ def lanczos_spectrum(
     blur: Blur | None = None,
     seed: int = 0,
 ) -> Spectrum:
-    """Every negative eigenvalue (the lowest if none is) and the largest, from products H d.
+    """Every negative eigenvalue (the lowest if none is) and the largest, from products
+    H d.
 
     Eigenvalues are found `count` or more at a time from the lower end, each batch with
     those found before shifted out of the way; it stops when a fresh start on what is
@@ -217,7 +226,8 @@ def lanczos_spectrum(
     convergence, leave the index None with a reason. Up to 64 parameters the matrix is
     formed from P products instead (method "dense").
 
-    hessian_vector: d (P,) -> H d (P,). size: P.
+    hessian_vector: d (P,) -> H d (P,).
+    size: P.
     tolerance: absolute zero, by default 1e-9 max|eigenvalue|.
     blur: as for `dense_spectrum`.
     seed: of the starting vectors.
@@ -272,7 +282,8 @@ def _multiple_of_identity(
 
 
 class _Lanczos:
-    """H + b, with b above |H|: accuracy relative to an eigenvalue is accuracy relative to |H|."""
+    """H + b, with b above |H|: accuracy relative to an eigenvalue is accuracy relative
+    to |H|."""
 
     def __init__(self, product: Product, size: int, rng: np.random.Generator) -> None:
         self.product, self.size, self.rng = product, size, rng
@@ -283,7 +294,7 @@ class _Lanczos:
         self.shift = 2.0 * max(abs(top), abs(bottom), 1e-300)
 
     def spectrum(self, count: int, cap: int, zero_of: Blur) -> Spectrum:
-        """What was found, the lowest `count` or more at a time, up to `cap` negative ones."""
+        """What was found, `count` or more at a time from below, up to `cap` negative."""
         zero = zero_of(0.5 * self.shift)
         top = float(self._end(1, "LA", accuracy=KEPT_ACCURACY)[0][0]) - self.shift
         reason = self._collect(count, cap, zero)
@@ -316,7 +327,8 @@ class _Lanczos:
         return ""  # the one eigenvalue left is the largest
 
     def _batch(self, count: int, zero: float) -> tuple[bool, bool]:
-        """Find the lowest `count` of what is left; whether any, and all of them, are negative."""
+        """Find the lowest `count` of what is left; whether any, and whether all of them
+        are negative."""
         values, vectors = self._end(count, "SA", accuracy=KEPT_ACCURACY)
         values = values - self.shift
         fresh = values < -zero
@@ -330,7 +342,13 @@ class _Lanczos:
         self.values = np.append(self.values, values)
         self.vectors = np.linalg.qr(np.column_stack([self.vectors, vectors]))[0]
 
-    def _end(self, count: int, which: str, *, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
+    def _end(
+        self,
+        count: int,
+        which: str,
+        *,
+        accuracy: float,
+    ) -> tuple[np.ndarray, np.ndarray]:
         """At most `count` eigenvalues (ascending) and vectors of one end.
 
         Fewer where Arnoldi breaks down: few distinct eigenvalues end the Krylov space
@@ -362,8 +380,9 @@ class _Lanczos:
             d = d.ravel()
             return self.product(d) + self.shift * d + 4 * self.shift * (v @ (v.T @ d))
 
-        # the stubs of LinearOperator know only its subclasses' signature
-        return LinearOperator((self.size, self.size), matvec=apply, dtype=float)  # pyright: ignore
+        shape = (self.size, self.size)
+        # The stubs of LinearOperator know only its subclasses' signature.
+        return LinearOperator(shape, matvec=apply, dtype=float)  # pyright: ignore
 
 
 def in_plain_units(
@@ -427,7 +446,7 @@ def in_plain_units(
 
 
 def _plain_tolerance(natural: Spectrum, units: Vector, values: np.ndarray) -> float:
-    """The zero of S H S in the units of H, and at least the largest of its zero modes there."""
+    """The zero of S H S in the units of H, at least the largest of its zero modes."""
     tolerance = natural.tolerance / float(units.max()) ** 2
     if not natural.complete or not natural.zero_modes:
         return tolerance
@@ -459,7 +478,7 @@ def orthonormal(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P K"]:
 
 
 def complement(columns: Float[np.ndarray, "P K"]) -> Float[np.ndarray, "P N"]:
-    """An orthonormal basis of what is orthogonal to all of orthonormal columns, N = P - K.
+    """An orthonormal basis of what is orthogonal to orthonormal columns, N = P - K.
 
     Example
     -------
@@ -491,7 +510,8 @@ def unit_vector(vector: Float[np.ndarray, " P"]) -> Float[np.ndarray, " P"]:
 def _checked(hessian: np.ndarray) -> np.ndarray:
     matrix = np.asarray(hessian)
     square = matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
-    require(square, "the Hessian", needed="a square matrix", given=f"shape {matrix.shape}")
+    given = f"shape {matrix.shape}"
+    require(square, "the Hessian", needed="a square matrix", given=given)
     _require_double(matrix, "the Hessian")
     finite(matrix, "the Hessian")
     skew, size = float(np.abs(matrix - matrix.T).max()), float(np.abs(matrix).max())
@@ -510,7 +530,11 @@ def _require_double(array: np.ndarray, name: str) -> None:
     require(double, name, needed="float64", given=str(array.dtype), remedy=SIGNS_NEED_DOUBLE)
 
 
-def _checked_product(hessian_vector: Product, size: int, rng: np.random.Generator) -> Product:
+def _checked_product(
+    hessian_vector: Product,
+    size: int,
+    rng: np.random.Generator,
+) -> Product:
     """The product, checked whenever it is taken, and its symmetry on a random pair."""
     name = "the Hessian-vector product"
 
@@ -533,8 +557,14 @@ def _checked_product(hessian_vector: Product, size: int, rng: np.random.Generato
     return product
 
 
-def _zero(usual: float, largest: float, tolerance: float | None, blur: Blur | None) -> float:
-    """What counts as zero: the tolerance asked for or the usual one, or the blur if larger."""
+def _zero(
+    usual: float,
+    largest: float,
+    tolerance: float | None,
+    blur: Blur | None,
+) -> float:
+    """What counts as zero: the tolerance asked for or the usual one, or a blur that is
+    larger."""
     chosen = usual
     if tolerance is not None:
         chosen = 0.0 if tolerance == 0 else positive(tolerance, "tolerance")
@@ -544,9 +574,14 @@ def _zero(usual: float, largest: float, tolerance: float | None, blur: Blur | No
 
 
 def _beyond_rounding(
-    values: np.ndarray, vectors: np.ndarray, zero: float, doubtful: float, rounding: Bounds
+    values: np.ndarray,
+    vectors: np.ndarray,
+    zero: float,
+    doubtful: float,
+    rounding: Bounds,
 ) -> float:
-    """What counts as zero, raised until the smallest eigenvalues above it are no rounding."""
+    """What counts as zero, raised until the smallest eigenvalues above it are more than
+    rounding."""
     sizes = np.abs(values)
     while True:
         above = np.flatnonzero((sizes > zero) & (sizes <= doubtful))

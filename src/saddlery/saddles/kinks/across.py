@@ -26,7 +26,8 @@ from .records import Crossing, Kinks
 PIECES = 64
 # Searches for one-sided curvature, and steps of each.
 STARTS, CLIMBS = 24, 60
-# How far e may be from an eigenvector of its side, of the curvature, where that is a rate.
+# How far e may be from an eigenvector of its side, of the curvature, where that is a
+# rate.
 SKEW = 1e-3
 
 
@@ -45,8 +46,11 @@ class Fall(NamedTuple):
 
 
 class Across(NamedTuple):
-    """Second order across kinks. fall: the lowest found, or None. proven: whether there
-    is none where None was found."""
+    """Second order across kinks.
+
+    fall: the lowest found, or None.
+    proven: whether there is none where None was found.
+    """
 
     fall: Fall | None
     proven: bool
@@ -61,14 +65,19 @@ def look_across(
     dense: bool,
     seed: int = 0,
 ) -> Across:
-    """Whether the loss falls at second order across kinks that can be left at
-    no cost of first order.
+    """Whether the loss falls at second order from a state (P,) across kinks that can be
+    left at no cost of first order.
 
     Piece by piece: the Hessian of every combination of sides, on the directions that
     cost no first order, is one of a smooth function; where none has a negative
     eigenvalue there is no descent. Where one has, the one-sided curvature is searched,
-    since its eigenvector may point out of the piece. dense: whether Hessians may be
-    formed. Cost: one Hessian a piece, at most 64.
+    since its eigenvector may point out of the piece.
+
+    kinks: those of the state (`kinks_at`); without any there is nothing to cross.
+    dense: whether Hessians may be formed.
+    seed: of the search.
+
+    Cost: one Hessian a piece, at most 64.
     """
     if kinks is None or kinks.covered:
         return Across(None, proven=True)
@@ -146,13 +155,15 @@ def fall_across(
     Cost: 1,500 gradients.
     """
     units, size = natural(objective, state)
-    fall = _lowest(_Climber(objective, state, kinks.scaled(units).free, units, size), seed)
+    within = kinks.scaled(units).free
+    fall = _lowest(_Climber(objective, state, within, units, size), seed)
     if fall is None:
         return None
     size = max(objective.scales.weights, float(np.linalg.norm(state)))
     climber = _Climber(objective, state, kinks.free, np.ones_like(units), size)
     plain = climber.climbed(fall.direction)
-    if not (plain.curvature <= fall.curvature and climber.falls(plain.e, plain.curvature)):
+    lower = plain.curvature <= fall.curvature
+    if not (lower and climber.falls(plain.e, plain.curvature)):
         return fall
     own = plain.skew <= SKEW * -plain.curvature
     return Fall(plain.e, plain.curvature, -plain.curvature if own else None)
@@ -229,16 +240,28 @@ def lowers(
     fall: float,
     order: int,
 ) -> bool:
-    """Whether the loss falls by at least half of fall * t^order at theta + t d.
+    """Whether the loss falls by at least half of fall * t^order at theta + t d, from a
+    state theta along a direction d (P,).
 
     Looked at where a change is first above rounding, t of 1e-5 to 1e-2 of the
     state in natural units: what rises first falls beyond a ridge, if at all.
     Cost: at most five losses.
+
+    Example
+    -------
+    From the origin of a linear network along the first mode, s = 1, by t^2 s / 2.
+
+    >>> from saddlery import Experiment, certify_state
+    >>> objective = Experiment.named("linear").objective()
+    >>> origin = np.zeros(objective.size)
+    >>> down = certify_state(objective, origin).escape_direction
+    >>> [lowers(objective, origin, down, fall, order=2) for fall in (0.5, 1.5)]
+    [True, False]
     """
     base = float(objective.loss(state))
     noise = 1e-14 * max(base, objective.scales.loss)
     for t in reach(objective, state, direction) * 10.0 ** np.arange(-5.0, -1.0):
         seen = base - float(objective.loss(state + t * direction))
         if abs(seen) > noise:
-            return seen > 0.5 * fall * t**order
+            return bool(seen > 0.5 * fall * t**order)
     return False

@@ -85,8 +85,8 @@ def natural(objective: Objective, state: Vector) -> tuple[Vector, float]:
 
 
 def reach(objective: Objective, state: Vector, direction: Vector) -> float:
-    """The t at which theta + t d is as far away as the state is
-    large, in natural units."""
+    """The t at which theta + t d is as far away as the state is large, in natural
+    units, for a state and a direction d (P,)."""
     units, size = natural(objective, state)
     length = float(np.linalg.norm(direction / units))
     return size / length if length > 0 else 0.0
@@ -100,7 +100,18 @@ def places(objective: Objective, index: int, side: str = "u") -> np.ndarray:
 
 
 def sides_of_units(objective: Objective) -> list[np.ndarray]:
-    """The places of u, and where a layer mixes of v, of every unit."""
+    """The places of u, and where a layer mixes of v, of every unit.
+
+    Example
+    -------
+    Two units with two inputs and two outputs: first all u, then all v.
+
+    >>> from saddlery import Experiment
+    >>> objective = Experiment.named("linear").objective()
+    >>> two = objective.with_network(objective.network.with_widths([2]))
+    >>> [side.tolist() for side in sides_of_units(two)]
+    [[0, 1], [2, 3], [4, 5], [6, 7]]
+    """
     found: list[np.ndarray] = []
     for index, layer in enumerate(objective.network.layers):
         for side in ("u", "v")[: 1 + layer.mixes]:
@@ -111,13 +122,32 @@ def sides_of_units(objective: Objective) -> list[np.ndarray]:
 # ------------------------------------------------------------------- slopes on two sides
 def on_the_kink(near: np.ndarray, nearer: np.ndarray) -> np.ndarray:
     """A value on the kink itself, extrapolated from two on one side of it, the second
-    CLOSER times as near."""
+    CLOSER times as near.
+
+    Example
+    -------
+    Of 1 + 2 t at t = 8 and t = 1.
+
+    >>> float(on_the_kink(np.array(17.0), np.array(3.0)))
+    1.0
+    """
     return (CLOSER * nearer - near) / (CLOSER - 1)
 
 
 def stays(wide: np.ndarray, narrow: np.ndarray, size: float) -> np.ndarray:
     """Where a difference between two sides does not shrink as they come together,
-    beside the rounding of values of this size."""
+    beside the rounding of values of this size.
+
+    wide, narrow: the difference at a distance, and CLOSER times as near.
+
+    Example
+    -------
+    A jump of 1, a bend, and rounding.
+
+    >>> wide, narrow = np.array([1.0, 1.0, 1e-15]), np.array([1.0, 0.125, 1e-15])
+    >>> stays(wide, narrow, size=1.0).tolist()
+    [True, False, False]
+    """
     floor = KinkTolerances.now().rounding * size
     return (narrow > 0.5 * wide) & (narrow > floor)
 
@@ -132,14 +162,27 @@ def largest(*values: np.ndarray) -> float:
 
 
 def of_length_one(rows: np.ndarray) -> np.ndarray:
-    """Those rows that are not zero, at unit length."""
+    """Those rows (K, U) that are not zero, at unit length.
+
+    Example
+    -------
+    >>> of_length_one(np.array([[3.0, 4.0], [0.0, 0.0]])).tolist()
+    [[0.6, 0.8]]
+    """
     sizes = lengths(rows)
     return rows[sizes > 0] / sizes[sizes > 0, None]
 
 
 def row_space(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Orthonormal bases (U, k) of the span of all rows, and (U, U - k) of what is
-    orthogonal to it."""
+    orthogonal to it.
+
+    Example
+    -------
+    >>> inside, outside = row_space(np.array([[3.0, 0.0, 0.0], [6.0, 0.0, 0.0]]))
+    >>> inside.shape, outside.shape
+    ((3, 1), (3, 2))
+    """
     values, vectors = np.linalg.eigh(normals.T @ normals)
     kept = values > 1e-14 * max(float(values.max(initial=0.0)), 1e-300)
     return vectors[:, kept], vectors[:, ~kept]

@@ -84,9 +84,11 @@ def _moves(objective: Objective, state: Vector) -> np.ndarray:
 
 
 class _Span(NamedTuple):
-    """Between which values d phi/dz varies. width (N, H): of a
-    unit's features the widest.
-    largest: of all values."""
+    """Between which values d phi/dz varies.
+
+    width (N, H): of a unit's features the widest.
+    largest: of all values.
+    """
 
     width: np.ndarray
     largest: float
@@ -136,7 +138,7 @@ def _direction(shape: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(1).standard_normal(shape)
 
 
-# ------------------------------------------------------------------- which directions cross them
+# ------------------------------------------------------------------- directions across them
 def jumps_below(
     objective: Objective,
     state: Vector,
@@ -236,7 +238,7 @@ def _beside_state(
     return on_the_kink(slope(state + move), slope(state + move / CLOSER))
 
 
-# ------------------------------------------------------------------- first order by gradients beside
+# ------------------------------------------------------------------- gradients beside
 @in_float64
 def directional(
     objective: Objective,
@@ -308,7 +310,8 @@ def probe(
             slope = float(g @ e)
             if slope < lowest:
                 lowest, best = slope, e
-            # Steps that shrink as 2 / n: what falls is not smooth, and lengths say nothing.
+            # Steps that shrink as 2 / n: what falls is not smooth, and lengths say
+            # nothing.
             e = unit_vector(e - 2.0 / (count + 1) * unit_vector(g))
             g = beside(e)
     if best is None:

@@ -15,8 +15,18 @@ from .base import Vector
 
 
 class Kink(NamedTuple):
-    """One kink of a live unit, and the slopes of the loss along its unit
-    normal, forth and back."""
+    """One kink of a live unit, and the slopes of the loss along its unit normal.
+
+    layer, unit, sample: which lies on the kink of which.
+    forth, back: the slopes.
+
+    Example
+    -------
+    The loss rises on one side of it and falls on the other: this is no fixed point.
+
+    >>> Kink(layer=0, unit=3, sample=7, forth=0.5, back=-0.25).words
+    'sample 7 on unit 3 (slopes 0.5 forth, -0.25 back)'
+    """
 
     layer: int
     unit: int
@@ -33,7 +43,8 @@ class Kink(NamedTuple):
 class Crossing(NamedTuple):
     """A kink that can be left at no cost of first order.
 
-    normal (P,): of unit length. side: 1 or -1, 2 for both.
+    normal (P,): of unit length.
+    side: 1 or -1, 2 for both.
     """
 
     normal: np.ndarray
@@ -57,11 +68,11 @@ class Kinks:
     """Where a state stands on kinks.
 
     live: kinks of units that the loss feels at first order.
-    slope: L'(theta; direction) along a direction (P,) of unit length in plain weights, the
-        steepest that was found; zero where there is no first-order descent, and the
+    slope: L'(theta; direction) along a direction (P,) of unit length in plain weights,
+        the steepest that was found; zero where there is no first-order descent, and the
         direction None where nothing is left.
-    residual: the steepest slope, or what is left of the gradient, as the sizes of gradients
-        are measured (`Objective.gradient_units`).
+    residual: the steepest slope, or what is left of the gradient, as the sizes of
+        gradients are measured (`Objective.gradient_units`).
     decided: whether first order is, so that slope 0 proves B-stationarity.
     smooth (P, m): orthonormal basis of the directions that cross no kink, sparse.
     free (P, m'): without those only that cost first order on both sides.
@@ -129,7 +140,10 @@ def _first_few(words: list[str]) -> str:
     return f"{few} and {len(words) - 3} more"
 
 
-def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.csr_matrix:
+def _orthonormal(
+    basis: scipy.sparse.csr_matrix,
+    units: Vector,
+) -> scipy.sparse.csr_matrix:
     """An orthonormal basis of the same directions d as d / units."""
     moved = basis.toarray() / units[:, None]
     return scipy.sparse.csr_matrix(orthonormal(moved))
@@ -138,7 +152,23 @@ def _orthonormal(basis: scipy.sparse.csr_matrix, units: Vector) -> scipy.sparse.
 # ------------------------------------------------------------------- on smooth directions
 def restricted(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
     """A Hessian (P, P) on the directions that cross no kink, (m, m); itself
-    where there are no kinks."""
+    where there are no kinks.
+
+    Example
+    -------
+    A rectified unit whose second sample lies on its kink: one direction of three
+    crosses it.
+
+    >>> from saddlery.networks import Data, Layer, Network, hessian, objective
+    >>> from saddlery.saddles.kinks import kinks_at
+    >>> from saddlery.units import make
+    >>> data = Data((2,), 1, np.eye(2), np.array([[1.0], [0.5]]))
+    >>> subject = objective(Network((Layer(make("relu"), 1),)), data)
+    >>> state = np.array([1.0, 0.0, 1.0])
+    >>> found = kinks_at(subject, state, 1e-12)
+    >>> restricted(hessian(subject, state), found).shape
+    (2, 2)
+    """
     if kinks is None:
         return matrix
     return kinks.smooth.T @ (kinks.smooth.T @ matrix).T
@@ -165,8 +195,8 @@ def spread(rows: np.ndarray, kinks: Kinks | None) -> np.ndarray:
 
 
 def lifted(spectrum: Spectrum, kinks: Kinks | None) -> Spectrum:
-    """The spectrum on the directions that cross no kink, its vectors
-    as ones of all weights."""
+    """The spectrum on the directions that cross no kink, its vectors as ones of all
+    weights (P,)."""
     if kinks is None:
         return spectrum
     lowest = kinks.smooth @ spectrum.lowest_vector

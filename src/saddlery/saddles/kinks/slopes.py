@@ -105,7 +105,11 @@ class _Convex(NamedTuple):
         return _nearest_point(gradient, self.normals, self.heights)
 
 
-def _nearest_point(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray) -> np.ndarray:
+def _nearest_point(
+    gradient: np.ndarray,
+    normals: np.ndarray,
+    heights: np.ndarray,
+) -> np.ndarray:
     """The shortest g + sum_k lambda_k a_k with 0 <= lambda_k <= gamma_k."""
     if not len(normals):
         return gradient
@@ -178,7 +182,11 @@ def _merged(
 
 
 # ------------------------------------------------------------------- sides that are free
-def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+def _free_sides(
+    gradient: np.ndarray,
+    normals: np.ndarray,
+    gamma: np.ndarray,
+) -> np.ndarray:
     """On which sides of each kink the function is zero for some d, where it is
     convex and nowhere negative.
 
@@ -201,7 +209,11 @@ def _free_sides(gradient: np.ndarray, normals: np.ndarray, gamma: np.ndarray) ->
     return sides
 
 
-def _inner_shares(gradient: np.ndarray, normals: np.ndarray, heights: np.ndarray) -> np.ndarray:
+def _inner_shares(
+    gradient: np.ndarray,
+    normals: np.ndarray,
+    heights: np.ndarray,
+) -> np.ndarray:
     """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda =
     0}: the mean of its extreme points along every coordinate."""
     count = len(heights)

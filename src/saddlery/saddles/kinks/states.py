@@ -111,6 +111,8 @@ class Assembly:
 
     def kinks(self) -> Kinks:
         live = tuple(self._live())
+        held = [self._held(*pair) for pair in self._pairs()]
+        pinned = [self._pinned(*pair) for pair in self._pairs()]
         first, probed = self._of_own_weights(), None
         if not self.single and (live or self.below):
             probed = self._probed()
@@ -122,8 +124,8 @@ class Assembly:
             direction=first.direction,
             decided=first.falls or self._proven(live, probed),
             smooth=self._smooth(),
-            free=self._basis(self._owned([self._held(*pair) for pair in self._pairs()])),
-            within=self._basis(self._owned([self._pinned(*pair) for pair in self._pairs()])),
+            free=self._basis(self._owned(held)),
+            within=self._basis(self._owned(pinned)),
             silent=self._columns(self._of_silent()),
             crossings=tuple(self._crossings()),
             unknown=sum(not self._covered(*pair) for pair in self._pairs()),
@@ -153,7 +155,9 @@ class Assembly:
         residual = float(np.linalg.norm(self.units * rest))
         beyond_zero = residual > self.tolerance
         slope, direction = self._steepest(rest, also_plain=beyond_zero)
-        falls = direction is not None and beyond_zero and self._really_falls(direction, slope)
+        falls = False
+        if direction is not None and beyond_zero:
+            falls = self._really_falls(direction, slope)
         return First(slope, residual, direction, falls)
 
     def _rest(self, found: list[Steepest]) -> Vector:
@@ -164,7 +168,12 @@ class Assembly:
             rest[self._own(one)] = part.rest / one.units
         return rest
 
-    def _steepest(self, rest: Vector, *, also_plain: bool) -> tuple[float, Vector | None]:
+    def _steepest(
+        self,
+        rest: Vector,
+        *,
+        also_plain: bool,
+    ) -> tuple[float, Vector | None]:
         """L' and the direction of steepest descent in natural units, or, where that is
         steeper, of that in plain weights."""
         if not rest.any():
@@ -173,7 +182,8 @@ class Assembly:
         slope = -float(rest @ own) / float(np.linalg.norm(own))
         if not also_plain or np.all(self.units == self.units[:1]):
             return slope, _against(own)
-        plain = self._rest([one.steepest_in_plain(self.tolerance) for one in self.touched])
+        in_plain = [one.steepest_in_plain(self.tolerance) for one in self.touched]
+        plain = self._rest(in_plain)
         # What is zero to the tolerance is no direction.
         plain = np.where(np.abs(self.units * plain) > self.tolerance, plain, 0.0)
         slope_in_plain = -float(np.linalg.norm(plain))
@@ -187,9 +197,11 @@ class Assembly:
         is a quarter at half of it; a slope is the same."""
         if self.single:
             return True
-        far, near, half = (
-            directional(self.objective, self.state, direction, step) for step in (1e-7, 1e-9, 5e-10)
-        )
+
+        def slope_over(step: float) -> float:
+            return directional(self.objective, self.state, direction, step)
+
+        far, near, half = slope_over(1e-7), slope_over(1e-9), slope_over(5e-10)
         return max(far, near, half) < 0.5 * slope and half < 0.5 * near
 
     def _probed(self) -> Probed:

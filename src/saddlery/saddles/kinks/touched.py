@@ -118,8 +118,10 @@ def touched_by(
     own: Vector,
     tolerance: float,
 ) -> Iterator[Touched]:
-    """What every unit touches at a state (P,). own (P,): the units of slopes, which are
-    held against the tolerance."""
+    """What every unit touches at a state (P,).
+
+    own (P,): the units of slopes, which are held against the tolerance.
+    """
     inputs, pulls = _tangents(objective.function, jnp.asarray(state), objective.samples)
     params, units = objective.params(state), objective.params(objective.units)
     for index, layer in enumerate(objective.network.layers):
@@ -321,7 +323,7 @@ def _tangents(
 def layers_at(
     network: Network, params: Params, z: Array
 ) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-    """The input and the features (H, ...) of every layer, for one sample."""
+    """The input and the features (H, ...) of every layer, for one sample z (...)."""
     nothing = (0.0,) * len(network.layers)
     _, inputs, features = _shifted(network, params, z, nothing)
     return inputs, features
