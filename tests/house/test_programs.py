@@ -29,6 +29,7 @@ def session(count):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.skipif(
     not Path("/proc/self/maps").exists(),
     reason="the system does not say how many maps a process has",

@@ -284,6 +284,7 @@ def test_a_new_unit_is_small_beside_what_it_learns():
     )
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [0, 1, 135, pytest.param(range(300), marks=pytest.mark.slow)])
 def test_any_width_and_seed_has_stages_or_a_sentence(seed):
     answered = 0
