@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from saddlery import Experiment, stages, train
-from saddlery.basis.records import text_table
+from saddlery.basis.records import number, text_table
 from saddlery.basis.text import file_name, visible, visible_lines, width
 from saddlery.training import Stop
 
@@ -80,3 +81,13 @@ def test_a_header_is_folded_where_its_column_is_narrow():
         "-----  -------  -------------",
         "1      0.5      strict saddle",
     ]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(9999.6, "10000"), (12345.67, "12346"), (-98765.4, "-98765"), (99999.9, "100000"), (1e5, "1.0e+05"),
+     (999.94, "999.9"), (np.float32("nan"), "-"), (np.bool_(True), "True"), (np.float32(0.5), "0.5")],
+)  # fmt: skip
+def test_numbers_for_people(value, words):
+    """Written out up to 1e5."""
+    assert number(value) == words

@@ -74,30 +74,59 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(undisturbed, tmp_path):
     same(tmp_path / "out", undisturbed)
 
 
-@pytest.mark.slow
-def test_a_job_that_kills_its_worker_is_reported(tmp_path, monkeypatch, request):
-    """Twice, and the others are done."""
-    (tmp_path / "deadly.py").write_text(
-        "import os, dataclasses\nfrom saddlery.tasks import LinearTeacher\n"
-        "@dataclasses.dataclass(frozen=True)\nclass Deadly(LinearTeacher):\n    kind = 'deadly'\n"
-        "    def data(self, seed):\n        if seed == 3:\n            os._exit(9)\n       "
-        " return super().data(seed)\n"
-    )
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv(
-        "PYTHONPATH",
-        os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep),
-    )
-    import deadly
+DEADLY = """
+import dataclasses, os, pathlib, time
+from saddlery.tasks import LinearTeacher
 
-    request.addfinalizer(
-        lambda: (TASKS.members.pop("deadly"), sys.modules.pop("deadly"))
-    )  # other tests list all tasks
-    base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
-    sweep = replace(SMALL, experiment=base, seeds=6, imports=("deadly",))
+@dataclasses.dataclass(frozen=True)
+class Deadly(LinearTeacher):
+    kind = "deadly"
+
+    def data(self, seed):
+        if seed == 3:
+            {dies}
+        return super().data(seed)
+"""
+
+
+@pytest.fixture
+def deadly(tmp_path, monkeypatch, request):
+    """dies -> a sweep whose run of seed 3 does that in its worker."""
+
+    def sweep_that(dies, seeds):
+        (tmp_path / "deadly.py").write_text(DEADLY.format(dies=dies))
+        monkeypatch.syspath_prepend(tmp_path)
+        path = [str(tmp_path), os.environ.get("PYTHONPATH", "")]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path).rstrip(os.pathsep))
+        import deadly
+
+        request.addfinalizer(
+            lambda: (TASKS.members.pop("deadly"), sys.modules.pop("deadly"))
+        )  # other tests list all tasks
+        base = SMALL.experiment.replace(task=deadly.Deadly((1.0, 0.4)))
+        return replace(SMALL, experiment=base, seeds=seeds, imports=("deadly",))
+
+    return sweep_that
+
+
+@pytest.mark.slow
+def test_a_job_that_kills_its_worker_is_reported(deadly, tmp_path):
+    """Twice, and the others are done."""
+    sweep = deadly("os._exit(9)", seeds=6)
     done = run_sweep(sweep, tmp_path / "out", engine=Local(1))
     assert list(done.failed) == [1] and "worker process died (exit code 9)" in done.failed[1]
     assert sorted(index(tmp_path / "out")["seed"]) == [0, 1, 4, 5]
+
+
+@pytest.mark.slow
+def test_the_last_job_of_a_worker_that_died_is_done_by_an_idle_one(deadly, tmp_path):
+    """The other worker is long done then, and nothing else will be said by it."""
+    flag = tmp_path / "died"
+    once = (
+        f"p = pathlib.Path({str(flag)!r}); p.exists() or (p.touch(), time.sleep(20), os._exit(9))"
+    )
+    done = run_sweep(deadly(once, seeds=4), tmp_path / "out", engine=Local(2))
+    assert flag.exists() and done.made == 4 and not done.failed
 
 
 def test_jobs_survive_json_and_unknown_ones_are_refused():

@@ -8,6 +8,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from outcomes import refusal
@@ -16,7 +17,7 @@ from saddlery.basis.checks import InputError, StorageError
 from saddlery.basis.records import number
 from saddlery.plateaus import Stages, certify
 from saddlery.plateaus import stages as find_stages
-from saddlery.report import sections
+from saddlery.report import quantities, sections
 from saddlery.saddles import Refusal
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -446,3 +447,12 @@ def test_bad_input_is_named(linear, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises((StorageError, OSError)):
         report.write_report(without(linear), tmp_path / "file" / "run.html")
+
+
+@pytest.mark.parametrize(
+    ("distances", "largest"),
+    [([None, 1.0], 1.0), ([1.0, None], 1.0), ([2.0, float("nan"), 1.0], 2.0)],
+)
+def test_the_largest_distance_is_that_of_those_that_exist(distances, largest):
+    assert quantities._largest(distances) == largest
+    assert np.isnan(quantities._largest([None]))

@@ -144,6 +144,12 @@ MUTATIONS = {
         lambda *arguments, **options: None,
         lambda: test_kinks.test_a_small_unit_that_is_off_where_the_error_is_stays(1e-3, 1e-7),
     ),
+    "fixed points: what is left of a unit is one of its own": (
+        fixed_points,
+        "LEFT_OVER",
+        0.0,
+        lambda: test_rounding.test_weights_that_are_hardly_any_are_the_origin(1e-6),
+    ),
     "fixed points: as large as the state, however small that is": (
         fixed_points.FixedPointTolerances,
         "now",

@@ -8,7 +8,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from saddlery import Experiment
-from saddlery.basis.checks import InputError
+from saddlery.basis.checks import InputError, NumericalError
 from saddlery.networks import Data, Layer, Network, objective
 from saddlery.symmetry import leading_tensor
 from saddlery.theory import blow_up, escapes, grow
@@ -86,6 +86,15 @@ def test_groups_stop_at_their_first():
     for members in (slice(0, 3), slice(3, 6)):
         assert together[members].min() == alone[members].min()
         assert np.sum(np.isfinite(together[members])) == 1
+
+
+@pytest.mark.parametrize("time", [101.0, 150.0, 1e6])
+def test_a_unit_cannot_be_older_than_its_escape(time):
+    """(a) v' = v^2 from 0.01 escapes at 100."""
+    form, start = np.array([[[0.5]]]), (np.array([[np.sqrt(2) * 0.01]]), np.array([[0.01]]))
+    assert grow(form, *start, time=99.0).v == pytest.approx(1.0, rel=1e-3)
+    with pytest.raises(NumericalError, match=r"a unit escapes before it is .* old; ask for times"):
+        grow(form, *start, time=time)
 
 
 @pytest.mark.wrong_shapes

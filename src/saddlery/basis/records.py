@@ -91,13 +91,15 @@ def number(value: Any, digits: int = 4) -> str:
     >>> [number(value) for value in (1234.5678, 1e-7, 0.0, 12, None, float("nan"))]
     ['1235', '1.0e-07', '0', '12', '-', '-']
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):
         return "-"
-    if isinstance(value, (bool, str)):
+    if isinstance(value, (bool, np.bool_, str)):
         return str(value)
     if isinstance(value, (int, np.integer)):
         return str(int(value))
     size = abs(float(value))
+    if 10**digits - 0.5 <= size < FIXED[1]:  # more digits than asked for, all written
+        return f"{float(value):.0f}"
     if size == 0 or FIXED[0] <= size < FIXED[1]:
         return f"{float(value):.{digits}g}"
     return f"{float(value):.1e}"

@@ -124,7 +124,7 @@ def _trained_of_sweep(options: Namespace, folder: str, place: str) -> Any:
         data=options.data,
         imports=options.imports,
     )
-    return trained(experiment)
+    return _whole(trained(experiment))
 
 
 def _trained_of_experiment(options: Namespace) -> Any:
@@ -141,7 +141,11 @@ def _trained_of_experiment(options: Namespace) -> Any:
     except InputError as error:
         raise InputError(f"RUN must be a run folder or an experiment: {error}") from None
     experiment = experiment.found(data=options.data)
-    run = trained(_with_seed(experiment, options.seed))
+    return _whole(trained(_with_seed(experiment, options.seed)))
+
+
+def _whole(run: Any) -> Any:
+    """A run trained just now; where that was interrupted the command ends."""
     if run.trajectory.status == "interrupted":
         stop(run, fresh=True)
     return run

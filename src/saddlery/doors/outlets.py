@@ -113,8 +113,8 @@ class Place:
 def place_of(target: Path) -> Place:
     """Where a file of that name goes.
 
-    Raises OSError where links go in circles, and IsADirectoryError for a
-    folder.
+    Raises OSError where links go in circles, a descriptor is closed, or the
+    name is that of a disk or a socket; IsADirectoryError for a folder.
     """
     descriptor = _descriptor(target)
     if descriptor is not None:

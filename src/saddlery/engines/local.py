@@ -113,7 +113,7 @@ def _tried(job: Job, progress: Progress | None) -> Done:
 
 @dataclass(frozen=True)
 class _Try:
-    """A job, and the how-manieth attempt at it."""
+    """A job, and which attempt at it this is, from 1."""
 
     job: Job
     attempt: int = 1
@@ -212,10 +212,14 @@ class _Crew:
         for worker in self.workers:
             worker.give(self.waiting.next(worker.block))
 
-    def go_on(self, worker: _Worker) -> None:
-        """Give a worker that has nothing to do what is waiting."""
-        if len(self.waiting) and worker.doing is None:
-            worker.give(self.waiting.next(worker.block))
+    def go_on(self) -> None:
+        """Give workers that have nothing to do what is waiting.
+
+        (The job of one that died may wait for another, idle since long.)
+        """
+        for worker in self.workers:
+            if len(self.waiting) and worker.doing is None:
+                worker.give(self.waiting.next(worker.block))
 
     def fractions(self) -> dict[str, float]:
         """How much of each job under way is done, by its key."""
@@ -234,13 +238,10 @@ class _Crew:
             "error": f"its worker process died (exit code {code}); out of memory, or killed",
         }
 
-    def replace(self, worker: _Worker) -> _Worker:
-        """Another worker for the same block, where there is still work for it."""
-        if len(self.workers) >= min(self.size, self.left):
-            return worker
-        fresh = _Worker(self.said, worker.block)
-        self.workers.add(fresh)
-        return fresh
+    def replace(self, worker: _Worker) -> None:
+        """Add another worker for the same block, where there is still work for it."""
+        if len(self.workers) < min(self.size, self.left):
+            self.workers.add(_Worker(self.said, worker.block))
 
     def stop(self) -> None:
         for worker in self.workers:
@@ -275,7 +276,7 @@ class Local(Engine):
                 done, worker.doing = worker.doing, None
                 if answer is None:
                     answer = crew.bury(worker)
-                    worker = crew.replace(worker)
+                    crew.replace(worker)
                 if done is None:
                     pass  # a process that died while it had nothing to do
                 elif answer.get("error") and done.attempt < JOB_ATTEMPTS:
@@ -283,6 +284,6 @@ class Local(Engine):
                 else:
                     crew.left -= 1
                     yield Done.of(done.job, answer, done.attempt)
-                crew.go_on(worker)
+                crew.go_on()
         finally:
             crew.stop()

@@ -44,12 +44,20 @@ class RestTolerances(Tolerances, decides="rest"):
         "derived: descent at half the edge of stability still loses half of it",
         most=1.0,
     )
+    keeps: float = chosen(
+        0.5,
+        "ratio of falls over successive fourfold times, of the one before, of a loss that falls on",
+        "derived: along a power of time it is 1, along an exponential it falls to zero",
+        most=1.0,
+    )
 
 
 # Steps that are taken beyond the end, where the gradient and the loss disagree.
 FURTHER = 64
 # Of these, the first and the last: their lengths are compared.
 COMPARED = 8
+# Times the resolution of plateaus, of the last drop: a late fall that is seen.
+CLEARLY = 10.0
 # Of the time since the middle of the last drop: where the loss is read, fourfold times
 # apart.
 FOURFOLD = (1 / 64, 1 / 16, 1 / 4)
@@ -112,7 +120,7 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
       drop: "still falling". Without an end plateau they must keep it and shrink.
     - Else "ended early".
 
-    Cost: nothing where nothing oscillates, else 64 gradients.
+    Cost: nothing where nothing oscillates, else 65 gradients and 64 losses.
 
     Example
     -------
@@ -148,7 +156,7 @@ def rest_of(run: Run, plateaus: Sequence[Plateau] | None = None) -> Rest:
 
 def _still_falling(tail: _Tail) -> Rest:
     how = "as slowly as a power of time" if tail.slow else "no slower than before"
-    share = number(tail.quarters[2] / tail.drop, 2)
+    share = number(tail.lost[2] / tail.drop, 2)
     since = f"{share} of its last drop since a quarter of the time"
     words = f"the run is not at rest: its loss still falls, {how} ({since})"
     return Rest("still falling", words, tail.evidence)
@@ -168,14 +176,14 @@ class _Tail:
     """The end of a loss curve.
 
     drop: the loss lost since the last plateau before it.
-    quarters: what was lost from a 64th to a 16th of the time since the middle of that
-        drop, from there to a quarter, and from there on.
+    lost: early, from a 64th to a 16th of the time since the middle of that drop; in the
+        middle, from there to a quarter of it; and late, from there on.
     fell, said: what was lost over the last tenth of the flow time, and what the
         gradient says.
     """
 
     drop: float
-    quarters: tuple[float, float, float]
+    lost: tuple[float, float, float]
     fell: float
     said: float
 
@@ -190,7 +198,7 @@ class _Tail:
         slope = np.asarray(trajectory.gradient_norm, float)
         return cls(
             drop=float(loss[first] - loss[-1]),
-            quarters=_quarters(time[first:], loss[first:]),
+            lost=_lost_in_fourfold_times(time[first:], loss[first:]),
             fell=float(np.interp(begin, time, loss) - loss[-1]),
             said=_said(time, _speed(run.experiment.rule, slope), begin),
         )
@@ -200,18 +208,21 @@ class _Tail:
         """Whether the loss falls like a power of time: of successive fourfold times
         each loses its share of the one before; along an exponential the share itself
         falls away."""
-        first, second, third = self.quarters
-        return first > second > third and self.unfinished
+        early, middle, late = self.lost
+        return early > middle > late and self.unfinished
 
     @property
     def unfinished(self) -> bool:
         """Whether what is lost in fourfold times does not fall away: at a steady speed
         it even grows fourfold."""
-        first, second, third = self.quarters
-        least = 10 * PlateauTolerances.now().resolution * self.drop
-        if min(self.quarters) <= 0 or third <= least:
+        early, middle, late = self.lost
+        seen = CLEARLY * PlateauTolerances.now().resolution * self.drop
+        if min(self.lost) <= 0 or late <= seen:
             return False
-        return third / second > 0.5 * second / first or third > second > first
+        keeps = RestTolerances.now().keeps
+        keeps_its_share = late / middle > keeps * middle / early
+        speeds_up = late > middle > early
+        return keeps_its_share or speeds_up
 
     @property
     def evidence(self) -> dict[str, float]:
@@ -222,7 +233,7 @@ class _Tail:
         }
 
 
-def _quarters(time: np.ndarray, loss: np.ndarray) -> tuple[float, float, float]:
+def _lost_in_fourfold_times(time: np.ndarray, loss: np.ndarray) -> tuple[float, float, float]:
     """What of the loss (T) was lost in successive fourfold times since the middle of the
     drop that the curve is, the last of them its end."""
     lowest = np.minimum.accumulate(loss)

@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
 
 LINEAR_RATIO = 300.0  # ratio of non-zero eigenvalues up to which the axis is linear
-# cells of a picture 200 points wide, and to a decade of size: points in one lie on top of
-# each other
+# cells across a picture, and to an e-fold of size: points in one lie on top of each other
 CELLS_WIDE, CELLS_HIGH = 200, 15
-SMALLEST_SHOWN = 1e6  # times smaller than the largest: such eigenvalues are all at zero
+SMALLEST_SHOWN = 1e6  # largest over smallest: eigenvalues below it are all at zero
 
 
 class _Group(NamedTuple):

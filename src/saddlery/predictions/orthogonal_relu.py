@@ -9,7 +9,7 @@ so that w_k that have reached zero stay there. Each unit ends with one sign of v
 sees only samples of that sign, and grows like e^(c t), c = |g| over these: fastest
 if it sees all of them, c = |D|, D = mean y x over the sign. With amplitude
 
-    a_i = (|v| + g.w / c) / sqrt 2
+    a_i = (|v| + |g|.w / c) / sqrt 2
 
 the cluster has the strength 1/2 sum_i a_i^2 e^(2 c t); it is fitted when that
 is of order one, and leaves the other cluster as it is, since no unit of one

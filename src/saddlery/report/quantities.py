@@ -180,8 +180,10 @@ def _share_certified(verdicts: Sequence[str]) -> float:
 
 
 def _largest(distances: Sequence[float | None]) -> float:
-    numbers = [np.nan if d is None else float(d) for d in distances]
-    return max(numbers)
+    """Of those that exist, NaN where none does."""
+    numbers = [float(d) for d in distances if d is not None]
+    there = [number for number in numbers if not np.isnan(number)]
+    return max(there, default=np.nan)
 
 
 QUANTITIES = (

@@ -278,7 +278,7 @@ class _Here:
 
     def _newton(self, theta: np.ndarray, share: float) -> np.ndarray | None:
         """H^+ g in natural units, on directions of at least this share of the largest
-        curvature; None where there is none, or no number."""
+        curvature, zeros where there is none; None where these are no numbers."""
         curvature = self.units[:, None] * hessian(self.objective, theta) * self.units
         slope = self.units * np.asarray(self.objective.gradient(theta))
         if not (np.isfinite(curvature).all() and np.isfinite(slope).all()):

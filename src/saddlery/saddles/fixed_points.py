@@ -73,6 +73,9 @@ NEWTON_STEPS = 150
 # smaller, and are within these shares of it.
 COARSEST = 0.02
 FINER = (0.1, 0.01, 0.001)
+# Of a silent unit, in units of the size at which its gradient is the tolerance: it may
+# be what refinement left.
+LEFT_OVER = 100.0
 # The least size of a state that distances are compared with, of the task's natural
 # weights.
 LEAST = 1e-3
@@ -214,7 +217,9 @@ def own_fixed_point(
     A small unit that points where nothing turns it on, or nothing moves it, stays for
     ever, though one that points elsewhere would grow: silencing it makes a saddle of a
     minimum. It is none of its own where Newton's method has made a unit silent that
-    grows: each small unit must be within a tenth of its size of where it was.
+    grows: each small unit must be within a tenth of its size of where it was. Nor where
+    it may be what refinement leaves of a silent unit, up to a hundred times the size at
+    which U s^p is the tolerance.
 
     silenced: the fixed point in which it is silent.
     utility: U > 0 of the best silent unit there, of which a unit of size s grows with a
@@ -231,7 +236,9 @@ def own_fixed_point(
     size = float(np.linalg.norm((theta - silenced.state) / units))
     slope = float(np.linalg.norm(units * np.asarray(objective.gradient(theta))))
     least = FixedPointTolerances.now().own
-    if slope > least * _growth(objective, units, utility, size):
+    growth = _growth(objective, units, utility)
+    left = growth.size(_zero() * objective.standard.gradient)
+    if size <= LEFT_OVER * left or slope > least * growth.gradient(size):
         return None
     refinement = refined(objective, theta, scale, BehindTolerances.now().weights)
     itself = _without_narrow(refinement.point, refinement)
@@ -268,12 +275,23 @@ def _unit_sizes(objective: Objective, state: np.ndarray, layer: int) -> np.ndarr
     return np.sqrt(np.sum(u**2, axis=1) + np.sum(v**2, axis=1))
 
 
-def _growth(objective: Objective, units: np.ndarray, utility: Utility, size: float) -> float:
-    """U s^p, the gradient of a silent unit that has grown to size s, in units (P,)
-    of the weights."""
+class _Growth(NamedTuple):
+    """How a unit that should be silent grows: |grad L| = U s^p for one of size s."""
+
+    utility: float
+    degree: int
+
+    def gradient(self, size: float) -> float:
+        return self.utility * size**self.degree
+
+    def size(self, gradient: float) -> float:
+        return (gradient / self.utility) ** (1 / self.degree)
+
+
+def _growth(objective: Objective, units: np.ndarray, utility: Utility) -> _Growth:
+    """That of the best silent unit, in units (P,) of the weights."""
     u, v = sides(objective.network, objective.params(units), utility.layer)
-    degree = utility.order - 1
-    return utility.value / utility.stretch(u[0], v[0]) * size**degree
+    return _Growth(utility.value / utility.stretch(u[0], v[0]), utility.order - 1)
 
 
 def _measured(

@@ -215,7 +215,7 @@ def measure(e: Experiment) -> Row:
     expected = one_learned(e)
     losses = [stage.loss for stage in found.stages]
     widths = [[layer.minimal for layer in stage.effective] for stage in found.stages]
-    # Three stages make two drops; of other numbers nothing is said.
+    # Three stages make two drops; other numbers are none of those that are claimed.
     first = second = None
     if len(widths) == 3:
         first, second = map(tuple, np.diff(widths, axis=0).tolist())

@@ -167,15 +167,17 @@ def _on_hyperbola(a: Array, b: Array, *, signed: bool) -> tuple[Array, Array]:
 
 # ------------------------------------------------------------------- other units
 class _Prices(NamedTuple):
-    """Of each wide unit i at place p = (narrow unit, mirror image), H x 2h.
+    """Of each wide unit i at place s = (narrow unit, mirror image), (H, S), where S is
+    2h with a parity and h without.
 
-    gain: its squared distance to the best unit there less that to silence.
+    cost: its squared distance to the best unit there less that to silence: where
+        negative, the place is better than silence.
     share: the part of v* it has.
-    sign, factor, owner (2h,): of u* and v* at the places, and whose they are.
+    sign, factor, owner (S,): of u* and v* at the places, and whose they are.
     weight (h,): |v*|^2, what a missing share costs.
     """
 
-    gain: Array
+    cost: Array
     share: Array
     sign: Array
     factor: Array
@@ -196,10 +198,10 @@ def _copies(narrow: Sides, wide: Sides, unit: Unit) -> list[Sides]:
 def _starts(prices: _Prices, *, silent: bool) -> list[Array]:
     """Places (H,): each narrow unit at one wide one, and shared by some that gain
     most."""
-    units, count = len(prices.gain), len(prices.weight)
+    units, count = len(prices.cost), len(prices.weight)
     alone = _alone(prices)
-    best = prices.gain.argmin(axis=1)
-    order = np.argsort(prices.gain.min(axis=1))
+    best = prices.cost.argmin(axis=1)
+    order = np.argsort(prices.cost.min(axis=1))
     starts = [alone]
     for part in BEGINNINGS:
         joined = alone.copy()
@@ -213,9 +215,9 @@ def _starts(prices: _Prices, *, silent: bool) -> list[Array]:
 
 def _alone(prices: _Prices) -> Array:
     """The cheapest assignment of every narrow unit to one wide one; -1 elsewhere."""
-    units, count = len(prices.gain), len(prices.weight)
+    units, count = len(prices.cost), len(prices.weight)
     missing = prices.weight[prices.owner] * (1 - prices.share) ** 2
-    cost = prices.gain + missing
+    cost = prices.cost + missing
     cheapest = [cost[:, prices.owner == k].min(axis=1) for k in range(count)]
     rows, owners = linear_sum_assignment(np.array(cheapest).T)
     place = np.full(units, -1)
@@ -236,7 +238,7 @@ def _priced(narrow: Sides, wide: Sides, unit: Unit) -> _Prices:
     share = factor * (vw @ vn[owner].T) / weight[owner]
     silence = np.sum(uw**2, axis=1)[:, None]
     return _Prices(
-        gain=distance**2 - silence - share**2 * weight[owner],
+        cost=distance**2 - silence - share**2 * weight[owner],
         share=share,
         sign=sign,
         factor=factor,
@@ -267,7 +269,8 @@ def _settled(prices: _Prices, place: Array, *, silent: bool) -> Array:
 
 
 def _changes(prices: _Prices, place: Array, unit: int) -> Array | None:
-    """What the squared distance changes by if a silent unit moves to each place, (2h,).
+    """The cost of a unit at each place over its being silent, the others being where
+    they are, (S,).
 
     None where it is the only one that realises a narrow unit.
     """
@@ -280,7 +283,7 @@ def _changes(prices: _Prices, place: Array, unit: int) -> Array | None:
     missing = 1 - np.bincount(owner, share, minlength=count)
     before = prices.weight * missing**2 / members
     after = prices.weight[k] * (missing[k] - prices.share[unit]) ** 2 / (members[k] + 1)
-    return prices.gain[unit] + after - before[k]
+    return prices.cost[unit] + after - before[k]
 
 
 def _cost(change: Array, place: int) -> float:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..basis.checks import Words, finite, require
+from ..basis.checks import NumericalError, Words, finite, require
 from ..basis.values import Value
 
 # of a Runge-Kutta step of order four, in units of the time in which a unit can
@@ -135,7 +135,8 @@ def grow(
     form (V, U, ..., U), u (N, U), v (N, V): as for `escapes`.
     time (N,): of every unit, or one of all.
 
-    Raises InputError for shapes that do not fit.
+    Raises InputError for shapes that do not fit, NumericalError for a time beyond the
+    escape of a unit.
 
     Example
     -------
@@ -157,8 +158,14 @@ def grow(
             break
         longest = _step(rate, _sizes(theta[alive]), form.ndim)
         step = np.minimum(longest, until[alive] - passed[alive])
-        theta[alive] = _runge_kutta(form, theta[alive], split, step)
+        with np.errstate(over="ignore", invalid="ignore"):  # beyond an escape
+            theta[alive] = _runge_kutta(form, theta[alive], split, step)
         passed[alive] += step
+    short = np.isfinite(until) & (passed < until * (1 - ARRIVED))
+    if rate > 0 and (short.any() or not np.isfinite(theta).all()):
+        raise NumericalError(
+            f"a unit escapes before it is {until[np.isfinite(until)].max():.3g} old; ask for times below `escapes`"
+        )
     return Grown(until.copy(), u=theta[:, :split], v=theta[:, split:])
 
 

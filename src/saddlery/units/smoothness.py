@@ -69,12 +69,12 @@ def find_jump(
     """The jump of lowest order found on random lines of u; None where none was.
 
     phi: (z, u) -> an array, of any shape.
-    z: the input, with one entry for example (D,).
+    z: one input, (D,) for example.
     shape: of u, (D,) for example.
     rng: of the lines.
     sizes: of u on them, from 1e-2 to 1e3 unless others are given.
 
-    Cost: some 2,000 evaluations of phi and two derivatives a line and order,
+    Cost: some 4,000 evaluations of phi and two derivatives a line and order,
     compiled once: about half a second.
 
     Example
