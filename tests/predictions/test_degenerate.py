@@ -18,6 +18,7 @@ from saddlery.networks import Layer, Network, Objective
 from saddlery.plateaus import mechanism
 from saddlery.predictions import THEORIES, DoesNotApply, compare, predict
 from saddlery.predictions.ranges import RangeTolerances
+from saddlery.predictions.unit_by_unit import _Draws
 from saddlery.rules import AlternatingFlow
 from saddlery.saddles.narrow_networks import NarrowNetwork
 from saddlery.tasks import Arrays, InContextRegression, LinearTeacher, OrthogonalReLU
@@ -441,3 +442,17 @@ def test_the_rule_agf_keeps_to_a_manifold(name):
     found = stages(train(e.replace(rule=AlternatingFlow(), stop=Stop(flow_time=1e9))))
     assert max(stage.effective_units for stage in found.stages) == 1
     assert found.run.final_loss == pytest.approx(rest, rel=1e-6)
+
+
+def test_two_units_that_escape_at_one_time():
+    """(a) The second of two equal units is followed to just before its escape, and no further."""
+    start = _Draws(
+        u=np.full((1, 2, 1), np.sqrt(2) * 0.01),
+        v=np.full((1, 2, 1), 0.01),
+        dormant=np.ones((1, 2), bool),
+        since=np.zeros(1),
+    )
+    wait, _ = start.escape(np.array([[[0.5]]]))
+    assert wait == pytest.approx([100.0], rel=1e-5)
+    assert np.isfinite(start.v).all() and start.dormant.tolist() == [[False, True]]
+    assert start.v[0, 1, 0] > 100 * 0.01

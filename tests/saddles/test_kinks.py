@@ -929,8 +929,8 @@ def test_a_run_whose_last_unit_is_off_rests(scale):
     )  # the second sample is left
 
 
-@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5])
-@pytest.mark.parametrize("away", [0.0, 1e-9, 1e-7])
+@pytest.mark.parametrize("size", [1e-3, 1e-5])
+@pytest.mark.parametrize("away", [0.0, 1e-7])
 def test_a_small_unit_that_is_off_where_the_error_is_stays(size, away):
     """(b) Two orthogonal samples, one learned by the first unit. The second unit, of this size, is
     on for that sample too and off for the other: nothing moves it, and the state is a minimum.

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..basis.checks import NumericalError
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
@@ -32,6 +33,7 @@ from .ranges import Range, RangeTolerances, demand_range, sharpness_range
 SAME = 0.99  # cosine between the maps of two new units that are taken for one
 PROBE = 1e-3  # of the natural size of a unit: where these maps are compared
 MOST = 200_000  # entries of the leading form
+TOGETHER = 1e-5  # of a wait: escapes nearer than this are one, to ten times their error
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"
     " (mean and interval are over the draws that take this path)"
@@ -218,7 +220,11 @@ class _Draws:
         rows = np.arange(len(first))
         self.dormant[rows, first] &= ~np.isfinite(wait)
         left = np.nonzero(self.dormant & np.isfinite(wait)[:, None])
-        later = grow(form, self.u[left], self.v[left], wait[left[0]])
+        waited = wait[left[0]]
+        try:
+            later = grow(form, self.u[left], self.v[left], waited)
+        except NumericalError:  # two escape at one time, to the error of these times
+            later = grow(form, self.u[left], self.v[left], (1 - TOGETHER) * waited)
         self.u[left], self.v[left] = later.u, later.v
         self.since = self.since + wait
         return wait, direction[rows, first]

@@ -135,8 +135,8 @@ def grow(
     form (V, U, ..., U), u (N, U), v (N, V): as for `escapes`.
     time (N,): of every unit, or one of all.
 
-    Raises InputError for shapes that do not fit, NumericalError for a time beyond the
-    escape of a unit.
+    Raises InputError for shapes that do not fit and times that are not finite,
+    NumericalError for a time beyond the escape of a unit.
 
     Example
     -------
@@ -150,7 +150,8 @@ def grow(
     array([[0.02]])
     """
     theta, split = _checked(form, u, v)
-    until = np.broadcast_to(np.asarray(time, float), (len(theta),))
+    time = finite(np.asarray(time, float), "time", "units that never escape have none")
+    until = np.broadcast_to(time, (len(theta),))
     passed, rate = np.zeros(len(theta)), _rate(form)
     for _ in range(MOST_STEPS):
         alive = np.flatnonzero(passed < until * (1 - ARRIVED))
@@ -161,10 +162,10 @@ def grow(
         with np.errstate(over="ignore", invalid="ignore"):  # beyond an escape
             theta[alive] = _runge_kutta(form, theta[alive], split, step)
         passed[alive] += step
-    short = np.isfinite(until) & (passed < until * (1 - ARRIVED))
+    short = passed < until * (1 - ARRIVED)
     if rate > 0 and (short.any() or not np.isfinite(theta).all()):
         raise NumericalError(
-            f"a unit escapes before it is {until[np.isfinite(until)].max():.3g} old; ask for times below `escapes`"
+            f"a unit escapes before it is {until.max():.3g} old; ask for times below `escapes`"
         )
     return Grown(until.copy(), u=theta[:, :split], v=theta[:, split:])
 
