@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .echo import MOST, Words, shown
+from .echo import MOST, Words, said, shown
 
 T = TypeVar("T")
 Keep = Callable[[Any, str], Any]  # (value, argument) -> what is kept of it
@@ -421,3 +421,19 @@ def finite(
         f"{argument} must be finite, got {values[where]} at index {where} and {len(bad)} "
         f"such entries in all; {remedy}"
     )
+
+
+def answered(question: Callable[[], T], argument: str, needed: str, remedy: str = "") -> T:
+    """What a function of the user's own gives.
+
+    Raises InputError "`argument` must be <needed>, got <what it raised>; <remedy>" if it
+    raises anything but an error of saddlery's.
+    """
+    try:
+        return question()
+    except (SaddleryError, MemoryError):
+        raise
+    except Exception as error:
+        tail = f"; {remedy}" if remedy else ""
+        got = f"{type(error).__name__}: {said(error)}"
+        raise InputError(f"{argument} must be {needed}, got {got}{tail}") from error

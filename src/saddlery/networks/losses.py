@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from importlib import import_module
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +20,8 @@ import numpy as np
 from jaxtyping import Array
 from scipy import optimize
 
-from ..basis.checks import SaddleryError, numbers, require
-from ..basis.echo import Words, said
+from ..basis.checks import answered, numbers, require
+from ..basis.echo import Words
 from ..basis.families import Family
 from ..basis.precision import in_float64
 from ..basis.values import Immutable, demand_travels
@@ -253,7 +252,7 @@ class _Tried:
         needed = "a function (y, f) that gives one real number"
         given = jax.ShapeDtypeStruct(self.y.shape, self.y.dtype)
         traced = lambda: jax.eval_shape(self.loss.function, given, given)
-        found = self._answer(traced, needed)
+        found = answered(traced, self.name, needed)
         array = isinstance(found, jax.ShapeDtypeStruct)
         require(array, self.name, needed, given=Words(type(found).__name__))
         number = found.shape == () and jnp.issubdtype(found.dtype, jnp.floating)
@@ -364,19 +363,9 @@ class _Tried:
 
     def _at(self, f: np.ndarray) -> tuple[float, np.ndarray]:
         """The loss and its gradient at an output."""
-        value, gradient = self._answer(
+        value, gradient = answered(
             lambda: self._compiled(self.y, f),
+            self.name,
             needed="differentiable in f by JAX",
         )
         return float(value), np.asarray(gradient, float)
-
-    def _answer(self, question: Callable[[], Any], needed: str) -> Any:
-        """What the user's own function gives; InputError with what it raised, if
-        it does."""
-        try:
-            return question()
-        except (SaddleryError, MemoryError):
-            raise
-        except Exception as error:
-            words = Words(f"{type(error).__name__}: {said(error)}")
-            require(False, self.name, needed, words)

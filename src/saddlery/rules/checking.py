@@ -13,8 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..basis.checks import InputError, SaddleryError, Words, require
-from ..basis.echo import said
+from ..basis.checks import InputError, answered
 from .base import Rule, Walker
 
 ATTEMPTS = 3  # until one step must be kept
@@ -113,13 +112,8 @@ class _Tried:
 
     def _answer(self, what: str, question: Any) -> Any:
         """What the rule answers; InputError with what it raised, if it does."""
-        try:
-            return question()
-        except (SaddleryError, MemoryError):
-            raise
-        except Exception as error:
-            words = Words(f"{type(error).__name__}: {said(error)}")
-            require(False, self.name, f"a rule whose {what} ends without an error", words, LOOK)
+        needed = f"a rule whose {what} ends without an error"
+        return answered(question, self.name, needed, LOOK)
 
 
 def _bowl(theta: Array, key: Array) -> Array:

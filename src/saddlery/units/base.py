@@ -16,8 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..basis.checks import InputError, SaddleryError, Words, require
-from ..basis.echo import said
+from ..basis.checks import InputError, Words, answered, require
 from ..basis.precision import precision_context
 from ..basis.values import Immutable
 from .smoothness import find_jump
@@ -265,7 +264,7 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
     of_z = jax.ShapeDtypeStruct(z, jnp.float32)
     of_u = jax.ShapeDtypeStruct(u, jnp.float32)
     phi = f"phi of unit {unit.name!r}"
-    found = _answer(
+    found = answered(
         lambda: jax.eval_shape(unit.phi, of_z, of_u),
         phi,
         needed=f"a function of arrays z {z} and u {u} in jax.numpy",
@@ -280,7 +279,7 @@ def shapes_of(unit: Unit, z: Shape) -> tuple[Shape, Shape]:
 
 def _shape_of_u(unit: Unit, z: Shape) -> Shape:
     argument = f"shape of unit {unit.name!r}"
-    found = _answer(
+    found = answered(
         lambda: unit.shape(z),
         argument,
         needed=f"a function of the shape {z} of its input",
@@ -348,25 +347,13 @@ def _declared(
     declared = getattr(unit, field)
     if declared is None:
         return whole
-    given = _answer(
+    given = answered(
         lambda: declared(z),
         f"{field} of unit {unit.name!r}",
         needed=f"a function of the shape {z} of its input",
     )
     (shape,) = whole.values()
     return check_tensors(given, math.prod(shape), unit.name, side)
-
-
-def _answer(question: Callable[[], Any], argument: str, needed: str) -> Any:
-    """What a function of the user's own gives; InputError with what it raised, if
-    it does."""
-    try:
-        return question()
-    except (SaddleryError, MemoryError):
-        raise
-    except Exception as error:
-        got = f"{type(error).__name__}: {said(error)}"
-        raise InputError(f"{argument} must be {needed}, got {got}") from error
 
 
 _DEBUG = False
