@@ -11,7 +11,8 @@ import pytest
 
 from planted import random_fixed_point
 from saddlery.basis.precision import in_float64
-from saddlery.networks import Layer, Network, flatten
+from saddlery.networks import Data, Layer, Network, flatten, objective
+from saddlery.networks.losses import SQUARED, Loss
 from saddlery.networks.rounding import EPS, Change, Rounded, curvatures, exact_mean
 from saddlery.saddles import certify_state
 from saddlery.symmetry import embed
@@ -60,6 +61,15 @@ def test_bounds_hold_for_data_moved_by_their_last_digit():
             )  # products with 1 + eps/2 round once more
 
 
+def change_exactly(x, y, u, v):
+    """(d) L(u, v) - L(0) of a quadratic unit, by fractions."""
+    terms = []
+    for a, b in zip(x.ravel(), y.ravel(), strict=True):
+        f = Fraction(float(v)) * (Fraction(float(u)) * Fraction(float(a))) ** 2
+        terms.append(f * f / 2 - f * Fraction(float(b)))
+    return float(sum(terms) / len(terms))
+
+
 def test_changes_far_below_the_rounding_of_the_loss():
     """(d) L(x) - L(point) by fractions, 1e-15 of the loss, to a thousandth; the difference of
     losses has no digit."""
@@ -68,14 +78,43 @@ def test_changes_far_below_the_rounding_of_the_loss():
     subject = one_layer("quadratic", 1, x, 1e3 * y, moments=False)
     point, there = np.zeros(2), np.array([1e-4, 2e-5])
     change = Change(subject, point)
-    terms = []
-    for a, b in zip(x.ravel(), subject.targets.ravel(), strict=True):
-        f = Fraction(float(there[1])) * (Fraction(float(there[0])) * Fraction(float(a))) ** 2
-        terms.append(f * f / 2 - f * Fraction(float(b)))
-    exact = float(sum(terms) / len(terms))
+    exact = change_exactly(x, subject.targets, *there)
     assert abs(exact) < 1e-14 * float(subject.loss(point))
-    assert change(there) == pytest.approx(exact, rel=1e-9)
+    assert change(there) == pytest.approx(exact, rel=1e-9, abs=0)
     assert abs(change(there) - exact) <= change.noise(there)
+
+
+def cancelling(seed, samples):
+    """Inputs and targets, of which mean y x^2 is zero to rounding."""
+    x, y = np.random.default_rng(seed).standard_normal((2, samples, 1))
+    return x, y - x**2 * np.sum(x**2 * y) / np.sum(x**4)
+
+
+def test_noise_covers_data_moved_by_their_last_digit():
+    """(b), (d) Inputs and targets, whose terms cancel to rounding; and no more than a hundred
+    times what they move."""
+    x, y = cancelling(2, 30)
+    there = np.array([1e-4, 2e-5])
+    change = Change(one_layer("quadratic", 1, x, y, moments=False), np.zeros(2))
+    exact, moved = change_exactly(x, y, *there), []
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        signs = rng.choice([-0.5, 0.5], (2, *x.shape))
+        nearby = change_exactly(x * (1 + EPS * signs[0]), y * (1 + EPS * signs[1]), *there)
+        moved.append(abs(nearby - exact))
+    assert max(moved) <= change.noise(there) <= 100 * max(moved)
+
+
+def test_noise_grows_with_the_loss():
+    """(c) A loss of 500 |y - f|^2 has a thousand times the noise of the squared loss."""
+    x, y = cancelling(3, 1000)
+    large = Loss("large", lambda y, f: 500 * jnp.sum((y - f) ** 2), quadratic=True)
+    noise = []
+    for loss in (SQUARED, large):
+        data = Data((1,), 1, x, y, loss=loss)
+        subject = objective(Network((Layer(make("quadratic"), 1),)), data)
+        noise.append(Change(subject, np.zeros(2)).noise(np.array([1e-4, 2e-5])))
+    assert noise[1] == pytest.approx(1e3 * noise[0], rel=0.1, abs=0)
 
 
 @pytest.mark.parametrize("terms", [[1e308, 1e308, -1e308], [np.inf, -np.inf, 1.0]])

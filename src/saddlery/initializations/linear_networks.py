@@ -20,7 +20,8 @@ from ..networks import Network, Params
 from ..tasks.base import orthogonal
 from .streams import Streams
 
-ZERO = 1e-12  # of the largest: singular values of E[y x'] below are none
+# Singular values of E[y x'] below this share of the largest count as zero.
+ZERO = 1e-12
 Place = tuple[int, str]  # (layer, name) of a weight matrix in the parameters
 
 
@@ -103,9 +104,13 @@ def lambda_balanced(
 ) -> Params:
     """Weights of R runs, run axis first, with W2'W2 - W1W1' = imbalance I.
 
-    One side is N(0, scale^2): that with fewer columns, or the one whose
-    square has to be the smaller. The other has its singular basis over units,
-    sizes sqrt(s^2 + |imbalance|) and a random basis outside.
+    With u = W1 (H, D) and v = W2' (H, O) this is v v' = u u' + imbalance I. One
+    side is drawn from N(0, scale^2): u where imbalance > 0, v where it is below, and
+    at 0 the one with fewer columns. If L diag(s) R' is that side, the other is
+
+        L diag(sqrt(s^2 + |imbalance|)) B'
+
+    of a random B with orthonormal columns.
 
     network: linear, of two weight matrices W1 (H, D) and W2 (O, H).
     shapes: of its parameters.

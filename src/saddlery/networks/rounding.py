@@ -47,7 +47,7 @@ class RoundingTolerances(Tolerances, decides="rounding"):
     )
 
 
-# Of a fall at weights moved by their last digit.
+# A fall is computed so often at weights moved by their last digit.
 TRIES = 4
 
 
@@ -209,6 +209,8 @@ class Change:
     def __call__(self, x: Float[np.ndarray, " P"]) -> float:
         return exact_mean(self._terms(x))
 
+    @in_float64
+    @in_float64
     def noise(self, x: Float[np.ndarray, " P"]) -> float:
         """How far rounding moves the change: that of the data as above, that of
         the arithmetic by trying."""
@@ -218,11 +220,14 @@ class Change:
             signs = rng.choice([-1.0, 1.0], x.shape)
             found.append(self(x * (1 + EPS * signs)))
         arithmetic = float(np.ptp([self(x), *found]))
-
-        _, of_targets = sizes_of(self.objective)
-        gap = np.abs(self._map(x) - self._base) * of_targets
-        data = EPS * float(np.sum(gap)) / len(gap)
-        return RoundingTolerances.now().margin * (arithmetic + data)
+        moved = _sway_of_change(
+            self.objective.function,
+            jnp.asarray(x),
+            point=jnp.asarray(self.point),
+            samples=self.objective.samples,
+            sizes=sizes_of(self.objective),
+        )
+        return RoundingTolerances.now().margin * (arithmetic + EPS * float(moved))
 
     def _terms(self, x: np.ndarray) -> np.ndarray:
         """Whose mean is the change, one a sample, (N,)."""
@@ -247,6 +252,19 @@ class Change:
     @in_float64
     def _map(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.objective.predictions(x))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _sway_of_change(
+    function: MeanLoss,
+    x: Any,
+    point: Any,
+    samples: Samples,
+    sizes: tuple[Any, Any],
+) -> Any:
+    """`sway` of L(x) - L(point), of which `point` is not rounded."""
+    change = lambda t, s: function(t, s) - function(point, s)
+    return sway(change, x, samples, sizes)
 
 
 @in_float64

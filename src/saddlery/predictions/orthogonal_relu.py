@@ -225,8 +225,15 @@ def _sorted_out(
     w: np.ndarray,
     clusters: list[_Cluster],
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """v (M, H) and w (M, H, N) after the early phase, and its duration: exact
-    between the moments at which samples are lost."""
+    """v (M, H) and w (M, H, N) after the early phase, and its duration.
+
+    As long as a unit sees the same samples, with c = |g| over these, exactly
+
+        v(t) = v cosh ct + g.w / c sinh ct,
+        w_k(t) = w_k + g_k / c (v sinh ct + g.w / c (cosh ct - 1));
+
+    after each step samples with w_k <= 0 are lost for ever.
+    """
     drive = sum(cluster.drive for cluster in clusters)
     duration = EARLY / min(cluster.rate for cluster in clusters)
     step = duration / STEPS

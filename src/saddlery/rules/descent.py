@@ -28,9 +28,13 @@ class Descent(Rule):
     """theta <- theta - update, of weights (P,).
 
     Flow time is the learning rate times the steps: the last may end past a
-    horizon. A rule with an update of its own (`transformation`, `on_matrices`)
-    has those `numbers` that it names itself: none, if it names none, so that it
-    may use its learning rate in any way.
+    horizon.
+
+    `numbers` names the fields that may differ between runs stepped side by side: the
+    compiled program is given them as arrays. A rule with an update of its own
+    (`transformation`, `on_matrices`) may do with its learning rate what arrays do not
+    allow, such as branching on it, and therefore inherits no `numbers`: it names its
+    own.
     """
 
     numbers: ClassVar[tuple[str, ...]] = ("learning_rate",)

@@ -95,11 +95,12 @@ class BehindTolerances(Tolerances, decides="behind"):
     )
 
 
-# Steps of Newton's method down the walls of a valley.
+# Newton's method takes so many steps down the walls of a valley.
 RELAXATIONS = 4
-# Of the share that is relaxed, where that was not enough.
+# Where relaxing the stiff directions was not enough, those down to this share of
+# `stiff` are relaxed too.
 FINER_STIFF = 1e-2
-# eps times this, relative to the loss, is its rounding.
+# The rounding of a loss is so many times epsilon of it.
 LOSS_ROUNDING = 64.0
 
 
@@ -349,19 +350,22 @@ class _HalfWay:
     around: Around
 
     def measured(self, theta: np.ndarray) -> tuple[float, str]:
-        """The gradient, or the height over both ends where that is
-        more, and in words which."""
+        """What is compared to `half_way` at a point, and what it is in words.
+
+        It is the gradient, over that at the state; where the loss lies on a ridge,
+        whose gradient may be zero, it is the ridge.
+        """
         here, most = self.here, BehindTolerances.now().half_way
         height = here.loss_at(theta) - here.above
-        ratio, ridge = self._gradient(theta), self._ridge(height)
-        if not (np.isfinite(ratio) and np.isfinite(ridge)):
+        slope, ridge = self._slope(theta), most * self._excess(height)
+        if not (np.isfinite(slope) and np.isfinite(ridge)):
             return float("inf"), "the loss is not finite"
-        if ridge > max(ratio, most):
+        if ridge > max(slope, most):
             return ridge, f"the loss lies {number(height)} above both"
-        return ratio, f"the gradient is {number(ratio)} times as large"
+        return slope, f"the gradient is {number(slope)} times as large"
 
-    def _gradient(self, theta: np.ndarray) -> float:
-        """Of that at the state; zero where it is one."""
+    def _slope(self, theta: np.ndarray) -> float:
+        """The gradient over that at the state; zero where it is rounding."""
         here, zero = self.here, BehindTolerances.now().zero
         floor = zero * here.objective.standard.gradient
         slope = here.slope_at(theta)
@@ -369,14 +373,13 @@ class _HalfWay:
             return 0.0
         return slope / max(here.slope, floor)
 
-    def _ridge(self, height: float) -> float:
-        """The height above both ends, at the limit where it is all
-        that gradients explain."""
-        here, most = self.here, BehindTolerances.now().half_way
+    def _excess(self, height: float) -> float:
+        """A height above both ends over |g| |d|, beyond which it is a ridge."""
+        here = self.here
         allowed = here.slope * here.distance + here.rounding(self.around)
         if not allowed > 0:
             return 0.0
-        return most * max(height, 0.0) / allowed
+        return max(height, 0.0) / allowed
 
 
 def _passing(ratio: float) -> Margin:

@@ -58,20 +58,20 @@ class OrderTolerances(Tolerances, decides="orders"):
     )
 
 
-# Of the natural size of the weights, where directions are sought.
+# The radii of the spheres that are searched, of the natural size of the weights.
 RADII = (0.3, 0.05)
-# Halvings of each of them, over which the order is measured.
+# The order is measured over so many halvings of each of them.
 SMALLER = 6
-# As many more at most, until it settles: a small term of low order takes over from a
-# large one of high order.
+# So many more halvings are allowed until it settles: a small term of low order takes
+# over from a large one of high order.
 YET_SMALLER = 18
 # No search says that it has looked to a higher order.
 HIGHEST_ORDER = 12
-# Of the fall: a step of the search on a sphere that gains less is its last.
+# The search on a sphere ends with a step that gains less than this share of the fall.
 LEAST_GAIN = 1e-9
-# Of the starts, the best ones, that are followed to smaller spheres.
+# So many of the lowest directions found are followed to smaller spheres.
 POLISHED = 2
-# Newton steps in the stiff directions.
+# Newton's method takes so many steps in the stiff directions.
 RELAXATIONS = 2
 
 
@@ -249,7 +249,7 @@ def measured(
         if not seen.falls_at(radius * 0.5 ** len(seen.falls)):
             break
     while len(seen.falls) > SMALLER:
-        radii = seen.next()
+        radii = seen.next_radii()
         if not radii or not all(seen.falls_at(r) for r in radii):
             break
     if seen.ends_before_the_point or len(seen.falls) < 3:
@@ -321,22 +321,24 @@ class _Spheres:
         agree = np.abs(orders[-2:] - order).max() <= OrderTolerances.now().whole
         return order if order >= 3 and agree else None
 
-    def next(self) -> tuple[float, ...]:
-        """The radii to look at: half the last until the order settles, then three far.
-
-        The three much smaller ones, still above the noise if the order holds, are
-        looked at once; after them there are none.
-        """
-        r, order = self.lengths[-1], self.order
-        if order is None:
-            more = len(self.falls) <= SMALLER + YET_SMALLER
-            return (0.5 * r,) if more else ()
-        limits = OrderTolerances.now()
-        visible = (limits.above_noise * self.least / self.falls[-1]) ** (1 / order)
-        least = r * max(visible, limits.least_radius)
-        if self.far or 8 * least > r:
+    def next_radii(self) -> tuple[float, ...]:
+        """The radii to look at next; none when the order is known or given up."""
+        if self.order is None:
+            give_up = len(self.falls) > SMALLER + YET_SMALLER
+            return () if give_up else (0.5 * self.lengths[-1],)
+        if self.far:
             return ()
         self.far = True
+        return self._far_radii(self.order)
+
+    def _far_radii(self, order: int) -> tuple[float, ...]:
+        """Three much smaller radii, at which falls of this order are above the noise
+        still; none where these are not much smaller than the last."""
+        r, limits = self.lengths[-1], OrderTolerances.now()
+        visible = (limits.above_noise * self.least / self.falls[-1]) ** (1 / order)
+        least = r * max(visible, limits.least_radius)
+        if 8 * least > r:
+            return ()
         return 4 * least, 2 * least, least
 
 

@@ -26,18 +26,19 @@ from ..rules import Rule
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
 
-# Attempts in a row that the error control may refuse.
+# A member is stuck after so many attempts in a row that its error control refused.
 REFUSED = 60
 # The farthest that a stride may go, in units of how far apart points are saved.
 LONGEST_STRIDE = 3.0
-# Of those units: a stride that went less far says no more about how long the next
-# may be.
-SHORTEST_WAY = 1e-3
-# Of the run so far: after so long a point is saved where nothing moves.
-PLATEAU = 0.01
-# Of the initial loss: what changes of the loss are compared to where it is near zero.
+# In the same units: the next stride after one that went less far is as long as if it
+# had gone as far as this.
+SHORTEST_STRIDE = 1e-3
+# Where nothing moves, a point is saved after this share of the run's time so far.
+LONGEST_SILENCE = 0.01
+# Changes of the loss are compared to the loss, and to this share of the initial loss
+# where it is nearer to zero.
 LOSS_FLOOR = 1e-3
-# Times the initial one: a run beyond it has diverged.
+# A run has diverged whose loss is more than so many times the initial one.
 LARGEST_LOSS = 1e6
 
 # By name: of every member where it ends, the `numbers` of its rule, and its `pace`,
@@ -210,44 +211,41 @@ class _Chunk:
         *,
         longest: Array,
     ) -> Carry:
-        """One stride of a member that is not at rest, and whether it is due to be
-        saved then."""
-        mine = self._own(limits)
-        before, taken = carry["walker"], carry["steps"]
-        rests = carry["due"] | carry["halt"]
-        draw = lambda k: jax.random.fold_in(key, taken + k)
-        to_multiple = carry["stride"] - taken % carry["stride"]
-        most = jnp.minimum(to_multiple, limits["steps"] - taken).astype(jnp.int32)
-        most = jnp.where(rests, 0, most)
-        walker, kept = mine.stride(
+        """One stride of a member, and whether it is due to be saved then.
+
+        A member that is due or has halted stands still. A stride that went too far
+        is taken back, and comes again in fewer steps.
+        """
+        stands_still = carry["due"] | carry["halt"]
+        most = jnp.where(stands_still, 0, _steps_of_a_stride(carry, limits))
+        rule, before = self._own(limits), carry["walker"]
+        walker, kept = rule.stride(
             before,
             self._gradient_on(samples),
-            draw,
+            lambda k: jax.random.fold_in(key, carry["steps"] + k),
             limits["flow_time"],
             most,
             longest,
         )
         step = walker.theta - before.theta
-        fall = walker.gradient @ step
+        change = walker.gradient @ step
         new = {
             **carry,
             "walker": walker,
-            "steps": taken + kept,
+            "steps": carry["steps"] + kept,
             "attempts": carry["attempts"] + jnp.maximum(kept, 1),
             "failing": jnp.where(kept > 0, 0, carry["failing"] + 1),
-            "change": carry["change"] + fall,
+            "change": carry["change"] + change,
         }
-        showing = _differ(mine.observe(before), mine.observe(walker))
-        new["due"] = _due(carry, new, limits, resolution) | showing
+        switched = _differ(rule.observe(before), rule.observe(walker))
+        new["due"] = _due(carry, new, limits, resolution) | switched
 
-        # One that went too far is taken back, and comes again in fewer steps.
-        way = _way(carry, step, fall, resolution)
-        too_far = (kept > 1) & ~(way <= LONGEST_STRIDE)
+        moved = _moved(carry, step, change, resolution)
+        # So written that what is not a number is too far as well.
+        too_far = (kept > 1) & ~(moved <= LONGEST_STRIDE)
         new = _where(too_far, carry, new)
-        room = kept * LONGEST_STRIDE / jnp.maximum(way, SHORTEST_WAY)
-        room = jnp.where(jnp.isfinite(way), room, 1.0)
-        new["stride"] = _power_of_two(jnp.clip(room, 1.0, limits["pace"]))
-        return _where(rests, carry, new)
+        new["stride"] = _next_stride(kept, moved, limits)
+        return _where(stands_still, carry, new)
 
     def _point_one(self, carry: Carry, limits: Limits) -> dict[str, Any]:
         """What is recorded of a member."""
@@ -305,13 +303,28 @@ def _due(
 ) -> Array:
     """Whether a member has moved far, or long, since it was saved, or is at its end."""
     walker = carry["walker"]
-    moved = _way(before, walker.theta - before["last"], carry["change"], resolution)
-    late = walker.time - before["saved_at"] > PLATEAU * walker.time
+    moved = _moved(before, walker.theta - before["last"], carry["change"], resolution)
+    late = walker.time - before["saved_at"] > LONGEST_SILENCE * walker.time
     ended = (walker.time >= limits["flow_time"]) | (carry["steps"] >= limits["steps"])
     return (moved > 1) | late | ended | _broken(carry)
 
 
-def _way(carry: Carry, step: Array, change: Array, resolution: Array) -> Array:
+def _steps_of_a_stride(carry: Carry, limits: Limits) -> Array:
+    """To the next multiple of the stride, and no more than are left."""
+    taken, stride = carry["steps"], carry["stride"]
+    to_multiple = stride - taken % stride
+    return jnp.minimum(to_multiple, limits["steps"] - taken).astype(jnp.int32)
+
+
+def _next_stride(kept: Array, moved: Array, limits: Limits) -> Array:
+    """As many steps as move the member as far as a stride may go, if each goes as
+    far as those of the last stride; one where that is not known."""
+    steps = kept * LONGEST_STRIDE / jnp.maximum(moved, SHORTEST_STRIDE)
+    steps = jnp.where(jnp.isfinite(moved), steps, 1.0)
+    return _power_of_two(jnp.clip(steps, 1.0, limits["pace"]))
+
+
+def _moved(carry: Carry, step: Array, change: Array, resolution: Array) -> Array:
     """How far a member has moved, in units of how far apart points are saved.
 
     In weights or in loss, what is more.
