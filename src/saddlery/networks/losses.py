@@ -173,17 +173,18 @@ def register(loss: Loss) -> Loss:
 
 
 # ---------------------------------------------------------------- what a loss has to be
-# Of outputs f at which a loss is tried, and how many of each, beside f = y.
+# A loss is tried at f = y, and so often at random outputs f of each of these sizes.
 SIZES, TRIALS = (1e-2, 1.0, 10.0), 2
-# Of a descent: a loss without bound falls for ever.
+# Limits of a descent to the least loss: one without bound falls for ever.
 DESCENT = {"maxiter": 50, "maxfun": 200}
-# Of a central difference, relative to 1 + |f|: its error is of order STEP^2.
+# Step of a central difference, relative to 1 + |f|: its error is of order STEP^2.
 STEP = 1e-5
-# Relative violations: what differences leave, and what rounding leaves.
+# Relative violations up to these are what differences leave, and what rounding leaves.
 ALIKE, EXACT = 1e-6, 1e-9
-# Of the largest loss met: a minimum that descent finds is as exact as this.
+# A loss is at least zero down to minus this share of the largest met: a minimum that
+# descent finds is as exact as this.
 BELOW = 1e-6
-# Of derivatives of order 0, 1 and 2.
+# Names of the derivatives of order 0, 1 and 2.
 PARTS = ("its value", "its slope", "its curvature")
 
 

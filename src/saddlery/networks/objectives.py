@@ -40,7 +40,8 @@ from .network import (
 from .scales import ALIKE, Scales, balanced_units, natural_scales, natural_units
 from .tensors import WeightTensors, weight_tensors
 
-# Of inputs and targets: its fourth power is 1e-300.
+# Inputs and targets are of a size between this and its inverse: its fourth power is
+# 1e-300.
 SMALLEST = 1e-75
 CHECK = "check `outputs`, `reads` and `readout`"
 Vector = Float[Array, " P"] | Float[np.ndarray, " P"]

@@ -15,9 +15,10 @@ from ..basis.families import Family
 from ..units import Unit
 from .network import Network, Place, Shape, places_of_units
 
-# Singular values kept.
+# At most so many singular values are kept.
 SHOWN = 12
-# A sum of squares whose rounding would underflow; the least normal number.
+# A sum of squares not between SMALL and 1/SMALL is formed of scaled numbers, since its
+# rounding would underflow; TINY is the least normal number.
 SMALL, TINY = 1e-200, np.finfo(float).tiny
 
 

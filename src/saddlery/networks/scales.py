@@ -23,11 +23,13 @@ from .network import Layer, Network, Params
 
 # Natural units within this ratio are taken as one: no sign is lost to rounding by it.
 EVEN = 10.0
-# Nor by this one of the columns of inputs, which are then measured by one size.
+# Columns of inputs whose sizes lie within this ratio are measured by one size: that
+# loses no sign either.
 ALIKE = 100.0
-# Of what is to be learned: what a unit adds to the map beyond is its own.
+# A unit that adds less than this share to the map keeps its natural units: one side of
+# it is as good as zero.
 SEEN = 1e-8
-# Of the weights: factors from 2^-60 to 2^60 are tried.
+# The factor of the weights is sought among the powers of two from 2^-60 to 2^60.
 HALVINGS = 60
 
 

@@ -39,30 +39,32 @@ from ..basis.values import Value
 Vector = Float[np.ndarray, " P"]
 Matrix = Float[np.ndarray, "P P"]
 
-# Most steps taken below the tolerance, as long as each at least halves |g|.
+# Below the tolerance so many steps are taken at most, as long as each at least halves
+# |g|.
 POLISH = 8
-# Times the radius is quartered before a step is given up: above the tolerance, and
-# below it.
+# A step is given up when its radius has been quartered so often: above the tolerance,
+# and below it.
 SHRINK, SHRINK_BELOW = 10, 2
 # A badly predicted step that leaves more than this of |g| gets up to so many chord
 # steps.
 LEAVES, CHORDS = 0.9, 4
-# Newton steps that keep this much of their length from one point to the next, over so
-# many points, do not converge.
+# Newton steps that keep this share of their length from one point to the next, over so
+# many points (three below the tolerance), do not converge.
 STEADY, STEADY_POINTS = 0.95, 8
-# If they are outward, too, and longer than this fraction of |x|, they are a flight to
-# infinity.
+# They are a flight to infinity if they lead outwards, too, and are longer than this
+# share of |x|.
 OUTWARD = 1e-3
-# So is a point this many times larger than the start.
+# A point so many times farther out than the start is in flight, too.
 FLOWN = 1e8
-# Matrix-free: most products a step, and the residual of |g + H d| that ends them early.
+# Without a matrix a step takes so many products at most, fewer where the residual of |g
+# + H d| falls below this share.
 KRYLOV, FORCING = 400, 1e-6
-# Of the predicted fall of |g|^2: the radius grows beyond the first, and shrinks below
-# the second.
+# The radius grows where more than this share of the predicted fall of |g|^2 is found,
+# and shrinks where less than the second is.
 PREDICTED_WELL, PREDICTED_BADLY = 0.75, 0.25
-# E-folds of the damping between steepest descent and rounding.
+# The damping is sought over so many e-folds, from steepest descent down to rounding.
 DAMPINGS = 70.0
-# In place of a length of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 ZEROS_NEED_DOUBLE = (
     "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"

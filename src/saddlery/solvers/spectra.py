@@ -50,13 +50,13 @@ class SpectrumTolerances(Tolerances, decides="spectra"):
     )
 
 
-# Eigenvalues whose rounding is asked for at a time, the smallest first.
+# The rounding of so many eigenvalues is asked for at a time, of the smallest first.
 ASKED = 8
-# Parameters up to which a matrix-free spectrum forms the matrix: Lanczos needs room.
+# A matrix-free spectrum forms the matrix up to so many parameters: Lanczos needs room.
 FORMED = 64
-# Relative accuracy of Lanczos where an eigenvalue is kept.
+# Relative accuracy to which Lanczos finds an eigenvalue that is kept.
 KEPT_ACCURACY = 1e-13
-# Of the largest entry: what a symmetric matrix may lack in symmetry.
+# A matrix that lacks at most this share of its size in symmetry is symmetric.
 SKEW = 1e-8
 SIGNS_NEED_DOUBLE = (
     "the sign of a small eigenvalue is lost in float32; use float64 (jax.enable_x64)"

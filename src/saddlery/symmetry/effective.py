@@ -15,7 +15,7 @@ from ..units import Unit
 from .embedding import Side, unit_rows
 from .reduction import Reduction, reduce, sides
 
-COMPARED = 64  # rows compared with all others in one product
+COMPARED = 64  # rows that are compared with all others in one product
 
 
 @dataclass(frozen=True, repr=False)

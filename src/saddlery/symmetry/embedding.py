@@ -29,13 +29,14 @@ Side = Float[np.ndarray, "_ _"]  # (units, numbers a unit)
 Sides = tuple[Side, Side]
 CONSTRUCTIONS = ("i", "ii", "iii", "iv")
 
-# Of the largest |u||v|: units below are silent.
+# Units whose |u||v| is below this share of the largest are silent.
 ACTIVE = 1e-3
-# Cosine, or one less the relative distance: units that are realisations of one.
+# A unit realises another one from this likeness on: their cosine, or one less their
+# relative distance.
 LIKENESS = 0.9
-# Of what all shares of a unit add up to: below it they cancel, and say nothing.
+# Shares of a unit that add up to less than this cancel: they say nothing of it.
 CANCELLED = 1e-8
-# In place of a length of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 

@@ -34,9 +34,9 @@ Rows = np.ndarray  # (H, K), as many as are at hand
 # rows (H, K) and the centres chosen (C, K) -> the point nearest to each row (H, K)
 Nearby = Callable[[Rows, Rows], Rows]
 
-# Between lines and members; it stops when nothing moves.
+# At most so many rounds between lines and members; they stop when nothing moves.
 ALTERNATIONS = 50
-# Absolute: centres that move by less stand still.
+# Centres that move by less than this (absolute) stand still.
 MOVED = 1e-15
 
 

@@ -18,17 +18,19 @@ from scipy.optimize import brentq, linear_sum_assignment
 from ..units import Unit
 from .embedding import Sides, embed_near, gaps
 
-# Over all units; it stops when none moves.
+# At most so many passes over all units; they stop when none moves.
 PASSES = 20
-# Between incoming and outgoing coefficients of linear units.
+# Rounds between incoming and outgoing coefficients of linear units, each nearest to the
+# other.
 PROJECTIONS = 30
-# Of B'A = 1: rounding.
+# B'A = 1 holds where no entry is farther off than this, which is rounding.
 COMPLETE = 1e-12
-# Of the wide units, those that come first, with which a search begins.
+# A search begins with these shares of the wide units, those that gain most by joining.
 BEGINNINGS = (0.125, 0.25, 0.5, 1.0)
-# Of the largest change of the squared distance: a move that gains less is none.
+# A move that gains less than this share of the largest change of the squared distance
+# is none.
 LEAST_MOVE = 1e-12
-# In place of a length of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 Array = np.ndarray

@@ -19,17 +19,19 @@ from ..networks import Network, Objective, Params, flatten
 from ..units import Unit
 from .embedding import ACTIVE, Side, Sides, embed_near, gaps, richest, unit_rows
 
-# Tried in one call.
+# So many candidates are tried in one call.
 CANDIDATES = 4
-# Relative distances (or angles) within which units are looked at as one.
+# Units within these relative distances (or angles) of each other are looked at as one.
 LIKE = (1e-6, 1e-3, 0.1)
-# Of their weights, that alike units together do: less, and they are looked at together.
+# Alike units that together do less than this share of their weights cancel, and are
+# looked at together.
 CANCELS = 0.5
-# Of its centre's length: farther away a unit is no member of a cluster.
+# A unit farther from a cluster's centre than this share of the centre's length is no
+# member.
 JOINS = 0.1
-# Rounds; it stops when no unit changes its cluster.
+# At most so many rounds of clustering; they stop when no unit changes its cluster.
 CLUSTERINGS = 10
-# In place of a length of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 State = Float[np.ndarray, " P"]

@@ -35,19 +35,19 @@ from ..networks.rounding import Rounded, sizes_of, sway
 from ..units.base import lowest_order
 from .reduction import sides
 
-# Cosine between two maximisers that are one.
+# Two maximisers whose cosine is larger than this are one.
 ONE = 0.999
-# Random units at which a Taylor coefficient must vanish to vanish everywhere (one would
-# do, with probability one).
+# A Taylor coefficient that vanishes at so many random units vanishes everywhere (one
+# would do, with probability one).
 RANDOM_UNITS = 4
-# Of the largest: second moments below it are rounding, and nothing is seen there.
+# Second moments below this share of the largest are rounding: nothing is seen there.
 RESOLVED_MOMENT = 1e-14
-# Of |u|: as near as a kink that a state lies on.
+# A state lies on a kink that is nearer than this share of |u|.
 ON_KINK = 1e-9
-# Rounds of random search for the unit of greatest correlation, units in each, and how
-# much narrower, of the width before, they are drawn.
+# The unit of greatest correlation is sought in so many rounds of so many random units,
+# each round drawn within this share of the width before.
 CLIMB, DRAWS_A_ROUND, NARROWER = 12, 32, 0.6
-# In place of a length of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 State = Float[np.ndarray, " P"]

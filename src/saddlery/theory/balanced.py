@@ -27,14 +27,15 @@ from scipy.linalg import qr
 
 from ..basis.checks import InputError, Words, finite, require
 
-# nats: one row more than e^45 times another cannot be seen from it in float64
+# Nats to which a gap between rows is cut: beside one e^45 times as large a row cannot
+# be seen in float64.
 LARGEST_GAP = 45.0
-# nats: e^x overflows beyond 709, so that rows centred at 0 may span
-# nearly twice that
+# Nats that rows may span before gaps are cut: e^x overflows beyond 709, and they are
+# centred at 0.
 LARGEST_SPAN = 1300.0
-# rates of a smaller |2 f t| are those of f = 0, to all digits
+# Rates with a smaller |2 f t| than this count as f = 0, which is exact to all digits.
 STANDING = 1e-12
-TINY = 1e-300  # in place of a length of zero, by which is divided
+TINY = 1e-300  # stands in for a size of zero wherever one divides by it
 
 Array = np.ndarray
 

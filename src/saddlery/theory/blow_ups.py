@@ -25,11 +25,11 @@ from scipy.optimize import brentq
 
 from ..basis.checks import Words, finite, real, require
 
-EXPONENT = 60.0  # e^-60 of the rest of an integral is left out
-LARGEST_EXPONENT = 500.0  # that is tried; e^709 is the last that float64 holds
+EXPONENT = 60.0  # the fastest exponential is taken alone once it is e^60 times the largest weight
+LARGEST_EXPONENT = 500.0  # largest exponent that is tried; e^709 is the last that float64 holds
 TINY = 1e-300
-PRECISION = 1e-11  # relative, of a quadrature
-QUADRATURE_PIECES = 12  # into which the integral to infinity is cut
+PRECISION = 1e-11  # relative precision of a quadrature
+QUADRATURE_PIECES = 12  # pieces into which the integral to infinity is cut
 
 
 @dataclass(frozen=True)

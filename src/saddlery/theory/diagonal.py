@@ -27,12 +27,13 @@ from ..basis.checks import NumericalError, Words, finite, require
 from ..basis.sizes import moment_sizes
 from ..basis.values import Value
 
-VANISHED = 1e-10  # of the first gradient: components below are zero
-RANK = 1e-12  # of the largest: eigenvalues of G below are zero
-OUTSIDE = 1e-9  # of b: what may lie outside the range of G
-# relative: coordinates that reach their walls this near in time do so at once
+VANISHED = 1e-10  # components of a gradient below this share of the first one are zero
+RANK = 1e-12  # eigenvalues of G below this share of the largest are zero
+OUTSIDE = 1e-9  # b may lie outside the range of G by this share of it
+# Coordinates whose times to their walls differ by no more, relatively, reach them at
+# once.
 AT_ONCE = 1e-12
-TINY = 1e-300  # in place of a size of zero, to which others are compared
+TINY = 1e-300  # stands in for a size of zero, to which others are compared
 
 Array = np.ndarray
 

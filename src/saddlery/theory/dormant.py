@@ -26,20 +26,21 @@ from jaxtyping import Float, Int
 from ..basis.checks import NumericalError, Words, finite, require
 from ..basis.values import Value
 
-# of a Runge-Kutta step of order four, in units of the time in which a unit can
-# change by itself
+# Length of a Runge-Kutta step of order four, in units of the time in which a unit can
+# change by itself.
 STEP_SHARE = 0.1
-# a unit this many times its initial size (and settled) is followed no further:
-# the rest is closed
+# A unit this many times its initial size, and settled, is followed no further: its
+# escape is known in closed form.
 GROWN_SINCE_START = 1e3
-# |component of grad U across n| / |grad U| up to which the direction
-# counts as settled
+# A direction n has settled up to this share of grad U across it, |component across n| /
+# |grad U|.
 ACROSS = 1e-3
-STILL = 1e-9  # of the largest grad U at its size: a unit whose own is below has died
-# a unit that has not escaped by then counts as one that never does
+STILL = 1e-9  # a unit whose grad U is below this share of the largest at its size has died
+# A unit that has not escaped after so many steps never does; one that has not come to a
+# time asked for is refused.
 MOST_STEPS = 40_000
-ARRIVED = 1e-12  # of the time asked for: what may be left of it
-TINY = 1e-300  # in place of a size of zero, by which is divided
+ARRIVED = 1e-12  # of the time asked for this share may be left
+TINY = 1e-300  # stands in for a size of zero wherever one divides by it
 
 Array = np.ndarray
 

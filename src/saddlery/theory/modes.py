@@ -22,8 +22,8 @@ from ..basis.checks import positive, require, whole
 Times = Float[np.ndarray, " T"]
 Numbers = np.ndarray | np.floating | float
 
-TERMS = 64  # of two power series with ratio at most 1/2
-EXACTLY = 1e-15  # of z: where Newton's method ends, a few roundings
+TERMS = 64  # terms of two power series with ratio at most 1/2
+EXACTLY = 1e-15  # Newton's method ends with a step below this share of z, a few roundings
 INVERSION_STEPS = 200
 
 

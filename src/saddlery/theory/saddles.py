@@ -30,11 +30,11 @@ from ..basis.checks import InputError, Words, finite, require, whole
 from ..basis.sizes import moment_sizes
 from ..basis.values import Value
 
-RANK = 1e-12  # of the largest: eigenvalues and modes below are zero
-ROUNDING = 64 * np.finfo(float).eps  # of the target moment: losses below are zero
-EQUAL = 1e-9  # of the largest: modes nearer than this are one multiple mode
-OUTSIDE = 1e-9  # of C: what may lie outside the range of S
-# of what the best map explains: by so much the target moment may be rounded
+RANK = 1e-12  # eigenvalues and modes below this share of the largest are zero
+ROUNDING = 64 * np.finfo(float).eps  # losses below this share of the target moment are zero
+EQUAL = 1e-9  # modes nearer than this share of the largest are one multiple mode
+OUTSIDE = 1e-9  # C may lie outside the range of S by this share of it
+# The target moment may be rounded by this share of what the best map explains.
 EXPLAINED = 1e-9
 
 

@@ -22,7 +22,7 @@ from .dense import LINEAR
 from .tensors import Shapes
 
 BILINEAR = Symmetry(silent=True, degree=2, parity="even")
-SOFTMAX = Symmetry(parity="even")  # key and query enter as a product
+SOFTMAX = Symmetry(parity="even")  # even, since key and query enter as a product
 KINDS = ("merged", "linear", "softmax")
 
 

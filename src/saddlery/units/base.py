@@ -22,7 +22,8 @@ from ..basis.values import Immutable
 from .smoothness import find_jump
 from .tensors import Shape, Shapes, check_tensors, is_shape
 
-# Of phi, in float64: a declaration that holds is violated by rounding alone.
+# A declaration that holds is violated by less than this share of phi, in float64: by
+# rounding alone.
 VIOLATION = 1e-9
 
 

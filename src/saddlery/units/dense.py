@@ -24,7 +24,7 @@ EVEN = Symmetry(silent=True, degree=2, parity="even")
 CUBIC = Symmetry(silent=True, degree=3, parity="odd")
 LEAK = 0.1
 
-# name -> sigma and what is true of sigma(u . z) as a function of u
+# By name: sigma, and what is true of sigma(u . z) as a function of u.
 ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Symmetry]] = {
     "linear": (lambda a: a, LINEAR),
     "relu": (jax.nn.relu, RAY),

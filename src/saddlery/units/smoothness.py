@@ -20,24 +20,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-# Of u: kinks may lie away from the origin.
+# Sizes of u at which jumps are sought: kinks may lie away from the origin.
 SIZES = (1e-2, 1.0, 30.0, 1000.0)
-# A size that miss the origin, beside one through it.
+# Lines of each size that miss the origin, beside one through it.
 LINES = 2
 # Lines run from -SPAN to SPAN times that size.
 SPAN = 3.0
-# Intervals a line to begin with, each halved by itself.
+# A line is cut into so many intervals, each halved by itself.
 CELLS = 128
-# Halvings; a jump is as large after the last six as before.
+# Every interval is halved DEEP times; a jump is as large after the last LATE as before.
 DEEP, LATE = 30, 6
-# Of the discrepancy, what is left of a jump; of a smooth function 2^-6 is.
+# A jump keeps more than this share of its discrepancy over the last LATE halvings, a
+# smooth function 2^-6.
 STAYS = 0.5
-# Of the largest derivative of its order on the line: smaller discrepancies are
-# rounding.
+# Discrepancies below this share of the largest derivative of their order on the line
+# are rounding.
 SEEN = 1e-6
-# Of the largest phi on the line, t in units of the size: where phi saturates,
-# rounding of 1e-16 in phi is one of 1e-16 k^2 in its curvature, for units k times
-# as steep as their line is long (k up to 1e6).
+# So are those below these shares, by order, of the largest phi, t in units of the size: of units k
+# times as steep as that, 1e-16 of phi is 1e-16 k^2 of its curvature (k up to 1e6).
 FLOOR = (1e-6, 1e-6, 1e-3)
 ORDERS = ("phi itself", "the slope of phi", "the curvature of phi")
 
