@@ -64,12 +64,13 @@ class GraphTolerances(Tolerances, decides="graph"):
     )
 
 
-# Times the size at which units join predictions: escapes that are not the fastest are
-# left sooner by noise.
+# Units join at so many times the size at which predictions have them join: escapes that
+# are not the fastest are left sooner by noise.
 BEGIN = 5.0
-# Of the natural weights: units so small have the map of their leading form alone.
+# A unit smaller than this share of the natural weights has the map of its leading form
+# alone.
 SMALL = 1e-3
-# In place of a norm of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 

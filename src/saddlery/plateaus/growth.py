@@ -49,11 +49,11 @@ class GrowthTolerances(Tolerances, decides="growth"):
     )
 
 
-# Of a `Growth`, in order.
+# The fields of a `Growth`, in the order of its table.
 FIELDS = ("escape", "layer", "units", "directions", "measured", "expected")
-# Fewer units say nothing of how many of them grow.
+# A layer of fewer units says nothing of how many of them grow.
 FEWEST_UNITS = 4
-# In place of a size of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 

@@ -95,16 +95,17 @@ class PlateauTolerances(Tolerances, decides="plateaus"):
 
 
 TINY = float(np.finfo(float).tiny)
-# So many differences between neighbouring values show their common step.
+# The common step of values is sought in so many differences between neighbouring ones.
 GAPS = (2, 4, 8)
-# Steps between the least and the largest loss: fewer, shown by fewer differences than
-# the last of GAPS, may be a staircase's.
+# Shown by fewer differences than the last of GAPS, a step counts if the least and the
+# largest loss are so many steps apart: else it may be a staircase's.
 FEW = 20
-# Values so many steps apart are not coarse.
+# Neighbouring values fewer steps apart than this are coarse.
 FINE = 16
 # The taut string passes through at most about so many samples.
 KNOTS = 5000
-# Median product of neighbouring changes of independent normal values, of their variance.
+# Median product of neighbouring changes of independent normal values, over their
+# variance.
 INDEPENDENT = -0.327
 
 LOGGED = (

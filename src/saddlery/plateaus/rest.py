@@ -54,14 +54,15 @@ class RestTolerances(Tolerances, decides="rest"):
 
 # Steps that are taken beyond the end, where the gradient and the loss disagree.
 FURTHER = 64
-# Of these, the first and the last: their lengths are compared.
+# The lengths of so many of these steps are compared, the first and the last.
 COMPARED = 8
-# Times the resolution of plateaus, of the last drop: a late fall that is seen.
+# A late fall is seen that is larger than so many times the resolution of plateaus, of
+# the last drop.
 CLEARLY = 10.0
-# Of the time since the middle of the last drop: where the loss is read, fourfold times
-# apart.
+# The loss is read after these shares of the time since the middle of the last drop,
+# each fourfold the one before.
 FOURFOLD = (1 / 64, 1 / 16, 1 / 4)
-# In place of a length of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 KINDS = ("at rest", "still falling", "oscillates", "ended early")
 

@@ -17,8 +17,7 @@ from ..symmetry import nearest_of_width
 from ..symmetry.reduction import sides
 from ..units import Unit
 
-# In units of the precision and the size of the weights: a start as near as that is on
-# the manifold.
+# A start no farther from the manifold than so many roundings of its weights is on it.
 ROUNDINGS = 64
 SEEDED = (
     "seeded by rounding: the start lies exactly on the manifold of width {}, and "

@@ -49,9 +49,9 @@ class WidthTolerances(Tolerances, decides="width"):
     )
 
 
-# What decides of stages before they are certified.
+# Names of the tolerances that decide of stages before they are certified.
 FOUND_BY = ("plateaus", "rest", "width")
-# Of a certificate's record, in data frames and arrays.
+# Entries of a certificate's record that data frames and arrays take over.
 JUDGED = (
     "verdict",
     "gradient_norm",
@@ -78,7 +78,7 @@ CERTIFIED_COLUMNS = (
     "utility",
     "case",
 )
-# Of all that the loss fell in a run: a smaller drop is rounding.
+# A drop below this share of all that the loss fell in a run is rounding.
 NO_DROP = 1e-9
 
 

@@ -17,14 +17,14 @@ from ..runs.store import Subject, run_of
 from ..saddles.fixed_points import FixedPointTolerances, embed_state_near, fixed_point
 from ..symmetry import Reduction, nearest_embedding, reduce
 
-# In place of the norm of a fixed point that is zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
-# Of the smallest distance: as near.
+# A state counts as near as the nearest up to so many times its distance.
 SAME = 1.01
 ENDED = "; the run ends there, and is not seen to leave it"
-# States of the run that are compared with the fixed points.
+# At most so many states of the run are compared with the fixed points.
 SCAN = 64
-# Of these: from which fixed points are sought.
+# Fixed points are sought from at most so many of these.
 STARTS = 16
 
 

@@ -38,9 +38,10 @@ COLUMNS = (
     "share",
     "range",
 )
-# What the table of a stage takes over as it is.
+# Fields of a stage that its columns take over as they are.
 SHARED = ("loss", "jump", "mean", "low", "high", "index", "share")
-# Neither this nor its root is zero, so that ratios to it are numbers.
+# Stands in for a size of zero: neither it nor its root is zero, so that ratios to it
+# are numbers.
 LEAST = 1e-300
 
 

@@ -35,7 +35,7 @@ class ComparisonTolerances(Tolerances, decides="comparison"):
     )
 
 
-# Of the printed table.
+# Columns of the printed table.
 COLUMNS = (
     "units",
     "loss",

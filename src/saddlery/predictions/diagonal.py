@@ -30,9 +30,9 @@ from .ranges import Range, RangeTolerances, demand_range, step_range
 # A mode x' = 2 s x (1 - x) has lost half of its loss at x = 1 - sqrt(1/2):
 # this is its x / (1 - x).
 HALF = np.sqrt(2) - 1
-ROUNDING = 1e-14  # of the first loss: what is left when all is learned
-# Of the largest size: what coordinates that have nothing to learn count as
-# learning.
+ROUNDING = 1e-14  # losses below this share of the first are rounding, left when all is learned
+# Coordinates that have nothing to learn count as learning this share of the largest
+# size.
 SMALLEST = 1e-3
 LIMIT = (
     "exact for uncorrelated inputs and small weights; otherwise the error of the times falls like"

@@ -56,13 +56,15 @@ from .ranges import (
     worst,
 )
 
-EQUAL = 1e-6  # relative difference of singular values that count as one, whatever the scale
+EQUAL = 1e-6  # singular values that differ by less, relatively, count as one, whatever the scale
 BISECTIONS, NEWTON = 60, 20
-RISE = 1.15  # of 1/rate before its jump a mode is a tenth learned: ln(10)/2
-# Of the first correlation: a negative curvature within the learned units
-# that counts as none.
+# This many times 1/rate before the jump of a mode its p/(1-p) is a tenth of that at the
+# jump: ln(10)/2.
+RISE = 1.15
+# A negative curvature within the learned units counts as none below this share of the
+# first correlation.
 RESTORED = 1e-6
-EXPONENT = 600.0  # e to this is still a number
+EXPONENT = 600.0  # the largest exponent that is taken: e to this is still a number
 LIMIT = (
     "neglects what directions do to each other while small; exact as the initial scale goes to zero"
 )

@@ -13,11 +13,11 @@ from ..saddles.narrow_networks import Sides
 from .base import INTERVAL, Spread, demand
 from .ranges import shift
 
-DRAWS = 1000  # of initial weights, for the spread
-FEWEST = 40  # of them must be left for a spread to be stated
+DRAWS = 1000  # draws of the initial weights that a spread is over
+FEWEST = 40  # a spread is stated where so many of them are left
 INDEPENDENT = ("isotropic", "balanced")  # kinds of initial weights that draw unit by unit
-SEED = 1_000_003  # draws for the spread are of other seeds than a user's
-LEARNED = 1e-7  # of the first correlation: below, nothing is left to learn
+SEED = 1_000_003  # step between their seeds, so large that they are other ones than a user's
+LEARNED = 1e-7  # below this share of the first correlation nothing is left to learn
 
 
 def one_layer_from_small_weights(experiment: Experiment) -> None:

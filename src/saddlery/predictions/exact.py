@@ -50,23 +50,23 @@ from .ranges import RangeTolerances, demand_range, step_range
 
 Times = Float[np.ndarray, " T"]
 Products = Callable[[Times], Float[np.ndarray, "T O D"]]
-# Of the weights: what W2'W2 - W1W1' may depart from lambda I, and weights
-# from aligned ones.
+# W2'W2 - W1W1' may depart from lambda I, and weights from aligned ones, by this share
+# of the weights' size.
 BALANCED = 1e-9
-WHITE = 1e-9  # of the mean input variance: what E[x x'] may depart from c I
-SETTLED = 1e-9  # of the whole fall of the loss: the curve ends where less is to come
-SEEN = 1e-12  # of the loss: less cannot be told from rounding
-# Between neighbours on the curve: arsinh of a mode's strength, of its end;
-# nats of the loss still to be lost.
+WHITE = 1e-9  # E[x x'] may depart from c I by this share of the mean input variance
+SETTLED = 1e-9  # the curve ends where less than this share of the loss's whole fall is to come
+SEEN = 1e-12  # less than this share of the first loss cannot be told from rounding
+# Neighbours on the curve differ by no more in arsinh of a mode's strength over its end,
+# and in nats of the loss still to be lost.
 STEP = 0.03
-SHORT = 1e-7  # of the flow time: neighbours on the curve are not nearer than half of this
-# Of the start: a part along the modes that is smaller than this knows less
-# than nine digits of its path.
+SHORT = 1e-7  # neighbours nearer than this share of the flow time have no other put between them
+# A part along the modes below this share of the start knows less than nine digits of
+# its path.
 DECIDED = 1e-7
-DOUBLINGS = 300  # of 1/s_1: how far the end is looked for
-TINY = 1e-80  # a strength that takes longer than that to grow, whatever the depth
-CHUNK = 32  # times at once
-ROOT = 1e-14  # of a flow time at which the loss falls through a level
+DOUBLINGS = 300  # the end is looked for at flow times 2^k / s_1, k below this
+TINY = 1e-80  # a mode that starts stronger has grown by then, whatever the depth
+CHUNK = 32  # times at which the loss is computed at once
+ROOT = 1e-14  # relative accuracy of the flow time at which the loss falls through a level
 
 
 @register("exact linear path")

@@ -54,14 +54,14 @@ from .ranges import (
     step_range,
 )
 
-# Relative: inputs whose covariance mixes the modes by more are not
-# aligned with them.
+# Inputs whose covariance mixes the modes by more than this share of the largest
+# variance are not aligned with them.
 ALIGNED = 1e-9
-DRAWS = 1000  # of initial weights
-# Neighbours that a mode is followed with: earlier ones are learned, later
-# ones have not begun.
+DRAWS = 1000  # draws of the initial weights that a spread is over
+# A mode is followed with so many neighbours on either side: earlier ones are learned,
+# later ones have not begun.
 BEFORE, AFTER = 3, 4
-ROUNDS, NEARLY = 60, 1e-10  # of bisection; of the flow time
+ROUNDS, NEARLY = 60, 1e-10  # bisection ends after so many rounds, or at this share of the flow time
 LIMIT = (
     "exact for white inputs as the initial scale goes to zero, however near modes lie; of other"
     " variances it neglects what modes"

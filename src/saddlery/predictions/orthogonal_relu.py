@@ -52,9 +52,9 @@ from .ranges import (
     step_range,
 )
 
-ORTHOGONAL = 1e-9  # largest cosine of two inputs
-# How long units sort themselves out, in 1/c of the slower cluster, and
-# in how many steps.
+ORTHOGONAL = 1e-9  # largest cosine between two inputs that are orthogonal
+# Units sort themselves out for so many times 1/c of the slower cluster, which is
+# followed in so many steps.
 EARLY, STEPS = 12.0, 1500
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"

@@ -25,8 +25,8 @@ from ..basis.tolerances import Tolerances, chosen
 from ..experiments import Experiment
 from ..networks import Objective
 
-ITERATIONS = 60  # of a power iteration
-STUDY = "range"  # where the limits come from
+ITERATIONS = 60  # steps of the power iteration: the largest curvature to about a percent
+STUDY = "range"  # the study that the limits come from
 Limits = tuple[float, float]  # near, outside
 MEASURED = 'measured by the study "range"'
 

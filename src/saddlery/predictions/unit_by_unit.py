@@ -30,10 +30,11 @@ from .base import LEAST, PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
 from .ranges import Range, RangeTolerances, demand_range, sharpness_range
 
-SAME = 0.99  # cosine between the maps of two new units that are taken for one
-PROBE = 1e-3  # of the natural size of a unit: where these maps are compared
-MOST = 200_000  # entries of the leading form
-TOGETHER = 1e-5  # of a wait: escapes nearer than this are one, to ten times their error
+SAME = 0.99  # two new units whose maps have a larger cosine than this are taken for one
+PROBE = 1e-3  # their maps are compared at this share of the natural size of a unit
+MOST = 200_000  # most entries of the leading form of a unit
+# escapes nearer than this share of a wait are one: ten times the error of their times
+TOGETHER = 1e-5
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"
     " (mean and interval are over the draws that take this path)"

@@ -26,10 +26,10 @@ from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
 from .ranges import Range, RangeTolerances, demand_range, sharpness_range, worst
 
-FOREVER = 1e15  # flow time: what grows at all has grown by then
-STEPS = 60_000  # of its run, which needs hundreds a jump
-LOWER = 1e-5  # of the first loss: a rest whose loss is not lower by this is the one before
-TOGETHER, KINKED, POWER = (1.0, 0.5), 2.0, (0.02, 3.0)  # of the stated errors, see `_error`
+FOREVER = 1e15  # a flow time by which all has grown that grows at all
+STEPS = 60_000  # most steps of the rule's run, which needs hundreds a jump
+LOWER = 1e-5  # a rest is the one before unless its loss is lower by this share of the first loss
+TOGETHER, KINKED, POWER = (1.0, 0.5), 2.0, (0.02, 3.0)  # parts of the stated errors, see `_error`
 LIMIT = (
     "exact as the initial scale goes to zero, for the experiment's own weights; before, jump"
     " times err by what many units"

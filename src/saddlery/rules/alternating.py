@@ -36,48 +36,51 @@ from ..basis.checks import InputError, positive, require
 from .base import Gradient, Parts, Rule, Units, Walker
 from .flow import GradientFlow
 
-# Of the largest gradient on the way: below this the active units rest.
+# The active units rest when their gradient is below this share of the largest on the
+# way.
 RESTS = 1e-5
-# Of the largest gradient: below this the jump is over, and the clock stands as good as
-# still until the units rest.
+# The jump is over when the gradient is below this share of the largest; the clock
+# stands as good as still from then until the units rest.
 CALM = 0.1
-# Of the threshold: an active unit smaller than this is dormant again.
+# An active unit smaller than this share of the threshold is dormant again.
 DROPPED = 0.5
 
-# Steps of an error-controlled flow; one that takes more slides along kinks, where no
-# such step is long.
+# A flow that takes more steps of controlled error slides along kinks, where no such
+# step is long.
 CONTROLLED = 2_000
-# Steps of fixed length between two looks at such a flow, averaged over its halves.
+# Such a flow is looked at after so many steps of fixed length, averaged over their
+# halves.
 SLIDE = 128
-# That length, of 1/lambda_max; and what share of the weights it may move at most.
+# These steps are of this length over lambda_max, and move the weights by this share at
+# most.
 STABLE, SHARE_MOVED = 0.5, 0.1
-# For lambda_max.
+# Steps of the power iteration for lambda_max.
 POWER_ITERATIONS = 12
-# Looks after which a flow rests that still creeps, and after which one that does not
-# rest is refused.
+# After so many looks a flow rests that still creeps, and after so many one that does
+# not rest is refused.
 CREEPING, REFUSED_LOOKS = 1_000, 3_000
 
-# Steps into which a wait is cut, so that a record shows the plateau (kappa = 2; more
-# for kappa > 2).
+# A wait is cut into about so many steps, so that a record shows the plateau (kappa = 2;
+# more for kappa > 2).
 CUTS = 4
-# Relative error of a step over which the utility of units with kinks counts as
-# quadratic.
+# The utility of units with kinks counts as quadratic over a step of no larger relative
+# error.
 QUADRATIC_ERROR = 1e-3
-# Where it does not, so many Runge-Kutta steps of this length, in units of the fastest
-# rate.
+# Where it does not, so many Runge-Kutta steps are taken, each this long over the
+# fastest rate.
 SHORT_STEPS, SHORT_STEP = 8, 0.25
-# Of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest unit
-# changes by itself.
+# Length of a Runge-Kutta step (kappa > 2), in units of the time in which the fastest
+# unit changes by itself.
 TURN = 0.05
 # A unit this many times its size at the last saddle, and settled, grows in closed form
 # (kappa > 2).
 GROWN_SINCE_SADDLE = 100.0
-# |component of grad U across the direction| / |grad U| up to which a direction has
-# settled.
+# A direction has settled up to this share of grad U across it, |component across| /
+# |grad U|.
 ACROSS = 1e-3
-# Newton steps to the moment at which a unit crosses.
+# Newton steps to the moment at which a unit crosses the threshold.
 CROSSING_STEPS = 10
-# In place of a size of zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from ..basis.checks import InputError, answered
 from .base import Rule, Walker
 
-ATTEMPTS = 3  # until one step must be kept
+ATTEMPTS = 3  # most steps that are tried until one is kept
 OURS = __name__.partition(".")[0]
 LOOK = "see saddlery/rules/base.py for what they take and give back"
 

@@ -17,9 +17,9 @@ from jaxtyping import Array
 from ..basis.checks import positive, share, whole
 from .base import Gradient, Rule, Walker
 
-# Steps between two looks at most, and looks at a run at least.
+# A run is looked at after so many steps at most, and so often at least.
 PACE, FEWEST_LOOKS = 16, 500
-# Roundings of the clock: times nearer than this to the horizon are it.
+# A time no farther from the horizon than so many roundings of the clock is the horizon.
 NEAR_HORIZON = 8
 
 

@@ -14,13 +14,13 @@ from ..basis.checks import known, positive
 from .base import Gradient, Rule, Walker
 
 SOLVERS = ("tsit5", "dopri8", "kvaerno5")
-# Of the usual step control, in diffrax's terms.
+# Coefficients of the step control, diffrax's pcoeff and icoeff.
 PROPORTIONAL, INTEGRAL = 0.2, 0.5
-# Of a step: the next one where this one gave no number.
+# After a step that gave no number the next one has this share of its length.
 REFUSED_STEP = 0.2
-# Of weights that are all zero, in place of their size.
+# Stands in for the size of weights that are all zero.
 UNIT_OF_ZERO = 1e-3
-# Roundings of the clock: by such a step it hardly moves.
+# A step of no more than so many roundings of the clock is refused: it hardly moves.
 STANDING = 8
 
 

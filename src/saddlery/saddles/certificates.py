@@ -28,12 +28,12 @@ from .judging import escape_from, excess, spectrum_at, utilities_at
 from .kinks import Kinks, check_units, kinks_at
 from .zero_modes import explain_zero_modes
 
-# Of a plateau behind which there is none.
+# The verdict on a plateau behind which there is no fixed point.
 NOTHING = "no fixed point found"
-# The second in what was written before version 0.2.
+# Verdicts that say so; the second stands in what was written before version 0.2.
 UNFOUND = (NOTHING, "not a fixed point")
 VERDICTS = ("minimum", "strict saddle", "degenerate saddle", "undecided", NOTHING)
-# Of the stable JSON form, in order.
+# Keys of the stable JSON form, in order.
 KEYS = (
     "verdict",
     "loss",
@@ -62,7 +62,7 @@ KEYS = (
     "nearest",
 )
 EMPTY = dict.fromkeys(KEYS) | {"zero_modes_explained": {}, "spectrum": ""}
-# Of a fixed point, by the name that they have in JSON too.
+# Attributes of a fixed point that have the same name in JSON.
 NUMBERS = (
     "loss",
     "gradient_norm",
@@ -77,7 +77,7 @@ NUMBERS = (
     "escape_order",
     "construction",
 )
-# In place of the size of a state that is zero, by which is divided.
+# Stands in for a size of zero wherever one divides by it.
 TINY = 1e-300
 
 

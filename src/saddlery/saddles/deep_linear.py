@@ -28,9 +28,9 @@ from ..basis.sizes import column_sizes
 from ..networks import Layer, Objective, flatten
 
 Matrices = list[np.ndarray]
-# Of E[y x']: less is what an inexact fixed point leaves.
+# A residual below this share of E[y x'] is what an inexact fixed point leaves.
 LEFT = 1e-9
-# Of the largest singular value: directions that a matrix does not see.
+# A matrix does not see directions with singular values below this share of the largest.
 FREE = 1e-9
 
 

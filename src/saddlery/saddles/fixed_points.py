@@ -63,21 +63,22 @@ class FixedPointTolerances(Tolerances, decides="fixed_points"):
     )
 
 
-# Parameters up to which the Hessian is formed.
+# The Hessian is formed up to so many parameters.
 DENSE = 2000
-# Of the largest eigenvalue: smaller ones wait in Newton steps.
+# Newton steps begin without eigenvalues below this share of the largest: without flat
+# ones, or with stiff ones alone.
 FLAT_FIRST, STIFF_FIRST = 1e-9, 1e-3
-# For minima that are degenerate and approached linearly.
+# Most Newton steps: degenerate minima are approached linearly, which takes many.
 NEWTON_STEPS = 150
-# Of the targets: finer reductions begin here, or at the tolerance where that is
-# smaller, and are within these shares of it.
+# Finer reductions have map errors of FINER times this share of the targets, or times
+# the tolerance where that is smaller.
 COARSEST = 0.02
 FINER = (0.1, 0.01, 0.001)
-# Of a silent unit, in units of the size at which its gradient is the tolerance: it may
-# be what refinement left.
+# A silent unit may be what refinement left up to so many times the size at which its
+# gradient is the tolerance.
 LEFT_OVER = 100.0
-# The least size of a state that distances are compared with, of the task's natural
-# weights.
+# Distances are compared with the size of a state, or with this share of the task's
+# natural weights where that is larger.
 LEAST = 1e-3
 
 

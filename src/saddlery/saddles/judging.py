@@ -35,7 +35,7 @@ Vector = Float[np.ndarray, " P"]
 Blur = Callable[[float], float]
 
 
-# Where second order across kinks was searched, and nothing found.
+# What is said where second order across kinks was searched, and nothing found.
 UNPROVEN = (
     "no descent of second order was found across kinks that cost nothing at first order, "
     "which proves nothing"

@@ -21,9 +21,9 @@ from ..symmetry import leading_tensor
 from .fixed_points import fixed_point
 from .settling import REST, Held, Settled, settle
 
-# Of the natural weights: the size at which a new unit joins the flow.
+# A new unit joins the flow at this share of the natural weights.
 BEGIN = 0.03
-# Units of the narrow network to begin with.
+# The narrow network has room for so many units to begin with.
 ROOM = 8
 # Of so many units: (N, U) and (N, V).
 Sides = tuple[np.ndarray, np.ndarray]

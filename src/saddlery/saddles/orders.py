@@ -30,11 +30,13 @@ from .deep_linear import free_chain, is_deep_linear
 from .fixed_points import FixedPointTolerances, Found
 from .kinks import Kinks, kinks_at
 
-# Degree of a unit's Taylor series up to which silent units are looked at.
+# Silent units are looked at up to this degree of their Taylor series.
 HIGHEST = 9
-# Times the first radius of a path is halved until the loss falls from there on.
+# The first radius of a path is halved at most so many times until the loss falls from
+# there on.
 STARTS = 24
-# Silent units used at most: they cancel that many degrees less one.
+# At most so many silent units are used together: they cancel that many degrees less
+# one.
 NODES = 6
 
 # t -> (a state (P,), its distance in natural units, the change of the loss)

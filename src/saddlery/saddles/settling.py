@@ -21,13 +21,14 @@ from ..solvers import Refinement
 from ..training import Stop, driver
 from .fixed_points import fixed_point
 
-# Of the largest gradient on the way: below this the flow rests.
+# The flow rests where its gradient is below this share of the largest on the way.
 REST = 1e-6
 # The flow is looked at after times that grow by this factor, so often at most.
 GROWTH, ROUNDS = 1.6, 60
-# Between two looks at most.
+# Most steps between two looks; a flow that takes them does not rest.
 STEPS = 20_000
-# Held directions: what counts as rounding, e-folds between two looks, looks at most.
+# Along held directions a part below this share of the weights is rounding; they grow by
+# so many e-folds between two looks, of which there are so many at most.
 NOISE, GROWN, MOST = 1e-6, 12.0, 2000
 RULE = GradientFlow(relative_tolerance=1e-8)
 

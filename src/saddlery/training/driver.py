@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# Of one run: what is compiled and done between two looks at the clock.
+# A chunk of runs saves at most so many points, and tries so many steps, between two
+# looks at the clock: one compiled call.
 SAVES, ATTEMPTS = 256, 20_000
-# Of a member of a chunk, however large that is.
+# Each of its runs may have so many of either, however many runs there are.
 FEWEST_SAVES, FEWEST_ATTEMPTS = 32, 1000
 
-# Of a trajectory, (T,) each.
+# The curves of a trajectory, (T,) each.
 CURVES = ("flow_time", "step", "loss", "gradient_norm")
 
 # Called with (fraction done, current loss).

@@ -22,12 +22,13 @@ from ...solvers.spectra import unit_vector
 from .base import EXACTLY, KinkTolerances, Vector, natural, of_length_one, reach
 from .records import Crossing, Kinks
 
-# Combinations of sides whose Hessians are looked at.
+# The Hessian of every combination of sides is looked at where there are no more than so
+# many.
 PIECES = 64
-# Searches for one-sided curvature, and steps of each.
+# So many searches for one-sided curvature are made, of so many steps each.
 STARTS, CLIMBS = 24, 60
-# How far e may be from an eigenvector of its side, of the curvature, where that is a
-# rate.
+# A one-sided curvature is a rate where it belongs to an eigenvector of its side, to
+# this share of it.
 SKEW = 1e-3
 
 

@@ -66,9 +66,9 @@ class KinkTolerances(Tolerances, decides="kinks"):
     )
 
 
-# Slopes are compared at `near` and as many times nearer: a jump stays, a bend shrinks.
+# Slopes are compared at `near` and so many times nearer: a jump stays, a bend shrinks.
 CLOSER = 8.0
-# Of linear programs by HiGHS: the least that it takes.
+# Tolerances of linear programs: the least that HiGHS takes.
 EXACTLY = {
     "primal_feasibility_tolerance": 1e-10,
     "dual_feasibility_tolerance": 1e-10,

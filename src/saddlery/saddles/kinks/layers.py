@@ -37,11 +37,11 @@ from .base import (
 from .records import Place
 from .touched import layers_at
 
-# Random directions, each forth and back, along which a deep network is looked at.
+# A deep network is looked at along so many random directions, each forth and back.
 PROBES = 24
-# Of these the steepest are descended from, each improved so often.
+# Descents begin at so many of these, the steepest, and take so many steps each.
 DESCENTS, STEPS = 4, 40
-# Random sums of jumps in which a kink that is crossed at first order would be seen.
+# A kink that is crossed at first order would be seen in so many random sums of jumps.
 FEW = 8
 
 

@@ -17,13 +17,14 @@ from scipy.optimize import linprog, lsq_linear
 
 from .base import EXACTLY, KinkTolerances, lengths, row_space
 
-# Kinks of one unit that bend downwards: up to so many all their subsets are tried.
+# Up to so many kinks of one unit that bend downwards have all their subsets tried.
 SUBSETS = 10
-# Of more: directions whose subsets are tried, and how often each is improved.
+# Of more kinks the subsets that so many random directions take are tried, each improved
+# so many times at most.
 DRAWS, ROUNDS = 64, 20
-# Kinks of one unit up to which it is found out on which sides leaving is free.
+# Up to so many kinks of one unit it is found out on which sides leaving is free.
 MANY = 200
-# Of the largest jump: multipliers balance the gradient to rounding only.
+# Multipliers balance the gradient to this share of the largest jump, which is rounding.
 SLACK = 1e-10
 
 
