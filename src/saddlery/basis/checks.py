@@ -16,10 +16,10 @@ from .echo import MOST, Words, said, shown
 
 T = TypeVar("T")
 Keep = Callable[[Any, str], Any]  # (value, argument) -> what is kept of it
-# From what similarity a name is a misspelt one: widht and width have 0.8, sgd and sign
-# 0.57, count and contains 0.62.
+# A name is a misspelt one from this similarity on: widht and width have 0.8, sgd and
+# sign 0.57, count and contains 0.62.
 NEAR = 0.65
-# Whole numbers are below it in size: what files, tables and seeds hold.
+# Whole numbers are smaller than this: files, tables and seeds hold no larger ones.
 LARGEST = 2**63
 
 
@@ -270,7 +270,7 @@ def _plain(value: Any, _argument: str) -> Any:
     return scalar(value)
 
 
-# annotation of a field -> what is kept of a value given for it
+# By the annotation of a field: what is kept of a value given for it.
 KEPT: dict[str, Keep] = {
     "int": _integer,
     "float": _real,

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from typing import Any
 
-# Letters of a value in a sentence.
+# A sentence repeats at most so many letters of a value.
 MOST = 80
-# Entries of a list: a sentence can hold no more than that.
+# A sentence names at most so many entries of a list: it can hold no more.
 SHOWN = 20
-# Lists within lists.
+# Lists within lists are written out down to so many levels.
 LEVELS = 4
-# A whole number of more is told by its size; beyond 4,300 digits Python itself refuses
-# to print it.
+# A whole number of more digits is told by its size; beyond 4,300 digits Python itself
+# refuses to print it.
 DIGITS = 60
 LOG10_OF_2 = 0.30103
 

@@ -18,10 +18,11 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# Seconds between two looks of one who waits for another thread: Python handles signals
+# Seconds between two looks at a thread that is waited for: Python handles signals
 # between them.
 LOOK = 0.1
-# To stop such a thread, which takes milliseconds; one that does not end is left behind.
+# Such a thread is asked to stop so many times at most, which takes milliseconds; one
+# that does not end is left behind.
 TRIES = 50
 
 _FINISHING: set[CodeType] = set()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 PICTURES: dict[type, Callable[..., Any]] = {}
-ROOM: list[Callable[[], object]] = []  # imports what draws, if the package has said so
+# called before anything is drawn: imports what draws, if the package has said so
+ROOM: list[Callable[[], object]] = []
 
 
 def picture_of(*kinds: type) -> Callable[[Draw], Draw]:

@@ -28,9 +28,9 @@ RULES: dict[str, Any] = {
     "default_prng_impl": "threefry2x32",  # the same seed, the same numbers
     "threefry_partitionable": True,
 }
-# The guard may stand on one way alone.
+# Ends of the names of switches that guard transfers on one way alone.
 WAYS = ("_host_to_device", "_device_to_device", "_device_to_host")
-# (rule, name of a switch that it is about)
+# Pairs of a rule and the name of a switch that it is about.
 SWITCHES = [
     *((name, f"jax_{name}") for name in RULES),
     *(("transfer_guard", f"jax_transfer_guard{way}") for way in WAYS),
@@ -123,16 +123,16 @@ def check_platform() -> None:
 
 
 # ------------------------------------------------------------------ compiled programs
-# JAX's own event, once for every program it compiles.
+# JAX reports this event once for every program that it compiles.
 COMPILED = "/jax/core/compile/backend_compile_duration"
-# Programs compiled between two looks: reading the maps takes a millisecond, compiling
-# these a second or more.
+# The maps are read after so many compiled programs: reading takes a millisecond,
+# compiling these a second or more.
 LOOK = 50
-# Memory maps of a process: every program takes some 17, and Linux ends a process at
-# 65,530.
+# Programs are let go when the process has more memory maps: each takes some 17, and
+# Linux ends a process at 65,530.
 MAPS = 7_000
-# Compiled since the last time all were let go, where the system does not say how many
-# maps there are.
+# Where the system does not say how many maps there are, programs are let go when more
+# have been compiled.
 PROGRAMS = 400
 
 

@@ -21,9 +21,9 @@ from .values import Value
 Cells = Sequence[Sequence[str]]  # a table whose first row is its header
 
 GAP = "  "  # between two columns
-# Numbers that are written out; smaller and larger ones have an exponent.
+# Numbers within this range are written out; smaller and larger ones have an exponent.
 FIXED = (1e-3, 1e5)
-# A column no narrower: a wide letter.
+# No column is narrowed below this, the width of a wide letter.
 NARROWEST = 2
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import os
 
-# Bytes of a name that becomes part of a file's; systems allow 255, and seed and identity
-# follow.
+# A name that becomes part of a file's is cut to so many bytes; systems allow 255, and
+# seed and identity follow.
 LONGEST = 100
 
 

@@ -19,17 +19,17 @@ from types import FrameType
 
 from ..basis.interruptions import may_end
 
-# What is heard, and its usual handler.
+# The signals that are heard, each with its usual handler.
 SIGNALS = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
 }
 # Seconds until a signal that had to wait is tried again.
 AGAIN = 0.05
-# Packages that import, trace or compile, and hold locks and caches of their own while
-# they do.
+# No exception is raised within these packages: they import, trace or compile, and hold
+# locks and caches of their own meanwhile.
 DELICATE = {"importlib", "jax", "jaxlib", "equinox", "diffrax", "optax", "lineax", "optimistix"}
-# Where JAX waits for a result; nothing is half done there.
+# Where JAX waits for a result nothing is half done, and an exception is raised.
 WAITING = "jax._src.array"
 
 _asked = False  # whether a signal came

@@ -12,7 +12,8 @@ from ..basis.text import visible
 from .interrupts import check
 from .streams import Tolerated, say
 
-# Seconds to the first line and between lines where there is no terminal.
+# Without a terminal the first line comes after so many seconds, the others so many
+# apart.
 FIRST, EVERY = 2.0, 10.0
 
 

@@ -38,7 +38,8 @@ COLUMNS = (
     "index",
     "case",
 )
-# Its share of a run in the progress bar, measured.
+# Training moves the progress bar of a run by this share (measured), certifying by the
+# rest.
 TRAINING = 0.4
 Progress = Callable[[float, str], None]
 

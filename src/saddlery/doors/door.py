@@ -30,13 +30,13 @@ from .outlets import remedy
 
 # Limits of what is let in.
 
-# Bytes of an experiment's or a sweep's text: a grid of 50,000 values is a
+# Most bytes of an experiment's or a sweep's text: a grid of 50,000 values is a
 # twentieth of it.
 TEXT = 4 * 2**20
-RECORD = 64 * 2**20  # bytes of a JSON record: those of saddlery are a few kilobytes
-NUMBERS = 2**28  # numbers of one array: two gigabytes in float64
-MEMBERS = 10_000  # arrays of one archive
-LEVELS = 32  # of tables and lists inside each other: experiments have five
+RECORD = 64 * 2**20  # most bytes of a JSON record: those of saddlery are a few kilobytes
+NUMBERS = 2**28  # most numbers of one array: two gigabytes in float64
+MEMBERS = 10_000  # most arrays of one archive
+LEVELS = 32  # most tables and lists inside each other: experiments have five
 
 # Byte-order marks, by which a text says its encoding. The longer ones first:
 # that of UTF-32 begins like that of UTF-16.

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Columns = Mapping[str, Sequence[Any]]
-# Of the columns of data frames, by kind.
+# Types of the columns of data frames, by kind.
 DTYPES = {
     "number": "float64",
     "whole": "Int64",
     "flag": "boolean",
     "text": "object",
 }
-# Of arrays, by kind: what stands for what does not exist, and their type.
+# Of arrays, by kind: what stands for a value that does not exist, and their type.
 NOTHING = {
     "number": (np.nan, float),
     "whole": (-1, int),

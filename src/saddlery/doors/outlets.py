@@ -25,9 +25,9 @@ from pathlib import Path
 from ..basis.checks import StorageError
 from ..basis.interruptions import finishing, giving_up
 
-LINKS = 40  # links to follow one after the other, as many as Linux does
-BETWEEN_LOOKS = 0.1  # seconds, while a pipe has no reader
-LONGEST_NAME = 255  # bytes, on Linux's file systems
+LINKS = 40  # links that are followed one after the other at most, as many as Linux does
+BETWEEN_LOOKS = 0.1  # seconds between two looks at a pipe that has no reader yet
+LONGEST_NAME = 255  # bytes of the longest file name on Linux's file systems
 SPACE = "free some space"
 PERMISSION = "choose a place you may write to"
 REMEDIES = {

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow
 
-SAVED_POINTS = 2**20  # of a run: from 4,000 on they are thinned out
-# Bytes of a row of an index when unpacked: those of saddlery take a few hundred.
+SAVED_POINTS = 2**20  # most saved points of a run: from 4,000 on they are thinned out
+# Most bytes of a row of an index when unpacked: those of saddlery take a few hundred.
 ROW = 100_000
-REASON = 300  # letters of a reason that a sentence repeats
+REASON = 300  # letters of a reason that a sentence repeats at most
 HEXADECIMAL = re.compile("[0-9a-f]{12}")
 STATUSES = (
     "stopped",
@@ -47,7 +47,7 @@ STATUSES = (
     "step too small",
     "interrupted",
 )
-# Of these the last point may not be finite.
+# Statuses of runs whose last point may not be finite.
 FAILED = ("diverged", "not finite", "step too small", "interrupted")
 NEVER_RAN = ("refused", "impossible")
 AGAIN_RUN = "train the experiment again, experiment.toml repeats it exactly"
@@ -117,7 +117,7 @@ TRAJECTORY = (
     Numbers("gradient_norm", "T", least=0, last=True),
     Numbers("states", "TP", last=True),
 )
-# stages.json: an entry of runs
+# An entry of `runs` in stages.json.
 RUN_STAGES = (
     Field("experiment", "text"),
     Field("architecture", "text"),
@@ -128,7 +128,7 @@ RUN_STAGES = (
     Field("warnings", "texts"),
     Field("stages", "tables"),
 )
-# an entry of stages
+# An entry of `stages` in that entry.
 STAGE = (
     Field("kind", "text", among=("initial", "intermediate", "end")),
     Field("start", "number", least=0),
@@ -198,7 +198,7 @@ INDEX = (
     # of the part, since it is written; see sweeps.storage
     Field("digest", "text", optional=True),
 )
-# Lists with an entry for each stage of a run.
+# Columns that hold lists with an entry for each stage of a run.
 PER_STAGE = (
     "units",
     "units_by_layer",
@@ -207,7 +207,7 @@ PER_STAGE = (
     "stage_end",
     "stage_loss",
 )
-# What a run that was trained always has.
+# Columns in which a run that was trained always has a value.
 OF_TRAINED = (
     "identity",
     "architecture",
@@ -251,7 +251,7 @@ DIMENSIONS = {
     "node": "fixed points of a saddle graph, in the order they were found",
     "edge": "paths of a saddle graph",
 }
-TIME = "flow time"  # of theta' = -dL/dtheta; a step of descent is its learning rate
+TIME = "flow time"  # that of theta' = -dL/dtheta; a step of descent takes its learning rate
 LOSS = "loss"  # mean over samples; squared loss is half the squared norm
 SLOPE = "loss per weight"
 

@@ -36,9 +36,9 @@ from .base import (
 )
 from .local import surroundings
 
-# Of these, workers must have the versions of the sender.
+# Packages of which workers must have the versions of the sender.
 PACKAGES_THAT_COMPUTE = ("saddlery", "jax", "numpy")
-TIME_TO_ANSWER = 10.0  # seconds that a scheduler has
+TIME_TO_ANSWER = 10.0  # seconds within which a scheduler must answer
 POLL = 1.0  # seconds between two looks at job arrays
 
 
@@ -207,7 +207,7 @@ SLURM_DEFAULTS = {
     "memory_gb": 4,
     **WHOLE_OPTIONS,
 }
-TASKS_OF_AN_ARRAY = 64  # unless `tasks` or `workers` say otherwise
+TASKS_OF_AN_ARRAY = 64  # most tasks of a job array, unless `tasks` or `workers` say otherwise
 SLURM = (
     "cluster",
     "folder",

@@ -16,7 +16,7 @@ from typing import Any
 from ..basis.precision import spare_programs
 from .base import Job, answer_at_once, failure, perform
 
-SECONDS_BETWEEN_WORDS = 0.5  # on progress
+SECONDS_BETWEEN_WORDS = 0.5  # least time between two words on progress
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from ..doors.door import read_toml
 from .experiment import LAYER_KEYS
 
 PLACE = "value"  # how the door names the text of a value
-INVALID = "not valid TOML, "  # and what it says of one that is none
+INVALID = "not valid TOML, "  # how it begins what it says of a text that is no value
 EXAMPLE = "for example --set initialization.scale=1e-5"
 
 

@@ -53,7 +53,7 @@ SECTIONS = (
 REQUIRED = ("task", "network", "stop")
 SIMPLE = ("name", "description", "seed", "precision", "moments")
 NETWORK_KEYS = ("layers", "readout", "reads")
-MOST = 1_000_000  # parameters: a state is 8 MB then, and a run keeps hundreds
+MOST = 1_000_000  # most parameters: a state is 8 MB then, and a run keeps hundreds
 LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
 
 
@@ -395,15 +395,15 @@ def made_from_toml(
         raise InputError(f"{source}: {error}") from None
 
 
-WORDS = ("name", "description")  # of an experiment: what does not determine it
+WORDS = ("name", "description")  # fields of an experiment that do not determine it
 
 
 def _hash(table: Mapping[str, Any]) -> str:
     return hashlib.sha256(tomli_w.dumps(table).encode()).hexdigest()[:12]
 
 
-# Data and objectives of that many tasks and seeds: an ensemble asks for the
-# same again and again.
+# Data and objectives of so many tasks and seeds are kept: an ensemble asks for the same
+# again and again.
 KEPT = 8
 
 

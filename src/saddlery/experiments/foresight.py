@@ -20,18 +20,18 @@ from ..networks import Objective
 from ..rules import GradientDescent, GradientFlow, Momentum, Rule
 from ..training import Stop
 
-# Step times rate at which explicit Runge-Kutta pairs of order 5 become
-# unstable (dopri8: 6).
+# Explicit Runge-Kutta pairs of order 5 become unstable where step times rate is larger
+# than this (dopri8: 6).
 REACH = 3.3
-# Steps that a bound foretells, from which it is worth 20 products with the
-# Hessian to know better.
+# Where a bound foretells more steps than this it is worth 20 products with the Hessian
+# to know better.
 LOOK = 1e6
-# Steps from which a run says so: minutes of a small network at 10 to 100
+# A run that will take more steps says so: minutes of a small network at 10 to 100
 # microseconds a step.
 LONG = 1e7
-ENDLESS = 1e9  # steps from which a run is not begun: hours to days
-USUAL = (1e-3, 1e3)  # root mean squares of inputs and targets that need no remark
-PRODUCTS = 20  # of the power iteration: the largest eigenvalue to a few percent
+ENDLESS = 1e9  # a run that would take more steps is not begun: hours to days
+USUAL = (1e-3, 1e3)  # inputs and targets whose root mean square lies within need no remark
+PRODUCTS = 20  # steps of the power iteration: the largest eigenvalue to a few percent
 ADVICE = "standardise the inputs (subtract the mean, divide by the standard deviation)"
 
 

@@ -29,12 +29,12 @@ PURPLE, ORANGE, SKY = "#cc79a7", "#e69f00", "#56b4e9"
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY)
 FLOW_TIME = "flow time (learning rate × steps)"
 TAIL_SHOWN = 1.25  # the converged tail is cropped to a quarter of what came before
-SMALL = 8  # points, of labels inside the axes
-MOVING = 2e-3  # of the range of the loss: what is left of it where the run has settled
-# of a linear axis: plateaus whose middles are nearer ask for a logarithmic one
+SMALL = 8  # font size of labels inside the axes, in points
+MOVING = 2e-3  # the run has settled where less than this share of the loss's range is left
+# Plateaus whose middles are nearer than this share of a linear axis ask for a logarithmic one.
 TIGHT = 0.03
-BANDS = 0.28, 0.15  # opacities of plateaus, in turns
-# of a letter's size: its width, and with the space that words keep from each other
+BANDS = 0.28, 0.15  # opacities of the bands of plateaus, in turns
+# Width of a letter over its size, alone and with the space that words keep from each other.
 LETTER, SPACED = 0.6, 0.7
 
 

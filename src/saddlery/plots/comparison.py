@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 COMPARISON_INCHES = (5.2, 3.2)
-ROOM_BEYOND = 1.08  # of the last time that is marked: where the axis of flow time ends at least
-CROWDED = 0.05  # of a linear axis: jumps nearer than this ask for a logarithmic one
-# points: height of a line, width of a letter
+ROOM_BEYOND = 1.08  # the axis of flow time ends at so many times the last marked time, or later
+CROWDED = 0.05  # jumps nearer than this share of a linear axis ask for a logarithmic one
+# Height of a line and width of a letter, in points.
 LINE_HEIGHT, LETTER_WIDTH = 1.2 * SMALL, 0.55 * SMALL
-# points that marks, and the run's curve, keep free around them; of the curve a piece this long
+# Points that marks and the run's curve keep free around them, and how long the pieces of the curve
+# are that do.
 AROUND_MARKS, AROUND_CURVE, PIECE = 4, 1, 2.0
 
 

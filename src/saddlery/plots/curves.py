@@ -29,9 +29,9 @@ from .axes import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SILENT = 0.01  # of the axis: singular values below are not named,
-APART = 0.07  # and of its range: nor those nearer to one that is
-FEW_LINES = 12  # units whose lines are drawn thicker
+SILENT = 0.01  # singular values below this share of the axis have no name
+APART = 0.07  # nor have those that are nearer than this share of its range to one that has
+FEW_LINES = 12  # lines are drawn thicker where there are no more units than this
 
 
 @picture_of(Run, Stages)

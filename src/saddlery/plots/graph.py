@@ -25,13 +25,13 @@ MARKERS = {
     "no fixed point found": ("s", MUTED),
 }
 GRAPH_INCHES = (6.0, 4.0)
-# of the range of losses: nodes of one width that are nearer stand side by side
+# Nodes of one width nearer than this share of the range of losses stand side by side.
 CLOSE = 0.03
-SIDE_BY_SIDE = 0.13  # of a unit, between such nodes
-THIN, THICK = 0.5, 2.4  # points: arrows of no utility and of the largest
-PALE = 0.45  # opacity of arrows off the route
-LABEL_LINE = 1.2 * (SMALL - 1)  # points
-ROUNDED_LOSS = 1e-12  # of the largest loss: a smaller one is written as zero
+SIDE_BY_SIDE = 0.13  # distance of such nodes on the axis of units
+THIN, THICK = 0.5, 2.4  # thickness in points of arrows of no utility and of the largest
+PALE = 0.45  # opacity of arrows that are not on the route
+LABEL_LINE = 1.2 * (SMALL - 1)  # height of a line of a label, in points
+ROUNDED_LOSS = 1e-12  # a loss below this share of the largest is written as zero
 
 
 @picture_of(SaddleGraph)

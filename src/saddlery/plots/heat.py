@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-# on the map's own colours, which a page leaves as they are in the dark
+# Colours of letters on the map's own colours, which a page leaves as they are in the dark.
 DARK, LIGHT = "#101010", "#fefefe"
-WRITTEN = 12  # values a side that are written into their cells
-LETTERS = 7  # points
-LUMINANCE = 0.299, 0.587, 0.114  # of red, green and blue (ITU-R BT.601)
+WRITTEN = 12  # values are written into the cells of a map of at most so many a side
+LETTERS = 7  # font size of the letters of a map, in points
+LUMINANCE = 0.299, 0.587, 0.114  # shares of red, green and blue in brightness (ITU-R BT.601)
 
 
 def heat_map(

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-LINEAR_RATIO = 300.0  # ratio of non-zero eigenvalues up to which the axis is linear
-# cells across a picture, and to an e-fold of size: points in one lie on top of each other
+LINEAR_RATIO = 300.0  # the axis is linear up to this ratio of non-zero eigenvalues
+# Cells across a picture, and to an e-fold of size: of the points in one only one is drawn.
 CELLS_WIDE, CELLS_HIGH = 200, 15
-SMALLEST_SHOWN = 1e6  # largest over smallest: eigenvalues below it are all at zero
+SMALLEST_SHOWN = 1e6  # eigenvalues below the largest over this all count as zero
 
 
 class _Group(NamedTuple):

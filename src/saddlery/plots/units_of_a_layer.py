@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 PANEL_INCHES = (2.6, 2.6)
-AXES_MARGIN = 1.12  # of what has to be seen: where the axes end
-VISIBLE_STRENGTH = 1e-3  # of the strongest unit of a view: kinks of weaker ones are not drawn
+AXES_MARGIN = 1.12  # the axes end at so many times what has to be seen
+VISIBLE_STRENGTH = 1e-3  # kinks of units below this share of a view's strongest are not drawn
 
 Side = Float[np.ndarray, "H _"]
 State = Float[np.ndarray, " P"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Draw = Callable[["Axes"], object]
-WIDE, SQUARE = (4.0, 2.6), (2.5, 2.3)  # inches
+WIDE, SQUARE = (4.0, 2.6), (2.5, 2.3)  # sizes of pictures in inches
 # Attributes of a document of its own, which a picture within a page does not need.
 OF_DOCUMENT = r' ?(?:xmlns(?::xlink)?|version|width|height)="[^"]*"'
 

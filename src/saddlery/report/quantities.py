@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[Any, Any]
 POSITIVE = Real(least=0.0)
-LEAST_LOSS = 1e-40  # that is shown; below is rounding
+LEAST_LOSS = 1e-40  # a smaller loss is rounding, and shown as this
 Measured = Callable[[Row], float | None]
 
 

@@ -15,8 +15,8 @@ from ..basis.records import number
 from ..sweeps import arrays, read_record
 from .markup import Markup, fill, joined
 
-SKETCH_WIDTH, SKETCH_HEIGHT = 240, 90  # in its own units
-SKETCH_POINTS = 80  # of its curve
+SKETCH_WIDTH, SKETCH_HEIGHT = 240, 90  # in a sketch's own units
+SKETCH_POINTS = 80  # points of a sketch's curve
 
 
 class Curve(NamedTuple):

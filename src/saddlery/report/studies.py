@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STUDY_SIZE = (5.2, 3.2)  # inches
-WRAP = 36  # letters of a vertical label in a line
+WRAP = 36  # a vertical label is broken into lines of about so many letters
 # How a verdict is set: the class of its style, and a sign for those who see no colours.
 CLAIM_SIGNS = {
     "holds": ("minimum", "●"),

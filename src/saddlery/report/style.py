@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..plots import axes as drawn
 from .markup import Markup
 
-# name: (as plots draws it, on a dark page)
+# By name: the colour as plots draw it, and that on a dark page.
 COLOURS = {
     "ink": (drawn.INK, "#ececec"),
     "muted": (drawn.MUTED, "#a3a3a3"),

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MAP_SIZE = (4.4, 3.0)  # inches
-LISTED = 500  # runs in the table
-# Values of a field beyond which it is drawn as a continuum.
+LISTED = 500  # most runs in the table
+# A field of more values than this is drawn as a continuum.
 CONTINUUM = 24
-MOST_PAIRS = 3  # of fields, unless some are asked for
-DECADES = 30.0  # between the least and the largest, beyond which its axis is logarithmic
+MOST_PAIRS = 3  # most pairs of fields that maps are over, unless some are asked for
+DECADES = 30.0  # an axis whose largest value is over so many times the least is logarithmic
 
 
 def sweep_page(

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-# Bytes that the gradients of a chunk may touch, measured (see
-# docs/development.md).
+# The gradients of a chunk may touch so many bytes (measured, see docs/development.md).
 CACHE = 1_300_000
-WIDEST = 16_384  # runs in one chunk of an accelerator
-# Of a run: what the printed table of an ensemble shows, and what its
+WIDEST = 16_384  # most runs in one chunk on an accelerator
+# Entries of a run's record that the printed table of an ensemble shows, and that its
 # data frame holds.
 SHOWN = ("experiment", "seed", "status", "steps", "final_loss")
 KEPT = ("experiment", "identity", "seed", "status", "final_loss", "steps", "reason")
-# Along the points of a run, and once a run: what its labelled arrays hold.
+# What an ensemble's labelled arrays hold along the points of a run, and once for each
+# run.
 CURVES = ("flow_time", "step", "loss", "gradient_norm", "states")
 OWN = ("experiment", "identity", "seed", "status")
 

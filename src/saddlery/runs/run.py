@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     import xarray as xr
 
 FAILED = ("diverged", "not finite", "step too small")
-# Of the largest loss above its bound: falls below it by less are
-# rounding, of float32 too.
+# A loss below its bound by less than this share of the largest above it is rounding, of
+# float32 too.
 BELOW = 1e-5
 SHORT = (
     "float32: rounding can cut long plateaus short, and gradients stall near 1e-8 of their scale"
 )
-# What a record keeps the versions of.
+# Packages whose versions a record keeps.
 PACKAGES = ("saddlery", "jax", "diffrax", "optax", "numpy", "scipy")
 
 

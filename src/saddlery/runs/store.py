@@ -42,7 +42,7 @@ from .run import Run, train
 
 SCHEMA, VERSION = "saddlery-run", 1
 ARRAYS = ("flow_time", "step", "loss", "gradient_norm", "states")
-# Ends the sentence about a file that is missing.
+# End of the sentence about a file that is missing.
 NO_RUN = ", so {} is not a complete run folder; train it again"
 OBSERVED = "observable."  # before the names of observables among the arrays
 # How near a recorded loss is to that of its state: of itself, and of the

@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOURCE = "Kunin et al. 2025, Section 3"
-# From 1e-3 the plateaus of ReLU units are not yet apart (seen on one seed before the criteria of
-# the times were tried).
 # Networks by how long their plateaus last: as ln(1/scale), units of degree one, and as
 # 1/scale, units of degree two.
 LOGARITHMIC = ("linear", "relu")
 POWERS = ("quadratic", "linear_attention")
+# From 1e-3 the plateaus of ReLU units are not yet apart (seen on one seed before the criteria of
+# the times were tried).
 SCALES_OF_DEGREE_ONE = (1e-4, 1e-8, 1e-16)
 SCALES_OF_DEGREE_TWO = (3e-3, 1e-3, 3e-4, 1e-4)
-# Rates of the last jump, roughly.
+# Rate of the last jump of each network, roughly.
 SLOWEST = {
     "linear": 0.4,
     "relu": 0.3,

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Eigenvalues of the input covariance.
 VALUES = np.array([0.4, 0.3, 0.2, 0.1])
-LENGTH = 31  # of a context, N
-RANKS = (1, 2, 4)  # of key and query
+LENGTH = 31  # pairs of a context, N
+RANKS = (1, 2, 4)  # ranks of key and query
 SOURCE = "Zhang, Singh, Latham & Saxe 2025, eq 19"
 
 

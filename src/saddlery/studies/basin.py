@@ -42,16 +42,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 QUESTION = "Zhang, Saxe & Latham 2026, Section 7 (open); the exponent is derived here"
-RATE_RATIOS = (0.4, 0.6, 0.8)  # of the second thing's to the first's
-# Sizes of the start on the manifold: large beside the noise, small beside it, of quadratic units.
+RATE_RATIOS = (0.4, 0.6, 0.8)  # rate of the second thing to learn over the first's
+# Sizes of the start on the manifold: large beside the noise, small beside it, and of quadratic
+# units.
 NEAR_SIZES = (0.1, 0.03, 0.01)
 ISOTROPIC = (1e-12, 1e-13)
 QUADRATIC = (0.03, 0.01, 0.003)
 UNITS = 10
-GUIDED = 0.01  # of the targets: a map this near to the fixed point's has been guided to it
+GUIDED = 0.01  # a run whose map comes this near to the fixed point's, of the targets, is guided
 LEAST_NOISE = 1e-14  # the critical noise is sought between this and 1,
 NOISE_HALVINGS = 11  # by halving its logarithm so many times
-AT_REST = 1e-4  # of the largest gradient: the flow on the manifold rests
+AT_REST = 1e-4  # the flow on the manifold rests below this share of its largest gradient
 LONGER = 1.5  # a run is watched so many times as long as the flow on the manifold takes to rest
 
 

@@ -195,7 +195,7 @@ STUDY = Study(
 
 # --------------------------------------------------------------------- pairs of digits
 PAIRS = tuple(combinations(range(10), 2))
-# Pairs that ReLU networks learn.
+# The pairs of digits that ReLU networks learn; linear ones learn all.
 RELU_PAIRS = (
     (0, 1),
     (3, 5),

@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 CLASSES = ("embedded", "duplicate", "full", "none")
 KINDS = ("initial", "intermediate", "end")
-# Of the seeds of the others: architectures whose certificates take several seconds get one in so
-# many.
+# Architectures whose certificates take several seconds get one in so many of the seeds of the
+# others.
 COSTLY = 3
-# Experiments of an architecture that share its first width, and so its compiled programs.
+# So many experiments of an architecture share its first width, and so its compiled programs.
 SAME_WIDTH = 6
-# Implicit: steps grow with a plateau, and the end is really at rest.
+# An implicit rule: its steps grow with a plateau, and the end is really at rest.
 IMPLICIT = GradientFlow(solver="kvaerno5")
-# Coarse: a state that slides along a kink crosses it at every step.
+# A coarse rule: a state that slides along a kink crosses it at every step.
 COARSE = GradientFlow(relative_tolerance=1e-4)
 # The beginning of a reason, and what it means as far as examples of it were looked into.
 LIKELY = {

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FIGURE2 = "Zhang, Saxe & Latham 2026, Figure 2"
 INF = float("inf")
-CONTEXT = 31  # pairs of a context, of linear attention
+CONTEXT = 31  # pairs of a context of linear attention
 MARKERS = {"linear": "o", "attention": "s"}
 
 
@@ -303,7 +303,7 @@ STARTS = {
     "rank one": Initialization("manifold", 1e-4, 1, 0.1),
     "rank two": Initialization("manifold", 1e-4, 2, 0.1),
 }
-COUNTED_TO = 0.1  # a mean number of plateaus over seeds
+COUNTED_TO = 0.1  # a mean number of plateaus over seeds may be off by this
 
 
 def design_c(seeds: int) -> Iterator[tuple[Row, Experiment]]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 VISITING = ("x_tanh_x", "cubic", "quadratic")
 PASSING = ("tanh", "erf")
-VISIT = 0.1  # of the fixed point's norm: nearer is a visit
+VISIT = 0.1  # a run visits a fixed point where it comes within this share of its norm
 
 
 def design(seeds: int) -> Iterator[tuple[Row, Experiment]]:

@@ -45,13 +45,14 @@ from .intervals import Share
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of all that is learned: a plateau whose loss is nearer to that of one mode rests there.
+# A plateau whose loss is within this share, of all that is learned, of that of one mode rests
+# there.
 NEAR = 0.02
-EXACT = 1e-9  # the same for certified fixed points
-# Units of a layer: linear ones, ReLU ones, and of first layers that grow unit by unit.
+EXACT = 1e-9  # a certified saddle has the loss of one mode to within this (absolute)
+# Units of a layer: of linear ones, of ReLU ones, and of first layers that grow unit by unit.
 LINEAR_WIDTH, RELU_WIDTH, UNIT_WIDTH = 20, 50, 10
 PATCHES: dict[str, Any] = {"kernel": (2,), "stride": 2}
-EIGENVALUES = (0.7, 0.3)  # of the input covariance of linear attention
+EIGENVALUES = (0.7, 0.3)  # eigenvalues of the input covariance of linear attention
 CONTEXT = 31  # pairs of its contexts
 FIGURE5 = "Zhang, Saxe & Latham 2026, Figure 5"
 ASKED = "asked in Zhang, Saxe & Latham 2026, Section 7; expected from the narrowest network"
@@ -86,7 +87,7 @@ def _outputs(
     )
 
 
-# the training set, the network, and the scale of its initial weights
+# By name: the training set, the network, and the scale of its initial weights.
 NETWORKS: dict[str, tuple[Task, Network, float]] = {
     "linear": (
         LinearTeacher((1.0, 0.4)),

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HIDDEN_UNITS, START_SCALE = 20, 4e-3
-WEAK = 0.2  # of the strong mode: far enough for a plateau between where waits are logarithms
+WEAK = 0.2  # weak mode over strong: far enough for a plateau between where waits are logarithms
 SKIPS = ("none", "one", "two")
 TASKS = {
     "linear": LinearTeacher((1.0, WEAK)),
     "relu": OrthogonalReLU((1.0, -WEAK)),
 }
-# Half the mean square of what the weaker mode is to explain.
+# Loss with the strong mode learned: half the mean square of what the weak one is to explain.
 LEFT = {"linear": 0.5 * WEAK**2, "relu": 0.25 * WEAK**2}
 FIGURE6 = "Zhang, Saxe & Latham 2026, Figure 6 (residual layers in place of its skips)"
 

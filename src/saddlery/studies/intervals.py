@@ -26,8 +26,8 @@ from ..basis.checks import require
 
 LEVEL = 0.95
 TAIL = (1 - LEVEL) / 2
-FEWEST_THAT_SPREAD = 10  # seeds, from which their shares show how they spread
-RESOLVED = 1e-6  # of a real number: what a measurement resolves, as `find_plateaus` does of a loss
+FEWEST_THAT_SPREAD = 10  # from so many seeds on their shares show how they spread
+RESOLVED = 1e-6  # a measurement resolves a real number to this share, as `find_plateaus` a loss
 
 
 @dataclass(frozen=True)

@@ -34,17 +34,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SOURCE = "the limits of saddlery.predictions.ranges"
-PROBLEM_SEED = 17  # of the generator of problems
-PROBLEMS = 6  # of each theory
-DRAWS = 20  # initial weights of one row
-SIDE_BY_SIDE = 5  # of its runs
-# Initial weights of one row, of theories that speak of one run at a time.
+PROBLEM_SEED = 17  # seed of the generator of problems
+PROBLEMS = 6  # problems of each theory
+DRAWS = 20  # draws of the initial weights for one row
+SIDE_BY_SIDE = 5  # runs of a row that go on at once
+# Draws of the initial weights for one row of theories that speak of one run at a time.
 SINGLE_DRAWS = 3
-# Seeds of these weights: others than those the intervals are made from.
+# The seeds of draws begin here: they are others than those the intervals are made from.
 FIRST_DRAW = 7_000
-LATER = 4.0  # of the last time that is predicted: how long a run may take
-RESOLVED_TIME = 1e-3  # of a jump time: what runs and their records are good for
-PATH = 0.02  # of the whole fall: how near a run passes the saddles of its path
+LATER = 4.0  # a run may take so many times the last time that is predicted
+RESOLVED_TIME = 1e-3  # runs and their records know a jump time to this share of it
+PATH = 0.02  # a run takes a path whose saddles it passes within this share of the whole fall
 Draw = Callable[[np.random.Generator], Experiment]
 
 

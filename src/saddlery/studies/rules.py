@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STRENGTHS, FAR_APART = (1.0, 0.3), (1.0, 1e-5)
-# By name a rule, and the flow time (steps times their size) that it takes to learn both modes.
+# By name: a rule, and the flow time (steps times their size) that it takes to learn both modes.
 TWO_LAYERS = {
     "flow": (GradientFlow(), 60.0),
     "descent": (GradientDescent(1e-2), 60.0),

@@ -20,7 +20,7 @@ from .measures import changed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STRENGTH_RATIOS = (0.25, 0.5, 0.75)  # s_2 / s_1
+STRENGTH_RATIOS = (0.25, 0.5, 0.75)  # strength of the second mode over that of the first, s_2 / s_1
 START_SCALES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 
 

@@ -17,7 +17,7 @@ from ..doors.outlets import write_text
 from ..experiments import Experiment
 from .base import STUDIES
 
-# Beside the numbers of a row in its file; no study measures anything of that name.
+# Key of a row's digest beside its numbers in its file; no study measures anything of that name.
 MARK = "digest"
 
 

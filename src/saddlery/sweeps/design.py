@@ -66,11 +66,12 @@ KEYS = (
     "slurm",
 )
 MEASURES = ("certificates", "predictions", "observables")
-# What of a sweep's table is a table or a list itself: all else is a field of its own.
+# Entries of a sweep's table that are tables or lists themselves; all others are fields
+# of its own.
 INNER = ("imports", "measure", "grid", "random", "experiment")
-RUNS_OF_A_BATCH = 64  # what is lost when a process dies
-RUNS = 10**9  # more would take years, and even their numbers would not fit the memory
-TRIED = 8  # draws of which one must be possible
+RUNS_OF_A_BATCH = 64  # runs of a batch unless told otherwise: what is lost when a process dies
+RUNS = 10**9  # most runs: more would take years, and their numbers would not fit the memory
+TRIED = 8  # so many draws are tried at most, of which one must be possible
 WAYS_TO_DRAW = ("uniform", "log_uniform", "integers", "choice")
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
-# Nothing of the machine, nothing that is not in the package, and no filter can change that.
+# DuckDB's settings: a filter reaches nothing of the machine, nothing outside the
+# package, and cannot change that.
 SETTINGS = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -34,12 +35,12 @@ SETTINGS = {
     "python_enable_replacements": "false",
     "lock_configuration": "true",
 }
-# ~~ is LIKE, ~~* is ILIKE, ~~~ is GLOB
+# Operators of a filter: ~~ is LIKE, ~~* is ILIKE, ~~~ is GLOB.
 OPERATORS = {
     *("+", "-", "*", "/", "//", "%", "^", "**", "||", "@"),
     *("~~", "!~~", "~~*", "!~~*", "~~~"),
 }
-# Functions of values: of numbers, of texts, of lists.
+# Functions that a filter may call: of numbers, of texts, of lists.
 FUNCTIONS = {
     *("abs", "sign", "round", "floor", "ceil", "ceiling", "trunc"),
     *("sqrt", "cbrt", "exp", "pow", "power", "mod"),
@@ -57,14 +58,14 @@ FUNCTIONS = {
     *("list_count", "list_unique", "list_distinct"),
     *("list_first", "list_last"),
 }
-# functions of SQL that make one number of many rows
+# Functions of SQL that make one number of many rows, which a filter cannot.
 OF_MANY = {"count", "sum", "avg", "mean", "min", "max", "median", "stddev", "variance", "quantile"}
 # The classes of DuckDB's tree that a filter may hold.
 ALLOWED_PARTS = {
     *("COLUMN_REF", "CONSTANT", "COMPARISON", "CONJUNCTION"),
     *("OPERATOR", "BETWEEN", "CASE", "CAST", "FUNCTION", "TYPE"),
 }
-# Some that it may not, in words.
+# Some classes that it may not hold, in words.
 REFUSED_PARTS = {
     "SUBQUERY": "a query within it",
     "WINDOW": "a window over other rows",
@@ -73,7 +74,7 @@ REFUSED_PARTS = {
     "PARAMETER": "a question mark",
     "POSITIONAL_REFERENCE": "a column by its number",
 }
-# What a query may have beside the one expression that it selects.
+# Clauses that make a query more than the one expression that it selects: it is refused.
 CLAUSES = (
     "where_clause",
     "group_expressions",

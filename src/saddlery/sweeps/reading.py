@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 Folders = str | Path | Sequence[str | Path]
-# Endings of files of rows, and of arrays.
+# Endings of files of rows, and those of files of arrays.
 ROW_ENDINGS = (".csv", ".json")
 ARRAY_ENDINGS = (".nc", ".npz")
-# What a part always holds, and of which kind.
+# Arrays that a part always holds, and the kind of their numbers (a letter of NumPy's).
 ARRAY_KINDS = {
     "flow_time": "f",
     "step": "i",

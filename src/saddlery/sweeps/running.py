@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
-ASK = 1_000_000  # runs beyond which a sweep must be confirmed
-POINTS_TRIED = 12  # of a plan
-SEEDS_TIMED = 8  # of each point
-# What is written of a run, as a share of its arrays (compressed, measured: 0.72 to
-# 0.8), and bytes of its row.
+ASK = 1_000_000  # a sweep of more runs must be confirmed
+POINTS_TRIED = 12  # points of a sweep that a plan tries at most
+SEEDS_TIMED = 8  # seeds of each of these points that are timed at most
+# What is written of a run: this share of its arrays (compressed, measured: 0.72 to
+# 0.8), and so many bytes for its row.
 COMPRESSED, ROW_BYTES = 0.75, 500
 Progress = Callable[[float, str], None]
 

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 SWEEP_SCHEMA, SWEEP_VERSION = "saddlery-sweep", 1
 PACKAGES = ("xarray", "zarr", "pandas", "pyarrow", "duckdb")
 FOLDERS = ("parts", "index", "failed")
-MOST_DIGITS = 18  # of the number of a batch: it fits into 64 bits
+MOST_DIGITS = 18  # numbers of batches have fewer digits than this: they fit into 64 bits
 COPY = "copy the folder again"
 REPEAT = f"remove it and {schema.AGAIN_BATCH}"
 ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody

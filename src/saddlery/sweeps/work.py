@@ -288,7 +288,7 @@ INDEX_TYPES = {
     "jump_error": "float64",
     "wall_seconds": "float64",
 }
-# In the order in which they stand in the index.
+# Columns of the index, in their order.
 INDEX_COLUMNS = (
     *("run", "seed", "identity", "experiment", "architecture"),
     *("width", "task", "rule", "data", "status", "reason"),

@@ -20,7 +20,7 @@ from ..networks import Data, loss_named
 from .base import Task
 from .tables import read_table
 
-# Of an .npz that holds other names.
+# What to do with an .npz that holds other names.
 NAMES = (
     "(an .npz holds two arrays, named inputs and targets; else name"
     " two .npy or CSV files in inputs and targets, or one table whose last columns = k"

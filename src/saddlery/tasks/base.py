@@ -18,9 +18,9 @@ from ..basis.echo import said
 from ..basis.families import Family
 from ..networks import Data
 
-# Rows of the square matrices that tasks draw and decompose: half a minute, 134 MB.
+# Most rows of the square matrices that tasks draw and decompose: half a minute, 134 MB.
 WIDEST = 4096
-# Numbers of the samples that a task draws: half a gigabyte.
+# Most numbers in the samples that a task draws: half a gigabyte.
 DRAWN = 2**26
 TASKS: Family[type[Task]] = Family("task")
 

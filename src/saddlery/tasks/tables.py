@@ -22,16 +22,17 @@ from ..basis.checks import InputError, require
 from ..basis.echo import Words, said, shown
 from ..doors.door import read_text
 
-# Bytes of a file: as text a number takes ten times the memory that it takes as a number.
+# Most bytes of a file: as text a number takes ten times the memory that it takes as a
+# number.
 MOST = 256 * 2**20
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 # Rows from which a first column that counts them can hardly be data.
 FEWEST = 5
-# Of a column that counts rows.
+# Names of a column that counts rows.
 ROW_NAMES = ("", "index", "id", "row", "no", "nr", "#", "unnamed: 0")
-# Of a row: no separators in it, and more than a number's signs.
+# The name of a row: it has no separators in it, and more than a number's signs.
 NAME = re.compile(r"[^;|\t]*[^;|\t\d\s.,+][^;|\t]*")
-# Of a header, cells and letters that a note repeats.
+# A note repeats at most so many cells of a header, and so many letters.
 CELLS, LETTERS = 6, 60
 
 COUNTING_HEADER = (

@@ -10,9 +10,9 @@ from ..arguments import given
 from ..codes import DONE
 from ..command import Command
 
-# Rows of a printed table of runs.
+# The printed table of runs has at most so many rows.
 SHOWN = 40
-# Columns that are shown, beside the fields.
+# Columns that the printed table shows beside the fields.
 USUAL = ("status", "stages", "units", "loss")
 
 

@@ -27,9 +27,9 @@ from typing import Any, NamedTuple
 from ...basis.checks import InputError
 from ...basis.echo import shown
 
-VERSION = 1  # that this saddlery writes
-RELEASED = 1  # the newest that a release has; a later one may still be written anew
-REQUIRED = "(required)"  # in the place of a default: there is none
+VERSION = 1  # the version of experiments that this saddlery writes
+RELEASED = 1  # the newest version that a release has; a later one may still be written anew
+REQUIRED = "(required)"  # stands in the place of a default where there is none
 
 
 class Family(NamedTuple):
