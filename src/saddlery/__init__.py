@@ -63,7 +63,7 @@ _HOMES = {
     "visit": "plateaus",
 }
 __all__ = sorted(_HOMES)
-pictures.ROOM.append(lambda: import_module(".plots", __name__))
+pictures.LOADERS.append(lambda: import_module(".plots", __name__))
 
 
 def __getattr__(name: str) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .echo import MOST, Words, said, shown
+from .echo import LETTERS, Words, said, shown
 
 T = TypeVar("T")
 Keep = Callable[[Any, str], Any]  # (value, argument) -> what is kept of it
@@ -334,7 +334,7 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     >>> nearest("lineer", names), nearest("sgd", names)
     ('linear_teacher', '')
     """
-    word = str(name)[:MOST].casefold()
+    word = str(name)[:LETTERS].casefold()
     likeness = lambda other: difflib.SequenceMatcher(None, other.casefold(), word).ratio()
     by_likeness = lambda other: (likeness(other), likeness(other.partition("_")[0]))
     near = [other for other in valid if max(by_likeness(other)) >= NEAR]

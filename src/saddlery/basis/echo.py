@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 # A sentence repeats at most so many letters of a value.
-MOST = 80
+LETTERS = 80
 # A sentence names at most so many entries of a list: it can hold no more.
 SHOWN = 20
 # Lists within lists are written out down to so many levels.
@@ -35,7 +35,7 @@ class Words(str):
 
 
 def shown(value: Any) -> str:
-    """A value as a sentence repeats it: `repr`, shortened to `MOST` letters,
+    """A value as a sentence repeats it: `repr`, shortened to `LETTERS` letters,
     without line breaks.
 
     Example
@@ -60,10 +60,10 @@ def said(error: BaseException) -> str:
     ('File name and header differ', 'KeyError')
     """
     one_line = " ".join(str(error).split())
-    return _cut(one_line, 2 * MOST) or type(error).__name__
+    return _cut(one_line, 2 * LETTERS) or type(error).__name__
 
 
-def _cut(text: str, most: int = MOST) -> str:
+def _cut(text: str, most: int = LETTERS) -> str:
     """The beginning of a long text, with the quote or bracket that closes
     it."""
     if len(text) <= most:
@@ -76,7 +76,7 @@ def _cut(text: str, most: int = MOST) -> str:
 
 def _words(value: Any, levels: int) -> str:
     if isinstance(value, str):
-        return repr(value[: 2 * MOST])
+        return repr(value[: 2 * LETTERS])
     if isinstance(value, int) and not isinstance(value, bool):
         return _whole(value)
     if not levels and isinstance(value, (list, tuple, dict)):

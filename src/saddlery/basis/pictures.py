@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Draw = TypeVar("Draw", bound=Callable[..., Any])
 PICTURES: dict[type, Callable[..., Any]] = {}
 # called before anything is drawn: imports what draws, if the package has said so
-ROOM: list[Callable[[], object]] = []
+LOADERS: list[Callable[[], object]] = []
 
 
 def picture_of(*kinds: type) -> Callable[[Draw], Draw]:
@@ -50,7 +50,7 @@ class Pictured:
         >>> stages(train("linear")).plot(log=True).get_yscale()
         'log'
         """
-        for load in ROOM:
+        for load in LOADERS:
             load()
         draw = next(PICTURES[kind] for kind in type(self).__mro__ if kind in PICTURES)
         return draw(self, ax, **options)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..basis.checks import InputError, hint
-from ..basis.echo import MOST, shown
+from ..basis.echo import LETTERS, shown
 from ..doors.door import read_toml
 from .experiment import LAYER_KEYS
 
@@ -70,7 +70,7 @@ def parsed(changes: Sequence[str]) -> dict[str, Any]:
         count = paths.count(path)
         if count > 1:
             remedy = "give each entry once"
-            raise InputError(f"--set {path[:MOST]}: given {count} times; {remedy}")
+            raise InputError(f"--set {path[:LETTERS]}: given {count} times; {remedy}")
     return dict(pairs)
 
 
@@ -84,14 +84,14 @@ def _parsed(change: str) -> tuple[str, Any]:
         words = str(error).removeprefix(f"{PLACE}: ")
         if not words.startswith(INVALID):  # a value, but one too large or too deep
             why = words.removeprefix(PLACE)
-            raise InputError(f"--set {path[:MOST]}: {why}") from None
+            raise InputError(f"--set {path[:LETTERS]}: {why}") from None
         if text[0] in "[{\"'":
             why = f"is not a TOML value ({words.removeprefix(INVALID)})"
             refused = f"--set {path}: {shown(text)} {why}"
             raise InputError(f"{refused}; quote it for the shell") from None
         return path, text  # a bare word: rule.kind=adam
     if len(table) > 1:
-        refused = f"--set {path[:MOST]}: {shown(text)} is more than one value"
+        refused = f"--set {path[:LETTERS]}: {shown(text)} is more than one value"
         raise InputError(f"{refused}; repeat --set for each")
     return path, table["value"]
 
@@ -104,15 +104,15 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(place, list):
         index = _key(place, last, path)
         if isinstance(place[index], dict):
-            remedy = f"name a key in it, such as {path[:MOST]}.width=20"
-            raise InputError(f"{path[:MOST]}: entry {shown(last)} is a table; {remedy}")
+            remedy = f"name a key in it, such as {path[:LETTERS]}.width=20"
+            raise InputError(f"{path[:LETTERS]}: entry {shown(last)} is a table; {remedy}")
         place[index] = value
         return
     if not isinstance(place, dict):
         _key(place, last, path)
     if isinstance(place.get(last), dict):
         keys = ", ".join(place[last])
-        raise InputError(f"{path[:MOST]}: {shown(last)} is a table; name a key in it: {keys}")
+        raise InputError(f"{path[:LETTERS]}: {shown(last)} is a table; name a key in it: {keys}")
     is_new = place.get(last) != value
     if last == "kind" and is_new:
         place.clear()
@@ -136,4 +136,4 @@ def _key(place: Any, key: str, path: str) -> Any:
             choice = f"choose one of 0 to {len(place) - 1}"
     else:
         choice = f"what stands here is the value {shown(place)}"
-    raise InputError(f"{path[:MOST]}: there is no {shown(key)} here; {choice}")
+    raise InputError(f"{path[:LETTERS]}: there is no {shown(key)} here; {choice}")

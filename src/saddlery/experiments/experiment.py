@@ -53,7 +53,7 @@ SECTIONS = (
 REQUIRED = ("task", "network", "stop")
 SIMPLE = ("name", "description", "seed", "precision", "moments")
 NETWORK_KEYS = ("layers", "readout", "reads")
-MOST = 1_000_000  # most parameters: a state is 8 MB then, and a run keeps hundreds
+MOST_PARAMETERS = 1_000_000  # most parameters: a state is 8 MB then, and a run keeps hundreds
 LAYER_KEYS = ("unit", "width", "mixes", "outputs", "residual")
 
 
@@ -428,9 +428,9 @@ def _admit(network: Network, data: Data) -> None:
     """Raise InputError where a network has more parameters than a run can keep."""
     count = network.count(data.shape, data.outputs)
     require(
-        count <= MOST,
+        count <= MOST_PARAMETERS,
         "the network",
-        needed=f"of at most {MOST:,} parameters, since every saved state is kept whole",
+        needed=f"of at most {MOST_PARAMETERS:,} parameters, since every saved state is kept whole",
         given=Words(f"{count:,}"),
         remedy="lower a width",
     )

@@ -66,7 +66,7 @@ class GraphTolerances(Tolerances, decides="graph"):
 
 # Units join at so many times the size at which predictions have them join: escapes that
 # are not the fastest are left sooner by noise.
-BEGIN = 5.0
+TIMES_JOINING = 5.0
 # A unit smaller than this share of the natural weights has the map of its leading form
 # alone.
 SMALL = 1e-3
@@ -326,7 +326,7 @@ class _Search:
         """The path from a node along one escape to the node where it ends."""
         narrow, utility = self.nodes[start].narrow, escape.utility
         order = _degree(narrow) + 1
-        amplitude = BEGIN * narrow.size_to_join(utility / self.first, order)
+        amplitude = TIMES_JOINING * narrow.size_to_join(utility / self.first, order)
         u, v = escape.direction
         try:
             wider, path = narrow.join(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LINEAR_RATIO = 300.0  # the axis is linear up to this ratio of non-zero eigenvalues
 # Cells across a picture, and to an e-fold of size: of the points in one only one is drawn.
 CELLS_WIDE, CELLS_HIGH = 200, 15
-SMALLEST_SHOWN = 1e6  # eigenvalues below the largest over this all count as zero
+SIZES_SHOWN = 1e6  # eigenvalues below the largest over this all count as zero
 
 
 class _Group(NamedTuple):
@@ -145,7 +145,7 @@ def _thinned(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     if not len(place):
         return place
     largest = max(float(np.abs(values).max(initial=0.0)), 1e-300)
-    size = np.sign(values) * np.log1p(np.abs(values) / largest * SMALLEST_SHOWN)
+    size = np.sign(values) * np.log1p(np.abs(values) / largest * SIZES_SHOWN)
     across = place * CELLS_WIDE // max(count, CELLS_WIDE)
     cells = np.column_stack([across, np.round(size * CELLS_HIGH)])
     first = np.unique(cells, axis=0, return_index=True)[1]

@@ -64,7 +64,7 @@ SHORT = 1e-7  # neighbours nearer than this share of the flow time have no other
 # its path.
 DECIDED = 1e-7
 DOUBLINGS = 300  # the end is looked for at flow times 2^k / s_1, k below this
-TINY = 1e-80  # a mode that starts stronger has grown by then, whatever the depth
+LEAST_START = 1e-80  # a mode that starts stronger has grown by then, whatever the depth
 CHUNK = 32  # times at which the loss is computed at once
 ROOT = 1e-14  # relative accuracy of the flow time at which the loss falls through a level
 
@@ -389,8 +389,8 @@ def _aligned(moments: Moments, weights: list[np.ndarray]) -> _Path:
     c = variances(moments.features, rt)
     for k, (u, end) in enumerate(zip(start, s / c, strict=True)):
         # Two layers are known from above, too.
-        inside = u > TINY and (layers == 2 or u < end)
-        bounds = f"{TINY:g} and its end {end:.3g}"
+        inside = u > LEAST_START and (layers == 2 or u < end)
+        bounds = f"{LEAST_START:g} and its end {end:.3g}"
         demand(
             inside,
             f"mode {k} starts at strength {u:.3g}, not between {bounds}",

@@ -32,7 +32,7 @@ from .ranges import Range, RangeTolerances, demand_range, sharpness_range
 
 SAME = 0.99  # two new units whose maps have a larger cosine than this are taken for one
 PROBE = 1e-3  # their maps are compared at this share of the natural size of a unit
-MOST = 200_000  # most entries of the leading form of a unit
+MOST_ENTRIES = 200_000  # most entries of the leading form of a unit
 # escapes nearer than this share of a wait are one: ten times the error of their times
 TOGETHER = 1e-5
 LIMIT = (
@@ -85,8 +85,8 @@ def _conditions(experiment: Experiment) -> Objective:
     u, v = (side.shape[2] for side in sides)
     entries = v * u**degree
     demand(
-        entries <= MOST,
-        f"the leading form of a unit has {entries:,} entries, more than {MOST:,}",
+        entries <= MOST_ENTRIES,
+        f"the leading form of a unit has {entries:,} entries, more than {MOST_ENTRIES:,}",
     )
     return objective
 

@@ -32,7 +32,9 @@ LISTED = 500  # most runs in the table
 # A field of more values than this is drawn as a continuum.
 CONTINUUM = 24
 MOST_PAIRS = 3  # most pairs of fields that maps are over, unless some are asked for
-DECADES = 30.0  # an axis whose largest value is over so many times the least is logarithmic
+LOGARITHMIC_FROM = (
+    30.0  # an axis whose largest value is over so many times the least is logarithmic
+)
 
 
 def sweep_page(
@@ -267,7 +269,7 @@ def _scatter(
     ):
         numbers = table[name].to_numpy()
         low, high = np.min(numbers), np.max(numbers)
-        if low > 0 and high > DECADES * low:
+        if low > 0 and high > LOGARITHMIC_FROM * low:
             scale("log")
 
 

@@ -29,7 +29,7 @@ GROWTH, ROUNDS = 1.6, 60
 STEPS = 20_000
 # Along held directions a part below this share of the weights is rounding; they grow by
 # so many e-folds between two looks, of which there are so many at most.
-NOISE, GROWN, MOST = 1e-6, 12.0, 2000
+NOISE, GROWN, LOOKS = 1e-6, 12.0, 2000
 RULE = GradientFlow(relative_tolerance=1e-8)
 
 
@@ -136,7 +136,7 @@ def settle(
     theta = np.asarray(start, float)
     duration = _first_duration(objective, theta)
     peak = 0.0
-    for _ in range(ROUNDS if held is None else MOST):
+    for _ in range(ROUNDS if held is None else LOOKS):
         if held is not None:
             duration = min(duration, GROWN / held.rate)
         stop = Stop(flow_time=duration, steps=STEPS)

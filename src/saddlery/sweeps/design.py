@@ -34,8 +34,8 @@ from ..basis.echo import shown
 from ..basis.records import Printed, Result, plain
 from ..experiments import Experiment
 from ..experiments.changes import changed
-from ..experiments.experiment import MOST as WIDEST
 from ..experiments.experiment import (
+    MOST_PARAMETERS,
     WORDS,
     chosen,
     find,
@@ -550,9 +550,9 @@ def _check_path(path: str) -> None:
 def _check_width(experiment: Experiment, label: str) -> None:
     widest = max(experiment.network.widths)
     require(
-        widest <= WIDEST,
+        widest <= MOST_PARAMETERS,
         argument=f"{label}width",
-        needed=f"at most {WIDEST:,}",
+        needed=f"at most {MOST_PARAMETERS:,}",
         given=widest,
         remedy="a run keeps every state whole",
     )

@@ -24,7 +24,7 @@ from ..doors.door import read_text
 
 # Most bytes of a file: as text a number takes ten times the memory that it takes as a
 # number.
-MOST = 256 * 2**20
+MOST_BYTES = 256 * 2**20
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "blanks"}
 # Rows from which a first column that counts them can hardly be data.
 FEWEST = 5
@@ -210,7 +210,7 @@ def _rows(path: str) -> tuple[list[Row], Signs]:
     """The rows that hold anything, cells with decimal points, and how they
     are written: by the first signs by which all cells are numbers, else by
     the usual ones."""
-    text = read_text(path, MOST, what="CSV text")
+    text = read_text(path, MOST_BYTES, what="CSV text")
     usual = _split(text, USUAL.separator, path)
     if _fits(usual):
         return usual, USUAL
