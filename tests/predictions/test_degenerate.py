@@ -444,15 +444,17 @@ def test_the_rule_agf_keeps_to_a_manifold(name):
     assert found.run.final_loss == pytest.approx(rest, rel=1e-6)
 
 
-def test_two_units_that_escape_at_one_time():
-    """(a) The second of two equal units is followed to just before its escape, and no further."""
+@pytest.mark.parametrize("size", 0.01 * 2.0 ** -np.arange(4))
+def test_two_units_that_escape_at_one_time(size):
+    """(a) The second of two equal units, v' = u^2/2, u' = u v, is followed to just before its
+    escape at 1/v, where it is v/1e-5, and no further."""
     start = _Draws(
-        u=np.full((1, 2, 1), np.sqrt(2) * 0.01),
-        v=np.full((1, 2, 1), 0.01),
+        u=np.full((1, 2, 1), np.sqrt(2) * size),
+        v=np.full((1, 2, 1), size),
         dormant=np.ones((1, 2), bool),
         since=np.zeros(1),
     )
     wait, _ = start.escape(np.array([[[0.5]]]))
-    assert wait == pytest.approx([100.0], rel=1e-5)
-    assert np.isfinite(start.v).all() and start.dormant.tolist() == [[False, True]]
-    assert start.v[0, 1, 0] > 100 * 0.01
+    assert wait == pytest.approx([1 / size], rel=1e-5)
+    assert start.dormant.tolist() == [[False, True]]
+    assert start.v[0, 1, 0] == pytest.approx(size / 1e-5, rel=0.2)

@@ -82,17 +82,28 @@ def test_what_a_step_gives_back(change, words):
     assert str(caught.value).startswith("rule 'changed' must ") and "\n" not in str(caught.value)
 
 
-def test_a_start_that_is_none():
+STARTS = [
+    (lambda w: w.theta, r"must"),
+    (lambda w: w._replace(theta=w.theta[:2]), r"from start a theta of shape \(3,\) .*, got shape \(2,\)"),
+    (lambda w: w._replace(time=jnp.zeros(3)), r"from start a time of shape \(\) and float64, got shape \(3,\)"),
+    (lambda w: w._replace(gradient=None), r"from start a gradient of shape \(3,\)"),
+    (lambda w: w._replace(theta=w.theta * np.inf), r"finite weights from start"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), STARTS)
+def test_a_start_that_is_none(change, words):
     with kept():
 
         class Unstarted(Plain):
             kind = "unstarted"
 
             def start(self, theta, gradient, key):
-                return theta
+                return change(super().start(theta, gradient, key))
 
-        with pytest.raises(InputError, match=r"rule 'unstarted' must"):
+        with pytest.raises(InputError, match=words) as caught:
             check_rule(Unstarted(), np.ones(3))
+    assert str(caught.value).startswith("rule 'unstarted' must ")
 
 
 def test_a_rule_that_does_is_trained():

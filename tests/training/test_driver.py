@@ -169,6 +169,18 @@ def test_saved_where_it_moves_and_sparsely_on_plateaus():
     assert np.all(np.diff(t)[late] < 0.05 * t[1:][late] + 1.0)
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.4, 0.8])
+def test_no_stride_passes_over_a_drop(rate):
+    """(b) At any learning rate: between saved points more than one step apart the run moves by a
+    resolution, after which it is due, and by the longest stride at most."""
+    record = run(staircase, TARGET, SMALL, GradientDescent(rate), Stop(steps=20_000))
+    states, loss = record.states, record.loss
+    moved = np.linalg.norm(np.diff(states, axis=0), axis=1) / np.linalg.norm(states[:-1], axis=1)
+    lost = np.abs(np.diff(loss)) / (loss[:-1] + loop.LOSS_FLOOR * loss[0])
+    strides = np.diff(record.step) > 1
+    assert np.maximum(moved, lost)[strides].max() < 0.03 * (1 + loop.LONGEST_STRIDE)
+
+
 def test_coarser_resolution_saves_fewer_points_of_the_same_path():
     """(c) What is saved does not change the steps: coarse points are among the fine ones."""
     fine, coarse = (

@@ -20,7 +20,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..basis.checks import NumericalError
 from ..basis.precision import in_float64
 from ..experiments import Experiment
 from ..networks import Objective
@@ -221,11 +220,9 @@ class _Draws:
         rows = np.arange(len(first))
         self.dormant[rows, first] &= ~np.isfinite(wait)
         left = np.nonzero(self.dormant & np.isfinite(wait)[:, None])
-        waited = wait[left[0]]
-        try:
-            later = grow(form, self.u[left], self.v[left], waited)
-        except NumericalError:  # two escape at one time, to the error of these times
-            later = grow(form, self.u[left], self.v[left], (1 - TOGETHER) * waited)
+        # One that escapes at the same time, to the error of these times, waits there.
+        until = np.minimum(wait[left[0]], (1 - TOGETHER) * times[left])
+        later = grow(form, self.u[left], self.v[left], until)
         self.u[left], self.v[left] = later.u, later.v
         self.since = self.since + wait
         return wait, direction[rows, first]
