@@ -44,6 +44,48 @@ def jumps(experiment, theory="linear modes"):
     return compare(predict(experiment, theory=theory)[0], Stages(run, ()))
 
 
+def scaled(e, a):
+    """An experiment whose targets are a times as large, its weights sqrt(a) times, so that all
+    takes 1/a of the time and losses are a^2 times as large."""
+    task = dataclasses.replace(e.task, singular_values=tuple(a * s for s in e.task.singular_values))
+    start = dataclasses.replace(e.initialization, scale=e.initialization.scale * np.sqrt(a))
+    return e.replace(task=task, initialization=start)
+
+
+@pytest.mark.parametrize("a", [4.0**-26, 4.0**8])
+@pytest.mark.parametrize(
+    ("theory", "error"), [("diagonal jumps", 1e-9), ("alternating gradient flows", 5e-3)]
+)
+def test_paths_of_diagonal_networks_know_no_unit_of_targets(theory, error, a):
+    """(b) Losses, times, intervals and the share of draws on the same path, to how exactly the
+    theory follows them."""
+    e = Experiment.named("diagonal")
+    e = e.replace(
+        task=dataclasses.replace(e.task, inputs=5),
+        seed=0,
+        initialization=Initialization(scale=1e-4),
+    )
+    (usual,), (other,) = predict(e, theory=theory), predict(scaled(e, a), theory=theory)
+    assert len(other.stages) == len(usual.stages)
+    for one, two in zip(usual.stages[1:], other.stages[1:], strict=True):
+        assert two.loss == pytest.approx(a**2 * one.loss, rel=1e-6, abs=1e-12 * a**2)
+        assert two.share == one.share
+        for name in ("jump", "mean", "low", "high"):
+            assert (getattr(one, name) is None) == (getattr(two, name) is None)
+            if getattr(one, name) is not None:
+                assert a * getattr(two, name) == pytest.approx(getattr(one, name), rel=error)
+
+
+def test_no_wait_is_too_long():
+    """(d) From weights of 1e-16 quadratic units wait 1e16 and more: as many stages as those of
+    the theory that follows units through their leading forms."""
+    e = Experiment.named("quadratic").replace(initialization=Initialization(scale=1e-16))
+    (agf,) = predict(e, theory="alternating gradient flows")
+    (other,) = predict(e, theory="units one by one")
+    losses = [[stage.loss for stage in found.stages] for found in (agf, other)]
+    assert len(losses[0]) == 3 and losses[0] == pytest.approx(losses[1], abs=1e-6)
+
+
 # ------------------------------------------------------------- linear networks
 def test_stages_of_a_linear_network():
     """(a) Losses 1/2 the sum of squares left, indices (r* - r)(H - r); (d) certificates of a

@@ -284,6 +284,17 @@ def test_a_new_unit_is_small_beside_what_it_learns():
     )
 
 
+def test_a_second_cluster_that_is_slow():
+    """(c) Its target r is small beside the first's, 1: the first jump hardly feels it, and the
+    second comes at times that go as 1/r; e^(12/r) is beyond all numbers from r = 0.017 on."""
+    times = []
+    for slow in (0.03, 0.02):
+        e = experiment(OrthogonalReLU((1.0, -slow)), "relu", width=15)
+        (prediction,) = predict(e, theory="orthogonal ReLU")
+        times.append([prediction.stages[1].jump, prediction.stages[2].jump * slow])
+    assert times[0] == pytest.approx(times[1], rel=0.1)
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", [0, 1, 135, pytest.param(range(300), marks=pytest.mark.slow)])
 def test_any_width_and_seed_has_stages_or_a_sentence(seed):

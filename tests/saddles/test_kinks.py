@@ -460,6 +460,15 @@ def test_many_kinks_that_bend_downwards():
     assert np.linalg.norm(high.rest) < 1e-12 and not high.proven and high.sides is None
 
 
+@pytest.mark.parametrize(("share", "side"), [(0.5, 0), (1.0, 1), (0.0, -1)])
+@pytest.mark.parametrize("left", [0.0, 5e-13])
+def test_sides_that_are_free_beside_what_the_tolerance_leaves(share, side, left):
+    """(a) g = (-s gamma, r): leaving costs on both sides for 0 < s < 1, on neither side more than
+    r, which is within the tolerance and no kink's to balance."""
+    found = steepest(np.array([-share * 1e-11, left]), np.eye(2)[:1], np.array([1e-11]), 1e-12)
+    assert found.sides.tolist() == [side]
+
+
 # ---------------------------------------------------------- kinks that the layers below cross
 def deep(first, x, y, u1, u2, v, residual=False):
     """A layer that passes its units on and a ReLU layer that reads them, and the state of these

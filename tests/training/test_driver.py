@@ -90,6 +90,32 @@ def test_divergence_is_a_status():
     assert record.loss[-1] > 1e6 and record.step[-1] < 100
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-6, 1e-30])
+def test_divergence_knows_no_unit_of_weights(size):
+    """(b) 1/2 theta^2 grows fourfold a step from any start, and diverges after as many steps."""
+    record = run(bowl, jnp.zeros(1), np.array([size]), GradientDescent(3.0), Stop(steps=40))
+    assert record.status == "diverged" and record.step[-1] == 10
+
+
+def test_a_start_at_the_least_loss_is_held_against_that_of_zero_weights():
+    """(a) A rise from 0 to 1e-16 of it is none."""
+    start = np.ones(2) + 1e-9
+    record = run(bowl, jnp.ones(2), start, GradientDescent(2.5), Stop(steps=10))
+    assert record.status == "stopped" and record.loss[-1] > 10 * record.loss[0]
+
+
+def test_a_loss_without_bound_diverges_downwards():
+    """(a) -1/2 theta^2 under descent."""
+    record = run(
+        lambda theta, samples: -bowl(theta, samples),
+        jnp.zeros(1),
+        np.ones(1),
+        GradientDescent(0.1),
+        Stop(flow_time=1000.0),
+    )
+    assert record.status == "diverged" and "the loss fell to -" in record.reason
+
+
 def test_not_finite_is_a_status():
     """An absurd learning rate: the loss or the weights overflow, with the remedy; what was before
     is kept."""
@@ -312,6 +338,36 @@ def test_float32():
     )
     np.testing.assert_allclose(narrow.states[-1], wide.states[-1], rtol=1e-3)
     np.testing.assert_array_equal(theta, SMALL)
+
+
+def test_a_flow_time_that_float32_rounds_is_reached():
+    with jax.enable_x64(False):
+        record = run(bowl, jnp.ones(2), np.zeros(2), GradientFlow(1e-5), Stop(flow_time=10.1))
+    assert record.reason == "flow time 10.1 was reached"
+
+
+@pytest.mark.parametrize(
+    ("times", "losses"),
+    [
+        ([0.0, 1.0, 2.0, 3.0], [3.0, 2.0, 1.0, np.nan]),
+        ([0.0, 1.0, 1.0, 2.0], [3.0, 2.0, 2.0, 1.0]),
+    ],
+)
+def test_a_level_is_crossed_beside_points_that_say_nothing(times, losses):
+    """(a) On a straight line, beside a loss that is none and a time that was saved twice."""
+    nothing = np.zeros(4)
+    path = driver.Trajectory(
+        flow_time=np.array(times),
+        step=np.arange(4),
+        loss=np.array(losses),
+        gradient_norm=nothing,
+        states=nothing[:, None],
+        observables={},
+        status="stopped",
+        reason="",
+        rejected=0,
+    )
+    assert path.crossing(1.5) == pytest.approx(1.5)
 
 
 # --------------------------------------------------------------------- misuse

@@ -673,8 +673,8 @@ def _settles(road, before, here, after, prominence):
 
 
 def _strength(road, before, here, after):
-    """Strength of an intermediate plateau, or -inf if a drop beside it is below the
-    resolution or the noise."""
+    """Strength of an intermediate plateau, the logarithm of its time per loss over that
+    of the drops; -inf if a drop beside it is below the resolution or the noise."""
     limits = PlateauTolerances.now()
     smaller = min(here - before, after - here)
     if not smaller > limits.resolution:
@@ -682,9 +682,9 @@ def _strength(road, before, here, after):
     if not (road.sure(before, here) and road.sure(here, after)):
         return -math.inf
     size = limits.window * smaller
-    slow = road.spans(here - size, here + size, size).max() / size
-    fast = max(_pace(road, before, here), _pace(road, here, after))
-    return math.log(slow / fast) - road.chance(before, here, after, size)
+    dwelling = road.spans(here - size, here + size, size).max() / size
+    falling = max(_pace(road, before, here), _pace(road, here, after))
+    return math.log(dwelling / falling) - road.chance(before, here, after, size)
 
 
 def _pace(road, begin, finish):
@@ -696,8 +696,8 @@ def _pace(road, begin, finish):
 def _initial_strength(road, begin, finish):
     limits = PlateauTolerances.now()
     size = limits.window * (finish - begin)
-    slow = float(road.when(begin + size)) - float(road.time[0])
-    return math.log(max(slow, TINY) / size / _pace(road, begin, finish))
+    dwelling = max(float(road.when(begin + size)) - float(road.time[0]), TINY) / size
+    return math.log(dwelling / _pace(road, begin, finish))
 
 
 def _constant(road, finish, above, below):

@@ -30,6 +30,7 @@ from .ranges import Range, RangeTolerances, demand_range, step_range
 # A mode x' = 2 s x (1 - x) has lost half of its loss at x = 1 - sqrt(1/2):
 # this is its x / (1 - x).
 HALF = np.sqrt(2) - 1
+SAME = 1e-9  # losses nearer than this share of the first are of one saddle
 ROUNDING = 1e-14  # losses below this share of the first are rounding, left when all is learned
 # Coordinates that have nothing to learn count as learning this share of the largest
 # size.
@@ -74,8 +75,7 @@ def diagonal_sequence(experiment: Experiment) -> Prediction:
     )
     demand_range([mixed])
     own, *others = diagonal_paths(g, b, high, low)
-    expected = _losses(own)
-    same = [path for path in others if _losses(path) == expected]
+    same = [path for path in others if _alike(path, own)]
     share = len(same) / len(others)
     losses = _without_rounding(own, moments)
     stages = [PredictedStage(losses[0], (0,))]
@@ -148,9 +148,12 @@ def _walls(
     return high, low
 
 
-def _losses(path: tuple[Jump, ...]) -> list[float]:
-    """By which two draws are seen to take the same path."""
-    return [round(jump.loss, 9) for jump in path]
+def _alike(path: tuple[Jump, ...], own: tuple[Jump, ...]) -> bool:
+    """Whether two draws pass saddles of the same losses."""
+    if len(path) != len(own):
+        return False
+    apart = [abs(jump.loss - ours.loss) for jump, ours in zip(path, own, strict=True)]
+    return max(apart) <= SAME * own[0].loss
 
 
 def _without_rounding(path: tuple[Jump, ...], moments: Moments) -> list[float]:

@@ -306,8 +306,13 @@ def _leading(
     if left <= 0:
         return None
     strength = 0.5 * learned.size_to_join(float(s[0]) / largest, 2) ** 2
-    alone = _Leading(q, s, rt, strength)
-    overlaps = draws.overlaps(alone)
+    return _grouped(_Leading(q, s, rt, strength), left, draws)
+
+
+def _grouped(alone: _Leading, left: int, draws: _Draws) -> _Leading:
+    """With as many of its pairs as are learned together, up to the first that escapes
+    later and overlaps little with the next; left: units that may still join."""
+    s, overlaps = alone.s, draws.overlaps(alone)
     separate = overlaps <= RangeTolerances.now().overlap[1]
     falls = s[1:] < (1 - EQUAL) * s[:-1]
     apart = np.flatnonzero(separate & falls)

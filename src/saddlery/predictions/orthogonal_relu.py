@@ -21,10 +21,13 @@ initial weights are derived here.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp
 
 from ..basis.precision import in_float64
 from ..experiments import Experiment
@@ -53,8 +56,8 @@ from .ranges import (
 )
 
 ORTHOGONAL = 1e-9  # largest cosine between two inputs that are orthogonal
-# Units sort themselves out for so many times 1/c of the slower cluster, which is
-# followed in so many steps.
+# Units sort themselves out for so many times 1/c of a cluster, and so many steps follow
+# that time.
 EARLY, STEPS = 12.0, 1500
 LIMIT = (
     "neglects what units do to each other while small; exact as the initial scale goes to zero"
@@ -67,7 +70,7 @@ LIMIT = (
 def orthogonal_relu(experiment: Experiment) -> Prediction:
     """The clusters of positive and of negative targets, in the order of their times.
 
-    Raises DoesNotApply. Cost: 1500 steps of a thousand draws of H units on N
+    Raises DoesNotApply. Cost: up to 3000 steps of a thousand draws of H units on N
     samples, and the flow of one or two units.
 
     Source: Boursier, Pillaud-Vivien & Flammarion (2022).
@@ -177,14 +180,13 @@ class _Fit:
 
     rate: c, as the learning rule takes it.
     end: the strength at which one unit fits the cluster.
-    strengths (M,): after the early phase; 0 where no unit sees all of it.
-    times (M,): the flow time at which the strength is BEGIN^2 of the end.
+    times (M,): the flow time at which the strength is BEGIN^2 of the end; infinite
+        where no unit sees all of it.
     """
 
     cluster: _Cluster
     rate: float
     end: float
-    strengths: np.ndarray
     times: np.ndarray
 
     @property
@@ -203,50 +205,82 @@ def _fits(
     """Of units u (M, H, D) and v (M, H, 1) of M draws."""
     lengths = np.linalg.norm(objective.inputs, axis=1)
     w = u @ (objective.inputs / lengths[:, None]).T
-    v, w, begun = _sorted_out(v[..., 0], w, clusters)
+    early = _sorted_out(v[..., 0], w, clusters)
     fits = []
     for cluster in clusters:
-        strengths = 0.5 * np.sum(cluster.amplitudes(v, w) ** 2, axis=1)
+        strengths = early.log_strengths(cluster)
         which = "positive" if cluster.sign > 0 else "negative"
         demand(
-            strengths[0] > 0,
+            bool(np.isfinite(strengths[0])),
             f"no unit sees all samples of {which} target; raise the width",
         )
         rate = float(rates(np.asarray(cluster.rate), step_of(experiment)))
         end = cluster.end(lengths)
-        growth = np.log(BEGIN**2 * end / np.maximum(strengths, LEAST))
-        times = begun + growth / (2 * rate)
-        fits.append(_Fit(cluster, rate, end=end, strengths=strengths, times=times))
+        growth = np.log(BEGIN**2 * end) - strengths
+        times = early.time + growth / (2 * rate)
+        fits.append(_Fit(cluster, rate, end=end, times=times))
     return fits
 
 
-def _sorted_out(
-    v: np.ndarray,
-    w: np.ndarray,
-    clusters: list[_Cluster],
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """v (M, H) and w (M, H, N) after the early phase, and its duration.
+class _Early(NamedTuple):
+    """Units after the early phase, which lasts for a time.
+
+    v (M, H), w (M, H, N): each over its unit's e^log, which may be beyond all numbers.
+    log (M, H).
+    """
+
+    v: np.ndarray
+    w: np.ndarray
+    log: np.ndarray
+    time: float
+
+    def log_strengths(self, cluster: _Cluster) -> np.ndarray:
+        """ln 1/2 sum_i a_i^2 (M,); minus infinity where no unit sees all of it."""
+        with np.errstate(divide="ignore"):
+            logs = np.log(cluster.amplitudes(self.v, self.w)) + self.log
+        return logsumexp(2 * logs, axis=1) - np.log(2)
+
+
+def _sorted_out(v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]) -> _Early:
+    """Units v (M, H) and w (M, H, N) after twelve times 1/c of the slowest cluster, the
+    clusters in their turns: steps that resolve a fast one are too many for a slow one."""
+    drive = sum(cluster.drive for cluster in clusters)
+    log, time = np.zeros_like(v), 0.0
+    for rate in sorted({cluster.rate for cluster in clusters}, reverse=True):
+        phase = EARLY / rate - time
+        steps = math.ceil(STEPS * phase * rate / EARLY)
+        for _ in range(steps):
+            v, w, more = _stepped(v, w, drive, phase / steps)
+            log = log + more
+        time = EARLY / rate
+    return _Early(v, w, log, time)
+
+
+def _stepped(
+    v: np.ndarray, w: np.ndarray, drive: np.ndarray, t: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """v (M, H) and w (M, H, N) after a time t, each over a size, whose logarithm is (M, H).
 
     As long as a unit sees the same samples, with c = |g| over these, exactly
 
         v(t) = v cosh ct + g.w / c sinh ct,
         w_k(t) = w_k + g_k / c (v sinh ct + g.w / c (cosh ct - 1));
 
-    after each step samples with w_k <= 0 are lost for ever.
+    afterwards samples with w_k <= 0 are lost for ever.
     """
-    drive = sum(cluster.drive for cluster in clusters)
-    duration = EARLY / min(cluster.rate for cluster in clusters)
-    step = duration / STEPS
-    for _ in range(STEPS):
-        g = np.where(w > 0, drive, 0.0)
-        c = np.maximum(np.linalg.norm(g, axis=-1), LEAST)
-        along = np.sum(g * w, axis=-1) / c
-        cosh, sinh = np.cosh(c * step), np.sinh(c * step)
-        grown = (v * sinh + along * (cosh - 1))[..., None]
-        moved = np.maximum(w + g / c[..., None] * grown, 0.0)
-        w = np.where(w > 0, moved, w)
-        v = v * cosh + along * sinh
-    return v, w, duration
+    sees = w > 0
+    g = np.where(sees, drive, 0.0)
+    c = np.maximum(np.linalg.norm(g, axis=-1), LEAST)
+    along = np.sum(g * w, axis=-1) / c
+    # 1, cosh ct and sinh ct over e^(ct), lest they be beyond all numbers.
+    one = np.exp(-c * t)
+    cosh, sinh = 0.5 * (1 + one**2), 0.5 * (1 - one**2)
+    grown = v * sinh + along * (cosh - one)
+    moved = one[..., None] * w + (grown / c)[..., None] * g
+    w = np.where(sees, np.maximum(moved, 0.0), 0.0)
+    v = v * cosh + along * sinh
+    size = np.maximum(np.maximum(np.abs(v), w.max(axis=-1)), LEAST)
+    return v / size, w / size[..., None], c * t + np.log(size)
 
 
 # ------------------------------------------------------------------------ the stages
@@ -265,7 +299,7 @@ def _stages(
         unit = fit.cluster.unit(objective.inputs, np.sqrt(2 * fit.join))
         learned, settled = learned.join(unit)
         is_next = np.all([fit.times <= later.times for later in fits[k:]], axis=0)
-        same &= (fit.strengths > 0) & is_next
+        same &= np.isfinite(fit.times) & is_next
         # Steps in place of a flow take longer, by the ratio of the two rates.
         delay = settled.half_time(before) * fit.cluster.rate / fit.rate
         times = fit.times + delay

@@ -26,10 +26,14 @@ from .base import PredictedStage, Prediction, demand, register
 from .draws import one_layer_from_small_weights
 from .ranges import Range, RangeTolerances, demand_range, sharpness_range, worst
 
-FOREVER = 1e15  # a flow time by which all has grown that grows at all
+FOREVER = 1e15  # natural waits, after which all has grown that grows at all
 STEPS = 60_000  # most steps of the rule's run, which needs hundreds a jump
 LOWER = 1e-5  # a rest is the one before unless its loss is lower by this share of the first loss
-TOGETHER, KINKED, POWER = (1.0, 0.5), 2.0, (0.02, 3.0)  # parts of the stated errors, see `_error`
+# Jump times have the stated error (ALONE + SHARED ln H) / ln(1/size) of order two, KINKED
+# times that of units with kinks, and above EVEN_SO + SIDE_BY_SIDE (size /
+# threshold)^(order - 2).
+ALONE, SHARED, KINKED = 1.0, 0.5, 2.0
+EVEN_SO, SIDE_BY_SIDE = 0.02, 3.0
 LIMIT = (
     "exact as the initial scale goes to zero, for the experiment's own weights; before, jump"
     " times err by what many units"
@@ -88,7 +92,9 @@ def _run(objective: Objective, start: np.ndarray, largest: float) -> Trajectory:
     size = f"a unit is of size {largest:.2g}, where {limit:.2g} is active"
     demand(largest < limit, f"initial weights are not small: {size}")
     rule = AlternatingFlow().bound(parts)
-    stop = Stop(flow_time=FOREVER, steps=STEPS)
+    # A unit of relative size s and degree kappa grows at s^(kappa - 2) of the natural rate.
+    slower = (largest / parts.unit_size) ** (parts.units.order - 2)
+    stop = Stop(flow_time=FOREVER / (objective.scales.curvature * slower), steps=STEPS)
     trajectory = driver.run(
         objective.function,
         objective.samples,
@@ -120,11 +126,11 @@ def _error(units: Units, size: float) -> float:
     grow by the old residual.
     """
     if units.order == 2:
-        together = TOGETHER[0] + TOGETHER[1] * np.log(len(units.index))
+        together = ALONE + SHARED * np.log(len(units.index))
         unsettled = 1.0 if units.smooth else KINKED
         return unsettled * together / np.log(1 / size)
     part = (size / AlternatingFlow.threshold) ** (units.order - 2)
-    return POWER[0] + POWER[1] * part
+    return EVEN_SO + SIDE_BY_SIDE * part
 
 
 def _stages(
@@ -197,12 +203,13 @@ def _turns(
     """
     smooth = objective.network.layers[0].unit.smooth
     seen = trajectory.observables
-    waiting, largest, first = None, 0.0, True
-    known = np.zeros(len(index), bool)
+    largest, rests = 0.0, 0
+    waiting, known = np.asarray(trajectory.states[0]), np.zeros(len(index), bool)
     along = zip(trajectory.states, seen["active"], seen["moving"], strict=True)
     for state, active, moving in along:
         active = np.asarray(active, bool)
-        if waiting is not None and not smooth and not first:
+        # Before the second rest nothing is learned, or has been just now.
+        if rests >= 2 and not smooth:
             joined = index[active & ~known]
             turned = [_turned(waiting[unit], state[unit]) for unit in joined]
             largest = max([largest, *turned])
@@ -214,7 +221,8 @@ def _turns(
             largest,
             *RangeTolerances.now().turn,
         )
-        first, waiting, known = waiting is None, np.asarray(state), active.copy()
+        rests += 1
+        waiting, known = np.asarray(state), active.copy()
 
 
 def _turned(before: np.ndarray, after: np.ndarray) -> float:

@@ -65,6 +65,8 @@ class FixedPointTolerances(Tolerances, decides="fixed_points"):
 
 # The Hessian is formed up to so many parameters.
 DENSE = 2000
+# Trust regions grow to so many times the natural size of the weights.
+WIDEST_REGION = 1e3
 # Newton steps begin without eigenvalues below this share of the largest: without flat
 # ones, or with stiff ones alone.
 FLAT_FIRST, STIFF_FIRST = 1e-9, 1e-3
@@ -409,7 +411,8 @@ def refined(
     basin: float | None,
     cutoff: float = FLAT_FIRST,
 ) -> Refinement:
-    """Newton refinement of a state (P,).
+    """Newton refinement of a state (P,), in natural units of the weights where these
+    differ (from far away it may end elsewhere than in plain ones).
 
     scale: of gradients.
     basin: how far it may go, relative to the norm of the start (or, if larger, to 1e-3
@@ -480,19 +483,34 @@ def _size(objective: Objective, state: np.ndarray) -> float:
     return max(float(np.linalg.norm(state)), LEAST * objective.scales.weights)
 
 
-def minimised(small: Objective, start: np.ndarray, **options: float) -> np.ndarray:
+def minimised(
+    small: Objective,
+    start: np.ndarray,
+    *,
+    gtol: float,
+    maxiter: int,
+    radius: float | None = None,
+) -> np.ndarray:
     """Where a narrow network settles from a state (P,): trust-region minimisation by
     scipy with its dense Hessian, for networks of at most DENSE parameters.
 
-    options: of scipy's "trust-exact".
+    gtol, maxiter: of scipy's "trust-exact".
+    radius: of the first region, above zero; None for the natural size of the weights.
     """
+    size = small.scales.weights
+    first = size if radius is None else radius
     found = minimize(
         lambda t: float(small.loss(t)),
         start,
         jac=lambda t: np.asarray(small.gradient(t)),
         hess=lambda t: hessian(small, t),
         method="trust-exact",
-        options=options,
+        options={
+            "gtol": gtol,
+            "maxiter": maxiter,
+            "initial_trust_radius": first,
+            "max_trust_radius": WIDEST_REGION * max(size, first),
+        },
     )
     return found.x
 

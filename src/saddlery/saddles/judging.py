@@ -593,13 +593,9 @@ def _only_unsettled(objective: Objective, found: Found) -> bool:
     start = np.asarray(found.narrow_state, float)
     limits = BoundTolerances.now()
     near = limits.near * float(np.linalg.norm(start))
-    settled = fixed_points.minimised(
-        small,
-        start,
-        gtol=0.0,
-        maxiter=100,
-        initial_trust_radius=near,
-    )
+    if not near > 0:
+        return False
+    settled = fixed_points.minimised(small, start, gtol=0.0, maxiter=100, radius=near)
     if not float(np.linalg.norm(settled - start)) <= near:
         return False
     return excess(small, settled) <= limits.left * excess(small, start)

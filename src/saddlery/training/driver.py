@@ -30,7 +30,7 @@ from ..basis.records import Printed, Result, number, plain
 from ..doors import labels
 from ..rules import Rule
 from ..rules.checking import check_rule
-from .loop import LARGEST_LOSS, REFUSED, BatchFunction, LossFunction, programs
+from .loop import REFUSED, BatchFunction, LossFunction, programs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -176,18 +176,22 @@ class Trajectory(Result):
         """The flow time at which the loss falls through a level for good; None if
         it does not.
 
-        By monotone cubic interpolation between saved points.
+        By monotone cubic interpolation between saved points; those that are not
+        finite, or saved at one time with the one before, are left out.
 
         Source: Fritsch & Carlson (1980).
         """
-        above = np.flatnonzero(self.loss > level)
-        if not len(above) or above[-1] + 1 >= len(self.loss):
+        later = np.diff(self.flow_time, prepend=-np.inf) > 0
+        seen = later & np.isfinite(self.loss)
+        times, losses = self.flow_time[seen], self.loss[seen]
+        above = np.flatnonzero(losses > level)
+        if not len(above) or above[-1] + 1 >= len(losses):
             return None
         k = int(above[-1])
         near = slice(max(k - 1, 0), k + 3)
-        curve = PchipInterpolator(self.flow_time[near], self.loss[near])
+        curve = PchipInterpolator(times[near], losses[near])
         above_level = lambda t: float(curve(t)) - level
-        start, end = float(self.flow_time[k]), float(self.flow_time[k + 1])
+        start, end = float(times[k]), float(times[k + 1])
         found = brentq(above_level, start, end, xtol=1e-12 * end)
         return found  # type: ignore[return-value]
 
@@ -500,8 +504,9 @@ def _verdict(
     if not math.isfinite(loss) or not np.all(np.isfinite(states[-1:])):
         what = f"the loss or the weights stopped being finite {when}"
         return "not finite", f"{what}; {_remedy(rule)}"
-    if loss > LARGEST_LOSS * abs(float(carry["first_loss"])) + 1.0:
-        return "diverged", f"the loss grew to {loss:.3g} {when}; {_remedy(rule)}"
+    if abs(loss) > float(carry["largest_loss"]):
+        went = "grew" if loss > 0 else "fell"
+        return "diverged", f"the loss {went} to {loss:.3g} {when}; {_remedy(rule)}"
     if int(carry["failing"]) > REFUSED:
         return "step too small", f"{rule.refusal}, {when}"
     return "stopped", _met(carry, stop)
@@ -518,7 +523,8 @@ def _met(carry: Mapping[str, Any], stop: Stop) -> str:
         return f"gradient norm {norm:.3g} reached the asked {stop.gradient_norm}"
     if stop.steps is not None and int(carry["steps"]) >= stop.steps:
         return f"all {stop.steps} steps were taken"
-    if time == stop.flow_time:
+    # The clock has the precision of the run.
+    if time == carry["saved_at"].dtype.type(stop.flow_time):
         return f"flow time {stop.flow_time} was reached"
     return f"flow time {stop.flow_time} was passed by the last step, to {time:.6g}"
 

@@ -38,7 +38,8 @@ LONGEST_SILENCE = 0.01
 # Changes of the loss are compared to the loss, and to this share of the initial loss
 # where it is nearer to zero.
 LOSS_FLOOR = 1e-3
-# A run has diverged whose loss is more than so many times the initial one.
+# A run has diverged whose loss is more than so many times the initial one and that of
+# zero weights.
 LARGEST_LOSS = 1e6
 
 # By name: of every member where it ends, the `numbers` of its rule, and its `pace`,
@@ -175,6 +176,12 @@ class _Chunk:
         value, slope = jax.value_and_grad(self.loss)(theta, samples)
         return value, jnp.linalg.norm(slope)
 
+    def _largest_loss(self, theta: Array, first: Array, samples: Any) -> Array:
+        """The loss (first at theta) beyond which a run has diverged."""
+        of_zero = jnp.abs(self.loss(jnp.zeros_like(theta), samples))
+        of_zero = jnp.where(jnp.isfinite(of_zero), of_zero, 0.0)
+        return LARGEST_LOSS * jnp.maximum(jnp.abs(first), of_zero)
+
     def _start_one(
         self,
         theta: Array,
@@ -192,6 +199,7 @@ class _Chunk:
             "change": jnp.zeros((), theta.dtype),
             "loss": value,
             "first_loss": value,
+            "largest_loss": self._largest_loss(theta, value, samples),
             "gradient_norm": norm,
             "steps": zero,
             "attempts": zero,
@@ -365,12 +373,11 @@ def _broken(carry: Carry) -> Array:
 def finished(carry: Carry, limits: Limits) -> Array:
     """Whether a member has met a criterion or cannot go on."""
     loss = carry["loss"]
-    largest = LARGEST_LOSS * jnp.abs(carry["first_loss"]) + 1.0
     met = (
         (carry["walker"].time >= limits["flow_time"])
         | (carry["steps"] >= limits["steps"])
         | (loss <= limits["loss"])
         | (carry["gradient_norm"] <= limits["gradient_norm"])
     )
-    diverged = ~jnp.isfinite(loss) | (jnp.abs(loss) > largest)
+    diverged = ~jnp.isfinite(loss) | (jnp.abs(loss) > carry["largest_loss"])
     return met | diverged | _broken(carry)

@@ -75,9 +75,10 @@ class Kinks:
         gradients are measured (`Objective.gradient_units`).
     decided: whether first order is, so that slope 0 proves B-stationarity.
     smooth (P, m): orthonormal basis of the directions that cross no kink, sparse.
-    free (P, m'): without those only that cost first order on both sides.
-    within (P, m''): of these, without those that cross kinks of silent units, which are
-        `silent` (P, k).
+    free (P, m'): of all directions, but those across kinks that cost first order on both
+        sides.
+    within (P, m''): of `free`, those across no kink of a silent unit.
+    silent (P, k): those across kinks of silent units.
     crossings: kinks that can be left at no cost of first order.
     unknown: how many units stand on kinks of which that is not known.
     below: kinks that weights of the layers below cross, of first or of higher order; no

@@ -91,7 +91,8 @@ def steepest(
         return Steepest(worst, proven=True, normals=normals, sides=None)
     sides = None
     if not len(down) and len(convex.heights) <= MANY:
-        sides = _free_sides(gradient, normals, gamma)
+        # What is left within the tolerance is not the kinks' to balance.
+        sides = _free_sides(gradient - worst, normals, gamma)
     proven = len(down) <= SUBSETS
     return Steepest(worst, proven=proven, normals=normals, sides=sides)
 
@@ -187,9 +188,9 @@ def _free_sides(
     gradient: np.ndarray,
     normals: np.ndarray,
     gamma: np.ndarray,
-) -> np.ndarray:
+) -> np.ndarray | None:
     """On which sides of each kink the function is zero for some d, where it is
-    convex and nowhere negative.
+    convex and nowhere negative; None where the linear programs fail.
 
     By strict complementarity (Goldman and Tucker 1956): multipliers in the relative
     interior of all that balance g stand at 0 where the side minus is free, at gamma_k
@@ -199,6 +200,8 @@ def _free_sides(
     up = np.flatnonzero(gamma > 0)
     sides = np.full(len(gamma), 2)
     shares = _inner_shares(gradient, normals[up], gamma[up])
+    if shares is None:
+        return None
     sides[up] = 0
     sides[up[shares < limits.interior]] = -1
     sides[up[shares > 1 - limits.interior]] = 1
@@ -214,13 +217,13 @@ def _inner_shares(
     gradient: np.ndarray,
     normals: np.ndarray,
     heights: np.ndarray,
-) -> np.ndarray:
+) -> np.ndarray | None:
     """lambda / gamma in the relative interior of {0 <= lambda <= gamma, g + A' lambda =
     0}: the mean of its extreme points along every coordinate."""
     count = len(heights)
     if not count:
         return np.zeros(0)
-    size = float(np.max(heights, initial=1e-300))
+    size = float(heights.max())
     balance = normals.T * (heights / size)
     rows = np.vstack([balance, -balance])
     limits = np.concatenate([-gradient, gradient]) / size + SLACK
@@ -234,7 +237,6 @@ def _inner_shares(
             options=EXACTLY,
         )
         if solved.status != 0:
-            # Nothing is known to be held.
-            return np.zeros(count)
+            return None
         found.append(solved.x)
     return np.mean(found, axis=0)
