@@ -60,11 +60,20 @@ def few_programs():
 
 @pytest.fixture
 def fresh_programs():
-    """Compiled programs do not see a mutation; drop them before and after."""
-    from saddlery.training import loop
-
-    loop.programs.cache_clear()
-    jax.clear_caches()
+    """Compiled programs do not see a mutation, and those made of one outlive it, as does all that
+    was computed once: dropped before and after."""
+    _forget()
     yield
-    loop.programs.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
     jax.clear_caches()
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != "saddlery":
+            continue
+        for value in vars(module).values():
+            # Those without a limit hold units and other things that there is one of.
+            limited = hasattr(value, "cache_clear") and value.cache_parameters()["maxsize"]
+            if limited:
+                value.cache_clear()

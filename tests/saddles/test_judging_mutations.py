@@ -7,7 +7,6 @@ import dataclasses
 import tempfile
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import test_balanced
@@ -579,9 +578,8 @@ AT_LENGTH = (
 
 
 @pytest.mark.parametrize("name", slowly(MUTATIONS, *AT_LENGTH))
-def test_broken_code_is_noticed(name, monkeypatch):
+def test_broken_code_is_noticed(name, monkeypatch, fresh_programs):
     owner, attribute, broken, oracle = MUTATIONS[name]
-    jax.clear_caches()
     monkeypatch.setattr(
         owner, attribute, broken, raising=attribute != "min"
     )  # judging uses the builtin

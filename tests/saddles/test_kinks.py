@@ -879,7 +879,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize("name", slowly(MUTATIONS, "kinks of the unit's own weights alone"))
-def test_each_decision_has_been_seen_to_fail(name, monkeypatch):
+def test_each_decision_has_been_seen_to_fail(name, monkeypatch, fresh_programs):
     where, what, broken, test = MUTATIONS[name]
     monkeypatch.setattr(where, what, broken)
     with pytest.raises((AssertionError, ValueError)):

@@ -65,19 +65,20 @@ def watch() -> Iterator[None]:
     finally:
         with _sending:
             _over.set()
-        sys.unraisablehook = hook
+        for number in ours:
+            signal.signal(number, signal.SIG_IGN if _last else SIGNALS[number])
         if not _last:
-            for number in ours:
-                signal.signal(number, SIGNALS[number])
+            sys.unraisablehook = hook
 
 
 def end_with_the_command() -> None:
     """Have no signal do anything once `watch` is over: for a process that
     does nothing else.
 
-    To block signals is not enough then. A mask is that of one thread: another
-    one, of JAX's or dask's, is given what the main thread does not take, and
-    Python has the main thread handle it, in whatever runs at exit.
+    To block signals is not enough then: a mask is that of one thread, and another
+    one, of JAX's or dask's, is given what the main thread does not take. Nor is a
+    handler: Python takes it off before the process has ended, and a signal then
+    ends it with another code. So signals are ignored.
     """
     global _last
     _last = True
@@ -128,8 +129,10 @@ def _try_again(number: int) -> None:
 
 def _swallowed(unraisable: sys.UnraisableHookArgs) -> None:
     """What is raised within a callback of the garbage collector goes nowhere;
-    try again."""
+    try again. What Python says of a signal that is not handled any more, too."""
     global _raised
+    if _over.is_set() and unraisable.exc_type in (KeyboardInterrupt, OSError):
+        return
     if unraisable.exc_type is not KeyboardInterrupt:
         sys.__unraisablehook__(unraisable)
         return
