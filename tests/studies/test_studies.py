@@ -4,6 +4,7 @@ when the network does."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from saddlery.report.studies import studies_page
 from saddlery.studies import STUDIES, Claim, Study, run_study, write_claims
 from saddlery.studies.base import judge, of, ratio, slopes
 from saddlery.studies.intervals import Count, Real, Share
-from saddlery.studies.work import row_path
+from saddlery.studies.work import former_row_path, row_path
 from saddlery.training import Stop
 
 
@@ -227,7 +228,7 @@ def test_a_study_goes_on_where_it_stopped(counted, tmp_path):
     run_study(study, folder=tmp_path, full=True)
     assert calls == [0, 1, 2, 3, 4, 5]
     half = study.design(1)
-    row_path(tmp_path, next(iter(half))[1]).write_text('{"x": ')
+    row_path(tmp_path, study.name, next(iter(half))[1]).write_text('{"x": ')
     assert run_study(study, folder=tmp_path).judged == first.judged and calls == [
         0,
         1,
@@ -250,6 +251,23 @@ def test_a_stopped_study_equals_an_undisturbed_one(counted, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_study(study, folder=tmp_path, progress=stop)
     assert run_study(study, folder=tmp_path).judged == whole.judged
+
+
+def test_studies_that_share_a_folder_share_no_rows(counted, tmp_path):
+    """Each is judged by what it measured itself, and what the other measured is kept."""
+    first, calls = counted
+    second = replace(first, name="second", measure=lambda experiment: {"x": 7.0})
+    before = run_study(first, folder=tmp_path)
+    assert [row["x"] for row in run_study(second, folder=tmp_path).rows] == [7.0] * 4
+    assert run_study(first, folder=tmp_path).judged == before.judged and calls == [0, 1, 2, 3]
+
+
+def test_rows_of_0_1_0_bear_no_study(counted, tmp_path):
+    study, calls = counted
+    before = run_study(study, folder=tmp_path)
+    for _, experiment in study.design(study.quick):
+        row_path(tmp_path, study.name, experiment).rename(former_row_path(tmp_path, experiment))
+    assert run_study(study, folder=tmp_path).judged == before.judged and calls == [0, 1, 2, 3]
 
 
 def test_pages_and_claims(counted, tmp_path):
@@ -341,7 +359,7 @@ def test_graph_in_a_terminal(capsys):
 
 
 def test_an_experiment_is_its_own_key():
-    """Two designs that share an experiment share its measurement only within one study's folder."""
+    """Its row is found by its content."""
     a, b = Experiment.named("linear"), Experiment.named("linear").replace(stop=Stop(flow_time=1.0))
     assert a.identity != b.identity
     with pytest.raises(InputError):
