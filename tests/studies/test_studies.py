@@ -183,6 +183,43 @@ def test_helpers_of_claims():
     )
 
 
+def test_ratios_are_of_one_seed():
+    """(a) Seeds that only one side has are left out, in whatever order rows stand; what is over
+    zero is infinite."""
+    data = [
+        *({"seed": seed, "side": "above", "y": y} for seed, y in ((2, 100.0), (1, 1.0), (5, 3.0))),
+        *({"seed": seed, "side": "below", "y": y} for seed, y in ((0, 4.0), (1, 8.0), (5, 0.0))),
+    ]
+    found = ratio(data, "y", {"side": "above"}, {"side": "below"})
+    assert found.tolist() == [1 / 8, np.inf]
+    with pytest.raises(InputError, match=r"one of every seed, got 6 of 4 seeds; give more labels"):
+        ratio(data, "y", {}, {"side": "below"})
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "labels", "quantity"),
+    [
+        ("diagonal", "diagonal.falls", [{"scale": 1e-16}, {"scale": 1e-4}], "error"),
+        ("figure2d", "figure2d.shorter", [{"scale": 1e-6}, {"scale": 1e-4}], "first_length"),
+        (
+            "basin",
+            "basin.linear.spectrum",
+            [{"network": "linear", "size": 1e-12, "ratio": r} for r in (0.4, 0.8)],
+            "critical",
+        ),
+    ],
+)
+def test_claims_of_two_rows_a_seed_leave_out_a_seed_that_lacks_one(study, name, labels, quantity):
+    """A run that fails leaves its seed alone in one of two cases."""
+    (claim,) = [claim for claim in STUDIES[study].claims if claim.id == name]
+    numbers = iter([0.2, 0.3, 0.5, 0.7, 0.11, 0.13])
+    data = [
+        {**label, "seed": seed, quantity: next(numbers)} for label in labels for seed in range(3)
+    ]
+    whole = list(claim.values(data))
+    assert len(whole) == 3 and list(claim.values(data[1:])) == whole[1:]
+
+
 # -------------------------------------------------------------------- running
 @pytest.fixture
 def counted(monkeypatch):

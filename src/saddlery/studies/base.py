@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Shaped
 
+from ..basis.checks import Words, require
 from ..basis.families import Family
 from ..basis.records import Printed, Result, plain
 from ..experiments import Experiment
@@ -238,13 +239,53 @@ def of(
     )
 
 
+def paired(
+    rows: Sequence[Row],
+    quantity: str,
+    one: Row,
+    other: Row,
+) -> tuple[Shaped[np.ndarray, " seeds"], Shaped[np.ndarray, " seeds"]]:
+    """The quantity under some labels and under others, of the seeds that
+    have a row of both, in their order.
+
+    Raises InputError where labels do not single out one row of a seed.
+
+    Example
+    -------
+    >>> from saddlery.studies.base import paired
+    >>> rows = [{"seed": k, "width": h, "time": 1.0 * k} for k, h in ((0, 6), (1, 6), (1, 48))]
+    >>> paired(rows, "time", {"width": 48}, {"width": 6})
+    (array([1.]), array([1.]))
+    """
+    first, second = _by_seed(rows, one), _by_seed(rows, other)
+    seeds = first.keys() & second.keys()
+    return (
+        of([first[seed] for seed in seeds], quantity),
+        of([second[seed] for seed in seeds], quantity),
+    )
+
+
+def _by_seed(rows: Sequence[Row], labels: Row) -> dict[int, Row]:
+    chosen = labelled(rows, **labels)
+    found = {row["seed"]: row for row in chosen}
+    require(
+        len(found) == len(chosen),
+        argument=f"rows labelled {labels}",
+        needed="one of every seed",
+        given=Words(f"{len(chosen)} of {len(found)} seeds"),
+        remedy="give more labels",
+    )
+    return found
+
+
 def ratio(
     rows: Sequence[Row],
     quantity: str,
     above: Row,
     below: Row,
 ) -> Shaped[np.ndarray, " seeds"]:
-    """The quantity under some labels over that under others, seed by seed.
+    """The quantity under some labels over that under others, seed by seed
+    (see `paired`); infinite over zero.
 
     Example
     -------
@@ -253,11 +294,9 @@ def ratio(
     >>> ratio(rows, "time", {"width": 48}, {"width": 6}).tolist()
     [0.25]
     """
-    one = of(rows, quantity, **above)
-    other = of(rows, quantity, **below)
-    if len(one) != len(other):
-        return np.array([])
-    return one / other
+    one, other = paired(rows, quantity, above, below)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return one / other
 
 
 def slopes(
