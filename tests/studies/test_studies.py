@@ -68,6 +68,30 @@ def test_verdicts(kind, low, high, values, verdict):
     assert judge("s", claim(low, high, kind), rows(*values)).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "values", "verdict", "measured", "seeds", "unmeasured"),
+    [
+        (-np.inf, 0.1, [np.inf, np.inf, None, 0.01, 0.01], "fails", np.inf, 4, 1),
+        (0.0, 0.1, [-np.inf, 0.01, 0.01], "fails", -np.inf, 3, 0),
+        (0.0, 0.1, [-np.inf, np.inf, 0.01], "fails", None, 3, 0),
+        (0.1, 0.1, [np.inf, 0.1], "fails", np.inf, 2, 0),
+        (0.1, np.inf, [np.inf, 0.01, 0.01], "undecided", np.inf, 3, 0),
+        (0.1, np.inf, [np.inf, 5.0, 5.0], "undecided", np.inf, 3, 0),
+        (-np.inf, np.inf, [-np.inf, np.inf], "undecided", None, 2, 0),
+        (0.0, 0.1, [None, 0.01, 0.01, 0.01], "holds", 0.01, 3, 1),
+        (0.0, 0.1, [None, None], "undecided", None, 0, 2),
+    ],
+)
+def test_what_is_infinite_is_a_number_and_what_could_not_be_measured_is_counted(
+    low, high, values, verdict, measured, seeds, unmeasured
+):
+    """The first of them used to hold, by its last two seeds."""
+    found = judge("s", claim(low, high), rows(*values))
+    assert found.verdict == verdict and found.measured == pytest.approx(measured)
+    assert (found.seeds, found.unmeasured) == (seeds, unmeasured)
+    assert found.uncertainty is None or np.isfinite(found.uncertainty)
+
+
 # ---------------------------------------------------------------------- intervals
 @pytest.mark.parametrize("value", [0.0, 1.0, 2.0, 7.0])
 def test_counts_that_agree_are_judged_alike_whatever_they_are(value):
@@ -181,6 +205,8 @@ def test_helpers_of_claims():
     np.testing.assert_allclose(
         ratio(data, "y", {"kind": "a", "eps": 1e-2}, {"kind": "b", "eps": 1e-4}), 100**0.7
     )
+    lost = [row | {"y": None} if row["seed"] == 1 and row["eps"] == 1e-4 else row for row in data]
+    assert slopes(lost, "y", "eps", kind="a") == pytest.approx([0.7, np.nan], nan_ok=True)
 
 
 def test_ratios_are_of_one_seed():
@@ -319,7 +345,23 @@ def test_pages_and_claims(counted, tmp_path):
     (entry,) = json.loads((tmp_path / "claims.json").read_text())
     assert set(entry) == {
         "study", "claim", "sentence", "source", "criterion", "measured", "uncertainty", "verdict", "seeds",
+        "unmeasured",
     }  # fmt: skip
+
+
+def test_seeds_that_could_not_be_measured_are_said(counted, tmp_path):
+    """In the table and on the page."""
+    study, _ = counted
+    holed = replace(
+        study,
+        name="holed",
+        measure=lambda e: {"x": 1.0 if e.seed else float("nan")},
+        claims=(claim(0, 3),),
+    )
+    outcome = run_study(holed)
+    words = "c: 1 of 4 seeds could not be measured and have no part in its mean"
+    assert outcome.judged[0].unmeasured == 1
+    assert words in " ".join(repr(outcome).split()) and words in studies_page([outcome])
 
 
 # ------------------------------------------------------------- shipped studies
