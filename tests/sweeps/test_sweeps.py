@@ -27,7 +27,7 @@ from saddlery.initializations import Initialization
 from saddlery.report.quantities import QUANTITIES, Quantity, estimate, quantities
 from saddlery.report.sketches import sketch
 from saddlery.report.sweeps import sweep_page
-from saddlery.rules import GradientDescent
+from saddlery.rules import AlternatingFlow, GradientDescent
 from saddlery.studies.intervals import Real, Share
 from saddlery.sweeps import (
     Drawn,
@@ -249,6 +249,59 @@ def test_certificates_predictions_and_observables(tmp_path):
         "point",
         "observable.unit_norms_0_0",
     )
+
+
+@pytest.fixture(scope="module")
+def of_two_lengths(tmp_path_factory):
+    """A batch of two alternating gradient flows, whose states hold flags."""
+    base = BASE.replace(rule=AlternatingFlow())
+    sweep = Sweep(base, grid={"stop.flow_time": (1.0, 200.0)}, measure=("observables",))
+    folder = tmp_path_factory.mktemp("sweeps") / "lengths"
+    run_sweep(sweep, folder, engine=Here())
+    return sweep, folder
+
+
+def test_flags_beyond_the_end_of_a_run_are_minus_one(of_two_lengths):
+    """They used to be true there."""
+    sweep, folder = of_two_lengths
+    data, saved = arrays(folder), index(folder)["saved"].tolist()
+    assert saved[0] < saved[1]
+    shown = train(sweep.experiment_of(0)).trajectory.observables
+    for name in ("active", "moving"):
+        found = data[f"observable.{name}"].values[0]
+        np.testing.assert_array_equal(found[: saved[0]], shown[name])
+        assert found.dtype == np.int8 and (found[saved[0] :] == -1).all()
+
+
+def test_flags_of_0_1_0_are_read_as_those_of_today(of_two_lengths, tmp_path):
+    """It wrote them as flags, true beyond the end of a run."""
+    sweep, folder = of_two_lengths
+    today = arrays(folder)
+    old = today.drop_vars(["seed", "status", "stop.flow_time"]).map(
+        lambda values: values != 0 if values.dtype == np.int8 else values
+    )
+    assert old["observable.moving"].dtype == bool
+    shutil.copytree(folder, tmp_path / "old")
+    name = storage.batch_name(sweep.identity, 0)
+    rows = index(folder).drop(columns=["folder", "sweep"])
+    storage.write_batch(tmp_path / "old", name, old, rows)
+    xr.testing.assert_equal(arrays(tmp_path / "old"), today)
+
+
+def test_runs_of_two_precisions_keep_their_own(tmp_path):
+    """(d) Every curve is that of its run trained alone. Those of float64 used to be cut to float32,
+    and the batch was damaged then."""
+    sweep = Sweep(BASE, grid={"precision": ("float32", "float64")})
+    run_sweep(sweep, tmp_path / "out", engine=Here())
+    data = arrays(tmp_path / "out")
+    for number in range(2):
+        loss = train(sweep.experiment_of(number)).trajectory.loss
+        found = data["loss"].values[number, : len(loss)]
+        np.testing.assert_allclose(found, loss, rtol=1e-9)
+        assert (
+            data["loss"].dtype == np.float64
+            and found[-1] == index(tmp_path / "out")["loss"][number]
+        )
 
 
 def test_a_run_that_diverges_has_its_row(tmp_path):

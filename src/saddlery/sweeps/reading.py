@@ -229,8 +229,25 @@ def _read_zarr(
             _check_sizes(dataset, ran)
             data = dataset.load()
         _check_curves(data, ran)
+        data = _flags_as_written(data, ran)
     except Exception as error:  # xarray, zarr and its codecs have kinds of their own
         raise schema.damaged(path, error, REPEAT) from None
+    return data
+
+
+def _flags_as_written(data: xr.Dataset, ran: pd.DataFrame) -> xr.Dataset:
+    """Flags as numbers, -1 beyond a run's own points: version 0.1.0 wrote
+    them as flags, which were true there."""
+    import xarray as xr
+
+    flags = [name for name, values in data.data_vars.items() if values.dtype.kind == "b"]
+    if not flags:
+        return data
+    saved = ran["saved"].to_numpy(dtype=np.int64)
+    points = np.arange(data.sizes["point"])
+    own = xr.DataArray(points < saved[:, None], dims=("run", "point"))
+    for name in flags:
+        data[name] = data[name].astype(np.int8).where(own, -1)
     return data
 
 

@@ -21,8 +21,8 @@ so that any number of processes may write into one folder without locks,
 also on shared file systems: two that do the same batch write the same
 content.
 
-Arrays: dimensions run, point (saved points, NaN beyond a run's own), stage,
-parameter (NaN beyond a run's own); variables flow_time, loss,
+Arrays: dimensions run, point (saved points; beyond a run's own NaN, or -1 of
+steps and flags), stage, parameter (NaN beyond a run's own); variables flow_time, loss,
 gradient_norm, step (run, point), states (run, stage, parameter) at the
 stages and at the end, observable.NAME where asked for. Loss: mean over
 samples, squared loss with the half. Index columns: see `rows`.
