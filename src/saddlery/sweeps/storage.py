@@ -179,10 +179,7 @@ def design_of(
             f"{design} is missing, as in a folder that is half copied; copy the folder again",
         )
     frozen = as_written(design, imports)
-    if record["identity"] not in (
-        frozen.identity,
-        frozen.former_identity,
-    ):
+    if record["identity"] not in (frozen.identity, *frozen.former_identities):
         raise InputError(
             f"{design} is not the design this folder was made for; restore it",
         )
