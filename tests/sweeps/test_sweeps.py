@@ -36,6 +36,7 @@ from saddlery.sweeps import (
     export,
     failures,
     index,
+    kept,
     plan,
     query,
     run_sweep,
@@ -205,6 +206,58 @@ def test_more_bad_designs(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("field", ["grid", "random", "slurm"])
+@pytest.mark.parametrize("given", [5, None, ["a"]])
+def test_tables_that_are_none_are_one_sentence(field, given):
+    with pytest.raises(InputError, match=f"^{field} must be a table, got "):
+        Sweep(BASE, **{field: given})
+
+
+def test_what_is_given_to_a_sweep_may_change_later():
+    """It keeps what it was given: its experiments and its identity stay what they were."""
+    grid = {WIDTH: [4, 7]}
+    random = {SCALE: Drawn("uniform", (1e-3, 1e-2))}
+    slurm = {"partition": "short", "extra": {"gres": ["gpu"]}}
+    sweep = Sweep(BASE, grid=grid, random=random, slurm=slurm)
+    before, identity = sweep.to_toml(), sweep.identity
+    points = [sweep.point(number) for number in range(len(sweep))]
+    grid[WIDTH].append(9)
+    random[SCALE] = Drawn("uniform", (0.5, 0.6))
+    slurm["extra"]["gres"].append("all")
+    assert sweep.to_toml() == before and sweep.identity == identity
+    assert [sweep.point(number) for number in range(len(sweep))] == points
+
+
+LISTED = {SCALE: Drawn("uniform", (1e-3, 1e-2)), WIDTH: Drawn("integers", (3, 9))}
+OTHERWISE = dict(reversed(LISTED.items()))
+
+
+def test_the_order_of_random_fields_is_no_part_of_an_identity():
+    """(c) Their experiments do not depend on it either."""
+    one, other = (Sweep(BASE, random=random, draws=3) for random in (LISTED, OTHERWISE))
+    assert one == other and list(one.experiments(range(3))) == list(other.experiments(range(3)))
+    assert one.identity == other.identity
+    assert len({*one.former_identities, *other.former_identities}) == 2
+
+
+@pytest.mark.parametrize("listed", [LISTED, OTHERWISE], ids=["listed", "otherwise"])
+def test_a_folder_named_by_the_order_of_random_fields_goes_on(listed, tmp_path):
+    """As earlier versions wrote it, and whichever order is given now."""
+    folder = tmp_path / "out"
+    sweep = Sweep(BASE, random=listed, draws=2, batch=1)
+    run_sweep(sweep, folder, engine=Here())
+    former = sweep.former_identities[0]
+    record = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({**record, "identity": former}))
+    for path in folder.glob("*/*"):
+        path.rename(path.with_name(path.name.replace(sweep.identity, former)))
+    next((folder / "index").glob("000001-*")).unlink()
+    for random in (LISTED, OTHERWISE):
+        again = run_sweep(replace(sweep, random=random), folder, engine=Here(), resume=True)
+        assert again.made + again.kept == 2
+    assert len(index(folder)) == 2 and again.kept == 2
+
+
 # ------------------------------------------------------------------------ content
 def test_rows_and_arrays_are_those_of_the_runs(done):
     """(d) Each row and array against the same run trained alone."""
@@ -355,6 +408,21 @@ def test_query_catalog_and_export(done, tmp_path):
             continue
         with pytest.raises(InputError, match="which belongs to the sweep"):
             export(done, path)
+
+
+def test_numbers_beyond_32_bits_are_exported(tmp_path):
+    """netCDF 3 has none: float64 where that is exact."""
+    sweep = Sweep(BASE, seeds=2, first_seed=2**40)
+    run_sweep(sweep, tmp_path / "out", engine=Here())
+    with xr.open_dataset(export(tmp_path / "out", tmp_path / "all.nc"), engine="scipy") as stored:
+        assert stored["seed"].values.tolist() == [2**40, 2**40 + 1] and "seed" in stored.coords
+    sweep = Sweep(BASE, seeds=2, first_seed=2**60)
+    run_sweep(sweep, tmp_path / "further", engine=Here())
+    words = r"seed in an .nc must be of whole numbers that float64 holds, .*; write an .npz$"
+    with pytest.raises(InputError, match=words):
+        export(tmp_path / "further", tmp_path / "all.nc")
+    with np.load(export(tmp_path / "further", tmp_path / "all.npz")) as stored:
+        assert stored["seed"].tolist() == [2**60, 2**60 + 1]
 
 
 @pytest.mark.parametrize(
@@ -511,6 +579,35 @@ def test_a_part_without_its_index_is_done_again(done, tmp_path):
     assert strays == [
         ".000002-half.parquet-x.parquet"
     ]  # the old one is swept up, one that may be in use is not
+
+
+def test_a_folder_that_was_being_made_is_made(done, tmp_path):
+    """As a process killed before sweep.json leaves it; another design there is a stranger's."""
+    folder = tmp_path / "out"
+    for name in storage.FOLDERS:
+        (folder / name).mkdir(parents=True)
+    (folder / "sweep.toml").write_text(SMALL.pinned().to_toml())
+    (folder / ".sweep.json-0123abcd.json").write_text("{")
+    assert kept(folder) == 0
+    assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 12
+    same(folder, done)
+    for stranger in ("sweep.toml", "parts/wheel.stl", "thesis.tex"):
+        folder = tmp_path / stranger.replace("/", "-")
+        (folder / "parts").mkdir(parents=True)
+        (folder / stranger).write_text('experiment = "linear"')
+        with pytest.raises(StorageError, match="exists already and is not a sweep"):
+            run_sweep(SMALL, folder, engine=Here(), resume=True)
+        assert (folder / stranger).read_text() == 'experiment = "linear"'
+
+
+def test_batches_are_in_order_beyond_six_digits(tmp_path):
+    """The millionth came before the one that precedes it."""
+    names = ["999999-id.parquet", "1000000-id.parquet", "000002-id.parquet"]
+    (tmp_path / "index").mkdir()
+    for name in (*names, "3rd.parquet"):
+        (tmp_path / "index" / name).touch()
+    found = [path.name for path in storage.finished(tmp_path, "index")]
+    assert found == [names[2], names[0], names[1], "3rd.parquet"]
 
 
 def test_folders_that_are_not_this_sweep(done, tmp_path):
