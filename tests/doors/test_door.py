@@ -979,7 +979,7 @@ def test_a_sweep_on_data_is_resumed_where_it_was_moved(tmp_path):
     assert run_sweep(tmp_path / "old" / "s.toml", tmp_path / "old" / "out", engine="here").made == 4
     record = tmp_path / "old" / "out" / "sweep.json"
     table = json.loads(record.read_text())
-    former = Sweep.load(tmp_path / "old" / "out" / "sweep.toml").former_identity
+    former = Sweep.load(tmp_path / "old" / "out" / "sweep.toml").former_identities[-1]
     assert former != table["identity"]
     for path in (tmp_path / "old" / "out").glob("*/*"):
         path.rename(path.with_name(path.name.replace(table["identity"], former)))

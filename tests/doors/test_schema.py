@@ -638,7 +638,7 @@ ROWS = [
 @pytest.mark.parametrize("k", range(len(ROWS)))
 def test_a_damaged_row_is_measured_again(study, k):
     own, folder, made = study
-    path = row_path(folder, BASE)
+    path = row_path(folder, own.name, BASE)
     before = path.read_bytes()
     ROWS[k](path)
     outcome = run_study(own, folder=folder)
@@ -655,9 +655,9 @@ def test_a_damaged_row_is_measured_again(study, k):
 )
 def test_rows_of_older_versions_are_kept_and_named_where_they_do_not_fit(study, change, words):
     own, folder, made = study
-    path = row_path(folder, BASE)
+    path = row_path(folder, own.name, BASE)
     without("digest")(path)
-    assert kept_row(folder, BASE) == {"value": 0.5, "levels": [1.0, 0.25]}
+    assert kept_row(folder, own.name, BASE) == {"value": 0.5, "levels": [1.0, 0.25]}
     change(path)
     with pytest.raises(InputError, match=words):
         run_study(own, folder=folder)

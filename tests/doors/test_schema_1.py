@@ -129,4 +129,4 @@ def test_rows_of_a_study_are_not_measured_again(stored):
     folder = stored / "studies" / "theorem4"
     study = STUDIES["theorem4"]
     planned = [experiment for _, experiment in study.design(study.quick)]
-    assert all(kept_row(folder, experiment) for experiment in planned)
+    assert all(kept_row(folder, study.name, experiment) for experiment in planned)

@@ -3,18 +3,21 @@ submitit's local executor."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import queue
 import signal
 import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from saddlery import Experiment
 from saddlery.basis.checks import InputError
-from saddlery.engines import Dask, Here, Job, Local, Slurm, cluster, make, perform
+from saddlery.engines import Dask, Here, Job, Local, Slurm, cluster, local, make, perform
 from saddlery.sweeps import Sweep, arrays, index, run_sweep
 from saddlery.tasks import TASKS
 from saddlery.training import Stop
@@ -127,6 +130,24 @@ def test_the_last_job_of_a_worker_that_died_is_done_by_an_idle_one(deadly, tmp_p
     )
     done = run_sweep(deadly(once, seeds=4), tmp_path / "out", engine=Local(2))
     assert flag.exists() and done.made == 4 and not done.failed
+
+
+@pytest.mark.parametrize("line", ['{"key": "000', "\udcff", ""], ids=["half", "garbage", "nothing"])
+def test_half_a_line_of_a_worker_that_was_killed_is_its_end(line):
+    """What it had said before is heard, then that it ended; nobody waits for more."""
+    killed = []
+    lines = ['{"fraction": 0.5}\n', line] if line else ['{"fraction": 0.5}\n']
+    process = SimpleNamespace(stdout=iter(lines), kill=lambda: killed.append(True))
+    worker, said = SimpleNamespace(process=process), queue.Queue()
+    with contextlib.suppress(ValueError):
+        local._Worker._listen(worker, said)
+    assert [answer for _, answer in said.queue] == [{"fraction": 0.5}, None]
+    assert bool(killed) == bool(line)
+
+
+@pytest.mark.parametrize("engine", [Here, Local, Dask, Slurm])
+def test_no_jobs_are_nothing_to_do(engine):
+    assert list(engine().run([])) == []
 
 
 def test_jobs_survive_json_and_unknown_ones_are_refused():

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from saddlery import Experiment, Initialization, load_run, save_run, train
+from saddlery import Experiment, Initialization, load_run, save_run, train, units
 from saddlery.basis.checks import InputError
+from saddlery.experiments.changes import changed
 from saddlery.experiments.experiment import catalog, find, from_table
 from saddlery.rules import Adam, GradientDescent, GradientFlow, Momentum
-from saddlery.tasks import Digits, LinearTeacher
+from saddlery.tasks import Digits, LinearTeacher, Teacher
 from saddlery.training import Stop
 
 MINIMAL = """
@@ -217,6 +218,31 @@ def test_a_run_is_never_judged_by_other_data_than_it_saw(own, tmp_path):
     ):
         load_run(folder).objective()
     assert train(Experiment.load(own)).experiment.identity != run.experiment.identity
+
+
+def test_the_unit_of_a_task_is_changed_alone():
+    """Its own options go with it; the rest of the task stays, and so does a layer."""
+    e = Experiment.named("tanh")
+    made = from_table(changed(e.table(), {"task.unit": "relu"}))
+    assert made == e.replace(task=dataclasses.replace(e.task, unit="relu"))
+    like = Teacher("conv_relu", inputs=(1, 4), options_of_unit={"kernel": (2,)})
+    table = changed(e.replace(task=like).table(), {"task.unit": "conv_linear"})
+    assert "options_of_unit" not in table["task"] and table["task"]["inputs"] == [1, 4]
+    table = changed(Experiment.named("relu_conv").table(), {"network.layers.0.unit": "relu"})
+    assert table["network"]["layers"] == [{"unit": "relu", "width": 50}]
+
+
+def test_what_is_given_to_an_experiment_may_change_later():
+    """It keeps what it was given, however deep."""
+    options = {"kernel": [2], "further": {"deep": [1]}}
+    task = Teacher("conv_relu", inputs=(1, 4), options_of_unit=options)
+    unit = dataclasses.replace(units.make("relu"), name="own", options=options)
+    before = task.options(), dict(unit.options)
+    options["kernel"].append(3)
+    options["further"]["deep"].append(2)
+    options["stride"] = 2
+    assert (task.options(), dict(unit.options)) == before
+    assert before[1] == {"kernel": [2], "further": {"deep": [1]}}
 
 
 def test_a_misspelt_width_is_named():

@@ -80,7 +80,7 @@ def made() -> dict[type, Result]:
     edge = Edge(0, 1, 0.5, 3, None, None)
     growth = Growth(0, 0, 2.0, NAN, None, NASTY)
     sweep = Sweep(small, seeds=2, name=NASTY.replace("/", ""))
-    judged = Judged(NASTY, NASTY, NASTY, NASTY, "1", None, NAN, "undecided", 2)
+    judged = Judged(NASTY, NASTY, NASTY, NASTY, "1", None, NAN, "undecided", 2, 1)
     objective = small.objective()
     state = run.trajectory.states[-1]
     failed = Failure(small, NASTY)
@@ -256,6 +256,24 @@ def cut(trajectory, count):
 
 def test_stacked_arrays_are_seen_where_they_are_not():
     assert stacked([np.array([1, 2]), np.array([3])]).tolist() == [[1, 2], [3, -1]]
+    assert stacked([np.array([True]), np.zeros(0, bool)]).tolist() == [[1], [-1]]
+
+
+@pytest.mark.parametrize(
+    ("types", "common"),
+    [
+        ([np.float32, np.float64], np.float64),
+        ([np.float32, np.float32], np.float32),
+        ([np.int32, np.int64], np.int64),
+        ([bool, bool], np.int8),
+        ([bool, np.float32], np.float32),
+    ],
+)
+def test_stacked_arrays_hold_the_numbers_of_all(types, common):
+    """In either order."""
+    for kinds in (types, types[::-1]):
+        found = stacked([np.array([1], kind) for kind in kinds])
+        assert found.dtype == common and found.tolist() == [[1], [1]]
 
 
 def test_what_is_missing_is_said(monkeypatch):

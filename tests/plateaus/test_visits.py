@@ -13,6 +13,7 @@ import pytest
 from scipy.optimize import brentq
 
 from saddlery import Experiment, train, units, visit
+from saddlery.basis.checks import InputError
 from saddlery.saddles import certify_state
 from saddlery.studies import figure4
 from saddlery.symmetry import embed_near, nearest_embedding
@@ -77,6 +78,14 @@ def test_the_closest_approach_to_the_rank_one_saddle():
         found.verdict == "visited"
         and visit(run, 1, within=0.9 * found.relative).verdict == "not visited"
     )
+
+
+@pytest.mark.parametrize("width", [7, (7,)])
+def test_widths_that_the_network_does_not_have(width):
+    """Seven of six units; it was said that there is no fixed point."""
+    words = r"widths must be from 0 to those of the network, \(6,\), got \(7,\)"
+    with pytest.raises(InputError, match=words):
+        visit(linear_run(), width)
 
 
 def test_a_width_that_the_task_does_not_need():

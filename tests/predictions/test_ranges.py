@@ -31,6 +31,7 @@ from saddlery.saddles.settling import Settled
 from saddlery.solvers import Refinement
 from saddlery.studies import STUDIES
 from saddlery.studies import range as study
+from saddlery.studies.base import judge
 from saddlery.tasks import LinearTeacher, OrthogonalReLU, Teacher
 from saddlery.training import Stop
 from saddlery.units import make
@@ -388,6 +389,15 @@ def test_the_study_asks_every_theory():
     again = [e.identity for _, e in study.design(1)]
     assert again == [e.identity for _, e in study.design(1)] and len(set(again)) == len(again)
     assert STUDIES["range"].full * study.DRAWS >= 200
+
+
+def test_the_study_leaves_out_what_no_theory_answers():
+    """Of those that are answered, one without a jump is not measured."""
+    row = {"theory": "diagonal jumps", "answered": 1.0, "right": 0.9, "seed": 0}
+    rows = [row, row | {"answered": 0.0, "right": None}, row | {"right": None}]
+    (claim,) = [claim for claim in STUDIES["range"].claims if claim.id == "range.diagonal_jumps"]
+    found = judge("range", claim, rows)
+    assert (found.seeds, found.unmeasured) == (1, 1)
 
 
 def test_the_study_measures_what_is_stated(monkeypatch):

@@ -322,6 +322,19 @@ def test_chunks_by_what_a_gradient_touches():
     )
 
 
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ((), r"sizes must be a list of at least one size, got \(\)"),
+        (4, "sizes must be a list of at least one size, got 4"),
+        ((1, 0), "sizes must be a whole number of at least 1, got 0"),
+    ],
+)
+def test_sizes_of_chunks_that_are_none(sizes, words):
+    with pytest.raises(InputError, match=words):
+        ensembles.time_chunks(BASE, sizes)
+
+
 def test_a_chunk_of_shared_samples_is_that_of_copies():
     made = [prepare(BASE.replace(seed=0)) for _ in range(2)]
     thetas = np.stack([made[0].theta, 2 * made[0].theta])

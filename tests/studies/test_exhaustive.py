@@ -16,6 +16,7 @@ from saddlery.basis.checks import NumericalError
 from saddlery.networks import Layer, Network, flatten
 from saddlery.report.studies import studies_page
 from saddlery.studies import STUDIES, Study, exhaustive, run_study
+from saddlery.studies.base import judge
 from saddlery.studies.exhaustive import ARCHITECTURES, CLASSES, classify, design, notes
 from saddlery.symmetry import embed
 from saddlery.units import dense
@@ -180,6 +181,17 @@ def test_a_run_that_fails_is_an_exception(monkeypatch):
     assert notes([{"architecture": "linear", **found}])[2].startswith(
         "- 1 run failed it diverged, as number 7"
     )
+
+
+def test_claims_speak_of_runs_with_such_plateaus():
+    """Runs that have none are left out, those that failed are not measured."""
+    of_none = row("linear", 3, [("initial", "embedded"), ("end", "full")])
+    failed = row("linear", 4, [], [{**EXCEPTION, "class": "failed"}]) | {"share": None}
+    claims = {claim.id: claim for claim in STUDIES["exhaustive"].claims}
+    between = judge("exhaustive", claims["exhaustive.linear.between"], [*ROWS, of_none, failed])
+    before_end = judge("exhaustive", claims["exhaustive.linear"], [*ROWS, of_none, failed])
+    assert (between.seeds, between.unmeasured) == (0, 4)  # `row` measures no share between
+    assert (before_end.seeds, before_end.unmeasured) == (4, 1)
 
 
 def test_shares_in_the_picture():

@@ -4,6 +4,7 @@ when the network does."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from saddlery.report.studies import studies_page
 from saddlery.studies import STUDIES, Claim, Study, run_study, write_claims
 from saddlery.studies.base import judge, of, ratio, slopes
 from saddlery.studies.intervals import Count, Real, Share
-from saddlery.studies.work import row_path
+from saddlery.studies.work import former_row_path, row_path
 from saddlery.training import Stop
 
 
@@ -65,6 +66,30 @@ def rows(*values):
 )
 def test_verdicts(kind, low, high, values, verdict):
     assert judge("s", claim(low, high, kind), rows(*values)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "values", "verdict", "measured", "seeds", "unmeasured"),
+    [
+        (-np.inf, 0.1, [np.inf, np.inf, None, 0.01, 0.01], "fails", np.inf, 4, 1),
+        (0.0, 0.1, [-np.inf, 0.01, 0.01], "fails", -np.inf, 3, 0),
+        (0.0, 0.1, [-np.inf, np.inf, 0.01], "fails", None, 3, 0),
+        (0.1, 0.1, [np.inf, 0.1], "fails", np.inf, 2, 0),
+        (0.1, np.inf, [np.inf, 0.01, 0.01], "undecided", np.inf, 3, 0),
+        (0.1, np.inf, [np.inf, 5.0, 5.0], "undecided", np.inf, 3, 0),
+        (-np.inf, np.inf, [-np.inf, np.inf], "undecided", None, 2, 0),
+        (0.0, 0.1, [None, 0.01, 0.01, 0.01], "holds", 0.01, 3, 1),
+        (0.0, 0.1, [None, None], "undecided", None, 0, 2),
+    ],
+)
+def test_what_is_infinite_is_a_number_and_what_could_not_be_measured_is_counted(
+    low, high, values, verdict, measured, seeds, unmeasured
+):
+    """The first of them used to hold, by its last two seeds."""
+    found = judge("s", claim(low, high), rows(*values))
+    assert found.verdict == verdict and found.measured == pytest.approx(measured)
+    assert (found.seeds, found.unmeasured) == (seeds, unmeasured)
+    assert found.uncertainty is None or np.isfinite(found.uncertainty)
 
 
 # ---------------------------------------------------------------------- intervals
@@ -180,6 +205,45 @@ def test_helpers_of_claims():
     np.testing.assert_allclose(
         ratio(data, "y", {"kind": "a", "eps": 1e-2}, {"kind": "b", "eps": 1e-4}), 100**0.7
     )
+    lost = [row | {"y": None} if row["seed"] == 1 and row["eps"] == 1e-4 else row for row in data]
+    assert slopes(lost, "y", "eps", kind="a") == pytest.approx([0.7, np.nan], nan_ok=True)
+
+
+def test_ratios_are_of_one_seed():
+    """(a) Seeds that only one side has are left out, in whatever order rows stand; what is over
+    zero is infinite."""
+    data = [
+        *({"seed": seed, "side": "above", "y": y} for seed, y in ((2, 100.0), (1, 1.0), (5, 3.0))),
+        *({"seed": seed, "side": "below", "y": y} for seed, y in ((0, 4.0), (1, 8.0), (5, 0.0))),
+    ]
+    found = ratio(data, "y", {"side": "above"}, {"side": "below"})
+    assert found.tolist() == [1 / 8, np.inf]
+    with pytest.raises(InputError, match=r"one of every seed, got 6 of 4 seeds; give more labels"):
+        ratio(data, "y", {}, {"side": "below"})
+
+
+@pytest.mark.parametrize(
+    ("study", "name", "labels", "quantity"),
+    [
+        ("diagonal", "diagonal.falls", [{"scale": 1e-16}, {"scale": 1e-4}], "error"),
+        ("figure2d", "figure2d.shorter", [{"scale": 1e-6}, {"scale": 1e-4}], "first_length"),
+        (
+            "basin",
+            "basin.linear.spectrum",
+            [{"network": "linear", "size": 1e-12, "ratio": r} for r in (0.4, 0.8)],
+            "critical",
+        ),
+    ],
+)
+def test_claims_of_two_rows_a_seed_leave_out_a_seed_that_lacks_one(study, name, labels, quantity):
+    """A run that fails leaves its seed alone in one of two cases."""
+    (claim,) = [claim for claim in STUDIES[study].claims if claim.id == name]
+    numbers = iter([0.2, 0.3, 0.5, 0.7, 0.11, 0.13])
+    data = [
+        {**label, "seed": seed, quantity: next(numbers)} for label in labels for seed in range(3)
+    ]
+    whole = list(claim.values(data))
+    assert len(whole) == 3 and list(claim.values(data[1:])) == whole[1:]
 
 
 # -------------------------------------------------------------------- running
@@ -227,7 +291,7 @@ def test_a_study_goes_on_where_it_stopped(counted, tmp_path):
     run_study(study, folder=tmp_path, full=True)
     assert calls == [0, 1, 2, 3, 4, 5]
     half = study.design(1)
-    row_path(tmp_path, next(iter(half))[1]).write_text('{"x": ')
+    row_path(tmp_path, study.name, next(iter(half))[1]).write_text('{"x": ')
     assert run_study(study, folder=tmp_path).judged == first.judged and calls == [
         0,
         1,
@@ -252,6 +316,23 @@ def test_a_stopped_study_equals_an_undisturbed_one(counted, tmp_path):
     assert run_study(study, folder=tmp_path).judged == whole.judged
 
 
+def test_studies_that_share_a_folder_share_no_rows(counted, tmp_path):
+    """Each is judged by what it measured itself, and what the other measured is kept."""
+    first, calls = counted
+    second = replace(first, name="second", measure=lambda experiment: {"x": 7.0})
+    before = run_study(first, folder=tmp_path)
+    assert [row["x"] for row in run_study(second, folder=tmp_path).rows] == [7.0] * 4
+    assert run_study(first, folder=tmp_path).judged == before.judged and calls == [0, 1, 2, 3]
+
+
+def test_rows_of_0_1_0_bear_no_study(counted, tmp_path):
+    study, calls = counted
+    before = run_study(study, folder=tmp_path)
+    for _, experiment in study.design(study.quick):
+        row_path(tmp_path, study.name, experiment).rename(former_row_path(tmp_path, experiment))
+    assert run_study(study, folder=tmp_path).judged == before.judged and calls == [0, 1, 2, 3]
+
+
 def test_pages_and_claims(counted, tmp_path):
     outcome = run_study(counted[0])
     page = studies_page([outcome])
@@ -264,7 +345,23 @@ def test_pages_and_claims(counted, tmp_path):
     (entry,) = json.loads((tmp_path / "claims.json").read_text())
     assert set(entry) == {
         "study", "claim", "sentence", "source", "criterion", "measured", "uncertainty", "verdict", "seeds",
+        "unmeasured",
     }  # fmt: skip
+
+
+def test_seeds_that_could_not_be_measured_are_said(counted, tmp_path):
+    """In the table and on the page."""
+    study, _ = counted
+    holed = replace(
+        study,
+        name="holed",
+        measure=lambda e: {"x": 1.0 if e.seed else float("nan")},
+        claims=(claim(0, 3),),
+    )
+    outcome = run_study(holed)
+    words = "c: 1 of 4 seeds could not be measured and have no part in its mean"
+    assert outcome.judged[0].unmeasured == 1
+    assert words in " ".join(repr(outcome).split()) and words in studies_page([outcome])
 
 
 # ------------------------------------------------------------- shipped studies
@@ -341,7 +438,7 @@ def test_graph_in_a_terminal(capsys):
 
 
 def test_an_experiment_is_its_own_key():
-    """Two designs that share an experiment share its measurement only within one study's folder."""
+    """Its row is found by its content."""
     a, b = Experiment.named("linear"), Experiment.named("linear").replace(stop=Stop(flow_time=1.0))
     assert a.identity != b.identity
     with pytest.raises(InputError):

@@ -27,7 +27,7 @@ from saddlery.initializations import Initialization
 from saddlery.report.quantities import QUANTITIES, Quantity, estimate, quantities
 from saddlery.report.sketches import sketch
 from saddlery.report.sweeps import sweep_page
-from saddlery.rules import GradientDescent
+from saddlery.rules import AlternatingFlow, GradientDescent
 from saddlery.studies.intervals import Real, Share
 from saddlery.sweeps import (
     Drawn,
@@ -36,6 +36,7 @@ from saddlery.sweeps import (
     export,
     failures,
     index,
+    kept,
     plan,
     query,
     run_sweep,
@@ -205,6 +206,58 @@ def test_more_bad_designs(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("field", ["grid", "random", "slurm"])
+@pytest.mark.parametrize("given", [5, None, ["a"]])
+def test_tables_that_are_none_are_one_sentence(field, given):
+    with pytest.raises(InputError, match=f"^{field} must be a table, got "):
+        Sweep(BASE, **{field: given})
+
+
+def test_what_is_given_to_a_sweep_may_change_later():
+    """It keeps what it was given: its experiments and its identity stay what they were."""
+    grid = {WIDTH: [4, 7]}
+    random = {SCALE: Drawn("uniform", (1e-3, 1e-2))}
+    slurm = {"partition": "short", "extra": {"gres": ["gpu"]}}
+    sweep = Sweep(BASE, grid=grid, random=random, slurm=slurm)
+    before, identity = sweep.to_toml(), sweep.identity
+    points = [sweep.point(number) for number in range(len(sweep))]
+    grid[WIDTH].append(9)
+    random[SCALE] = Drawn("uniform", (0.5, 0.6))
+    slurm["extra"]["gres"].append("all")
+    assert sweep.to_toml() == before and sweep.identity == identity
+    assert [sweep.point(number) for number in range(len(sweep))] == points
+
+
+LISTED = {SCALE: Drawn("uniform", (1e-3, 1e-2)), WIDTH: Drawn("integers", (3, 9))}
+OTHERWISE = dict(reversed(LISTED.items()))
+
+
+def test_the_order_of_random_fields_is_no_part_of_an_identity():
+    """(c) Their experiments do not depend on it either."""
+    one, other = (Sweep(BASE, random=random, draws=3) for random in (LISTED, OTHERWISE))
+    assert one == other and list(one.experiments(range(3))) == list(other.experiments(range(3)))
+    assert one.identity == other.identity
+    assert len({*one.former_identities, *other.former_identities}) == 2
+
+
+@pytest.mark.parametrize("listed", [LISTED, OTHERWISE], ids=["listed", "otherwise"])
+def test_a_folder_named_by_the_order_of_random_fields_goes_on(listed, tmp_path):
+    """As earlier versions wrote it, and whichever order is given now."""
+    folder = tmp_path / "out"
+    sweep = Sweep(BASE, random=listed, draws=2, batch=1)
+    run_sweep(sweep, folder, engine=Here())
+    former = sweep.former_identities[0]
+    record = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({**record, "identity": former}))
+    for path in folder.glob("*/*"):
+        path.rename(path.with_name(path.name.replace(sweep.identity, former)))
+    next((folder / "index").glob("000001-*")).unlink()
+    for random in (LISTED, OTHERWISE):
+        again = run_sweep(replace(sweep, random=random), folder, engine=Here(), resume=True)
+        assert again.made + again.kept == 2
+    assert len(index(folder)) == 2 and again.kept == 2
+
+
 # ------------------------------------------------------------------------ content
 def test_rows_and_arrays_are_those_of_the_runs(done):
     """(d) Each row and array against the same run trained alone."""
@@ -249,6 +302,59 @@ def test_certificates_predictions_and_observables(tmp_path):
         "point",
         "observable.unit_norms_0_0",
     )
+
+
+@pytest.fixture(scope="module")
+def of_two_lengths(tmp_path_factory):
+    """A batch of two alternating gradient flows, whose states hold flags."""
+    base = BASE.replace(rule=AlternatingFlow())
+    sweep = Sweep(base, grid={"stop.flow_time": (1.0, 200.0)}, measure=("observables",))
+    folder = tmp_path_factory.mktemp("sweeps") / "lengths"
+    run_sweep(sweep, folder, engine=Here())
+    return sweep, folder
+
+
+def test_flags_beyond_the_end_of_a_run_are_minus_one(of_two_lengths):
+    """They used to be true there."""
+    sweep, folder = of_two_lengths
+    data, saved = arrays(folder), index(folder)["saved"].tolist()
+    assert saved[0] < saved[1]
+    shown = train(sweep.experiment_of(0)).trajectory.observables
+    for name in ("active", "moving"):
+        found = data[f"observable.{name}"].values[0]
+        np.testing.assert_array_equal(found[: saved[0]], shown[name])
+        assert found.dtype == np.int8 and (found[saved[0] :] == -1).all()
+
+
+def test_flags_of_0_1_0_are_read_as_those_of_today(of_two_lengths, tmp_path):
+    """It wrote them as flags, true beyond the end of a run."""
+    sweep, folder = of_two_lengths
+    today = arrays(folder)
+    old = today.drop_vars(["seed", "status", "stop.flow_time"]).map(
+        lambda values: values != 0 if values.dtype == np.int8 else values
+    )
+    assert old["observable.moving"].dtype == bool
+    shutil.copytree(folder, tmp_path / "old")
+    name = storage.batch_name(sweep.identity, 0)
+    rows = index(folder).drop(columns=["folder", "sweep"])
+    storage.write_batch(tmp_path / "old", name, old, rows)
+    xr.testing.assert_equal(arrays(tmp_path / "old"), today)
+
+
+def test_runs_of_two_precisions_keep_their_own(tmp_path):
+    """(d) Every curve is that of its run trained alone. Those of float64 used to be cut to float32,
+    and the batch was damaged then."""
+    sweep = Sweep(BASE, grid={"precision": ("float32", "float64")})
+    run_sweep(sweep, tmp_path / "out", engine=Here())
+    data = arrays(tmp_path / "out")
+    for number in range(2):
+        loss = train(sweep.experiment_of(number)).trajectory.loss
+        found = data["loss"].values[number, : len(loss)]
+        np.testing.assert_allclose(found, loss, rtol=1e-9)
+        assert (
+            data["loss"].dtype == np.float64
+            and found[-1] == index(tmp_path / "out")["loss"][number]
+        )
 
 
 def test_a_run_that_diverges_has_its_row(tmp_path):
@@ -302,6 +408,21 @@ def test_query_catalog_and_export(done, tmp_path):
             continue
         with pytest.raises(InputError, match="which belongs to the sweep"):
             export(done, path)
+
+
+def test_numbers_beyond_32_bits_are_exported(tmp_path):
+    """netCDF 3 has none: float64 where that is exact."""
+    sweep = Sweep(BASE, seeds=2, first_seed=2**40)
+    run_sweep(sweep, tmp_path / "out", engine=Here())
+    with xr.open_dataset(export(tmp_path / "out", tmp_path / "all.nc"), engine="scipy") as stored:
+        assert stored["seed"].values.tolist() == [2**40, 2**40 + 1] and "seed" in stored.coords
+    sweep = Sweep(BASE, seeds=2, first_seed=2**60)
+    run_sweep(sweep, tmp_path / "further", engine=Here())
+    words = r"seed in an .nc must be of whole numbers that float64 holds, .*; write an .npz$"
+    with pytest.raises(InputError, match=words):
+        export(tmp_path / "further", tmp_path / "all.nc")
+    with np.load(export(tmp_path / "further", tmp_path / "all.npz")) as stored:
+        assert stored["seed"].tolist() == [2**60, 2**60 + 1]
 
 
 @pytest.mark.parametrize(
@@ -458,6 +579,35 @@ def test_a_part_without_its_index_is_done_again(done, tmp_path):
     assert strays == [
         ".000002-half.parquet-x.parquet"
     ]  # the old one is swept up, one that may be in use is not
+
+
+def test_a_folder_that_was_being_made_is_made(done, tmp_path):
+    """As a process killed before sweep.json leaves it; another design there is a stranger's."""
+    folder = tmp_path / "out"
+    for name in storage.FOLDERS:
+        (folder / name).mkdir(parents=True)
+    (folder / "sweep.toml").write_text(SMALL.pinned().to_toml())
+    (folder / ".sweep.json-0123abcd.json").write_text("{")
+    assert kept(folder) == 0
+    assert run_sweep(SMALL, folder, engine=Here(), resume=True).made == 12
+    same(folder, done)
+    for stranger in ("sweep.toml", "parts/wheel.stl", "thesis.tex"):
+        folder = tmp_path / stranger.replace("/", "-")
+        (folder / "parts").mkdir(parents=True)
+        (folder / stranger).write_text('experiment = "linear"')
+        with pytest.raises(StorageError, match="exists already and is not a sweep"):
+            run_sweep(SMALL, folder, engine=Here(), resume=True)
+        assert (folder / stranger).read_text() == 'experiment = "linear"'
+
+
+def test_batches_are_in_order_beyond_six_digits(tmp_path):
+    """The millionth came before the one that precedes it."""
+    names = ["999999-id.parquet", "1000000-id.parquet", "000002-id.parquet"]
+    (tmp_path / "index").mkdir()
+    for name in (*names, "3rd.parquet"):
+        (tmp_path / "index" / name).touch()
+    found = [path.name for path in storage.finished(tmp_path, "index")]
+    assert found == [names[2], names[0], names[1], "3rd.parquet"]
 
 
 def test_folders_that_are_not_this_sweep(done, tmp_path):

@@ -113,8 +113,9 @@ def scalar(value: Any) -> Any:
 
 
 def unpacked(value: Any) -> Any:
-    """`scalar`, and lists, tuples and arrays as tuples of such, however deep:
-    what a frozen description keeps.
+    """`scalar`, and lists, tuples and arrays as tuples of such, tables as
+    copies, however deep: what a frozen description keeps, whatever becomes of
+    what was given.
 
     Example
     -------
@@ -127,6 +128,8 @@ def unpacked(value: Any) -> Any:
         return value
     if isinstance(value, (list, tuple)):
         return tuple(unpacked(entry) for entry in value)
+    if isinstance(value, Mapping):
+        return {str(key): unpacked(entry) for key, entry in value.items()}
     if getattr(value, "ndim", 0) and hasattr(value, "tolist"):
         return unpacked(value.tolist())
     return scalar(value)
@@ -252,7 +255,7 @@ def _wholes(values: Any, argument: str) -> tuple[int, ...]:
 
 def _table(value: Any, argument: str) -> Mapping[str, Any]:
     require(isinstance(value, Mapping), argument, "a table", value)
-    return {str(key): unpacked(entry) for key, entry in value.items()}
+    return unpacked(value)
 
 
 def _or_none(keep: Keep) -> Keep:
@@ -265,7 +268,7 @@ def _or_none(keep: Keep) -> Keep:
 
 
 def _plain(value: Any, _argument: str) -> Any:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, Mapping)):
         return unpacked(value)
     return scalar(value)
 

@@ -165,8 +165,9 @@ def filled(values: Any, kind: str) -> np.ndarray:
 
 
 def stacked(runs: Sequence[np.ndarray]) -> np.ndarray:
-    """Arrays (T, ...) of different lengths one above the other (R, T, ...):
-    NaN, or -1 where numbers are whole, beyond the end of each.
+    """Arrays (T, ...) of different lengths one above the other (R, T, ...),
+    of a type that holds the numbers of all: NaN, or -1 where they are whole
+    or flags, beyond the end of each.
 
     Example
     -------
@@ -175,12 +176,17 @@ def stacked(runs: Sequence[np.ndarray]) -> np.ndarray:
     >>> stacked([np.array([0.5, 0.1, 0.0]), np.array([0.4])])
     array([[0.5, 0.1, 0. ],
            [0.4, nan, nan]])
+    >>> stacked([np.array([True]), np.array([False, True])])
+    array([[ 1, -1],
+           [ 0,  1]], dtype=int8)
     """
-    whole = runs[0].dtype.kind == "i"
-    beyond = -1 if whole else np.nan
+    # Beside the type of flags that may not exist flags are numbers, and other types what they are.
+    _, of_flags = NOTHING["flag"]
+    dtype = np.result_type(of_flags, *{values.dtype for values in runs})
+    beyond, _ = NOTHING["whole" if dtype.kind == "i" else "number"]
     shapes = [values.shape for values in runs]
     longest = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-    block = np.full((len(runs), *longest), beyond, runs[0].dtype)
+    block = np.full((len(runs), *longest), beyond, dtype)
     for place, values in zip(block, runs, strict=True):
         there = tuple(slice(size) for size in values.shape)
         place[there] = values

@@ -183,7 +183,8 @@ class Engine(ABC):
         jobs: Sequence[Job],
         progress: Progress | None = None,
     ) -> Iterator[Done]:
-        """Yield every job once, when it is over, in any order.
+        """Yield every job once, when it is over, in any order; nothing where
+        there is none.
 
         progress: called with key -> fraction done of those under way.
         """

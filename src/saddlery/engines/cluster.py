@@ -105,6 +105,8 @@ class Dask(Engine):
         jobs: Sequence[Job],
         progress: Progress | None = None,
     ) -> Iterator[Done]:
+        if not jobs:
+            return
         distributed = _needed("distributed")
         cluster, client = self._connected(distributed)
         try:
@@ -244,6 +246,8 @@ class Slurm(Engine):
         jobs: Sequence[Job],
         progress: Progress | None = None,
     ) -> Iterator[Done]:
+        if not jobs:
+            return
         count = self._tasks(jobs)
         shares = [list(jobs[k::count]) for k in range(count)]
         texts = [[job.to_json() for job in share] for share in shares]

@@ -169,9 +169,14 @@ class _Worker:
 
     def _listen(self, said: _Said) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            said.put((self, json.loads(line)))
-        said.put((self, None))  # the process ended
+        try:
+            for line in self.process.stdout:
+                said.put((self, json.loads(line)))
+        except ValueError:
+            # Half a line: it was killed, and what it says is not understood any more.
+            self.process.kill()
+        finally:
+            said.put((self, None))  # the process ended
 
     def give(self, task: _Try) -> None:
         self.doing = task
@@ -229,6 +234,21 @@ class _Crew:
                 found[worker.doing.job.key] = worker.fraction
         return found
 
+    def hear(self, worker: _Worker, answer: dict[str, Any] | None) -> Done | None:
+        """What is over by the answer of a worker (None: its process ended),
+        or nothing: a job that failed may be tried again."""
+        tried, worker.doing = worker.doing, None
+        if answer is None:
+            answer = self.bury(worker)
+            self.replace(worker)
+        if tried is None:
+            return None  # a process that died while it had nothing to do
+        if answer.get("error") and tried.attempt < JOB_ATTEMPTS:
+            self.waiting.again(tried)
+            return None
+        self.left -= 1
+        return Done.of(tried.job, answer, tried.attempt)
+
     def bury(self, worker: _Worker) -> dict[str, Any]:
         """Take leave of a process that ended; what it would have answered."""
         self.workers.discard(worker)
@@ -262,6 +282,8 @@ class Local(Engine):
         jobs: Sequence[Job],
         progress: Progress | None = None,
     ) -> Iterator[Done]:
+        if not jobs:
+            return
         cores = len(os.sched_getaffinity(0))
         crew = _Crew(jobs, min(self.workers or cores, len(jobs)))
         try:
@@ -273,17 +295,9 @@ class Local(Engine):
                     if progress is not None:
                         progress(crew.fractions())
                     continue
-                done, worker.doing = worker.doing, None
-                if answer is None:
-                    answer = crew.bury(worker)
-                    crew.replace(worker)
-                if done is None:
-                    pass  # a process that died while it had nothing to do
-                elif answer.get("error") and done.attempt < JOB_ATTEMPTS:
-                    crew.waiting.again(done)
-                else:
-                    crew.left -= 1
-                    yield Done.of(done.job, answer, done.attempt)
+                done = crew.hear(worker, answer)
+                if done is not None:
+                    yield done
                 crew.go_on()
         finally:
             crew.stop()

@@ -24,8 +24,8 @@ def changed(
 ) -> dict[str, Any]:
     """A copy of the table with dotted entries replaced.
 
-    A new `kind` or `unit` drops the options of the old one, and is therefore
-    set before everything else.
+    A new `kind` or `unit` drops the options of the old one (the unit of a
+    task its options_of_unit), and is therefore set before everything else.
 
     Raises InputError, beginning with `label`, for a path that leads nowhere.
 
@@ -113,13 +113,21 @@ def _replace(table: dict[str, Any], path: str, value: Any) -> None:
     if isinstance(place.get(last), dict):
         keys = ", ".join(place[last])
         raise InputError(f"{path[:LETTERS]}: {shown(last)} is a table; name a key in it: {keys}")
-    is_new = place.get(last) != value
-    if last == "kind" and is_new:
-        place.clear()
-    if last == "unit" and is_new:
-        for option in set(place) - set(LAYER_KEYS):
+    if place.get(last) != value:
+        for option in _options_of(parents, last, place):
             del place[option]
     place[last] = value
+
+
+def _options_of(parents: Sequence[str], last: str, place: Mapping[str, Any]) -> list[str]:
+    """The entries of a table that are options of this one of them."""
+    if last == "kind":
+        return list(place)
+    if last != "unit":
+        return []
+    if parents[:2] == ["network", "layers"]:
+        return [option for option in place if option not in LAYER_KEYS]
+    return [option for option in place if option == "options_of_unit"]
 
 
 def _key(place: Any, key: str, path: str) -> Any:

@@ -71,8 +71,6 @@ def _section(outcome: Outcome) -> Markup:
             STUDY_SIZE,
             shown=False,
         )
-    said = list(study.notes(outcome.rows))
-    said += [f"not measured: {words}" for words in outcome.failed]
     return fill(
         '<section class="run"><h2>{}</h2><p class=lead>{}</p>'
         "<div class=curves>{}</div>{}{}</section>",
@@ -80,7 +78,7 @@ def _section(outcome: Outcome) -> Markup:
         study.title,
         picture,
         _table(outcome),
-        joined(fill("<p class=small>{}</p>", words) for words in said),
+        joined(fill("<p class=small>{}</p>", words) for words in outcome.notes()),
     )
 
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..basis.checks import SaddleryError, Words, require, whole
+from ..basis.checks import SaddleryError, Words, require, unpacked, whole
 from ..basis.precision import precision_context, spare_programs, usual_rules
 from ..basis.records import Printed, Result
 from ..doors import labels
@@ -217,7 +217,8 @@ def time_chunks(
     `train_many` or of a sweep is best set to.
 
     The seeds from the experiment's own up are trained, as many as the largest
-    size, once to compile and once to be timed.
+    size, once to compile and once to be timed. Raises InputError for sizes
+    that are none.
 
     Example
     -------
@@ -226,9 +227,13 @@ def time_chunks(
     >>> sorted(time_chunks(Experiment.named("linear"), (1, 4)))
     [1, 4]
     """
-    seeds = [experiment.replace(seed=experiment.seed + k) for k in range(max(sizes))]
+    given = unpacked(sizes)
+    listed = isinstance(given, tuple) and len(given) > 0
+    require(listed, "sizes", "a list of at least one size", sizes)
+    chunks = [whole(size, "sizes") for size in given]
+    seeds = [experiment.replace(seed=experiment.seed + k) for k in range(max(chunks))]
     seconds = {}
-    for size in sizes:
+    for size in chunks:
         for _ in range(2):
             begin = time.process_time()
             for _ in train_many(seeds, chunk=size, observables=False):

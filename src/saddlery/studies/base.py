@@ -6,6 +6,12 @@ fixed before the study is run. It *holds* where the 95% interval of the mean
 over seeds lies inside, *fails* where it lies outside, and is *undecided*
 else. A claim that allows one value only speaks of the mean itself. Each
 claim says what kind of number it is about (`intervals`).
+
+Seeds that a claim does not speak of are left out of its numbers. A seed
+that it speaks of and that could not be measured is NaN: it has no part in
+the mean, and how many there are is counted and said. An infinite number is
+a number: it lies outside an interval that ends on its side, and one that
+does not end there it leaves undecided.
 """
 
 from __future__ import annotations
@@ -15,8 +21,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 
+from ..basis.checks import Words, require
 from ..basis.families import Family
 from ..basis.records import Printed, Result, plain
 from ..experiments import Experiment
@@ -25,7 +32,8 @@ from .intervals import Kind
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# The labels of one experiment, its seed, and what was measured.
+# The labels of one experiment, its seed, and what was measured (None where that is no finite
+# number, which a file of rows cannot hold).
 Row = dict[str, Any]
 STUDIES: Family[Study] = Family("study")
 
@@ -34,9 +42,10 @@ STUDIES: Family[Study] = Family("study")
 class Claim:
     """A sentence that can be wrong.
 
-    values: from all rows the number of every seed; low, high: where their
-    mean must lie; kind: what kind of number it is, which decides the
-    interval of the mean.
+    values: from all rows the number of every seed that the claim speaks
+    of, NaN where it could not be measured; low, high: where their mean must
+    lie; kind: what kind of number it is, which decides the interval of the
+    mean.
     """
 
     id: str
@@ -74,8 +83,10 @@ class Claim:
 class Judged:
     """One claim, measured.
 
-    uncertainty: half the 95% interval of the mean over seeds, None for a
-    single one. seeds: how many.
+    measured: the mean over seeds, None where there is none. uncertainty:
+    half its 95% interval, None for a single one and where the mean is
+    infinite. seeds: how many were measured. unmeasured: how many could not
+    be.
     """
 
     study: str
@@ -87,6 +98,7 @@ class Judged:
     uncertainty: float | None
     verdict: str
     seeds: int
+    unmeasured: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,9 +161,20 @@ class Outcome(Result):
         return columns, rows
 
     def printed(self) -> Printed:
-        missed = [f"not measured: {words}" for words in self.failed]
         head = [f"{self.study.name}: {self.study.title}"]
-        return Printed(*self.table(), head=head, notes=[*self.study.notes(self.rows), *missed])
+        return Printed(*self.table(), head=head, notes=self.notes())
+
+    def notes(self) -> list[str]:
+        """What the study has to say of its rows, then what could not be
+        measured."""
+        said = list(self.study.notes(self.rows))
+        for j in self.judged:
+            if j.unmeasured:
+                seeds = f"{j.unmeasured} of {j.seeds + j.unmeasured} seeds"
+                said.append(
+                    f"{j.claim}: {seeds} could not be measured and have no part in its mean"
+                )
+        return [*said, *(f"not measured: {words}" for words in self.failed)]
 
     def record(self) -> list[dict[str, Any]]:
         """The stable JSON form, an entry a claim."""
@@ -159,7 +182,8 @@ class Outcome(Result):
 
 
 def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
-    """The verdict on one claim; undecided where nothing could be measured.
+    """The verdict on one claim, of the seeds that could be measured;
+    undecided where none could.
 
     Example
     -------
@@ -179,19 +203,8 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
     'holds'
     """
     values = np.asarray(claim.values(rows), float)
-    values = values[np.isfinite(values)]
-    mean = half = None
-    verdict = "undecided"
-    if len(values):
-        mean = float(values.mean())
-        below, above = mean, mean
-        if claim.low != claim.high:
-            below, above = claim.kind.interval(values)
-        if len(values) > 1:
-            half = max(mean - below, above - mean)
-        # Rounding of the mean decides nothing.
-        slack = 1e-9 * max(abs(mean), 1.0)
-        verdict = claim.verdict(below, above, slack)
+    measured = values[~np.isnan(values)]
+    mean, half, verdict = _decided(claim, measured)
     return Judged(
         study=study,
         claim=claim.id,
@@ -201,8 +214,41 @@ def judge(study: str, claim: Claim, rows: Sequence[Row]) -> Judged:
         measured=mean,
         uncertainty=half,
         verdict=verdict,
-        seeds=len(values),
+        seeds=len(measured),
+        unmeasured=len(values) - len(measured),
     )
+
+
+def _decided(
+    claim: Claim,
+    values: Float[np.ndarray, " seeds"],
+) -> tuple[float | None, float | None, str]:
+    """The mean of numbers, half its interval, and the verdict on it."""
+    if not len(values):
+        return None, None, "undecided"
+    if np.isinf(values).any():
+        return _decided_by_infinite(claim, values)
+    mean = float(values.mean())
+    below, above = mean, mean
+    if claim.low != claim.high:
+        below, above = claim.kind.interval(values)
+    half = None
+    if len(values) > 1:
+        half = max(mean - below, above - mean)
+    # Rounding of the mean decides nothing.
+    slack = 1e-9 * max(abs(mean), 1.0)
+    return mean, half, claim.verdict(below, above, slack)
+
+
+def _decided_by_infinite(
+    claim: Claim,
+    values: Float[np.ndarray, " seeds"],
+) -> tuple[float | None, None, str]:
+    infinite = set(values[np.isinf(values)].tolist())
+    outside = any(not claim.low <= value <= claim.high for value in infinite)
+    # Numbers without bound on both sides have no mean.
+    mean = None if len(infinite) == 2 else infinite.pop()
+    return mean, None, "fails" if outside else "undecided"
 
 
 # ------------------------------------------------------------------ for claims
@@ -238,13 +284,53 @@ def of(
     )
 
 
+def paired(
+    rows: Sequence[Row],
+    quantity: str,
+    one: Row,
+    other: Row,
+) -> tuple[Shaped[np.ndarray, " seeds"], Shaped[np.ndarray, " seeds"]]:
+    """The quantity under some labels and under others, of the seeds that
+    have a row of both, in their order.
+
+    Raises InputError where labels do not single out one row of a seed.
+
+    Example
+    -------
+    >>> from saddlery.studies.base import paired
+    >>> rows = [{"seed": k, "width": h, "time": 1.0 * k} for k, h in ((0, 6), (1, 6), (1, 48))]
+    >>> paired(rows, "time", {"width": 48}, {"width": 6})
+    (array([1.]), array([1.]))
+    """
+    first, second = _by_seed(rows, one), _by_seed(rows, other)
+    seeds = first.keys() & second.keys()
+    return (
+        of([first[seed] for seed in seeds], quantity),
+        of([second[seed] for seed in seeds], quantity),
+    )
+
+
+def _by_seed(rows: Sequence[Row], labels: Row) -> dict[int, Row]:
+    chosen = labelled(rows, **labels)
+    found = {row["seed"]: row for row in chosen}
+    require(
+        len(found) == len(chosen),
+        argument=f"rows labelled {labels}",
+        needed="one of every seed",
+        given=Words(f"{len(chosen)} of {len(found)} seeds"),
+        remedy="give more labels",
+    )
+    return found
+
+
 def ratio(
     rows: Sequence[Row],
     quantity: str,
     above: Row,
     below: Row,
 ) -> Shaped[np.ndarray, " seeds"]:
-    """The quantity under some labels over that under others, seed by seed.
+    """The quantity under some labels over that under others, seed by seed
+    (see `paired`); infinite over zero.
 
     Example
     -------
@@ -253,11 +339,9 @@ def ratio(
     >>> ratio(rows, "time", {"width": 48}, {"width": 6}).tolist()
     [0.25]
     """
-    one = of(rows, quantity, **above)
-    other = of(rows, quantity, **below)
-    if len(one) != len(other):
-        return np.array([])
-    return one / other
+    one, other = paired(rows, quantity, above, below)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return one / other
 
 
 def slopes(
@@ -266,9 +350,11 @@ def slopes(
     against: str,
     **labels: Any,
 ) -> list[float]:
-    """The exponent of quantity ~ against^slope for every seed.
+    """The exponent of quantity ~ against^slope for every seed with these
+    labels, NaN for one with fewer than two points.
 
-    A least-squares line through logarithms.
+    A least-squares line through the logarithms of the points that could be
+    measured and are not zero.
 
     Example
     -------
@@ -279,13 +365,14 @@ def slopes(
     """
     found = []
     chosen = labelled(rows, **labels)
-    for seed in sorted({row["seed"] for row in rows}):
+    for seed in sorted({row["seed"] for row in chosen}):
         pairs = []
         for row in labelled(chosen, seed=seed):
             if row[quantity]:
                 pairs.append((row[against], row[quantity]))
+        slope = float("nan")
         if len(pairs) > 1:
             x, y = np.log(np.array(pairs, float)).T
-            slope, _ = np.polyfit(x, y, 1)
-            found.append(float(slope))
+            slope = float(np.polyfit(x, y, 1)[0])
+        found.append(slope)
     return found

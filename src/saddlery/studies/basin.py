@@ -34,7 +34,7 @@ from ..saddles.narrow_networks import state_of
 from ..symmetry import best_silent_unit
 from ..tasks import LinearTeacher, OrthogonalReLU, Task, Teacher
 from ..training import Stop, driver
-from .base import Claim, Row, Study, of, slopes
+from .base import Claim, Row, Study, of, paired, slopes
 from .intervals import Real
 from .measures import changed
 
@@ -278,28 +278,27 @@ def _claims(name: str, ratio: float) -> Iterator[Claim]:
 
 def _spectrum(name: str) -> Claim:
     """(1 - r) ln d_c = ln c, the same for all r."""
-    first, last = RATE_RATIOS[0], RATE_RATIOS[-1]
+    least, most = RATE_RATIOS[0], RATE_RATIOS[-1]
 
-    def log_c(rows: Sequence[Row], ratio: float) -> np.ndarray:
-        size = ISOTROPIC[0]
-        critical = of(
+    def values(rows: Sequence[Row]) -> np.ndarray:
+        labels = {"network": name, "size": ISOTROPIC[0]}
+        above, below = paired(
             rows,
             "critical",
-            network=name,
-            ratio=ratio,
-            size=size,
+            {**labels, "ratio": most},
+            {**labels, "ratio": least},
         )
-        return (1 - ratio) * np.log(critical)
+        return (1 - most) * np.log(above) / ((1 - least) * np.log(below))
 
     return Claim(
         id=f"basin.{name}.spectrum",
         sentence=f"{name}: from isotropic weights the critical scale is c^(1 / (1 - r)),"
         " one c for all ratios r of the rates.",
         source=QUESTION,
-        quantity=f"(1 - r) ln d_c at r = {last:g} over that at {first:g}",
+        quantity=f"(1 - r) ln d_c at r = {most:g} over that at {least:g}",
         low=0.8,
         high=1.2,
-        values=lambda rows: log_c(rows, last) / log_c(rows, first),
+        values=values,
         kind=Real(),
     )
 

@@ -14,7 +14,7 @@ from ..rules import GradientFlow
 from ..runs import train
 from ..theory import diagonal_jumps
 from ..training import Stop
-from .base import Claim, Row, Study, of
+from .base import Claim, Row, Study, of, ratio
 from .intervals import Real
 from .measures import changed, falls_below
 
@@ -83,7 +83,7 @@ STUDY = Study(
             quantity="error at scale 1e-16 over that at 1e-4",
             low=0.0,
             high=0.5,
-            values=lambda rows: of(rows, "error", scale=1e-16) / of(rows, "error", scale=1e-4),
+            values=lambda rows: ratio(rows, "error", {"scale": 1e-16}, {"scale": 1e-4}),
             kind=Real(least=0.0),
         ),
     ),

@@ -321,15 +321,17 @@ def draw_pairs(rows: Sequence[Row], axes: Axes) -> None:
 
 def _ranked(rows: Sequence[Row], value: str) -> list[float]:
     """Spearman's correlation over pairs between the second plateau's length
-    and a value, for every seed."""
+    and a value, for every seed; NaN for one of fewer than three pairs with
+    two plateaus."""
     found = []
     for seed in sorted({row["seed"] for row in rows}):
         chosen = labelled(rows, seed=seed, unit="linear", plateaus=1.0)
+        correlation = float("nan")
         if len(chosen) > 2:
             lengths = [row["length"] for row in chosen]
             values = [row[value] for row in chosen]
             correlation, _ = np.asarray(spearmanr(lengths, values))
-            found.append(float(correlation))
+        found.append(float(correlation))
     return found
 
 
@@ -338,12 +340,15 @@ def _over_pairs(
     quantity: str,
     unit: str,
 ) -> list[float]:
-    """The mean of a quantity over pairs, for every seed."""
+    """The mean of a quantity over the pairs that have it, for every seed;
+    NaN where none has."""
     by_seed: dict[int, list[float]] = {}
     for row in labelled(rows, unit=unit):
+        values = by_seed.setdefault(row["seed"], [])
         if row[quantity] is not None:
-            by_seed.setdefault(row["seed"], []).append(row[quantity])
-    return [float(np.mean(by_seed[seed])) for seed in sorted(by_seed)]
+            values.append(row[quantity])
+    of_pairs = [by_seed[seed] for seed in sorted(by_seed)]
+    return [float(np.mean(values)) if values else float("nan") for values in of_pairs]
 
 
 def _pairs_claim(

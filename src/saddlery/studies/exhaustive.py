@@ -656,11 +656,28 @@ def _part(
     return of_class / max(every, 1)
 
 
+def _may_rest(row: Row, kinds: Sequence[str]) -> bool:
+    """Whether a claim on plateaus of these kinds speaks of a run: one that
+    has some, or failed, so that nobody knows."""
+    failed = any(exception["class"] == "failed" for exception in row["exceptions"])
+    return failed or any(_total([row], kind) for kind in kinds)
+
+
 def _claims(name: str) -> Iterator[Claim]:
     architecture = ARCHITECTURES[name]
     networks = f"{name.replace('_', ' ')} networks"
 
-    def claim(slug: str, words: str, quantity: str, value: str) -> Claim:
+    def claim(
+        slug: str,
+        words: str,
+        quantity: str,
+        value: str,
+        kinds: tuple[str, ...],
+    ) -> Claim:
+        def values(rows: Sequence[Row]) -> np.ndarray:
+            concerned = [row for row in rows if _may_rest(row, kinds)]
+            return of(concerned, value, architecture=name)
+
         return Claim(
             id=slug,
             sentence=f"{words} of {networks} is an embedded fixed point.",
@@ -668,7 +685,7 @@ def _claims(name: str) -> Iterator[Claim]:
             quantity=quantity,
             low=architecture.least,
             high=1.0,
-            values=lambda rows: of(rows, value, architecture=name),
+            values=values,
             kind=Share(),
         )
 
@@ -677,12 +694,14 @@ def _claims(name: str) -> Iterator[Claim]:
         "Every plateau before the end",
         quantity="share of plateaus before the end",
         value="share",
+        kinds=("initial", "intermediate"),
     )
     yield claim(
         f"exhaustive.{name}.between",
         "Every plateau between two drops",
         quantity="share of intermediate plateaus",
         value="between",
+        kinds=("intermediate",),
     )
 
 

@@ -21,7 +21,7 @@ from ..plateaus import stages
 from ..runs import Run, train
 from ..tasks import InContextRegression, LinearTeacher
 from ..training import Stop
-from .base import Claim, Row, Study, of, ratio
+from .base import Claim, Row, Study, of, paired, ratio
 from .intervals import Count, Real
 from .measures import changed, counts, falls_below, plateaus
 
@@ -427,8 +427,7 @@ def _before_end(rows: Sequence[Row], scale: float) -> np.ndarray:
 
 def _shortening(rows: Sequence[Row]) -> np.ndarray:
     """By how much a hundred times the scale shortens the first plateau, over ln(100)."""
-    small = of(rows, "first_length", scale=1e-6)
-    larger = of(rows, "first_length", scale=1e-4)
+    small, larger = paired(rows, "first_length", {"scale": 1e-6}, {"scale": 1e-4})
     return (small - larger) / np.log(100)
 
 

@@ -436,7 +436,7 @@ def _claims() -> Iterator[Claim]:
             quantity="share of jumps that are as stated",
             low=low,
             high=high,
-            values=lambda rows, name=name: of(rows, "right", theory=name),
+            values=lambda rows, name=name: of(rows, "right", theory=name, answered=1.0),
             kind=Share(cases=cases),
         )
     yield Claim(

@@ -31,9 +31,9 @@ def run_study(
 
     Arguments:
         full: with as many seeds as the study's full size has.
-        folder: where the measurements are kept, a file each (rows/IDENTITY.json); those
-            that are there already are not made again, so that a study that was stopped
-            goes on; None for nowhere.
+        folder: where the measurements are kept, a file each (rows/STUDY-IDENTITY.json);
+            those that are there already are not made again, so that a study that was
+            stopped goes on; None for nowhere.
         engine: where the work is done (`engines`), this process by default.
         imports: modules that workers import first, of a study of one's own.
         progress: called with (fraction done, experiment).
@@ -59,7 +59,7 @@ def run_study(
     rows: list[Row] = []
     failed = []
     for k, (labels, experiment) in enumerate(design):
-        found = kept_row(folder, experiment)
+        found = kept_row(folder, study.name, experiment)
         if found is None or "failed" in found:
             reason = errors.get(k, "its row is missing") if found is None else found["failed"]
             failed.append(f"{labels}: {reason}")
@@ -82,7 +82,7 @@ def _do(
     places: dict[str, int] = {}
     jobs = []
     for k, (_, experiment) in enumerate(design):
-        if kept_row(folder, experiment) is not None:
+        if kept_row(folder, study.name, experiment) is not None:
             continue
         arguments = {
             "folder": str(folder),

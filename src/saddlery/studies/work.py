@@ -21,8 +21,13 @@ from .base import STUDIES
 MARK = "digest"
 
 
-def row_path(folder: str | Path, experiment: Experiment) -> Path:
-    """Where the row of an experiment is kept."""
+def row_path(folder: str | Path, study: str, experiment: Experiment) -> Path:
+    """Where the row of an experiment of a study is kept."""
+    return Path(folder) / "rows" / f"{study}-{experiment.identity}.json"
+
+
+def former_row_path(folder: str | Path, experiment: Experiment) -> Path:
+    """Where version 0.1.0 kept it, whichever study had measured it."""
     return Path(folder) / "rows" / f"{experiment.identity}.json"
 
 
@@ -52,12 +57,16 @@ class Kept(dict[str, Any]):
         )
 
 
-def kept_row(folder: str | Path, experiment: Experiment) -> Kept | None:
-    """The row of an experiment that was measured before.
+def kept_row(folder: str | Path, study: str, experiment: Experiment) -> Kept | None:
+    """The row of an experiment that a study measured before.
 
-    None where it was not, or its file is damaged: it is measured again.
+    None where it did not, or its file is damaged: it is measured again.
     """
-    path = row_path(folder, experiment)
+    own = _row_at(row_path(folder, study, experiment))
+    return _row_at(former_row_path(folder, experiment)) if own is None else own
+
+
+def _row_at(path: Path) -> Kept | None:
     try:
         row = schema.check_row(read_json(path), path)
     except InputError:
@@ -98,7 +107,7 @@ def measure_rows(
     """
     chosen = STUDIES.named(study)
     made = Experiment.from_toml(experiment)
-    if kept_row(folder, made) is not None:
+    if kept_row(folder, study, made) is not None:
         return 0
     try:
         with whole_runs():
@@ -106,5 +115,5 @@ def measure_rows(
     except SaddleryError as error:
         row = {"failed": str(error)}
     content = json.dumps({**row, MARK: marked(row)})
-    write_text(row_path(folder, made), content)
+    write_text(row_path(folder, study, made), content)
     return 1

@@ -158,8 +158,8 @@ class Sweep(Result):
         version: of experiments, in which the grid was written (see
             `experiments.fields`).
 
-    Runs are numbered with seeds fastest, then the last field of the grid;
-    draws come last of all but seeds.
+    Runs are numbered with seeds fastest, then draws, then the last field of
+    the grid.
 
     Example
     -------
@@ -247,6 +247,9 @@ class Sweep(Result):
             known(name, MEASURES, "measure")
 
     def _settle_tables(self) -> None:
+        for name in ("grid", "random", "slurm"):
+            table = getattr(self, name)
+            require(isinstance(table, Mapping), name, "a table", table)
         require(
             bool(self.random) or self.draws == 1,
             argument="draws",
@@ -260,15 +263,12 @@ class Sweep(Result):
             "in the grid or random, not both",
             both,
         )
-        for name in ("grid", "random", "slurm"):
-            table = getattr(self, name)
-            require(isinstance(table, Mapping), name, "a table", table)
         grid = {}
         for path, values in self.grid.items():
             grid[str(path)] = _different(path, values)
         self._keep("grid", grid)
-        slurm = {str(key): unpacked(value) for key, value in self.slurm.items()}
-        self._keep("slurm", slurm)
+        self._keep("random", {str(path): drawn for path, drawn in self.random.items()})
+        self._keep("slurm", unpacked(self.slurm))
         size = self._size()
         require(
             size <= RUNS,
@@ -398,17 +398,27 @@ class Sweep(Result):
         return self.hashed(self.experiment.determining())
 
     @property
-    def former_identity(self) -> str:
-        """The identity as version 0.1.0 had it, of which the places of data
-        files were part.
+    def former_identities(self) -> tuple[str, str]:
+        """The identities that it had before, of which the order was part in
+        which [random.fields] are listed, and in version 0.1.0 the places of
+        data files.
 
-        The same without such files.
+        The same where the fields are listed in order, and without such files.
         """
-        return self.hashed(self.experiment.determining(places=True))
+        return (
+            self.hashed(self.experiment.determining(), listed=True),
+            self.hashed(self.experiment.determining(places=True), listed=True),
+        )
 
-    def hashed(self, experiment: Mapping[str, Any]) -> str:
-        """The short hash of a sweep of this experiment's table."""
+    def hashed(self, experiment: Mapping[str, Any], *, listed: bool = False) -> str:
+        """The short hash of a sweep of this experiment's table.
+
+        listed: with the random fields as they are listed, not in order.
+        """
         own = self.table()
+        if self.random and not listed:
+            in_order = sorted(own["random"]["fields"].items())
+            own["random"]["fields"] = dict(in_order)
         for name in (*WORDS, "slurm"):
             own.pop(name, None)
         inner = {name: own.pop(name) for name in INNER if name in own}

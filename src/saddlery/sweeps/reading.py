@@ -19,12 +19,12 @@ from ..doors.outlets import placed
 from . import filters
 from .storage import (
     FOLDERS,
-    MOST_DIGITS,
     PACKAGES,
     REPEAT,
     batch_name,
     check_part,
     finished,
+    number_of,
     read_record,
     rows_of,
 )
@@ -96,11 +96,10 @@ def _rows(path: Path, record: Mapping[str, Any]) -> pd.DataFrame:
 
 def _runs_of(path: Path, record: Mapping[str, Any]) -> range:
     """The numbers of the runs that a file of this name holds; none where it is no batch."""
-    number = path.name.partition("-")[0]
-    is_number = number.isdecimal() and len(number) < MOST_DIGITS
-    if path.suffix != ".parquet" or not is_number:
+    number = number_of(path)
+    if path.suffix != ".parquet" or number is None:
         return range(0)
-    first = int(number) * record["batch"]
+    first = number * record["batch"]
     return range(first, min(first + record["batch"], record["runs"]))
 
 
@@ -229,8 +228,25 @@ def _read_zarr(
             _check_sizes(dataset, ran)
             data = dataset.load()
         _check_curves(data, ran)
+        data = _flags_as_written(data, ran)
     except Exception as error:  # xarray, zarr and its codecs have kinds of their own
         raise schema.damaged(path, error, REPEAT) from None
+    return data
+
+
+def _flags_as_written(data: xr.Dataset, ran: pd.DataFrame) -> xr.Dataset:
+    """Flags as numbers, -1 beyond a run's own points: version 0.1.0 wrote
+    them as flags, which were true there."""
+    import xarray as xr
+
+    flags = [name for name, values in data.data_vars.items() if values.dtype.kind == "b"]
+    if not flags:
+        return data
+    saved = ran["saved"].to_numpy(dtype=np.int64)
+    points = np.arange(data.sizes["point"])
+    own = xr.DataArray(points < saved[:, None], dims=("run", "point"))
+    for name in flags:
+        data[name] = data[name].astype(np.int8).where(own, -1)
     return data
 
 
@@ -394,10 +410,33 @@ def as_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
+def _of_32_bits(data: xr.Dataset) -> xr.Dataset:
+    """Whole numbers that need more than 32 bits, which netCDF 3 lacks, in
+    float64.
+
+    Raises InputError where that does not hold them.
+    """
+    bound = np.iinfo(np.int32)
+    for name, variable in data.variables.items():
+        values = variable.values
+        if values.dtype.kind != "i" or np.all((bound.min <= values) & (values <= bound.max)):
+            continue
+        exact = all(int(float(value)) == value for value in values.ravel().tolist())
+        require(
+            exact,
+            argument=f"{name} in an .nc",
+            needed="of whole numbers that float64 holds",
+            given=Words(f"numbers up to {values.max()}"),
+            remedy="write an .npz",
+        )
+        data = data.assign({name: data[name].astype(float)})
+    return data
+
+
 def _write_arrays(data: xr.Dataset, path: Path) -> Path:
     with placed(path) as staging:
         if path.suffix.lower() == ".nc":
-            data.to_netcdf(staging, engine="scipy")
+            _of_32_bits(data).to_netcdf(staging, engine="scipy")
             return path
         kept: dict[str, Any] = {}
         for name, values in data.variables.items():

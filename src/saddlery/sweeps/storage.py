@@ -21,8 +21,8 @@ so that any number of processes may write into one folder without locks,
 also on shared file systems: two that do the same batch write the same
 content.
 
-Arrays: dimensions run, point (saved points, NaN beyond a run's own), stage,
-parameter (NaN beyond a run's own); variables flow_time, loss,
+Arrays: dimensions run, point (saved points; beyond a run's own NaN, or -1 of
+steps and flags), stage, parameter (NaN beyond a run's own); variables flow_time, loss,
 gradient_norm, step (run, point), states (run, stage, parameter) at the
 stages and at the end, observable.NAME where asked for. Loss: mean over
 samples, squared loss with the half. Index columns: see `rows`.
@@ -64,6 +64,7 @@ SWEEP_SCHEMA, SWEEP_VERSION = "saddlery-sweep", 1
 PACKAGES = ("xarray", "zarr", "pandas", "pyarrow", "duckdb")
 FOLDERS = ("parts", "index", "failed")
 MOST_DIGITS = 18  # numbers of batches have fewer digits than this: they fit into 64 bits
+NO_BATCH = 10**MOST_DIGITS  # beyond all numbers of batches
 COPY = "copy the folder again"
 REPEAT = f"remove it and {schema.AGAIN_BATCH}"
 ABANDONED = 86_400.0  # seconds after which a half-written file belongs to nobody
@@ -87,8 +88,8 @@ def create(
     target = Path(folder)
     if os.path.exists(target / "sweep.json"):
         return _found(sweep, target, resume)
-    _refuse_strangers(target)
     frozen = sweep.pinned()
+    _refuse_strangers(target, frozen)
     with storage_errors(target):
         for name in FOLDERS:
             (target / name).mkdir(parents=True, exist_ok=True)
@@ -126,18 +127,29 @@ def _determined(sweep: Sweep) -> str:
     return sweep.hashed(sweep.experiment.determining())
 
 
-def _refuse_strangers(target: Path) -> None:
-    """Raise StorageError where something is there that no sweep made."""
+def _refuse_strangers(target: Path, frozen: Sweep) -> None:
+    """Raise StorageError where something is there that creating this sweep
+    does not leave when it is killed."""
     if not os.path.exists(target):
         return
     if not target.is_dir():
         raise StorageError(
             f"{target} is no folder, and a sweep needs one; choose another --out",
         )
-    if any(path.name not in FOLDERS for path in target.iterdir()):
+    if not all(_is_beginning(path, frozen) for path in target.iterdir()):
         raise StorageError(
             f"{target} exists already and is not a sweep; choose another --out",
         )
+
+
+def _is_beginning(path: Path, frozen: Sweep) -> bool:
+    """Whether it is an empty folder of a sweep, the design of this one, or
+    a file that was not renamed yet."""
+    if path.name in FOLDERS:
+        return path.is_dir() and not any(path.iterdir())
+    if path.name == "sweep.toml":
+        return path.is_file() and path.read_bytes() == frozen.to_toml().encode()
+    return path.name.startswith(".sweep.")
 
 
 def _record_of(frozen: Sweep) -> dict[str, Any]:
@@ -179,10 +191,7 @@ def design_of(
             f"{design} is missing, as in a folder that is half copied; copy the folder again",
         )
     frozen = as_written(design, imports)
-    if record["identity"] not in (
-        frozen.identity,
-        frozen.former_identity,
-    ):
+    if record["identity"] not in (frozen.identity, *frozen.former_identities):
         raise InputError(
             f"{design} is not the design this folder was made for; restore it",
         )
@@ -378,32 +387,51 @@ def digest(path: Path) -> str:
 
 def kept(folder: str | Path) -> int:
     """How many runs of a folder are done, from the names and sizes of its
-    batches alone.
-
-    None where it is no sweep yet.
-    """
+    batches alone; 0 where it is no sweep yet."""
     if not os.path.exists(Path(folder) / "sweep.json"):
         return 0
     record = read_record(folder)
     runs, size = record["runs"], record["batch"]
     done = set()
     for path in finished(folder, "index"):
-        number = path.name.partition("-")[0]
-        if number.isdecimal() and len(number) < MOST_DIGITS:
-            done.add(int(number))
+        number = number_of(path)
+        if number is not None:
+            done.add(number)
     # The last batch may be a small one, and numbers beyond it are no batches.
     return sum(max(min(size, runs - k * size), 0) for k in done)
 
 
 def finished(folder: str | Path, kind: str) -> list[Path]:
-    """The whole files of a kind, in order."""
+    """The whole files of a kind, in the order of their batches; those that
+    are of none come last."""
+
+    def place(path: Path) -> tuple[int, str]:
+        number = number_of(path)
+        return NO_BATCH if number is None else number, path.name
+
     # Those that a killed process was still writing begin with a dot.
-    return sorted(Path(folder, kind).glob("[0-9]*"))
+    return sorted(Path(folder, kind).glob("[0-9]*"), key=place)
+
+
+def number_of(path: Path) -> int | None:
+    """The number of the batch that a file is named by; None for other names.
+
+    Example
+    -------
+    >>> from pathlib import Path
+    >>> from saddlery.sweeps.storage import number_of
+    >>> number_of(Path("index/000003-0123456789ab.parquet")), number_of(Path("3rd.parquet"))
+    (3, None)
+    """
+    number = path.name.partition("-")[0]
+    if not number.isdecimal() or len(number) >= MOST_DIGITS:
+        return None
+    return int(number)
 
 
 def sweep_up(folder: Path) -> None:
     """Remove what processes that were killed long ago had begun to write."""
-    for path in folder.glob("*/.[0-9]*"):
+    for path in (*folder.glob("*/.[0-9]*"), *folder.glob(".sweep.*")):
         with contextlib.suppress(OSError):
             age = time.time() - path.stat().st_mtime
             if age > ABANDONED:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..basis.checks import SaddleryError
+from ..doors.labels import stacked
 from ..experiments import Experiment
 from ..plateaus import Stages, certify, stages
 from ..predictions import THEORIES, compare, predict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 CURVES = ("flow_time", "step", "loss", "gradient_norm")
 Arrays = dict[str, np.ndarray]  # of one run, by name
+NONE = np.zeros(0, bool)  # of a run without an array that others have; any type holds it
 Row = dict[str, Any]
 
 
@@ -166,6 +168,7 @@ def measure(run: Run, wanted: Sequence[str]) -> tuple[Row, Arrays]:
         except SaddleryError as error:
             row["reason"] = f"{t.reason}; its stages could not be measured: {error}"
     kept = {name: np.asarray(getattr(t, name)) for name in CURVES}
+    kept["step"] = kept["step"].astype(np.int64)
     kept["states"] = t.states[[*places, -1]]
     if "observables" in wanted:
         for name, values in t.observables.items():
@@ -224,16 +227,13 @@ def _labelled(
     numbers: Sequence[int],
     runs: Sequence[Arrays],
 ) -> xr.Dataset:
-    """The arrays of a batch with named dimensions, padded by NaN (steps: by
-    -1) to the longest run and the largest state."""
+    """The arrays of a batch with named dimensions, padded by NaN (steps and
+    flags: by -1) to the longest run and the largest state."""
     import xarray as xr
 
     variables = {}
     for name in sorted({name for run in runs for name in run}):
-        block = _block(
-            [run.get(name, np.zeros(())) for run in runs],
-            name,
-        )
+        block = _block([run.get(name, NONE) for run in runs])
         variables[name] = (_dimensions(name, block.ndim - 1), block)
     return xr.Dataset(
         variables,
@@ -242,21 +242,11 @@ def _labelled(
     )
 
 
-def _block(arrays: Sequence[np.ndarray], name: str) -> np.ndarray:
+def _block(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Arrays of as many axes, side by side along a first one; of fewer axes: none."""
     most = max(array.ndim for array in arrays)
-    nothing = np.zeros((0,) * most)
-    arrays = [array if array.ndim == most else nothing for array in arrays]
-    shapes = [array.shape for array in arrays]
-    shape = tuple(max(sizes) for sizes in zip(*shapes, strict=True))
-    fill, dtype = np.nan, arrays[0].dtype
-    if name == "step":
-        fill, dtype = -1, np.dtype(np.int64)
-    block = np.full((len(arrays), *shape), fill, dtype)
-    for k, array in enumerate(arrays):
-        own = tuple(slice(size) for size in array.shape)
-        block[k, *own] = array
-    return block
+    nothing = NONE.reshape((0,) * most)
+    return stacked([array if array.ndim == most else nothing for array in arrays])
 
 
 def _dimensions(name: str, axes: int) -> tuple[str, ...]:

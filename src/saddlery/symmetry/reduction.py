@@ -117,7 +117,8 @@ def reduce(
         result).
     widths: take these, one a layer, instead of searching.
 
-    Raises InputError for a state of the wrong size or one that is not finite.
+    Raises InputError for a state of the wrong size or one that is not finite,
+    and for widths that the network does not have.
     Cost: a pass of the wide network over the samples and one for every width
     tried, after the first four at a time; of linear units only as many as the
     rank are passed.
@@ -140,6 +141,10 @@ def reduce(
         needed=f"{layers} numbers, one a layer",
         given=widths,
     )
+    if widths is not None:
+        fits = [0 <= width <= most for width, most in zip(widths, network.widths, strict=True)]
+        needed = f"from 0 to those of the network, {network.widths}"
+        require(all(fits), "widths", needed, given=widths)
     target = np.asarray(objective.predictions(theta))
     constructions, before = [], []
     current, error = objective, 0.0

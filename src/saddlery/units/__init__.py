@@ -11,7 +11,6 @@ from copyreg import pickle as _register_reducer
 from dataclasses import fields as _fields
 from importlib import import_module as _import
 from inspect import signature as _signature
-from types import MappingProxyType as _Proxy
 from typing import Any
 
 from ..basis.checks import InputError, flag, known, require, unpacked
@@ -163,8 +162,7 @@ def _received(name: str, chosen: dict[str, Any], module: str) -> Unit:
 
 
 def _made(values: dict[str, Any]) -> Unit:
-    options = _Proxy(values["options"])
-    return Unit(**{**values, "options": options})
+    return Unit(**values)
 
 
 _register_reducer(Unit, _sent)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 import os
@@ -198,6 +199,8 @@ class Unit(Immutable):
     options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
+        own = MappingProxyType(copy.deepcopy(dict(self.options)))
+        object.__setattr__(self, "options", own)
         if debugging():
             check_symmetry(self)
 
