@@ -248,7 +248,8 @@ def test_norms_of_any_size():
     found = unit_norms(u[None], v[None])[0]
     np.testing.assert_allclose(found, expected, rtol=1e-14)
     assert found[3] == unit_norms(u[None, 3:4], v[None, 3:4]).item()
-    broken = unit_norms(np.array([[[np.inf], [np.nan], [1e200]]]), np.array([[[1.0], [1], [1e200]]]))
+    too_large = np.array([[[np.inf], [np.nan], [1e200]]])
+    broken = unit_norms(too_large, np.array([[[1.0], [1.0], [1e200]]]))
     assert np.isnan(broken).all()
 
 

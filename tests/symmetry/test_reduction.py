@@ -178,7 +178,7 @@ def test_widths_that_are_none(name, widths, words):
 
 def test_effective_units_at_a_tolerance_that_leaves_none():
     _network, subject, theta = narrow("relu", width=4)
-    with pytest.raises(InputError, match="tolerance must be at least 0 and below 1, got 1.0"):
+    with pytest.raises(InputError, match=r"tolerance must be at least 0 and below 1, got 1\.0"):
         effective_units(subject, 5 * theta, tolerance=1.0)
 
 

@@ -115,8 +115,8 @@ def test_small_units_escape_too(size):
 
 @pytest.mark.parametrize("u", [1e-8, 1e-10, 1e-30])
 def test_a_unit_of_little_u_escapes_in_the_end(u):
-    """(a) By quadrature (p = 2), also where most of u dies first, and u' = 3 v T u^2 (p = 3): a unit
-    that hardly moves yet counted as dead."""
+    """(a) By quadrature (p = 2), also where most of u dies first, and by u' = 3 v T u^2 (p = 3): a
+    unit that hardly moves yet counted as dead."""
     one = np.array([[1.0]])
     for strengths, start in ((np.array([0.5]), [u]), (np.array([-0.5, 0.5]), [1.0, u])):
         found = escapes(np.diag(strengths)[None], np.array([start]), one)
@@ -127,7 +127,8 @@ def test_a_unit_of_little_u_escapes_in_the_end(u):
 
 
 def test_a_unit_that_stands_still_is_there_at_any_time():
-    """(b) u = 0 moves nothing; a small u where all directions die is gone, to a share of the unit."""
+    """(b) u = 0 moves nothing; a small u where all directions die is gone, to a share of the
+    unit."""
     form = np.array([np.diag([0.5, 0.3])])
     u, v = np.array([[0.0, 0.0], [1e-12, 1e-13]]), np.array([[0.01], [-0.01]])
     later = grow(form, u, v, time=1e9)
@@ -139,10 +140,11 @@ def test_a_unit_that_stands_still_is_there_at_any_time():
 
 
 def test_a_unit_that_is_not_followed_so_far_is_not_said_to_escape(monkeypatch):
-    """(a) u_1' = -2e-7 v u_1 takes 1e7 to fall by e^-2, thirty million steps of what u_2 asks for."""
+    """(a) u_1' = -2e-7 v u_1 takes 1e7 to fall by e^-2: thirty million steps of what u_2 asks
+    for."""
     monkeypatch.setattr(dormant, "MOST_STEPS", 400)
     form = np.array([np.diag([-1e-7, -1.0])])
-    with pytest.raises(NumericalError, match="a unit is not followed to 1e.06 within 400 steps"):
+    with pytest.raises(NumericalError, match=r"a unit is not followed to 1e\+06 within 400 steps"):
         grow(form, np.array([[1e-3, 1e-3]]), np.array([[1.0]]), time=1e6)
 
 

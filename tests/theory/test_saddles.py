@@ -87,8 +87,8 @@ def test_rank_deficient_data_have_fewer_modes():
 
 @pytest.mark.parametrize("ratio", [1e-3, 3e-7, 1e-9, 1e-11])
 def test_a_mode_is_as_small_as_its_singular_value(ratio):
-    """(a) diag(1, r), white: index 2 H at the origin and H - 1 beside the first mode; the squares of
-    small modes were taken for rounding."""
+    """(a) diag(1, r), white: index 2 H at the origin and H - 1 beside the first mode; the squares
+    of small modes were taken for rounding."""
     found = linear_saddles(np.eye(2), np.diag([1.0, ratio]), 1 + ratio**2, 50)
     np.testing.assert_allclose(np.sqrt(found.strengths), [1.0, ratio], rtol=1e-4)
     origin, first = found.saddle(()), found.saddle((0,))
@@ -100,7 +100,8 @@ def test_a_mode_is_as_small_as_its_singular_value(ratio):
 
 
 def test_small_modes_change_places_as_large_ones_do():
-    """(a) Of sizes 1, 2e-6 and 1e-6 the last alone leads to the second; both have squares below 1e-9."""
+    """(a) Of sizes 1, 2e-6 and 1e-6 the last alone leads to the second; both have squares below
+    1e-9."""
     found = linear_saddles(np.eye(3), np.diag([1.0, 2e-6, 1e-6]), 2.0, 2)
     assert found.saddle((0, 2)).index == 1 and found.saddle((0, 1)).index == 0
 

@@ -175,7 +175,8 @@ def _checked(widths: Any, network: Network) -> tuple[int | None, ...]:
     )
     for index, (width, most) in enumerate(zip(given, own, strict=True)):
         name = f"width of layer {index}"
-        require(whole(width, name, 0) <= most, name, needed=f"at most its {most} units", given=width)
+        needed = f"at most its {most} units"
+        require(whole(width, name, 0) <= most, name, needed, given=width)
     return given
 
 

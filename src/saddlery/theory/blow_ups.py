@@ -213,8 +213,9 @@ def _grown(logs: np.ndarray, exponents: np.ndarray) -> float:
 
 def _root(function: Callable[[float], float], end: float) -> float:
     """Between 0 and `end`, to a share of itself."""
-    root = brentq(function, 0.0, end, xtol=TINY, rtol=EXACTLY, maxiter=HALVINGS)  # pyright: ignore (stubs)
-    return float(root)  # pyright: ignore (stubs)
+    # The stubs know no Python float for rtol, and results of another kind.
+    root = brentq(function, 0.0, end, xtol=TINY, rtol=EXACTLY, maxiter=HALVINGS)  # pyright: ignore
+    return float(root)  # pyright: ignore
 
 
 def _integral(function, low: float, high: float) -> float:

@@ -32,8 +32,11 @@ from ..basis.sizes import moment_sizes
 from ..basis.values import Value
 
 RANK = 1e-12  # eigenvalues of S and sizes of modes below this share of the largest are zero
-ROUNDING = 64 * np.finfo(float).eps  # losses below this share of the target moment are zero
-EQUAL = 1e-9  # modes whose sizes differ by less than this share of the largest are one multiple mode
+# Losses below this share of the target moment are zero, and so are sizes of modes below this
+# share of what the entries of C could make.
+ROUNDING = 64 * np.finfo(float).eps
+# Modes whose sizes differ by less than this share of the largest are one multiple mode.
+EQUAL = 1e-9
 OUTSIDE = 1e-9  # C may lie outside the range of S by this share of it
 # The target moment may be rounded by this share of what the best map explains.
 EXPLAINED = 1e-9
