@@ -12,6 +12,7 @@ from saddlery import Experiment, initializations, train
 from saddlery.basis.checks import InputError
 from saddlery.initializations import Initialization
 from saddlery.initializations.linear_networks import factors
+from saddlery.initializations.unit_relations import balanced
 from saddlery.networks import Data, Layer, Network, unflatten
 from saddlery.symmetry import effective_units, nearest_of_width
 from saddlery.tasks import LinearTeacher, Teacher
@@ -419,6 +420,38 @@ def test_several_draws_are_those_of_each_seed_alone(kind):
     alone = [start.draw(network, shape, outputs, seed, data=data) for seed in seeds]
     np.testing.assert_array_equal(several, alone)
     assert start.draws(network, shape, outputs, [], data=data).shape == (0, several.shape[1])
+
+
+@pytest.mark.parametrize("kind", ["balanced", "lambda_balanced"])
+@pytest.mark.parametrize("power", [-700, -560, 500])
+def test_balanced_starts_of_any_scale(kind, power):
+    """(c) Those of scale one times a power of two, to the last bit; squares of small weights made
+    them NaN or zero."""
+    network = linear(4)
+    plain = Initialization(kind, scale=1.0).draw(network, (3,), 2, seed=0)
+    scaled = Initialization(kind, scale=2.0**power).draw(network, (3,), 2, seed=0)
+    if kind == "balanced":
+        np.testing.assert_array_equal(scaled, np.ldexp(plain, power))
+    np.testing.assert_allclose(np.ldexp(scaled, -power), plain, rtol=1e-12)
+
+
+def test_balanced_weights_keep_their_bits():
+    """(d) The formula as it stands, for stored runs."""
+    rng = np.random.default_rng(0)
+    u, v = rng.standard_normal((2, 5, 3)), 1e-3 * rng.standard_normal((2, 5, 4))
+    found = balanced({"u": u, "v": v})
+    ratio = np.linalg.norm(u, axis=2) / np.linalg.norm(v, axis=2)
+    np.testing.assert_array_equal(found["v"], v * ratio[..., None])
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "1", True, None])
+def test_a_seed_is_a_whole_number(seed):
+    for draw in (
+        lambda: Initialization().draw(DEEP, (3,), 2, seed),
+        lambda: LinearTeacher((1.0, 0.4)).data(seed),
+    ):
+        with pytest.raises(InputError, match="seed must be a whole number of at least 0, got"):
+            draw()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**32 - 1, 2**32, 2**63 + 7])

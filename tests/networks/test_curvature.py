@@ -11,7 +11,7 @@ from planted import gradient_norm, random_fixed_point
 from saddlery.networks import Data, Layer, Network, hessian, objective
 from saddlery.networks.curvature import is_structured
 from saddlery.networks.losses import LOSSES
-from saddlery.networks.observables import observe
+from saddlery.networks.observables import observe, unit_norms
 from saddlery.tasks import LinearTeacher
 from saddlery.units import Symmetry, Unit, attention, convolution, dense, in_context
 
@@ -237,3 +237,25 @@ def test_observables_by_loops():
         )
         assert mixed["alignment_0"][2] == mixed["alignment_0"][0]  # it is made of u alone
     assert np.isnan(one(relu, (2,), 1, np.full(9, 1e308))["singular_values_0"][0])  # it overflows
+
+
+def test_norms_of_any_size():
+    """(a) |u| |v| of weights whose squares underflow or overflow, beside usual ones, whose digits
+    stay."""
+    u = np.array([[3e-170, 4e-170], [3e-200, 4e-200], [3e200, 4e200], [0.3, 0.7], [0.0, 0.0]])
+    v = np.array([[1.0], [1e200], [2e-190], [0.9], [1e300]])
+    expected = [5e-170, 5.0, 1e11, np.sqrt(0.3**2 + 0.7**2) * 0.9, 0.0]
+    found = unit_norms(u[None], v[None])[0]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert found[3] == unit_norms(u[None, 3:4], v[None, 3:4]).item()
+    too_large = np.array([[[np.inf], [np.nan], [1e200]]])
+    broken = unit_norms(too_large, np.array([[[1.0], [1.0], [1e200]]]))
+    assert np.isnan(broken).all()
+
+
+def test_observables_of_a_layer_without_units():
+    """(a) No norms, no singular values, and an alignment of 0, as where all units are zero."""
+    for name in ("relu", "linear"):
+        found = observe(Network((Layer(dense(name), 0),)), (2,), 1, np.zeros((3, 0)))
+        assert found["unit_norms_0"].shape == (3, 0)
+        assert found["alignment_0"].tolist() == [0.0, 0.0, 0.0]

@@ -11,7 +11,17 @@ from planted import gradient_norm, random_fixed_point
 from saddlery import units
 from saddlery.basis.checks import InputError
 from saddlery.networks import Layer, Network, flatten
-from saddlery.symmetry import applies, duplicate, embed, embed_near, ray, silent, span
+from saddlery.symmetry import (
+    applies,
+    duplicate,
+    embed,
+    embed_near,
+    nearest_embedding,
+    ray,
+    silent,
+    span,
+)
+from saddlery.symmetry.embedding import shared_near
 from saddlery.symmetry.reduction import sides
 from slowly import slowly
 
@@ -63,6 +73,38 @@ def test_theorem_1_holds_exactly_where_the_unit_has_the_property(name, case):
             assert same <= 1e-12
         else:
             assert norm > 1e-4
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "linear"])
+def test_a_layer_without_units_is_widened_by_silent_ones(name):
+    """(b) What is left of an initial plateau, in five units: the same map, and at rest."""
+    _, subject, _ = narrow(name)
+    network = Network((Layer(units.make(name), 0),))
+    empty = ({"u": np.zeros((0, 4)), "v": np.zeros((0, 2))},)
+    wide, params = embed(network, empty, 5)
+    assert wide.widths == (5,) and params[0]["u"].shape == (5, 4) and params[0]["v"].shape == (5, 2)
+    assert embed(network, empty, 0).constructions == ("none",)
+    assert gradient_norm(subject.with_network(wide), flatten(params)) == 0.0
+
+
+def test_a_layer_without_units_and_without_silent_ones_is_refused():
+    network = Network((Layer(units.make("sigmoid"), 0),))
+    empty = ({"u": np.zeros((0, 2)), "v": np.zeros((0, 1))},)
+    with pytest.raises(InputError, match="widened by silent ones alone, and unit 'sigmoid'"):
+        embed(network, empty, 5)
+    assert embed(network, empty, 0).constructions == ("none",)
+
+
+@pytest.mark.parametrize("width", [10, 1000])
+@pytest.mark.parametrize("case", ["i", "iii", "iv"])
+def test_whatever_the_width_old_units_change_by_order_one(case, width):
+    """(a) The product of n factors 1 - g is of order one where g has variance 1/n: of order
+    e^(-sqrt(n)/2) for n^(-1/2)."""
+    one = ({"u": np.ones((1, 2)), "v": np.ones((1, 1))},)
+    network = Network((Layer(units.make("linear"), 1),))
+    for seed in range(5):
+        _, (params,) = embed(network, one, width, construction=case, seed=seed)
+        assert 0.01 < abs(params["v"][0, 0]) < 100
 
 
 def test_negative_factor_is_wrong_for_positive_homogeneity():
@@ -157,6 +199,45 @@ def test_embed_refuses_a_construction_the_unit_does_not_allow(name, case):
     network, subject, theta = narrow(name)
     with pytest.raises(InputError, match="needs a property"):
         embed(network, subject.params(jnp.asarray(theta)), 4, construction=case)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+@pytest.mark.parametrize("outgoing", [1.0, -1.0])
+@pytest.mark.parametrize("near", [embed_near, nearest_embedding])
+def test_a_ray_that_points_away_is_met_by_no_negative_factor(name, outgoing, near):
+    """(c) u = 1, v = 2 beside a wide unit with u = -1: a positively homogeneous unit of u = -1 has
+    another map."""
+    beside = np.array([[-1.0]]), np.array([[outgoing]])
+    u, v = near((np.array([[1.0]]), np.array([[2.0]])), beside, units.make(name))
+    assert u.item() > 0 and u.item() * v.item() == pytest.approx(2.0, rel=1e-14)
+
+
+def test_rays_that_point_away_share_with_those_that_do_not():
+    """(c) Beside u = 1 and u = -1 on one ray, the first has all of it."""
+    beside = np.array([[1.0], [-1.0]]), np.array([[2.0], [3.0]])
+    member, one = np.zeros(2, int), (np.array([[1.0]]), np.array([[2.0]]))
+    u, v = shared_near(*one, *beside, member, units.make("relu"))
+    assert u.ravel().tolist() == [1.0, 0.0] and v[0].item() == 2.0
+
+
+@pytest.mark.parametrize(
+    ("widths", "words"),
+    [
+        (2.5, "width of layer 0 must be a whole number"),
+        ("5", "width of layer 0 must be a whole number"),
+        ((3, 4), "widths must be one number or 1"),
+    ],
+)
+def test_widths_that_are_none(widths, words):
+    network, subject, theta = narrow("relu")
+    with pytest.raises(InputError, match=words):
+        embed(network, subject.params(jnp.asarray(theta)), widths)
+
+
+@pytest.mark.parametrize("widths", [np.int64(3), [3], np.array([3])])
+def test_widths_of_numpy_are_widths(widths):
+    network, subject, theta = narrow("relu")
+    assert embed(network, subject.params(jnp.asarray(theta)), widths).network.widths == (3,)
 
 
 def test_embed_refuses_a_smaller_width():

@@ -21,6 +21,7 @@ from saddlery.symmetry import (
     silent_unit,
     widths_distances,
 )
+from saddlery.symmetry.embedding import unit_rows
 from saddlery.symmetry.reduction import sides
 from saddlery.units import make
 
@@ -315,3 +316,22 @@ def test_a_trajectory_is_relative_to_its_own_size():
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "quadratic", "relu", "linear"])
+@pytest.mark.parametrize("power", [-450, -67, 67, 400])
+def test_distances_have_the_unit_of_the_weights(name, power):
+    """(c) Of 2^k times the units they are 2^k times as far: below 1e-15 centres stood still at
+    once."""
+    u, v = np.random.default_rng(0).standard_normal((2, 30, 2))
+    plain = nearest_of_width(u, v, make(name), 3)
+    scaled = nearest_of_width(np.ldexp(u, power), np.ldexp(v, power), make(name), 3)
+    assert np.ldexp(scaled.distance, -power) == pytest.approx(plain.distance, rel=1e-12)
+
+
+def test_rows_of_any_size_have_directions():
+    """(c) Also those whose squares underflow; rows of zeros have none."""
+    rows = np.array([[3.0, 4.0], [0.0, 0.0]])
+    for power in (-1000, -560, 0, 560):
+        found = unit_rows(np.ldexp(rows, power))
+        np.testing.assert_array_equal(found, [[0.6, 0.8], [0.0, 0.0]])

@@ -167,6 +167,30 @@ def test_units_that_a_residual_layer_adds_to_are_kept():
         embed(subject.network, subject.params(theta), 6)
 
 
+@pytest.mark.parametrize("name", ["relu", "linear"])
+@pytest.mark.parametrize(
+    ("widths", "words"),
+    [
+        ((9,), "width of layer 0 must be at most its 4 units, got 9"),
+        ((-1,), "width of layer 0 must be a whole number of at least 0, got -1"),
+        ((2.5,), "width of layer 0 must be a whole number of at least 0, got 2.5"),
+        (3, "widths must be one number a layer, 1 in all, got 3"),
+        ((1, 2), "widths must be one number a layer, 1 in all"),
+    ],
+)
+def test_widths_that_are_none(name, widths, words):
+    _network, subject, theta = narrow(name, width=4)
+    with pytest.raises(InputError, match=words):
+        reduce(subject, theta, widths=widths)
+    assert reduce(subject, theta, widths=(4,)).widths == reduce(subject, theta, widths=[4]).widths
+
+
+def test_effective_units_at_a_tolerance_that_leaves_none():
+    _network, subject, theta = narrow("relu", width=4)
+    with pytest.raises(InputError, match=r"tolerance must be at least 0 and below 1, got 1\.0"):
+        effective_units(subject, 5 * theta, tolerance=1.0)
+
+
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_a_state_that_is_not_finite_is_refused(wrong):
     subject = Experiment.named("linear").objective()

@@ -42,6 +42,12 @@ KINDS = {
     "columns counted from 1": (written(header=counted(1)), True, False),
     "years": (written(header=counted(1990)), True, False),
     "rows and columns counted": (written(header=["", *counted(0)], index=range(7)), True, True),
+    "one column counted, as pandas writes a series": (
+        written(rows=NUMBERS[:, :1], header=["", 0], index=range(7)),
+        True,
+        True,
+    ),
+    "rows and years": (written(header=["", *counted(1990)], index=range(7)), True, True),
     "rows with names": (
         written(header=["", *"abcdy"], index=[f"run {k}" for k in range(7)]),
         True,
@@ -75,7 +81,8 @@ def test_what_was_written_is_read(name, encoding, tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(text.encode(encoding))
     table = read_table(str(path))
-    np.testing.assert_array_equal(table.numbers, NUMBERS)
+    np.testing.assert_array_equal(table.numbers, NUMBERS[:, : table.numbers.shape[1]])
+    assert table.numbers.shape[1] in (1, 5)
     assert (table.header, table.index) == (header, index)
     assert table.plain == (name in ("plain", "names"))
     assert ("is its header" in table.notes[-1]) == header and (
@@ -103,6 +110,25 @@ def test_what_is_open_is_data_and_said(text, doubt, tmp_path):
         table.numbers, [[float(cell) for cell in row.split(",")] for row in rows]
     )
     assert any(doubt in note for note in table.notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ",5.1,3.2\n4.9,3.0,1.4\n4.7,3.2,1.3\n",
+        ",2,3\n4,5,6\n7,8,9\n",
+        ",3\n4,5\n",
+        ";5,1;3,2\n4,9;3,0;1,4\n",
+    ],
+)
+def test_a_number_that_is_missing_makes_no_header(text, tmp_path):
+    """An empty first cell took the first row for names and the first column for row numbers."""
+    path = tmp_path / "data.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match="row 1, column 1 must be a number, got ''; correct the"):
+        read_table(str(path))
+    table = read_table(str(path), header=True)
+    assert table.index and len(table.numbers) == len(text.splitlines()) - 1
 
 
 def test_it_can_be_said(tmp_path):

@@ -111,6 +111,11 @@ def test_rates_of_zero_are_a_limit():
     np.testing.assert_allclose(pull, 1 / np.sqrt(2.0), rtol=1e-10)
 
 
+def test_no_times_make_no_states():
+    found = balanced_path(np.array([]), 0.1 * np.eye(2), 0.1 * np.eye(2), np.eye(2))
+    assert found.shape == (0, 4, 4)
+
+
 @pytest.mark.wrong_shapes
 @pytest.mark.parametrize(
     ("arguments", "message"),
@@ -123,7 +128,8 @@ def test_rates_of_zero_are_a_limit():
             (1.0, np.ones((2, 3)), np.ones((2, 3)), np.ones((2, 3))),
             r"must be of shapes \(H, D\), \(O, H\) and \(O, D\)",
         ),
-        ((-1.0, np.eye(2), np.eye(2), np.eye(2)), "flow_time must be at or after 0"),
+        ((-1.0, np.eye(2), np.eye(2), np.eye(2)), "flow_time must be finite and at or after 0"),
+        ((np.inf, np.eye(2), np.eye(2), np.eye(2)), "flow_time must be finite and at or after 0"),
         ((1.0, np.eye(2), np.eye(2), np.full((2, 2), np.nan)), "correlation must be finite"),
     ],
 )

@@ -59,6 +59,43 @@ def test_times_scale_inversely_with_the_weights(seed, factor):
     )
 
 
+@pytest.mark.parametrize("v", [-1.0, -1e-3, -1e-10, -1e-170, 0.0, 1e-200, 1e-10, 0.5])
+def test_a_unit_with_the_larger_u(v):
+    """(a) u^2/2 - v^2 = b^2 is kept, so v' = 2 l (v^2 + b^2): v = b tan(2 l b t + c)."""
+    b = np.sqrt(2.0 - v**2)
+    time = (np.pi / 2 - np.arctan(v / b)) / (2 * 0.3 * b)
+    assert blow_up(v, np.array([2.0]), np.array([0.3])).time == pytest.approx(time, rel=1e-9)
+
+
+@pytest.mark.parametrize("u", [1.0, 1e-3, 1e-100, 1e-170, 1e-300])
+def test_a_unit_with_hardly_any_u(u):
+    """(a) v^2 - u^2/2 = a^2 is kept, so v' = 2 l (v^2 - a^2): of a^2 = 1 it takes arcsinh(sqrt(2)
+    a/u) / (2 l a)."""
+    a = np.sqrt(1 - u**2 / 2)
+    found = blow_up(1.0, np.array([u, 0.0]), np.array([0.5, 50.0]))
+    assert found.time == pytest.approx(np.arcsinh(np.sqrt(2) * a / u) / a, rel=1e-9)
+    assert (found.sign, found.direction) == (1, 0)
+
+
+@pytest.mark.parametrize("factor", [1e-200, 1e-12, 1e12, 1e15, 1e20, 1e200])
+@pytest.mark.parametrize("v", [-0.01, 0.01])
+def test_times_do_not_depend_on_the_units_of_weights_and_strengths(v, factor):
+    """(c) Of c u, c v and of c S they are those of u, v and S over c, however large or small c: a
+    root was found to 1e-15 of no unit, and sizes below 1e-150 counted as that."""
+    u, strengths = np.array([0.03, 0.02, 0.01]), np.array([0.5, 0.2, -0.3])
+    plain = blow_up(v, u, strengths)
+    for found in (blow_up(factor * v, factor * u, strengths), blow_up(v, u, factor * strengths)):
+        assert found.time * factor == pytest.approx(plain.time, rel=1e-8)
+        assert (found.sign, found.direction) == (plain.sign, plain.direction)
+
+
+def test_a_direction_in_which_there_is_nothing_does_nothing():
+    """(c) Whatever its strength: the fastest of all made no time of one, and a dead unit."""
+    u, strengths = np.array([0.02, 0.0, 0.01]), np.array([0.5, 50.0, -0.3])
+    with_it, without = blow_up(0.01, u, strengths), blow_up(0.01, u[::2], strengths[::2])
+    assert with_it.time == without.time and (with_it.sign, with_it.direction) == (1, 0)
+
+
 def test_a_unit_can_die():
     """All strengths positive and too negative an outgoing weight: v tends to -sqrt(v0^2 - |u0|^2 /
     2)."""

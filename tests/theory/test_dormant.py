@@ -11,7 +11,7 @@ from saddlery import Experiment
 from saddlery.basis.checks import InputError, NumericalError
 from saddlery.networks import Data, Layer, Network, objective
 from saddlery.symmetry import leading_tensor
-from saddlery.theory import blow_up, escapes, grow
+from saddlery.theory import blow_up, dormant, escapes, grow
 from saddlery.units import make
 
 MATRIX = np.array([[1.0, 0.3, 0.0], [0.3, -0.5, 0.2], [0.0, 0.2, 0.4]])
@@ -100,6 +100,58 @@ def test_a_unit_cannot_be_older_than_its_escape(time):
     assert grow(form, *start, time=99.0).v == pytest.approx(1.0, rel=1e-3)
     with pytest.raises(NumericalError, match=r"a unit escapes before it is .* old; ask for times"):
         grow(form, *start, time=time)
+
+
+@pytest.mark.parametrize("size", [1e-82, 1e-120, 1e-170, 1e-250])
+def test_small_units_escape_too(size):
+    """(a) v' = v^2 from `size`, and a form of that size: products of these underflow."""
+    unit, form = (np.array([[np.sqrt(2.0)]]), np.array([[1.0]])), np.array([[[0.5]]])
+    u, v = size * unit[0], size * unit[1]
+    assert escapes(form, u, v).time * size == pytest.approx(1.0, rel=1e-6)
+    assert escapes(size * form, *unit).time * size == pytest.approx(1.0, rel=1e-6)
+    half = grow(form, u, v, time=0.5 / size)
+    np.testing.assert_allclose(half.v, 2 * v, rtol=1e-4)
+
+
+@pytest.mark.parametrize("u", [1e-8, 1e-10, 1e-30])
+def test_a_unit_of_little_u_escapes_in_the_end(u):
+    """(a) By quadrature (p = 2), also where most of u dies first, and by u' = 3 v T u^2 (p = 3): a
+    unit that hardly moves yet counted as dead."""
+    one = np.array([[1.0]])
+    for strengths, start in ((np.array([0.5]), [u]), (np.array([-0.5, 0.5]), [1.0, u])):
+        found = escapes(np.diag(strengths)[None], np.array([start]), one)
+        exact = blow_up(1.0, np.array(start), strengths)
+        assert found.time[0] == pytest.approx(exact.time, rel=1e-6)
+    cubic = escapes(np.array([[[[0.5]]]]), u * one, one)
+    assert cubic.time * u == pytest.approx(1 / 1.5, rel=1e-5)
+
+
+def test_a_unit_that_stands_still_is_there_at_any_time():
+    """(b) u = 0 moves nothing; a small u where all directions die is gone, to a share of the
+    unit."""
+    form = np.array([np.diag([0.5, 0.3])])
+    u, v = np.array([[0.0, 0.0], [1e-12, 1e-13]]), np.array([[0.01], [-0.01]])
+    later = grow(form, u, v, time=1e9)
+    np.testing.assert_array_equal(later.v, v)
+    np.testing.assert_allclose(later.u, u, atol=1e-11)
+    assert np.isinf(escapes(form, u, v).time).all()
+    assert np.isinf(escapes(form, 0 * u, 0 * v).time).all()
+    assert np.isinf(escapes(0 * form, u, v).time).all()
+
+
+def test_a_unit_that_is_not_followed_so_far_is_not_said_to_escape(monkeypatch):
+    """(a) u_1' = -2e-7 v u_1 takes 1e7 to fall by e^-2: thirty million steps of what u_2 asks
+    for."""
+    monkeypatch.setattr(dormant, "MOST_STEPS", 400)
+    form = np.array([np.diag([-1e-7, -1.0])])
+    with pytest.raises(NumericalError, match=r"a unit is not followed to 1e\+06 within 400 steps"):
+        grow(form, np.array([[1e-3, 1e-3]]), np.array([[1.0]]), time=1e6)
+
+
+@pytest.mark.parametrize("time", [-50.0, np.array([1.0, -1e-9])])
+def test_there_is_no_time_before_the_start(time):
+    with pytest.raises(InputError, match="time must be at or after 0, got -"):
+        grow(MATRIX[None], np.ones((2, 3)), np.ones((2, 1)), time=time)
 
 
 @pytest.mark.wrong_shapes

@@ -85,6 +85,39 @@ def test_rank_deficient_data_have_fewer_modes():
     )
 
 
+@pytest.mark.parametrize("ratio", [1e-3, 3e-7, 1e-9, 1e-11])
+def test_a_mode_is_as_small_as_its_singular_value(ratio):
+    """(a) diag(1, r), white: index 2 H at the origin and H - 1 beside the first mode; the squares
+    of small modes were taken for rounding."""
+    found = linear_saddles(np.eye(2), np.diag([1.0, ratio]), 1 + ratio**2, 50)
+    np.testing.assert_allclose(np.sqrt(found.strengths), [1.0, ratio], rtol=1e-4)
+    origin, first = found.saddle(()), found.saddle((0,))
+    assert (origin.index, first.index) == (100, 49)
+    assert first.lowest_eigenvalue == pytest.approx(-ratio, rel=1e-4)
+    inputs = np.diag([1.0, 1e-6])
+    moved = linear_saddles(inputs**2, np.diag([1.0, ratio]) @ inputs, 1 + ratio**2, 50)
+    assert [saddle.index for saddle in moved] == [saddle.index for saddle in found]
+
+
+def test_small_modes_change_places_as_large_ones_do():
+    """(a) Of sizes 1, 2e-6 and 1e-6 the last alone leads to the second; both have squares below
+    1e-9."""
+    found = linear_saddles(np.eye(3), np.diag([1.0, 2e-6, 1e-6]), 2.0, 2)
+    assert found.saddle((0, 2)).index == 1 and found.saddle((0, 1)).index == 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_is_no_mode(seed):
+    """(c) Two inputs that are one to 1e-4, beside others: the rank is that of the map, whatever the
+    last digits of the correlation are."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((4, 40))
+    x[3] = x[0] + 1e-4 * x[3]
+    y = rng.standard_normal((3, 1)) @ rng.standard_normal((1, 4)) @ x
+    found = linear_saddles(x @ x.T / 40, y @ x.T / 40, float(np.sum(y**2) / 40) * 1.01, 5)
+    assert len(found.strengths) == 1
+
+
 def test_a_multiple_mode_is_one():
     found = linear_saddles(np.eye(3), np.diag([1.0, 1.0, 0.5]), 2.25, 5)
     assert found.saddle((0, 1)).index == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+import pickle
 
 import jax
 import jax.numpy as jnp
@@ -80,8 +81,10 @@ def test_no_parity_is_left_undeclared(name, options):
         assert (violation < 1e-12) == (unit.symmetry.parity == parity)
 
 
-def test_what_is_homogeneous_over_the_reals_is_odd():
+def test_what_is_homogeneous_is_of_degree_one_and_over_the_reals_odd():
     assert Symmetry(silent=True, homogeneous="real").parity == "odd" == LINEAR.parity
+    for numbers in ("real", "positive"):
+        assert Symmetry(silent=True, homogeneous=numbers).degree == 1
     assert (LINEAR.flip, Symmetry(parity="even").flip, Symmetry().flip) == (-1.0, 1.0, None)
     with pytest.raises(InputError, match='parity must be "odd"'):
         Symmetry(silent=True, homogeneous="real", parity="even")
@@ -150,6 +153,23 @@ WRONG = {
         r"<coefficients\(u\), features\(z\)>",
     ),
     "channels": (simple(phi=lambda z, u: z[::-1] @ u, channels=True), "weighted by channel"),
+    "channels one by one": (
+        simple(
+            phi=lambda z, u: jnp.sum(jnp.tanh(z * u)),
+            symmetry=Symmetry(silent=True, degree=1, parity="odd"),
+            channels=True,
+        ),
+        "weighted by channel, .* through the sum of z_c u_c",
+    ),
+    "one channel alone": (
+        simple(phi=lambda z, u: jnp.tanh(z @ u), symmetry=Symmetry(), channels=True, example=(1,)),
+        r"a shape with two channels at least, such as \(2, 5\), got \(1,\)",
+    ),
+    "a number as input": (
+        simple(phi=lambda z, u: z * u + 1, symmetry=Symmetry(silent=True), example=()),
+        r"silent at u = 0",
+    ),
+    "example that is no shape": (simple(example=3), "example of unit 'mine' must be a shape"),
     "channels count": (
         Unit("mine", lambda z, u: z.sum() * u.sum(), lambda shape: (4,), LINEAR, channels=True),
         "4 weights for 3 channels",
@@ -176,7 +196,10 @@ def test_wrong_declarations_are_caught(kind):
     assert "'mine'" in str(caught.value)
 
 
-@pytest.mark.parametrize("fields", [{"homogeneous": "Real"}, {"degree": 0}, {"parity": "Odd"}])
+@pytest.mark.parametrize(
+    "fields",
+    [{"homogeneous": "Real"}, {"degree": 0}, {"degree": 1.5}, {"degree": "2"}, {"parity": "Odd"}],
+)
 def test_impossible_declarations(fields):
     with pytest.raises(InputError, match=next(iter(fields))):
         Symmetry(silent=True, **fields)
@@ -393,6 +416,21 @@ def test_no_leading_form_without_a_silent_point(unit):
         leading_form(unit, jnp.ones(unit.example), jnp.ones(unit.shape(unit.example)))
 
 
+def test_the_leading_form_of_what_is_homogeneous_is_phi():
+    """(b) A unit that declares that it is homogeneous, and no degree, has one; one that is silent
+    alone has none."""
+    z, u = (jnp.asarray(a) for a in draw(3, (3,), (3,)))
+    ray = simple(
+        phi=lambda z, u: jax.nn.relu(z @ u),
+        symmetry=Symmetry(silent=True, homogeneous="positive"),
+        smooth=False,
+    )
+    check_symmetry(ray)
+    assert float(leading_form(ray, z, u)) == float(ray.phi(z, u))
+    with pytest.raises(InputError, match="'mine' declares no degree, so it has no leading form"):
+        leading_form(simple(symmetry=Symmetry(silent=True)), z, u)
+
+
 # ------------------------------------------------------------------- lifts
 @pytest.mark.parametrize(
     "unit",
@@ -405,7 +443,7 @@ def test_lifted_units_read_features(unit):
     lifted = unit.lifted()
     np.testing.assert_allclose(lifted.phi(unit.lift.features(z), u), unit.phi(z, u), rtol=1e-12)
     assert lifted is unit.lifted()
-    check_symmetry(lifted)  # a unit without an example is taken at its word
+    check_symmetry(lifted)  # what it was made of is checked
 
 
 def test_units_without_a_lift_say_so():
@@ -435,6 +473,10 @@ def test_register_a_unit_of_ones_own(monkeypatch):
         (lambda: dense("tahn"), "did you mean 'tanh'"),
         (lambda: convolution("relu", (0,)), "kernel must be a whole number of at least 1, got 0"),
         (lambda: convolution("relu", (2, 2, 2)), "one or two lengths"),
+        (lambda: convolution("relu", 3), "kernel must be a list of one or two lengths, got 3"),
+        (lambda: dense(["relu"]), r"activation \['relu'\] is not known"),
+        (lambda: dense("relu", bias=1), "bias must be true or false"),
+        (lambda: attention(["linear"]), "kind of attention .* is not known"),
         (lambda: convolution("relu", (2,), 0), "stride must be a whole number of at least 1"),
         (
             lambda: convolution("relu", (5,)).shape((1, 4)),
@@ -449,6 +491,40 @@ def test_register_a_unit_of_ones_own(monkeypatch):
 def test_misuse(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+SPELLINGS = {
+    "dense": [
+        dense("tanh"),
+        dense("tanh", False),
+        dense(activation="tanh", bias=np.bool_(False)),
+        units.make("tanh"),
+    ],
+    "with a bias": [dense("relu", True), dense("relu", bias=True), units.make("relu", bias=True)],
+    "kernels": [
+        convolution("relu"),
+        convolution("relu", [2]),
+        convolution("relu", np.array([2]), stride=1),
+        convolution(kernel=(np.int64(2),), activation="relu"),
+        units.make("conv_relu"),
+    ],
+    "heads": [
+        attention("linear", 2),
+        attention("linear", rank=2),
+        units.make("attention_linear", rank=2),
+    ],
+    "merged heads": [attention("merged"), attention("merged", 1), units.make("attention_merged")],
+    "in context": [in_context(), in_context(rank=1), units.make("in_context_linear")],
+}
+
+
+@pytest.mark.parametrize("family", SPELLINGS)
+def test_a_unit_is_the_same_however_its_options_are_written(family):
+    """Units are values: equal to what their name makes, known as shipped, and sent by it."""
+    first = SPELLINGS[family][0]
+    for unit in SPELLINGS[family]:
+        assert unit is first and units.shipped(unit)
+        assert pickle.loads(pickle.dumps(unit)) == first
 
 
 # ------------------------------------------------------------------- functions of a user's own

@@ -4,7 +4,7 @@ what zeros are told from."""
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 
 def column_sizes(inputs: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, ...]:
@@ -40,3 +40,24 @@ def moment_sizes(moments: Float[np.ndarray, "M M"]) -> Float[np.ndarray, " M"]:
     """
     squares = np.diagonal(np.asarray(moments, float))
     return np.sqrt(np.where(squares > 0, squares, 1.0))
+
+
+def powers_apart(
+    rows: Float[np.ndarray, "... N"],
+) -> tuple[Float[np.ndarray, "... N"], Int[np.ndarray, " ..."]]:
+    """Rows of numbers as rows whose largest entry lies between 1/2 and 1, times 2^k.
+
+    rows (..., N). The result (..., N) and k (...), 0 for a row of zeros. Squares of the
+    one neither underflow nor overflow, and no digit changes.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.sizes import powers_apart
+    >>> rows, k = powers_apart(np.array([[3e-200, 4e-200]]))
+    >>> length = np.ldexp(np.linalg.norm(rows, axis=1), k)
+    >>> float(length[0])
+    5e-200
+    """
+    _, powers = np.frexp(np.abs(rows).max(axis=-1, initial=0.0))
+    return np.ldexp(rows, -powers[..., None]), powers

@@ -42,7 +42,7 @@ class Initialization:
     kind:
         isotropic: every weight N(0, scale^2).
         balanced: isotropic, then |v_i| made equal to |u_i| unit by unit in
-            each mixing layer, which is the diagonal of W2'W2 = W1W1' and no
+            each layer, which must mix: the diagonal of W2'W2 = W1W1' and no
             more (to sqrt(p) balance for degree p is left to the flow, which
             conserves the difference); for the whole matrix take
             lambda_balanced.
@@ -171,8 +171,8 @@ class Initialization:
         seeds (R,): whole numbers of at least zero.
         data: what an aligned start is aligned with.
 
-        Raises InputError for networks that this start does not fit. Cost: R
-        generators of random numbers, and arrays from there on.
+        Raises InputError for networks that this start does not fit, and for seeds that
+        are none. Cost: R generators of random numbers, and arrays from there on.
 
         Example
         -------

@@ -161,8 +161,9 @@ def _partner(
     """Matrices m with m m' = side side' + more I."""
     left, s, _ = np.linalg.svd(side, full_matrices=more > 0)
     missing = left.shape[2] - s.shape[1]
-    squares = np.pad(s**2, ((0, 0), (0, missing)))
-    sizes = np.sqrt(squares + more)
+    sizes = np.pad(s, ((0, 0), (0, missing)))
+    if more > 0:  # small squares underflow
+        sizes = np.sqrt(sizes**2 + more)
     basis = orthogonal(streams, columns, sizes.shape[1])
     return (left * sizes[:, None]) @ basis.swapaxes(1, 2)
 

@@ -3,11 +3,12 @@ a leading run axis."""
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float, UInt32
+
+from ..tasks.base import checked_seed
 
 
 class Streams:
@@ -63,6 +64,6 @@ def _words(seed: int) -> UInt32[np.ndarray, " words"]:
 
     An array of words is seeded three times as fast as a list of numbers.
     """
-    number = operator.index(seed)
+    number = checked_seed(seed)
     count = -(-number.bit_length() // 32) or 1
     return np.frombuffer(number.to_bytes(4 * count, "little"), "<u4")

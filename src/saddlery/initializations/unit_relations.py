@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..basis.checks import InputError, require
+from ..basis.sizes import powers_apart
 from ..units import Symmetry, Unit
 from .streams import Streams
 
@@ -34,9 +35,9 @@ def balanced(params: Entry) -> Entry:
     >>> balanced(unit)["v"].tolist()
     [[[-5.0]]]
     """
-    u, v = _sides(params)
+    (u, size), (v, _) = map(powers_apart, _sides(params))
     ratio = np.linalg.norm(u, axis=2) / np.linalg.norm(v, axis=2)
-    scaled = v * ratio[..., None]
+    scaled = np.ldexp(v * ratio[..., None], size[..., None])
     return {**params, "v": scaled.reshape(params["v"].shape)}
 
 

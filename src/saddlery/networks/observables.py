@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ..basis.checks import InputError, SaddleryError, require
 from ..basis.echo import Words, said
 from ..basis.families import Family
+from ..basis.sizes import powers_apart
 from ..units import Unit
 from .network import Network, Place, Shape, places_of_units
 
@@ -157,10 +158,19 @@ def unit_norms(
 ) -> Float[np.ndarray, "T H"]:
     """|u_i| |v_i|; NaN where that is not finite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        incoming = np.einsum("thi,thi->th", u, u)
-        outgoing = np.einsum("thi,thi->th", v, v)
-        norms = np.sqrt(incoming) * np.sqrt(outgoing)
+        norms = _lengths(u) * _lengths(v)
     return np.where(np.isfinite(norms), norms, np.nan)
+
+
+def _lengths(rows: Float[np.ndarray, "T H N"]) -> Float[np.ndarray, "T H"]:
+    squares = np.einsum("thi,thi->th", rows, rows)
+    lengths = np.sqrt(squares)
+    resolved = (squares > SMALL) & (squares < 1 / SMALL)
+    if resolved.all():
+        return lengths
+    even, powers = powers_apart(rows)
+    apart = np.sqrt(np.einsum("thi,thi->th", even, even))
+    return np.where(resolved, lengths, np.ldexp(apart, powers))
 
 
 def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
@@ -187,7 +197,7 @@ def alignment(u: Float[np.ndarray, "T H U"]) -> Float[np.ndarray, " T"]:
         scale = np.where(fit, np.maximum(largest, TINY), 1.0)
         finite = np.where(fit[:, None, None], u, 0.0)
         gram, total = _gram(finite / scale[:, None, None])
-    first = np.linalg.eigvalsh(gram)[:, -1]
+    first = np.linalg.eigvalsh(gram).max(axis=1, initial=0.0)
     return np.where(fit, first / np.where(total > 0, total, 1.0), np.nan)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ..basis.checks import share
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
 from ..networks import Objective
@@ -58,10 +59,11 @@ def effective_units(
 
     theta (P,): the state.
     tolerance: as in `reduce` for minimal, relative to the largest unit for the
-        rest.
+        rest; below 1.
     reduction: of the same state, to save computing it again.
 
-    Cost: that of `reduce`.
+    Raises InputError as `reduce` does, and for a tolerance that leaves no unit. Cost:
+    that of `reduce`.
 
     Example
     -------
@@ -72,6 +74,7 @@ def effective_units(
     >>> layer.active, layer.rays, layer.rank, layer.minimal
     (0, 0, 0, 0)
     """
+    share(tolerance, "tolerance")
     found = reduction or reduce(objective, theta, tolerance=tolerance)
     network, params = objective.network, objective.params(np.asarray(theta, float))
     counts = []

@@ -19,9 +19,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
-from ..basis.checks import InputError, known, require
+from ..basis.checks import InputError, known, require, unpacked, whole
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import powers_apart
 from ..networks import Layer, Network, Params
 from ..units import Unit
 
@@ -60,10 +61,10 @@ def duplicate(u: Side, v: Side, unit: int, share: float) -> Sides:
 def silent(u: Side, v: Side) -> Sides:
     """(ii) u_H = 0, v_H = 0; needs phi(z; 0) = 0.
 
-    u (H, U), v (H, V): the layer.
+    u (H, U), v (H, V): the layer, which may have no units.
     """
-    more_u = np.vstack([u, np.zeros_like(u[:1])])
-    more_v = np.vstack([v, np.zeros_like(v[:1])])
+    more_u = np.vstack([u, np.zeros((1, u.shape[1]))])
+    more_v = np.vstack([v, np.zeros((1, v.shape[1]))])
     return more_u, more_v
 
 
@@ -154,8 +155,9 @@ def embed_sides(
     u (H, U), v (H, V): the narrow layer. positive: whether incoming factors must
     be.
 
-    Coefficients are normal with variance n^(-1/2), n the number of new units, so
-    that all n together change the old units by order one whatever the width.
+    Coefficients are normal with variance n^(-1/2), n the number of new units, and a
+    share of (i), which takes its old unit alone, with variance 1/n as products of two
+    have: all n together then change the old units by order one whatever the width.
     """
     first, new = len(u), width - len(u)
     size = max(new, 1) ** -0.25
@@ -171,7 +173,7 @@ def embed_sides(
         if construction == "ii":
             u, v = silent(u, v)
         elif construction == "i":
-            u, v = duplicate(u, v, unit, share=float(draw()))
+            u, v = duplicate(u, v, unit, share=float(draw()) * size)
         elif construction == "iii":
             u, v = ray(u, v, unit, incoming=incoming, outgoing=float(draw()))
         else:
@@ -231,7 +233,7 @@ def embed(
     params: of every layer the incoming "u" (H, ...), and of one that mixes the
         outgoing "v" (H, V).
     widths: of the wide network, one number for all layers or one a layer, none
-        below the narrow one's.
+        below the narrow one's. To a layer without units silent ones are added.
     construction: "i", "ii", "iii" or "iv"; by default the richest that every
         widened layer's unit allows.
     seed: of the coefficients, which are random and scaled so that weights stay of
@@ -256,7 +258,8 @@ def embed(
     ((4,), True)
     """
     layers = len(network.layers)
-    targets = (widths,) * layers if isinstance(widths, int) else tuple(widths)
+    each = unpacked(widths)
+    targets = each if isinstance(each, tuple) else (each,) * layers
     require(
         len(targets) == layers,
         "widths",
@@ -281,7 +284,7 @@ def embed(
 def _check_width(network: Network, index: int, target: int) -> None:
     name, own = f"width of layer {index}", network.layers[index].width
     require(
-        target >= own,
+        whole(target, name, 0) >= own,
         name,
         needed=f"at least the narrow network's {own}",
         given=target,
@@ -297,14 +300,19 @@ def _check_width(network: Network, index: int, target: int) -> None:
 def _chosen(layer: Layer, target: int, construction: str | None) -> str:
     """The construction asked for, or the richest; of a layer without units what
     needs none."""
-    unit = layer.unit
-    chosen = construction or richest(unit)
-    if target > layer.width and not applies(unit, chosen):
+    unit, empty = layer.unit, layer.width == 0
+    chosen = "ii" if empty else construction or richest(unit)
+    if target == layer.width or applies(unit, chosen):
+        return chosen
+    if empty:
         raise InputError(
-            f"construction ({chosen}) needs a property that unit {unit.name!r}"
-            f" does not declare ({unit.symmetry}); use ({richest(unit)})"
+            f"a layer without units can be widened by silent ones alone, and unit {unit.name!r}"
+            " does not declare that it has a silent point; begin with one unit"
         )
-    return chosen if layer.width else "ii"
+    raise InputError(
+        f"construction ({chosen}) needs a property that unit {unit.name!r}"
+        f" does not declare ({unit.symmetry}); use ({richest(unit)})"
+    )
 
 
 def _numpy(params: Params) -> Params:
@@ -321,7 +329,8 @@ def embed_near(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
     units: each wide unit joins the ray it lies on, or is silent; other units:
     each narrow unit is shared by the wide units equal to it, or to its mirror
     image where the unit has a parity, all others are silent (or, without a silent
-    point, share the nearest). The map is exactly that of the narrow layer.
+    point, share the nearest). The map is exactly that of the narrow layer. Of one
+    without units all weights are zero, a fixed point where units have a silent point.
 
     narrow: u (h, U) and v (h, V).
     wide: u (H, U) and v (H, V), as the result.
@@ -423,8 +432,9 @@ def gaps(
 
 def unit_rows(rows: Float[np.ndarray, "M U"]) -> Float[np.ndarray, "M U"]:
     """Every row over its length; rows of zeros stay zeros."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows / np.maximum(lengths, TINY)
+    even, _ = powers_apart(rows)
+    lengths = np.linalg.norm(even, axis=1, keepdims=True)
+    return even / np.where(lengths > 0, lengths, 1.0)
 
 
 def shared_near(
@@ -439,8 +449,11 @@ def shared_near(
 
     Its coefficients are read off the wide layer:
         u_i = a_i u*,    v_i = b_i v* / sum_j a_j b_j
-    over the units that share it, for homogeneous units; otherwise u_i is u* or
-    -u*, whichever is nearer, and b_i carries the sign of the unit's parity.
+    over the units that share it, for homogeneous units, a_i >= 0 where they are only
+    positively so. Otherwise u_i = a_i u* is u* or -u*, whichever is nearer, and
+        v_i = b_i v* / sum_j s_j b_j
+    with s_i = 1 or, at a mirror image, the sign of the unit's parity: phi(z; u_i) =
+    s_i phi(z; u*). Where the sums say nothing, all shares are equal.
 
     un (h, U), vn (h, V): the narrow layer.
     uw (H, U), vw (H, V): the wide one.
@@ -469,7 +482,9 @@ def _incoming(
     """a_i with u_i = a_i u*, and s_i with phi(z; u_i) = s_i phi(z; u*)."""
     symmetry = unit.symmetry
     if symmetry.homogeneous is not None:
-        amount = wide @ narrow / (narrow @ narrow)
+        amount = wide @ narrow / max(narrow @ narrow, TINY)
+        if symmetry.homogeneous == "positive":
+            amount = np.maximum(amount, 0.0)
         return amount, amount
     sign = gaps(wide, narrow[None], symmetry.flip)[1][:, 0]
     return sign, np.where(sign < 0, symmetry.flip or 1.0, 1.0)

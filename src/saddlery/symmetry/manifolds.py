@@ -36,7 +36,7 @@ Nearby = Callable[[Rows, Rows], Rows]
 
 # At most so many rounds between lines and members; they stop when nothing moves.
 ALTERNATIONS = 50
-# Centres that move by less than this (absolute) stand still.
+# Centres that move by less than this share of the largest weight stand still.
 MOVED = 1e-15
 
 
@@ -322,7 +322,7 @@ def _lines(stacked: Stacked, count: int, *, signed: bool) -> Stacked:
         member, _amount = _member(stacked, directions, signed)
         axes = [_axis(stacked[member == k], directions[k], signed) for k in range(count)]
         moved = np.array(axes).reshape(count, -1)
-        if np.allclose(moved, directions, rtol=0, atol=MOVED):
+        if np.abs(moved - directions).max() <= MOVED:  # of length one
             break
         directions = moved
     return _on_lines(stacked, directions, signed)
@@ -399,7 +399,7 @@ def _points(
         for k in range(count):
             if np.any(member == k):
                 moved[k] = unfolded[member == k].mean(axis=0)
-        if np.allclose(moved, points, rtol=0, atol=MOVED):
+        if np.abs(moved - points).max() <= MOVED * np.abs(stacked).max():
             break
         points = moved
     return _at_points(stacked, places(points))

@@ -7,12 +7,12 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby, islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from ..basis.checks import finite, numbers, positive, require
+from ..basis.checks import finite, numbers, positive, require, unpacked, whole
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
 from ..networks import Network, Objective, Params, flatten
@@ -115,10 +115,10 @@ def reduce(
     tolerance: root-mean-square difference over the objective's samples relative
         to that of the targets (2% by default: a judgement, recorded in the
         result).
-    widths: take these, one a layer, instead of searching.
+    widths: take these, one a layer, instead of searching; none above the wide one's.
 
-    Raises InputError for a state of the wrong size or one that is not finite,
-    and for widths that the network does not have.
+    Raises InputError for a state of the wrong size or one that is not finite, and for
+    widths that are none.
     Cost: a pass of the wide network over the samples and one for every width
     tried, after the first four at a time; of linear units only as many as the
     rank are passed.
@@ -134,25 +134,16 @@ def reduce(
     theta = finite(numbers(theta, "theta"), "theta")
     positive(tolerance, "tolerance")
     network, params = objective.network, objective.params(theta)
-    layers = len(network.layers)
-    require(
-        widths is None or len(widths) == layers,
-        "widths",
-        needed=f"{layers} numbers, one a layer",
-        given=widths,
-    )
-    if widths is not None:
-        fits = [0 <= width <= most for width, most in zip(widths, network.widths, strict=True)]
-        needed = f"from 0 to those of the network, {network.widths}"
-        require(all(fits), "widths", needed, given=widths)
+    chosen = _checked(widths, network)
     target = np.asarray(objective.predictions(theta))
     constructions, before = [], []
     current, error = objective, 0.0
     for index, layer in enumerate(network.layers):
         wide = sides(current.network, params, index)
         before.append(wide)
-        width = None if widths is None else widths[index]
-        found = _narrowed(current, params, index, target=target, tolerance=tolerance, width=width)
+        found = _narrowed(
+            current, params, index, target=target, tolerance=tolerance, width=chosen[index]
+        )
         if found is None:
             constructions.append("none")
             continue
@@ -168,6 +159,25 @@ def reduce(
         tolerance=tolerance,
         before=tuple(before),
     )
+
+
+def _checked(widths: Any, network: Network) -> tuple[int | None, ...]:
+    """The width that was asked for of every layer, None where it is searched for."""
+    own = network.widths
+    if widths is None:
+        return (None,) * len(own)
+    given = unpacked(widths)
+    require(
+        isinstance(given, tuple) and len(given) == len(own),
+        "widths",
+        needed=f"one number a layer, {len(own)} in all",
+        given=widths,
+    )
+    for index, (width, most) in enumerate(zip(given, own, strict=True)):
+        name = f"width of layer {index}"
+        needed = f"at most its {most} units"
+        require(whole(width, name, 0) <= most, name, needed, given=width)
+    return given
 
 
 def _narrowed(
@@ -295,7 +305,8 @@ def sides(network: Network, params: Params, index: int) -> Sides:
 def construction_of(wide: Sides, narrow: Sides, unit: Unit) -> str:
     """The case of Theorem 1 that embeds `narrow` near `wide`.
 
-    ii if only silent units were added, else the richest.
+    ii if only silent units were added, else the richest by which units share what
+    one unit does: iv, iii or i.
 
     wide: u (H, U) and v (H, V). narrow: u (h, U) and v (h, V).
 

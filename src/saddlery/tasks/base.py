@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from ..basis.checks import InputError, Words, known, require, settle, unpacked, whole
+from ..basis.checks import InputError, Words, known, require, scalar, settle, unpacked, whole
 from ..basis.echo import said
 from ..basis.families import Family
 from ..networks import Data
@@ -179,8 +179,23 @@ def room(argument: str, *sizes: int) -> int:
 
 def generator(seed: int, label: str) -> np.random.Generator:
     """A random generator of a task's own, so that data and initial weights
-    never share random numbers."""
-    return np.random.default_rng([seed, *label.encode()])
+    never share random numbers.
+
+    Raises InputError for a seed that is none.
+    """
+    return np.random.default_rng([checked_seed(seed), *label.encode()])
+
+
+def checked_seed(seed: Any) -> int:
+    """The whole number of at least 0, however large, that random numbers begin with."""
+    number = scalar(seed)
+    require(
+        isinstance(number, int) and not isinstance(number, bool) and number >= 0,
+        "seed",
+        needed="a whole number of at least 0",
+        given=seed,
+    )
+    return number
 
 
 class Normals(Protocol):

@@ -89,16 +89,16 @@ class LinearTeacher(Task):
         o, d = w.shape
         variances = self._variances(d)
         noise = real(self.noise, "noise")
-        require(noise >= 0, "noise", needed="a variance of at least zero", given=self.noise)
+        require(noise >= 0, "noise", needed="a variance of at least zero", given=noise)
         cross = w * variances
         explained = float(np.sum(cross * w))
         moments = Moments(
             feature="input",
             features=np.diag(variances),
             cross=cross,
-            target=explained + self.noise * o,
+            target=explained + noise * o,
         )
-        if self.noise != 0:  # no finite number of samples states it
+        if noise != 0:  # no finite number of samples states it
             return Data((d,), o, moments=moments)
         root = np.sqrt(d) * np.diag(np.sqrt(variances))
         return Data((d,), o, inputs=root, targets=root @ w.T, moments=moments)

@@ -89,7 +89,8 @@ def read_table(path: str, header: bool | None = None, index: bool | None = None)
         number is, and so is one that counts its columns (0, 1, 2, ... or
         years) above numbers of another kind.
     index: whether the first column only names the rows, None to find out: one
-        without a name under a header is, and so is one that counts the rows.
+        without a name under a header is, and so is one that counts the rows. An empty
+        first cell beside numbers is one that is missing, unless they count the columns.
 
     Raises InputError naming file, row and column of a cell that is no number,
     with the separator where it is another. Cost: the text is taken apart once
@@ -157,7 +158,8 @@ class _First(NamedTuple):
     """The first row, and what speaks for a header.
 
     wordy: it has no number.
-    unnamed: its first cell is empty, as over row numbers.
+    unnamed: its first cell is empty, as over row numbers, or as where a number is
+        missing, which makes no header of numbers.
     counted: it counts the columns above numbers of another kind.
     """
 
@@ -168,7 +170,7 @@ class _First(NamedTuple):
 
     @property
     def likely(self) -> bool:
-        return self.wordy or self.unnamed or self.counted
+        return self.wordy or self.counted
 
 
 def _first_row(rows: Sequence[Row]) -> _First:
@@ -331,8 +333,13 @@ def _consecutive(cells: Sequence[str]) -> bool:
 
 def _counts_columns(rows: Sequence[Row]) -> bool:
     """Whether the first row counts the columns above numbers of another kind:
-    most columns hold no other whole number (all of two columns)."""
-    cells, body = rows[0][1], [row for _, row in rows[1:]]
+    most columns hold no other whole number (all of two columns). Beside an empty
+    first cell its others may do so, from 0 above any numbers."""
+    cells, *body = (row for _, row in rows)
+    if not cells[0].strip():
+        cells, body = cells[1:], [row[1:] for row in body]
+        if body and [cell.strip() for cell in cells] == [str(k) for k in range(len(cells))]:
+            return True
     if not body or not _consecutive(cells) or any(len(row) != len(cells) for row in body):
         return False
     others = 0

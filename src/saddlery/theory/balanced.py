@@ -82,15 +82,16 @@ def balanced_path(
     )
     times = np.atleast_1d(np.asarray(flow_time, dtype=float))
     require(
-        bool(np.all(times >= 0)),
+        bool(np.all(np.isfinite(times) & (times >= 0))),
         "flow_time",
-        needed="at or after 0",
-        given=float(times.min(initial=0.0)),
+        needed="finite and at or after 0",
+        given=times.tolist(),
     )
     imbalance = _imbalance(u, v, tolerance)
     rates, basis = np.linalg.eigh(_generator(c, imbalance))
     start = basis.T @ np.vstack([u.T, v])
-    return np.stack([_at(basis, rates, start, time) for time in times])
+    path = [_at(basis, rates, start, time) for time in times]
+    return np.array(path).reshape(len(times), len(basis), len(basis))
 
 
 def _fit(u: Array, v: Array, c: Array) -> bool:

@@ -15,6 +15,7 @@ integral is derived here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -29,6 +30,8 @@ EXPONENT = 60.0  # the fastest exponential is taken alone once it is e^60 times 
 LARGEST_EXPONENT = 500.0  # largest exponent that is tried; e^709 is the last that float64 holds
 TINY = 1e-300
 PRECISION = 1e-11  # relative precision of a quadrature
+EXACTLY = 1e-14  # relative precision of a root, a few roundings
+HALVINGS = 2000  # a root is found after so many steps, however near to zero it lies
 QUADRATURE_PIECES = 12  # pieces into which the integral to infinity is cut
 
 
@@ -45,6 +48,9 @@ class BlowUp:
     time: float
     sign: int
     direction: int | None
+
+
+NEVER = BlowUp(time=float("inf"), sign=0, direction=None)
 
 
 def blow_up(
@@ -70,76 +76,92 @@ def blow_up(
     (100.0, 1, 0)
     """
     u = finite(np.asarray(u, float), "u")
-    rates = 4 * finite(np.asarray(strengths, float), "strengths")
+    strengths = finite(np.asarray(strengths, float), "strengths")
     require(
-        u.ndim == 1 and u.shape == rates.shape,
+        u.ndim == 1 and u.shape == strengths.shape,
         "u and strengths",
         needed="of one shape (D,)",
-        given=Words(f"{u.shape}, {rates.shape}"),
+        given=Words(f"{u.shape}, {strengths.shape}"),
     )
-    squared, weights = real(v, "v") ** 2, 0.5 * u**2
+    v = real(v, "v")
+    # What is not there cannot grow.
+    there = np.flatnonzero(u)
+    size = max(abs(v), float(np.abs(u).max()))
+    fastest = float(np.abs(strengths[there]).max(initial=0.0))
+    if size == 0 or fastest == 0:
+        return NEVER
+    logs = 2 * (np.log(np.abs(u[there])) - np.log(size)) - np.log(2.0)
+    found = _natural(v / size, logs, 4 * strengths[there] / fastest)
+    if found.direction is None:
+        return NEVER
+    return BlowUp(
+        time=found.time / fastest / size,
+        sign=found.sign,
+        direction=int(there[found.direction]),
+    )
+
+
+def _natural(v: float, logs: np.ndarray, rates: np.ndarray) -> BlowUp:
+    """The same in natural units, where the largest weight and the largest strength are
+    one.
+
+    logs (D,): of u_d^2 / 2, none of them zero. rates (D,): 4 l_d.
+    """
     # with v(0) = 0 the first step is v' = u'Su
-    heading = np.sign(v) or np.sign(float(weights @ rates))
+    heading = np.sign(v) or np.sign(float(np.exp(logs) @ rates))
     if heading == 0:
-        return BlowUp(time=float("inf"), sign=0, direction=None)
+        return NEVER
 
     ahead = heading * rates
-    forward = _Path(squared, weights=weights, rates=ahead)
+    forward = _Path(v**2, logs=logs, rates=ahead)
     turn = forward.turn() if v != 0 else None
     if turn is None:
-        return _ended(forward.time(), int(heading), weights, ahead)
-    back = _Path(0.0, weights=weights * np.exp(ahead * turn), rates=-ahead)
+        return _ended(forward.time(), int(heading), ahead)
+    back = _Path(0.0, logs=logs + ahead * turn, rates=-ahead)
     time = forward.between(turn) + back.time()
-    return _ended(time, -int(heading), weights, -ahead)
+    return _ended(time, -int(heading), -ahead)
 
 
-def _ended(
-    time: float,
-    sign: int,
-    weights: np.ndarray,
-    rates: np.ndarray,
-) -> BlowUp:
+def _ended(time: float, sign: int, rates: np.ndarray) -> BlowUp:
     if not np.isfinite(time):
-        return BlowUp(time=time, sign=0, direction=None)
-    fastest = int(np.argmax(np.where(weights > 0, rates, -np.inf)))
-    return BlowUp(time=float(time), sign=sign, direction=fastest)
+        return NEVER
+    return BlowUp(time=float(time), sign=sign, direction=int(np.argmax(rates)))
 
 
 @dataclass(frozen=True)
 class _Path:
-    """R(s) = squared + sum_d weights_d (e^(rates_d s) - 1) for s >= 0, and its time."""
+    """R(s) = squared + sum_d e^logs_d (e^(rates_d s) - 1) for s >= 0, and its time."""
 
     squared: float
-    weights: np.ndarray
+    logs: np.ndarray
     rates: np.ndarray
 
     def value(self, s: float) -> float:
         """R(s)."""
-        return self.squared + float(self.weights @ np.expm1(self.rates * s))
+        return self.squared + _grown(self.logs, self.rates * s)
 
     def slope(self, s: float) -> float:
         """R'(s)."""
-        return float((self.weights * self.rates) @ np.exp(self.rates * s))
+        return float(self.rates @ np.exp(self.logs + self.rates * s))
 
     def turn(self) -> float | None:
         """The first s > 0 at which R is zero, if there is one."""
         lowest = self._lowest()
         if lowest is None or self.value(lowest) >= 0:
             return None
-        root = brentq(self.value, 0.0, lowest, xtol=1e-15, rtol=1e-14)  # pyright: ignore (stubs)
-        return float(root)  # pyright: ignore (stubs)
+        return _root(self.value, lowest)
 
     def _lowest(self) -> float | None:
         """Where the convex R is least; None where it only grows."""
         if self.slope(0.0) >= 0:
             return None
         fastest = float(np.abs(self.rates).max())
-        end = 1.0 / max(fastest, TINY)
+        end = 1.0 / fastest
         while self.slope(end) < 0 and end * fastest < LARGEST_EXPONENT:
             end *= 2
         if self.slope(end) <= 0:
             return end
-        return float(brentq(self.slope, 0.0, end))  # pyright: ignore (stubs)
+        return _root(self.slope, end)
 
     def between(self, turn: float) -> float:
         """The time from s = 0 to the turn, where 1 / sqrt(R) has an
@@ -155,8 +177,7 @@ class _Path:
 
     def _near(self, turn: float, gap: float) -> float:
         """R(turn - gap), without the cancellation."""
-        weights = self.weights * np.exp(self.rates * turn)
-        return float(weights @ np.expm1(-self.rates * gap))
+        return _grown(self.logs + self.rates * turn, -self.rates * gap)
 
     def time(self) -> float:
         """The time from s = 0 to infinity; inf where R stays bounded.
@@ -164,20 +185,37 @@ class _Path:
         In the end the fastest exponential is alone, whose integral is known.
         Before it s = w^2, since R may begin at zero.
         """
-        fastest = int(np.argmax(np.where(self.weights > 0, self.rates, -np.inf)))
+        fastest = int(np.argmax(self.rates))
         rate = float(self.rates[fastest])
-        weight = float(self.weights[fastest])
-        if rate <= 0 or weight <= 0:
+        if rate <= 0:
             return float("inf")
 
         def inside(w: float) -> float:
             return 2 * w / np.sqrt(max(self.value(w * w), TINY))
 
-        size = max(self.squared, float(self.weights.max()))
-        end = (EXPONENT + float(np.log(size) - np.log(weight))) / rate
+        size = max(float(np.log(max(self.squared, TINY))), float(self.logs.max()))
+        end = (EXPONENT + size - float(self.logs[fastest])) / rate
         points = np.sqrt(end) * np.linspace(0, 1, QUADRATURE_PIECES + 1)
         body = sum(_integral(inside, a, b) for a, b in pairwise(points))
         return body + 2 / rate / np.sqrt(max(self.value(end), TINY))
+
+
+def _grown(logs: np.ndarray, exponents: np.ndarray) -> float:
+    """sum_d e^logs_d (e^x_d - 1).
+
+    No weight is too small to be seen once it has grown, and no digits are lost where it
+    has not.
+    """
+    near = np.exp(logs) * np.expm1(np.minimum(exponents, 1.0))
+    far = np.exp(logs + exponents) - np.exp(logs)
+    return float(np.sum(np.where(exponents > 1, far, near)))
+
+
+def _root(function: Callable[[float], float], end: float) -> float:
+    """Between 0 and `end`, to a share of itself."""
+    # The stubs know no Python float for rtol, and results of another kind.
+    root = brentq(function, 0.0, end, xtol=TINY, rtol=EXACTLY, maxiter=HALVINGS)  # pyright: ignore
+    return float(root)  # pyright: ignore
 
 
 def _integral(function, low: float, high: float) -> float:

@@ -1,7 +1,8 @@
 """The saddles of a two-layer linear network, in closed form, for any data.
 
 With S = E[x x'], C = E[y x'] and W_* = C S^+, the eigenvectors e_k of C S^+ C'
-(eigenvalues l_1 >= l_2 >= ... > 0) are the modes. Every critical map is
+(eigenvalues l_1 >= l_2 >= ... > 0) are the modes, and s_k = sqrt(l_k) their sizes. What is
+small or equal is judged of sizes, since that of squares is lost at 1e-8. Every critical map is
 W_A = P_A W_*, with P_A the projection on the modes of a set A of at most H of them, and
     loss      1/2 (E|y|^2 - sum_{k in A} l_k)
     index     (H - |A|) (r - |A|) + #{(i, j): i in A, j not in A, l_j > l_i},
@@ -30,9 +31,12 @@ from ..basis.checks import InputError, Words, finite, require, whole
 from ..basis.sizes import moment_sizes
 from ..basis.values import Value
 
-RANK = 1e-12  # eigenvalues and modes below this share of the largest are zero
-ROUNDING = 64 * np.finfo(float).eps  # losses below this share of the target moment are zero
-EQUAL = 1e-9  # modes nearer than this share of the largest are one multiple mode
+RANK = 1e-12  # eigenvalues of S and sizes of modes below this share of the largest are zero
+# Losses below this share of the target moment are zero, and so are sizes of modes below this
+# share of what the entries of C could make.
+ROUNDING = 64 * np.finfo(float).eps
+# Modes whose sizes differ by less than this share of the largest are one multiple mode.
+EQUAL = 1e-9
 OUTSIDE = 1e-9  # C may lie outside the range of S by this share of it
 # The target moment may be rounded by this share of what the best map explains.
 EXPLAINED = 1e-9
@@ -144,8 +148,8 @@ class LinearSaddles(Value):
         All of it or nothing, or a continuum of saddles.
         """
         for k in chosen:
-            strength = self.strengths[k]
-            near = np.abs(self.strengths - strength) <= EQUAL * self.strengths[0]
+            strength, sizes = self.strengths[k], np.sqrt(self.strengths)
+            near = np.abs(sizes - sizes[k]) <= EQUAL * sizes[0]
             same = np.flatnonzero(near).tolist()
             if set(same) <= set(chosen):
                 continue
@@ -160,8 +164,9 @@ class LinearSaddles(Value):
         lower the loss."""
         if not chosen or not left:
             return 0
-        inside = self.strengths[list(chosen)] + EQUAL * self.strengths[0]
-        outside = self.strengths[left]
+        sizes = np.sqrt(self.strengths)
+        inside = sizes[list(chosen)] + EQUAL * sizes[0]
+        outside = sizes[left]
         return int(np.sum(outside > inside[:, None]))
 
 
@@ -178,20 +183,42 @@ def pseudo_inverse(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
     >>> pseudo_inverse(np.diag([4.0, 0.0, 1e-20])).diagonal()
     array([2.5e-01, 0.0e+00, 1.0e+20])
     """
+    side = inverse_root(s)
+    return side.T @ side
+
+
+def inverse_root(s: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "r D"]:
+    """R with S^+ = R'R, of a positive semi-definite matrix S (D, D) of rank r; the rank
+    is judged as by `pseudo_inverse`.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.theory.saddles import inverse_root
+    >>> np.abs(inverse_root(np.diag([4.0, 0.0]))).tolist()
+    [[0.5, 0.0]]
+    """
     size = moment_sizes(s)
-    values, vectors = np.linalg.eigh(0.5 * (s + s.T) / size / size[:, None])
-    keep = values > RANK * max(values[-1], 0.0)
-    if not keep.any():
-        return np.zeros_like(s)
+    values, vectors, _ = _directions(s)
+    if not len(values):
+        return np.zeros((0, len(s)))
     # S = root root'. Rows are sorted before the QR decomposition, so that each
     # keeps its digits.
-    root = size[:, None] * vectors[:, keep] * np.sqrt(values[keep])
+    root = size[:, None] * vectors * np.sqrt(values)
     order = np.argsort(-size)
     decomposed = scipy.linalg.qr(root[order], mode="economic", pivoting=True)
     q, r = map(np.asarray, decomposed[:2])
     # S = q r r' q'
-    side = scipy.linalg.solve_triangular(r, q.T)[:, np.argsort(order)]
-    return side.T @ side
+    return np.asarray(scipy.linalg.solve_triangular(r, q.T))[:, np.argsort(order)]
+
+
+def _directions(s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Eigenvalues of S that are not zero and their eigenvectors (D, r), and those in
+    which there are no inputs (D, D - r), with every diagonal entry of S one."""
+    size = moment_sizes(s)
+    values, vectors = np.linalg.eigh(0.5 * (s + s.T) / size / size[:, None])
+    there = values > RANK * max(values[-1], 0.0)
+    return values[there], vectors[:, there], vectors[:, ~there]
 
 
 def linear_saddles(
@@ -221,13 +248,14 @@ def linear_saddles(
     """
     s, c = _moments(covariance, correlation)
     whole(width, "width")
-    inverse = pseudo_inverse(s)
-    _require_in_range(c, s, inverse)
+    _require_in_range(c, s)
 
-    strengths, vectors = np.linalg.eigh(c @ inverse @ c.T)
-    rank = int(np.sum(strengths > RANK * max(strengths[-1], 0.0)))
-    order = np.argsort(-strengths)[:rank]
-    explained = float(strengths[order].sum())
+    # C S^+ C' = (C R')(C R')'
+    side = inverse_root(s)
+    vectors, sizes, _ = np.linalg.svd(c @ side.T, full_matrices=False)
+    seen = sizes > max(RANK * sizes.max(initial=0.0), _rounding(c, side, moment_sizes(s)))
+    strengths = sizes[seen] ** 2
+    explained = float(strengths.sum())
     require(
         target >= explained * (1 - EXPLAINED),
         "target",
@@ -235,13 +263,19 @@ def linear_saddles(
         given=target,
     )
     return LinearSaddles(
-        strengths=strengths[order],
-        vectors=vectors[:, order],
+        strengths=strengths,
+        vectors=vectors[:, seen],
         covariance=s,
         correlation=c,
         target=float(target),
         width=width,
     )
+
+
+def _rounding(c: np.ndarray, side: np.ndarray, size: np.ndarray) -> float:
+    """Of the singular values of C R', each input in its own unit of measure: where inputs
+    nearly depend on each other R is large, and so is what C's last digits make of it."""
+    return float(ROUNDING * np.linalg.norm(c / size) * np.linalg.norm(side * size))
 
 
 def _moments(
@@ -271,15 +305,12 @@ def _moments(
     return s, c
 
 
-def _require_in_range(
-    c: np.ndarray,
-    s: np.ndarray,
-    inverse: np.ndarray,
-) -> None:
+def _require_in_range(c: np.ndarray, s: np.ndarray) -> None:
     """C = C S^+ S, each input in its own unit of measure."""
-    size = moment_sizes(s)
-    outside = float(np.linalg.norm((c - c @ inverse @ s) / size))
-    whole_size = max(float(np.linalg.norm(c / size)), 1e-300)
+    even = c / moment_sizes(s)
+    _, _, nowhere = _directions(s)
+    outside = float(np.linalg.norm(even @ nowhere))
+    whole_size = max(float(np.linalg.norm(even)), 1e-300)
     require(
         outside <= OUTSIDE * whole_size,
         "correlation",

@@ -13,7 +13,7 @@ from importlib import import_module as _import
 from inspect import signature as _signature
 from typing import Any
 
-from ..basis.checks import InputError, flag, known, require, unpacked
+from ..basis.checks import InputError, known, require, unpacked
 from ..basis.echo import said, shown
 from ..basis.families import Family
 from ..basis.values import demand_travels
@@ -49,29 +49,16 @@ Maker = Callable[..., Unit]
 
 
 def _dense_maker(activation: str) -> Maker:
-    return lambda bias=False: dense(activation, flag(bias, "bias"))
+    return lambda bias=False: dense(activation, bias)
 
 
 def _convolution_maker(activation: str) -> Maker:
-    def make(kernel=(2,), stride=1):
-        return convolution(activation, _lengths(kernel), stride)
-
-    return make
+    return lambda kernel=(2,), stride=1: convolution(activation, kernel, stride)
 
 
-def _lengths(kernel: Any) -> tuple[int, ...]:
-    require(
-        isinstance(kernel, (tuple, list)),
-        "kernel",
-        needed="a list of one or two lengths",
-        given=kernel,
-    )
-    return tuple(kernel)
-
-
-def _attention_maker(factory: Callable[[str, int], Unit], kind: str) -> Maker:
+def _attention_maker(factory: Callable[..., Unit], kind: str) -> Maker:
     if kind == "merged":  # one matrix, whose rank nothing limits
-        return lambda: factory(kind, 1)
+        return lambda: factory(kind)
     return lambda rank=1: factory(kind, rank)
 
 

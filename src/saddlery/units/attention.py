@@ -56,6 +56,13 @@ def tensors_of_head(kind: str, dimension: int, rank: int) -> Shapes:
     return {"key": (dimension, rank), "query": (dimension, rank)}
 
 
+def _kind_and_rank(kind: str, rank: int) -> tuple[str, int]:
+    """What was asked for, checked; 1 for the rank that a merged head does not have."""
+    known(kind, KINDS, "kind of attention")
+    rank = whole(rank, "rank")
+    return (kind, 1) if kind == "merged" else (kind, rank)
+
+
 def options_of(kind: str, rank: int) -> MappingProxyType:
     """By which options a head is named; a merged one has none."""
     if kind == "merged":
@@ -63,7 +70,6 @@ def options_of(kind: str, rank: int) -> MappingProxyType:
     return MappingProxyType({"rank": rank})
 
 
-@functools.cache
 def attention(kind: str = "linear", rank: int = 1) -> Unit:
     """A head on tokens Z (N, D), with the value v (D, O):
 
@@ -85,9 +91,11 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
     >>> attention("linear", rank=2).shape((8, 3))
     (2, 3, 2)
     """
-    known(kind, KINDS, "kind of attention")
-    rank = whole(rank, "rank")
+    return _attention(*_kind_and_rank(kind, rank))
 
+
+@functools.cache
+def _attention(kind: str, rank: int) -> Unit:
     def phi(z: Array, u: Array) -> Array:
         scores = z @ key_query(u, kind).T @ z.T
         if kind == "softmax":
@@ -108,7 +116,6 @@ def attention(kind: str = "linear", rank: int = 1) -> Unit:
     )
 
 
-@functools.cache
 def in_context(kind: str = "linear", rank: int = 1) -> Unit:
     """A head on a regression prompt z of N pairs x_n (D,), y_n and a query x_q (D,):
 
@@ -134,9 +141,11 @@ def in_context(kind: str = "linear", rank: int = 1) -> Unit:
     >>> float(in_context("merged").phi(prompt, jnp.ones((1, 1))))
     55.0
     """
-    known(kind, KINDS, "kind of attention")
-    rank = whole(rank, "rank")
+    return _in_context(*_kind_and_rank(kind, rank))
 
+
+@functools.cache
+def _in_context(kind: str, rank: int) -> Unit:
     def phi(z: Array, u: Array) -> Array:
         x, y, query = prompt_of(z)
         if kind == "softmax":

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..basis.checks import InputError, Words, answered, require
+from ..basis.checks import InputError, Words, answered, require, whole
 from ..basis.precision import precision_context
 from ..basis.values import Immutable
 from .smoothness import find_jump
@@ -38,7 +38,8 @@ class Symmetry:
         if only for a >= 0, else None.
     linear: phi(z; u) is linear in u.
     degree: p, the lowest order at which phi(z; eps u) does not vanish as
-        eps -> 0, at least 1; None without a silent point.
+        eps -> 0, at least 1; None without a silent point. What is homogeneous is of
+        degree 1, declared or not.
     parity: "odd" if phi(z; -u) = -phi(z; u), "even" if phi(z; -u) = phi(z; u),
         else None. Then (-u, -v), or (-u, v), is the same unit written otherwise.
         What is homogeneous over the reals is odd, declared or not.
@@ -70,18 +71,16 @@ class Symmetry:
             needed='"real", "positive" or None',
             given=self.homogeneous,
         )
-        require(
-            self.degree is None or self.degree >= 1,
-            "degree",
-            needed="a whole number of at least 1, or None",
-            given=self.degree,
-        )
+        if self.degree is not None:
+            whole(self.degree, "degree", remedy="or None without a silent point")
         require(
             self.parity in (None, "odd", "even"),
             "parity",
             needed='"odd", "even" or None',
             given=self.parity,
         )
+        if self.homogeneous is not None and self.degree is None:
+            object.__setattr__(self, "degree", 1)
         if self.homogeneous == "real":
             require(
                 self.parity != "even",
@@ -144,9 +143,9 @@ class Unit(Immutable):
     lift: for a scalar unit polynomial in z, its feature map; None otherwise.
     smooth: twice differentiable in u; False for ReLU-like units, whose kinks are
         then looked for at every state.
-    channels: phi sees z through products z_c u_c, one block of u for each entry c
-        of z's leading axis, so that the unit may follow a layer that passes its
-        units on.
+    channels: phi sees z through the sum over c of products z_c u_c alone, one block
+        of u for each entry c of z's leading axis, so that the unit may follow a
+        layer that passes its units on.
     tensors: shape of z -> names and shapes of the tensors that lie in u one after
         the other, row by row (kernel and bias; key and query); None where u is
         one. `split` takes u apart by them.
@@ -160,7 +159,8 @@ class Unit(Immutable):
     separable: phi is an entry of u times an entry of z each, and v contracts
         them: one unit is a sum of smaller ones, of an entry of u and its row of
         v.
-    example: a shape of z on which the declarations are checked.
+    example: a shape of z on which the declarations are checked; of two channels at
+        least where `channels` are declared.
 
     Shapes of z and u are whatever the unit says: (D,) and (D,) for a neuron.
     Units are compared by what they are made of, functions by identity. Raises
@@ -414,8 +414,14 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
     ...     print(str(error)[:52])
     unit 'leaky_relu' must be twice differentiable in u,
     """
-    if unit.example == ():  # a lifted unit: what it was made of is checked
+    if isinstance(unit.phi, OfFeatures):  # a lifted unit: what it was made of is checked
         return
+    require(
+        is_shape(unit.example),
+        f"example of unit {unit.name!r}",
+        needed="a shape, a tuple of whole numbers",
+        given=unit.example,
+    )
     _check_counts(unit)
     tensors_of(unit, tuple(unit.example))
     with precision_context("float64"):
@@ -426,8 +432,16 @@ def check_symmetry(unit: Unit, *, seed: int = 0, trials: int = 8) -> None:
 
 
 def _check_counts(unit: Unit) -> None:
-    """The axes that v contracts and the entries beside the channels are there."""
+    """The axes that v contracts, the entries beside the channels, and channels to
+    mix are there."""
     u, features = shapes_of(unit, tuple(unit.example))
+    require(
+        not unit.channels or max(unit.example[:1], default=0) > 1,
+        f"example of unit {unit.name!r}",
+        needed="a shape with two channels at least, such as (2, 5)",
+        given=unit.example,
+        remedy="channels=True is checked by mixing them",
+    )
     for name, has, what in (
         ("mixed", len(features), f"axes of phi, {features}"),
         ("extra", math.prod(u), f"entries of u, {u}"),
@@ -537,11 +551,11 @@ def _check_once(unit: Unit, rng: np.random.Generator) -> None:
             phi(a * z - b * y, u) - a * phi(z, u) + b * phi(y, u),
         )
     if unit.channels:
-        scale = jnp.asarray(rng.uniform(0.3, 3, unit.example[0]))
-        columns = scale.reshape(-1, *[1] * (z.ndim - 1))
+        channels = len(z)
+        mixing = jnp.asarray(rng.standard_normal((channels, channels)))
         demand(
-            "weighted by channel, through products z_c u_c",
-            phi(columns * z, u) - phi(z, _scale_channels(unit, scale, u)),
+            "weighted by channel, phi(A z; u) = phi(z; A'u), through the sum of z_c u_c",
+            phi(jnp.tensordot(mixing, z, axes=1), u) - phi(z, _mixed_channels(unit, mixing.T, u)),
         )
     if unit.separable:
         demand(
@@ -562,19 +576,19 @@ def _largest(values: Array) -> float:
     return float(jnp.max(jnp.abs(values)))
 
 
-def _scale_channels(unit: Unit, scale: Array, u: Array) -> Array:
-    """u with its block of weights for channel c multiplied by scale[c]."""
+def _mixed_channels(unit: Unit, mixing: Array, u: Array) -> Array:
+    """u with its blocks of weights, one a channel, mixed by a matrix (C, C)."""
     tied = u.size - unit.extra
     require(
-        tied % len(scale) == 0,
+        tied % len(mixing) == 0,
         f"unit {unit.name!r}",
         needed="weighted by channel, with as many weights for each",
-        given=f"{tied} weights for {len(scale)} channels",
+        given=f"{tied} weights for {len(mixing)} channels",
         remedy="leave out channels=True",
     )
-    of_channels = jnp.repeat(scale, tied // len(scale))
-    factors = jnp.concatenate([of_channels, jnp.ones(unit.extra)])
-    return (factors * u.ravel()).reshape(u.shape)
+    blocks = u.ravel()[:tied].reshape(len(mixing), -1)
+    rest = u.ravel()[tied:]
+    return jnp.concatenate([(mixing @ blocks).ravel(), rest]).reshape(u.shape)
 
 
 def _check_degree(unit: Unit, z: Array, u: Array) -> None:
@@ -629,8 +643,8 @@ def leading_form(unit: Unit, z: Array, u: Array) -> Array:
         phi itself for a homogeneous unit; otherwise (1/p!) d^p/d eps^p phi(z; eps u)
     at eps = 0, from the side eps > 0 for units that are not smooth.
 
-    Raises InputError for a unit without a silent point. Cost: 2^p evaluations,
-    twice as many from one side.
+    Raises InputError for a unit that declares no degree, as one without a silent
+    point does not. Cost: 2^p evaluations, twice as many from one side.
 
     Example
     -------
@@ -643,8 +657,8 @@ def leading_form(unit: Unit, z: Array, u: Array) -> Array:
     11.0
     """
     if unit.symmetry.degree is None:
-        what = f"unit {unit.name!r} has no silent point"
-        raise InputError(f"{what}, so it has no leading form")
+        why = "declares no degree" if unit.symmetry.silent else "has no silent point"
+        raise InputError(f"unit {unit.name!r} {why}, so it has no leading form")
     return lowest_order(unit, lambda eps: unit.phi(z, eps * u))
 
 

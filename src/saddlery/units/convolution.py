@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from types import MappingProxyType
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ..basis.checks import known, require, whole
+from ..basis.checks import known, require, unpacked, whole
 from .base import Shape, Unit
 from .dense import ACTIVATIONS, SMOOTH
 
@@ -64,10 +65,9 @@ def patch_index(size: Shape, kernel: Shape, stride: int) -> np.ndarray:
     return np.array(rows, dtype=np.int32)
 
 
-@functools.cache
 def convolution(
     activation: str = "linear",
-    kernel: tuple[int, ...] = (2,),
+    kernel: Sequence[int] = (2,),
     stride: int = 1,
 ) -> Unit:
     """A kernel swept over a 1-D or 2-D signal,
@@ -92,10 +92,22 @@ def convolution(
     >>> edge.phi(jnp.array([0.0, 1.0, 1.0, 3.0]), jnp.array([[-1.0, 1.0]])).tolist()
     [1.0, 0.0, 2.0]
     """
-    known(activation, ACTIVATIONS, "activation")
-    require(len(kernel) in (1, 2), "kernel", "one or two lengths", kernel)
-    kernel = tuple(whole(length, "kernel") for length in kernel)
-    stride = whole(stride, "stride")
+    lengths = unpacked(kernel)
+    require(
+        isinstance(lengths, tuple) and len(lengths) in (1, 2),
+        "kernel",
+        needed="a list of one or two lengths",
+        given=kernel,
+    )
+    return _convolution(
+        known(activation, ACTIVATIONS, "activation"),
+        tuple(whole(length, "kernel") for length in lengths),
+        whole(stride, "stride"),
+    )
+
+
+@functools.cache
+def _convolution(activation: str, kernel: Shape, stride: int) -> Unit:
     sigma, symmetry = ACTIVATIONS[activation]
     dimensions = len(kernel)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.scipy.special import erf
 from jaxtyping import Array
 
-from ..basis.checks import known
+from ..basis.checks import flag, known
 from .base import Lift, Symmetry, Unit
 from .tensors import Shape, Shapes
 
@@ -62,7 +62,6 @@ def power(vector: Array, degree: int) -> Array:
     return product
 
 
-@functools.cache
 def dense(activation: str = "linear", bias: bool = False) -> Unit:
     """A neuron phi(z; u) = sigma(w . z + b), a scalar.
 
@@ -84,7 +83,13 @@ def dense(activation: str = "linear", bias: bool = False) -> Unit:
     >>> neuron.symmetry.homogeneous
     'positive'
     """
-    known(activation, ACTIVATIONS, "activation")
+    return _dense(known(activation, ACTIVATIONS, "activation"), flag(bias, "bias"))
+
+
+# Units are compared by the functions they are made of, so each is made once, however its
+# options were written.
+@functools.cache
+def _dense(activation: str, bias: bool) -> Unit:
     sigma, symmetry = ACTIVATIONS[activation]
     degree = POWERS.get(activation)
 
