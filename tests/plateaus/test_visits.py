@@ -83,7 +83,7 @@ def test_the_closest_approach_to_the_rank_one_saddle():
 @pytest.mark.parametrize("width", [7, (7,)])
 def test_widths_that_the_network_does_not_have(width):
     """Seven of six units; it was said that there is no fixed point."""
-    words = r"widths must be from 0 to those of the network, \(6,\), got \(7,\)"
+    words = "width of layer 0 must be at most its 6 units, got 7"
     with pytest.raises(InputError, match=words):
         visit(linear_run(), width)
 

@@ -139,15 +139,6 @@ def test_permuting_units_changes_nothing(name):
     assert first.error == pytest.approx(second.error, abs=1e-9)
 
 
-@pytest.mark.parametrize("width", [-1, 51])
-def test_widths_that_the_network_does_not_have_are_refused(width):
-    """They were left aside, and all 50 units kept."""
-    subject = Experiment.named("linear").objective()
-    words = rf"widths must be from 0 to those of the network, \(50,\), got \({width},\)"
-    with pytest.raises(InputError, match=words):
-        reduce(subject, np.zeros(subject.size), widths=(width,))
-
-
 def test_units_that_a_residual_layer_adds_to_are_kept():
     """(b) Their number is the dimension of what the skip connection carries; the other layers are
     reduced, the map unchanged."""
