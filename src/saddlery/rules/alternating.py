@@ -17,6 +17,7 @@ the limit, nearer to the flow before it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -30,6 +31,7 @@ from ..basis.checks import InputError, positive, require
 from .base import Gradient, Parts, Rule, Units, Walker
 from .dormant_units import Dormant, grow_by_modes, grow_by_steps, places_in, sizes
 from .flow import GradientFlow
+from .norms import norm
 from .sliding import SLIDE, slide
 
 # The active units rest when their gradient is below this share of the largest on the
@@ -95,8 +97,12 @@ class AlternatingFlow(Rule):
 
     def bound(self, parts: Parts) -> Rule:
         flow = GradientFlow(relative_tolerance=self.relative_tolerance, solver="dopri8")
-        size = self.threshold * parts.unit_size
-        return _Bound(flow=flow, units=parts.units, size=size)
+        return _Bound(
+            flow=flow,
+            units=parts.units,
+            natural=parts.unit_size,
+            threshold=self.threshold,
+        )
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
         raise InputError(UNBOUND)
@@ -172,7 +178,7 @@ class _Departure(NamedTuple):
     owed: Array
 
 
-class _Step(NamedTuple):
+class Step(NamedTuple):
     """One step of the active units alone.
 
     walker: theirs, the others' weights zero.
@@ -189,12 +195,29 @@ class _Step(NamedTuple):
 
 @dataclass(frozen=True)
 class _Bound(Rule):
-    """AGF of these units, with a flow for the active ones; `size` is the threshold."""
+    """AGF of these units, with a flow for the active ones.
+
+    natural: the natural size of a unit.
+    threshold: at which share of it a unit is active.
+    """
 
     together: ClassVar[int] = 1
     flow: GradientFlow
     units: Units
-    size: float
+    natural: float
+    threshold: float
+
+    @property
+    def size(self) -> float:
+        """At which a unit is active."""
+        return self.threshold * self.natural
+
+    @property
+    def _natural_weight(self) -> float:
+        """The natural size of a weight: the power of two below what makes d of them
+        a natural unit."""
+        _, d = self._index.shape
+        return 2.0 ** math.floor(math.log2(self.natural / math.sqrt(d)))
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
         every = sizes(theta[self._index])
@@ -258,7 +281,7 @@ class _Bound(Rule):
         flow = _Flow(
             state=alone.inner,
             slope=alone.gradient,
-            peak=jnp.linalg.norm(alone.gradient),
+            peak=norm(alone.gradient),
             clock=zero,
             steps=jnp.zeros((), jnp.int32),
             calm=jnp.array(False),
@@ -296,7 +319,7 @@ class _Bound(Rule):
         arrived = ~flow.calm & (alone.time >= end)
         time = jnp.where(arrived, horizon, walker.time + counted)
 
-        rests, after = self._judged(phase, step)
+        rests, after = self.judged(phase, step)
         phase = phase._replace(
             active=phase.active & (lengths >= DROPPED * self.size),
             moving=~rests,
@@ -307,7 +330,7 @@ class _Bound(Rule):
         )
         return Walker(theta, time, alone.gradient, phase), kept & ~after.lost
 
-    def _step(self, walker: Walker, gradient: Gradient, key: Array, end: Array) -> _Step:
+    def _step(self, walker: Walker, gradient: Gradient, key: Array, end: Array) -> Step:
         """One of controlled error up to the time `end`, or, of a flow that has taken
         many, short ones."""
         phase, flow = walker.inner, walker.inner.flow
@@ -324,16 +347,17 @@ class _Bound(Rule):
             lambda: (slide(alone, lambda theta: own(theta, key)), jnp.array(True)),
             lambda: self.flow.advance(alone, own, key, end),
         )
-        speed = jnp.linalg.norm(moved.gradient)
-        return _Step(moved, kept, speed=speed, sliding=sliding)
+        speed = norm(moved.gradient)
+        return Step(moved, kept, speed=speed, sliding=sliding)
 
-    def _judged(self, phase: _Phase, step: _Step) -> tuple[Array, _Flow]:
+    def judged(self, phase: _Phase, step: Step) -> tuple[Array, _Flow]:
         """Whether the active units rest after a step, and their flow then."""
         flow, speed = phase.flow, step.speed
         peak = jnp.maximum(flow.peak, jnp.where(step.sliding, 0.0, speed))
         # A flow that still creeps after so long, and slower than any unit that counts
         # would grow, rests too.
-        slow = speed <= RESTS * phase.pull * jnp.linalg.norm(step.walker.theta)
+        growth = phase.pull * norm(step.walker.theta) ** (self.units.order - 1)
+        slow = speed <= RESTS * growth
         creeps = (flow.steps >= CONTROLLED + CREEPING) & slow
         rests = step.kept & ~flow.lost & ((speed <= RESTS * peak) | creeps)
         endless = flow.steps >= CONTROLLED + REFUSED_LOOKS
@@ -367,6 +391,7 @@ class _Bound(Rule):
             mask=~phase.active,
             gradient=lambda theta: gradient(theta, key),
             least=RESTS * phase.pull,
+            natural=self._natural_weight,
             threshold=self.size,
         )
         own = jnp.where(phase.active[:, None], 0.0, walker.theta[self._index])

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .base import Units
+from .norms import norm, tiny
 
 # A wait is cut into about so many steps, so that a record shows the plateau (kappa = 2;
 # more for kappa > 2).
@@ -43,8 +44,6 @@ ACROSS = 1e-3
 HELD_BACK = 0.99
 # Newton steps to the moment at which a unit crosses the threshold.
 CROSSING_STEPS = 10
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 
 class Modes(NamedTuple):
@@ -61,15 +60,19 @@ class Modes(NamedTuple):
 
     def at(self, time: Array) -> Array:
         """The units (N, d) after a time."""
-        grown = jnp.exp(self.rates * time) * self.parts
-        return jnp.einsum("nij,nj->ni", self.vectors, grown)
+        return jnp.einsum("nij,nj->ni", self.vectors, self.parts_at(time))
+
+    def parts_at(self, time: Array) -> Array:
+        """The parts (N, d) after a time; what is zero stays so at any rate."""
+        rates = jnp.where(self.parts == 0, 0.0, self.rates)
+        return jnp.exp(rates * time) * self.parts
 
 
 class Dormant(NamedTuple):
     """The utility of every dormant unit beside the active ones.
 
     Through the gradient of the loss with all dormant units so small that they do
-    not feel each other: of size delta, with delta^kappa and machine
+    not feel each other: of delta natural sizes, with delta^kappa and machine
     precision / delta^(kappa - 1) equal.
 
     active (P,): the weights, with the dormant units at zero.
@@ -78,6 +81,8 @@ class Dormant(NamedTuple):
     gradient: of the loss, theta (P,) -> (P,).
     least: a smaller |grad U| on the unit sphere is what the rest of the active
         units leaves, and counts as none.
+    natural: the natural size of a weight, a power of two: what is multiplied by it
+        keeps its digits.
     threshold: the size at which a unit is active.
     """
 
@@ -87,23 +92,24 @@ class Dormant(NamedTuple):
     mask: Array
     gradient: Callable[[Array], Array]
     least: Array
+    natural: float
     threshold: float
 
     def at(self, directions: Array) -> Array:
         """grad U at unit vectors (N, d)."""
         kappa = self.units.order
         eps = float(jnp.finfo(directions.dtype).eps)
-        delta = eps ** (1 / (2 * kappa - 1))
-        small = jnp.where(self.mask[:, None], delta * directions, 0.0)
+        size = eps ** (1 / (2 * kappa - 1)) * self.natural
+        small = jnp.where(self.mask[:, None], size * directions, 0.0)
         slope = self.gradient(self.active + self.flat(small))
-        found = -slope[self.index] / delta ** (kappa - 1)
+        found = -slope[self.index] / size ** (kappa - 1)
         return jnp.where(self.mask[:, None], found, 0.0)
 
     def slope(self, units: Array) -> Array:
         """grad U(theta_i) of every unit (N, d)."""
-        lengths = sizes(units)[:, None]
-        slope = self.at(units / jnp.maximum(lengths, TINY))
+        slope = self.at(_directions(units))
         counts = sizes(slope)[:, None] > self.least
+        lengths = sizes(units)[:, None]
         return jnp.where(counts, slope, 0.0) * lengths ** (self.units.order - 1)
 
     def pull(self, units: Array) -> Array:
@@ -198,12 +204,12 @@ def _between_kinks(
     Whether one does is seen by taking the second half of the step anew.
     """
     fastest = jnp.max(jnp.abs(modes.rates))
-    shortest = SHORT_STEPS * SHORT_STEP / jnp.maximum(fastest, TINY)
+    shortest = SHORT_STEPS * SHORT_STEP / _above_zero(fastest)
     longest = jnp.minimum(limit, jnp.maximum(step, shortest))
     h = _first_crossing(modes, longest, dormant.threshold)
     moved = modes.at(h)
     again = dormant.modes(modes.at(h / 2)).at(h / 2)
-    error = sizes(again - moved) / jnp.maximum(sizes(again), TINY)
+    error = sizes(again - moved) / _above_zero(sizes(again))
     sound = jnp.max(error) <= QUADRATIC_ERROR
 
     short = jnp.minimum(limit, shortest) / SHORT_STEPS
@@ -231,13 +237,13 @@ def grow_by_steps(dormant: Dormant, units: Array, first: Array, room: Array) -> 
     winner = jnp.argmin(left)
     crosses = left[winner] <= room
 
-    lengths = jnp.maximum(sizes(units), TINY)
-    plain = TURN / (jnp.max(sizes(slope) / lengths) + TINY)
+    lengths = _above_zero(sizes(units))
+    plain = TURN / _above_zero(jnp.max(sizes(slope) / lengths))
     h = jnp.minimum(jnp.where(crosses, left[winner], plain), room)
     moved = _runge_kutta(dormant.slope, units, slope, h)
 
     # The winner alone crosses.
-    held_back = HELD_BACK * dormant.threshold / jnp.maximum(sizes(moved), TINY)
+    held_back = HELD_BACK * dormant.threshold / _above_zero(sizes(moved))
     below = jnp.minimum(1.0, held_back)
     crossing = dormant.threshold * units[winner] / lengths[winner]
     ended = (below[:, None] * moved).at[winner].set(crossing)
@@ -253,7 +259,7 @@ def _until_crossing(
     """How long every unit takes to the threshold, (N,): where it has settled,
     |theta|^(2 - kappa) falls linearly in time; infinite where it has not."""
     lengths = sizes(units)
-    safe = jnp.maximum(lengths, TINY)
+    safe = _above_zero(lengths)
     along = jnp.sum(slope * units, axis=1)  # kappa U(theta_i)
     across = sizes(slope - (along / safe**2)[:, None] * units)
     settled = across <= ACROSS * sizes(slope)
@@ -282,10 +288,9 @@ def _first_crossing(modes: Modes, h: Array, size: float) -> Array:
     log |theta_i(t)|^2 is convex in t, and so is the largest: Newton's method from
     the right falls onto the root.
     """
-    rates, _, parts = modes
 
     def excess(t: Array) -> Array:
-        squares = jnp.sum((jnp.exp(rates * t) * parts) ** 2, axis=1)
+        squares = jnp.sum(modes.parts_at(t) ** 2, axis=1)
         return jnp.log(jnp.max(squares) / size**2)
 
     def newton(_: int, t: Array) -> Array:
@@ -316,8 +321,13 @@ def places_in(index: np.ndarray) -> np.ndarray:
 
 def sizes(units: Array) -> Array:
     """|theta_i| of every unit, (N,)."""
-    return jnp.linalg.norm(units, axis=1)
+    return norm(units, axis=1)
 
 
 def _directions(units: Array) -> Array:
-    return units / jnp.maximum(sizes(units), TINY)[:, None]
+    return units / _above_zero(sizes(units))[:, None]
+
+
+def _above_zero(x: Array) -> Array:
+    """x, or the least number above zero, which one can divide by."""
+    return jnp.maximum(x, tiny(x.dtype))

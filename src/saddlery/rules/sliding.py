@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from .base import Walker
+from .norms import norm, tiny
 
 # The flow is looked at after so many steps of fixed length, averaged over their halves.
 SLIDE = 128
@@ -25,8 +26,6 @@ SLIDE = 128
 STABLE, SHARE_MOVED = 0.5, 0.1
 # Steps of the power iteration for lambda_max.
 POWER_ITERATIONS = 12
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 Slope = Callable[[Array], Array]
 
@@ -65,14 +64,11 @@ def stable_step(theta: Array, gradient: Slope) -> Array:
         _, along = jax.jvp(gradient, (theta,), (d,))
         return along
 
-    def unit(d: Array) -> Array:
-        return d / jnp.maximum(jnp.linalg.norm(d), TINY)
-
+    least = tiny(theta.dtype)
+    unit = lambda d: d / jnp.maximum(norm(d), least)
     slope = gradient(theta)
     iterated = lambda _, d: unit(curved(d))
     direction = jax.lax.fori_loop(0, POWER_ITERATIONS, iterated, unit(slope + theta))
-    largest = jnp.linalg.norm(curved(direction))
-    stable = STABLE / jnp.maximum(largest, TINY)
-    speed = jnp.maximum(jnp.linalg.norm(slope), TINY)
-    short = SHARE_MOVED * jnp.linalg.norm(theta) / speed
+    stable = STABLE / jnp.maximum(norm(curved(direction)), least)
+    short = SHARE_MOVED * norm(theta) / jnp.maximum(norm(slope), least)
     return jnp.minimum(stable, short)
