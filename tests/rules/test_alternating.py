@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from types import SimpleNamespace
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from test_diagonal import PLANE
@@ -14,10 +16,11 @@ from saddlery import Experiment, certify, stages, train
 from saddlery.basis.checks import InputError
 from saddlery.basis.precision import in_float64
 from saddlery.networks import Data, Layer, Network, objective
-from saddlery.networks.network import unit_weights
+from saddlery.networks.network import UnitWeights, unit_weights
 from saddlery.predictions import DoesNotApply, compare, predict
 from saddlery.predictions.vanishing import alternating_gradient_flows
-from saddlery.rules import AlternatingFlow
+from saddlery.rules import AlternatingFlow, alternating
+from saddlery.tasks import OrthogonalReLU
 from saddlery.theory import diagonal_jumps
 from saddlery.training import Stop, driver
 from saddlery.units import make
@@ -33,12 +36,13 @@ def at_scale(name, scale, **changes):
 
 # --------------------------------------------------------------------- exact
 @in_float64
-def diagonal_path(g, target, scale):
-    """Loss and weights of AGF on data with E[x x'] = g, from u = sqrt(2) scale, v = 0."""
+def diagonal_path(g, target, scale, present=1.0):
+    """Loss and weights of AGF on data with E[x x'] = g, from u = sqrt(2) scale, v = 0; of
+    coordinates that are not present u = 0."""
     x = np.sqrt(len(g)) * np.linalg.cholesky(g).T
     network = Network((Layer(make("diagonal"), 1),))
     subject = objective(network, Data((len(g),), 1, x, (x @ target)[:, None]), moments=False)
-    start = np.concatenate([np.full(len(g), np.sqrt(2) * scale), np.zeros(len(g))])
+    start = np.concatenate([np.full(len(g), np.sqrt(2) * scale) * present, np.zeros(len(g))])
     rule = AlternatingFlow().bound(subject.parts)
     return driver.run(
         subject.function, subject.samples, start, rule, Stop(flow_time=3 * np.log(1 / scale))
@@ -94,6 +98,82 @@ def test_the_order_of_principal_components_in_attention():
         [s.loss for s in found.stages], [s.loss for s in other.stages], rtol=1e-7
     )
     assert [s.units for s in found.stages] == [(0,), (1,), (2,)]
+
+
+# ------------------------------------------------------------------- of any size
+def jumps_of_relu(a):
+    """When units join, less by what the clock is late, and the last loss, of targets a y from
+    weights sqrt(a) theta, for a time T / a: in units of 1/a and of a^2."""
+    e = at_scale("relu", 1e-4 * np.sqrt(a), rule=AlternatingFlow())
+    e = e.replace(task=OrthogonalReLU((a, -0.5 * a)), stop=Stop(flow_time=120 / a))
+    t = train(e).trajectory
+    joins = np.flatnonzero(np.diff(t.observables["active"].sum(axis=1))) + 1
+    return a * (t.flow_time - t.observables["owed"])[joins], t.loss[-1] / a**2
+
+
+def test_the_size_of_targets_is_that_of_units():
+    """(c) Powers of four, by which weights and the first wait scale to the last bit, and what
+    follows to the rest of the active units, 1e-5. The probe of the utility had a size of its own,
+    larger than the units' where targets are small: 4^-17 moved nothing."""
+    times, loss = jumps_of_relu(1.0)
+    assert len(times) == 2 and loss < 1e-5
+    for power in (-17, 17):
+        scaled, last = jumps_of_relu(4.0**power)
+        assert scaled[0] == pytest.approx(times[0], rel=1e-13)
+        np.testing.assert_allclose(scaled, times, rtol=1e-7)
+        assert last < 1e-5
+
+
+def test_weights_whose_squares_float32_does_not_hold():
+    """(c) The wait of small weights is ln(1/scale) over the rate, in float32 down to 1e-30 too:
+    their norm was zero."""
+    waits = []
+    for scale in (1e-10, 1e-20, 1e-30):
+        e = at_scale("linear", scale, rule=AlternatingFlow(), precision="float32")
+        t = train(e.replace(stop=Stop(flow_time=150.0))).trajectory
+        joins = np.flatnonzero(t.observables["active"].any(axis=1))
+        waits.append(float(t.flow_time[joins[0]]))
+    np.testing.assert_allclose(np.diff(waits), np.log(1e10), rtol=1e-3)
+
+
+def test_units_of_higher_degree_in_float32():
+    """(d) As in float64. Ratios of two sizes of zero were no numbers there."""
+    found = []
+    for precision in ("float64", "float32"):
+        e = Experiment.named("quadratic").replace(rule=AlternatingFlow(), precision=precision)
+        t = train(e).trajectory
+        active = t.observables["active"].sum(axis=1)
+        found.append([t.flow_time[np.flatnonzero(active == k)[0]] for k in (1, 2)])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-2)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize(("share", "rests"), [(0.5, True), (2.0, False)])
+def test_what_creeps_is_held_against_the_growth_of_units_as_large(size, share, rests):
+    """(a) |grad U| = |theta|^(kappa - 1) of a unit whose pull is one, kappa = 3; of that a share of
+    1e-5 counts as rest."""
+    cubic = UnitWeights(index=((0, 1),), order=3, smooth=False, alike=True)
+    rule = AlternatingFlow().bound(SimpleNamespace(units=cubic, unit_size=1.0))
+    theta = jnp.array([0.6, 0.8]) * size
+    walker = rule.start(theta, lambda theta, key: theta, None)
+    phase = walker.inner._replace(pull=jnp.array(1.0))
+    long = phase.flow.steps + alternating.CONTROLLED + alternating.CREEPING
+    step = alternating.Step(
+        walker=walker._replace(inner=phase.flow.state),
+        kept=jnp.array(True),
+        speed=jnp.array(share * 1e-5 * size**2),
+        sliding=jnp.array(True),
+    )
+    found, _ = rule.judged(phase._replace(flow=phase.flow._replace(steps=long, peak=0.0)), step)
+    assert bool(found) == rests
+
+
+def test_what_is_zero_stays_zero_at_any_rate():
+    """(a) A coordinate whose weights are zero, and whose rate is 500 times that of the other: its
+    growth over the wait of the other, e^7000, is no number."""
+    found = diagonal_path(np.diag([1.0, 500.0]), np.ones(2), 1e-6, present=np.array([1.0, 0.0]))
+    assert found.observables["active"][-1].tolist() == [True, False]
+    assert found.loss[-1] == pytest.approx(250.0) and np.all(found.states[-1][[1, 3]] == 0)
 
 
 # --------------------------------------------------------------- beside the flow

@@ -9,6 +9,7 @@ import pytest
 
 from saddlery import rules
 from saddlery.basis.checks import InputError
+from saddlery.basis.precision import precision_context
 from saddlery.rules import RULES, Adam, GradientDescent, GradientFlow, Momentum
 from saddlery.training import Stop
 from saddlery.training.driver import run
@@ -193,6 +194,17 @@ def test_small_weights_are_followed_as_closely_as_large_ones():
         )
         errors.append(np.abs(record.states[-1] / size / np.exp(3.0) - [1.0, -0.3]).max())
     assert errors[1] == pytest.approx(errors[0], rel=1e-3) and errors[0] < 2e-6
+
+
+@pytest.mark.parametrize("size", [1e-8, 1e-20, 1e-30])
+def test_the_tolerance_of_a_weight_is_a_share_of_weights_of_any_size(size):
+    """(a) rtol sqrt(mean theta^2), also where float32 holds no theta^2: the size of weights that
+    are all zero, 1e-3, stood in for those of 1e-20."""
+    with precision_context("float32"):
+        theta = size * jnp.array([3.0, 4.0, 0.0])
+        walker = GradientFlow(1e-6).start(theta, lambda theta, key: theta, None)
+    share = float(walker.inner["floor"] / size)
+    assert share == pytest.approx(1e-6 * np.sqrt(25 / 3), rel=1e-5, abs=0)
 
 
 # --------------------------------------------------------------------- misuse

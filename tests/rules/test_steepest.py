@@ -11,6 +11,7 @@ import pytest
 from own_units import HEAD, KERNEL
 from saddlery import Experiment, Initialization, train
 from saddlery.basis.checks import InputError
+from saddlery.basis.precision import precision_context
 from saddlery.networks import Data, Layer, Network, objective, unflatten
 from saddlery.rules import Muon, NormalisedDescent, SchattenDescent, SignDescent, SpectralDescent
 from saddlery.tasks import LinearTeacher
@@ -134,6 +135,56 @@ def test_muon_does_not_stop_at_a_saddle():
         rule = Muon(1.0).on_matrices()
         steps = [np.asarray(rule.update((c * g,), rule.init((g,)))[0][0]) for c in (1.0, 1e-12)]
     np.testing.assert_allclose(steps[0], steps[1], atol=1e-10)
+
+
+# ------------------------------------------------------------------- any gradient
+OF_ANY_SIZE = {
+    "normalised": lambda: NormalisedDescent(0.1).transformation(),
+    "schatten p = 1.1": lambda: SchattenDescent(0.1, p=1.1).on_matrices(),
+    "schatten p = 4": lambda: SchattenDescent(0.1, p=4.0).on_matrices(),
+    "schatten p = 50": lambda: SchattenDescent(0.1, p=50.0).on_matrices(),
+    "spectral": lambda: SpectralDescent(0.1).on_matrices(),
+    "muon": lambda: Muon(0.1).on_matrices(),
+}
+# Near the ends of the type: |g|^2 is no number of it.
+ENDS = [
+    ("float32", 2.0**-110),
+    ("float32", 2.0**100),
+    ("float64", 2.0**-900),
+    ("float64", 2.0**900),
+]
+
+
+@pytest.mark.parametrize("name", OF_ANY_SIZE)
+@pytest.mark.parametrize(("precision", "size"), ENDS)
+def test_a_step_is_the_same_at_any_size_of_the_gradient(name, precision, size):
+    """(c) Rules at unit norm: c g moves the weights as g does. Three steps, since Muon has a
+    memory; both sides are computed in the same type."""
+    rng = np.random.default_rng(0)
+    slopes = rng.standard_normal((3, 2, 3, 3))
+
+    def steps(c):
+        rule = OF_ANY_SIZE[name]()
+        state, found = rule.init((jnp.zeros((2, 3, 3)),)), []
+        for slope in slopes:
+            (step,), state = rule.update((c * jnp.asarray(slope),), state)
+            found.append(np.asarray(step))
+        return np.array(found)
+
+    with precision_context(precision):
+        usual, found = steps(1.0), steps(size)
+    assert found.dtype == precision and np.abs(usual).max() > 0.01
+    np.testing.assert_allclose(found, usual, atol=100 * np.finfo(precision).eps)
+
+
+@pytest.mark.parametrize("name", OF_ANY_SIZE)
+def test_where_the_gradient_is_zero_nothing_moves(name):
+    """(a) A matrix that nothing depends on, beside one that moves: 0/0 made all weights no
+    number."""
+    slope = jnp.stack([jnp.zeros((3, 2)), jnp.ones((3, 2))])
+    rule = OF_ANY_SIZE[name]()
+    (step,), _ = rule.update((slope,), rule.init((slope,)))
+    assert np.all(step[0] == 0) and np.all(step[1] < 0)
 
 
 # ------------------------------------------------------------- every tensor of a unit

@@ -29,8 +29,12 @@ ALIKE = 100.0
 # A unit that adds less than this share to the map keeps its natural units: one side of
 # it is as good as zero.
 SEEN = 1e-8
-# The factor of the weights is sought among the powers of two from 2^-60 to 2^60.
-HALVINGS = 60
+# The factor of the weights is sought among the powers of two from 2^-512 to 2^512: at
+# either end the square of a weight is still a number, and `Data` admits no others.
+HALVINGS = 512
+# So many random directions are tried: ReLU units that no sample turns on have no map
+# along the first.
+DIRECTIONS = 8
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,12 @@ def natural_scales(
     loss: float,
 ) -> Scales:
     """The natural scales of a task, from one random direction theta_0 of the
-    weights (seed 0): those at theta = 2^k theta_0 with the smallest k at which
+    weights (seed 0, or the next that moves the map at all): those at theta = 2^k
+    theta_0 with the k nearest to zero at which
 
         sqrt(mean |f(theta) - f(0)|^2) >= target,
 
-    and k = 0 where nothing is to be learned.
+    and at k - 1 not yet; k = 0 where nothing is to be learned, or nothing moves.
 
     predictions: theta (P,) -> f of every sample (N, ...).
     gradient: theta (P,) -> dL/dtheta (P,).
@@ -70,7 +75,7 @@ def natural_scales(
     target: sqrt(mean |y - f(0)|^2).
     loss: at zero weights, less what no map can remove; kept as it is.
 
-    Cost: at most 120 passes over the samples and one gradient.
+    Cost: |k| + 3 passes over the samples and one gradient.
 
     Example
     -------
@@ -86,14 +91,16 @@ def natural_scales(
     >>> bool(scales.weights == np.linalg.norm(theta))
     True
     """
-    direction = np.random.default_rng(0).standard_normal(size)
-    origin = np.asarray(predictions(0 * direction))
+    origin = np.asarray(predictions(np.zeros(size)))
 
-    def moved(factor: float) -> float:
-        return _rms(np.asarray(predictions(factor * direction)) - origin)
+    def moved(theta: np.ndarray) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):  # far too large weights
+            return _rms(np.asarray(predictions(theta)) - origin)
 
-    factor = _factor(moved, target) if target > 0 else 1.0
-    theta = factor * direction
+    theta = np.random.default_rng(0).standard_normal(size)
+    if target > 0 and size > 0:
+        direction = _direction(moved, theta)
+        theta = _factor(lambda c: moved(c * direction), target) * direction
     weights = float(np.linalg.norm(theta))
     slope = float(np.linalg.norm(np.asarray(gradient(theta))))
     if not np.isfinite(slope) or slope == 0:
@@ -221,20 +228,32 @@ def _degree_of_form(unit: Unit) -> int | None:
     return None
 
 
+def _direction(moved: Callable[[np.ndarray], float], first: np.ndarray) -> np.ndarray:
+    """The first random direction of the weights (P,) that moves the map; `first`, that
+    of seed 0, where none is found."""
+    for seed in range(DIRECTIONS):
+        direction = np.random.default_rng(seed).standard_normal(len(first))
+        if moved(direction) != 0:
+            return direction
+    return first
+
+
 def _factor(size: Callable[[float], float], target: float) -> float:
-    """The smallest power of two at which the map reaches the target; 1 where none
-    does."""
+    """The power of two nearest to 1 at which the map reaches the target, and at half of
+    which it does not; 1 where none does."""
+
     k = 0
-    if size(1.0) >= target:
-        while k > -HALVINGS and size(2.0 ** (k - 1)) >= target:
+    # What is no number is too large to be one.
+    if not size(1.0) < target:
+        while k > -HALVINGS and not size(2.0 ** (k - 1)) < target:
             k -= 1
         return 2.0**k
     while k < HALVINGS:
         k += 1
-        reached = size(2.0**k)
-        if not np.isfinite(reached):
+        moved = size(2.0**k)
+        if not np.isfinite(moved):
             return 2.0 ** (k - 1)
-        if reached >= target:
+        if moved >= target:
             return 2.0**k
     return 1.0
 

@@ -16,6 +16,7 @@ from jaxtyping import Array
 
 from ..basis.checks import positive, share, whole
 from .base import Gradient, Rule, Walker
+from .norms import of_order_one
 
 # A run is looked at after so many steps at most, and so often at least.
 PACE, FEWEST_LOOKS = 16, 500
@@ -266,8 +267,10 @@ class NormalisedDescent(Descent):
 
     def transformation(self) -> optax.GradientTransformation:
         def update(g: Array) -> Array:
-            length = jnp.maximum(jnp.linalg.norm(g), tiny(g))
-            return -self.learning_rate * g / length
+            scaled = of_order_one(g)
+            # At least one, where there is a gradient.
+            length = jnp.maximum(jnp.linalg.norm(scaled), 1.0)
+            return -self.learning_rate * scaled / length
 
         return stateless(update)
 
@@ -276,8 +279,3 @@ def stateless(function: Callable[[Any], Any]) -> optax.GradientTransformation:
     """The update that is a function of the gradient alone, array by array of any
     shape."""
     return optax.stateless(lambda g, _: jax.tree.map(function, g))
-
-
-def tiny(g: Array) -> float:
-    """The smallest normal number of an array's type."""
-    return float(jnp.finfo(g.dtype).tiny)

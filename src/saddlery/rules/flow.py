@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from ..basis.checks import known, positive
 from .base import Gradient, Rule, Walker
+from .norms import power_of_two
 
 SOLVERS = ("tsit5", "dopri8", "kvaerno5")
 # Coefficients of the step control, diffrax's pcoeff and icoeff.
@@ -86,7 +87,8 @@ class GradientFlow(Rule):
         return diffrax.Kvaerno5(root_finder=newton), controller
 
     def start(self, theta: Array, gradient: Gradient, key: Array) -> Walker:
-        size = jnp.sqrt(jnp.mean(theta**2))
+        power = power_of_two(theta)
+        size = power * jnp.sqrt(jnp.mean((theta / power) ** 2))
         natural = jnp.where(size > 0, size, UNIT_OF_ZERO)
         floor = self.relative_tolerance * self.absolute_tolerance * natural
         solver, controller = self._parts(floor)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 import optax
 import optax.contrib
@@ -17,7 +18,8 @@ from jaxtyping import Array
 
 from ..basis.checks import InputError, positive, require, share, whole
 from .base import Matrices, Parts, Rule
-from .descent import Descent, stateless, tiny
+from .descent import Descent, stateless
+from .norms import of_order_one, tiny
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ class SchattenDescent(MatrixDescent):
 
         def dual(s: Array) -> Array:
             """The singular values of the step, of Schatten-p norm one."""
-            return s ** (q - 1) / _norm(s, q) ** (q - 1)
+            # At least one, where there is a gradient.
+            powers = jnp.maximum(jnp.sum(s**q, axis=-1, keepdims=True), 1.0)
+            return s ** (q - 1) / powers ** (1 - 1 / q)
 
         return stateless(lambda g: -self.learning_rate * _spectral(g, dual))
 
@@ -159,7 +163,7 @@ class SpectralDescent(MatrixDescent):
 
     def on_matrices(self) -> optax.GradientTransformation:
         def kept(s: Array) -> Array:
-            return (s > self.cutoff * _top(s)).astype(s.dtype)
+            return (s > self.cutoff).astype(s.dtype)
 
         return stateless(lambda g: -self.learning_rate * _spectral(g, kept))
 
@@ -200,27 +204,47 @@ class Muon(MatrixDescent):
         def axes(stacks: Any) -> Any:
             return tuple(optax.contrib.MuonDimensionNumbers(1, 2) for _ in stacks)
 
-        muon = optax.contrib.scale_by_muon(
+        # optax divides by |g|, which needs g of order one, and so the mean before it.
+        orthogonal = optax.contrib.scale_by_muon(
             ns_steps=self.steps,
-            beta=self.momentum,
+            beta=0.0,
             eps=1e-30,
             weight_dimension_numbers=axes,
         )
-        return optax.chain(muon, optax.scale(-self.learning_rate))
+        return optax.chain(
+            _nesterov(self.momentum),
+            stateless(lambda g: of_order_one(g, axis=(1, 2))),
+            orthogonal,
+            optax.scale(-self.learning_rate),
+        )
+
+
+def _nesterov(beta: float) -> optax.GradientTransformation:
+    """The mean of gradients that optax's Muon takes, one step ahead as Nesterov's:
+
+    m <- beta m + (1 - beta) g,
+    beta m / (1 - beta^(k+1)) + (1 - beta) g / (1 - beta^k)    at step k = 1, 2, ...
+    """
+
+    def init(stacks: Any) -> Any:
+        return jnp.zeros((), jnp.int32), optax.tree.zeros_like(stacks)
+
+    def update(g: Any, state: Any, theta: Any = None) -> tuple[Any, Any]:
+        count, mean = state
+        k = count + 1
+        mean = optax.tree.update_moment(g, mean, beta, 1)
+        later = optax.tree.bias_correction(mean, beta, k + 1)
+        now = optax.tree.bias_correction(g, beta, k)
+        ahead = jax.tree.map(lambda m, g: beta * m + (1 - beta) * g, later, now)
+        return ahead, (k, mean)
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore (names)
 
 
 def _spectral(g: Array, function: Callable[[Array], Array]) -> Array:
-    """A function of the singular values of every matrix of a stack (M, I, O)."""
+    """A function of the singular values of every matrix of a stack (M, I, O), as shares
+    of the largest."""
     a, s, bt = jnp.linalg.svd(g, full_matrices=False)
-    return (a * function(s)[..., None, :]) @ bt
-
-
-def _top(s: Array) -> Array:
-    """The largest singular value of each matrix, above zero, (M, 1)."""
-    return jnp.maximum(jnp.max(s, axis=-1, keepdims=True), tiny(s))
-
-
-def _norm(s: Array, q: float) -> Array:
-    """|s|_q of each matrix, (M, 1); scaled, so that no power overflows."""
-    scaled = s / _top(s)
-    return _top(s) * jnp.sum(scaled**q, axis=-1, keepdims=True) ** (1 / q)
+    largest = jnp.max(s, axis=-1, keepdims=True)
+    shares = s / jnp.maximum(largest, tiny(s.dtype))
+    return (a * function(shares)[..., None, :]) @ bt
