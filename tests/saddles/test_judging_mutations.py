@@ -113,7 +113,7 @@ MUTATIONS = {
     ),
     "descent: an order that has settled holds for ever": (
         higher_order._Spheres,
-        "next",
+        "next_radii",
         lambda self: (),
         lambda: test_descent.test_falls_along_a_path(
             lambda r: -(max(r - 1e-3, 0.0) ** 3), type(None), None

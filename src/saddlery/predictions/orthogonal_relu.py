@@ -244,7 +244,7 @@ class _Early(NamedTuple):
 def _sorted_out(v: np.ndarray, w: np.ndarray, clusters: list[_Cluster]) -> _Early:
     """Units v (M, H) and w (M, H, N) after twelve times 1/c of the slowest cluster, the
     clusters in their turns: steps that resolve a fast one are too many for a slow one."""
-    drive = sum(cluster.drive for cluster in clusters)
+    drive = np.sum([cluster.drive for cluster in clusters], axis=0)
     log, time = np.zeros_like(v), 0.0
     for rate in sorted({cluster.rate for cluster in clusters}, reverse=True):
         phase = EARLY / rate - time
