@@ -22,7 +22,7 @@ def a_step_more(self, walker, gradient, draw, horizon, most, longest, real=desce
     return walker, count - 1
 
 
-def nothing_is_far(carry, step, change, resolution, real=loop._way):
+def nothing_is_far(carry, step, change, resolution, real=loop._moved):
     return real(carry, step, change, resolution) * 0.1
 
 
@@ -68,7 +68,7 @@ MUTATIONS = {
         test_ensembles.test_strides_are_powers_of_two_that_end_together,
     ),
     "long strides at large rates": (
-        *(loop, "_way", nothing_is_far),
+        *(loop, "_moved", nothing_is_far),
         lambda: test_ensembles.test_plateaus_are_those_of_every_step_at_any_rate(0.5),
     ),
     "a chunk draws all batches by the first seed": (
