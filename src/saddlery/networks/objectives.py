@@ -429,7 +429,26 @@ class Objective(Result):
 
     def _loss_of_zero(self) -> float:
         """The loss at zero weights, less what no map can remove."""
-        return float(self.loss(np.zeros(self.size))) - self.constant
+        return float(self.loss(np.zeros(self.size))) - self.irreducible
+
+    @functools.cached_property
+    def irreducible(self) -> float:
+        """Of the loss, what no map can remove, as far as second moments tell: the
+        constant, or what it would be if moments took the place of the samples; zero
+        where these do not suffice.
+
+        Cost: that of `sample_moments`, once, where samples could have been replaced.
+        """
+        f, count = self.function, len(self.inputs)
+        feature = feature_needed(self.network)
+        if self.exact != "samples" or feature is None or not f.loss.quadratic:
+            return self.constant
+        if feature_count(self.network, f.shape) >= count:
+            return self.constant
+        data = Data(f.shape, f.outputs, self.inputs, self.targets, loss=f.loss)
+        moments = sample_moments(self.network, data, feature)
+        _, _, constant = equivalent_samples(moments)
+        return self.constant + constant * f.loss.factor(self.targets.shape[1:])
 
     @functools.cached_property
     def units(self) -> Float[np.ndarray, " P"]:
