@@ -377,6 +377,16 @@ unchannelled = Unit("mine", lambda z, u: z @ u, lambda shape: shape, Symmetry())
             "dimension 3 of its input",
         ),
         (
+            lambda: Network((Layer(dense("relu"), 3, residual=True),)).shapes((4, 3), 3),
+            r"residual layer 0 adds to its input must be of its input's shape \(4, 3\), got \(3,\)",
+        ),
+        (
+            lambda: Network((Layer(convolution("relu", (1, 2)), 3, residual=True),)).seen(
+                (4, 3), 3
+            ),
+            r"its input's shape \(4, 3\), got ",
+        ),
+        (
             lambda: Network((Layer(convolution("relu", (4,)), 3),)).shapes((1, 3), 1),
             "no longer than the input",
         ),

@@ -131,6 +131,23 @@ def test_moments_are_float64_whatever_the_context():
     assert narrow.inputs.shape == (6, 9)  # products z_i z_j and z_j z_i are one direction
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "int32", "float16", "float32", "float64"])
+def test_samples_of_any_type_are_taken_as_they_are(dtype):
+    """(d) The moments, and the loss by moments and by samples, are those of the same whole numbers
+    in float64: sums of squares of uint8 ran over, those of float16 ended in a TypeError."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 100, (50, 3)), rng.integers(0, 100, (50, 1))
+    linear = one(dense("linear"))
+    expected = sample_moments(linear, Data((3,), 1, x.astype(float), y.astype(float)), "input")
+    data = Data((3,), 1, x.astype(dtype), y.astype(dtype))
+    assert sample_moments(linear, data, "input") == expected
+    theta = rng.standard_normal(linear.count((3,), 1))
+    exact, sampled = objective(linear, data), objective(linear, data, moments=False)
+    assert exact.exact == "input"
+    assert float(exact.loss(theta)) == pytest.approx(float(sampled.loss(theta)), rel=1e-12)
+    assert exact.target_scale == pytest.approx(sampled.target_scale, rel=1e-12)
+
+
 def test_more_samples_than_features_are_replaced():
     """Moments are used where they apply and save work, unless forbidden."""
     network, (d,), _ = POLYNOMIAL["linear"]
@@ -401,6 +418,11 @@ def test_cross_entropy_never_uses_moments():
         )
 
 
+def stated_alone():
+    """Moments without samples."""
+    return LinearTeacher((1.0,), noise=0.1).data(0)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -418,6 +440,16 @@ def test_cross_entropy_never_uses_moments():
             "inputs must be an array of real numbers",
         ),
         (lambda: Data((1,), 1, np.ones((3, 1)), np.ones((2, 1))), "equally many, got '3 and 2'"),
+        (lambda: Data((1,), 1, np.ones((3, 1))), "inputs and targets, got no targets; give both"),
+        (lambda: Data((1,), 1, targets=np.ones((3, 1))), "got no inputs; give both"),
+        (
+            lambda: Data((2,), 1, np.ones((3, 4)), np.ones((3, 1))),
+            r"every input must be of the stated shape \(2,\), got \(4,\)",
+        ),
+        (
+            lambda: sample_moments(one(dense("linear")), stated_alone(), "input"),
+            "must state samples",
+        ),
         (
             lambda: Data(
                 (1,), 1, np.ones((3, 1)), 2 * np.ones((3, 1)), loss=LOSSES["cross_entropy"]

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from saddlery import certify_state
 from saddlery.networks import Data, Layer, Network, objective
+from saddlery.networks.losses import SQUARED, Loss
 from saddlery.networks.scales import natural_scales
 from saddlery.units import make
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((20, 3))
 Y = X @ RNG.standard_normal((3, 2))
+
+
+def thrice(y, f):
+    return 1.5 * jnp.sum((y - f) ** 2)
+
+
 LINEAR = Network((Layer(make("linear"), 3),))
 
 
@@ -72,3 +80,29 @@ def test_a_map_that_overflows():
 
     scales = natural_scales(ninth, lambda theta: theta, size=1, target=1.0, loss=1.0)
     assert 1 <= 1e40 * scales.weights < 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "count", "known"),
+    [("linear", 20, True), ("linear", 3, False), ("quadratic", 20, True), ("relu", 20, False)],
+)
+@pytest.mark.parametrize("loss", [SQUARED, Loss("thrice", thrice, quadratic=True)])
+def test_what_no_map_can_remove(unit, count, known, loss):
+    """(d) By samples as by moments, and by least squares in NumPy: noise beside a map of the
+    features; nothing where no moments suffice, or samples are as few as features."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((count, 3))
+    y = x @ rng.standard_normal((3, 2)) + rng.standard_normal((count, 2))
+    network = Network((Layer(make(unit), 3),))
+    subject = objective(network, Data((3,), 2, x, y, loss=loss), moments=False)
+    features = np.stack([np.outer(z, z).ravel() for z in x]) if unit == "quadratic" else x
+    rest = y - features @ np.linalg.lstsq(features, y, rcond=None)[0]
+    factor = 1.0 if loss is SQUARED else 3.0
+    expected = factor * 0.5 * np.sum(rest**2) / count if known else 0.0
+    assert subject.irreducible == pytest.approx(expected, rel=1e-10, abs=1e-14)
+    assert subject.scales.loss == pytest.approx(factor * 0.5 * np.sum(y**2) / count - expected)
+    if known:
+        moments = objective(network, Data((3,), 2, x, y, loss=loss))
+        assert moments.exact != "samples"
+        assert moments.irreducible == pytest.approx(expected, rel=1e-10)
+        assert moments.scales.loss == pytest.approx(subject.scales.loss, rel=1e-10)

@@ -42,8 +42,8 @@ class Layer:
         the last layer always does.
     outputs: the dimension O of what it returns, None for the task's (last layer)
         or the input's (residual).
-    residual: add the layer's input to its output (needs mixes and O equal to the
-        input's dimension).
+    residual: add the layer's input to its output (needs mixes, and an output of the
+        input's shape).
 
     Raises InputError for other values.
 
@@ -252,7 +252,15 @@ class Network(Result):
                 positions = features[: len(features) - len(mixed)]
                 dimension = self._dimension(k, shape, outputs)
                 entry["v"] = (layer.width, *mixed, dimension)
-                shape = (*positions, dimension)
+                returned = (*positions, dimension)
+                # Otherwise one would be repeated along the other's positions.
+                require(
+                    not layer.residual or returned == shape,
+                    f"what residual layer {k} adds to its input",
+                    needed=f"of its input's shape {shape}",
+                    given=Words(f"{returned} of units {layer.unit.name!r}"),
+                )
+                shape = returned
             else:
                 shape = (layer.width, *features)
             result.append(entry)

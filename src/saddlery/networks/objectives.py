@@ -87,8 +87,9 @@ class Data(Value):
     moments: exact second moments where the task knows them.
     loss: see `losses`.
 
-    Raises InputError for neither, for numbers that are not finite, or so large or
-    small that their fourth powers are no numbers, and for targets that the loss
+    Samples are kept as float64. Raises InputError for neither, for inputs or targets
+    alone, for inputs of another shape, for numbers that are not finite, or so large
+    or small that their fourth powers are no numbers, and for targets that the loss
     does not admit.
 
     Example
@@ -111,8 +112,9 @@ class Data(Value):
     loss: Loss = SQUARED
 
     def __post_init__(self) -> None:
+        sampled = self.inputs is not None or self.targets is not None
         require(
-            self.moments is not None or self.inputs is not None,
+            self.moments is not None or sampled,
             "data",
             needed="samples or moments",
             given=Words("neither"),
@@ -121,22 +123,35 @@ class Data(Value):
             squares = np.diagonal(self.moments.features)
             _demand_size(np.sqrt(np.abs(squares)), "inputs")
             _demand_size(np.sqrt(np.abs(np.asarray(self.moments.target))), "targets")
-        if self.inputs is not None and self.targets is not None:
-            _demand_samples(self.inputs, self.targets)
-            _demand_loss(self.loss, self.targets)
+        if sampled:
+            self._settle_samples()
 
+    def _settle_samples(self) -> None:
+        """Keep samples as float64, in which whole numbers and float32 lose nothing and
+        sums of squares are not those of a smaller type."""
+        if self.inputs is None or self.targets is None:
+            missing = "inputs" if self.inputs is None else "targets"
+            raise InputError(f"samples must have inputs and targets, got no {missing}; give both")
+        inputs = np.asarray(finite(self.inputs, "inputs"), float)
+        targets = np.asarray(finite(self.targets, "targets"), float)
+        object.__setattr__(self, "inputs", inputs)
+        object.__setattr__(self, "targets", targets)
 
-def _demand_samples(inputs: np.ndarray, targets: np.ndarray) -> None:
-    finite(inputs, "inputs")
-    finite(targets, "targets")
-    _demand_size(inputs, "inputs")
-    _demand_size(targets, "targets")
-    require(
-        len(inputs) == len(targets),
-        "inputs and targets",
-        needed="equally many",
-        given=f"{len(inputs)} and {len(targets)}",
-    )
+        _demand_size(inputs, "inputs")
+        _demand_size(targets, "targets")
+        require(
+            inputs.shape[1:] == tuple(self.shape),
+            "every input",
+            needed=f"of the stated shape {tuple(self.shape)}",
+            given=inputs.shape[1:],
+        )
+        require(
+            len(inputs) == len(targets),
+            "inputs and targets",
+            needed="equally many",
+            given=f"{len(inputs)} and {len(targets)}",
+        )
+        _demand_loss(self.loss, targets)
 
 
 def _demand_loss(loss: Loss, targets: np.ndarray) -> None:
@@ -414,7 +429,26 @@ class Objective(Result):
 
     def _loss_of_zero(self) -> float:
         """The loss at zero weights, less what no map can remove."""
-        return float(self.loss(np.zeros(self.size))) - self.constant
+        return float(self.loss(np.zeros(self.size))) - self.irreducible
+
+    @functools.cached_property
+    def irreducible(self) -> float:
+        """Of the loss, what no map can remove, as far as second moments tell: the
+        constant, or what it would be if moments took the place of the samples; zero
+        where these do not suffice.
+
+        Cost: that of `sample_moments`, once, where samples could have been replaced.
+        """
+        f, count = self.function, len(self.inputs)
+        feature = feature_needed(self.network)
+        if self.exact != "samples" or feature is None or not f.loss.quadratic:
+            return self.constant
+        if feature_count(self.network, f.shape) >= count:
+            return self.constant
+        data = Data(f.shape, f.outputs, self.inputs, self.targets, loss=f.loss)
+        moments = sample_moments(self.network, data, feature)
+        _, _, constant = equivalent_samples(moments)
+        return self.constant + constant * f.loss.factor(self.targets.shape[1:])
 
     @functools.cached_property
     def units(self) -> Float[np.ndarray, " P"]:
@@ -633,9 +667,10 @@ def sample_moments(network: Network, data: Data, feature: str) -> Moments:
 
     feature: as `feature_needed` says, of M entries.
 
-    Cost: 3 N M^2, and of a lift N M D.
+    Raises InputError for data without samples. Cost: 3 N M^2, and of a lift N M D.
     """
-    assert data.inputs is not None and data.targets is not None
+    if data.inputs is None or data.targets is None:
+        raise InputError("the task must state samples or moments of its inputs, got neither")
     lift = None if feature == "input" else network.layers[0].unit.lift
     if lift is None:
         rows = data.inputs.reshape(len(data.inputs), -1)
@@ -679,12 +714,6 @@ def input_moments(network: Network, data: Data) -> Moments:
     """
     if data.moments is not None and data.moments.feature == "input":
         return data.moments
-    require(
-        data.inputs is not None,
-        "the task",
-        needed="one that states samples or moments of its inputs",
-        given=Words("neither"),
-    )
     return sample_moments(network, data, "input")
 
 
@@ -874,11 +903,7 @@ def _from_samples(network: Network, data: Data) -> Objective:
         shape=data.shape,
         outputs=data.outputs,
     )
-    return Objective(
-        function,
-        inputs=np.asarray(data.inputs, float),
-        targets=np.asarray(data.targets, float),
-    )
+    return Objective(function, inputs=data.inputs, targets=data.targets)
 
 
 def _output_shape(network: Network, data: Data) -> Shape:

@@ -206,10 +206,10 @@ class Change:
     point: Float[np.ndarray, " P"]
     _seen: dict[str, np.ndarray] = field(default_factory=dict)
 
+    @in_float64
     def __call__(self, x: Float[np.ndarray, " P"]) -> float:
         return exact_mean(self._terms(x))
 
-    @in_float64
     @in_float64
     def noise(self, x: Float[np.ndarray, " P"]) -> float:
         """How far rounding moves the change: that of the data as above, that of
@@ -249,7 +249,6 @@ class Change:
             self._seen["base"] = self._map(self.point)
         return self._seen["base"]
 
-    @in_float64
     def _map(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.objective.predictions(x))
 
@@ -267,7 +266,6 @@ def _sway_of_change(
     return sway(change, x, samples, sizes)
 
 
-@in_float64
 def _losses(objective: Objective, x: np.ndarray) -> np.ndarray:
     """Of every sample, (N,)."""
     loss = jax.vmap(objective.function.loss.function)

@@ -45,7 +45,8 @@ class Scales:
     weights: |theta|.
     gradient: |dL/dtheta|.
     curvature: gradient / weights.
-    loss: at zero weights, less what no map can remove.
+    loss: at zero weights, less what no map can remove as far as second moments tell
+        (see `Objective.irreducible`).
     """
 
     weights: float
