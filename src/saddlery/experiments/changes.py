@@ -125,7 +125,7 @@ def _options_of(parents: Sequence[str], last: str, place: Mapping[str, Any]) -> 
         return list(place)
     if last != "unit":
         return []
-    if parents[:2] == ["network", "layers"]:
+    if parents[-2:-1] == ["layers"]:
         return [option for option in place if option not in LAYER_KEYS]
     return [option for option in place if option == "options_of_unit"]
 
