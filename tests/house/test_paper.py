@@ -214,6 +214,7 @@ def test_strict_saddles_escape_at_second_order(name):
 
 
 # ------------------------------------------------------ 5. tanh and x tanh x
+@pytest.mark.slow
 def test_tanh_does_not_visit_the_width_1_fixed_point_and_x_tanh_x_does():
     missed, seen = visit(train("tanh"), 1), visit(train("x_tanh_x"), 1)
     assert missed.verdict == "not visited" and missed.distance > 0.5 and missed.relative > 0.3

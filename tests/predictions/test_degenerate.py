@@ -86,6 +86,7 @@ def test_equal_singular_values_join_as_one(values, width, expected):
     assert [s.jump for s in modes.stages[1:]] == pytest.approx(jumps, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_white_attention_keeps_its_plateaus():
     """(a) L_m = 1/2 (tr - sum of what m eigenvectors explain), whichever they are."""
     e = experiment(HEADS, 4, InContextRegression((1.0, 1.0), length=31), 500.0, 1e-2)
@@ -97,6 +98,7 @@ def test_white_attention_keeps_its_plateaus():
     assert all(s.seen for s in found.stages) and max(abs(s.error) for s in found.stages[1:]) < 2e-3
 
 
+@pytest.mark.slow
 def test_clusters_of_equal_norm_come_in_either_order():
     """(a) Losses 1/2n of what is left; (c) by symmetry either cluster is first on half of the
     draws, and then the earlier."""

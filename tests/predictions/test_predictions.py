@@ -76,6 +76,7 @@ def test_paths_of_diagonal_networks_know_no_unit_of_targets(theory, error, a):
                 assert a * getattr(two, name) == pytest.approx(getattr(one, name), rel=error)
 
 
+@pytest.mark.slow
 def test_no_wait_is_too_long():
     """(d) From weights of 1e-16 quadratic units wait 1e16 and more: as many stages as those of
     the theory that follows units through their leading forms."""

@@ -275,6 +275,7 @@ def clusters(**changes):
     )
 
 
+@pytest.mark.slow
 def test_a_new_unit_is_small_beside_what_it_learns():
     """(a) On the data of this seed the natural size of a random unit is that of one that sees
     little, and what joined had learned half already: an IndexError. Losses: 1/(2N) the squares of
@@ -285,6 +286,7 @@ def test_a_new_unit_is_small_beside_what_it_learns():
     )
 
 
+@pytest.mark.slow
 def test_a_second_cluster_that_is_slow():
     """(c) Its target r is small beside the first's, 1: the first jump hardly feels it, and the
     second comes at times that go as 1/r; e^(12/r) is beyond all numbers from r = 0.017 on."""
@@ -342,6 +344,7 @@ def best_single_unit(e, tries=30):
     return min(minimize(loss, start, jac=True, method="L-BFGS-B").fun for start in starts)
 
 
+@pytest.mark.slow
 def test_active_units_on_kinks_come_to_rest():
     """(d) The first unit alone ends where quasi-Newton descents from many starts end; 5,000 steps
     on kinks were no rest."""
@@ -353,6 +356,7 @@ def test_active_units_on_kinks_come_to_rest():
     assert found.error is not None and f"stated to {100 * found.error:.0f}%" in repr(found)
 
 
+@pytest.mark.slow
 def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_programs):
     for name in ("CONTROLLED", "REFUSED_LOOKS", "CREEPING"):
         monkeypatch.setattr(alternating, name, 1)
@@ -469,6 +473,7 @@ def test_broken_code_is_noticed(name, monkeypatch, fresh_programs):
         oracle()
 
 
+@pytest.mark.slow
 def test_units_with_kinks_that_turn_while_they_wait():
     """Alternating gradient flows of ReLU units: the first jump of a teacher's unit is known, the
     next one is not, whose unit has turned since (single runs differ by a factor of seven); with

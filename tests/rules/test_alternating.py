@@ -111,6 +111,7 @@ def jumps_of_relu(a):
     return a * (t.flow_time - t.observables["owed"])[joins], t.loss[-1] / a**2
 
 
+@pytest.mark.slow
 def test_the_size_of_targets_is_that_of_units():
     """(c) Powers of four, by which weights and the first wait scale to the last bit, and what
     follows to the rest of the active units, 1e-5. The probe of the utility had a size of its own,
@@ -124,6 +125,7 @@ def test_the_size_of_targets_is_that_of_units():
         assert last < 1e-5
 
 
+@pytest.mark.slow
 def test_weights_whose_squares_float32_does_not_hold():
     """(c) The wait of small weights is ln(1/scale) over the rate, in float32 down to 1e-30 too:
     their norm was zero."""
@@ -136,6 +138,7 @@ def test_weights_whose_squares_float32_does_not_hold():
     np.testing.assert_allclose(np.diff(waits), np.log(1e10), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_units_of_higher_degree_in_float32():
     """(d) As in float64. Ratios of two sizes of zero were no numbers there."""
     found = []

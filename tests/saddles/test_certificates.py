@@ -106,6 +106,7 @@ def test_a_large_network_by_lanczos():
     assert c.index == 50 * np.sum(s > 1e-9 * s[0])
 
 
+@pytest.mark.slow
 def test_not_a_fixed_point_says_why():
     """A ReLU network on digits has no smooth fixed point behind its plateaus: refused with a
     reason, no number made up."""

@@ -322,6 +322,7 @@ def test_a_visit_again_by_hand(linear):
     assert float(subject.loss(found.state)) == pytest.approx(found.loss, abs=1e-14)
 
 
+@pytest.mark.slow
 # ------------------------------------------------------- what a state leaves of the loss
 def test_an_almost_flat_minimum_is_no_saddle():
     """(a) The targets are two such units, so that the end has loss zero; a gradient of 1e-12 leaves
