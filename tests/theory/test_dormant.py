@@ -148,6 +148,12 @@ def test_a_unit_that_is_not_followed_so_far_is_not_said_to_escape(monkeypatch):
         grow(form, np.array([[1e-3, 1e-3]]), np.array([[1.0]]), time=1e6)
 
 
+def test_no_units_are_nobody():
+    """Where one unit is all there is, none is left when it has escaped."""
+    form, u, v = np.full((1, 1, 1), 0.5), np.zeros((0, 1)), np.zeros((0, 1))
+    assert escapes(form, u, v).time.shape == grow(form, u, v, np.zeros(0)).time.shape == (0,)
+
+
 @pytest.mark.parametrize("time", [-50.0, np.array([1.0, -1e-9])])
 def test_there_is_no_time_before_the_start(time):
     with pytest.raises(InputError, match="time must be at or after 0, got -"):

@@ -156,6 +156,8 @@ def grow(
     array([[0.02]])
     """
     form, theta, split = _checked(form, u, v)
+    if not len(theta):
+        return Grown(np.zeros(0), u=theta[:, :split], v=theta[:, split:])
     time = finite(np.asarray(time, float), "time", "units that never escape have none")
     require(bool(np.all(time >= 0)), "time", needed="at or after 0", given=float(time.min()))
     form, theta, pace, size_of_one = _natural(form, theta)
