@@ -197,8 +197,8 @@ def test_saved_where_it_moves_and_sparsely_on_plateaus():
 
 @pytest.mark.parametrize("rate", [0.1, 0.25, 0.4])
 def test_no_stride_passes_over_a_drop(rate):
-    """(b) At any stable learning rate: between saved points more than one step apart the run moves by a
-    resolution, after which it is due, and by the longest stride at most."""
+    """(b) At any stable learning rate: between saved points more than one step apart the run moves
+    by a resolution, after which it is due, and by the longest stride at most."""
     record = run(staircase, TARGET, SMALL, GradientDescent(rate), Stop(steps=20_000))
     states, loss = record.states, record.loss
     moved = np.linalg.norm(np.diff(states, axis=0), axis=1) / np.linalg.norm(states[:-1], axis=1)
