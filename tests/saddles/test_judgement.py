@@ -17,7 +17,7 @@ from saddlery.basis.checks import InputError
 from saddlery.networks import Data, Layer, Network, flatten, objective
 from saddlery.saddles import certify_state
 from saddlery.saddles.fixed_points import find_fixed_point
-from saddlery.saddles.judging import spectrum_at
+from saddlery.saddles.judging import at_lower_bound, excess, spectrum_at
 from saddlery.saddles.zero_modes import explain_zero_modes
 from saddlery.symmetry import best_silent_unit, effective_units, silent_direction, silent_units
 from saddlery.symmetry.utility import silent_coordinates
@@ -205,3 +205,25 @@ def test_a_run_is_judged_by_the_experiment_it_was_trained_by(tmp_path, change):
         load_run(tmp_path / "run")
     file.write_text(text)
     assert jnp.array_equal(load_run(tmp_path / "run").trajectory.states, run.trajectory.states)
+
+
+# ---------------------------------------------------------- the lower bound
+@pytest.mark.parametrize("moments", [True, False])
+@pytest.mark.parametrize("unit", ["linear", "quadratic"])
+def test_noise_that_no_map_removes_is_below_nothing(unit, moments):
+    """(a) The lower bound of a loss is the same by samples as by their moments: at the least
+    squares of noisy targets nothing is left, however large the loss, and a part of a thousandth
+    of the weights away something is."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 1))
+    y = 0.7 * (x if unit == "linear" else x**2) + rng.standard_normal((40, 1))
+    feature = x if unit == "linear" else x**2
+    slope = (feature.T @ y / (feature.T @ feature)).item()
+    noisy = Data((1,), 1, inputs=x, targets=y)
+    subject = objective(Network((Layer(make(unit), 1),)), noisy, moments=moments)
+    least, beside = np.array([1.0, slope]), np.array([1.0, 1.001 * slope])
+    assert excess(subject, least) == pytest.approx(0, abs=1e-14)
+    assert [at_lower_bound(subject, state) for state in (least, beside)] == [True, False]
+    assert certify_state(subject, least).verdict == "minimum"
+    left = 0.5 * (0.001 * slope) ** 2 * np.mean(feature**2)
+    assert excess(subject, beside) == pytest.approx(left, rel=1e-8)

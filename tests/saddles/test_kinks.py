@@ -769,22 +769,16 @@ def test_kinks_by_many_draws():
                     ) == expected
 
 
-def test_a_forgotten_declaration_cannot_certify(monkeypatch):
-    """A unit of one's own is checked where it is registered, and where it is certified without a
-    name."""
+def test_a_forgotten_declaration_cannot_certify():
+    """A unit of one's own is checked where it is registered, and in a network."""
     forgot = dataclasses.replace(ABS, smooth=True)
     with pytest.raises(InputError, match="declare smooth=False"):
         register(forgot)
-    subject = problem(forgot, np.eye(2), np.ones((2, 1)), 2)
     with pytest.raises(InputError, match="declare smooth=False"):
-        certify_state(subject, np.zeros(6))
-    with pytest.raises(
-        InputError, match="declare smooth=False"
-    ):  # the name alone does not vouch for it
-        certify_state(
-            problem(dataclasses.replace(make("relu"), smooth=True), np.eye(2), np.ones((2, 1)), 2),
-            np.zeros(6),
-        )
+        problem(forgot, np.eye(2), np.ones((2, 1)), 2)
+    nameless = dataclasses.replace(make("relu"), smooth=True)  # its name does not vouch for it
+    with pytest.raises(InputError, match="declare smooth=False"):
+        problem(nameless, np.eye(2), np.ones((2, 1)), 2)
     assert shipped(make("conv_relu", kernel=(2,))) and not shipped(ABS)
 
 

@@ -16,11 +16,13 @@ from saddlery.symmetry import (
     Manifold,
     combination,
     equal,
+    nearest_embedding,
     nearest_of_width,
     proportional,
     silent_unit,
     widths_distances,
 )
+from saddlery.symmetry.effective import count_units
 from saddlery.symmetry.embedding import unit_rows
 from saddlery.symmetry.reduction import sides
 from saddlery.units import make
@@ -327,6 +329,28 @@ def test_distances_have_the_unit_of_the_weights(name, power):
     plain = nearest_of_width(u, v, make(name), 3)
     scaled = nearest_of_width(np.ldexp(u, power), np.ldexp(v, power), make(name), 3)
     assert np.ldexp(scaled.distance, -power) == pytest.approx(plain.distance, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "quadratic", "relu", "linear"])
+@pytest.mark.parametrize("power", [-1000, -550, -67, 480])
+def test_layers_in_other_units_of_weights_are_the_same(name, power):
+    """(c) Embeddings, distances and counts of 2^k times the weights, whose squares and products
+    are no numbers."""
+    rng, unit = np.random.default_rng(1), make(name)
+    narrow, wide = ((rng.standard_normal((h, 3)), rng.standard_normal((h, 2))) for h in (2, 5))
+
+    def times(sides):
+        return tuple(np.ldexp(side, power) for side in sides)
+
+    found = nearest_embedding(times(narrow), times(wide), unit)
+    for large, expected in zip(found, nearest_embedding(narrow, wide, unit), strict=True):
+        np.testing.assert_array_equal(np.ldexp(large, -power), expected)
+    u, v = wide
+    far = widths_distances(*(side[None] for side in times(wide)), unit, (1, 2))
+    np.testing.assert_array_equal(far, widths_distances(u[None], v[None], unit, (1, 2)))
+    u[3], v[4] = 1e-4 * u[3], 1e-5 * v[4]  # two that are hardly there
+    counts = count_units(*times(wide), unit, 2, 1e-3)
+    assert counts.active == 3 and counts == count_units(u, v, unit, 2, 1e-3)
 
 
 def test_rows_of_any_size_have_directions():

@@ -340,6 +340,22 @@ def test_float32():
     np.testing.assert_array_equal(theta, SMALL)
 
 
+@pytest.mark.parametrize("size", [1.0, 2.0**-80, 2.0**50])
+def test_gradients_of_any_size_have_a_norm_in_float32(size):
+    """(c) |g|^2 of 1e-24 is nothing there, and a run of such gradients was at rest."""
+
+    def scaled(theta, target):
+        return jnp.asarray(size, theta.dtype) * bowl(theta, target)
+
+    with jax.enable_x64(False):
+        target, rule = jnp.ones(2), GradientDescent(0.1 / size)
+        record = run(scaled, target, np.zeros(2), rule, Stop(steps=20, gradient_norm=0.5 * size))
+        plain = run(bowl, target, np.zeros(2), STEPS, Stop(steps=20, gradient_norm=0.5))
+    np.testing.assert_array_equal(record.states, plain.states)
+    np.testing.assert_array_equal(record.gradient_norm / np.float32(size), plain.gradient_norm)
+    assert 0 < record.step[-1] == plain.step[-1] < 20
+
+
 def test_a_flow_time_that_float32_rounds_is_reached():
     with jax.enable_x64(False):
         record = run(bowl, jnp.ones(2), np.zeros(2), GradientFlow(1e-5), Stop(flow_time=10.1))

@@ -61,3 +61,34 @@ def powers_apart(
     """
     _, powers = np.frexp(np.abs(rows).max(axis=-1, initial=0.0))
     return np.ldexp(rows, -powers[..., None]), powers
+
+
+def lengths(rows: Float[np.ndarray, "... N"]) -> Float[np.ndarray, ...]:
+    """|row| (...) of rows (..., N), also where squares underflow or overflow.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.sizes import lengths
+    >>> lengths(np.array([[3e-200, 4e-200], [0.0, 0.0]])).tolist()
+    [5e-200, 0.0]
+    """
+    near_one, powers = powers_apart(rows)
+    return np.ldexp(np.linalg.norm(near_one, axis=-1), powers)
+
+
+def common_power(*arrays: Float[np.ndarray, ...]) -> int:
+    """k of the largest entry of all arrays, which is from 2^(k-1) to 2^k; 0 for zeros.
+
+    Divided by 2^k (`np.ldexp(x, -k)`) no digit of them changes, and no square of what
+    counts underflows.
+
+    Example
+    -------
+    >>> import numpy as np
+    >>> from saddlery.basis.sizes import common_power
+    >>> common_power(np.array([3.0]), np.array([0.5, -5.0])), common_power(np.zeros(2))
+    (3, 0)
+    """
+    largest = max((float(np.abs(x).max(initial=0.0)) for x in arrays), default=0.0)
+    return int(np.frexp(largest)[1])

@@ -27,6 +27,7 @@ from ..basis.records import Printed, Result, plain
 from ..basis.sizes import column_sizes, moment_sizes
 from ..basis.values import Value
 from ..units import Lift
+from .declared import check_units
 from .losses import SQUARED, Loss
 from .network import (
     Network,
@@ -446,7 +447,8 @@ class Objective(Result):
         if feature_count(self.network, f.shape) >= count:
             return self.constant
         data = Data(f.shape, f.outputs, self.inputs, self.targets, loss=f.loss)
-        moments = sample_moments(self.network, data, feature)
+        with precision_context("float64"):
+            moments = sample_moments(self.network, data, feature)
         _, _, constant = equivalent_samples(moments)
         return self.constant + constant * f.loss.factor(self.targets.shape[1:])
 
@@ -584,7 +586,8 @@ def objective(
         where they apply and save work.
 
     Raises InputError where moments are demanded and do not apply, where the data
-    hold neither form, or where the network does not return what targets are.
+    hold neither form, where the network does not return what targets are, or where a
+    unit of one's own is not what it declares (see `check_units`).
 
     Example
     -------
@@ -604,6 +607,7 @@ def objective(
     >>> bool(np.isclose(fast.loss(theta), slow.loss(theta), rtol=1e-5))
     True
     """
+    check_units(network, data.shape, data.outputs)
     feature = feature_needed(network)
     if feature is None or not data.loss.quadratic:
         if moments:

@@ -20,7 +20,8 @@ def tiny(dtype: Any) -> float:
 
 
 def power_of_two(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
-    """The largest power of two that is no larger than max |x|; one where that is zero.
+    """The largest power of two that is no larger than max |x|; one where that is zero or
+    not finite.
 
     axis: over which the largest is taken, and which the result keeps; None for all,
         where it keeps none.
@@ -34,7 +35,8 @@ def power_of_two(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:
     """
     largest = jnp.max(jnp.abs(x), axis=axis, keepdims=axis is not None, initial=0.0)
     mantissa, _ = jnp.frexp(largest)  # from 1/2 to 1
-    return jnp.where(largest > 0, largest / (2 * mantissa), 1.0)
+    has_size = (largest > 0) & jnp.isfinite(largest)
+    return jnp.where(has_size, largest / (2 * mantissa), 1.0)
 
 
 def of_order_one(x: Array, axis: int | tuple[int, ...] | None = None) -> Array:

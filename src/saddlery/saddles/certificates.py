@@ -25,7 +25,7 @@ from ..symmetry import Reduction, Utility
 from .behind import Around, Behind
 from .fixed_points import FixedPointTolerances, Found, find_fixed_point, own_fixed_point
 from .judging import escape_from, excess, spectrum_at, utilities_at
-from .kinks import Kinks, check_units, kinks_at
+from .kinks import Kinks, kinks_at
 from .zero_modes import explain_zero_modes
 
 # The verdict on a plateau behind which there is no fixed point.
@@ -453,13 +453,12 @@ def certify_state(
 
 
 def _checked(objective: Objective, theta: np.ndarray) -> np.ndarray:
-    """A state (P,) in float64, of a network whose units are what they say."""
+    """A state (P,) in float64, that fits the network."""
     remedy = "give one of a run that did not diverge"
     state = finite(np.asarray(theta, dtype=float), "the state", remedy)
     if state.shape != (objective.size,):
         needed = f"the state must have shape ({objective.size},) for this network"
         raise InputError(f"{needed}, got {state.shape}")
-    check_units(objective)
     return state
 
 

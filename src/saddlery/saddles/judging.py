@@ -73,7 +73,7 @@ def excess(objective: Objective, state: np.ndarray) -> float:
     >>> round(excess(objective, np.zeros(objective.size)), 6)
     0.58
     """
-    return float(objective.loss(state)) - objective.constant
+    return float(objective.loss(state)) - objective.irreducible
 
 
 @in_float64
@@ -572,7 +572,7 @@ def at_lower_bound(objective: Objective, state: np.ndarray) -> bool:
     >>> [at_lower_bound(run.objective(), run.trajectory.states[k]) for k in (0, -1)]
     [False, True]
     """
-    return above(objective, state, objective.constant).zero
+    return above(objective, state, objective.irreducible).zero
 
 
 def _only_unsettled(objective: Objective, found: Found) -> bool:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from ..basis.checks import share
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import lengths
 from ..networks import Objective
 from ..units import Unit
 from .embedding import Side, unit_rows
@@ -92,7 +93,8 @@ def count_units(
     tolerance: float,
 ) -> EffectiveUnits:
     """The counts of one layer from its two sides, u (H, U) and v (H, V)."""
-    size = np.linalg.norm(u, axis=1) * np.linalg.norm(v, axis=1)
+    # Each side by its longest, since products of small lengths may be no numbers.
+    size = _of_the_longest(u) * _of_the_longest(v)
     largest = size.max(initial=0.0)
     if minimal == 0 or largest == 0.0:
         return EffectiveUnits(active=0, rays=0, rank=0, minimal=minimal)
@@ -104,6 +106,12 @@ def count_units(
         rank=int(np.sum(singular > tolerance * singular[0])),
         minimal=minimal,
     )
+
+
+def _of_the_longest(rows: Side) -> np.ndarray:
+    """Lengths of rows, in that of the longest; zeros where all are."""
+    long = lengths(rows)
+    return long / (long.max(initial=0.0) or 1.0)
 
 
 def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
@@ -120,7 +128,7 @@ def count_rays(u: Side, *, both: bool, angle: float = 0.1) -> int:
     >>> count_rays(rows, both=False), count_rays(rows, both=True)
     (3, 2)
     """
-    rows = unit_rows(u[np.argsort(-np.linalg.norm(u, axis=1))])
+    rows = unit_rows(u[np.argsort(-lengths(u))])
     least, count = np.cos(angle), 0
     while len(rows):
         block = rows[:COMPARED]

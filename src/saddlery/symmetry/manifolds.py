@@ -18,12 +18,13 @@ Source: Zhang, Saxe & Latham (2026), Theorem 3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
 
 from ..basis.checks import Words, require, whole
+from ..basis.sizes import common_power
 from ..basis.values import Value
 from ..units import Unit
 from .embedding import Side, unit_rows
@@ -258,6 +259,14 @@ def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
     """
     whole(width, "width", 0)
     stacked = np.hstack([np.asarray(u, float), np.asarray(v, float)])
+    power = common_power(stacked)
+    found = _nearest_of_order_one(np.ldexp(stacked, -power), u.shape[1], unit, width)
+    distance = float(np.ldexp(found.distance, power))
+    return replace(found, distance=distance, stacked=np.ldexp(found.stacked, power))
+
+
+def _nearest_of_order_one(stacked: Stacked, inputs: int, unit: Unit, width: int) -> Nearest:
+    """`nearest_of_width` for weights (H, inputs + V) whose squares are numbers."""
     symmetry = unit.symmetry
     if width >= len(stacked):
         return Nearest(distance=0.0, stacked=stacked, exact=True)
@@ -270,7 +279,7 @@ def nearest_of_width(u: Side, v: Side, unit: Unit, width: int) -> Nearest:
     if symmetry.homogeneous:
         found = _lines(stacked, width, signed=symmetry.homogeneous == "real")
     else:
-        mirrors = _mirrors(u.shape[1], v.shape[1], symmetry.flip)
+        mirrors = _mirrors(inputs, stacked.shape[1] - inputs, symmetry.flip)
         found = _points(stacked, width, mirrors, silent=symmetry.silent)
     distance = float(np.linalg.norm(stacked - found))
     return Nearest(distance=distance, stacked=found, exact=False)
@@ -305,7 +314,9 @@ def widths_distances(
     )
     rows = []
     for a, b in zip(u, v, strict=True):
-        size = max(float(np.sqrt(np.sum(a**2) + np.sum(b**2))), 1e-300)
+        power = common_power(a, b)  # a share does not know of it
+        a, b = np.ldexp(a, -power), np.ldexp(b, -power)
+        size = float(np.sqrt(np.sum(a**2) + np.sum(b**2))) or 1.0
         rows.append([nearest_of_width(a, b, unit, h).distance / size for h in widths])
     return np.array(rows).reshape(len(u), len(widths))
 

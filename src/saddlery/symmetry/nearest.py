@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq, linear_sum_assignment
 
+from ..basis.sizes import common_power
 from ..units import Unit
 from .embedding import Sides, embed_near, gaps
 
@@ -64,6 +65,19 @@ def nearest_embedding(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
     >>> round(float((u.T @ v).item()), 12)
     1.0
     """
+    # Embeddings of the same layers in another unit of weights are the same ones.
+    power = common_power(*narrow, *wide)
+    u, v = _nearest_of_order_one(_over(power, narrow), _over(power, wide), unit)
+    return np.ldexp(u, power), np.ldexp(v, power)
+
+
+def _over(power: int, sides: Sides) -> Sides:
+    u, v = sides
+    return np.ldexp(u, -power), np.ldexp(v, -power)
+
+
+def _nearest_of_order_one(narrow: Sides, wide: Sides, unit: Unit) -> Sides:
+    """`nearest_embedding` of weights whose squares are numbers."""
     near = embed_near(narrow, wide, unit)
     if len(narrow[0]) == 0:
         return near

@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..rules import Rule
+from ..rules.norms import norm
 
 LossFunction = Callable[[Array, Any], Array]  # (theta, samples) -> loss
 BatchFunction = Callable[[Any, Array, int], Any]  # (samples, key, size) -> samples
@@ -123,8 +124,8 @@ class _Chunk:
 
         def save(carry: Carry, count: Array, record: Any) -> tuple[Carry, Array, Any]:
             due = carry["due"]
-            value, norm = each(self._valued_one)(carry["walker"].theta, samples)
-            carry = jax.vmap(_saved_one)(carry, limits, value, norm)
+            valued = each(self._valued_one)(carry["walker"].theta, samples)
+            carry = jax.vmap(_saved_one)(carry, limits, *valued)
             # Beyond the record where none is due, which drops what is written.
             place = jnp.arange(members), jnp.where(due, count, self.saves)
             write = lambda buffer, now: buffer.at[place].set(now, mode="drop")
@@ -174,7 +175,7 @@ class _Chunk:
     def _valued_one(self, theta: Array, samples: Any) -> tuple[Array, Array]:
         """The loss, and the norm of its gradient."""
         value, slope = jax.value_and_grad(self.loss)(theta, samples)
-        return value, jnp.linalg.norm(slope)
+        return value, norm(slope)
 
     def _largest_loss(self, theta: Array, first: Array, samples: Any) -> Array:
         """The loss (first at theta) beyond which a run has diverged."""
@@ -191,7 +192,7 @@ class _Chunk:
     ) -> Carry:
         walker = self._own(limits).start(theta, self._gradient_on(samples), key)
         zero = jnp.zeros((), jnp.int32)
-        value, norm = self._valued_one(theta, samples)
+        value, steepness = self._valued_one(theta, samples)
         return {
             "walker": walker,
             "last": theta,
@@ -200,7 +201,7 @@ class _Chunk:
             "loss": value,
             "first_loss": value,
             "largest_loss": self._largest_loss(theta, value, samples),
-            "gradient_norm": norm,
+            "gradient_norm": steepness,
             "steps": zero,
             "attempts": zero,
             "stride": zero + 1,
@@ -268,7 +269,7 @@ class _Chunk:
         }
 
 
-def _saved_one(carry: Carry, limits: Limits, value: Array, norm: Array) -> Carry:
+def _saved_one(carry: Carry, limits: Limits, value: Array, steepness: Array) -> Carry:
     """The carry of a member after a look; as it was where none was due."""
     walker = carry["walker"]
     new = {
@@ -278,7 +279,7 @@ def _saved_one(carry: Carry, limits: Limits, value: Array, norm: Array) -> Carry
         "due": jnp.array(False),
         "change": jnp.zeros_like(carry["change"]),
         "loss": value,
-        "gradient_norm": norm,
+        "gradient_norm": steepness,
     }
     new["halt"] = finished(new, limits)
     return _where(carry["due"], new, carry)
@@ -337,10 +338,10 @@ def _moved(carry: Carry, step: Array, change: Array, resolution: Array) -> Array
 
     In weights or in loss, what is more.
     """
-    size = jnp.linalg.norm(carry["last"])
+    size = norm(carry["last"])
     level = jnp.abs(carry["loss"]) + LOSS_FLOOR * jnp.abs(carry["first_loss"])
     tiny = jnp.finfo(size.dtype).tiny
-    moved = jnp.linalg.norm(step) / (resolution * jnp.maximum(size, tiny))
+    moved = norm(step) / (resolution * jnp.maximum(size, tiny))
     lost = jnp.abs(change) / (resolution * jnp.maximum(level, tiny))
     return jnp.maximum(moved, lost)
 

@@ -58,7 +58,6 @@ from .records import (
 )
 from .slopes import Steepest, steepest
 from .states import kinks_at
-from .touched import check_units
 
 __all__ = [
     "Across",
@@ -70,7 +69,6 @@ __all__ = [
     "Place",
     "Probed",
     "Steepest",
-    "check_units",
     "crossed_from_below",
     "directional",
     "fall_across",

@@ -17,11 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from ...basis.precision import in_float64
 from ...networks import MeanLoss, Network, Objective, Params, unflatten
 from ...networks.network import mix
 from ...networks.objectives import Samples
-from ...units import Unit, check_smooth, shipped
+from ...units import Unit
 from .base import (
     CLOSER,
     KinkTolerances,
@@ -34,25 +33,6 @@ from .base import (
     stays,
 )
 from .slopes import Steepest, steepest
-
-
-@in_float64
-def check_units(objective: Objective) -> None:
-    """Raise InputError where a unit of one's own has kinks and is declared smooth (see
-    `check_smooth`); once a unit."""
-    function = objective.function
-    layers = function.network.layers
-    if all(shipped(layer.unit) for layer in layers):
-        return
-    params = function.network.zeros(function.shape, function.outputs)
-
-    def reads(z: Array) -> tuple[Array, ...]:
-        return layers_at(function.network, params, z)[0]
-
-    inputs = jax.eval_shape(reads, jnp.zeros(function.shape))
-    for layer, z in zip(layers, inputs, strict=True):
-        if not shipped(layer.unit):
-            check_smooth(layer.unit, z.shape)
 
 
 class Touched(NamedTuple):
