@@ -6,6 +6,10 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Int
 
+# Stands in for a size of zero wherever one divides by it: neither it nor its root is
+# zero, so that ratios to it are numbers.
+TINY = 1e-300
+
 
 def column_sizes(inputs: Float[np.ndarray, "N ..."]) -> Float[np.ndarray, ...]:
     """Root-mean-square sizes (...) of every entry of an input; of all entries

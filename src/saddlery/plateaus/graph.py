@@ -21,6 +21,7 @@ from ..basis.checks import NumericalError, Words, known, require, whole
 from ..basis.pictures import Pictured
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import TINY
 from ..basis.tolerances import Tolerances, chosen
 from ..doors import labels
 from ..networks import Network, Objective
@@ -70,8 +71,6 @@ TIMES_JOINING = 5.0
 # A unit smaller than this share of the natural weights has the map of its leading form
 # alone.
 SMALL = 1e-3
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False, repr=False)

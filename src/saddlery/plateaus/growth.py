@@ -25,6 +25,7 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import TINY
 from ..basis.tolerances import Tolerances, chosen
 from ..doors import labels
 from ..runs import Run
@@ -53,8 +54,6 @@ class GrowthTolerances(Tolerances, decides="growth"):
 FIELDS = ("escape", "layer", "units", "directions", "measured", "expected")
 # A layer of fewer units says nothing of how many of them grow.
 FEWEST_UNITS = 4
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 
 @dataclass(frozen=True, repr=False)

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, number, plain
+from ..basis.sizes import TINY
 from ..basis.tolerances import Tolerances, chosen
 from ..rules import GradientDescent, Momentum, Rule
 from ..rules.descent import Descent
@@ -62,8 +63,6 @@ CLEARLY = 10.0
 # The loss is read after these shares of the time since the middle of the last drop,
 # each fourfold the one before.
 FOURFOLD = (1 / 64, 1 / 16, 1 / 4)
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 KINDS = ("at rest", "still falling", "oscillates", "ended early")
 
 

@@ -11,14 +11,13 @@ import numpy as np
 from ..basis.checks import InputError, positive, unpacked, whole
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import TINY
 from ..networks import Objective
 from ..runs import Run
 from ..runs.store import Subject, run_of
 from ..saddles.fixed_points import FixedPointTolerances, embed_state_near, fixed_point
 from ..symmetry import Reduction, nearest_embedding, reduce
 
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 # A state counts as near as the nearest up to so many times its distance.
 SAME = 1.01
 ENDED = "; the run ends there, and is not seen to leave it"

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..basis.checks import Words, require
 from ..basis.pictures import picture_of
+from ..basis.sizes import TINY
 from ..plateaus import SaddleGraph
 from ..plateaus.graph import Node, Step
 from .axes import BLUE, INK, MUTED, PURPLE, SMALL, VERMILION, new_axes
@@ -94,7 +95,7 @@ def _clusters(nodes: Sequence[Node]) -> list[list[int]]:
     In ascending order of width and of loss.
     """
     order = sorted(range(len(nodes)), key=lambda k: (nodes[k].units, nodes[k].loss))
-    near = CLOSE * max(float(np.ptp([node.loss for node in nodes])), 1e-300)
+    near = CLOSE * max(float(np.ptp([node.loss for node in nodes])), TINY)
     found: list[list[int]] = []
     for k in order:
         node = nodes[k]

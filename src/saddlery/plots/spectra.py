@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..basis.pictures import picture_of
+from ..basis.sizes import TINY
 from ..saddles import Certificate, FixedPoint
 from .axes import BLUE, MUTED, RULE, SMALL, VERMILION, new_axes
 
@@ -144,7 +145,7 @@ def _thinned(place: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
     """
     if not len(place):
         return place
-    largest = max(float(np.abs(values).max(initial=0.0)), 1e-300)
+    largest = max(float(np.abs(values).max(initial=0.0)), TINY)
     size = np.sign(values) * np.log1p(np.abs(values) / largest * SIZES_SHOWN)
     across = place * CELLS_WIDE // max(count, CELLS_WIDE)
     cells = np.column_stack([across, np.round(size * CELLS_HIGH)])

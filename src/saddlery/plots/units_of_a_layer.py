@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from ..basis.checks import Words, require
 from ..basis.precision import in_float64
+from ..basis.sizes import TINY
 from ..plateaus import Stage, Stages
 from ..runs import Run
 from ..symmetry.reduction import sides
@@ -212,7 +213,7 @@ def _plane(unit: Unit, points: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]
     # the entry of greatest magnitude of each axis is positive
     largest = basis[np.arange(2), np.abs(basis).argmax(axis=1)]
     basis *= np.where(largest < 0, -1.0, 1.0)[:, None]
-    total = max(float(np.sum(squares**2)), 1e-300)
+    total = max(float(np.sum(squares**2)), TINY)
     first, second = np.concatenate([squares**2, [0.0]])[:2] / total
     return basis, (
         f"principal axis 1 of {size} ({first:.0%})",

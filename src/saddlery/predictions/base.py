@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from ..basis.families import Family
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import TINY
 from ..doors import labels
 from ..experiments import Experiment
 from .ranges import DoesNotApply, Range, worst
@@ -40,9 +41,6 @@ COLUMNS = (
 )
 # Fields of a stage that its columns take over as they are.
 SHARED = ("loss", "jump", "mean", "low", "high", "index", "share")
-# Stands in for a size of zero: neither it nor its root is zero, so that ratios to it
-# are numbers.
-LEAST = 1e-300
 
 
 @dataclass(frozen=True, repr=False)
@@ -295,7 +293,7 @@ def off_diagonal(matrix: Float[np.ndarray, "D D"]) -> float:
     0.5
     """
     diagonal = np.diag(matrix)
-    size = np.sqrt(np.maximum(np.outer(diagonal, diagonal), LEAST))
+    size = np.sqrt(np.maximum(np.outer(diagonal, diagonal), TINY))
     relative = np.abs(matrix) / size
     apart = relative - np.diag(np.diag(relative))
     return float(np.max(apart, initial=0.0))

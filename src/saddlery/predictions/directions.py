@@ -28,12 +28,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..basis.precision import in_float64
+from ..basis.sizes import TINY
 from ..experiments import Experiment
 from ..networks import Objective
 from ..saddles.narrow_networks import BEGIN, NarrowNetwork
 from ..saddles.settling import Settled
 from ..symmetry import leading_tensor
-from .base import LEAST, PredictedStage, Prediction, demand, register
+from .base import PredictedStage, Prediction, demand, register
 from .draws import (
     LEARNED,
     initial_sides,
@@ -276,7 +277,7 @@ class _Leading:
         over that at which they join (M,)."""
         squares = np.sum(growing[..., : self.count] ** 2, axis=(1, 2))
         mean = 0.5 * squares / self.joining
-        return np.log(np.maximum(mean, LEAST) / self.strength)
+        return np.log(np.maximum(mean, TINY) / self.strength)
 
     def ends(self) -> np.ndarray:
         """The strength of every pair once it is learned, as far as its
@@ -345,8 +346,8 @@ class _Draws:
     def parts(self, leading: _Leading) -> np.ndarray:
         """log of the strength of every pair, of its end (M, pairs)."""
         strengths = 0.5 * np.sum(leading.growing(self.u, self.v) ** 2, axis=1)
-        ends = np.maximum(leading.ends(), LEAST)
-        return np.log(np.maximum(strengths, LEAST) / ends) + 2 * self.log[:, None]
+        ends = np.maximum(leading.ends(), TINY)
+        return np.log(np.maximum(strengths, TINY) / ends) + 2 * self.log[:, None]
 
     def overlaps(self, leading: _Leading) -> np.ndarray:
         """How far pair k + 1 will be when pair k is learned, of its end:
@@ -372,7 +373,7 @@ class _Draws:
         values = np.linalg.eigvalsh(np.swapaxes(together, 1, 2) @ together)
         largest_first = slice(None, -leading.joining - 1, -1)
         strengths = 0.5 * values[:, largest_first]
-        ratio = np.maximum(strengths, LEAST) / leading.strength
+        ratio = np.maximum(strengths, TINY) / leading.strength
         logs = np.log(ratio) + 2 * self.log[:, None]
         joined = (self.now + wait)[:, None] - logs / (2 * s[: leading.joining])
         learned = np.linalg.qr(together)[0]  # (M, H, count), orthonormal
@@ -445,11 +446,11 @@ def _until(
     squares = 0.5 * np.sum(together**2, axis=1) / leading.joining
     leads = 2 * s[: leading.count]
     target = np.log(leading.strength) - 2 * log
-    begun = np.log(np.maximum(squares.sum(axis=1), LEAST))
+    begun = np.log(np.maximum(squares.sum(axis=1), TINY))
     wait = (target - begun) / leads[-1]
     for _ in range(NEWTON):
         each = squares * np.exp(leads * wait[:, None])
-        total = np.maximum(each.sum(axis=1), LEAST)
+        total = np.maximum(each.sum(axis=1), TINY)
         over = np.log(total) - target
-        wait = wait - over * total / np.maximum(each @ leads, LEAST)
+        wait = wait - over * total / np.maximum(each @ leads, TINY)
     return wait

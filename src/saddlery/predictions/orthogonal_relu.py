@@ -30,12 +30,12 @@ import numpy as np
 from scipy.special import logsumexp
 
 from ..basis.precision import in_float64
+from ..basis.sizes import TINY
 from ..experiments import Experiment
 from ..networks import Objective
 from ..networks.losses import SQUARED
 from ..saddles.narrow_networks import BEGIN, NarrowNetwork
 from .base import (
-    LEAST,
     PredictedStage,
     Prediction,
     Spread,
@@ -270,7 +270,7 @@ def _stepped(
     """
     sees = w > 0
     g = np.where(sees, drive, 0.0)
-    c = np.maximum(np.linalg.norm(g, axis=-1), LEAST)
+    c = np.maximum(np.linalg.norm(g, axis=-1), TINY)
     along = np.sum(g * w, axis=-1) / c
     # 1, cosh ct and sinh ct over e^(ct), lest they be beyond all numbers.
     one = np.exp(-c * t)
@@ -279,7 +279,7 @@ def _stepped(
     moved = one[..., None] * w + (grown / c)[..., None] * g
     w = np.where(sees, np.maximum(moved, 0.0), 0.0)
     v = v * cosh + along * sinh
-    size = np.maximum(np.maximum(np.abs(v), w.max(axis=-1)), LEAST)
+    size = np.maximum(np.maximum(np.abs(v), w.max(axis=-1)), TINY)
     return v / size, w / size[..., None], c * t + np.log(size)
 
 

@@ -21,11 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..basis.precision import in_float64
+from ..basis.sizes import TINY
 from ..experiments import Experiment
 from ..networks import Objective
 from ..saddles.narrow_networks import BEGIN, NarrowNetwork, states_of, with_units
 from ..theory import escapes, grow
-from .base import LEAST, PredictedStage, Prediction, demand, register
+from .base import PredictedStage, Prediction, demand, register
 from .draws import LEARNED, initial_sides, one_layer_from_small_weights, other_seeds, spread
 from .ranges import Range, RangeTolerances, demand_range, sharpness_range
 
@@ -248,7 +249,7 @@ def _same_path(
     states = states_of(one, size * u[:, None], size * v[:, None])
     predictions = np.asarray(jax.vmap(one.predictions)(jnp.asarray(states)))
     maps = predictions.reshape(len(states), -1)
-    norms = np.maximum(np.linalg.norm(maps, axis=1), LEAST)
+    norms = np.maximum(np.linalg.norm(maps, axis=1), TINY)
     alike = maps[1:] @ maps[0] > SAME * norms[1:] * norms[0]
     same = np.isfinite(wait) & alike
     return draws.only(same), float(np.mean(same))

@@ -18,6 +18,7 @@ from ..basis.checks import InputError, finite, known, positive
 from ..basis.pictures import Pictured
 from ..basis.precision import in_float64, spare_programs
 from ..basis.records import Printed, Result, number, plain, tiny
+from ..basis.sizes import TINY
 from ..basis.values import Value
 from ..networks import Objective
 from ..solvers import Spectrum
@@ -77,8 +78,6 @@ NUMBERS = (
     "escape_order",
     "construction",
 )
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False, repr=False)

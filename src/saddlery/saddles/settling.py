@@ -14,6 +14,7 @@ import numpy as np
 
 from ..basis.checks import NumericalError
 from ..basis.precision import in_float64
+from ..basis.sizes import TINY
 from ..basis.values import Value
 from ..networks import Objective
 from ..rules import GradientFlow
@@ -161,7 +162,7 @@ def _first_duration(objective: Objective, theta: np.ndarray) -> float:
     """The flow time in which the weights would move by their own size."""
     slope = float(np.linalg.norm(np.asarray(objective.gradient(theta))))
     size = max(float(np.linalg.norm(theta)), 1e-3 * objective.scales.weights)
-    return size / max(slope, 1e-300)
+    return size / max(slope, TINY)
 
 
 def _restless(parts: list[driver.Trajectory], peak: float) -> NumericalError:

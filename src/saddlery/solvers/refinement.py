@@ -34,6 +34,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 
 from ..basis.checks import Words, finite, positive, require, whole
+from ..basis.sizes import TINY
 from ..basis.values import Value
 
 Vector = Float[np.ndarray, " P"]
@@ -64,8 +65,6 @@ KRYLOV, FORCING = 400, 1e-6
 PREDICTED_WELL, PREDICTED_BADLY = 0.75, 0.25
 # The damping is sought over so many e-folds, from steepest descent down to rounding.
 DAMPINGS = 70.0
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 ZEROS_NEED_DOUBLE = (
     "float32 stalls at a gradient of 1e-8 and cannot certify a saddle; use float64 (jax.enable_x64)"
 )

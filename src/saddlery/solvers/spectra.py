@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from ..basis.checks import finite, positive, require, whole
+from ..basis.sizes import TINY
 from ..basis.tolerances import Tolerances, chosen
 from ..basis.values import Value
 
@@ -291,7 +292,7 @@ class _Lanczos:
         self.shift = 0.0
         top = float(self._end(1, "LA", accuracy=1e-8)[0][0])
         bottom = float(self._end(1, "SA", accuracy=1e-4)[0][0])
-        self.shift = 2.0 * max(abs(top), abs(bottom), 1e-300)
+        self.shift = 2.0 * max(abs(top), abs(bottom), TINY)
 
     def spectrum(self, count: int, cap: int, zero_of: Blur) -> Spectrum:
         """What was found, `count` or more at a time from below, up to `cap` negative."""

@@ -22,7 +22,7 @@ from scipy.spatial.distance import cdist
 from ..basis.checks import InputError, known, require, unpacked, whole
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
-from ..basis.sizes import powers_apart
+from ..basis.sizes import TINY, powers_apart
 from ..networks import Layer, Network, Params
 from ..units import Unit
 
@@ -37,8 +37,6 @@ ACTIVE = 1e-3
 LIKENESS = 0.9
 # Shares of a unit that add up to less than this cancel: they say nothing of it.
 CANCELLED = 1e-8
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 
 def duplicate(u: Side, v: Side, unit: int, share: float) -> Sides:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import brentq, linear_sum_assignment
 
-from ..basis.sizes import common_power
+from ..basis.sizes import TINY, common_power
 from ..units import Unit
 from .embedding import Sides, embed_near, gaps
 
@@ -31,8 +31,6 @@ BEGINNINGS = (0.125, 0.25, 0.5, 1.0)
 # A move that gains less than this share of the largest change of the squared distance
 # is none.
 LEAST_MOVE = 1e-12
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 Array = np.ndarray
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from ..basis.checks import finite, numbers, positive, require, unpacked, whole
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import TINY
 from ..networks import Network, Objective, Params, flatten
 from ..units import Unit
 from .embedding import ACTIVE, Side, Sides, embed_near, gaps, richest, unit_rows
@@ -31,8 +32,6 @@ CANCELS = 0.5
 JOINS = 0.1
 # At most so many rounds of clustering; they stop when no unit changes its cluster.
 CLUSTERINGS = 10
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 State = Float[np.ndarray, " P"]
 Weights = Float[np.ndarray, " H"]

@@ -29,6 +29,7 @@ from jaxtyping import Array, Bool, Float
 from ..basis.checks import InputError
 from ..basis.precision import in_float64
 from ..basis.records import Printed, Result, plain
+from ..basis.sizes import TINY
 from ..networks import MeanLoss, Network, Objective, flatten, unflatten
 from ..networks.network import mix, sum_of_units
 from ..networks.rounding import Rounded, sizes_of, sway
@@ -47,8 +48,6 @@ ON_KINK = 1e-9
 # The unit of greatest correlation is sought in so many rounds of so many random units,
 # each round drawn within this share of the width before.
 CLIMB, DRAWS_A_ROUND, NARROWER = 12, 32, 0.6
-# Stands in for a size of zero wherever one divides by it.
-TINY = 1e-300
 
 State = Float[np.ndarray, " P"]
 

@@ -26,6 +26,7 @@ from jaxtyping import Float
 from scipy.linalg import qr
 
 from ..basis.checks import InputError, Words, finite, require
+from ..basis.sizes import TINY
 
 # Nats to which a gap between rows is cut: beside one e^45 times as large a row cannot
 # be seen in float64.
@@ -35,7 +36,6 @@ LARGEST_GAP = 45.0
 LARGEST_SPAN = 1300.0
 # Rates with a smaller |2 f t| than this count as f = 0, which is exact to all digits.
 STANDING = 1e-12
-TINY = 1e-300  # stands in for a size of zero wherever one divides by it
 
 Array = np.ndarray
 

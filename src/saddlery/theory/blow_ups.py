@@ -25,10 +25,10 @@ from scipy.integrate import quad
 from scipy.optimize import brentq
 
 from ..basis.checks import Words, finite, real, require
+from ..basis.sizes import TINY
 
 EXPONENT = 60.0  # the fastest exponential is taken alone once it is e^60 times the largest weight
 LARGEST_EXPONENT = 500.0  # largest exponent that is tried; e^709 is the last that float64 holds
-TINY = 1e-300
 PRECISION = 1e-11  # relative precision of a quadrature
 EXACTLY = 1e-14  # relative precision of a root, a few roundings
 HALVINGS = 2000  # a root is found after so many steps, however near to zero it lies

@@ -24,7 +24,7 @@ from jaxtyping import Float
 from scipy.optimize import nnls
 
 from ..basis.checks import NumericalError, Words, finite, require
-from ..basis.sizes import moment_sizes
+from ..basis.sizes import TINY, moment_sizes
 from ..basis.values import Value
 
 VANISHED = 1e-10  # components of a gradient below this share of the first one are zero
@@ -33,7 +33,6 @@ OUTSIDE = 1e-9  # b may lie outside the range of G by this share of it
 # Coordinates whose times to their walls differ by no more, relatively, reach them at
 # once.
 AT_ONCE = 1e-12
-TINY = 1e-300  # stands in for a size of zero, to which others are compared
 
 Array = np.ndarray
 

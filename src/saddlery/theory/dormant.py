@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ..basis.checks import NumericalError, Words, finite, require
+from ..basis.sizes import TINY
 from ..basis.values import Value
 
 # Length of a Runge-Kutta step of order four, in units of the time in which a unit can
@@ -44,7 +45,6 @@ STILL = 1e-9
 # time asked for is refused.
 MOST_STEPS = 40_000
 ARRIVED = 1e-12  # of the time asked for this share may be left
-TINY = 1e-300  # stands in for a size of zero wherever one divides by it
 
 Array = np.ndarray
 

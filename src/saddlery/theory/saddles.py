@@ -28,7 +28,7 @@ import scipy.linalg
 from jaxtyping import Float
 
 from ..basis.checks import InputError, Words, finite, require, whole
-from ..basis.sizes import moment_sizes
+from ..basis.sizes import TINY, moment_sizes
 from ..basis.values import Value
 
 RANK = 1e-12  # eigenvalues of S and sizes of modes below this share of the largest are zero
@@ -310,7 +310,7 @@ def _require_in_range(c: np.ndarray, s: np.ndarray) -> None:
     even = c / moment_sizes(s)
     _, _, nowhere = _directions(s)
     outside = float(np.linalg.norm(even @ nowhere))
-    whole_size = max(float(np.linalg.norm(even)), 1e-300)
+    whole_size = max(float(np.linalg.norm(even)), TINY)
     require(
         outside <= OUTSIDE * whole_size,
         "correlation",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from ...basis.sizes import TINY
 from ...basis.tolerances import Tolerances, chosen
 from ...networks import Objective
 from ...networks.network import as_rows
@@ -184,5 +185,5 @@ def row_space(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ((3, 1), (3, 2))
     """
     values, vectors = np.linalg.eigh(normals.T @ normals)
-    kept = values > 1e-14 * max(float(values.max(initial=0.0)), 1e-300)
+    kept = values > 1e-14 * max(float(values.max(initial=0.0)), TINY)
     return vectors[:, kept], vectors[:, ~kept]

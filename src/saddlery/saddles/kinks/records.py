@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse
 
+from ...basis.sizes import TINY
 from ...solvers import Spectrum
 from ...solvers.spectra import orthonormal
 from .base import Vector
@@ -181,7 +182,7 @@ def padded(matrix: np.ndarray, kinks: Kinks | None) -> np.ndarray:
     if kinks is None:
         return matrix
     basis = kinks.smooth.toarray()
-    stiff = max(float(np.abs(matrix).max()), 1e-300)
+    stiff = max(float(np.abs(matrix).max()), TINY)
     covered = np.linalg.qr(np.hstack([basis, kinks.silent.toarray()]))[0]
     others = np.eye(len(matrix)) - covered @ covered.T
     return basis @ restricted(matrix, kinks) @ basis.T + stiff * others
