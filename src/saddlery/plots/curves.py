@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 SILENT = 0.01  # singular values below this share of the axis have no name
 APART = 0.07  # nor have those that are nearer than this share of its range to one that has
+DECADES = 300  # of a logarithmic axis of losses, on either side of one: floats end just beyond
 FEW_LINES = 12  # lines are drawn thicker where there are no more units than this
 
 
@@ -58,6 +59,8 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     drawn = np.isfinite(t.loss) & ((t.loss > 0) | (not log))
     loss = np.where(drawn, t.loss, np.nan)
 
+    # Before anything is drawn: limits of Matplotlib's own would be beyond floats for losses that are.
+    _loss_limits(axes, loss[(t.flow_time <= shown.end) & drawn], log)
     bands(axes, stages)
     for stage in stages:
         _dash_fixed_point(axes, stage, log)
@@ -70,7 +73,6 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
         zorder=3,
     )
     time_axis(axes, shown)
-    _loss_limits(axes, loss[(t.flow_time <= shown.end) & drawn], log)
     axes.set_ylabel(loss_label(run))
     name_bands(axes, stages, shown)
     return axes
@@ -102,11 +104,13 @@ def _loss_limits(axes: Axes, values: np.ndarray, log: bool) -> None:
         return
     least, most = float(values.min()), float(values.max())
     if not log:
-        axes.set_ylim(min(0.0, least) - 0.03 * most, 1.05 * most)
+        low = min(0.0, least)
+        axes.set_ylim(low - 0.03 * (most - low), most + 0.05 * (most - low))
         return
     low, high = np.log10([least, most])
     margin = 0.05 * max(high - low, 1.0)
-    axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
+    powers = np.clip([low - margin, high + margin], -DECADES, DECADES)
+    axes.set_ylim(*10.0**powers)
 
 
 def _recorded(run: Run, name: str) -> np.ndarray:
