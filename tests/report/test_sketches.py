@@ -111,7 +111,7 @@ def test_groups_are_told_apart_without_colours_and_beside_the_points():
         shape = group.get_paths()[0].vertices.tobytes()
         looks.add((shape, group.get_facecolor().tobytes()))
     assert len(looks) == 8
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     legend = axes.get_legend().get_window_extent()
     assert legend.x0 >= axes.get_window_extent().x1 - 1
 

@@ -226,6 +226,12 @@ def time_axis(axes: Axes, shown: Window) -> None:
     axes.set_xlabel(shown.label)
 
 
+def lone(values: np.ndarray) -> str:
+    """The marker of a curve of values (T, ...): a dot where a single one is there, else none."""
+    seen = np.isfinite(values).reshape(len(values), -1).any(axis=1)
+    return "." if seen.sum() == 1 else ""
+
+
 def bands(axes: Axes, stages: Sequence[Stage]) -> None:
     """Plateaus as shaded bands, alternately darker."""
     for k, stage in enumerate(stages):
