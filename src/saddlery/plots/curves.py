@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 SILENT = 0.01  # singular values below this share of the axis have no name
 APART = 0.07  # nor have those that are nearer than this share of its range to one that has
-# A logarithmic axis of losses ends at so many decades on either side of one, and what diverged further
-# leaves the picture: numbers along a longer axis would be beyond floats.
+# A logarithmic axis of losses ends at so many decades on either side of one, and what diverged
+# further leaves the picture: numbers along a longer axis would be beyond floats.
 DECADES = 250
 FEW_LINES = 12  # lines are drawn thicker where there are no more units than this
 
@@ -62,7 +62,7 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     drawn = np.isfinite(t.loss) & ((t.loss > 0) | (not log))
     loss = np.where(drawn, t.loss, np.nan)
 
-    # Before anything is drawn: limits of Matplotlib's own would be beyond floats for losses that are.
+    # Before anything is drawn: Matplotlib's own limits of huge losses would be beyond floats.
     _loss_limits(axes, loss[(t.flow_time <= shown.end) & drawn], log)
     bands(axes, stages)
     for stage in stages:

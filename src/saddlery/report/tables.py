@@ -169,7 +169,8 @@ def _plateau_fields(stage: Stage) -> dict[str, object]:
     counts = []
     for layer in stage.effective:
         counts.append(
-            f"{layer.active} active, {counted(layer.rays, 'ray')}, rank {layer.rank}, minimal {layer.minimal}"
+            f"{layer.active} active, {counted(layer.rays, 'ray')},"
+            f" rank {layer.rank}, minimal {layer.minimal}"
         )
     return {
         "flow time": interval(stage),
