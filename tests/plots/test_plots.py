@@ -5,6 +5,7 @@ alone."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from itertools import combinations
 from types import SimpleNamespace
@@ -22,11 +23,13 @@ from saddlery.basis.checks import InputError
 from saddlery.plateaus import SaddleGraph, Stages, certify
 from saddlery.plateaus import stages as find_stages
 from saddlery.plateaus.graph import Edge, Node, Step
-from saddlery.plots import spectra, units_of_a_layer
-from saddlery.plots.axes import INK, VERMILION
+from saddlery.plots import Window, spectra, units_of_a_layer
+from saddlery.plots.axes import INK, VERMILION, time_axis
 from saddlery.predictions import PredictedStage, Prediction, compare, predict
 from saddlery.units import attention, convolution, dense, in_context
 from slowly import slowly
+
+graph_module = sys.modules["saddlery.plots.graph"]  # `plots.graph` is the function
 
 DRAWN = ("loss_curve", "singular_values", "unit_norms")
 
@@ -150,11 +153,11 @@ def test_a_run_that_still_moves_is_not_cropped():
 def test_constant_and_broken_losses_still_make_a_picture(loss, log):
     axes = plots.loss_curve(fake(np.arange(9.0), loss).run, log=log)
     assert axes.get_xlim() == (0, 8)
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
 
 
 def test_a_single_saved_point_still_makes_a_picture():
-    plots.loss_curve(fake([0.0], [1.0]).run).figure.canvas.draw()
+    plots.loss_curve(fake([0.0], [1.0]).run).figure.draw_without_rendering()
 
 
 def test_time_is_logarithmic_only_where_stages_crowd():
@@ -295,7 +298,7 @@ def test_every_kind_of_unit_is_drawn_even_one_and_even_silent(unit, size, count,
     u, v = scale * rng.standard_normal((count, size)), scale * rng.standard_normal((count, 2))
     basis, names = units_of_a_layer._plane(unit, units_of_a_layer._points(unit, u, v))
     axes = plots.draw_units(unit, u, v, plots.View(basis, names, 1.0, 1.0))
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     assert axes.get_xlabel() and axes.get_ylabel()
 
 
@@ -379,7 +382,7 @@ def test_a_partial_spectrum_promises_only_what_is_known():
 def test_wide_spectra_get_a_symmetric_logarithm(values, scale):
     axes = plots.spectrum(certificate(values))
     assert axes.get_yscale() == scale
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     low, high = axes.get_ylim()
     assert low < min(values) or (low <= 0 == min(values))
     assert high > max(values)
@@ -483,7 +486,7 @@ def compared(losses, jumps, spread=0.0, measured=None, **changes):
 
 
 def boxes(axes):
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     return [text.get_window_extent() for text in axes.texts if text.get_text()]
 
 
@@ -542,7 +545,7 @@ def test_a_prediction_without_jumps_is_drawn(stages):
     """No stage, one, and one whose time the theory does not say."""
     plots.comparison(
         compare(Prediction("made up", "nobody", "nothing", stages), fake([0.0, 1.0], [1.0, 1.0]))
-    ).figure.canvas.draw()
+    ).figure.draw_without_rendering()
 
 
 # ------------------------------------------------------------------- the graph
@@ -653,7 +656,7 @@ def test_nodes_of_one_loss_stand_side_by_side():
 
 def test_a_graph_of_one_node_is_drawn():
     axes = plots.graph(made_graph([(0, 0.0)], []))
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     assert labels(axes) == ["0: 0"]
 
 
@@ -698,9 +701,160 @@ def test_text_of_others_is_drawn_letter_by_letter(words):
     axes = plots.heat_map(
         np.eye(2), np.full((2, 2, 2), np.nan), [words, "b"], ["c", words], (words,) * 3
     )
-    axes.figure.canvas.draw()
+    axes.figure.draw_without_rendering()
     assert axes.get_xticklabels()[0].get_text() == plots.literal(words)
 
 
 def test_signs_that_steer_a_terminal_become_visible():
     assert plots.literal("a\x1b[31m\nb\u202e") == "a\\x1b[31m\\nb\\u202e"
+
+
+def test_a_diverged_loss_has_a_logarithmic_axis(linear):
+    """Margins beyond the largest float were limits of infinity."""
+    count = len(linear.run.trajectory.loss)
+    axes = plots.loss_curve(of_loss(linear.run, np.geomspace(1.0, 1e300, count)), log=True)
+    axes.figure.draw_without_rendering()
+    low, high = axes.get_ylim()
+    assert 0 < low < 1 and high == pytest.approx(1e250)
+
+
+def test_margins_are_of_the_range_that_is_shown(linear):
+    """A negative loss lay on the edge of the picture where it began near zero."""
+    count = len(linear.run.trajectory.loss)
+    axes = plots.loss_curve(of_loss(linear.run, np.linspace(1e-3, -2.0, count)))
+    low, high = axes.get_ylim()
+    assert low < -2.05 and high > 0.05
+
+
+def of_loss(run, loss):
+    return replace(run, trajectory=replace(run.trajectory, loss=loss))
+
+
+def test_a_kink_of_leaky_relu_bends_less():
+    """(f) The change of slope that is drawn is that of the map, by differences on both sides."""
+    unit = dense("leaky_relu", bias=True)
+    u, v = np.array([[2.0, -1.0]]), np.array([[3.0]])
+    axes = plots.draw_units(unit, u, v, units_of_a_layer.View(np.eye(2), ("", ""), 1.0, 1.0))
+    ((place, change),) = axes.collections[-1].get_offsets()
+
+    def slope(x):
+        step = 1e-3
+        above, below = (float(unit.phi(np.array([z]), u[0])) for z in (x + step, x - step))
+        return 3.0 * (above - below) / (2 * step)
+
+    assert place == pytest.approx(0.5)
+    assert change == pytest.approx(slope(0.75) - slope(0.25), rel=1e-3)
+    assert axes.get_ylabel() == "change of slope 0.9 |w| v"
+
+
+@pytest.mark.parametrize("size", [1e-170, 1.0, 1e170])
+def test_shares_of_principal_axes_do_not_depend_on_the_size_of_weights(size):
+    points = size * np.diag([2.0, 1.0, 0.0])
+    names = units_of_a_layer._plane(dense("linear"), points)[1]
+    assert names == ("principal axis 1 of 3 (80%)", "principal axis 2 of 3 (20%)")
+
+
+@pytest.mark.parametrize("value", [1e-9, 1e20])
+def test_the_span_of_one_input_is_of_its_size(tmp_path, value):
+    """A margin of one hid what is smaller, and was lost beside what is larger."""
+    path = tmp_path / "data.npz"
+    np.savez(path, inputs=[[value]], targets=[[1.0]])
+    layer = ['unit = "relu"\nwidth = 2\nbias = true']
+    text = experiment("arrays", f'inputs = "{path}"', layer, 1e-3)
+    run = SimpleNamespace(
+        experiment=text, objective=lambda: SimpleNamespace(inputs=np.array([[value]]))
+    )
+    common = units_of_a_layer.View(np.eye(2), ("", ""), 1.0, 1.0)
+    sides = np.array([[1.0, 1.0]]), np.array([[1.0]])
+    span = units_of_a_layer._kink_view(run, 0, [sides], common).span
+    assert span == pytest.approx((0.0, 2 * value))
+
+
+@pytest.mark.parametrize("heads", [1, 6, 500])
+def test_numbers_of_heads_are_few_and_whole(heads):
+    u, v = np.ones((heads, 4)), np.ones((heads, 2))
+    shared = units_of_a_layer.View(np.eye(2, 4), ("", ""), 1.0, 4.0)
+    axes = plots.draw_units(attention("linear"), u, v, shared)
+    low, high = axes.get_xlim()
+    shown = [tick for tick in axes.get_xticks() if low <= tick <= high]
+    assert 1 <= len(shown) <= 7
+    assert all(tick == round(tick) for tick in shown)
+
+
+@pytest.mark.parametrize("decades", [1, 3, 6, 12])
+def test_a_logarithmic_axis_has_a_legible_number_of_times(decades):
+    """Three a decade ran into each other, and of twelve decades none was left."""
+    shown = Window(1.0, 10.0**decades, last=10.0**decades, log=True)
+    axes = plots.new_axes()
+    time_axis(axes, shown)
+    inside = [tick for tick in axes.get_xticks() if shown.start <= tick <= shown.end]
+    assert 2 <= len(inside) <= 10
+
+
+def test_many_nodes_of_one_loss_stay_at_their_number_of_units():
+    """Thirteen of one unit reached from 0.2 to 1.8."""
+    subject = made_graph([(0, 1.0)] + [(1, 0.5)] * 13 + [(2, 0.0)], [])
+    places = graph_module._places(subject.nodes)
+    np.testing.assert_array_equal(np.round(places[:, 0]), [0] + [1] * 13 + [2])
+
+
+def test_arrows_without_utility_are_thin():
+    subject = made_graph([(0, 1.0), (1, 0.5)], [(0, 1, 0.0)])
+    (arrow,) = arrows(plots.graph(subject))
+    assert arrow.get_linewidth() == graph_module.THIN
+
+
+def test_numbers_of_units_do_not_crowd():
+    subject = made_graph([(0, 1.0), (100, 0.5)], [])
+    assert len(plots.graph(subject).get_xticks()) <= graph_module.TICKS + 1
+
+
+def test_values_that_differ_have_names_that_differ():
+    """1.01e-4 and 1.04e-4 were both 1.0e-04 below a map."""
+    means = np.array([[1.0, 2.0]])
+    axes = plots.heat_map(
+        means, np.full((1, 2, 2), np.nan), [1.01e-4, 1.04e-4], [True], ("scale", "bias", "loss")
+    )
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0.000101", "0.000104"]
+
+
+def test_a_long_name_of_colours_is_folded():
+    words = "share of plateaus with a certified fixed point"
+    axes = plots.heat_map(
+        np.array([[1.0]]), np.full((1, 1, 2), np.nan), [1], [1], ("a", "b", f"{words} in $")
+    )
+    label = axes.figure.axes[-1].get_ylabel()
+    assert label.replace("\n", " ") == f"{words} in \\$"
+    assert max(map(len, label.split("\n"))) <= 40
+
+
+def test_an_observable_of_ones_own_is_not_taken_for_another(linear):
+    """A name that ended like that of a figure made its page say that it could not be drawn."""
+    recorded = {"my_unit_norms_0": np.ones((len(linear.run.trajectory.loss), 3))}
+    trajectory = replace(linear.run.trajectory, observables=recorded)
+    found = replace(linear, run=replace(linear.run, trajectory=trajectory))
+    assert list(plots.FIGURES.named("unit_norms")(found)) == []
+    assert len(list(plots.FIGURES.named("unit_norms")(linear))) == 1
+
+
+def test_a_node_visited_twice_in_a_row_has_no_path_to_itself():
+    steps = [Step(0, None), Step(0, None)]
+    assert arrows(plots.graph(made_graph([(0, 1.0)], []), route=steps)) == []
+
+
+@pytest.mark.parametrize("losses", [[1.0], [1.0, np.nan, np.nan]])
+def test_a_single_finite_loss_is_seen(losses):
+    """A line of one point is nothing."""
+    axes = plots.loss_curve(fake(range(len(losses)), losses).run)
+    assert axes.lines[-1].get_marker() == "."
+
+
+def test_the_power_of_ten_of_a_loss_lies_on_no_name(linear):
+    """Losses of small targets: 1e-13 lay on "0 units"."""
+    scaled = of_loss(linear.run, 1e-12 * linear.run.trajectory.loss)
+    axes = plots.loss_curve(replace(linear, run=scaled))
+    axes.figure.draw_without_rendering()
+    power = axes.yaxis.get_offset_text()
+    assert power.get_text()
+    names = [text for text in axes.texts if "unit" in text.get_text()]
+    assert not any(power.get_window_extent().overlaps(name.get_window_extent()) for name in names)

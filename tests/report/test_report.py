@@ -8,16 +8,17 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import matplotlib
 import numpy as np
 import pytest
 
 from outcomes import refusal
-from saddlery import Experiment, compare, predict, report, saddle_graph, train
+from saddlery import Experiment, compare, plots, predict, report, saddle_graph, train
 from saddlery.basis.checks import InputError, StorageError
 from saddlery.basis.records import number
 from saddlery.plateaus import Stages, certify
 from saddlery.plateaus import stages as find_stages
-from saddlery.report import quantities, sections
+from saddlery.report import figures, quantities, sections
 from saddlery.saddles import Refusal
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -456,3 +457,65 @@ def test_bad_input_is_named(linear, tmp_path):
 def test_the_largest_distance_is_that_of_those_that_exist(distances, largest):
     assert quantities._largest(distances) == largest
     assert np.isnan(quantities._largest([None]))
+
+
+# ------------------------------------------------- figures of one's own, sessions of one's own
+@pytest.fixture
+def own():
+    """A figure registered under a name, and taken away again."""
+    names = []
+
+    def add(name, *draws):
+        names.append(name)
+        pictures = [plots.Picture(draw, f"picture of {name}") for draw in draws]
+        plots.register(name)(lambda found: pictures)
+
+    yield add
+    for name in names:
+        del plots.FIGURES.members[name]
+
+
+def test_a_figure_that_is_registered_later_is_drawn_too(linear, own):
+    """The page of the same stages was that of before."""
+    assert "picture of mine" not in report.run_page(linear)
+    own("mine", lambda axes: axes.plot([1, 2]))
+    assert "picture of mine" in report.run_page(linear)
+
+
+def test_the_name_of_a_figure_is_no_markup(linear, own):
+    own('a"><script>alert(1)</script>', lambda axes: axes.plot([1, 2]))
+    assert "<script" not in report.run_page(replace(linear))
+
+
+def test_ids_of_several_pictures_of_a_figure_are_unique(linear, own):
+    draw = lambda axes: axes.plot([1, 2], marker="o")
+    own("twice", draw, draw)
+    ids = re.findall(r' id="([^"]*)"', report.run_page(replace(linear)))
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"axes.grid": True, "lines.linewidth": 7}, {"text.usetex": True}]
+)
+def test_a_page_does_not_depend_on_the_style_of_a_session(settings):
+    draw = lambda axes: axes.set(xlabel="50%")
+    plain = figures.figure(draw, "x", "caption", (3.0, 2.0))
+    with matplotlib.rc_context(settings):
+        assert figures.figure(draw, "x", "caption", (3.0, 2.0)) == plain
+
+
+def test_an_image_keeps_its_size():
+    """Factors of a transformation were rounded as if they were points: 3% of an image, or all."""
+    image = np.zeros((200, 20000))
+    draw = lambda axes: axes.imshow(image, interpolation="none", aspect="auto")
+    svg = figures.figure(draw, "x", "caption", (4.0, 2.6))
+    across, down = re.findall(r"matrix\(([\d.e-]+) 0 0 ([\d.e-]+)", svg)[0]
+    _, _, width, height = figures._frame((4.0, 2.6))
+    assert float(across) * 20000 == pytest.approx(72 * 4.0 * width, rel=1e-3)
+    assert float(down) * 200 == pytest.approx(72 * 2.6 * height, rel=1e-3)
+
+
+def test_one_fixed_point_is_one(saddles):
+    graph, e = saddles
+    page = report.graph_page(replace(graph, nodes=graph.nodes[:1], edges=()), e)
+    assert "1 fixed point, 0 paths." in Page(page).words

@@ -8,13 +8,15 @@ by a marker, a place or a word.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..basis.checks import InputError, require
+from ..basis.records import number
 from ..basis.text import visible
 from ..plateaus import Stage, Stages
 from ..runs import Run
@@ -36,6 +38,9 @@ TIGHT = 0.03
 BANDS = 0.28, 0.15  # opacities of the bands of plateaus, in turns
 # Width of a letter over its size, alone and with the space that words keep from each other.
 LETTER, SPACED = 0.6, 0.7
+FOLDED = 36  # a vertical label is broken into lines of about so many letters
+DIGITS = 17  # tell all floating numbers apart
+FEW_DECADES = 3  # a logarithmic axis of no more has 1, 2 and 5 of each, others 1 alone
 
 
 def new_axes(axes: Axes | None = None, size: tuple[float, float] = (5.0, 3.0)) -> Axes:
@@ -80,6 +85,29 @@ def literal(words: object) -> str:
     2\\$ a run
     """
     return visible(str(words)).replace("$", r"\$")
+
+
+def folded(words: str) -> str:
+    """A vertical label in lines of about one length, none longer than the axes of a page."""
+    lines = max(-(-len(words) // FOLDED), 1)
+    # Room for the words that do not fit.
+    return textwrap.fill(words, len(words) // lines + 4)
+
+
+def names_of(values: Sequence[Any]) -> list[str]:
+    """Different values as short words that differ: three digits, or as many as tell them apart."""
+    names = [number(value, 3) for value in values]
+    digits = 3
+    while len(set(names)) < len(names) and digits <= DIGITS:
+        names = [_of_digits(value, digits) for value in values]
+        digits += 1
+    return [literal(name) for name in names]
+
+
+def _of_digits(value: Any, digits: int) -> str:
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.{digits}g}"
+    return number(value)
 
 
 def parts(subject: Run | Stages) -> tuple[Run, tuple[Stage, ...]]:
@@ -190,11 +218,18 @@ def time_axis(axes: Axes, shown: Window) -> None:
 
     if shown.log:
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+        few = shown.end <= 10**FEW_DECADES * shown.start
+        axes.xaxis.set_major_locator(LogLocator(10, (1, 2, 5) if few else (1,)))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(shown.start, shown.end)
     axes.set_xlabel(shown.label)
+
+
+def lone(values: np.ndarray) -> str:
+    """The marker of a curve of values (T, ...): a dot where a single one is there, else none."""
+    seen = np.isfinite(values).reshape(len(values), -1).any(axis=1)
+    return "." if seen.sum() == 1 else ""
 
 
 def bands(axes: Axes, stages: Sequence[Stage]) -> None:

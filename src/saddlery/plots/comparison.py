@@ -13,7 +13,7 @@ import numpy as np
 from ..basis.checks import require
 from ..basis.pictures import picture_of
 from ..predictions import ComparedStage, Comparison
-from .axes import BLUE, INK, MUTED, SMALL, Window, literal, new_axes, time_axis, window
+from .axes import BLUE, INK, MUTED, SMALL, Window, literal, lone, new_axes, time_axis, window
 from .curves import loss_label
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ def _draw_curves(axes: Axes, comparison: Comparison) -> None:
         t.flow_time,
         t.loss,
         color=INK,
+        marker=lone(t.loss),
         linewidth=1.7,
         solid_joinstyle="round",
         zorder=3,

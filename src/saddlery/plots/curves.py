@@ -19,6 +19,7 @@ from .axes import (
     SMALL,
     VERMILION,
     bands,
+    lone,
     name_bands,
     new_axes,
     parts,
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 
 SILENT = 0.01  # singular values below this share of the axis have no name
 APART = 0.07  # nor have those that are nearer than this share of its range to one that has
+# A logarithmic axis of losses ends at so many decades on either side of one, and what diverged
+# further leaves the picture: numbers along a longer axis would be beyond floats.
+DECADES = 250
 FEW_LINES = 12  # lines are drawn thicker where there are no more units than this
 
 
@@ -58,6 +62,8 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
     drawn = np.isfinite(t.loss) & ((t.loss > 0) | (not log))
     loss = np.where(drawn, t.loss, np.nan)
 
+    # Before anything is drawn: Matplotlib's own limits of huge losses would be beyond floats.
+    _loss_limits(axes, loss[(t.flow_time <= shown.end) & drawn], log)
     bands(axes, stages)
     for stage in stages:
         _dash_fixed_point(axes, stage, log)
@@ -65,13 +71,15 @@ def loss_curve(subject: Run | Stages, axes: Axes | None = None, *, log: bool = F
         t.flow_time,
         loss,
         color=INK,
+        marker=lone(loss),
         linewidth=1.7,
         solid_joinstyle="round",
         zorder=3,
     )
     time_axis(axes, shown)
-    _loss_limits(axes, loss[(t.flow_time <= shown.end) & drawn], log)
     axes.set_ylabel(loss_label(run))
+    # The power of ten of the losses stands left of the axis: above it are the names of the bands.
+    axes.yaxis.get_offset_text().set(x=-0.02, horizontalalignment="right")
     name_bands(axes, stages, shown)
     return axes
 
@@ -102,11 +110,13 @@ def _loss_limits(axes: Axes, values: np.ndarray, log: bool) -> None:
         return
     least, most = float(values.min()), float(values.max())
     if not log:
-        axes.set_ylim(min(0.0, least) - 0.03 * most, 1.05 * most)
+        low = min(0.0, least)
+        axes.set_ylim(low - 0.03 * (most - low), most + 0.05 * (most - low))
         return
     low, high = np.log10([least, most])
     margin = 0.05 * max(high - low, 1.0)
-    axes.set_ylim(10 ** (low - margin), 10 ** (high + margin))
+    powers = np.clip([low - margin, high + margin], -DECADES, DECADES)
+    axes.set_ylim(*10.0**powers)
 
 
 def _recorded(run: Run, name: str) -> np.ndarray:
@@ -138,7 +148,7 @@ def singular_values(subject: Run | Stages, axes: Axes | None = None, *, layer: i
 
     bands(axes, stages)
     for k in range(values.shape[1]):
-        axes.plot(t, values[:, k], color=_colour(k), linewidth=1.4)
+        axes.plot(t, values[:, k], color=_colour(k), marker=lone(values), linewidth=1.4)
     time_axis(axes, shown)
     last = np.searchsorted(t, shown.end, side="right") - 1
     _name_lines(axes, values[last])
@@ -183,6 +193,7 @@ def unit_norms(subject: Run | Stages, axes: Axes | None = None, *, layer: int = 
         run.trajectory.flow_time,
         values,
         color=INK,
+        marker=lone(values),
         linewidth=1.3 if count <= FEW_LINES else 0.8,
         alpha=0.6,
     )

@@ -76,8 +76,8 @@ def _unit_norms(found: Stages) -> Iterator[Picture]:
 def _recorded(found: Stages, name: str) -> list[int]:
     """The layers of which an observable was recorded, also of the product."""
     layers = range(len(found.run.experiment.network.layers))
-    names = tuple(found.run.trajectory.observables)
-    return [k for k in layers if any(key.endswith(f"{name}_{k}") for key in names)]
+    names = found.run.trajectory.observables
+    return [k for k in layers if f"{name}_{k}" in names or f"product_{name}_{k}" in names]
 
 
 def _of(found: Stages, layer: int) -> str:

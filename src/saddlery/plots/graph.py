@@ -29,6 +29,8 @@ GRAPH_INCHES = (6.0, 4.0)
 # Nodes of one width nearer than this share of the range of losses stand side by side.
 CLOSE = 0.03
 SIDE_BY_SIDE = 0.13  # distance of such nodes on the axis of units
+REACH = 0.8  # they take no more of it together, so that each is nearest to its own number
+TICKS = 12  # at most so many numbers of units along the axis
 THIN, THICK = 0.5, 2.4  # thickness in points of arrows of no utility and of the largest
 PALE = 0.45  # opacity of arrows that are not on the route
 LABEL_LINE = 1.2 * (SMALL - 1)  # height of a line of a label, in points
@@ -85,7 +87,8 @@ def _places(nodes: Sequence[Node]) -> np.ndarray:
     for cluster in _clusters(nodes):
         count = len(cluster)
         centred = np.arange(count) - 0.5 * (count - 1)
-        places[cluster, 0] += SIDE_BY_SIDE * centred
+        apart = min(SIDE_BY_SIDE, REACH / max(count - 1, 1))
+        places[cluster, 0] += apart * centred
     return places
 
 
@@ -114,7 +117,8 @@ def _frame(axes: Axes, graph: SaddleGraph, places: np.ndarray) -> None:
     span = (high - low) or max(abs(high), 1.0)
     axes.set_xlim(left - 0.25, right + 0.7)
     axes.set_ylim(low - 0.08 * span, high + 0.12 * span)
-    axes.set_xticks(range(max(node.units for node in graph.nodes) + 1))
+    most = max(node.units for node in graph.nodes)
+    axes.set_xticks(range(0, most + 1, most // TICKS + 1))
     axes.set_xlabel("units of the narrow network")
     axes.set_ylabel("loss of the fixed point (mean over samples)")
 
@@ -122,7 +126,7 @@ def _frame(axes: Axes, graph: SaddleGraph, places: np.ndarray) -> None:
 def _arrows(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequence[int]) -> None:
     """Paths as arrows; those of the route above the others."""
     strongest = max((edge.utility for edge in graph.edges), default=1.0)
-    steps = set(pairwise(visited))
+    steps = {(start, end) for start, end in pairwise(visited) if start != end}
     for edge in graph.edges:
         taken = (edge.start, edge.end) in steps
         colour, opacity = (INK, 1.0) if taken else (MUTED, PALE)
@@ -140,6 +144,8 @@ def _arrows(axes: Axes, graph: SaddleGraph, places: np.ndarray, visited: Sequenc
 
 
 def _thickness(utility: float, strongest: float) -> float:
+    if strongest <= 0:
+        return THIN
     return THIN + (THICK - THIN) * utility / strongest
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..basis.records import number
-from .axes import literal, new_axes
+from .axes import folded, literal, names_of, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,14 +55,14 @@ def heat_map(
         cmap="viridis",
         origin="lower",
     )
-    names = [literal(number(column, 3)) for column in columns]
-    axes.set_xticks(range(len(columns)), names, rotation=30 if len(columns) > 6 else 0)
-    axes.set_yticks(range(len(rows)), [literal(number(row, 3)) for row in rows])
+    axes.set_xticks(range(len(columns)), names_of(columns), rotation=30 if len(columns) > 6 else 0)
+    axes.set_yticks(range(len(rows)), names_of(rows))
     axes.set_xlabel(literal(labels[0]))
     axes.set_ylabel(literal(labels[1]))
     assert axes.figure is not None
     bar = axes.figure.colorbar(shown, ax=axes)
-    bar.set_label(literal(labels[2]), fontsize=LETTERS)
+    lines = folded(labels[2]).split("\n")
+    bar.set_label("\n".join(map(literal, lines)), fontsize=LETTERS)
     if len(columns) <= WRITTEN and len(rows) <= WRITTEN:
         for r, c in np.argwhere(np.isfinite(means)):
             axes.text(

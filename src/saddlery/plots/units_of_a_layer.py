@@ -13,11 +13,11 @@ from jaxtyping import Float
 
 from ..basis.checks import Words, require
 from ..basis.precision import in_float64
-from ..basis.sizes import TINY
 from ..plateaus import Stage, Stages
 from ..runs import Run
 from ..symmetry.reduction import sides
 from ..units import Unit
+from ..units.dense import LEAK
 from .axes import INK, MUTED, RULE, SMALL, VERMILION, new_axes, parts
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PANEL_INCHES = (2.6, 2.6)
 AXES_MARGIN = 1.12  # the axes end at so many times what has to be seen
+TICKS = 5  # at most so many numbers below the bars of heads
 VISIBLE_STRENGTH = 1e-3  # kinks of units below this share of a view's strongest are not drawn
 
 Side = Float[np.ndarray, "H _"]
@@ -121,14 +122,15 @@ def _kink_view(run: Run, layer: int, found: Sequence[tuple[Side, Side]], common:
 
     In later layers the span is that of the kinks.
     """
-    kinks = [_kink(u, v, common) for u, v in found]
+    unit = run.experiment.network.layers[layer].unit
+    kinks = [_kink(unit, u, v, common) for u, v in found]
     places = np.concatenate([place for place, _ in kinks])
     if layer == 0:
         places = np.asarray(run.objective().inputs)
     low, high = common.span
     if places.size:
         low, high = float(places.min()), float(places.max())
-    margin = 0.08 * (high - low) or 1.0
+    margin = 0.08 * (high - low) or abs(high) or 1.0
     slope = max(float(np.abs(change).max(initial=0.0)) for _, change in kinks)
     return replace(common, span=(low - margin, high + margin), slope=_or_one(slope))
 
@@ -154,11 +156,19 @@ def has_kinks(unit: Unit, u: Side) -> bool:
     return unit.extra == 1 and u.shape[1] == 2 and unit.name in ("relu", "leaky_relu")
 
 
-def _kink(u: Side, v: Side, shared: View) -> tuple[np.ndarray, np.ndarray]:
-    """Place -b/w and change of slope |w| v of every unit that is strong enough to be seen."""
+def _bend(unit: Unit) -> float:
+    """The change of slope of the activation itself at its kink."""
+    return 1.0 - LEAK if unit.name == "leaky_relu" else 1.0
+
+
+def _kink(unit: Unit, u: Side, v: Side, shared: View) -> tuple[np.ndarray, np.ndarray]:
+    """Place -b/w and change of slope of every unit that is strong enough to be seen.
+
+    The change is |w| v, times that of the activation (`_bend`).
+    """
     kept = (_strength(u, v) > VISIBLE_STRENGTH * shared.strength) & (u[:, 0] != 0)
     w, b = u[kept].T
-    return -b / w, np.abs(w) * _outgoing(v)[kept]
+    return -b / w, _bend(unit) * np.abs(w) * _outgoing(v)[kept]
 
 
 def _outgoing(v: Side) -> np.ndarray:
@@ -213,12 +223,19 @@ def _plane(unit: Unit, points: np.ndarray) -> tuple[np.ndarray, tuple[str, str]]
     # the entry of greatest magnitude of each axis is positive
     largest = basis[np.arange(2), np.abs(basis).argmax(axis=1)]
     basis *= np.where(largest < 0, -1.0, 1.0)[:, None]
-    total = max(float(np.sum(squares**2)), TINY)
-    first, second = np.concatenate([squares**2, [0.0]])[:2] / total
+    first, second = _shares(squares)
     return basis, (
         f"principal axis 1 of {size} ({first:.0%})",
         f"principal axis 2 of {size} ({second:.0%})",
     )
+
+
+def _shares(values: np.ndarray) -> tuple[float, float]:
+    """What the first two singular values have of the sum of squares, whatever their size."""
+    largest = float(values.max(initial=0.0)) or 1.0
+    squares = np.concatenate([(values / largest) ** 2, [0.0]])
+    total = float(squares.sum()) or 1.0
+    return float(squares[0]) / total, float(squares[1]) / total
 
 
 def _two_names(unit: Unit) -> tuple[str, str]:
@@ -273,7 +290,7 @@ def draw_units(unit: Unit, u: Side, v: Side, shared: View, axes: Axes | None = N
     if is_head(unit):
         return _heads(axes, u, v, shared)
     if has_kinks(unit, u):
-        return _kinks(axes, u, v, shared)
+        return _kinks(axes, unit, u, v, shared)
     points = _points(unit, u, v) @ shared.basis.T
     _cross(axes, shared)
     axes.scatter(*points.T, s=16, color=INK, alpha=0.75, linewidth=0, zorder=3)
@@ -341,6 +358,8 @@ def _cross(axes: Axes, shared: View) -> None:
 
 
 def _heads(axes: Axes, u: Side, v: Side, shared: View) -> Axes:
+    from matplotlib.ticker import MaxNLocator
+
     strength = np.sort(_strength(u, v))[::-1]
     place = np.arange(1, len(strength) + 1)
     axes.bar(place, strength, color=INK, width=0.7)
@@ -349,15 +368,15 @@ def _heads(axes: Axes, u: Side, v: Side, shared: View) -> Axes:
         ylabel="strength |u| |v|",
         ylim=(0, 1.08 * shared.strength),
         xlim=(0.3, len(strength) + 0.7),
-        xticks=np.unique([1, *place[4::5], len(strength)]),
     )
+    axes.xaxis.set_major_locator(MaxNLocator(TICKS, integer=True, min_n_ticks=1))
     axes.set_box_aspect(1)
     return axes
 
 
-def _kinks(axes: Axes, u: Side, v: Side, shared: View) -> Axes:
+def _kinks(axes: Axes, unit: Unit, u: Side, v: Side, shared: View) -> Axes:
     """A stem at every kink within the span of the inputs, and how many are outside."""
-    place, change = _kink(u, v, shared)
+    place, change = _kink(unit, u, v, shared)
     low, high = shared.span
     axes.axhline(0, color=RULE, linewidth=0.7, zorder=0)
     axes.vlines(place, 0, change, color=INK, linewidth=1)
@@ -376,9 +395,11 @@ def _kinks(axes: Axes, u: Side, v: Side, shared: View) -> Axes:
         )
     reach = AXES_MARGIN * shared.slope
     signed = v.shape[1] == 1
+    bend = _bend(unit)
+    size = "|w|" if bend == 1 else f"{bend:g} |w|"
     axes.set(
         xlabel="kink −b/w (input)",
-        ylabel="change of slope |w| v" if signed else "|w| |v|",
+        ylabel=f"change of slope {size} v" if signed else f"{size} |v|",
         xlim=shared.span,
         ylim=(-reach if signed else 0, reach),
     )

@@ -8,7 +8,7 @@ from .. import plots
 from ..basis.checks import require
 from ..predictions import Comparison
 from .figures import figure
-from .markup import Markup, fill, joined
+from .markup import Markup, counted, fill, joined
 from .pages import page
 from .tables import grid
 
@@ -93,11 +93,8 @@ def _section(c: Comparison, k: int) -> Markup:
     )
     note = Markup()
     if c.extra:
-        plateaus = f"{c.extra} plateaus of the run were"
-        if c.extra == 1:
-            plateaus = f"{c.extra} plateau of the run was"
-        words = '<p class="note" role="note">{} not predicted.</p>'
-        note = fill(words, plateaus)
+        plateaus = counted(c.extra, "plateau of the run was", "plateaus of the run were")
+        note = fill('<p class="note" role="note">{} not predicted.</p>', plateaus)
     assumptions = ""
     if prediction.assumptions:
         assumptions = f" {prediction.assumptions}."

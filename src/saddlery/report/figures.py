@@ -22,6 +22,9 @@ WIDE, SQUARE = (4.0, 2.6), (2.5, 2.3)  # sizes of pictures in inches
 # Attributes of a document of its own, which a picture within a page does not need.
 OF_DOCUMENT = r' ?(?:xmlns(?::xlink)?|version|width|height)="[^"]*"'
 
+# Transforms that hold factors, which are no coordinates: a hundredth is much of them.
+SCALING = re.compile("matrix|scale")
+
 
 @contextmanager
 def _style(salt: str):
@@ -57,7 +60,9 @@ def _style(salt: str):
         "path.simplify": True,
         "path.simplify_threshold": 0.2,
     }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # whatever a session or a matplotlibrc prefers
+        matplotlib.rcParams.update(settings)
         yield
 
 
@@ -69,13 +74,14 @@ def figure(
     *,
     shown: bool = True,
 ) -> Markup:
-    """One picture as inline SVG with ids of its own.
+    """One picture as inline SVG with ids of its own, which begin with the name.
 
     The caption is its description, and printed below it if `shown`.
     """
     drawn.new_axes()  # the message where matplotlib is missing
     from matplotlib.figure import Figure
 
+    name = _as_id(name)
     with _style(name):
         canvas = Figure(figsize=size)
         draw(canvas.add_axes(_frame(size)))
@@ -89,6 +95,11 @@ def figure(
         svg,
         below,
     )
+
+
+def _as_id(name: str) -> str:
+    """A name as it may begin an id: letters of ASCII, digits, - and _, others by their codes."""
+    return re.sub(r"[^\w-]", lambda letter: f"_{ord(letter[0]):x}", name, flags=re.ASCII)
 
 
 def _frame(size: tuple[float, float]) -> tuple[float, float, float, float]:
@@ -142,6 +153,8 @@ def _tag(tag: str, name: str, used: Collection[str]) -> str:
         return f' id="{name}-{own}"' if own in used else ""
 
     def rounded(match: re.Match[str]) -> str:
+        if SCALING.search(match[2]):
+            return match[0]
         return match[1] + _rounded(match[2])
 
     def referring(match: re.Match[str]) -> str:

@@ -7,7 +7,7 @@ from ..basis.checks import require
 from ..experiments import Experiment
 from ..plateaus import SaddleGraph
 from .figures import figure
-from .markup import Markup, fill, joined
+from .markup import Markup, counted, fill, joined
 from .pages import page
 from .tables import grid
 
@@ -33,10 +33,10 @@ def graph_page(graph: SaddleGraph, experiment: Experiment) -> str:
     parts = [
         fill(
             "<header><p class=small>saddlery: saddle graph</p><h1>{}</h1>"
-            "<p class=lead>{} fixed points, {} paths. {}</p></header>",
+            "<p class=lead>{}, {}. {}</p></header>",
             e.name,
-            len(graph.nodes),
-            len(graph.edges),
+            counted(len(graph.nodes), "fixed point"),
+            counted(len(graph.edges), "path"),
             LEAD,
         )
     ]

@@ -84,6 +84,21 @@ def joined(parts: Iterable[object], between: str = "") -> Markup:
     return Markup(str(escaped(between)).join(texts))
 
 
+def counted(count: int, noun: str, several: str = "") -> str:
+    """A number and what it counts.
+
+    several: the noun for other numbers than one, by default with an s.
+
+    Example
+    -------
+    >>> from saddlery.report.markup import counted
+    >>> counted(1, "run"), counted(1000, "run"), counted(2, "plateau", "plateaux")
+    ('1 run', '1,000 runs', '2 plateaux')
+    """
+    words = noun if count == 1 else several or f"{noun}s"
+    return f"{count:,} {words}"
+
+
 class _Escaping(string.Formatter):
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec:

@@ -10,7 +10,7 @@ from typing import Any
 from ..basis.checks import require
 from ..doors.outlets import write_text
 from ..plateaus import Stages
-from .markup import Markup, fill, joined
+from .markup import Markup, counted, fill, joined
 from .sections import section
 from .style import LEGEND, STYLE
 from .tables import summary_table
@@ -76,9 +76,9 @@ def _tour_head(runs: Sequence[Stages]) -> Markup:
         "<header><h1>A tour of saddles</h1><p class=lead>{}, {}, {}:"
         " what each network rests on while it learns, and which"
         " smaller network that is.</p></header>",
-        _plural(len(runs), "run"),
-        _plural(sum(len(found) for found in runs), "plateau"),
-        _plural(certified, "certified fixed point"),
+        counted(len(runs), "run"),
+        counted(len(stages), "plateau", "plateaux"),
+        counted(certified, "certified fixed point"),
     )
 
 
@@ -115,10 +115,3 @@ def page(title: str, body: Markup) -> str:
         body,
     )
     return str(document)
-
-
-def _plural(count: int, noun: str) -> str:
-    if count == 1:
-        return f"{count} {noun}"
-    ending = "x" if noun.endswith("eau") else "s"
-    return f"{count} {noun}{ending}"

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Row = Mapping[Any, Any]
 POSITIVE = Real(least=0.0)
-LEAST_LOSS = 1e-40  # a smaller loss is rounding, and shown as this
 Measured = Callable[[Row], float | None]
 
 
@@ -156,10 +155,11 @@ def _failed(row: Row) -> float | None:
 
 
 def _log_loss(row: Row) -> float | None:
+    """None of a loss that has no logarithm: zero, or negative by rounding or by its definition."""
     loss = row["loss"]
-    if _missing(loss) or not loss < np.inf:
+    if _missing(loss) or not 0 < loss < np.inf:
         return None
-    return float(np.log10(max(loss, LEAST_LOSS)))
+    return float(np.log10(loss))
 
 
 def _listed(name: str, value: Callable[[list[Any]], float]) -> Measured:

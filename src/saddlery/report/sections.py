@@ -17,18 +17,19 @@ from .figures import SQUARE, WIDE, Draw, figure
 from .markup import Markup, fill, joined
 from .tables import certificates, interval, verdict
 
-# Sections that were drawn, by place and heading: a growing tour redraws nothing.
-_Sections = dict[tuple[int, str], Markup]
+# Sections that were drawn, by place, heading and figures: a growing tour redraws nothing.
+_Sections = dict[tuple[object, ...], Markup]
 _DRAWN: WeakKeyDictionary[Stages, _Sections] = WeakKeyDictionary()
 
 
 def section(found: Stages, k: int, heading: str) -> Markup:
     """The section of one run, drawn once for each Stages (which are
-    immutable) and place."""
+    immutable), place and list of figures."""
     drawn = _DRAWN.setdefault(found, {})
-    if (k, heading) not in drawn:
-        drawn[k, heading] = _draw_section(found, k, heading)
-    return drawn[k, heading]
+    key = (k, heading, *plots.FIGURES.items())
+    if key not in drawn:
+        drawn[key] = _draw_section(found, k, heading)
+    return drawn[key]
 
 
 def _draw_section(found: Stages, k: int, heading: str) -> Markup:
@@ -109,7 +110,8 @@ def _curves(found: Stages, anchor: str) -> Markup:
     drawn: list[tuple[int, Markup]] = []
     for name, pictures in plots.FIGURES.items():
         try:
-            drawn += [_curve(picture, f"{anchor}-{name}") for picture in pictures(found)]
+            for j, picture in enumerate(pictures(found)):
+                drawn.append(_curve(picture, f"{anchor}-{name}-{j}"))
         except Exception as error:  # of a figure of one's own: no reason to lose the page
             words = f"The figure {name} could not be drawn: {type(error).__name__}: {said(error)}."
             drawn.append((-1, fill('<p class="note" role="note">{}</p>', words)))
@@ -119,9 +121,8 @@ def _curves(found: Stages, anchor: str) -> Markup:
 
 def _curve(picture: plots.Picture, name: str) -> tuple[int, Markup]:
     """(the layer, or -1 for the whole run; the picture)."""
-    if picture.layer is None:
-        return -1, figure(picture.draw, name, picture.caption, WIDE)
-    return picture.layer, figure(picture.draw, f"{name}_{picture.layer}", picture.caption, WIDE)
+    layer = -1 if picture.layer is None else picture.layer
+    return layer, figure(picture.draw, name, picture.caption, WIDE)
 
 
 def _of_layer(k: int, layers: int) -> str:

@@ -62,7 +62,7 @@ def card(
     """The run of a row of the index: its fields, a sketch of its loss with
     the plateaus shaded, and the command that shows it whole, if there is
     one."""
-    where = [fill("{} = {}", name, row[name]) for name in ("seed", *fields)]
+    where = [fill("{} = {}", name, setting(row[name])) for name in ("seed", *fields)]
     plateaus = stages_of(row)
     verdicts = _verdicts(row) if plateaus else ()
     lines = []
@@ -87,6 +87,11 @@ def card(
         lines=joined(lines),
         again=again,
     )
+
+
+def setting(value: Any) -> Any:
+    """The value of a field that varies, which someone chose or drew: six digits of a number."""
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _verdicts(row: Mapping[Any, Any]) -> Sequence[str]:
@@ -131,10 +136,13 @@ def sketch(
     loss: Float[np.ndarray, " T"],
     plateaus: Sequence[tuple[float, float]],
 ) -> Markup:
-    """The loss against flow time as inline SVG, zero at the bottom, up to a
-    little after the last plateau begins."""
+    """The loss against flow time as inline SVG, zero at the bottom (or the
+    least loss, where that is negative), up to a little after the last of
+    several plateaus begins."""
+    if not len(time):
+        return Markup("<p class=small>No finite loss was recorded.</p>")
     last = float(time[-1])
-    if plateaus:
+    if len(plateaus) > 1:
         begin, _ = plateaus[-1]
         last = min(last, 1.15 * begin) or last
 
@@ -148,15 +156,14 @@ def sketch(
         width = round(at(end) - at(start), 1)
         bands.append(fill(band, at(start), width, SKETCH_HEIGHT))
 
-    # A loss that grew without end leaves the picture.
-    first, largest = float(loss[0]), float(np.max(loss))
-    most = min(largest, 2 * first) or 1.0
+    low, high = _range(loss)
     shown = np.linspace(0.0, last, SKETCH_POINTS)
-    shares = np.clip(np.interp(shown, time, loss) / most, 0, 1)
+    shares = np.clip((np.interp(shown, time, loss) - low) / (high - low), 0, 1)
     heights = SKETCH_HEIGHT * (1 - shares)
     points = [f"{at(t)},{height:.1f}" for t, height in zip(shown, heights, strict=True)]
 
-    falls = f"Loss from {number(first)} to {number(float(loss[-1]))}"
+    end = float(np.interp(last, time, loss))
+    falls = f"Loss from {number(float(loss[0]))} to {number(end)}"
     return fill(
         '<svg role="img" aria-label="{label}" viewBox="0 -2 {width} {height}">'
         '{bands}<polyline points="{points}"'
@@ -168,3 +175,13 @@ def sketch(
         bands=joined(bands),
         points=" ".join(points),
     )
+
+
+def _range(loss: Float[np.ndarray, " T"]) -> tuple[float, float]:
+    """What a sketch shows of a loss: of one that grew without end as much as it could fall."""
+    first, largest = float(loss[0]), float(np.max(loss))
+    low = min(0.0, float(np.min(loss)))
+    high = min(largest, 2 * first - low)
+    if high <= low:  # it began at its least, and grew or never moved
+        high = largest if largest > low else low + 1.0
+    return low, high

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..basis.records import number
+from ..plots.axes import folded
 from ..studies import Judged, Outcome
 from .figures import figure
-from .markup import Markup, fill, joined
+from .markup import Markup, counted, fill, joined
 from .pages import page
 from .tables import grid, marked
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 STUDY_SIZE = (5.2, 3.2)  # inches
-WRAP = 36  # a vertical label is broken into lines of about so many letters
 # How a verdict is set: the class of its style, and a sign for those who see no colours.
 CLAIM_SIGNS = {
     "holds": ("minimum", "●"),
@@ -26,9 +24,9 @@ CLAIM_SIGNS = {
     "undecided": ("degenerate", "◆"),
 }
 COUNTED = {
-    "holds": "hold",
-    "fails": "fail",
-    "undecided": "are undecided",
+    "holds": ("holds", "hold"),
+    "fails": ("fails", "fail"),
+    "undecided": ("is undecided", "are undecided"),
 }
 CLAIM_COLUMNS = (
     "verdict",
@@ -45,12 +43,12 @@ def studies_page(outcomes: Sequence[Outcome]) -> str:
     table of its claims."""
     judged = [claim for outcome in outcomes for claim in outcome.judged]
     counts = []
-    for verdict, words in COUNTED.items():
+    for verdict, (one, several) in COUNTED.items():
         count = sum(claim.verdict == verdict for claim in judged)
-        counts.append(f"{count} {words}")
+        counts.append(counted(count, one, several))
     head = fill(
-        "<header><h1>Studies</h1><p class=lead>{} claims: {}.</p></header>",
-        len(judged),
+        "<header><h1>Studies</h1><p class=lead>{}: {}.</p></header>",
+        counted(len(judged), "claim"),
         ", ".join(counts),
     )
     return page(
@@ -87,10 +85,7 @@ def _draw(outcome: Outcome, axes: Axes) -> None:
     than the axes."""
     outcome.study.draw(outcome.rows, axes)
     axes.spines[["top", "right"]].set_visible(False)
-    words = axes.get_ylabel()
-    lines = max(math.ceil(len(words) / WRAP), 1)
-    # Lines of about one length, with room for the words that do not fit.
-    axes.set_ylabel(textwrap.fill(words, len(words) // lines + 4))
+    axes.set_ylabel(folded(axes.get_ylabel()))
 
 
 def _table(outcome: Outcome) -> Markup:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from .. import plots
 from ..basis.checks import InputError, known
 from ..basis.records import number
 from ..doors.door import read_text
+from ..plots.axes import CYCLE, folded, names_of
 from ..sweeps import failures, index, read_record
 from .figures import figure
-from .markup import Markup, fill, joined
+from .markup import Markup, counted, fill, joined
 from .pages import page
 from .quantities import Quantity, estimate, quantities
-from .sketches import card, curves
+from .sketches import card, curves, setting
 from .tables import Linked, grid
 
 if TYPE_CHECKING:
@@ -31,7 +33,11 @@ MAP_SIZE = (4.4, 3.0)  # inches
 LISTED = 500  # most runs in the table
 # A field of more values than this is drawn as a continuum.
 CONTINUUM = 24
-MOST_PAIRS = 3  # most pairs of fields that maps are over, unless some are asked for
+LETTERS = 7  # font size of a legend or of the label of colours, in points
+BESIDE = 0.72  # of the width is left to axes that have a legend beside them
+# Of groups of runs: seven, which with the six colours tell forty-two apart.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MOST_PAIRS = 3  # most pairs of fields that maps are over
 LOGARITHMIC_FROM = (
     30.0  # an axis whose largest value is over so many times the least is logarithmic
 )
@@ -54,8 +60,8 @@ def sweep_page(
     table = index(folder)
     if table.empty:
         raise InputError(
-            f"{folder}: no run is finished; go on with"
-            f" saddlery sweep {folder}/sweep.toml --out {folder} --resume"
+            f"{folder}: no run is finished; go on with saddlery sweep"
+            f" {shlex.quote(f'{folder}/sweep.toml')} --out {shlex.quote(str(folder))} --resume"
         )
     varied = record["fields"]
     chosen = varied
@@ -91,22 +97,18 @@ def _pairs(
 def _head(record: dict[str, Any], count: int) -> Markup:
     return fill(
         "<header><p class=small>saddlery: report of a sweep</p><h1>{}</h1>"
-        "<p class=lead>{:,} of {:,} runs, over {}.</p></header>",
+        "<p class=lead>{:,} of {}, over {}.</p></header>",
         record["name"],
         count,
-        record["runs"],
+        counted(record["runs"], "run"),
         ", ".join(record["fields"]) or "seeds",
     )
 
 
 def _failure(entry: dict[str, Any]) -> Markup:
     first, last = entry["runs"]
-    return fill(
-        '<p class="note" role="note">Runs {} to {} failed: {}</p>',
-        first,
-        last,
-        entry["error"],
-    )
+    which = f"Run {first}" if first == last else f"Runs {first} to {last}"
+    return fill('<p class="note" role="note">{} failed: {}</p>', which, entry["error"])
 
 
 def _impossible(table: pd.DataFrame) -> Markup:
@@ -114,9 +116,9 @@ def _impossible(table: pd.DataFrame) -> Markup:
     if not rows:
         return Markup()
     return fill(
-        '<p class="note" role="note">{:,} of the runs are impossible'
+        '<p class="note" role="note">{} impossible'
         " and left out of the maps, such as run {}: {}</p>",
-        len(rows),
+        counted(len(rows), "of the runs is", "of the runs are"),
         rows[0]["run"],
         rows[0]["reason"],
     )
@@ -129,9 +131,6 @@ def _section(
     k: int,
 ) -> Markup:
     pictures, same = [], []
-    means = "mean over seeds and all other fields, and its 95% interval over seeds"
-    if any(_continuous(table, name) for name in pair):
-        means = "a point a run"
     for j, quantity in enumerate(shown):
         values = quantity.values(table)
         there = values[np.isfinite(values)]
@@ -143,7 +142,7 @@ def _section(
         picture = figure(
             draw,
             name=f"map-{k}-{j}",
-            caption=f"{title}: {means}.",
+            caption=f"{title}: {_means(table, pair, quantity, values)}.",
             size=MAP_SIZE,
             shown=True,
         )
@@ -160,6 +159,24 @@ def _section(
     )
 
 
+def _means(
+    table: pd.DataFrame,
+    pair: Sequence[str],
+    quantity: Quantity,
+    values: np.ndarray,
+) -> str:
+    """What a point or a cell of a picture is."""
+    if any(_continuous(table, name) for name in pair):
+        return "a point a run"
+    if pair:
+        return "mean over seeds and all other fields, and its 95% interval over seeds"
+    found = estimate(quantity, values, table["seed"].to_numpy())
+    words = f"a point a seed; their mean is {number(found.mean)}"
+    if not np.isfinite(found.low):
+        return words
+    return f"{words}, its 95% interval {number(found.low)} to {number(found.high)}"
+
+
 def _draw(
     table: pd.DataFrame,
     pair: Sequence[str],
@@ -171,14 +188,10 @@ def _draw(
         _scatter(table, pair, quantity, values, axes)
     elif len(pair) == 2:
         _draw_map(table, pair, quantity, values, axes)
+    elif pair:
+        _draw_means(table, pair[0], quantity, values, axes)
     else:
-        _draw_means(
-            table,
-            pair[0] if pair else "seed",
-            quantity,
-            values,
-            axes,
-        )
+        _draw_seeds(table, quantity, values, axes)
 
 
 def _draw_map(
@@ -225,11 +238,23 @@ def _draw_means(
     mean, low, high, _ = np.array(found).T
     spread = np.nan_to_num(np.abs(np.array([low, high]) - mean))
     ticks = range(len(places))
-    labels = [plots.literal(number(place, 3)) for place in places]
     axes.errorbar(ticks, mean, spread, fmt="o", capsize=3)
-    axes.set_xticks(ticks, labels, rotation=30)
+    axes.set_xticks(ticks, names_of(places), rotation=30)
     axes.set_xlabel(plots.literal(name))
-    axes.set_ylabel(quantity.title)
+    axes.set_ylabel(folded(quantity.title))
+
+
+def _draw_seeds(
+    table: pd.DataFrame,
+    quantity: Quantity,
+    values: np.ndarray,
+    axes: Axes,
+) -> None:
+    """A point a seed, where nothing else varies."""
+    axes.scatter(table["seed"], values, s=8)
+    axes.locator_params(axis="x", nbins=8, integer=True)
+    axes.set_xlabel("seed")
+    axes.set_ylabel(folded(quantity.title))
 
 
 def _continuous(table: pd.DataFrame, name: str) -> bool:
@@ -246,21 +271,28 @@ def _scatter(
     axes: Axes,
 ) -> None:
     """A point a run: in colour over two continuous fields, else against the
-    one, the values of the other in colour."""
+    one, the values of the other by colour and marker."""
     along = [name for name in pair if _continuous(table, name)]
     others = [name for name in pair if name not in along]
     x = table[along[0]]
     if len(along) == 2:
         points = axes.scatter(x, table[along[1]], c=values, s=8)
         bar = axes.figure.colorbar(points, ax=axes)
-        bar.set_label(quantity.title, fontsize=7)
+        bar.set_label(folded(quantity.title), fontsize=LETTERS)
         axes.set_ylabel(plots.literal(along[1]))
     else:
-        for at, words in _groups(table, others):
-            axes.scatter(x.to_numpy()[at], values[at], s=8, label=words)
+        for k, (at, words) in enumerate(_groups(table, others)):
+            axes.scatter(
+                x.to_numpy()[at],
+                values[at],
+                s=8,
+                color=CYCLE[k % len(CYCLE)],
+                marker=MARKERS[k % len(MARKERS)],
+                label=words,
+            )
         if others:
-            axes.legend(fontsize=7, frameon=False)
-        axes.set_ylabel(quantity.title)
+            _legend_beside(axes)
+        axes.set_ylabel(folded(quantity.title))
     axes.set_xlabel(plots.literal(along[0]))
     for name, scale in zip(
         along,
@@ -282,10 +314,26 @@ def _groups(
     if not others:
         yield slice(None), ""
     for name in others:
-        short = name.rpartition(".")[2]
-        for value in sorted(table[name].unique()):
+        short = plots.literal(name.rpartition(".")[2])
+        values = sorted(table[name].unique())
+        for value, words in zip(values, names_of(values), strict=True):
             at = (table[name] == value).to_numpy()
-            yield at, plots.literal(f"{short} {number(value, 3)}")
+            yield at, f"{short} {words}"
+
+
+def _legend_beside(axes: Axes) -> None:
+    """The legend to the right of axes that make room for it, where it hides nothing."""
+    box = axes.get_position()
+    axes.set_position((box.x0, box.y0, BESIDE * box.width, box.height))
+    axes.legend(
+        fontsize=LETTERS - 1,
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+        borderpad=0,
+        labelspacing=0.1,
+        handletextpad=0.1,
+    )
 
 
 def _runs(
@@ -302,7 +350,7 @@ def _runs(
         run = row["run"]
         command = ""
         if row["status"] == "stopped":
-            command = f"saddlery report '{folder}#{run}'"
+            command = f"saddlery report {shlex.quote(f'{folder}#{run}')}"
         cards.append(card(row, varied, drawn.get(run), command))
         cells.append(_cells_of(row, varied))
     columns = ("run", "seed", *varied, "status", "units", "loss")
@@ -327,7 +375,7 @@ def _cells_of(
     return [
         Linked(f"run-{row['run']}", row["run"]),
         row["seed"],
-        *(row[name] for name in varied),
+        *(setting(row[name]) for name in varied),
         row["status"],
         _units(row["units"]),
         row["loss"],

@@ -15,7 +15,7 @@ from ..basis.records import number
 from ..plateaus import Stage, Stages
 from ..plateaus.stage import fixed_point_cells
 from ..saddles import FixedPoint
-from .markup import Markup, fill, joined
+from .markup import Markup, counted, fill, joined
 
 # How a verdict is set: the class of its style, and a sign for those who see no colours.
 VERDICT_SIGNS = {
@@ -169,7 +169,8 @@ def _plateau_fields(stage: Stage) -> dict[str, object]:
     counts = []
     for layer in stage.effective:
         counts.append(
-            f"{layer.active} active, {layer.rays} rays, rank {layer.rank}, minimal {layer.minimal}"
+            f"{layer.active} active, {counted(layer.rays, 'ray')},"
+            f" rank {layer.rank}, minimal {layer.minimal}"
         )
     return {
         "flow time": interval(stage),
