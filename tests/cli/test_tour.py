@@ -58,18 +58,17 @@ def test_a_run_of_ones_own_among_those_of_a_tour_stays(tmp_path):
     """Only those of its summary and of the names to come are the tour's."""
     tour(tmp_path, names=("linear",))
     shutil.copytree(tmp_path / "runs" / "linear", tmp_path / "runs" / "mine")
-    tours._clear(tmp_path, names=("quadratic",))
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["mine"]
-    shutil.move(tmp_path / "runs" / "mine", tmp_path / "runs" / "quadratic")
-    tours._clear(tmp_path, names=("quadratic",))
-    assert list((tmp_path / "runs").iterdir()) == []
+    shutil.copytree(tmp_path / "runs" / "linear", tmp_path / "runs" / "quadratic")
+    tour(tmp_path, names=("quadratic",))
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"mine", "quadratic"}
+    assert load_run(tmp_path / "runs" / "mine").experiment.name == "linear"
+    assert load_run(tmp_path / "runs" / "quadratic").experiment.name == "quadratic"
 
 
 def test_a_place_that_is_taken_is_found_before_the_training(tmp_path, monkeypatch):
     """A folder that is no run, or a link, where a later run would go."""
     (tmp_path / "summary.json").write_text('{"runs": []}')
     (tmp_path / "runs" / "relu").mkdir(parents=True)
-    prepare(tmp_path, names=("linear", "relu"))  # an empty folder is no obstacle
     (tmp_path / "runs" / "relu" / "notes.txt").write_text("mine")
     monkeypatch.setattr(tours, "train", None)
     with pytest.raises(StorageError, match="relu exists already"):
