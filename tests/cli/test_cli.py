@@ -291,6 +291,19 @@ def test_the_version(capsys):
             2,
             "--out and --page both name x.html",
         ),
+        (
+            ["compare", "linear", "--page", "x.html", "--out", "no/../x.html"],
+            2,
+            "--out and --page both name x.html",
+        ),
+        (["train", "linear", "--seed", "1", "--seed", "2"], 2, "--seed: given more than once"),
+        (["list", "units", "--out", "a", "--out", "b"], 2, "--out: given more than once"),
+        (
+            ["stages", "linear", *2 * ["--tolerance", "behind.weights=0.1"]],
+            2,
+            "behind.weights is given more than once; give it once",
+        ),
+        (["stages", f"sweep#{'9' * 5000}"], 2, "the number of a run must have at most 18 digits"),
         (["compare", "linear", "--page", ""], 2, "must not be empty"),
         (["report", "linear", "--page", "x.html"], 2, "option '--page' is not known"),
         (["train", "linear", "--out", "/proc/nothing"], 3, "cannot be written"),
@@ -330,6 +343,42 @@ def test_the_files_of_a_run_are_never_rewritten(command, trained, capsys):
     code, _, err = run(capsys, command, trained, "--out", trained / "record.json")
     assert code == 3 and "never rewritten" in err
     assert (trained / "record.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("file", ["sweep.toml", "sweep.json"])
+def test_the_files_of_a_sweep_are_never_rewritten(file, tmp_path, capsys):
+    (tmp_path / "sweep.json").write_text("{}")
+    (tmp_path / file).write_text("{}")
+    for words in (
+        ["list", "units"],
+        ["show", "linear"],
+        ["certify", "linear"],
+        ["predict", "relu"],
+    ):
+        code, out, err = run(capsys, *words, "--out", tmp_path / file)
+        assert (code, out) == (3, "") and f"{file} belongs to a sweep and is never" in err
+    assert (tmp_path / file).read_text() == "{}"
+
+
+def test_what_is_read_is_not_written_over(tmp_path, capsys):
+    """One's own experiment, by whatever path and in every command that reads one and writes a
+    file."""
+    mine = tmp_path / "mine.toml"
+    assert run(capsys, "new", "linear", "--out", mine)[0] == 0
+    before, other = mine.read_bytes(), tmp_path / "link"
+    other.symlink_to(mine)
+    for command in ("predict", "graph", "stages", "certify", "compare", "report"):
+        for path in (mine, other):
+            code, out, err = run(capsys, command, mine, "--out", path)
+            assert (code, out) == (2, "") and f"and --out both name {path}, which would" in err
+    for command in ("graph", "compare"):
+        code, _, err = run(capsys, command, mine, "--page", mine)
+        assert code == 2 and f"both name {mine}, which would be lost; choose another --page" in err
+    data = tmp_path / "data.npz"
+    data.write_bytes(b"mine")
+    code, _, err = run(capsys, "stages", mine, "--data", data, "--out", data)
+    assert code == 2 and f"--data and --out both name {data}" in err
+    assert mine.read_bytes() == before and data.read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize(
@@ -512,6 +561,23 @@ def test_interrupted_certification_keeps_the_certified_stages(trained, capsys, m
     ]
     assert json.loads((trained / "stages.json").read_text()) == json.loads(out)
     assert run(capsys, "report", trained)[0] == 130 and not (trained / "report.html").exists()
+
+
+def test_a_page_that_is_interrupted_loses_nothing_else(trained, tmp_path, capsys, monkeypatch):
+    """What was computed is shown, and nobody is told that nothing was saved."""
+    from saddlery import report
+
+    def page(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "graph_page", page)
+    monkeypatch.setattr(report, "comparisons_page", page)
+    narrow = ["--set", "network.layers.0.width=1"]
+    for words in (["graph", "linear", *narrow], ["compare", trained]):
+        out_file, html = tmp_path / f"{words[0]}.json", tmp_path / f"{words[0]}.html"
+        code, out, err = run(capsys, *words, "--json", "--out", out_file, "--page", html)
+        assert code == 130 and err.endswith("saddlery: interrupted; no page was written\n")
+        assert json.loads(out) == json.loads(out_file.read_text()) and not html.exists()
 
 
 def test_an_interrupted_analysis_of_an_experiment_keeps_the_training(tmp_path, capsys, monkeypatch):

@@ -19,6 +19,7 @@ from saddlery.cli.codes import CODES
 from saddlery.cli.command import Command
 from saddlery.cli.commands import command, commands, names, register
 from saddlery.cli.commands.list import LISTS
+from saddlery.cli.commands.report import _default_page
 from saddlery.experiments.experiment import catalog
 from saddlery.predictions import THEORIES
 from saddlery.sweeps import Sweep, run_sweep
@@ -123,6 +124,30 @@ def test_a_percent_sign_in_a_help_is_one(families, capsys):
     assert "100 % sure" in run(capsys, "--help")[1]
 
 
+def test_a_percent_sign_in_the_words_of_out_and_seed_is_one(families, capsys):
+    register(Command("own", "-", "saddlery own", lambda options: 0, "5 % do", "7 % do"))
+    code, out, _ = run(capsys, "own", "--help")
+    assert code == 0 and "5 % do" in out and "7 % do" in out
+
+
+def test_arguments_of_ones_own_command_need_no_help(families, capsys):
+    """Nor another name than that of argparse; an option is called as it is typed."""
+
+    def options(parser):
+        parser.add_argument("thing")
+        parser.add_argument("--need", required=True)
+        parser.add_argument("--kind", choices=["one", "two"], dest="other")
+
+    register(Command("own", "-", "saddlery own", lambda options: 0, "-", "-", options=options))
+    for words, sentence in (
+        ([], "thing is missing; see saddlery own --help"),
+        (["x"], "--need is missing; see saddlery own --help"),
+        (["x", "--need", "y", "--kind", "oen"], "--kind 'oen' is not known; did you mean 'one'?"),
+    ):
+        assert run(capsys, "own", *words) == (2, "", f"saddlery: {sentence}\n")
+    assert run(capsys, "own", "x", "--need", "y", "--kind", "one")[0] == 0
+
+
 def test_a_file_without_a_command_is_named(tmp_path, monkeypatch, capsys):
     (tmp_path / "empty.py").write_text("")
     monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path)])
@@ -195,6 +220,16 @@ def test_new_is_the_shipped_experiment(tmp_path, monkeypatch, capsys):
     code, out, err = run(capsys, "new", "relu", "--out", "a b/mine.toml", "--json")
     assert json.loads(out) == {"experiment": "relu", "file": "a b/mine.toml"}
     assert err.endswith("then saddlery train 'a b/mine.toml'\n")
+
+
+def test_a_file_like_an_option_is_trained_by_the_command_that_is_named(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capsys, "new", "linear", "--out=-x.toml")
+    assert (code, out) == (0, "-x.toml\n")
+    onwards = shlex.split(err.partition("then ")[2])
+    assert parser.parse(onwards[1:])[1].experiment == "./-x.toml" and Path("./-x.toml").exists()
 
 
 def test_new_replaces_nothing(tmp_path, monkeypatch, capsys):
@@ -283,6 +318,68 @@ def test_a_sweep_that_is_not_finished_says_so(tmp_path, monkeypatch, capsys):
     onwards = shlex.split(err.partition("; ")[2].removesuffix(" goes on\n"))
     assert run(capsys, *onwards[1:], "--engine", "here")[0] == 0
     assert run(capsys, "runs", "all of it")[1:] == (run(capsys, "runs", "all of it")[1], "")
+
+
+DESIGN = 'name = "s"\nexperiment = "linear"\nseeds = 2\n[grid]\nstop.flow_time = [1.0]\n'
+
+
+@pytest.fixture(scope="module")
+def small_sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweeps") / "s"
+    run_sweep(Sweep.from_toml(DESIGN), folder)
+    return folder
+
+
+def test_the_table_of_runs_fits_the_terminal(small_sweep, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    code, out, _ = run(capsys, "runs", small_sweep)
+    assert code == 0 and max(map(len, out.splitlines())) <= 40
+    assert all(name in out.replace("\n", " ") for name in ("run", "units", "stopped", "2 runs"))
+
+
+def test_a_column_is_named_once(small_sweep, capsys):
+    code, out, err = run(capsys, "runs", small_sweep, "--columns", "run, run")
+    assert (code, out) == (2, "") and "--columns must name each column once, got run, run" in err
+
+
+def test_options_that_the_page_of_a_sweep_does_not_look_at(small_sweep, capsys):
+    page = small_sweep / "report.html"
+    for options, sentence in (
+        (["--tolerance", "behind.weights=0.1"], "leave --tolerance out"),
+        (["--imports", "no_such_module"], "no_such_module cannot be imported"),
+    ):
+        code, _, err = run(capsys, "report", small_sweep, *options)
+        assert code == 2 and sentence in err and not page.exists()
+
+
+def test_the_page_of_an_experiment_is_named_after_it_in_a_sweep_too(small_sweep, monkeypatch):
+    """`DIR#17` alone is a run of a sweep."""
+    monkeypatch.chdir(small_sweep)
+    assert str(_default_page("linear")) == "linear.html"
+    assert str(_default_page(f"{small_sweep}#1")) == f"{small_sweep}/run1.html"
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--plan", "--out", "x"], "--plan writes nothing and runs a few points in this process"),
+        (["--plan", "--resume"], "leave --resume out"),
+        (["--plan", "--yes"], "leave --yes out"),
+        (["--plan", "--engine", "here"], "leave --engine out"),
+        (["--plan", "--workers", "2"], "leave --workers out"),
+        (["--engine", "here", "--workers", "2"], "--engine here does one thing at a time"),
+        (
+            ["--engine", "dask", "--scheduler", "tcp://x:1", "--workers", "2"],
+            "a cluster that is joined has workers of its own; leave --workers out",
+        ),
+    ],
+)
+def test_options_that_a_sweep_would_not_look_at(options, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("s.toml").write_text(DESIGN)
+    code, out, err = run(capsys, "sweep", "s.toml", *options)
+    assert (code, out, err.count("\n")) == (2, "", 1) and sentence in err
+    assert os.listdir() == ["s.toml"]
 
 
 def test_the_readme_says_what_a_seed_draws():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -51,6 +52,27 @@ def test_a_new_tour_replaces_the_old_runs_and_nothing_else(tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
     assert {p.name for p in (tmp_path / "runs").iterdir()} == {"linear", "mine"}
     assert load_run(tmp_path / "runs" / "linear").experiment.seed == 5
+
+
+def test_a_run_of_ones_own_among_those_of_a_tour_stays(tmp_path):
+    """Only those of its summary and of the names to come are the tour's."""
+    tour(tmp_path, names=("linear",))
+    shutil.copytree(tmp_path / "runs" / "linear", tmp_path / "runs" / "mine")
+    shutil.copytree(tmp_path / "runs" / "linear", tmp_path / "runs" / "quadratic")
+    tour(tmp_path, names=("quadratic",))
+    assert {p.name for p in (tmp_path / "runs").iterdir()} == {"mine", "quadratic"}
+    assert load_run(tmp_path / "runs" / "mine").experiment.name == "linear"
+    assert load_run(tmp_path / "runs" / "quadratic").experiment.name == "quadratic"
+
+
+def test_a_place_that_is_taken_is_found_before_the_training(tmp_path, monkeypatch):
+    """A folder that is no run, or a link, where a later run would go."""
+    (tmp_path / "summary.json").write_text('{"runs": []}')
+    (tmp_path / "runs" / "relu").mkdir(parents=True)
+    (tmp_path / "runs" / "relu" / "notes.txt").write_text("mine")
+    monkeypatch.setattr(tours, "train", None)
+    with pytest.raises(StorageError, match="relu exists already"):
+        tour(tmp_path, names=("linear", "relu"))
 
 
 def test_the_summary_has_the_documented_form(tmp_path):

@@ -184,7 +184,9 @@ def parsed(changes: list[str]) -> list[Tolerances]:
         record = RECORDS[known(decides, RECORDS, "decision")]
         names = [field.name for field in dataclasses.fields(record)]  # type: ignore[arg-type]
         known(name, names, f"tolerance of {decides}")
-        values.setdefault(decides, {})[name] = _number(text, place.strip())
+        if name in values.setdefault(decides, {}):
+            raise InputError(f"{decides}.{name} is given more than once; give it once")
+        values[decides][name] = _number(text, place.strip())
     return [RECORDS[decides](**fields) for decides, fields in values.items()]
 
 

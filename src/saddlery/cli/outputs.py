@@ -15,6 +15,7 @@ from ..doors.outlets import check_place, storage_errors, write_text
 from .streams import put, say
 
 __all__ = [
+    "as_word",
     "file_to_write",
     "out_to_write",
     "page_to_write",
@@ -25,8 +26,14 @@ __all__ = [
     "write_record",
     "write_words",
 ]
-# Files of a run that are never rewritten.
-OWN = ("experiment.toml", "record.json", "trajectory.npz")
+# Files that are never rewritten, of a run and of a sweep: beside the one that says that the
+# folder is one.
+OWN = {
+    "finished run": ("record.json", ("experiment.toml", "record.json", "trajectory.npz")),
+    "sweep": ("sweep.json", ("sweep.json", "sweep.toml")),
+}
+# What a command reads that may be a file, as it is typed.
+INPUTS = {"experiment": "EXPERIMENT", "run": "RUN", "data": "--data"}
 
 
 def show(options: Namespace, record: Any, text: str) -> None:
@@ -53,10 +60,11 @@ def file_to_write(target: Path) -> Path:
         )
     with storage_errors(target):  # relative to a folder that may be gone
         real = Path(os.path.realpath(target))
-    if real.name in OWN and (real.parent / "record.json").exists():
-        raise StorageError(
-            f"{target} belongs to a finished run and is never rewritten; choose another --out"
-        )
+    for owner, (mark, names) in OWN.items():
+        if real.name in names and (real.parent / mark).exists():
+            raise StorageError(
+                f"{target} belongs to a {owner} and is never rewritten; choose another --out"
+            )
     return place_to_write(target)
 
 
@@ -71,7 +79,25 @@ def out_to_write(options: Namespace) -> Path | None:
     """The file of --out, if one is named, found out before the work."""
     if not options.out:
         return None
-    return file_to_write(Path(options.out))
+    return _named(options, "--out", options.out)
+
+
+def _named(options: Namespace, option: str, path: str) -> Path:
+    """The file that an option names, if it may be written: not one that the
+    same command reads."""
+    for name, typed in INPUTS.items():
+        source = getattr(options, name, None)
+        if source and os.path.isfile(source) and _same(source, path):
+            raise InputError(
+                f"{typed} and {option} both name {path}, which would be lost; "
+                f"choose another {option}"
+            )
+    return file_to_write(Path(path))
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two paths are one place, whatever links lie between."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def page_to_write(options: Namespace) -> Path | None:
@@ -81,12 +107,21 @@ def page_to_write(options: Namespace) -> Path | None:
         return None
     from ..plots import new_axes
 
-    if options.out and Path(options.out).absolute() == Path(options.page).absolute():
+    if options.out and _same(options.out, options.page):
         raise InputError(
             f"--out and --page both name {options.page}; give the page a file of its own"
         )
     new_axes()
-    return file_to_write(Path(options.page))
+    return _named(options, "--page", options.page)
+
+
+def as_word(path: str | Path) -> str:
+    """A path as it is typed after a command: one that begins with a dash
+    would be an option."""
+    typed = str(path)
+    if typed.startswith("-"):
+        return os.path.join(os.curdir, typed)
+    return typed
 
 
 # ---------------------------------------------------------------------- writing

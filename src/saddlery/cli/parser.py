@@ -12,7 +12,7 @@ from argparse import (
     RawDescriptionHelpFormatter,
 )
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..basis.echo import shown
 from .arguments import add_imports, given, seed
@@ -21,26 +21,65 @@ from .command import Command
 from .commands import command, commands, names
 from .streams import put, say
 
+# Where a namespace keeps which options were given.
+GIVEN = "_given"
+
+
+class Once(Action):
+    """An option with one value. A second one would take the place of the
+    first in silence."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        given = vars(namespace).setdefault(GIVEN, set())
+        if option_string and self.dest in given:
+            raise ArgumentError(self, "given more than once; give it once")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
 
 class Parser(ArgumentParser):
     """Errors in one sentence on stderr, exit code 2, with the nearest valid
     word."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register("action", None, Once)  # where add_argument names no action
+
     def error(self, message: str) -> NoReturn:
         _, _, missing = message.partition("arguments are required: ")
         if missing:
-            help_of = {str(a.metavar): a.help for a in self._actions}
-            first = missing.partition(", ")[0]
-            message = f"{first} is missing, {help_of[first]}"
+            message = self._missing(missing.partition(", ")[0])
         if not message.endswith("?"):  # a guess is remedy enough
             message += f"; see {self.prog} --help"
         say(f"saddlery: {message}")
         sys.exit(INPUT)
 
+    def _missing(self, name: str) -> str:
+        """That an argument is missing, and what it is where its help says
+        so."""
+        words = {_name(action): action.help for action in self._actions}.get(name)
+        if words:
+            return f"{name} is missing, {words}"
+        return f"{name} is missing"
+
     def _check_value(self, action: Action, value: object) -> None:
         if action.choices is not None and value not in action.choices:
-            unknown = f"{action.dest} {shown(value)} is not known"
+            name = action.dest
+            if action.option_strings:
+                name = _name(action)
+            unknown = f"{name} {shown(value)} is not known"
             raise ArgumentError(None, f"{unknown}; {_hint(str(value), action.choices)}")
+
+
+def _name(action: Action) -> str:
+    """An argument as argparse calls it where it is missing."""
+    return "/".join(action.option_strings) or str(action.metavar or action.dest)
 
 
 def _hint(word: str, valid: Iterable[str]) -> str:
@@ -106,13 +145,20 @@ def _overview() -> str:
     top.add_argument("--version", action="store_true", help="print the version and exit")
     listed = top.add_argument_group("commands", "(saddlery COMMAND --help says more of each)")
     for name, one in commands().items():
-        listed.add_argument(name, help=one.help.replace("%", "%%"))
+        listed.add_argument(name, help=_plain(one.help))
     return top.format_help().rstrip("\n")
+
+
+def _plain(words: str) -> str:
+    """Words of a command for argparse, which would fill in what follows a
+    percent sign."""
+    return words.replace("%", "%%")
 
 
 def _parsed(chosen: Command, arguments: list[str]) -> tuple[Command, Namespace]:
     parser = parser_of(chosen)
     options, rest = parser.parse_known_args(arguments)
+    vars(options).pop(GIVEN, None)
     if rest:
         _refuse(parser, rest[0])
     return chosen, options
@@ -132,8 +178,8 @@ def parser_of(one: Command) -> Parser:
     )
     one.options(parser)
     parser.add_argument("--json", action="store_true", help="print the record as JSON on stdout")
-    parser.add_argument("--out", metavar="PATH", type=given, help=one.out)
-    parser.add_argument("--seed", type=seed, metavar="N", help=one.seed)
+    parser.add_argument("--out", metavar="PATH", type=given, help=_plain(one.out))
+    parser.add_argument("--seed", type=seed, metavar="N", help=_plain(one.seed))
     return parser
 
 

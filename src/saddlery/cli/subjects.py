@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ..basis.checks import InputError
+from ..basis.echo import shown
 from ..basis.interruptions import endable, giving_up
 from ..basis.text import file_name
 from .interrupts import check, uninterrupted
 from .outputs import say
 from .progress import progress
+
+# The number of a run has at most so many digits: Python reads no more of them.
+MOST_DIGITS = 18
 
 
 # -------------------------------------------------------------------- experiments
@@ -118,6 +122,10 @@ def _trained_of_sweep(options: Namespace, folder: str, place: str) -> Any:
     """The run of DIR#17."""
     if options.seed is not None:
         raise InputError(f"run {place} of {folder} has its own seed; leave --seed out")
+    if len(place) > MOST_DIGITS:
+        raise InputError(
+            f"the number of a run must have at most {MOST_DIGITS} digits, got {shown(place)}"
+        )
     experiment = _of_sweep(
         Path(folder),
         place=int(place),
@@ -238,11 +246,23 @@ def engine_of(options: Namespace, out: Path, slurm: Mapping[str, Any] | None = N
     sweep."""
     from ..engines import make
 
-    if options.scheduler and options.engine != "dask":
-        raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
+    _refuse_idle(options)
     chosen: dict[str, Any] = {}
     if options.scheduler:
         chosen = {"scheduler": options.scheduler}
     if options.engine == "slurm":
         chosen = {"folder": str(out / "slurm"), **(slurm or {})}
     return make(options.engine, options.workers, chosen)
+
+
+def _refuse_idle(options: Namespace) -> None:
+    """Raise InputError for what the chosen engine would not look at."""
+    if options.scheduler and options.engine != "dask":
+        raise InputError(f"--scheduler belongs to --engine dask, got --engine {options.engine}")
+    if options.scheduler and options.workers:
+        raise InputError("a cluster that is joined has workers of its own; leave --workers out")
+    if options.engine == "here" and options.workers > 1:
+        raise InputError(
+            f"--engine here does one thing at a time, got --workers {options.workers}; "
+            "leave it out, or give --engine local"
+        )

@@ -19,7 +19,7 @@ from ..basis.checks import InputError, StorageError
 from ..basis.interruptions import finishing
 from ..basis.records import plain, text_table, tiny
 from ..doors.door import read_json
-from ..doors.outlets import write_text
+from ..doors.outlets import refuse_existing, write_text
 from ..plateaus import Stage, Stages, certify, stages
 from ..report import tour_page
 from ..runs import save_run, train
@@ -44,9 +44,10 @@ TRAINING = 0.4
 Progress = Callable[[float, str], None]
 
 
-def prepare(folder: str | Path) -> Path:
-    """The folder of a tour: new, empty, or an earlier tour, which is
-    replaced. Raises StorageError for anything else."""
+def prepare(folder: str | Path, names: tuple[str, ...] = NAMES) -> Path:
+    """The folder of a tour of these names: new, empty, or an earlier tour,
+    which is replaced. Raises StorageError for anything else, also where a run
+    would go."""
     target = Path(folder)
     if target.exists() and not target.is_dir():
         raise StorageError(f"{target} is a file, and a tour needs a folder; choose another --out")
@@ -54,6 +55,10 @@ def prepare(folder: str | Path) -> Path:
         raise StorageError(
             f"{target} exists already and is not a tour; choose another --out or remove it"
         )
+    for name in names:
+        place = target / "runs" / name
+        if not _is_own_run(place):
+            refuse_existing(place)
     return target
 
 
@@ -72,19 +77,31 @@ def _is_entry(entry: object) -> bool:
     return isinstance(entry, dict) and {"experiment", "stages"} <= set(entry)
 
 
-def _clear(target: Path) -> None:
-    """Take away an earlier tour: its page and its runs. Whatever else lies
-    there is somebody's and stays."""
+def _clear(target: Path, names: tuple[str, ...]) -> None:
+    """Take away an earlier tour: its page, and its runs, which are those that
+    its summary names and those of the names to come. Whatever else lies there
+    is somebody's and stays, runs too."""
+    own = {*names, *_finished_before(target)}
     page = target / "index.html"
     if page.is_file() and not page.is_symlink():
         page.unlink()
     for folder in (target / "runs").glob("*"):
-        if _is_run(folder) and not folder.is_symlink():
+        if folder.name in own and _is_own_run(folder):
             shutil.rmtree(folder)
     write_text(target / "summary.json", json.dumps({"runs": []}))
 
 
-def _is_run(folder: Path) -> bool:
+def _finished_before(target: Path) -> list[str]:
+    """The names of the runs in the summary of an earlier tour."""
+    if not _is_tour(target):
+        return []
+    return [str(entry["experiment"]) for entry in read_json(target / "summary.json")["runs"]]
+
+
+def _is_own_run(folder: Path) -> bool:
+    """Whether there is a run folder, and no link to one."""
+    if folder.is_symlink():
+        return False
     try:
         record = read_json(folder / "record.json")
     except InputError:
@@ -112,12 +129,13 @@ def tour(
 
     Raises StorageError for a folder that holds something else.
     """
-    target, done = prepare(folder), []
+    target, done = prepare(folder, names), []
     report = progress or (lambda fraction, words: None)
     try:
         for k, name in enumerate(names):
             part = lambda share, words, k=k: report((k + share) / len(names), words)
-            done.append(_run(target, name, seed, k == 0, part))
+            replaced = names if k == 0 else ()
+            done.append(_run(target, name, seed, replaced, part))
             write_text(target / "summary.json", json.dumps(summary(done), indent=1))
             part(1.0, name)
     except KeyboardInterrupt:
@@ -129,17 +147,27 @@ def tour(
 
 
 @finishing
-def _run(target: Path, name: str, seed: int | None, first: bool, progress: Progress) -> Stages:
+def _run(
+    target: Path,
+    name: str,
+    seed: int | None,
+    replaced: tuple[str, ...],
+    progress: Progress,
+) -> Stages:
     """Train, save, then certify one experiment; one that diverges has no
-    stages, and the tour goes on."""
+    stages, and the tour goes on.
+
+    replaced: names of runs, where this one begins a tour: an earlier tour is
+    taken away.
+    """
     run = train(
         name,
         seed=seed,
         keep_failed=True,
         progress=lambda share, _: progress(TRAINING * share, f"train {name}"),
     )
-    if first:
-        _clear(target)
+    if replaced:
+        _clear(target, replaced)
     save_run(run, target / "runs" / name)
     if run.trajectory.status == "interrupted":
         raise KeyboardInterrupt

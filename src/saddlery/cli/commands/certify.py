@@ -19,16 +19,14 @@ def certify(options: Namespace) -> int:
 
     from ...plateaus.earlier import changed_verdicts, read_stages
     from ..interrupts import uninterrupted
-    from ..outputs import file_to_write, say, show, write_record
+    from ..outputs import file_to_write, out_to_write, say, show, write_record
     from ..subjects import certified, run_of, stop
 
-    target, before = None, None
-    if options.out:
-        target = Path(options.out)
-    elif os.path.isdir(options.run):
-        target = Path(options.run) / "stages.json"
+    target, before = out_to_write(options), None
+    if target is None and os.path.isdir(options.run):
+        target = file_to_write(Path(options.run) / "stages.json")
     if target is not None:
-        before = read_stages(file_to_write(target))
+        before = read_stages(target)
     run, fresh = run_of(options)
     found, complete = certified(run, fresh)
     if not complete and not any(stage.certificate for stage in found.stages):

@@ -36,8 +36,9 @@ def compare(options: Namespace) -> int:
     compared = [after(run, fresh, put_beside, prediction, found) for prediction in predictions]
     record = {"comparisons": [comparison.record() for comparison in compared]}
     write_record(record, target)
-    after(run, fresh, write_page, page, lambda: comparisons_page(compared))
     show(options, record, "\n\n".join(map(repr, compared)))
+    draw = lambda: comparisons_page(compared)
+    after(run, fresh, write_page, page, draw, words="no page was written")
     return DONE
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
+from ...basis.interruptions import endable, finishing
 from ..arguments import RECORD_OUT, add_experiment, add_page, add_tolerance
 from ..codes import DONE
 from ..command import Command
@@ -15,6 +17,7 @@ def _options(parser: ArgumentParser) -> None:
     add_page(parser, "also write one self-contained HTML page, a figure and tables")
 
 
+@finishing
 def graph(options: Namespace) -> int:
     """Find the saddles of an experiment and what connects them."""
     from ...plateaus import saddle_graph
@@ -27,11 +30,14 @@ def graph(options: Namespace) -> int:
     experiment = experiment_of(options)
     with progress(f"graph {experiment.name}") as report:
         looked = lambda left, of: report(left / of, f"{of} fixed points")
-        found = saddle_graph(experiment, progress=looked)
+        found = endable(partial(saddle_graph, progress=looked), experiment)
     record = {"experiment": experiment.name, "seed": experiment.seed, **found.record()}
     write_record(record, target)
-    write_page(page, lambda: graph_page(found, experiment))
     show(options, record, repr(found))
+    try:
+        endable(write_page, page, lambda: graph_page(found, experiment))
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; no page was written") from None
     return DONE
 
 

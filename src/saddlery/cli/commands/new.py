@@ -22,12 +22,12 @@ def new(options: Namespace) -> int:
 
     from ...doors.outlets import write_text
     from .. import shipped
-    from ..outputs import say, show
+    from ..outputs import as_word, say, show
 
     text = shipped.text_of(options.name)
     target = _unused(Path(options.out or f"{options.name}.toml"))
     write_text(target, text)
-    say(f"{target} is yours: change it, then {join(['saddlery', 'train', str(target)])}")
+    say(f"{target} is yours: change it, then {join(['saddlery', 'train', as_word(target)])}")
     show(options, {"experiment": options.name, "file": str(target)}, str(target))
     return DONE
 

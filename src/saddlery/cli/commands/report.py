@@ -28,7 +28,7 @@ def report(options: Namespace) -> int:
 
     from ...basis.checks import InputError
     from ...report import write_report
-    from ..outputs import file_to_write, say, show
+    from ..outputs import file_to_write, out_to_write, say, show
     from ..subjects import after, certified, run_of, stop
 
     if os.path.exists(Path(options.run) / "sweep.json"):
@@ -37,7 +37,7 @@ def report(options: Namespace) -> int:
         raise InputError(
             f"--fields is for the page of a sweep, and {options.run} is none; leave it out"
         )
-    target = file_to_write(Path(options.out or _default_page(options.run)))
+    target = out_to_write(options) or file_to_write(_default_page(options.run))
     run, fresh = run_of(options)
     found, complete = certified(run, fresh)
     if not complete:
@@ -54,8 +54,8 @@ def _default_page(subject: str) -> Path:
     from pathlib import Path
 
     folder = Path(subject)
-    home, _, number = subject.rpartition("#")
-    if os.path.exists(Path(home) / "sweep.json"):
+    home, mark, number = subject.rpartition("#")
+    if mark and os.path.exists(Path(home) / "sweep.json"):
         return Path(home) / f"run{number}.html"
     if os.path.isdir(folder):
         return folder / "report.html"
@@ -69,14 +69,21 @@ def _of_sweep(options: Namespace) -> int:
     from ...basis.checks import InputError
     from ...doors.outlets import write_text
     from ...report.sweeps import sweep_page
-    from ..outputs import file_to_write, say, show
+    from ..outputs import file_to_write, out_to_write, say, show
+    from ..subjects import import_given
 
     folder = Path(options.run)
     if options.seed is not None:
         raise InputError(f"{folder} is a sweep, with seeds of its own; leave --seed out")
     if options.data is not None:
         raise InputError(f"the page of the sweep {folder} needs no data; leave --data out")
-    target = file_to_write(Path(options.out or folder / "report.html"))
+    if options.tolerances:
+        raise InputError(
+            f"the runs of the sweep {folder} were decided when they were made; "
+            "leave --tolerance out"
+        )
+    import_given(options)
+    target = out_to_write(options) or file_to_write(folder / "report.html")
     fields = None
     if options.fields:
         fields = [name.strip() for name in options.fields.split(",")]
@@ -92,6 +99,9 @@ COMMAND = Command(
     example="saddlery report runs/relu --out relu.html",
     function=report,
     options=_options,
-    out="the HTML file (default: RUN/report.html, or NAME.html for an experiment)",
+    out=(
+        "the HTML file (default: RUN/report.html, NAME.html for an experiment, "
+        "DIR/run17.html for DIR#17)"
+    ),
     seed=SEED_OF_RUN,
 )

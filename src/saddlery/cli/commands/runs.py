@@ -62,31 +62,47 @@ def _say_unfinished(folder: str) -> None:
     from shlex import join
 
     from ...sweeps import kept, read_record
-    from ..outputs import say
+    from ..outputs import as_word, say
 
     done, wanted = kept(folder), read_record(folder)["runs"]
     if done < wanted:
-        command = ["saddlery", "sweep", f"{folder}/sweep.toml", "--out", folder, "--resume"]
-        there = f"{done:,} of {wanted:,} runs are there"
-        say(f"note: {folder} is not finished, {there}; {join(command)} goes on")
+        there = as_word(folder)
+        design = os.path.join(there, "sweep.toml")
+        command = ["saddlery", "sweep", design, "--out", there, "--resume"]
+        count = f"{done:,} of {wanted:,} runs are there"
+        say(f"note: {folder} is not finished, {count}; {join(command)} goes on")
 
 
 def _text(chosen: Any) -> str:
     """The first rows as a table, and how many there are."""
+    from ...basis.records import text_table
+    from ...sweeps import as_records
+
     lines = ["no run"]
     if len(chosen):
-        lines = [chosen.head(SHOWN).to_string(index=False)]
+        rows = [list(map(_cell, row.values())) for row in as_records(chosen.head(SHOWN))]
+        lines = [text_table(list(chosen.columns), rows)]
     if len(chosen) > SHOWN:
         lines.append(f"... {len(chosen) - SHOWN:,} more; --out FILE.csv writes all")
     return "\n".join([*lines, f"{len(chosen):,} runs"])
 
 
+def _cell(value: Any) -> Any:
+    """A number, a word, or a list as it is written."""
+    if isinstance(value, list):
+        return str(value)
+    return value
+
+
 def _columns(options: Namespace, table: Any) -> list[str]:
-    from ...basis.checks import known
+    from ...basis.checks import InputError, known
 
     there = list(table.columns)
     if options.columns:
-        return [known(name.strip(), there, "column") for name in options.columns.split(",")]
+        named = [known(name.strip(), there, "column") for name in options.columns.split(",")]
+        if len(set(named)) < len(named):
+            raise InputError(f"--columns must name each column once, got {options.columns}")
+        return named
     if options.json:
         return there
     fields = [name for name in there if "." in name]
