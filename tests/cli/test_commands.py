@@ -362,11 +362,6 @@ def test_the_page_of_an_experiment_is_named_after_it_in_a_sweep_too(small_sweep,
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["--plan", "--out", "x"], "--plan writes nothing and runs a few points in this process"),
-        (["--plan", "--resume"], "leave --resume out"),
-        (["--plan", "--yes"], "leave --yes out"),
-        (["--plan", "--engine", "here"], "leave --engine out"),
-        (["--plan", "--workers", "2"], "leave --workers out"),
         (["--engine", "here", "--workers", "2"], "--engine here does one thing at a time"),
         (
             ["--engine", "dask", "--scheduler", "tcp://x:1", "--workers", "2"],

@@ -377,8 +377,10 @@ def test_texts_of_sweeps(name, tmp_path, capsys):
     (tmp_path / "base.toml").write_text(LINEAR)
     path = tmp_path / "sweep.toml"
     path.write_text(f'experiment = "base.toml"\n{text}\n')
-    for options in (["--engine", "here", "--out", tmp_path / "out"], ["--plan"]):
-        assert message in one_sentence(capsys, "sweep", path, *options)
+    for more in ([], ["--plan"]):
+        assert message in one_sentence(
+            capsys, "sweep", path, "--engine", "here", "--out", tmp_path / "out", *more
+        )
     assert not (tmp_path / "out").exists()
 
 

@@ -8,7 +8,6 @@ from argparse import ArgumentParser, ArgumentTypeError
 from ..basis.echo import shown
 
 LARGEST_SEED = 2**63 - 1
-LOCAL = "local"  # the engine where none is named
 
 # What --help says of RUN, --out and --seed in more commands than one.
 RECORD_OUT = "also write the JSON record to this file"
@@ -137,7 +136,7 @@ def add_engine(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         type=given,
-        default=LOCAL,
+        default="local",
         metavar="ENGINE",
         help="where: local (processes, the default), here (this process), dask or slurm",
     )

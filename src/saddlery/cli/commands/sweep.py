@@ -10,7 +10,7 @@ from typing import Any
 
 from ...basis.interruptions import endable, finishing
 from ...basis.text import file_name
-from ..arguments import LOCAL, add_data, add_engine, add_imports, given
+from ..arguments import add_data, add_engine, add_imports, given
 from ..codes import DONE, NUMERICAL
 from ..command import Command
 
@@ -40,7 +40,6 @@ def sweep(options: Namespace) -> int:
     from ..subjects import engine_of
 
     check()
-    _refuse_idle(options)
     design = endable(_design, options)
     if options.plan:
         with progress(f"plan {design.name}") as report:
@@ -66,28 +65,6 @@ def sweep(options: Namespace) -> int:
         raise KeyboardInterrupt(words) from None
     show(options, done.record(), repr(done))
     return NUMERICAL if done.failed else DONE
-
-
-def _refuse_idle(options: Namespace) -> None:
-    """Raise InputError where a plan is given what belongs to the sweep
-    itself."""
-    from ...basis.checks import InputError
-
-    if not options.plan:
-        return
-    given = {
-        "--out": options.out,
-        "--resume": options.resume,
-        "--yes": options.yes,
-        "--engine": options.engine != LOCAL,
-        "--workers": options.workers,
-        "--scheduler": options.scheduler,
-    }
-    idle = [name for name, value in given.items() if value]
-    if idle:
-        raise InputError(
-            f"--plan writes nothing and runs a few points in this process; leave {idle[0]} out"
-        )
 
 
 def _design(options: Namespace) -> Any:
