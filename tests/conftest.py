@@ -70,10 +70,13 @@ def fresh_programs():
 def _forget() -> None:
     jax.clear_caches()
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] != "saddlery":
+        of_a_test = HERE in Path(getattr(module, "__file__", None) or "/").parents
+        if not (of_a_test or name.partition(".")[0] == "saddlery"):
             continue
         for value in vars(module).values():
-            # Those without a limit hold units and other things that there is one of.
-            limited = hasattr(value, "cache_clear") and value.cache_parameters()["maxsize"]
-            if limited:
+            if not hasattr(value, "cache_clear"):
+                continue
+            # Ours without a limit hold units and other things that there is one of; tests keep
+            # runs and certificates, which a mutation spoils for the tests after it.
+            if of_a_test or value.cache_parameters()["maxsize"]:
                 value.cache_clear()
