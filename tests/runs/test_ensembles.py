@@ -45,7 +45,7 @@ def collected(experiments, **options):
 
 
 @pytest.mark.parametrize(
-    "name", slowly(["linear", "relu", "quadratic", "linear_attention"], "quadratic")
+    "name", slowly(["linear", "relu", "quadratic", "linear_attention"], "relu", "quadratic")
 )
 def test_a_chunk_equals_each_run_alone(name):
     """(d) Seeds with data, initial weights and ends of their own."""

@@ -15,6 +15,7 @@ from saddlery.saddles import certify_state
 from saddlery.symmetry import embed, reduce
 from saddlery.tasks import Teacher
 from saddlery.training import Stop
+from slowly import slowly
 
 SHAPES = {"own_kernel": (2, 5), "own_head": (4, 3)}
 UNITS = [KERNEL, HEAD]
@@ -51,7 +52,10 @@ def test_they_train_by_muon(unit, registered):
 
 @pytest.mark.parametrize(
     ("unit", "scale", "verdict", "order"),
-    [(KERNEL, 1e-3, "strict saddle", 2), (HEAD, 0.1, "degenerate saddle", 4)],
+    slowly(
+        [(KERNEL, 1e-3, "strict saddle", 2), (HEAD, 0.1, "degenerate saddle", 4)],
+        (HEAD, 0.1, "degenerate saddle", 4),
+    ),
     ids=str,
 )
 def test_they_certify(unit, scale, verdict, order, registered):
@@ -64,7 +68,7 @@ def test_they_certify(unit, scale, verdict, order, registered):
     assert np.all(first.certificate.state == 0)
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=str)
+@pytest.mark.parametrize("unit", slowly(UNITS, HEAD), ids=str)
 def test_they_embed_and_reduce(unit):
     """(b) A wide network at a fixed point of the narrow one, certified, and taken back."""
     network = Network((Layer(unit, 1),))

@@ -98,6 +98,7 @@ def test_no_class_without_a_fixed_point_behind_the_plateau():
 
 
 # ------------------------------------------------------------------------ design
+@pytest.mark.slow
 def test_the_design_is_determined_by_numbers():
     """Experiments are the same every time, all different, and the quick ones the first of the full
     ones."""
