@@ -78,9 +78,12 @@ def experiments(unit: str, seeds: int, steps: int, moments: bool) -> list[Experi
 
 def ours(unit: str, seeds: int, steps: int, moments: bool, looks: bool = False) -> np.ndarray:
     """The last loss of every seed. looks: with observables and stages."""
-    made = train_many(experiments(unit, seeds, steps, moments), observables=looks)
-    last = np.zeros(seeds)
-    for k, run in made:
+    return last_losses(experiments(unit, seeds, steps, moments), looks)
+
+
+def last_losses(made: list[Experiment], looks: bool) -> np.ndarray:
+    last = np.zeros(len(made))
+    for k, run in train_many(made, observables=looks):
         last[k] = run.final_loss  # type: ignore[union-attr]
         if looks:
             stages(run)  # type: ignore[arg-type]

@@ -24,11 +24,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from common import Bench
-from ensembles import INPUTS, OUTPUTS, SAMPLES, WIDTH, experiments, given, jax_job, jax_vmap
-
-from saddlery import Experiment
-from saddlery.plateaus import stages
-from saddlery.runs import Run, train_many
+from ensembles import (
+    INPUTS,
+    OUTPUTS,
+    SAMPLES,
+    WIDTH,
+    experiments,
+    given,
+    jax_job,
+    jax_vmap,
+    last_losses,
+)
 
 STEPS = 1000
 SEEDS = (1, 10, 100, 1000, 10_000, 100_000)
@@ -71,17 +77,6 @@ def shares(card: str, speed: float, moments: bool, precision: str) -> dict[str, 
 
 
 # ------------------------------------------------------------------------ who is timed
-def ours(made: list[Experiment], looks: bool) -> np.ndarray:
-    """The last losses. looks: with observables and stages."""
-    last = np.zeros(len(made))
-    for k, run in train_many(made, observables=looks):
-        assert isinstance(run, Run), run
-        last[k] = run.final_loss
-        if looks:
-            stages(run)
-    return last
-
-
 def peer(precision: str, moments: bool, seeds: int) -> Callable[[], np.ndarray]:
     """A scan under vmap from the same weights, all seeds at once; every call draws nothing and
     compiles once."""
@@ -126,11 +121,11 @@ def ladder(bench: Bench, card: str, precision: str, moments: bool, most: int) ->
             e.replace(precision=precision) for e in experiments("linear", seeds, STEPS, moments)
         ]
         calls: dict[str, Callable[[], Any]] = {
-            "saddlery": lambda made=made: ours(made, False),
+            "saddlery": lambda made=made: last_losses(made, False),
             "by hand": peer(precision, moments, seeds),
         }
         if seeds <= LOOKED:
-            calls["with looks"] = lambda made=made: ours(made, True)
+            calls["with looks"] = lambda made=made: last_losses(made, True)
         speeds = {name: seeds / spent for name, spent in in_turns(calls).items()}
         found = shares(card, speeds["saddlery"], moments, precision)
         rounded = {name: round(speed, 1) for name, speed in speeds.items()}

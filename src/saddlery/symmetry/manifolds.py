@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..basis.checks import Words, require, whole
-from ..basis.sizes import common_power
+from ..basis.sizes import common_power, lengths
 from ..basis.values import Value
 from ..units import Unit
 from .embedding import Side, unit_rows
@@ -314,9 +314,7 @@ def widths_distances(
     )
     rows = []
     for a, b in zip(u, v, strict=True):
-        power = common_power(a, b)  # a share does not know of it
-        a, b = np.ldexp(a, -power), np.ldexp(b, -power)
-        size = float(np.sqrt(np.sum(a**2) + np.sum(b**2))) or 1.0
+        size = float(lengths(np.hstack([a, b]).ravel())) or 1.0
         rows.append([nearest_of_width(a, b, unit, h).distance / size for h in widths])
     return np.array(rows).reshape(len(u), len(widths))
 
