@@ -31,6 +31,7 @@ from saddlery.sweeps import Sweep, kept, query, run_sweep, running
 from saddlery.sweeps.running import _Told
 from saddlery.sweeps.storage import create
 from saddlery.units import check_smooth, make
+from slowly import slowly
 
 SMALL = ["--set", "network.layers.0.width=3", "--set", "stop.flow_time=20.0"]
 NAME = "Größe λ\n\x1b[31mred\x1b]0;title\x07\u202e"
@@ -456,7 +457,7 @@ def at_random_moments(kind: str, folder: Path, seed: int, longest: float) -> Non
     assert not list(folder.glob(".*"))
 
 
-@pytest.mark.parametrize("kind", ["train", "sweep"])
+@pytest.mark.parametrize("kind", slowly(["train", "sweep"], "sweep"))
 def test_two_signals_at_once(kind, tmp_path):
     at_random_moments(kind, tmp_path, 1, 8.0)
 

@@ -26,6 +26,7 @@ FIELDS = {
 }
 
 
+@pytest.mark.slow
 def test_a_tour_can_be_repeated_and_refuses_other_folders(tmp_path):
     for _ in range(2):
         runs = tour(tmp_path / "tour", names=("linear",))
@@ -54,6 +55,7 @@ def test_a_new_tour_replaces_the_old_runs_and_nothing_else(tmp_path):
     assert load_run(tmp_path / "runs" / "linear").experiment.seed == 5
 
 
+@pytest.mark.slow
 def test_a_run_of_ones_own_among_those_of_a_tour_stays(tmp_path):
     """Only those of its summary and of the names to come are the tour's."""
     tour(tmp_path, names=("linear",))
@@ -129,6 +131,7 @@ def test_an_interrupted_tour_keeps_what_was_finished(tmp_path, monkeypatch):
     assert load_run(tmp_path / "tour" / "runs" / "relu").trajectory.status == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_tour_interrupted_in_its_first_run_can_be_repeated(tmp_path, monkeypatch):
     original = tours.train
     with monkeypatch.context() as patch:
@@ -152,6 +155,7 @@ def test_an_interrupt_before_the_first_run_leaves_the_old_tour(tmp_path, monkeyp
     assert {p: p.read_bytes() for p in (tmp_path / "tour").rglob("*") if p.is_file()} == before
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_does_not_end_the_tour(tmp_path, monkeypatch):
     """Its record has no stages and says why; the page says so too; the others are as always."""
     original = tours.train

@@ -256,6 +256,7 @@ def test_every_member_is_used(own, tmp_path, capsys):
     assert "did you mean 'own_command'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_workers_know_them(own, tmp_path, capsys):
     """A sweep and a study in worker processes; an engine of one's own does a study as well."""
     imports = f"imports = {json.dumps(MODULES)}\n" if own else ""

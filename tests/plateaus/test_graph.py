@@ -89,6 +89,7 @@ def test_linear_attention(values):
     }
 
 
+@pytest.mark.slow
 def test_the_route_of_a_run():
     """(b) The strongest escape each time, along the manifold of the next width; reversed labels are
     noticed."""

@@ -24,6 +24,7 @@ from saddlery.saddles.narrow_networks import NarrowNetwork
 from saddlery.tasks import Arrays, InContextRegression, LinearTeacher, OrthogonalReLU
 from saddlery.training import Stop
 from saddlery.units import make
+from slowly import slowly
 
 HEADS = make("in_context_linear", rank=1)
 DIRECTIONS, MODES, RELU = "directions one by one", "linear modes", "orthogonal ReLU"
@@ -194,6 +195,7 @@ def test_weak_heads_keep_to_their_path(values):
     assert edges == {(s, tuple(sorted((*s, d)))) for s in sets for d in range(heads) if d not in s}
 
 
+@pytest.mark.slow
 def test_silent_units_stay_silent_while_others_settle(arrays):
     """(b) At a fixed point of h quadratic units the residual form annihilates all of them, and the
     loss is theirs alone."""
@@ -252,7 +254,11 @@ def reduced_rank(x, y, rank):
 
 
 @pytest.mark.parametrize(
-    "case", ["more inputs than samples", "an input without variance", "collinear inputs"]
+    "case",
+    slowly(
+        ["more inputs than samples", "an input without variance", "collinear inputs"],
+        "an input without variance",
+    ),
 )
 def test_low_rank_inputs_of_a_linear_network(case, arrays):
     rng = np.random.default_rng(5)
@@ -290,7 +296,7 @@ def test_low_rank_inputs_of_a_diagonal_network(samples, arrays):
 
 @pytest.mark.parametrize(
     ("unit", "width", "theories"),
-    [("linear", 5, (DIRECTIONS, MODES, LIMIT)), 
+    [pytest.param("linear", 5, (DIRECTIONS, MODES, LIMIT), marks=pytest.mark.slow),
      pytest.param("relu", 8, (RELU, LIMIT), marks=pytest.mark.slow),
      pytest.param("quadratic", 3, (UNITS, LIMIT), marks=pytest.mark.slow),
      ("diagonal", 1, (DIAGONAL, LIMIT))],
@@ -317,8 +323,8 @@ def test_one_sample_is_learned_in_one_step(unit, width, theories, arrays):
 # ------------------------------------------------------------- little or nothing to learn
 @pytest.mark.parametrize(
     ("unit", "theory", "words"),
-    [("linear", DIRECTIONS, ("nothing is to be "
-        "learned")), ("linear", MODES, "nothing linear is to be learned"),
+    [pytest.param("linear", DIRECTIONS, "nothing is to be learned", marks=pytest.mark.slow),
+     ("linear", MODES, "nothing linear is to be learned"),
      ("linear", "exact linear path", "nothing linear is to be learned"),
      pytest.param("relu", RELU, "all targets are zero", marks=pytest.mark.slow),
      pytest.param("quadratic", UNITS, ("the leading correlation of a new unit with the "

@@ -18,6 +18,7 @@ from saddlery.rules import Adam, GradientFlow
 from saddlery.tasks import InContextRegression, LinearTeacher, OrthogonalReLU
 from saddlery.training import Stop, driver
 from saddlery.units import make
+from slowly import slowly
 
 TEXT = """
 name = "small"
@@ -54,7 +55,11 @@ def scaled(e, a):
 
 @pytest.mark.parametrize("a", [4.0**-26, 4.0**8])
 @pytest.mark.parametrize(
-    ("theory", "error"), [("diagonal jumps", 1e-9), ("alternating gradient flows", 5e-3)]
+    ("theory", "error"),
+    slowly(
+        [("diagonal jumps", 1e-9), ("alternating gradient flows", 5e-3)],
+        ("alternating gradient flows", 5e-3),
+    ),
 )
 def test_paths_of_diagonal_networks_know_no_unit_of_targets(theory, error, a):
     """(b) Losses, times, intervals and the share of draws on the same path, to how exactly the

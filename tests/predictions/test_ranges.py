@@ -35,6 +35,7 @@ from saddlery.studies.base import judge
 from saddlery.tasks import LinearTeacher, OrthogonalReLU, Teacher
 from saddlery.training import Stop
 from saddlery.units import make
+from slowly import slowly
 
 THEORIES_OF_LINEAR = ("linear modes", "directions one by one")
 
@@ -299,7 +300,7 @@ def test_a_second_cluster_that_is_slow():
 
 
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("seed", [0, 1, 135, pytest.param(range(300), marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seed", slowly([0, 1, 135, range(300)], 1, 135, range(300)))
 def test_any_width_and_seed_has_stages_or_a_sentence(seed):
     answered = 0
     for one in np.atleast_1d(seed):
@@ -376,7 +377,9 @@ def test_a_flow_that_does_not_come_to_rest_is_refused(monkeypatch, fresh_program
     )
 
 
-@pytest.mark.parametrize("spectrum", [(1.0, 0.9, 0.4), (1.0, 0.4)])
+@pytest.mark.parametrize(
+    "spectrum", [pytest.param((1.0, 0.9, 0.4), marks=pytest.mark.slow), (1.0, 0.4)]
+)
 def test_jumps_side_by_side_are_as_near_as_stated(spectrum):
     """(d) What waits were too short for is taken off: at 0.9 the second jump was 60% late."""
     found = beside_run(experiment(LinearTeacher(spectrum)), "alternating gradient flows")

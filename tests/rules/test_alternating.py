@@ -183,7 +183,9 @@ def test_what_is_zero_stays_zero_at_any_rate():
 @pytest.mark.parametrize(
     ("name", "tolerance"),
     slowly(
-        [("quadratic", 0.02), ("linear_attention", 0.03), ("x_tanh_x", 2e-3)], ("x_tanh_x", 2e-3)
+        [("quadratic", 0.02), ("linear_attention", 0.03), ("x_tanh_x", 2e-3)],
+        ("linear_attention", 0.03),
+        ("x_tanh_x", 2e-3),
     ),
 )
 def test_units_of_higher_degree_beside_the_flow(name, tolerance):

@@ -13,6 +13,7 @@ from saddlery.basis.precision import precision_context
 from saddlery.rules import RULES, Adam, GradientDescent, GradientFlow, Momentum
 from saddlery.training import Stop
 from saddlery.training.driver import run
+from slowly import slowly
 
 MATRIX = np.array([[2.0, 0.3, 0.0], [0.3, 1.0, -0.2], [0.0, -0.2, 0.5]])
 START = np.array([1.0, -2.0, 0.5])
@@ -87,7 +88,7 @@ def test_flow_time_of_descent_is_rate_times_steps(rate, flow_time, steps):
 
 
 # ------------------------------------------------------------------------ flow
-@pytest.mark.parametrize("solver", ["tsit5", "dopri8"])
+@pytest.mark.parametrize("solver", slowly(["tsit5", "dopri8"], "dopri8"))
 def test_exponential_decay(solver):
     """(a) theta(t) = exp(-M t) theta(0) at every saved time, and the last time is exact; (e) the
     error falls in proportion to the tolerance (exponent 1 within 0.25, over four decades)."""

@@ -599,7 +599,7 @@ DEEP = {
 }
 
 
-@pytest.mark.parametrize("name", DEEP)
+@pytest.mark.parametrize("name", slowly(DEEP, "falls"))
 def test_kinks_of_deep_networks_commute_with_units_of_measure(name):
     """(c) Slopes and curvatures across kinks, of targets and inputs in any units of measure: the
     same verdict and order. In plain weights a slope that is rounding would be held against
@@ -881,7 +881,7 @@ def test_each_decision_has_been_seen_to_fail(name, monkeypatch, fresh_programs):
 
 
 # ------------------------------------------------------------------- units that no sample turns on
-@pytest.mark.parametrize("size", [1e-4, 1e-2, 1.0])
+@pytest.mark.parametrize("size", slowly([1e-4, 1e-2, 1.0], 1e-2))
 def test_units_that_no_sample_turns_on_stay(size):
     """(a) One unit has learned the first of two samples, the other is off on both, and nothing can
     turn it on: the loss is constant around it. Exactly silent it would be born again (utility 1/8),
@@ -933,7 +933,7 @@ def test_a_run_whose_last_unit_is_off_rests(scale):
 
 
 @pytest.mark.parametrize("size", [1e-3, 1e-5])
-@pytest.mark.parametrize("away", [0.0, 1e-7])
+@pytest.mark.parametrize("away", slowly([0.0, 1e-7], 0.0))
 def test_a_small_unit_that_is_off_where_the_error_is_stays(size, away):
     """(b) Two orthogonal samples, one learned by the first unit. The second unit, of this size, is
     on for that sample too and off for the other: nothing moves it, and the state is a minimum.

@@ -41,7 +41,7 @@ def experiment(unit, rule, stop, scale=0.3):
     )
 
 
-@pytest.mark.parametrize("unit", UNITS, ids=str)
+@pytest.mark.parametrize("unit", slowly(UNITS, HEAD), ids=str)
 def test_they_train_by_muon(unit, registered):
     """(b) The loss falls; and the table of the experiment makes the same network again."""
     e = experiment(unit, Muon(3e-3), Stop(steps=300))

@@ -240,6 +240,14 @@ def test_the_order_of_random_fields_is_no_part_of_an_identity():
     assert len({*one.former_identities, *other.former_identities}) == 2
 
 
+def test_the_order_of_the_grid_numbers_the_runs():
+    grid = {SCALE: (1e-3, 1e-2), WIDTH: (3, 9)}
+    one, other = (Sweep(BASE, grid=table) for table in (grid, dict(reversed(grid.items()))))
+    assert one.point(1) != other.point(1)
+    assert one != other and one.identity != other.identity
+    assert one == Sweep(BASE, grid=dict(grid)) and one != grid
+
+
 @pytest.mark.parametrize("listed", [LISTED, OTHERWISE], ids=["listed", "otherwise"])
 def test_a_folder_named_by_the_order_of_random_fields_goes_on(listed, tmp_path):
     """As earlier versions wrote it, and whichever order is given now."""

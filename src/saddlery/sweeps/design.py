@@ -310,6 +310,17 @@ class Sweep(Result):
             f"random {_blamed(table, drawn)}",
         )
 
+    def __eq__(self, other: object) -> bool:
+        """The same runs by the same numbers: the order of the grid counts, that of the random
+        fields does not."""
+        if not isinstance(other, Sweep):
+            return NotImplemented
+        own, others = (
+            (tuple(sweep.grid), *(getattr(sweep, part.name) for part in fields(sweep)))
+            for sweep in (self, other)
+        )
+        return own == others
+
     def __len__(self) -> int:
         """How many runs."""
         return self._size()
