@@ -587,10 +587,10 @@ def test_progress_as_it_is_shown_never_runs_backwards(monkeypatch, capsys):
     monkeypatch.setattr(progress, "FIRST", -1.0)
     monkeypatch.setattr(progress, "EVERY", -1.0)
     with progress.progress(NAME) as report:
-        for fraction in (0.1, 0.5, 0.2, 0.6):
+        for fraction in (0.1, 0.5, 0.2, 0.6, 0.999):
             report(fraction, "a\nb")
     lines = capsys.readouterr().err.splitlines()
-    assert lines == [f"{SEEN}: {share}% (a\\nb)" for share in (10, 50, 50, 60)]
+    assert lines == [f"{SEEN}: {share}% (a\\nb)" for share in (10, 50, 50, 60, 99)]
 
 
 def test_sweeps_are_told_in_one_line_each(tmp_path):

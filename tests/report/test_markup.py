@@ -286,6 +286,15 @@ def test_studies(monkeypatch):
         assert f"{field}{NASTY}" in read, field
 
 
+def test_pairs_of_fields_that_are_left_out_are_said(monkeypatch):
+    from saddlery.report import sweeps
+
+    folder = Path(__file__).parent.parent / "fixtures" / "schema-1" / "sweep"
+    assert "pairs of fields" not in sweep_page(folder)
+    monkeypatch.setattr(sweeps, "MOST_PAIRS", 0)
+    assert "Maps of 0 of 1 pairs of fields; --fields A,B shows another." in sweep_page(folder)
+
+
 def test_sweeps(monkeypatch, tmp_path):
     """Every text of the record, the index, the failures and the design, whatever a check at the
     door would say of it."""

@@ -290,7 +290,7 @@ def test_the_summary_comes_first_and_links_every_run(linear, attention):
     )
     summary = text[text.index("<table") : text.index("</table>")]
     assert summary.count("<tr>") == 1 + len(linear) + len(attention) + 1
-    assert "3 runs, 6 plateaux, 3 certified fixed points" in page.words
+    assert "3 runs, 6 plateaus, 3 certified fixed points" in page.words
 
 
 def test_the_same_run_twice_keeps_its_places(linear):
@@ -304,7 +304,7 @@ def test_the_record_is_on_the_page_if_asked(linear):
 
 
 def test_an_empty_tour_is_a_page():
-    assert "0 runs, 0 plateaux" in Page(report.tour_page([])).words
+    assert "0 runs, 0 plateaus" in Page(report.tour_page([])).words
 
 
 def test_a_growing_tour_redraws_nothing(linear, attention, monkeypatch):

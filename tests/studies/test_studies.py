@@ -349,6 +349,15 @@ def test_pages_and_claims(counted, tmp_path):
     }  # fmt: skip
 
 
+def test_a_figure_that_fails_loses_no_claim(counted):
+    def broken(rows, axes):
+        raise ValueError("no such <column>")
+
+    page = studies_page([run_study(replace(counted[0], name="undrawn", draw=broken))])
+    words = "could not be drawn: ValueError: no such &lt;column&gt;."
+    assert words in page and "A sentence." in page and "<svg" not in page
+
+
 def test_seeds_that_could_not_be_measured_are_said(counted, tmp_path):
     """In the table and on the page."""
     study, _ = counted

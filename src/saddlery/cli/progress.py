@@ -41,19 +41,20 @@ def _bar(title: str) -> Iterator[Report]:
     columns = (
         TextColumn("{task.description:<36}", markup=False),
         BarColumn(),
-        TextColumn("{task.percentage:3.0f}%"),
+        TextColumn("{task.fields[percent]:3d}%"),
         TimeElapsedColumn(),
     )
     console = Console(file=Tolerated(sys.stderr))  # type: ignore[arg-type]
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title, total=1.0)
+        task = bar.add_task(title, total=1.0, percent=0)
         shown = 0.0
 
         def report(fraction: float, words: str) -> None:
             nonlocal shown
             check()
             shown = max(shown, fraction)
-            bar.update(task, completed=shown, description=f"{title}: {visible(words)}")
+            now = f"{title}: {visible(words)}"
+            bar.update(task, completed=shown, description=now, percent=_percent(shown))
 
         yield report
 
@@ -67,6 +68,11 @@ def _lines(title: str) -> Iterator[Report]:
         shown = max(shown, fraction)
         if shown < 1 and time.monotonic() > due:
             due = time.monotonic() + EVERY
-            say(f"{title}: {100 * shown:.0f}% ({words})")
+            say(f"{title}: {_percent(shown)}% ({words})")
 
     yield report
+
+
+def _percent(fraction: float) -> int:
+    """Whole percents that are done: 100 at the end alone."""
+    return min(round(100 * fraction), 99 if fraction < 1 else 100)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from ..basis.echo import said
 from ..plots import axes as drawn
 from .markup import Markup, fill
 from .style import COLOURS
@@ -95,6 +96,12 @@ def figure(
         svg,
         below,
     )
+
+
+def not_drawn(name: str, error: Exception) -> Markup:
+    """The note in place of a figure whose own code failed."""
+    words = f"The figure {name} could not be drawn: {type(error).__name__}: {said(error)}."
+    return fill('<p class="note" role="note">{}</p>', words)
 
 
 def _as_id(name: str) -> str:

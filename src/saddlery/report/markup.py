@@ -92,8 +92,8 @@ def counted(count: int, noun: str, several: str = "") -> str:
     Example
     -------
     >>> from saddlery.report.markup import counted
-    >>> counted(1, "run"), counted(1000, "run"), counted(2, "plateau", "plateaux")
-    ('1 run', '1,000 runs', '2 plateaux')
+    >>> counted(1, "run"), counted(1000, "run"), counted(2, "match", "matches")
+    ('1 run', '1,000 runs', '2 matches')
     """
     words = noun if count == 1 else several or f"{noun}s"
     return f"{count:,} {words}"

@@ -77,7 +77,7 @@ def _tour_head(runs: Sequence[Stages]) -> Markup:
         " what each network rests on while it learns, and which"
         " smaller network that is.</p></header>",
         counted(len(runs), "run"),
-        counted(len(stages), "plateau", "plateaux"),
+        counted(len(stages), "plateau"),
         counted(certified, "certified fixed point"),
     )
 

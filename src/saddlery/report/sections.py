@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from weakref import WeakKeyDictionary
 
 from .. import plots
-from ..basis.echo import said
 from ..basis.records import number
 from ..plateaus import Stages
 from ..runs import Run
 from ..saddles import Certificate, FixedPoint
-from .figures import SQUARE, WIDE, Draw, figure
+from .figures import SQUARE, WIDE, Draw, figure, not_drawn
 from .markup import Markup, fill, joined
 from .tables import certificates, interval, verdict
 
@@ -113,8 +112,7 @@ def _curves(found: Stages, anchor: str) -> Markup:
             for j, picture in enumerate(pictures(found)):
                 drawn.append(_curve(picture, f"{anchor}-{name}-{j}"))
         except Exception as error:  # of a figure of one's own: no reason to lose the page
-            words = f"The figure {name} could not be drawn: {type(error).__name__}: {said(error)}."
-            drawn.append((-1, fill('<p class="note" role="note">{}</p>', words)))
+            drawn.append((-1, not_drawn(name, error)))
     in_order = sorted(drawn, key=lambda one: one[0])
     return fill("<div class=curves>{}</div>", joined(picture for _, picture in in_order))
 

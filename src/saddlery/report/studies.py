@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..basis.records import number
 from ..plots.axes import folded
 from ..studies import Judged, Outcome
-from .figures import figure
+from .figures import figure, not_drawn
 from .markup import Markup, counted, fill, joined
 from .pages import page
 from .tables import grid, marked
@@ -61,14 +62,7 @@ def _section(outcome: Outcome) -> Markup:
     study = outcome.study
     picture = Markup()
     if outcome.rows:
-        draw = lambda axes: _draw(outcome, axes)
-        picture = figure(
-            draw,
-            study.name,
-            study.title,
-            STUDY_SIZE,
-            shown=False,
-        )
+        picture = _picture(outcome)
     return fill(
         '<section class="run"><h2>{}</h2><p class=lead>{}</p>'
         "<div class=curves>{}</div>{}{}</section>",
@@ -78,6 +72,16 @@ def _section(outcome: Outcome) -> Markup:
         _table(outcome),
         joined(fill("<p class=small>{}</p>", words) for words in outcome.notes()),
     )
+
+
+def _picture(outcome: Outcome) -> Markup:
+    """The study's own figure; a note where its code fails, which is no reason to lose the claims."""
+    study = outcome.study
+    draw = functools.partial(_draw, outcome)
+    try:
+        return figure(draw, study.name, study.title, STUDY_SIZE, shown=False)
+    except Exception as error:
+        return not_drawn(study.name, error)
 
 
 def _draw(outcome: Outcome, axes: Axes) -> None:

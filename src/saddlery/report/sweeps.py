@@ -71,8 +71,11 @@ def sweep_page(
     parts += map(_failure, failures(folder))
     parts.append(_impossible(table))
     shown = quantities(table)
-    for k, pair in enumerate(_pairs(table, chosen)):
-        parts.append(_section(table, shown, pair, k))
+    pairs = _pairs(table, chosen)
+    parts += [_section(table, shown, pair, k) for k, pair in enumerate(pairs[:MOST_PAIRS])]
+    if len(pairs) > MOST_PAIRS:
+        words = "<p class=small>Maps of {} of {} pairs of fields; --fields A,B shows another.</p>"
+        parts.append(fill(words, MOST_PAIRS, len(pairs)))
     parts.append(_runs(table, varied, folder))
     toml = read_text(Path(folder) / "sweep.toml")
     design = "<details><summary>The design (TOML)</summary><pre>{}</pre></details>"
@@ -87,10 +90,10 @@ def _pairs(
     table: pd.DataFrame,
     fields: Sequence[str],
 ) -> list[tuple[str, ...]]:
-    """The fields that the maps are over: pairs, or one alone, or none."""
+    """The fields that maps may be over: pairs, or one alone, or none."""
     several = [name for name in fields if len(table[name].unique()) > 1]
     several = several or list(fields)
-    pairs = list(itertools.combinations(several, 2))[:MOST_PAIRS]
+    pairs = list(itertools.combinations(several, 2))
     return pairs or [tuple(several[:1])]
 
 
